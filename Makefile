@@ -1,0 +1,52 @@
+# The two commands to know are `make run` and `make test`; `make help` lists the rest.
+PYTHON ?= python3.11
+DATASET ?= ml-100k
+CONFIG ?= configs/decoder.gin
+CONSTRAINTS ?= constraints.txt
+EXTRAS ?= cpu,train,dev
+RQREC_PORT ?= 8000
+
+BIN := .venv/bin
+# One workspace a data set: the last part of its name or path.
+WORKSPACE := artifacts/$(notdir $(DATASET:/=))
+export RQREC_PORT
+export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train run test check format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## Make .venv with everything that running and testing needs
+
+.venv/.ready: pyproject.toml $(CONSTRAINTS)
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it as in: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+train: setup ## Train, evaluate and publish (DATASET=ml-100k, ml-1m, ml-25m, … or a folder)
+	$(BIN)/python -m training.pipeline $(CONFIG) --dataset '$(DATASET)' --work-dir '$(WORKSPACE)'
+
+run: train ## Train if needed, then serve on localhost:8000 (RQREC_PORT=8000)
+	$(BIN)/python -m service
+
+check: setup ## Formatter, linters, types, import rules, container files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict docker-compose.yml deploy
+
+test: check ## All checks and all tests, as CI runs them
+	$(BIN)/pytest
+
+format: setup ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what was built and trained, but not downloaded data
+	rm -rf .venv build *.egg-info
+	find artifacts -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Modules and arrays that training and serving share. Only `bundle.py` touches disk."""

@@ -1,0 +1,193 @@
+"""The bundle: the versioned folder in which training hands a model to the service. Only this module touches disk.
+
+A bundle is written whole and renamed into place, then never changed:
+
+    manifest.json          format, version, shapes, data fingerprint, metrics, configuration, checksums
+    retriever.safetensors  weights of the retriever
+    tokenizer.safetensors  weights of the RQ-VAE
+    tokenizer.onnx         features_NE → codes_NL
+    items.onnx             codes_NL → item vectors
+    search.onnx            histories → best leaves and log-probabilities
+    items.parquet          item_id, semantic_id, popularity and the item's attributes
+
+Reading checks every file against the manifest. No pickle is ever loaded.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+FORMAT = 1
+READABLE_FORMATS = (1,)
+MANIFEST = "manifest.json"
+ITEMS = "items.parquet"
+RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
+TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH = "tokenizer.onnx", "items.onnx", "search.onnx"
+FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH, ITEMS)
+CURRENT = "current"
+ITEM_COLUMNS = ("item_id", "semantic_id", "popularity")
+
+
+class BundleError(ValueError):
+    """Raised when a bundle cannot be read; says what is wrong with it and what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        format: Version of the bundle's layout.
+        version: Name of the model, unique to this training run.
+        created_at: ISO 8601 time of publishing, UTC.
+        dataset: Name of the data set.
+        data_fingerprint: SHA-256 of the data set, hexadecimal.
+        num_items: Rows of items.parquet.
+        retriever: The fields of `RetrieverConfig`.
+        tokenizer: The fields of `RqVaeConfig`.
+        metrics: What evaluation measured, by group.
+        config: The resolved gin configuration, as text.
+        checksums: SHA-256 of every file, by name; the manifest's own is over its other fields.
+    """
+
+    format: int
+    version: str
+    created_at: str
+    dataset: str
+    data_fingerprint: str
+    num_items: int
+    retriever: Mapping[str, object]
+    tokenizer: Mapping[str, object]
+    metrics: Mapping[str, Mapping[str, float]]
+    config: str
+    checksums: Mapping[str, str]
+
+    @property
+    def codebook_size(self) -> int:
+        """V, codes per level."""
+        return int(str(self.retriever["codebook_size"]))
+
+    @property
+    def max_history(self) -> int:
+        """T, the most recent items that the retriever reads."""
+        return int(str(self.retriever["max_history"]))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been read and verified: its folder, its manifest and its items in training's row order."""
+
+    path: Path
+    manifest: Manifest
+    items: pl.DataFrame
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads and verifies a bundle.
+
+    Args:
+        path: A bundle's folder, or a folder of bundles whose `current` link names one.
+
+    Raises:
+        BundleError: If the bundle is missing, of another format, truncated or altered.
+    """
+    folder = (path / CURRENT if (path / CURRENT).exists() else path).resolve()
+    manifest = _read_manifest(folder)
+    for name in FILES:
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
+        if name not in manifest.checksums or _sha256(file) != manifest.checksums[name]:
+            raise BundleError(
+                f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
+                "altered; copy or publish the bundle again"
+            )
+    items = pl.read_parquet(folder / ITEMS)
+    missing = [column for column in ITEM_COLUMNS if column not in items.columns]
+    if missing or len(items) != manifest.num_items:
+        raise BundleError(
+            f"{ITEMS} of bundle {folder} must have {manifest.num_items} rows and the columns {list(ITEM_COLUMNS)}, "
+            f"got {len(items)} rows without {missing}: publish the bundle again"
+        )
+    return Bundle(folder, manifest, items)
+
+
+def seal_bundle(folder: Path, manifest: Manifest) -> None:
+    """Adds the manifest, with the checksums of the files that the folder holds; the last step of writing a bundle."""
+    fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in FILES}}
+    fields["checksums"][MANIFEST] = _manifest_checksum(fields)
+    (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
+
+
+def point_current(bundles: Path, version: str) -> None:
+    """Lets the folder's `current` link name a version, in one atomic step."""
+    staged = bundles / f".{CURRENT}-{os.getpid()}"
+    staged.unlink(missing_ok=True)
+    staged.symlink_to(version)
+    staged.replace(bundles / CURRENT)
+
+
+@contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """Yields a fresh folder that takes the target's place if the block succeeds, and is removed if it fails.
+
+    Whoever looks at the target sees the whole old folder, for an instant none, or the whole new one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield staged
+        staged.chmod(0o755)
+        if target.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            target.rename(replaced / target.name)
+            staged.rename(target)
+            shutil.rmtree(replaced)
+        else:
+            staged.rename(target)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}): it was truncated or altered; publish again") from error
+    found = fields.get("format") if isinstance(fields, dict) else None
+    if found not in READABLE_FORMATS:
+        newer = isinstance(found, int) and found > max(READABLE_FORMATS)
+        remedy = "upgrade this software, or publish with this version" if newer else "publish again"
+        readable = f"{min(READABLE_FORMATS)}-{max(READABLE_FORMATS)}"
+        raise BundleError(f"bundle format {found} is not readable here ({readable}): {remedy}")
+    try:
+        manifest = Manifest(**fields)
+    except TypeError as error:
+        raise BundleError(f"{path} has missing or unknown fields ({error}): publish again") from error
+    if manifest.checksums.get(MANIFEST) != _manifest_checksum(fields):
+        raise BundleError(f"{path} does not match its own checksum: it was altered; copy or publish the bundle again")
+    return manifest
+
+
+def _manifest_checksum(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest's fields, its own checksum left out."""
+    others = {name: checksum for name, checksum in fields["checksums"].items() if name != MANIFEST}
+    return hashlib.sha256(json.dumps({**fields, "checksums": others}, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

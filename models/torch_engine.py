@@ -1,0 +1,69 @@
+"""The search on PyTorch: for training's own checks, and for serving on a GPU."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from models.beam_search import BeamSearch
+from models.recommender import IntArray, SearchOutput
+from models.retriever import Retriever, RetrieverConfig
+from models.trie import SemanticIdTrie
+from models.trie_tensors import TrieTensors
+
+
+class TorchEngine:
+    """Searches one catalogue with a retriever.
+
+    Args:
+        retriever: A trained retriever; put into evaluation mode and moved to the device.
+        trie: The catalogue.
+        device: Where to compute.
+    """
+
+    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, *, device: torch.device) -> None:
+        self._device = device
+        self._beam_search = BeamSearch(retriever.to(device)).eval()
+        self._trie = TrieTensors.of(trie).to(device)
+        with torch.inference_mode():
+            self._item_vectors_ND = retriever.items(torch.from_numpy(trie.codes_NL).to(device))
+
+    def search(
+        self, history_BT: IntArray, lengths_B: IntArray, excluded_BX: IntArray, eligible_before: IntArray, *, beam: int
+    ) -> SearchOutput:
+        """Searches for a batch; see `models.beam_search.BeamSearch`."""
+        with torch.inference_mode():
+            self._beam_search.eval()  # the retriever may be in training between two searches
+            leaves_BK, log_probs_BK = self._beam_search(
+                self._tensor(history_BT),
+                self._tensor(lengths_B),
+                self._tensor(excluded_BX),
+                self._tensor(eligible_before),
+                torch.arange(beam, device=self._device),
+                self._item_vectors_ND,
+                self._trie,
+            )
+            return SearchOutput(leaves_BK.cpu().numpy(), log_probs_BK.cpu().numpy())
+
+    def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def load_torch_engine(weights: Path, config: Mapping[str, Any], trie: SemanticIdTrie, device: str) -> TorchEngine:
+    """Loads a retriever's weights for searching.
+
+    Args:
+        weights: A safetensors file.
+        config: The fields of its `RetrieverConfig`.
+        trie: The catalogue.
+        device: "cpu", "cuda", or "auto" for the GPU if there is one.
+    """
+    retriever = Retriever(RetrieverConfig(**config))
+    retriever.load_state_dict(load_file(weights))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchEngine(retriever, trie, device=torch.device(device))

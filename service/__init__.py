@@ -1,0 +1,1 @@
+"""The online service: HTTP in, recommendations out."""

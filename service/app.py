@@ -1,0 +1,48 @@
+"""Builds the app."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI
+
+from service.engine import Engine
+from service.errors import install_error_handlers
+from service.limits import BodyLimitMiddleware
+from service.routes import router
+from service.settings import Settings
+from service.telemetry import Metrics, MetricsMiddleware
+
+API_VERSION = "1"
+DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
+logger = logging.getLogger("rqrec")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI app; the model is loaded when its lifespan begins.
+
+    Args:
+        settings: All settings; nothing else is read from the environment.
+    """
+    metrics = Metrics()
+    engine = Engine(settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await engine.start()
+        assert engine.snapshot is not None
+        logger.info("ready with model %s", engine.snapshot.version)
+        try:
+            yield
+        finally:
+            await engine.stop()
+
+    app = FastAPI(title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app.state.engine = engine
+    app.include_router(router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    return app

@@ -1,0 +1,101 @@
+"""Errors as problem details (RFC 9457): every kind of error is mapped to HTTP here, once."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.schemas import Problem, ProblemPart
+
+MEDIA_TYPE = "application/problem+json"
+logger = logging.getLogger("rqrec")
+
+
+class UnknownItem(Exception):
+    """The catalogue does not hold the item."""
+
+
+class TooLarge(Exception):
+    """A request is over one of the limits on its size."""
+
+
+class NotReady(Exception):
+    """No model is loaded, or the service is draining."""
+
+
+class Kind(NamedTuple):
+    """How a kind of error is told over HTTP."""
+
+    type: str
+    title: str
+    status: int
+    retryable: bool
+
+
+UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
+INVALID = Kind("invalid-request", "The request is not valid", 422, False)
+NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
+INTERNAL = Kind("internal", "The service failed", 500, True)
+DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {UnknownItem: UNKNOWN_ITEM, TooLarge: TOO_LARGE, NotReady: NOT_READY}
+
+
+def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail in these ways, for OpenAPI."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {kind.status: {"description": kind.title, "content": {MEDIA_TYPE: {"schema": schema}}} for kind in kinds}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Makes the app answer every error as problem details."""
+
+    async def domain(request: Request, error: Exception) -> JSONResponse:
+        return problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
+
+    async def validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        parts = [ProblemPart(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors()]
+        detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
+        return problem_response(INVALID, detail, request.url.path, parts)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        kind = Kind("http", error.detail, error.status_code, False)
+        response = problem_response(kind, error.detail, request.url.path)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error("request failed", exc_info=error)
+        return problem_response(INTERNAL, "see the service's log for this request_id", request.url.path)
+
+    for error_type in DOMAIN_ERRORS:
+        app.add_exception_handler(error_type, domain)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def problem_response(kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None) -> JSONResponse:
+    """One problem as an HTTP response."""
+    problem = Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=path,
+        request_id=correlation_id.get() or "",
+        retryable=kind.retryable,
+        errors=parts or [],
+    )
+    return JSONResponse(problem.model_dump(), status_code=kind.status, media_type=MEDIA_TYPE)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """The place of a fault as a JSON pointer (RFC 6901); the leading part names body, path or query."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location[1:])

@@ -1,0 +1,77 @@
+"""One recommendation: item ids → leaves → search → items."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from models.recommender import IntArray
+from models.trie import NO_LEAF, SemanticIdTrie
+from service.catalogue import Item, SemanticId
+from service.engine import Engine, Snapshot
+from service.schemas import Recommendation, RecommendReply, RecommendRequest
+
+
+async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapshot) -> RecommendReply:
+    """Answers a validated request from one snapshot."""
+    begin = time.perf_counter()
+    metrics, trie = engine.metrics, snapshot.trie
+    with metrics.stage("encode"):
+        found = await snapshot.catalogue.semantic_ids([*request.history, *request.exclude])
+        leaves = find_leaves(trie, found.values)
+    history, excluded = leaves[: len(request.history)], leaves[len(request.history) :]
+    unknown = [item_id for item_id, leaf in zip(request.history, history, strict=True) if leaf < 0]
+    known = history[history >= 0]
+    if request.exclude_history:
+        excluded = np.concatenate([excluded, known])
+    excluded = np.unique(excluded[excluded >= 0])
+    with metrics.stage("search"):
+        if len(known):
+            beam_width = request.beam_width or engine.settings.beam_width
+            best, log_probs = await engine.search(snapshot, known, excluded, k=request.k, beam_width=beam_width)
+        else:
+            best, log_probs = snapshot.recommender.popular(k=request.k, excluded=excluded)
+    with metrics.stage("lookup"):
+        codes = [tuple(row) for row in trie.codes_of(best).tolist()]
+        looked_up = await snapshot.catalogue.items(codes)
+    degraded = found.degraded or looked_up.degraded
+    fallback: Literal["popular", "degraded"] | None = "popular" if not len(known) else "degraded" if degraded else None
+    items = _ranked(looked_up.values, log_probs.tolist())
+    metrics.unknown_history_items.inc(len(unknown))
+    metrics.invalid_beams.inc(len(best) - len(items))
+    metrics.short_results.inc(len(items) < request.k)
+    if fallback is not None:
+        metrics.fallbacks.labels(fallback).inc()
+    return RecommendReply(
+        recommendation_id=str(uuid.uuid4()),
+        model_version=snapshot.version,
+        catalogue_version=0,
+        took_ms=(time.perf_counter() - begin) * 1000,
+        items=items,
+        unknown_items=unknown,
+        eligible_items=trie.num_leaves - len(excluded),
+        fallback=fallback,
+    )
+
+
+def find_leaves(trie: SemanticIdTrie, semantic_ids: Sequence[SemanticId | None]) -> IntArray:
+    """The leaf of each semantic ID, -1 for None and for what the trie does not hold."""
+    absent = (NO_LEAF,) * trie.num_levels
+    rows = [codes if codes is not None and len(codes) == len(absent) else absent for codes in semantic_ids]
+    return trie.find(np.array(rows, dtype=np.int64).reshape(-1, len(absent)))
+
+
+def _ranked(items: Sequence[Item | None], log_probs: Sequence[float]) -> list[Recommendation]:
+    found = [(item, log_prob) for item, log_prob in zip(items, log_probs, strict=True) if item is not None]
+    return [
+        Recommendation(
+            item_id=item.item_id,
+            rank=rank,
+            log_prob=log_prob,
+            semantic_id=list(item.semantic_id),
+            payload=item.payload,
+        )
+        for rank, (item, log_prob) in enumerate(found, start=1)
+    ]

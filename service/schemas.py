@@ -1,0 +1,104 @@
+"""The bodies of requests and replies; OpenAPI is generated from these."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_K = 100
+MAX_BEAM_WIDTH = 500
+
+ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
+Code = Annotated[int, Field(ge=0)]
+
+
+class RecommendRequest(BaseModel):
+    """A user's history, and what to recommend after it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]},
+    )
+
+    history: list[ItemId] = Field(description="Item ids, oldest first; may be empty.")
+    k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
+    exclude: list[ItemId] = Field(default_factory=list, description="Items that must not be returned.")
+    exclude_history: bool = Field(True, description="Whether the items of the history must not be returned either.")
+    beam_width: int | None = Field(
+        None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level; raised to k where it is less."
+    )
+
+
+class Recommendation(BaseModel):
+    """One recommended item."""
+
+    item_id: str
+    rank: int = Field(ge=1, description="1 is the best.")
+    log_prob: float = Field(
+        description="Natural logarithm of the probability that this is the next item, over the whole catalogue; under "
+        "the popular fallback, of its share of all training interactions."
+    )
+    semantic_id: list[Code]
+    payload: dict[str, Any] = Field(description="The item's attributes.")
+
+
+class RecommendReply(BaseModel):
+    """The best next items, best first."""
+
+    recommendation_id: str = Field(description="Unique to this reply, for joining it with what the user did.")
+    model_version: str
+    catalogue_version: int = Field(description="0 is the catalogue as published; every change adds one.")
+    took_ms: float = Field(description="Time spent on this request, in milliseconds.")
+    items: list[Recommendation]
+    unknown_items: list[str] = Field(description="History ids that the catalogue does not hold; they were skipped.")
+    eligible_items: int = Field(description="How many items could have been returned; less than k where k is large.")
+    fallback: Literal["popular", "degraded"] | None = Field(
+        description="popular: no history was usable, so these are the most popular items; degraded: Redis was away, "
+        "and the replica answered from its own copy."
+    )
+
+
+class SemanticIdReply(BaseModel):
+    """An item's semantic ID."""
+
+    item_id: str
+    semantic_id: list[Code] = Field(description="One code a level; the last tells items of equal content apart.")
+    model_version: str
+
+
+class ItemReply(SemanticIdReply):
+    """An item's attributes and semantic ID."""
+
+    payload: dict[str, Any]
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """The service can answer."""
+
+    status: Literal["ready"] = "ready"
+    model_version: str
+
+
+class ProblemPart(BaseModel):
+    """One fault of a request: where, as a JSON pointer, and what."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error as problem details (RFC 9457)."""
+
+    type: str = Field(description="Names the kind of problem; stable, for programs.")
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    errors: list[ProblemPart] = Field(default_factory=list)

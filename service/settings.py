@@ -1,0 +1,41 @@
+"""The service's settings, read from environment variables with the prefix RQREC_."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Backend(StrEnum):
+    """What searches: ONNX Runtime, which needs no torch, or PyTorch."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+class Device(StrEnum):
+    """Where the search computes; AUTO takes the GPU if the backend finds one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Settings(BaseSettings):
+    """All settings; the README has them as a table. Build one and hand it to `create_app`."""
+
+    model_config = SettingsConfigDict(env_prefix="RQREC_", extra="ignore")
+
+    bundle: Path = Field(Path("artifacts/work/bundles"), description="a bundle, or a folder of bundles with `current`")
+    backend: Backend = Field(Backend.ONNX, description="engine of the search")
+    device: Device = Field(Device.AUTO, description="where the search computes")
+    search_workers: int = Field(2, ge=1, le=256, description="searches that run at the same time, one thread each")
+    beam_width: int = Field(20, ge=1, le=500, description="beams kept at every level where a request names no width")
+    redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix://; without it, in process")
+    redis_timeout_s: float = Field(0.25, gt=0, description="longest wait for one answer of Redis")
+    redis_pause_s: float = Field(1.0, ge=0, description="after an error, Redis is not asked for this long")
+    max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")
+    max_body_bytes: int = Field(1 << 20, ge=1, description="largest request body")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")

@@ -1,0 +1,109 @@
+"""Prometheus metrics: what is measured, and the middleware that measures requests."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+UNMATCHED = "unmatched"
+OTHER_METHOD = "other"
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
+
+
+class Metrics:
+    """The metrics of one app, in a registry of their own.
+
+    No label takes a value that a client chooses: routes are templates, methods and stages come from fixed lists.
+    """
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "rqrec_http_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "rqrec_http_request_duration_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ["route", "method"],
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "rqrec_recommend_stage_duration_seconds",
+            "Time of the stages of a recommendation: encode (ids to leaves), search, lookup (leaves to items).",
+            ["stage"],
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.unknown_history_items = Counter(
+            "rqrec_unknown_history_items_total", "History ids that the catalogue does not hold.", registry=registry
+        )
+        self.fallbacks = Counter("rqrec_fallback_total", "Answers by a fallback.", ["kind"], registry=registry)
+        self.invalid_beams = Counter(
+            "rqrec_invalid_beams_total", "Beams that led to no item of the catalogue; stays 0.", registry=registry
+        )
+        self.short_results = Counter(
+            "rqrec_results_short_total", "Answers with fewer items than asked for.", registry=registry
+        )
+        self.cache_requests = Counter(
+            "rqrec_cache_requests_total", "Looked-up keys.", ["tier", "result"], registry=registry
+        )
+        self.catalogue_items = Gauge("rqrec_catalogue_items", "Items that can be recommended.", registry=registry)
+        self.redis_up = Gauge("rqrec_redis_up", "1 if Redis answered last, 0 if not or not used.", registry=registry)
+        self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
+        self.model = Info("rqrec_model", "The model that answers.", registry=registry)
+        self.codebook_usage = Gauge(
+            "rqrec_model_codebook_usage_ratio", "Share of a level's codes in use.", ["level"], registry=registry
+        )
+        self.collision_ratio = Gauge(
+            "rqrec_model_collision_ratio", "Share of items that needed a collision code.", registry=registry
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures the block as a stage of a recommendation."""
+        with self.stage_seconds.labels(name).time():
+            yield
+
+    def describe_model(self, version: str, num_items: int, tokenizer_figures: Mapping[str, float]) -> None:
+        """Sets the gauges that describe the loaded model."""
+        self.model.info({"version": version})
+        self.catalogue_items.set(num_items)
+        for name, value in tokenizer_figures.items():
+            if name.startswith("usage_"):
+                self.codebook_usage.labels(name.removeprefix("usage_")).set(value)
+        self.collision_ratio.set(tokenizer_figures.get("collision_ratio", 0.0))
+
+
+class MetricsMiddleware:
+    """Counts and times HTTP requests. Pure ASGI, so that a client's disconnect reaches the app."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on and measures it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status = 500
+        begin = time.perf_counter()
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
+            self.metrics.requests.labels(route, method, str(status)).inc()
+            self.metrics.request_seconds.labels(route, method).observe(time.perf_counter() - begin)

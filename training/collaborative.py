@@ -1,0 +1,58 @@
+"""Item vectors from the training sequences: items that the same users chose close to each other lie close together.
+
+Shapes: N items, E vector dim.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+
+from training.data.splits import Sequences
+
+WINDOW = 10
+SMOOTHING = 0.75  # exponent on the context counts (Levy et al. 2015), so that rare items do not dominate
+
+
+def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: int) -> NDArray[np.float32]:
+    """Factorises the positive pointwise mutual information of items within a window of a user's sequence.
+
+    Levy and Goldberg (2014) show that this is what word2vec with negative sampling approximates.
+
+    Args:
+        train: Training sequences of item_index.
+        num_items: N.
+        dim: E at the most.
+        seed: Of the SVD.
+
+    Returns:
+        float32 of shape (N, E), rows of unit length; zero for items that no window pairs with another.
+    """
+    counts = _window_counts(train, num_items)
+    total = counts.sum()
+    if total == 0:
+        return np.zeros((num_items, 1), dtype=np.float32)
+    items_N = np.asarray(counts.sum(axis=1)).ravel()
+    contexts_N = items_N**SMOOTHING
+    pairs = counts.tocoo()
+    expected = items_N[pairs.row] * contexts_N[pairs.col] / contexts_N.sum()
+    information = np.log(pairs.data / expected)
+    keep = information > 0
+    ppmi = sparse.csr_matrix((information[keep], (pairs.row[keep], pairs.col[keep])), shape=counts.shape)
+    svd = TruncatedSVD(min(dim, num_items - 1), random_state=seed).fit(ppmi)
+    # The square root of the singular values weighs the directions better than the values do (Levy et al. 2015).
+    vectors = ppmi @ svd.components_.T / np.sqrt(np.maximum(svd.singular_values_, np.finfo(np.float32).eps))
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+def _window_counts(train: Sequences, num_items: int) -> sparse.csr_matrix:
+    """How often two items stand within the window, nearer pairs counting more."""
+    user_I = np.repeat(np.arange(len(train)), train.lengths_U)
+    counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
+    for distance in range(1, WINDOW + 1):
+        left, right = train.items_I[:-distance], train.items_I[distance:]
+        same = (user_I[:-distance] == user_I[distance:]) & (left != right)
+        weight = np.full(int(same.sum()), 1 / distance)
+        counts = counts + sparse.csr_matrix((weight, (left[same], right[same])), shape=counts.shape)
+    return (counts + counts.T).tocsr()

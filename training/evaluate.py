@@ -1,0 +1,144 @@
+"""Stage: the trained retriever, beside baselines, on the held-out test items.
+
+The retriever is asked through `models.recommender`, as the service asks it. Every model ranks the whole catalogue,
+the items of the history excluded, and a hit is the exact item.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from models.recommender import Recommender
+from models.torch_engine import TorchEngine
+from models.trie import SemanticIdTrie
+from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+from training.config import configurable
+from training.data.prepare import load_prepared, prepare_data
+from training.data.splits import Holdout, leave_one_out, user_sequences
+from training.device import training_device
+from training.features import load_features, make_features
+from training.metrics import (
+    catalogue_coverage,
+    intra_list_diversity,
+    mean_reciprocal_rank,
+    ndcg_at_k,
+    ranks_of_targets,
+    recall_at_k,
+)
+from training.ranking import rank_holdout
+from training.tokenize_items import load_semantic_ids, tokenize_items
+from training.train_decoder import load_retriever, train_decoder
+from training.workspace import Stage, Workspace
+
+RESULTS = "evaluation.json"
+RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"
+TOKENIZER = "tokenizer"
+
+
+@configurable
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How models are compared.
+
+    Attributes:
+        ks: List lengths at which recall and NDCG are taken.
+        list_length: Longest list; the mean reciprocal rank counts a target beyond it as 0.
+        profile_k: List length at which coverage and diversity are taken.
+        beam_width: Of the retriever's search.
+    """
+
+    ks: tuple[int, ...] = (5, 10, 20)
+    list_length: int = 20
+    profile_k: int = 10
+    beam_width: int = 20
+
+
+def evaluate(workspace: Workspace) -> Stage:
+    """Runs the stage; writes evaluation.json: figures by model, and the tokenizer's."""
+    data, features = prepare_data(workspace), make_features(workspace)
+    tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
+    settings = EvaluationSettings()
+
+    def write(directory: Path) -> None:
+        split = leave_one_out(user_sequences(load_prepared(data)))
+        features_NE = load_features(features).features_NE
+        ids = load_semantic_ids(tokens)
+        trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+        retriever = load_retriever(decoder)
+        popularity_N = item_popularity(split.train, len(features_NE))
+        recommender = Recommender(
+            TorchEngine(retriever, trie, device=training_device()),
+            trie,
+            max_history=retriever.config.max_history,
+            popularity_N=popularity_N[trie.row_of_leaf_N],
+        )
+        k, beam = settings.list_length, settings.beam_width
+        lists = {
+            RQREC: rank_holdout(recommender, split.test, k=k, beam_width=beam),
+            ITEM_KNN: rank_by_item_knn(split.train, len(features_NE), split.test, k=k),
+            POPULARITY: rank_by_popularity(split.train, len(features_NE), split.test, k=k),
+        }
+        results: dict[str, Mapping[str, float]] = {
+            name: figures(lists_UK, split.test, features_NE, popularity_N == 0, settings)
+            for name, lists_UK in lists.items()
+        }
+        results[TOKENIZER] = ids.figures
+        (directory / RESULTS).write_text(json.dumps(results, indent=2), encoding="utf-8")
+
+    return workspace.run("evaluation", inputs=[data, features, tokens, decoder], settings=settings, write=write)
+
+
+def load_results(stage: Stage) -> dict[str, dict[str, float]]:
+    """Reads what `evaluate` wrote: figures by model name, and the tokenizer's."""
+    results: dict[str, dict[str, float]] = json.loads((stage.path / RESULTS).read_text(encoding="utf-8"))
+    return results
+
+
+def figures(
+    lists_UK: NDArray[np.int64],
+    holdout: Holdout,
+    features_NE: NDArray[np.float32],
+    is_cold_N: NDArray[np.bool_],
+    settings: EvaluationSettings,
+) -> dict[str, float]:
+    """All ranking figures of one model; `cold_` ones are over the users whose target never occurs in training."""
+    ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)
+    cold_U = is_cold_N[holdout.targets_U]
+    shown_UK = lists_UK[:, : settings.profile_k]
+    found = {f"recall@{k}": recall_at_k(ranks_U, k=k) for k in settings.ks}
+    found |= {f"ndcg@{k}": ndcg_at_k(ranks_U, k=k) for k in settings.ks}
+    found[f"mrr@{settings.list_length}"] = mean_reciprocal_rank(ranks_U)
+    found[f"coverage@{settings.profile_k}"] = catalogue_coverage(shown_UK, len(features_NE))
+    found[f"diversity@{settings.profile_k}"] = intra_list_diversity(shown_UK, features_NE)
+    found["users"], found["cold_users"] = float(len(ranks_U)), float(cold_U.sum())
+    if cold_U.any():
+        found[f"cold_recall@{settings.profile_k}"] = recall_at_k(ranks_U[cold_U], k=settings.profile_k)
+    return found
+
+
+def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
+    """The results as tables for the terminal: models, then the tokenizer's levels."""
+    models = {name: row for name, row in results.items() if name != TOKENIZER}
+    ranking = Table(title="Leave-one-out test, full ranking, history excluded")
+    ranking.add_column("metric")
+    for name in models:
+        ranking.add_column(name, justify="right")
+    for metric in dict.fromkeys(metric for row in models.values() for metric in row):
+        ranking.add_row(metric, *(_number(row.get(metric)) for row in models.values()))
+    tokenizer = Table(title="Semantic IDs")
+    tokenizer.add_column("figure")
+    tokenizer.add_column("value", justify="right")
+    for name, value in results[TOKENIZER].items():
+        tokenizer.add_row(name, _number(value))
+    return [ranking, tokenizer]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value == int(value) and value > 1 else f"{value:.4f}"

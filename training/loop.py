@@ -1,0 +1,189 @@
+"""The training loop that both stages share: schedule, progress bar, TensorBoard, checkpoints, a clean stop."""
+
+import math
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Generic, TypeVar
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
+
+BatchT = TypeVar("BatchT")
+LOG_EVERY_STEPS = 10
+FINAL_LR_SHARE = 0.05
+
+
+class TrainingInterrupted(Exception):
+    """Raised after a stop was asked for and a checkpoint written; says where."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: Passes over the data.
+        learning_rate: Peak rate, reached after the warm-up and followed by a cosine decay to 5 % of it.
+        warmup_share: Share of the epochs in which the rate rises from 0.
+        gradient_clip: Largest norm of a gradient.
+        checkpoint_every_steps: Steps between checkpoints.
+        validate_every_epochs: Epochs between validations.
+        patience: Validations without a better score after which training ends.
+    """
+
+    epochs: int
+    learning_rate: float
+    warmup_share: float
+    gradient_clip: float
+    checkpoint_every_steps: int
+    validate_every_epochs: int = 1
+    patience: int = 10**9
+
+    def rate(self, done: float) -> float:
+        """The learning rate when a share `done` of training, in [0, 1], lies behind."""
+        if done < self.warmup_share:
+            return self.learning_rate * max(done, 1e-4) / self.warmup_share
+        decay = 0.5 * (1 + math.cos(math.pi * (done - self.warmup_share) / (1 - self.warmup_share)))
+        return self.learning_rate * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * decay)
+
+
+@dataclass(frozen=True)
+class Work(Generic[BatchT]):
+    """What a stage does in the loop.
+
+    Attributes:
+        num_batches: Batches in an epoch.
+        batches: The batches of an epoch, the same at every call.
+        losses: Given a batch and the share of training done: the scalars to log; "loss" is the one to minimise.
+        validate: The score of the present weights, higher being better; the best weights are kept.
+        after_step: Called with the step's number and batch after each optimiser step.
+    """
+
+    num_batches: Callable[[int], int]
+    batches: Callable[[int], Iterable[BatchT]]
+    losses: Callable[[BatchT, float], Mapping[str, Tensor]]
+    validate: Callable[[], float] | None = None
+    after_step: Callable[[int, BatchT], None] | None = None
+
+
+def train(
+    name: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    work: Work[BatchT],
+    schedule: Schedule,
+    *,
+    checkpoints: Path,
+    tensorboard: Path,
+) -> Progress:
+    """Trains a model in place, going on from the newest checkpoint if there is one; ends with the best weights.
+
+    On SIGINT or SIGTERM the running step is finished and a checkpoint written.
+
+    Raises:
+        TrainingInterrupted: After such a stop.
+        FloatingPointError: If the loss is no longer finite.
+    """
+    progress, best = restore_latest_checkpoint(checkpoints, model, optimizer)
+    start_step = progress.step
+    with SummaryWriter(str(tensorboard / name), purge_step=start_step) as writer, _bar() as bar, _stop_flag() as stop:
+        task = bar.add_task(name, total=schedule.epochs * work.num_batches(0), completed=start_step, loss="", score="")
+        while progress.epoch < schedule.epochs and not _out_of_patience(progress, schedule):
+            batches = work.num_batches(progress.epoch)
+            for batch in islice(work.batches(progress.epoch), progress.batch, None):
+                done = (progress.epoch + progress.batch / batches) / schedule.epochs
+                losses = _step(model, optimizer, work, schedule, batch, done)
+                progress.step, progress.batch = progress.step + 1, progress.batch + 1
+                if work.after_step is not None:
+                    work.after_step(progress.step, batch)
+                if progress.step % LOG_EVERY_STEPS == 0:
+                    _log(writer, losses, schedule.rate(done), progress.step)
+                    bar.update(task, completed=progress.step, loss=f"{float(losses['loss'].detach()):.4f}")
+                if stop() or progress.step % schedule.checkpoint_every_steps == 0:
+                    saved = save_checkpoint(checkpoints, model, optimizer, progress, best)
+                    if stop():
+                        raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {saved}")
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+            if work.validate is not None and _is_time_to_validate(progress, schedule):
+                score = work.validate()
+                writer.add_scalar("validation/score", score, progress.step)
+                bar.update(task, score=f"{score:.4f}")
+                if score > progress.best_score:
+                    progress.best_score, progress.best_epoch, best = score, progress.epoch, copy_weights(model)
+        bar.update(task, completed=progress.step, total=progress.step)
+    if best is not None:
+        model.load_state_dict(best)
+    return progress
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    work: Work[BatchT],
+    schedule: Schedule,
+    batch: BatchT,
+    done: float,
+) -> Mapping[str, Tensor]:
+    model.train()
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.rate(done)
+    losses = work.losses(batch, done)
+    if not torch.isfinite(losses["loss"]):
+        raise FloatingPointError(f"the loss is {float(losses['loss'])}: lower learning_rate or gradient_clip")
+    optimizer.zero_grad(set_to_none=True)
+    losses["loss"].backward()
+    nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
+    optimizer.step()
+    return losses
+
+
+def _is_time_to_validate(progress: Progress, schedule: Schedule) -> bool:
+    return progress.epoch % schedule.validate_every_epochs == 0 or progress.epoch == schedule.epochs
+
+
+def _out_of_patience(progress: Progress, schedule: Schedule) -> bool:
+    waited = progress.epoch - max(progress.best_epoch, 0)
+    return progress.best_epoch >= 0 and waited >= schedule.patience * schedule.validate_every_epochs
+
+
+def _log(writer: SummaryWriter, losses: Mapping[str, Tensor], rate: float, step: int) -> None:
+    for name, value in losses.items():
+        writer.add_scalar(f"train/{name}", float(value.detach()), step)
+    writer.add_scalar("train/learning_rate", rate, step)
+
+
+def _bar() -> ProgressBar:
+    return ProgressBar(
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:>8}  validation {task.fields[score]:>6}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+
+
+@contextmanager
+def _stop_flag() -> Iterator[Callable[[], bool]]:
+    """While the block runs, SIGINT and SIGTERM only raise a flag, which the yielded function reads."""
+    asked = False
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,25 @@
+"""Runs every stage in order, from raw data to a published bundle, and prints what evaluation measured.
+
+A stage whose inputs and settings have not changed is not run again.
+"""
+
+from rich.console import Console
+
+from training.cli import stage_command
+from training.evaluate import evaluate, load_results, results_table
+from training.publish import BUNDLES, publish
+from training.workspace import Stage, Workspace
+
+
+def run(workspace: Workspace) -> Stage:
+    """Trains, evaluates and publishes; prints the tables in between."""
+    console = Console()
+    for table in results_table(load_results(evaluate(workspace))):
+        console.print(table)
+    published = publish(workspace)
+    console.print(f"bundle: {(workspace.root / BUNDLES / 'current').resolve()}", soft_wrap=True)
+    return published
+
+
+if __name__ == "__main__":
+    stage_command(run, __doc__)

@@ -1,0 +1,38 @@
+"""Asks the serving recommender about held-out users.
+
+Shapes: U users, K list length.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.recommender import Recommender
+from training.data.splits import Holdout
+
+USERS_PER_BATCH = 128
+NOTHING = -1
+
+
+def rank_holdout(recommender: Recommender, holdout: Holdout, *, k: int, beam_width: int) -> NDArray[np.int64]:
+    """Recommends to every held-out user, the items of the history excluded, out of the whole catalogue.
+
+    Returns:
+        item_index of shape (U, k), best first, -1 where fewer than k items exist.
+    """
+    lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
+    leaf_of_item_N = recommender.trie.leaf_of_row_N
+    for users in user_batches(holdout):
+        histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
+        found = recommender.recommend(histories, k=k, beam_width=beam_width, excluded=histories)
+        for user, leaves in zip(users, found.leaves, strict=True):
+            lists_UK[user, : len(leaves)] = recommender.trie.row_of_leaf_N[leaves]
+    return lists_UK
+
+
+def user_batches(holdout: Holdout) -> Iterator[NDArray[np.int64]]:
+    """Rows of the holdout in batches, users with histories of like length together."""
+    by_length = np.argsort(holdout.histories.lengths_U, kind="stable")
+    for begin in range(0, len(by_length), USERS_PER_BATCH):
+        yield by_length[begin : begin + USERS_PER_BATCH]

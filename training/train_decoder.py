@@ -1,0 +1,188 @@
+"""Stage: semantic IDs and sequences → a trained retriever.
+
+Run as `python -m training.train_decoder configs/decoder_ml25m.gin`; it makes the stages before it first.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.recommender import Recommender
+from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.torch_engine import TorchEngine
+from models.trie import SemanticIdTrie
+from training.cli import stage_command
+from training.config import configurable
+from training.data.prepare import load_prepared, prepare_data
+from training.data.sequences import SeqBatch, SeqData, tokenize_sequences
+from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from training.device import autocast, training_device
+from training.loop import Schedule, Work, train
+from training.metrics import ndcg_at_k, ranks_of_targets
+from training.ranking import rank_holdout
+from training.tokenize_items import load_semantic_ids, tokenize_items
+from training.workspace import Stage, Workspace, stage_key
+
+NAME = "decoder"
+WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
+VALIDATION_K = 10
+
+
+@configurable
+@dataclass(frozen=True)
+class DecoderSettings:
+    """The retriever and its training.
+
+    Attributes:
+        width: Width of item vectors and of both Transformers.
+        num_heads: Attention heads.
+        ff_width: Inner width of the feed-forward nets.
+        encoder_layers: Blocks that read the history.
+        decoder_layers: Blocks that generate codes.
+        max_history: The most recent items that are read.
+        dropout: Probability of dropping an activation.
+        epochs: Passes over the training sequences.
+        batch_size: Windows a step.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Of AdamW.
+        bf16: Compute in bfloat16 where the processor can.
+        validate_every_epochs: Epochs between validations; the weights of the best one are kept.
+        validation_users: Users that a validation asks about, at the most.
+        patience: Validations without a better score after which training ends.
+        beam_width: Of the search in validation.
+        checkpoint_every_steps: Steps between checkpoints.
+        seed: Of weights, batches, dropout and the validation sample.
+    """
+
+    width: int = 128
+    num_heads: int = 4
+    ff_width: int = 512
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    max_history: int = 50
+    dropout: float = 0.2
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    bf16: bool = True
+    validate_every_epochs: int = 2
+    validation_users: int = 2000
+    patience: int = 5
+    beam_width: int = 20
+    checkpoint_every_steps: int = 500
+    seed: int = 0
+
+
+def train_decoder(workspace: Workspace) -> Stage:
+    """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
+    data, tokens = prepare_data(workspace), tokenize_items(workspace)
+    settings = DecoderSettings()
+    checkpoints = workspace.checkpoints(NAME, stage_key([data, tokens], settings))
+
+    def write(directory: Path) -> None:
+        ids = load_semantic_ids(tokens)
+        trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+        split = leave_one_out(user_sequences(load_prepared(data)))
+        model = fit_retriever(trie, split, settings, checkpoints, workspace.root / "tensorboard")
+        save_file(model.state_dict(), directory / WEIGHTS)
+        (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
+
+    return workspace.run(NAME, inputs=[data, tokens], settings=settings, write=write)
+
+
+def fit_retriever(
+    trie: SemanticIdTrie, split: LeaveOneOut, settings: DecoderSettings, checkpoints: Path, tensorboard: Path
+) -> Retriever:
+    """Trains a retriever, on the GPU where there is one; keeps the weights that validate best by NDCG."""
+    device = training_device()
+    torch.manual_seed(settings.seed)
+    model = Retriever(retriever_config(settings, trie)).to(device)
+    catalogue = CatalogueTensors.of(trie, device)
+    sequences = SeqData(
+        tokenize_sequences(split.train, trie.leaf_of_row_N),
+        max_history=settings.max_history,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+
+    def losses(batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
+        batch = batch.to(device)
+        with autocast(device, enabled=settings.bf16):
+            output = model(batch.history_BT, batch.targets_BT, catalogue)
+        levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
+        return {"loss": output.loss, **levels}
+
+    train(
+        NAME,
+        model,
+        optimizer,
+        Work(sequences.num_batches, sequences.epoch, losses, _validation(model, trie, split, settings, device)),
+        Schedule(
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            warmup_share=0.05,
+            gradient_clip=1.0,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            validate_every_epochs=settings.validate_every_epochs,
+            patience=settings.patience,
+        ),
+        checkpoints=checkpoints,
+        tensorboard=tensorboard,
+    )
+    return model.eval().cpu()
+
+
+def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie) -> RetrieverConfig:
+    """The sizes of a retriever for a catalogue."""
+    return RetrieverConfig(
+        num_levels=trie.num_levels,
+        codebook_size=trie.codebook_size,
+        width=settings.width,
+        num_heads=settings.num_heads,
+        ff_width=settings.ff_width,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers,
+        max_history=settings.max_history,
+        dropout=settings.dropout,
+    )
+
+
+def _validation(
+    model: Retriever, trie: SemanticIdTrie, split: LeaveOneOut, settings: DecoderSettings, device: torch.device
+) -> Callable[[], float] | None:
+    if not len(split.validation):
+        return None
+    holdout: Holdout = split.validation.sample(settings.validation_users, seed=settings.seed)
+
+    def validate() -> float:
+        recommender = Recommender(
+            TorchEngine(model, trie, device=device),
+            trie,
+            max_history=settings.max_history,
+            popularity_N=np.zeros(trie.num_leaves, dtype=np.int64),
+        )
+        lists_UK = rank_holdout(recommender, holdout, k=VALIDATION_K, beam_width=settings.beam_width)
+        return ndcg_at_k(ranks_of_targets(lists_UK, holdout.targets_U), k=VALIDATION_K)
+
+    return validate
+
+
+def load_retriever(stage: Stage) -> Retriever:
+    """Reads the model that `train_decoder` saved."""
+    model = Retriever(RetrieverConfig(**json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))))
+    model.load_state_dict(load_file(stage.path / WEIGHTS))
+    return model.eval()
+
+
+if __name__ == "__main__":
+    stage_command(train_decoder, __doc__)

@@ -1,0 +1,168 @@
+"""Stage: item features → a trained RQ-VAE.
+
+Run as `python -m training.train_rqvae configs/rqvae_ml25m.gin`; it makes the stages before it first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.quantize import QuantizeMode
+from models.rqvae import RqVae, RqVaeConfig
+from training.cli import stage_command
+from training.config import configurable
+from training.device import training_device
+from training.features import load_features, make_features
+from training.loop import Schedule, Work, train
+from training.workspace import Stage, Workspace, stage_key
+
+NAME = "rqvae"
+WEIGHTS = "rqvae.safetensors"
+CONFIG = "rqvae.json"
+DEAD_CODE_BATCH = 4096
+
+
+@configurable
+@dataclass(frozen=True)
+class RqVaeSettings:
+    """The RQ-VAE and its training.
+
+    Attributes:
+        hidden_widths: Widths of the encoder's hidden layers.
+        embed_dim: Width of the latent.
+        codebook_size: Codes per level; fewer items than this are refused.
+        num_levels: Levels of residual quantisation, the collision level not counted.
+        mode: "gumbel_softmax", "straight_through" or "rotation_trick".
+        commitment_weight: Weight of the commitment loss.
+        start_temperature: Gumbel-softmax temperature at the start of training.
+        end_temperature: And at its end; annealed geometrically.
+        steps: Optimiser steps.
+        batch_size: Items a step.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Of AdamW.
+        dead_code_every_steps: Steps between replacements of dead codes, in the first three quarters of training.
+        checkpoint_every_steps: Steps between checkpoints.
+        seed: Of weights, k-means, batches and noise.
+    """
+
+    hidden_widths: tuple[int, ...] = (512, 256, 128)
+    embed_dim: int = 32
+    codebook_size: int = 256
+    num_levels: int = 3
+    mode: str = "rotation_trick"
+    commitment_weight: float = 0.25
+    start_temperature: float = 1.0
+    end_temperature: float = 0.1
+    steps: int = 2000
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    dead_code_every_steps: int = 100
+    checkpoint_every_steps: int = 500
+    seed: int = 0
+
+
+def train_rqvae(workspace: Workspace) -> Stage:
+    """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
+    features = make_features(workspace)
+    settings = RqVaeSettings()
+    checkpoints = workspace.checkpoints(NAME, stage_key([features], settings))
+
+    def write(directory: Path) -> None:
+        loaded = load_features(features)
+        config = RqVaeConfig(
+            blocks=loaded.blocks,
+            hidden_widths=tuple(settings.hidden_widths),
+            embed_dim=settings.embed_dim,
+            codebook_size=settings.codebook_size,
+            num_levels=settings.num_levels,
+            mode=QuantizeMode(settings.mode),
+            commitment_weight=settings.commitment_weight,
+        )
+        features_NE = torch.from_numpy(loaded.features_NE)
+        model = fit_rqvae(config, features_NE, settings, checkpoints, workspace.root / "tensorboard")
+        save_file(model.state_dict(), directory / WEIGHTS)
+        (directory / CONFIG).write_text(json.dumps(asdict(config)), encoding="utf-8")
+
+    return workspace.run(NAME, inputs=[features], settings=settings, write=write)
+
+
+def fit_rqvae(
+    config: RqVaeConfig, features_NE: Tensor, settings: RqVaeSettings, checkpoints: Path, tensorboard: Path
+) -> RqVae:
+    """Trains an RQ-VAE on features of shape (N, E), on the GPU where there is one.
+
+    Raises:
+        ValueError: If there are fewer items than codes in a codebook.
+    """
+    if len(features_NE) < settings.codebook_size:
+        raise ValueError(
+            f"codebook_size must be <= the number of items, got {settings.codebook_size} codes for {len(features_NE)} "
+            "items: lower RqVaeSettings.codebook_size"
+        )
+    device = training_device()
+    torch.manual_seed(settings.seed)
+    model = RqVae(config).to(device)
+    features_NE = features_NE.to(device)
+    model.initialise_codebooks(features_NE, seed=settings.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    batches = -(-len(features_NE) // settings.batch_size)
+    epochs = -(-settings.steps // batches)
+    cooling = settings.end_temperature / settings.start_temperature
+
+    def epoch_batches(epoch: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+        rows: tuple[Tensor, ...] = torch.randperm(len(features_NE), generator=generator).split(settings.batch_size)
+        return rows
+
+    def losses(rows_B: Tensor, done: float) -> Mapping[str, Tensor]:
+        computed = model(features_NE[rows_B.to(device)], temperature=settings.start_temperature * cooling**done)
+        norms_L = computed.embs_norm.mean(0)
+        return {
+            "loss": computed.loss,
+            "reconstruction_loss": computed.reconstruction_loss,
+            "rqvae_loss": computed.rqvae_loss,
+            "p_unique_ids": computed.p_unique_ids,
+            **{f"embs_norm_{level}": norm for level, norm in enumerate(norms_L)},
+        }
+
+    def after_step(step: int, _rows: Tensor) -> None:
+        if step % settings.dead_code_every_steps == 0 and step < 0.75 * settings.steps:
+            chosen = torch.randperm(len(features_NE))[:DEAD_CODE_BATCH].to(device)
+            model.replace_dead_codes(features_NE[chosen])
+
+    train(
+        NAME,
+        model,
+        optimizer,
+        Work(lambda _: batches, epoch_batches, losses, after_step=after_step),
+        Schedule(
+            epochs=epochs,
+            learning_rate=settings.learning_rate,
+            warmup_share=0.02,
+            gradient_clip=1.0,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+        ),
+        checkpoints=checkpoints,
+        tensorboard=tensorboard,
+    )
+    return model.eval().cpu()
+
+
+def load_rqvae(stage: Stage) -> RqVae:
+    """Reads the model that `train_rqvae` saved."""
+    from_file = json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))
+    model = RqVae(RqVaeConfig.from_fields(from_file))
+    model.load_state_dict(load_file(stage.path / WEIGHTS))
+    return model.eval()
+
+
+if __name__ == "__main__":
+    stage_command(train_rqvae, __doc__)

@@ -1,0 +1,75 @@
+"""A workspace: the folder below which stages keep what they made, and redo it only when what it came from changed."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from models.bundle import new_directory
+
+STAMP = "stage.json"
+KEY_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage: its folder, and a key that changes with everything that it was made from."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one run: one data set, one configuration.
+
+    Attributes:
+        root: Holds a folder for every stage.
+        data_dir: Where raw public data is kept, shared between workspaces.
+        resume: Whether training goes on from a checkpoint that was made from the same inputs.
+    """
+
+    root: Path
+    data_dir: Path
+    resume: bool = True
+
+    def run(
+        self, name: str, *, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None], version: int = 1
+    ) -> Stage:
+        """Runs a stage, unless its folder already holds the result of the same inputs and settings.
+
+        Args:
+            name: The stage's folder below the root.
+            inputs: The stages whose results it reads.
+            settings: Its settings, a dataclass.
+            write: Fills a fresh folder with the result; the folder is renamed into place when it returns.
+            version: To be raised when the stage's code gives other results for the same inputs.
+        """
+        key = stage_key(inputs, settings, version)
+        stage = Stage(self.root / name, key)
+        stamp = stage.path / STAMP
+        if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")).get("key") == key:
+            return stage
+        with new_directory(stage.path) as directory:
+            write(directory)
+            description = {"key": key, "settings": asdict(settings), "inputs": [one.key for one in inputs]}
+            (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        return stage
+
+    def checkpoints(self, name: str, key: str) -> Path:
+        """Where an unfinished stage keeps its checkpoints; those of other inputs are removed."""
+        parent = self.root / f"{name}-checkpoints"
+        if parent.is_dir():
+            for other in parent.iterdir():
+                if other.name != key or not self.resume:
+                    shutil.rmtree(other)
+        return parent / key
+
+
+def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
+    """The key of a stage with these inputs and settings."""
+    parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
