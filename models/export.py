@@ -3,6 +3,7 @@
 Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.beam_search`.
 """
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,9 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not used here, is missing
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        warnings.simplefilter("ignore")  # it warns of its own deprecations
         program = torch.onnx.export(
             module.eval(),
             example,

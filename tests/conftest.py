@@ -1,0 +1,93 @@
+"""A small shop whose users each like one kind of film: what the slower tests train on in seconds."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.bundle import Bundle, read_bundle
+from training.config import load_config
+from training.publish import BUNDLES, publish
+from training.workspace import Workspace
+
+GENRES = ("Animation", "Horror", "Romance", "War")
+FILMS_PER_GENRE = 16
+USERS = 160
+SMALL_CONFIG = (
+    "FeatureSettings.lsa_dim = 4",
+    "FeatureSettings.collaborative_dim = 4",
+    "RqVaeSettings.hidden_widths = (16,)",
+    "RqVaeSettings.embed_dim = 8",
+    "RqVaeSettings.codebook_size = 16",
+    "RqVaeSettings.steps = 60",
+    "DecoderSettings.width = 16",
+    "DecoderSettings.num_heads = 2",
+    "DecoderSettings.ff_width = 32",
+    "DecoderSettings.encoder_layers = 1",
+    "DecoderSettings.decoder_layers = 1",
+    "DecoderSettings.max_history = 8",
+    "DecoderSettings.epochs = 10",
+    "DecoderSettings.batch_size = 32",
+    "DecoderSettings.learning_rate = 1e-2",
+)
+
+
+def write_shop(folder: Path) -> Path:
+    """Writes movies.csv and ratings.csv; film 100 + 16 g + i is film i of genre g."""
+    rng = np.random.default_rng(0)
+    films = [(100 + 16 * g + i, genre) for g, genre in enumerate(GENRES) for i in range(FILMS_PER_GENRE)]
+    folder.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(
+        {
+            "movieId": [film for film, _ in films],
+            "title": [f"{genre} {film} ({1980 + film % 20})" for film, genre in films],
+            "genres": [genre for _, genre in films],
+        }
+    ).write_csv(folder / "movies.csv")
+    rows = []
+    for user in range(USERS):
+        liked = rng.permutation(FILMS_PER_GENRE)[: rng.integers(6, 14)] + 100 + FILMS_PER_GENRE * (user % len(GENRES))
+        rows += [(user + 1, int(film), 4.0, 1000 * user + 10 * place) for place, film in enumerate(liked)]
+    pl.DataFrame(rows, schema=["userId", "movieId", "rating", "timestamp"], orient="row").write_csv(
+        folder / "ratings.csv"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("data") / "shop")
+
+
+@pytest.fixture
+def configure(shop: Path) -> Iterator[Callable[..., None]]:
+    """Configures the small recipe on the shop, with any further bindings."""
+
+    def apply(*bindings: str) -> None:
+        load_config([], [f"DatasetSettings.source = '{shop}'", *SMALL_CONFIG, *bindings])
+
+    yield apply
+    load_config([])
+
+
+@pytest.fixture(scope="session")
+def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which every stage has been run."""
+    root = tmp_path_factory.mktemp("trained")
+    workspace = Workspace(root / "work", root / "data")
+    load_config([], [f"DatasetSettings.source = '{shop}'", *SMALL_CONFIG])
+    publish(workspace)
+    load_config([])
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def bundles(trained: Workspace) -> Path:
+    return trained.root / BUNDLES
+
+
+@pytest.fixture(scope="session")
+def bundle(bundles: Path) -> Bundle:
+    return read_bundle(bundles)

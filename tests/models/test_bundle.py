@@ -1,0 +1,123 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from models.bundle import (
+    FILES,
+    ITEMS,
+    MANIFEST,
+    SEARCH_GRAPH,
+    Bundle,
+    BundleError,
+    new_directory,
+    point_current,
+    read_bundle,
+)
+
+
+@pytest.fixture
+def copy(bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+
+
+def edit_manifest(folder: Path, **fields: object) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_reads_what_was_published(bundle: Bundle) -> None:
+    assert bundle.manifest.num_items == len(bundle.items) == 64
+    assert bundle.manifest.dataset == "shop"
+    assert set(bundle.manifest.checksums) == {*FILES, MANIFEST}
+    assert {"rqrec", "popularity", "item-kNN", "tokenizer"} == set(bundle.manifest.metrics)
+    assert "DecoderSettings.width = 16" in bundle.manifest.config
+    assert bundle.items.columns == ["item_id", "semantic_id", "popularity", "title", "year", "genres"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_refuses_a_truncated_file(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-1])
+    with pytest.raises(BundleError, match=f"{name} of bundle .* truncated or altered; copy or publish"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_refuses_an_altered_file(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(BundleError, match="does not match the checksum"):
+        read_bundle(copy)
+
+
+def test_refuses_a_missing_file(copy: Path) -> None:
+    (copy / SEARCH_GRAPH).unlink()
+    with pytest.raises(BundleError, match=r"lacks search\.onnx: it was copied in part"):
+        read_bundle(copy)
+
+
+def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
+    edit_manifest(copy, format=2)
+    with pytest.raises(BundleError, match=r"bundle format 2 is not readable here \(1-1\): upgrade this software"):
+        read_bundle(copy)
+
+
+def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
+    edit_manifest(copy, format=0)
+    with pytest.raises(BundleError, match=r"bundle format 0 is not readable here \(1-1\): publish again"):
+        read_bundle(copy)
+
+
+def test_refuses_an_altered_manifest(copy: Path) -> None:
+    edit_manifest(copy, version="other")
+    with pytest.raises(BundleError, match="does not match its own checksum: it was altered"):
+        read_bundle(copy)
+
+
+def test_refuses_unknown_fields(copy: Path) -> None:
+    edit_manifest(copy, surprise=1)
+    with pytest.raises(BundleError, match="missing or unknown fields .*surprise"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]"])
+def test_refuses_a_broken_manifest(copy: Path, content: bytes) -> None:
+    (copy / MANIFEST).write_bytes(content)
+    with pytest.raises(BundleError):
+        read_bundle(copy)
+
+
+def test_says_how_to_get_a_bundle_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="run `make run` to train one"):
+        read_bundle(tmp_path)
+
+
+def test_follows_the_current_link(copy: Path) -> None:
+    point_current(copy.parent, copy.name)
+    assert read_bundle(copy.parent).path == copy.resolve()
+
+
+def test_holds_no_pickle(bundle: Bundle) -> None:
+    assert {path.name for path in bundle.path.iterdir()} == {*FILES, MANIFEST}
+    assert {path.suffix for path in bundle.path.iterdir()} == {".json", ".safetensors", ".onnx", ".parquet"}
+
+
+def test_new_directory_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "stage"
+    with new_directory(target) as directory:
+        (directory / "a").touch()
+    with pytest.raises(KeyboardInterrupt), new_directory(target) as directory:
+        (directory / "b").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+    assert [path.name for path in target.iterdir()] == ["a"]
+    with new_directory(target) as directory:
+        (directory / "c").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["stage", "c"]
+
+
+def test_semantic_ids_are_unique(bundle: Bundle) -> None:
+    assert bundle.items["semantic_id"].n_unique() == len(bundle.items), ITEMS

@@ -1,0 +1,85 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, TOKENIZER_GRAPH, TOKENIZER_WEIGHTS, Bundle
+from models.onnx_engine import CPU_PROVIDER, OnnxEngine, cuda_is_available
+from models.recommender import pad
+from models.rqvae import RqVae, RqVaeConfig
+from models.torch_engine import load_torch_engine
+from models.trie import SemanticIdTrie
+
+TOLERANCE = 1e-4  # of a natural log-probability
+SERVE_WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+
+# None makes every import of the name fail as if it were not installed.
+sys.modules.update(dict.fromkeys(("torch", "safetensors", "sklearn", "scipy", "gin")))
+from fastapi.testclient import TestClient
+from service.app import create_app
+from service.settings import Settings
+
+with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
+    reply = client.post("/recommend", json={"history": ["100"], "k": 3})
+    assert len(reply.json()["items"]) == 3, reply.text
+"""
+
+
+@pytest.fixture(scope="module")
+def trie(bundle: Bundle) -> SemanticIdTrie:
+    return SemanticIdTrie.build(
+        bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size
+    )
+
+
+def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    onnx = OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, threads=1)
+    reference = load_torch_engine(bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, "cpu")
+    rng = np.random.default_rng(0)
+    for users, beam in [(1, 1), (1, 20), (7, 5), (33, 64)]:
+        histories = [rng.integers(0, 64, size=rng.integers(1, 9)) for _ in range(users)]
+        excluded = [np.unique(rng.integers(0, 64, size=rng.integers(0, 60))) for _ in range(users)]
+        lengths_B = np.array([len(history) for history in histories])
+        eligible_before = np.arange(65)
+        arguments = (pad(histories, filler=0), lengths_B, pad(excluded, filler=64), eligible_before)
+        ours, theirs = onnx.search(*arguments, beam=beam), reference.search(*arguments, beam=beam)
+        np.testing.assert_allclose(ours.log_probs_BK, theirs.log_probs_BK, atol=TOLERANCE)
+        # Neighbours whose scores differ by less than the tolerance may change places.
+        assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
+
+
+def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:
+    model = RqVae(RqVaeConfig.from_fields(bundle.manifest.tokenizer)).eval()
+    model.load_state_dict(load_file(bundle.path / TOKENIZER_WEIGHTS))
+    features_NE = torch.randn(100, model.config.feature_dim)
+    session = ort.InferenceSession(bundle.path / TOKENIZER_GRAPH, providers=[CPU_PROVIDER])
+    (codes_NL,) = session.run(None, {"features_NE": features_NE.numpy()})
+    assert (codes_NL == model.get_codebook_indices(features_NE).numpy()).mean() > 0.99
+
+
+def test_serves_where_torch_cannot_be_imported(bundles: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", SERVE_WITHOUT_TORCH, str(bundles)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.skipif(cuda_is_available(), reason="there is a GPU")
+def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    with pytest.raises(RuntimeError, match="install the gpu extra, or use the CPU"):
+        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=True)
+
+
+@pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
+def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    arguments = (np.array([[1, 2, 3]]), np.array([3]), np.array([[64]]), np.arange(65))
+    cpu, cuda = (
+        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda).search(*arguments, beam=10)
+        for cuda in (False, True)
+    )
+    np.testing.assert_allclose(cpu.log_probs_BK, cuda.log_probs_BK, atol=1e-2)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from models.layers import Attention, Dropout
+from models.retriever import PADDING, CatalogueTensors, Retriever
+from models.trie import SemanticIdTrie
+from tests.models.conftest import random_codes, random_retriever
+from tests.models.oracles import exhaustive_log_probs
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_probabilities_sum_to_one_over_the_catalogue(levels: int) -> None:
+    codes_NL = random_codes(np.random.default_rng(levels), items=5, levels=levels, codebook_size=6)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=6)
+    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, torch.tensor([0, 3]))
+    torch.testing.assert_close(log_probs_N.exp().sum(), torch.tensor(1.0))
+
+
+def test_a_catalogue_of_one_item_is_certain() -> None:
+    trie = SemanticIdTrie.build(np.array([[2, 1]]), codebook_size=3)
+    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, torch.tensor([0]))
+    torch.testing.assert_close(log_probs_N, torch.zeros(1))
+
+
+def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Retriever) -> None:
+    history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
+    output = retriever(history, targets, CatalogueTensors.of(trie, torch.device("cpu")))
+    by_hand = [exhaustive_log_probs(retriever, trie, history[0, : t + 1])[targets[0, t]] for t in range(3)]
+    torch.testing.assert_close(output.loss.detach(), -torch.stack(by_hand).mean())
+    torch.testing.assert_close(output.level_losses_L.sum(), output.loss.detach())
+
+
+def test_padding_changes_nothing(trie: SemanticIdTrie, retriever: Retriever) -> None:
+    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
+    alone = retriever(torch.tensor([[4, 9]]), torch.tensor([[9, 2]]), catalogue)
+    padded = retriever(
+        torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]), catalogue
+    )
+    torch.testing.assert_close(alone.loss, padded.loss)
+
+
+def test_the_future_changes_nothing(retriever: Retriever) -> None:
+    items = torch.randn(1, 5, 8)
+    changed = items.clone()
+    changed[:, 3:] = torch.randn(1, 2, 8)
+    before, after = retriever.history(items), retriever.history(changed)
+    torch.testing.assert_close(before[:, :3], after[:, :3])
+    assert not torch.allclose(before[:, 3:], after[:, 3:])
+
+
+def test_cached_decoding_equals_decoding_all_levels_at_once(trie: SemanticIdTrie, retriever: Retriever) -> None:
+    states_MD = torch.randn(4, 8)
+    codes_ML = torch.from_numpy(trie.codes_NL[:4])
+    whole = retriever.decoder(states_MD, codes_ML)
+    x_BKD, caches = states_MD.unsqueeze(1), retriever.decoder.empty_cache(states_MD.unsqueeze(1))
+    for level, expected_MV in enumerate(whole):
+        logits_BKV, caches = retriever.decoder.step(x_BKD, caches, level)
+        torch.testing.assert_close(logits_BKV.squeeze(1), expected_MV)
+        if level + 1 < trie.num_levels:
+            x_BKD = retriever.decoder.embed(codes_ML[:, level : level + 1], level)
+
+
+def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
+    model = random_retriever(trie)
+    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
+    history, targets = torch.tensor([[1, 7, 20], [30, 2, 11]]), torch.tensor([[7, 20, 5], [2, 11, 39]])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = model(history, targets, catalogue).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert int(exhaustive_log_probs(model, trie, history[0]).argmax()) == 5
+
+
+def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:
+    dropped = Dropout(0.25).train()(torch.ones(512, 512))
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.01)
+    assert torch.equal(Dropout(0.25).eval()(torch.ones(3)), torch.ones(3))
+
+
+def test_refuses_sizes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="width must be a multiple of num_heads, got 6 and 4"):
+        Attention(6, 4)
+    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\), got 1"):
+        Dropout(1)
