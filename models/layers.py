@@ -58,14 +58,24 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Attends causally: position t sees positions 0..t. Shape (B, T, D) in and out."""
+    def forward(self, x_BTD: Tensor, bias_HTT: Tensor | None = None) -> Tensor:
+        """Attends causally: position t sees positions 0..t.
+
+        Args:
+            x_BTD: The positions, shape (B, T, D).
+            bias_HTT: Added to each head's scores of the earlier position (last axis) for the later one.
+
+        Returns:
+            Shape (B, T, D).
+        """
         q, k, v = (
             part.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3) for part in self.qkv(x_BTD).chunk(3, dim=-1)
         )
         steps_T = torch.arange(x_BTD.shape[-2], device=x_BTD.device)
         # Written out: the fused kernel's backward pass is five times slower on a CPU at these short lengths.
         scores_BHTT = (q @ k.transpose(-1, -2)) * (q.shape[-1] ** -0.5)
+        if bias_HTT is not None:
+            scores_BHTT = scores_BHTT + bias_HTT
         scores_BHTT = scores_BHTT.masked_fill(steps_T > steps_T[:, None], -torch.inf)
         mixed = torch.softmax(scores_BHTT, dim=-1).to(v.dtype) @ v
         return torch.as_tensor(self.out(mixed.transpose(-2, -3).flatten(-2)))
@@ -108,9 +118,9 @@ class Block(nn.Module):
         self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.GELU(), nn.Linear(ff_width, width))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Runs all positions at once, causally. Shape (B, T, D) in and out."""
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD)))
+    def forward(self, x_BTD: Tensor, bias_HTT: Tensor | None = None) -> Tensor:
+        """Runs all positions at once, causally; see `Attention.forward`. Shape (B, T, D) in and out."""
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), bias_HTT))
         return torch.as_tensor(x_BTD + self.dropout(self.ff(self.ff_norm(x_BTD))))
 
     def step(self, x_BKD: Tensor, cache_BKSD2: Tensor) -> tuple[Tensor, Tensor]:

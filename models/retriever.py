@@ -98,11 +98,15 @@ class ItemEncoder(nn.Module):
 
 
 class HistoryEncoder(nn.Module):
-    """A causal Transformer over item vectors with learned positions, oldest item first, padding last."""
+    """A causal Transformer over item vectors, oldest first, padding last.
+
+    It knows an item's place only by its distance, as a learned bias a head and layer (Raffel et al. 2020, arXiv
+    1910.10683, §2.1, without buckets): five items mean the same at the start of a history as at its end.
+    """
 
     def __init__(self, config: RetrieverConfig) -> None:
         super().__init__()
-        self.positions = nn.Embedding(config.max_history, config.width)
+        self.distances = nn.Embedding(config.max_history, config.encoder_layers * config.num_heads)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             Block(config.width, config.num_heads, ff_width=config.ff_width, dropout=config.dropout)
@@ -115,9 +119,12 @@ class HistoryEncoder(nn.Module):
 
         Being causal, it needs no padding mask: what follows a user's last item changes nothing before it.
         """
-        x_BTD = self.dropout(items_BTD + self.positions.weight[: items_BTD.shape[1]])
-        for block in self.blocks:
-            x_BTD = block(x_BTD)
+        steps_T = torch.arange(items_BTD.shape[1], device=items_BTD.device)
+        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the future is masked anyway
+        biases_XTT = self.distances(distances_TT).permute(2, 0, 1)
+        x_BTD = self.dropout(items_BTD)
+        for block, bias_HTT in zip(self.blocks, biases_XTT.chunk(len(self.blocks)), strict=True):
+            x_BTD = block(x_BTD, bias_HTT)
         return torch.as_tensor(self.norm(x_BTD))
 
 

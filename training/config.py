@@ -1,5 +1,6 @@
 """Configuration by gin files: every stage's settings are a frozen dataclass whose fields a gin file may bind."""
 
+import tokenize
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar, cast
@@ -26,7 +27,7 @@ def load_config(files: Iterable[Path], bindings: Iterable[str] = ()) -> None:
     names = [str(file) for file in files]
     try:
         gin.parse_config_files_and_bindings(names, list(bindings))
-    except (OSError, ValueError, SyntaxError, AttributeError, ImportError) as error:
+    except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
         # gin appends where it was to the message; the first line says what is wrong.
         raise ConfigError(f"cannot use configuration {', '.join(names)}: {str(error).strip()}") from error
 

@@ -139,7 +139,7 @@ def _step(
         group["lr"] = schedule.rate(done)
     losses = work.losses(batch, done)
     if not torch.isfinite(losses["loss"]):
-        raise FloatingPointError(f"the loss is {float(losses['loss'])}: lower learning_rate or gradient_clip")
+        raise FloatingPointError(f"the loss is {float(losses['loss'].detach())}: lower learning_rate or gradient_clip")
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)

@@ -44,8 +44,8 @@ def build_dataset(
 ) -> Dataset:
     """Checks raw tables, orders every user's interactions in time and numbers users and items.
 
-    Interactions of one user at the same time stand in the order of a fixed hash of (user_id, item_id): neither the
-    order of the file nor the numbering of the items can leak into the sequences.
+    Interactions of one user at the same time stand in the order of a fixed hash of the user's and the item's number:
+    neither the order of the interactions file nor that of the catalogue can leak into the sequences.
 
     Args:
         name: Short name of the source.

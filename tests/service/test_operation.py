@@ -1,0 +1,92 @@
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from models.bundle import Bundle
+from service.app import create_app
+from service.settings import Settings
+from tests.service.conftest import settings_for
+
+OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+def test_health_and_readiness(plain_client: TestClient, bundle: Bundle) -> None:
+    assert plain_client.get("/healthz").json() == {"status": "alive"}
+    assert plain_client.get("/readyz").json() == {"status": "ready", "model_version": bundle.manifest.version}
+
+
+def test_the_docs_page_is_served(plain_client: TestClient) -> None:
+    assert "openapi.json" in plain_client.get("/docs").text
+
+
+def test_the_openapi_document_in_the_repository_is_what_is_served(plain_client: TestClient) -> None:
+    served = plain_client.get("/openapi.json").json()
+    assert served == json.loads(OPENAPI.read_text()), f"run `make openapi` to write {OPENAPI.name} anew"
+
+
+def test_metrics_count_and_describe(bundles: Path, bundle: Bundle) -> None:
+    with TestClient(create_app(settings_for(bundles))) as client:
+        client.post("/recommend", json={"history": ["116", "nope"], "k": 3})
+        client.post("/recommend", json={"history": []})
+        client.get("/items/nope")
+        client.get("/some/path")
+        samples = {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(client.get("/metrics").text)
+            for sample in family.samples
+        }
+    labels = ("method", "POST"), ("route", "/recommend"), ("status", "200")
+    assert samples["rqrec_http_requests_total", *labels] == 2
+    unknown = ("method", "GET"), ("route", "/items/{item_id}"), ("status", "404")
+    assert samples["rqrec_http_requests_total", *unknown] == 1
+    unmatched = ("method", "GET"), ("route", "unmatched"), ("status", "404")
+    assert samples["rqrec_http_requests_total", *unmatched] == 1
+    for stage in ("encode", "search", "lookup"):
+        assert samples["rqrec_recommend_stage_duration_seconds_count", ("stage", stage)] == 2
+    assert samples["rqrec_unknown_history_items_total",] == 1
+    assert samples["rqrec_fallback_total", ("kind", "popular")] == 1
+    assert samples["rqrec_invalid_beams_total",] == 0
+    assert samples["rqrec_catalogue_items",] == 64
+    assert samples["rqrec_model_info", ("version", bundle.manifest.version)] == 1
+    assert 0 < samples["rqrec_model_codebook_usage_ratio", ("level", "0")] <= 1
+
+
+def test_the_event_loop_answers_while_a_search_runs(bundles: Path) -> None:
+    app = create_app(settings_for(bundles))
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            started, finish = asyncio.Event(), asyncio.Event()
+            loop = asyncio.get_running_loop()
+            snapshot = app.state.engine.snapshot
+            search = snapshot.recommender.recommend
+
+            def slow_search(*args: object, **kwargs: object) -> object:
+                loop.call_soon_threadsafe(started.set)
+                asyncio.run_coroutine_threadsafe(finish.wait(), loop).result(timeout=30)
+                return search(*args, **kwargs)
+
+            snapshot.recommender.recommend = slow_search
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+                recommending = asyncio.create_task(client.post("/recommend", json={"history": ["116"]}))
+                await asyncio.wait_for(started.wait(), 10)
+                assert (await client.get("/healthz")).status_code == 200
+                assert not recommending.done()
+                finish.set()
+                assert (await recommending).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_secrets_do_not_show_in_the_settings() -> None:
+    assert "hunter2" not in repr(Settings.model_validate({"redis_url": "redis://:hunter2@localhost"}))
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQREC_BEAM_WIDTH", "33")
+    assert Settings().beam_width == 33

@@ -1,0 +1,62 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.data.sequences import SeqData
+from training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out
+
+Rows = list[list[int]]
+rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8)
+
+
+def ragged(rows: Rows) -> Sequences:
+    offsets = np.cumsum([0, *map(len, rows)])
+    return Sequences(np.array([item for row in rows for item in row], dtype=np.int32), offsets)
+
+
+def listed(sequences: Sequences) -> Rows:
+    return [sequences[row].tolist() for row in range(len(sequences))]
+
+
+def test_last_item_is_test_and_the_one_before_validation() -> None:
+    split = leave_one_out(ragged([[1, 2, 3, 4], [5, 6], [7, 8, 9]]))
+    assert listed(split.train) == [[1, 2], [5, 6], [7]]
+    assert listed(split.validation.histories) == [[1, 2], [7]]
+    assert split.validation.targets_U.tolist() == [3, 8]
+    assert listed(split.test.histories) == [[1, 2, 3], [7, 8]]
+    assert split.test.targets_U.tolist() == [4, 9]
+
+
+@given(rows_of_items)
+def test_every_interaction_is_in_exactly_one_part(rows: Rows) -> None:
+    split = leave_one_out(ragged(rows))
+    parts = [*split.train.items_I, *split.validation.targets_U, *split.test.targets_U]
+    assert sorted(int(item) for item in parts) == sorted(item for row in rows for item in row)
+
+
+def training_pairs(split: LeaveOneOut) -> list[list[list[int]]]:
+    """All that a training batch shows: (history, targets) rows over some epochs."""
+    if (split.train.lengths_U < 2).all():
+        return []
+    data = SeqData(split.train, max_history=3, batch_size=4, seed=0)
+    return [[batch.history_BT.tolist(), batch.targets_BT.tolist()] for e in range(3) for batch in data.epoch(e)]
+
+
+@given(rows_of_items, st.data())
+def test_no_held_out_item_leaks_into_training(rows: Rows, data: st.DataObject) -> None:
+    """Whatever the held-out items are, training sees the same."""
+    changed = [row[:-2] + data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=2)) for row in rows if len(row) > 2]
+    original = [row for row in rows if len(row) > 2]
+    if not original:
+        return
+    one, other = leave_one_out(ragged(original)), leave_one_out(ragged(changed))
+    assert listed(one.train) == listed(other.train)
+    assert training_pairs(one) == training_pairs(other)
+
+
+def test_a_sample_keeps_histories_with_their_targets() -> None:
+    holdout = Holdout(ragged([[i] * (i + 1) for i in range(20)]), np.arange(20, dtype=np.int32))
+    sample = holdout.sample(7, seed=1)
+    assert len(sample) == 7
+    assert [row[0] for row in listed(sample.histories)] == sample.targets_U.tolist()
+    assert holdout.sample(50, seed=1) is holdout

@@ -1,0 +1,25 @@
+import numpy as np
+
+from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+from training.data.splits import Holdout, Sequences
+
+
+def ragged(rows: list[list[int]]) -> Sequences:
+    return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+
+
+TRAIN = ragged([[0, 1], [0, 1, 2], [3, 4], [3, 4], [3, 4, 0]])
+HOLDOUT = Holdout(ragged([[1], [3]]), np.array([0, 4], dtype=np.int32))
+
+
+def test_popularity_counts_training_interactions() -> None:
+    assert item_popularity(TRAIN, 6).tolist() == [3, 2, 1, 3, 3, 0]
+
+
+def test_popularity_leaves_out_the_history() -> None:
+    assert rank_by_popularity(TRAIN, 6, HOLDOUT, k=3).tolist() == [[0, 3, 4], [0, 4, 1]]
+
+
+def test_item_knn_recommends_what_the_same_users_chose() -> None:
+    lists = rank_by_item_knn(TRAIN, 6, HOLDOUT, k=1)
+    assert lists.tolist() == [[0], [4]]

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from training.metrics import (
+    catalogue_coverage,
+    intra_list_diversity,
+    mean_reciprocal_rank,
+    ndcg_at_k,
+    ranks_of_targets,
+    recall_at_k,
+)
+
+LISTS = np.array([[3, 1, 4], [1, 5, 9], [2, 6, 5], [3, 5, -1]])
+TARGETS = np.array([3, 9, 0, 5])  # ranks 1, 3, none, 2
+
+
+def test_hand_computed_figures() -> None:
+    ranks = ranks_of_targets(LISTS, TARGETS)
+    assert ranks.tolist() == [1, 3, np.inf, 2]
+    assert recall_at_k(ranks, k=2) == 0.5
+    assert recall_at_k(ranks, k=3) == 0.75
+    assert ndcg_at_k(ranks, k=2) == pytest.approx((1 + 1 / np.log2(3)) / 4)
+    assert mean_reciprocal_rank(ranks) == pytest.approx((1 + 1 / 3 + 1 / 2) / 4)
+    assert catalogue_coverage(LISTS, num_items=10) == 0.7
+
+
+def test_diversity_is_one_minus_the_mean_cosine_of_pairs() -> None:
+    features = np.array([[2.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
+    # Pairs (0, 1), (0, 2), (1, 2) have cosines 1, 0, 0.
+    assert intra_list_diversity(np.array([[0, 1, 2]]), features) == pytest.approx(1 - 1 / 3)
+    assert intra_list_diversity(np.array([[0, -1, -1]]), features) == 0.0

@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
+from training.evaluate import ITEM_KNN, POPULARITY, RQREC, evaluate, load_results
+from training.features import load_features, make_features
+from training.publish import publish
+from training.tokenize_items import codebook_figures, load_semantic_ids, tokenize_items
+from training.train_decoder import load_retriever, train_decoder
+from training.train_rqvae import load_rqvae, train_rqvae
+from training.workspace import Workspace
+
+Configure = Callable[..., None]
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_codebook_figures_by_hand() -> None:
+    figures = codebook_figures(np.array([[0, 1], [0, 1], [1, 1], [1, 1]]), codebook_size=4)
+    assert figures == {
+        "usage_0": 0.5,
+        "perplexity_0": pytest.approx(2.0),
+        "usage_1": 0.25,
+        "perplexity_1": pytest.approx(1.0),
+        "collision_ratio": 1.0,
+    }
+
+
+def test_every_item_gets_its_own_semantic_id(trained: Workspace, configure: Configure) -> None:
+    configure()
+    ids = load_semantic_ids(tokenize_items(trained))
+    assert ids.codes_NL.shape == (64, 4)
+    assert len(np.unique(ids.codes_NL, axis=0)) == 64
+    features_NE = torch.from_numpy(load_features(make_features(trained)).features_NE)
+    codes_NL = load_rqvae(train_rqvae(trained)).get_codebook_indices(features_NE)
+    assert np.array_equal(ids.codes_NL[:, :-1], codes_NL.numpy())
+
+
+def test_the_retriever_learns_what_users_like(trained: Workspace, configure: Configure) -> None:
+    configure()
+    results = load_results(evaluate(trained))
+    assert results[RQREC]["users"] == 160
+    for metric in ("recall@10", "ndcg@10"):
+        assert results[RQREC][metric] > 2 * results[POPULARITY][metric]
+    assert set(results[RQREC]) == set(results[ITEM_KNN])
+    assert {"mrr@20", "coverage@10", "diversity@10", "cold_users"} <= set(results[RQREC])
+    assert {"reconstruction_loss", "rqvae_loss", "usage_0", "perplexity_2", "collision_ratio"} <= set(
+        results["tokenizer"]
+    )
+
+
+def test_what_stands_is_reused_and_what_changed_is_not(trained: Workspace, configure: Configure) -> None:
+    configure()
+    before = {path: path.stat().st_mtime_ns for path in trained.root.glob("*/*") if path.is_file()}
+    publish(trained)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    keys = train_rqvae(trained).key, train_decoder(trained).key
+    configure("DecoderSettings.dropout = 0.0")
+    assert train_rqvae(trained).key == keys[0]
+    other = Workspace(trained.root.parent / "other", trained.data_dir)
+    configure("DecoderSettings.dropout = 0.0", "RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
+    assert train_rqvae(other).key != keys[0]
+    assert train_decoder(other).key != keys[1]
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Workspace, configure: Configure) -> None:
+    configure("DecoderSettings.epochs = 2", "RqVaeSettings.steps = 20")
+    one, other = (train_decoder(Workspace(tmp_path / name, tmp_path)) for name in ("one", "other"))
+    ours, theirs = (load_retriever(stage).state_dict() for stage in (one, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+    config = work_dir.parent / "small.gin"
+    bindings = ["RqVaeSettings.codebook_size = 16", "RqVaeSettings.steps = 4000", "FeatureSettings.lsa_dim = 4"]
+    config.write_text("\n".join(bindings))
+    command = [sys.executable, "-m", module, str(config), "--dataset", str(shop), "--work-dir", str(work_dir)]
+    return subprocess.Popen(
+        [*command, *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    process = run_training("training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
+    while not list(work.glob("rqvae-checkpoints/*/step-*")):
+        assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == EXIT_INTERRUPTED
+    assert "run the same command to go on" in complaint
+    assert not (work / "rqvae").exists()
+    assert {path.name for path in work.iterdir()} == {"data", "features", "rqvae-checkpoints", "tensorboard"}
+    again = run_training("training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert (work / "rqvae" / "rqvae.safetensors").is_file()
+
+
+def test_bad_input_is_refused_with_one_clear_line(shop: Path, tmp_path: Path) -> None:
+    process = run_training("training.train_rqvae", shop, tmp_path / "work", "--set", "RqVaeSettings.stepz = 1")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == EXIT_REFUSED
+    assert "doesn't have a parameter named 'stepz'" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_stage_stamps_say_what_a_result_was_made_from(trained: Workspace) -> None:
+    stamp = json.loads((trained.root / "rqvae" / "stage.json").read_text())
+    assert stamp["settings"]["steps"] == 60
+    assert len(stamp["inputs"]) == 1
