@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run test check format clean
+.PHONY: help setup train run test check format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ test: check ## All checks and all tests, as CI runs them
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+openapi: setup ## Write docs/openapi.json anew from the service's code
+	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; \
+	print(json.dumps(create_app(Settings()).openapi(), indent=2))' > docs/openapi.json
 
 clean: ## Remove what was built and trained, but not downloaded data
 	rm -rf .venv build *.egg-info

@@ -15,7 +15,7 @@ def main() -> None:
     """Serves until a signal; exits 2 with a message where a setting or the bundle cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        settings = Settings()  # type: ignore[call-arg]
+        settings = Settings()
         read_bundle(settings.bundle)
     except (ValidationError, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
+INVALID_BODY_STATUS = 400  # what FastAPI raises for a body that it cannot decode
 logger = logging.getLogger("rqrec")
 
 
@@ -47,12 +48,23 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {UnknownItem: UNKNOWN_ITEM, TooL
 
 def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail in these ways, for OpenAPI."""
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}  # put there by install_error_handlers
     return {kind.status: {"description": kind.title, "content": {MEDIA_TYPE: {"schema": schema}}} for kind in kinds}
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Makes the app answer every error as problem details."""
+    """Makes the app answer every error as problem details, and its OpenAPI document describe them."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        if Problem.__name__ in document["components"]["schemas"]:
+            return document
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**problem.pop("$defs"), Problem.__name__: problem}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
     async def domain(request: Request, error: Exception) -> JSONResponse:
         return problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
@@ -65,6 +77,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == INVALID_BODY_STATUS:
+            return problem_response(INVALID, "the body is not JSON in UTF-8", request.url.path)
         kind = Kind("http", error.detail, error.status_code, False)
         response = problem_response(kind, error.detail, request.url.path)
         response.headers.update(error.headers or {})

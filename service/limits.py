@@ -1,13 +1,10 @@
 """Middleware that refuses a request body over the limit before it is read whole."""
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import TOO_LARGE, problem_response
-
-
-class _BodyTooLarge(Exception):
-    pass
 
 
 class BodyLimitMiddleware:
@@ -23,22 +20,28 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdigit() and int(announced) > self.max_bytes:
+            await self._refuse(scope, receive, send)
+            return
         received = 0
 
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise _BodyTooLarge
-            return message
+            # The rest is not read: to the app it is as if the client had gone.
+            return {"type": "http.disconnect"} if received > self.max_bytes else message
+
+        async def send_unless_too_large(message: Message) -> None:
+            if received <= self.max_bytes:
+                await send(message)
 
         try:
-            if announced.isdigit() and int(announced) > self.max_bytes:
-                await self._refuse(scope, receive, send)
-            else:
-                await self.app(scope, receive_counted, send)
-        except _BodyTooLarge:
+            await self.app(scope, receive_counted, send_unless_too_large)
+        except ClientDisconnect:
+            if received <= self.max_bytes:
+                raise
+        if received > self.max_bytes:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:

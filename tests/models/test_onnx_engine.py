@@ -34,9 +34,7 @@ with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
 
 @pytest.fixture(scope="module")
 def trie(bundle: Bundle) -> SemanticIdTrie:
-    return SemanticIdTrie.build(
-        bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size
-    )
+    return SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
 
 
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:

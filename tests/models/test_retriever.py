@@ -34,9 +34,7 @@ def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Re
 def test_padding_changes_nothing(trie: SemanticIdTrie, retriever: Retriever) -> None:
     catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
     alone = retriever(torch.tensor([[4, 9]]), torch.tensor([[9, 2]]), catalogue)
-    padded = retriever(
-        torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]), catalogue
-    )
+    padded = retriever(torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]), catalogue)
     torch.testing.assert_close(alone.loss, padded.loss)
 
 

@@ -86,10 +86,9 @@ def test_every_mode_trains_encoder_codebooks_and_decoder(mode: QuantizeMode) -> 
     x = features()
     rqvae.initialise_codebooks(x, seed=0)
     optimizer = torch.optim.Adam(rqvae.parameters(), lr=1e-2)
-    first = None
+    first = float(rqvae(x, temperature=0.3).reconstruction_loss.detach())
     for _ in range(150):
         losses = rqvae(x, temperature=0.3)
-        first = float(losses.reconstruction_loss.detach()) if first is None else first
         optimizer.zero_grad()
         losses.loss.backward()
         assert all(p.grad is not None for p in rqvae.parameters())

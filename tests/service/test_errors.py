@@ -82,9 +82,7 @@ def test_the_clients_request_id_is_kept(plain_client: TestClient) -> None:
     assert check_problem(response, 404, "unknown-item").request_id == request_id
 
 
-def test_an_unexpected_failure_is_a_problem_and_tells_nothing(
-    bundles: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_failure_is_a_problem_and_tells_nothing(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(settings_for(bundles))
     with TestClient(app, raise_server_exceptions=False) as client:
 

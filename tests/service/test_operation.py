@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,13 @@ def test_the_docs_page_is_served(plain_client: TestClient) -> None:
 def test_the_openapi_document_in_the_repository_is_what_is_served(plain_client: TestClient) -> None:
     served = plain_client.get("/openapi.json").json()
     assert served == json.loads(OPENAPI.read_text()), f"run `make openapi` to write {OPENAPI.name} anew"
+
+
+def test_every_reference_in_the_openapi_document_leads_somewhere() -> None:
+    text = OPENAPI.read_text()
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert references <= set(json.loads(text)["components"]["schemas"])
+    assert "Problem" in references
 
 
 def test_metrics_count_and_describe(bundles: Path, bundle: Bundle) -> None:

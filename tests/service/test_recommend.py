@@ -1,9 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from models.bundle import Bundle
+from service.app import create_app
+from tests.service.conftest import settings_for
 
 HORROR = [str(116 + i) for i in range(16)]
 
@@ -63,7 +66,9 @@ def test_unknown_items_are_skipped_and_listed(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("history", [[], ["x", "y"]])
-def test_without_a_usable_history_the_popular_items_come(client: TestClient, bundle: Bundle, history: list[str]) -> None:
+def test_without_a_usable_history_the_popular_items_come(
+    client: TestClient, bundle: Bundle, history: list[str]
+) -> None:
     reply = recommend(client, history=history, k=3, exclude=["100"])
     assert reply["fallback"] == "popular"
     assert reply["unknown_items"] == history
@@ -80,7 +85,9 @@ def test_a_wider_beam_is_never_worse(client: TestClient) -> None:
 
 def test_only_the_most_recent_items_count_in_a_long_history(client: TestClient) -> None:
     recent = HORROR[:8]
-    short, long = (recommend(client, history=history, k=3, exclude_history=False) for history in (recent, ["100"] + recent))
+    short, long = (
+        recommend(client, history=history, k=3, exclude_history=False) for history in (recent, ["100", *recent])
+    )
     assert short["items"] == long["items"]
 
 
@@ -93,10 +100,7 @@ def test_items_and_their_semantic_ids(client: TestClient, bundle: Bundle) -> Non
     assert item == {**semantic_id, "payload": {name: row[name] for name in ("title", "year", "genres")}}
 
 
-def test_the_torch_backend_answers_alike(bundles: Any, plain_client: TestClient) -> None:
-    from service.app import create_app
-    from tests.service.conftest import settings_for
-
+def test_the_torch_backend_answers_alike(bundles: Path, plain_client: TestClient) -> None:
     with TestClient(create_app(settings_for(bundles, backend="torch", device="cpu"))) as torch_client:
         ours, theirs = (recommend(one, history=HORROR[:3], k=5)["items"] for one in (torch_client, plain_client))
     assert [item["item_id"] for item in ours] == [item["item_id"] for item in theirs]

@@ -72,7 +72,7 @@ def test_foreign_content_in_redis_is_not_believed(
 ) -> None:
     before, _ = answer(client)
     prefix = f"rqrec:{{{bundle.manifest.version}}}"
-    for key in redis_server.client.hkeys(f"{prefix}:items"):  # type: ignore[union-attr]
+    for key in redis_server.client.hkeys(f"{prefix}:items"):
         redis_server.client.hset(f"{prefix}:items", key, "nonsense")
     redis_server.client.hset(f"{prefix}:semantic-ids", "116", "a-b")
     assert answer(client) == (before, None)

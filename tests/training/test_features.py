@@ -1,3 +1,6 @@
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,8 +15,8 @@ from training.text import encode_texts
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
 
 
-def dataset(items: dict[str, object], rows: list[tuple[str, str, int]] | None = None) -> Dataset:
-    frame = pl.DataFrame({"item_id": [str(i) for i in range(len(next(iter(items.values()))))], **items})  # type: ignore[arg-type]
+def dataset(items: Mapping[str, Any], rows: list[tuple[str, str, int]] | None = None) -> Dataset:
+    frame = pl.DataFrame({"item_id": [str(i) for i in range(len(next(iter(items.values()))))], **items})
     interactions = pl.LazyFrame(rows or [("u", "0", 0)], schema=["user_id", "item_id", "timestamp"], orient="row")
     return build_dataset("t", interactions, frame)
 

@@ -1,4 +1,5 @@
 from datetime import datetime
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -46,7 +47,7 @@ def test_ties_in_time_do_not_follow_the_numbering_of_the_items() -> None:
     items = pl.DataFrame({"item_id": [str(i) for i in range(200)]})
     rows: list[tuple[object, ...]] = [("u", str(i), 0) for i in range(200)]
     (sequence,) = sequences(build_dataset("t", interactions(rows), items))
-    ascending = sum(a < b for a, b in zip(sequence, sequence[1:], strict=False))
+    ascending = sum(a < b for a, b in pairwise(sequence))
     assert 70 < ascending < 130
     assert sequence == sorted(range(200), key=splitmix64)  # user 0, so the hashed number is the item's
 

@@ -45,7 +45,9 @@ def training_pairs(split: LeaveOneOut) -> list[list[list[int]]]:
 @given(rows_of_items, st.data())
 def test_no_held_out_item_leaks_into_training(rows: Rows, data: st.DataObject) -> None:
     """Whatever the held-out items are, training sees the same."""
-    changed = [row[:-2] + data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=2)) for row in rows if len(row) > 2]
+    changed = [
+        row[:-2] + data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=2)) for row in rows if len(row) > 2
+    ]
     original = [row for row in rows if len(row) > 2]
     if not original:
         return

@@ -45,7 +45,9 @@ def test_refuses_vectors_of_unequal_length(tmp_path: Path) -> None:
 
 def test_refuses_a_table_that_is_missing_or_there_twice(tmp_path: Path) -> None:
     INTERACTIONS.write_csv(tmp_path / "interactions.csv")
-    with pytest.raises(DataError, match=r"expected one of \['items.parquet', 'items.csv', 'items.jsonl'\] .*found \[\]"):
+    with pytest.raises(
+        DataError, match=r"expected one of \['items.parquet', 'items.csv', 'items.jsonl'\] .*found \[\]"
+    ):
         read_tables(tmp_path)
     INTERACTIONS.write_parquet(tmp_path / "interactions.parquet")
     with pytest.raises(DataError, match=r"found \['interactions.parquet', 'interactions.csv'\]"):
