@@ -1,5 +1,5 @@
 # The two commands to know are `make run` and `make test`; `make help` lists the rest.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
 CONFIG ?= configs/decoder.gin
 CONSTRAINTS ?= constraints.txt
@@ -21,7 +21,8 @@ help: ## List the targets
 setup: .venv/.ready ## Make .venv with everything that running and testing needs
 
 .venv/.ready: pyproject.toml $(CONSTRAINTS)
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it as in: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it as in: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
 	@touch $@

@@ -78,18 +78,17 @@ class Quantizer(nn.Module):
         """
         distances_BV = self.squared_distances(x_BD)
         codes_B = distances_BV.argmin(dim=1)
+        nearest_BD = self.codebook_VD[codes_B]
+        embeddings_BD = nearest_BD.detach()
         if self.mode is QuantizeMode.GUMBEL_SOFTMAX and self.training:
             # As the posterior of a mixture of Gaussians whose variance is the present error, so that a temperature
             # means the same at every level, however small its residuals.
             error = distances_BV.min(dim=1).values.mean().detach().clamp_min(torch.finfo(x_BD.dtype).tiny)
             weights_BV = gumbel_softmax(-distances_BV * (x_BD.shape[1] / (2 * error)), temperature)
             embeddings_BD = weights_BV @ self.codebook_VD
-            learnt_BD = embeddings_BD
-        else:
-            learnt_BD = self.codebook_VD[codes_B]
-            embeddings_BD = learnt_BD.detach()
-        codebook_loss_B = (x_BD.detach() - learnt_BD).square().mean(dim=1)
-        commitment_loss_B = (x_BD - learnt_BD.detach()).square().mean(dim=1)
+        # Of the nearest codeword in every mode: drawing soft mixes to the rows instead lets codewords drift together.
+        codebook_loss_B = (x_BD.detach() - nearest_BD).square().mean(dim=1)
+        commitment_loss_B = (x_BD - nearest_BD.detach()).square().mean(dim=1)
         return QuantizeOutput(codes_B, embeddings_BD, codebook_loss_B + self.commitment_weight * commitment_loss_B)
 
     def squared_distances(self, x_BD: Tensor) -> Tensor:

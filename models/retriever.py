@@ -18,7 +18,7 @@ from models.trie import SemanticIdTrie
 from models.trie_tensors import TrieTensors, child_log_probs
 
 PADDING = -1
-INITIAL_STD = 0.02
+LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # embeddings as small as weights take twice the steps to leave popularity behind
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,8 @@ class Retriever(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=INITIAL_STD)
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=EMBEDDING_STD)
     if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=LINEAR_STD)
         nn.init.zeros_(module.bias)
