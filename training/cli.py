@@ -9,13 +9,13 @@ from pathlib import Path
 from training.config import ConfigError, load_config
 from training.data.dataset import DataError
 from training.loop import TrainingInterrupted
-from training.workspace import Stage, Workspace
+from training.workspace import Workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
 
 
-def stage_command(run: Callable[[Workspace], Stage], description: str | None) -> Stage:
+def stage_command(run: Callable[[Workspace], object], description: str | None) -> None:
     """Parses the command line, configures by gin, runs a stage and those before it, and exits 2 on bad input."""
     arguments = _parser(description).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
@@ -25,12 +25,11 @@ def stage_command(run: Callable[[Workspace], Stage], description: str | None) ->
     try:
         load_config(arguments.config, bindings)
         workspace = Workspace(arguments.work_dir, arguments.data_dir, arguments.resume)
-        stage = run(workspace)
+        run(workspace)
     except (ConfigError, DataError, ImportError, ValueError) as error:
         sys.exit(_complain(error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
         sys.exit(_complain(f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
-    return stage
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -7,18 +7,16 @@ from rich.console import Console
 
 from training.cli import stage_command
 from training.evaluate import evaluate, load_results, results_table
-from training.publish import BUNDLES, publish
-from training.workspace import Stage, Workspace
+from training.publish import publish
+from training.workspace import Workspace
 
 
-def run(workspace: Workspace) -> Stage:
+def run(workspace: Workspace) -> None:
     """Trains, evaluates and publishes; prints the tables in between."""
     console = Console()
     for table in results_table(load_results(evaluate(workspace))):
         console.print(table)
-    published = publish(workspace)
-    console.print(f"bundle: {(workspace.root / BUNDLES / 'current').resolve()}", soft_wrap=True)
-    return published
+    console.print(f"bundle: {publish(workspace)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -57,16 +57,20 @@ class Workspace:
             write(directory)
             description = {"key": key, "settings": asdict(settings), "inputs": [one.key for one in inputs]}
             (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        shutil.rmtree(self._checkpoints_of(name), ignore_errors=True)
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
         """Where an unfinished stage keeps its checkpoints; those of other inputs are removed."""
-        parent = self.root / f"{name}-checkpoints"
+        parent = self._checkpoints_of(name)
         if parent.is_dir():
             for other in parent.iterdir():
                 if other.name != key or not self.resume:
                     shutil.rmtree(other)
         return parent / key
+
+    def _checkpoints_of(self, name: str) -> Path:
+        return self.root / f"{name}-checkpoints"
 
 
 def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:

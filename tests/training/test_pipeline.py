@@ -1,19 +1,24 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
+from models.bundle import MANIFEST, read_bundle
 from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
 from training.evaluate import ITEM_KNN, POPULARITY, RQREC, evaluate, load_results
 from training.features import load_features, make_features
-from training.publish import publish
+from training.publish import payload_column, publish
 from training.tokenize_items import codebook_figures, load_semantic_ids, tokenize_items
 from training.train_decoder import load_retriever, train_decoder
 from training.train_rqvae import load_rqvae, train_rqvae
@@ -59,7 +64,9 @@ def test_the_retriever_learns_what_users_like(trained: Workspace, configure: Con
 
 def test_what_stands_is_reused_and_what_changed_is_not(trained: Workspace, configure: Configure) -> None:
     configure()
-    before = {path: path.stat().st_mtime_ns for path in trained.root.glob("*/*") if path.is_file()}
+    files = [*trained.root.glob("*/stage.json"), *trained.root.glob("bundles/*/*")]
+    assert len(files) > 10
+    before = {path: path.stat().st_mtime_ns for path in files}
     publish(trained)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     keys = train_rqvae(trained).key, train_decoder(trained).key
@@ -80,7 +87,12 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Workspace
 
 def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     config = work_dir.parent / "small.gin"
-    bindings = ["RqVaeSettings.codebook_size = 16", "RqVaeSettings.steps = 4000", "FeatureSettings.lsa_dim = 4"]
+    bindings = [
+        "FeatureSettings.lsa_dim = 4",
+        "RqVaeSettings.hidden_widths = (16,)",
+        "RqVaeSettings.codebook_size = 16",
+        "RqVaeSettings.steps = 1500",
+    ]
     config.write_text("\n".join(bindings))
     command = [sys.executable, "-m", module, str(config), "--dataset", str(shop), "--work-dir", str(work_dir)]
     return subprocess.Popen(
@@ -117,3 +129,27 @@ def test_stage_stamps_say_what_a_result_was_made_from(trained: Workspace) -> Non
     stamp = json.loads((trained.root / "rqvae" / "stage.json").read_text())
     assert stamp["settings"]["steps"] == 60
     assert len(stamp["inputs"]) == 1
+
+
+def test_an_altered_bundle_is_published_again(trained: Workspace, configure: Configure, tmp_path: Path) -> None:
+    configure()
+    copy = Workspace(Path(shutil.copytree(trained.root, tmp_path / "work", symlinks=True)), trained.data_dir)
+    bundle = publish(copy)
+    (bundle / MANIFEST).write_text("{")
+    assert publish(copy) == bundle
+    assert read_bundle(bundle.parent).path == bundle.resolve()
+
+
+def test_payload_holds_what_json_can_and_no_vectors() -> None:
+    frame = pl.DataFrame(
+        {
+            "item_id": ["a"],
+            "released": [date(2020, 1, 2)],
+            "price": [Decimal("1.50")],
+            "score": [float("nan")],
+            "image": pl.Series([[1.0, 2.0]], dtype=pl.Array(pl.Float32, 2)),
+        }
+    )
+    shown = [payload_column(frame[name]) for name in frame.columns]
+    assert [column.to_list()[0] for column in shown] == ["a", "2020-01-02", 1.5, None, None]
+    assert shown[-1].dtype == pl.Null
