@@ -1,7 +1,7 @@
 """Beam search over the catalogue's trie, as one module without control flow on data: it exports to ONNX whole.
 
-Shapes: B users, T history items, X excluded leaves, L levels, V codes per level, K beams, F children of a node,
-N leaves, D width.
+Shapes: B users, T history items, M closed nodes, L levels, V codes per level, K beams, F children of a node, N leaves,
+D width.
 """
 
 from typing import NamedTuple
@@ -9,15 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.eligibility import ClosedNodes
+from models.gather import take, take_rows
 from models.retriever import Retriever
 from models.trie_tensors import TrieTensors, child_log_probs
+
+NOWHERE = 2**31 - 1
 
 
 class BeamSearchOutput(NamedTuple):
     """What the search found for each user, best first.
 
     Attributes:
-        leaves_BK: Leaf positions, int64, -1 past the last eligible item.
+        leaves_BK: Leaf positions, int32, -1 past the last eligible item.
         log_probs_BK: Their natural log-probabilities, float32, -inf past the last.
     """
 
@@ -28,9 +32,12 @@ class BeamSearchOutput(NamedTuple):
 class BeamSearch(nn.Module):
     """Finds a user's most probable items, level by level, among those that are eligible.
 
-    A beam survives only while its range of leaves holds an eligible item that the user did not exclude, so k items
-    come back whenever k are eligible and the beam is at least k wide. Probabilities are those over the whole
-    catalogue: what is filtered out is not renormalised away. With a beam as wide as a level the search is exact.
+    A beam survives only while a leaf below it is eligible, so k items come back whenever k are eligible and the beam is
+    at least k wide. Probabilities are those over the whole catalogue: what is filtered out is not renormalised away.
+    With a beam as wide as a level the search is exact.
+
+    Ties: of two equal log-probabilities the one whose prefix is the more probable comes first, looking at the longest
+    prefix first; with all prefixes equal, the smaller semantic ID.
     """
 
     def __init__(self, retriever: Retriever) -> None:
@@ -41,9 +48,9 @@ class BeamSearch(nn.Module):
         self,
         history_BT: Tensor,
         lengths_B: Tensor,
-        excluded_BX: Tensor,
-        eligible_before: Tensor,
         beam_slots_K: Tensor,
+        penalties: tuple[Tensor, ...],
+        closed_nodes: tuple[ClosedNodes[Tensor], ...],
         item_vectors_ND: Tensor,
         trie: TrieTensors,
     ) -> BeamSearchOutput:
@@ -52,57 +59,63 @@ class BeamSearch(nn.Module):
         Args:
             history_BT: Leaf positions, oldest first, padded at the end with any valid leaf; int64.
             lengths_B: Items in each history, 1..T.
-            excluded_BX: Distinct eligible leaves that each user must not get, padded with N.
-            eligible_before: How many of the leaves before each position are eligible, int64, shape (N + 1,).
-            beam_slots_K: 0..K-1; its length is the beam width.
+            beam_slots_K: 0..K-1, float32; its length is the beam width.
+            penalties: `models.eligibility.Eligibility.penalties`.
+            closed_nodes: `models.eligibility.Eligibility.closed_nodes` for this beam width.
             item_vectors_ND: `Retriever.items` of every leaf's codes, computed once a catalogue.
             trie: The catalogue's trie.
         """
-        states_BTD = self.retriever.history(item_vectors_ND[history_BT])
-        last_B = (lengths_B - 1).view(-1, 1, 1).expand(-1, 1, states_BTD.shape[2])
-        x_BKD = states_BTD.gather(1, last_B)
-        decoder = self.retriever.decoder
-        caches = decoder.empty_cache(x_BKD)
-        scores_BK = torch.zeros_like(x_BKD[..., 0], dtype=torch.float32)
-        nodes_BK = torch.zeros_like(scores_BK, dtype=torch.int64)
-        num_levels = len(trie.child_start)
+        batch, length = history_BT.shape
+        items_RD = take_rows(item_vectors_ND, history_BT.flatten())
+        decoding = self.retriever.decoder.begin(self.retriever.history.last(items_RD, lengths_B, length))
+        users_B1 = torch.arange(batch, dtype=torch.int32, device=history_BT.device).unsqueeze(1)
+        beams = beam_slots_K.shape[0]
+        scores_R = torch.zeros_like(lengths_B, dtype=torch.float32)
+        nodes_R = torch.zeros_like(lengths_B, dtype=torch.int32)
+        num_levels = len(trie.first_child)
         for depth in range(num_levels):
-            logits_BKV, caches = decoder.step(x_BKD, caches, depth)
-            children_BKF, log_probs_BKF = child_log_probs(trie, depth, nodes_BK, logits_BKV)
-            low, high = _leaf_ranges(trie, depth + 1, children_BKF)
-            left_BKF = eligible_before[high] - eligible_before[low] - _count_within(excluded_BX, low, high)
-            candidates_BKF = (scores_BK.unsqueeze(-1) + log_probs_BKF).masked_fill(left_BKF <= 0, -torch.inf)
-            scores_BK, parents_BK, nodes_BK = _best(candidates_BKF, children_BKF, beam_slots_K)
+            children_RF, log_probs_RF = child_log_probs(trie, depth, nodes_R, decoding.logits_RV)
+            candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(penalties[depth], children_RF)
+            candidates_BX = _close(candidates_RF, nodes_R.view(batch, -1), closed_nodes[depth])
+            width = candidates_BX.shape[1]
+            if depth == 0:  # later levels have K times F candidates, never less than K
+                filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(batch, -1)
+                candidates_BX = torch.cat([candidates_BX, filler_BK], dim=1)
+            scores_BK, index_BK = top_k(candidates_BX, beams)
+            if depth == 0:  # a filled-up beam has score -inf and stands for any node at all
+                index_BK = index_BK.clamp_max(width - 1)
+            index_R = (index_BK.int() + users_B1 * width).flatten()
+            scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
             if depth + 1 < num_levels:
-                x_BKD = decoder.embed(trie.child_code[depth][nodes_BK], depth)
-                caches = [_take_beams(cache, parents_BK) for cache in caches]
-        found_BK = scores_BK > -torch.inf
-        return BeamSearchOutput(torch.where(found_BK, nodes_BK, -1), scores_BK)
+                parents_R = index_R // children_RF.shape[1]
+                codes_R = take(trie.child_code[depth], nodes_R)
+                decoding = self.retriever.decoder.step(decoding, parents_R, codes_R, depth + 1)
+        leaves_BK = torch.where(scores_R > -torch.inf, nodes_R, -1).view(batch, beams)
+        return BeamSearchOutput(leaves_BK, scores_R.view(batch, beams))
 
 
-def _leaf_ranges(trie: TrieTensors, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-    if depth == len(trie.child_start):  # a leaf
-        return nodes, nodes + 1
-    leaf_start = trie.leaf_start[depth - 1]
-    return leaf_start[nodes], leaf_start[nodes + 1]
+def _close(candidates_RF: Tensor, nodes_BK: Tensor, closed: ClosedNodes[Tensor]) -> Tensor:
+    """Bars the closed nodes, wherever one is the child of a beam's node; returns candidates of shape (B, K F)."""
+    batch, beams = nodes_BK.shape
+    is_parent_MK = take_rows(nodes_BK, closed.row_M) == closed.parent_M1
+    beams_K = torch.arange(beams, dtype=torch.int32, device=nodes_BK.device) * candidates_RF.shape[1]
+    # The first match is the one: beams without hope come last, and their nodes mean nothing.
+    offset_M = torch.where(is_parent_MK, beams_K, NOWHERE).amin(1)
+    is_found_M = offset_M < NOWHERE
+    barred_M = torch.where(is_found_M, -torch.inf, 0.0)
+    index_M = closed.index_M + torch.where(is_found_M, offset_M, 0)
+    return candidates_RF.flatten().scatter_add(0, index_M.long(), barred_M).view(batch, -1)
 
 
-def _count_within(excluded_BX: Tensor, low_BKF: Tensor, high_BKF: Tensor) -> Tensor:
-    excluded_B11X = excluded_BX[:, None, None, :]
-    inside = (excluded_B11X >= low_BKF.unsqueeze(-1)) & (excluded_B11X < high_BKF.unsqueeze(-1))
-    return inside.sum(-1)
+def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest scores, float32, and their positions; of equal scores the one at the smaller position first.
 
-
-def _best(candidates_BKF: Tensor, children_BKF: Tensor, beam_slots_K: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    width = candidates_BKF.shape[2]
-    flat = candidates_BKF.flatten(1)
-    # Fewer candidates than beams are filled up with -inf, so that top-k always finds K.
-    filler = torch.full_like(beam_slots_K, -torch.inf, dtype=flat.dtype).expand(flat.shape[0], -1)
-    scores_BK, index_BK = torch.cat([flat, filler], dim=1).topk(beam_slots_K.shape[0], dim=1)
-    index_BK = index_BK.clamp_max(flat.shape[1] - 1)
-    return scores_BK, index_BK // width, children_BKF.flatten(1).gather(1, index_BK)
-
-
-def _take_beams(cache_BKSD2: Tensor, parents_BK: Tensor) -> Tensor:
-    index = parents_BK[:, :, None, None].expand(-1, -1, *cache_BKSD2.shape[2:])
-    return cache_BKSD2.gather(1, index)
+    ONNX's TopK promises that order of ties; torch's does not, so there it is asked for keys that are never equal.
+    """
+    if torch.compiler.is_exporting():
+        return scores_BX.topk(k, dim=1)
+    bits = (scores_BX + 0.0).view(torch.int32)  # adding 0 turns -0 into 0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
+    positions_X = torch.arange(scores_BX.shape[1], device=scores_BX.device)
+    index_BK = ((ordered << 32) - positions_X).topk(k, dim=1).indices
+    return scores_BX.gather(1, index_BK), index_BK

@@ -8,17 +8,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript import opset20 as op
 from torch import Tensor, nn
 
 from models.beam_search import BeamSearch
-from models.onnx_engine import trie_inputs
+from models.eligibility import ClosedNodes, Eligibility, closed_inputs
 from models.retriever import Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
+from models.trie_arrays import TrieArrays, by_depth
 from models.trie_tensors import TrieTensors
 
 OPSET = 20
+INDEXED_BY_SECOND_INPUT = ("Gather", "GatherElements", "ScatterElements")
 DYNAMIC = torch.export.Dim.DYNAMIC
 
 
@@ -42,27 +47,37 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path) -> Non
         trie: Any catalogue with the retriever's number of levels, as an example.
         path: The file to write.
     """
-    tensors = TrieTensors.of(trie)
-    leaves, width = trie.num_leaves, retriever.config.width
-    example: tuple[Any, ...] = (
-        torch.zeros(2, 3, dtype=torch.int64),
-        torch.full((2,), 3),
-        torch.full((2, 2), leaves),
-        torch.arange(leaves + 1),
-        torch.arange(4),
-        torch.zeros(leaves, width),
-        tensors,
+    arrays, eligibility = TrieArrays.of(trie), Eligibility.everything(trie)
+    two_axes, one_axis = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
+    # One tensor each: the exporter takes inputs that share one for the same input.
+    closed = tuple(
+        ClosedNodes(*(torch.zeros(shape, dtype=torch.int32) for shape in ((2,), (2, 1), (2,))))
+        for _ in range(trie.num_levels)
     )
-    two, one = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
-    trie_axes: Any = TrieTensors._make([tuple(one for _ in arrays) for arrays in tensors])
-    names = ["history_BT", "lengths_B", "excluded_BX", "eligible_before", "beam_slots_K", "item_vectors_ND"]
+    closed_axes = (ClosedNodes(one_axis, one_axis, one_axis),) * trie.num_levels
+    example: dict[str, tuple[Any, Any]] = {
+        "history_BT": (torch.zeros(2, 3, dtype=torch.int64), two_axes),
+        "lengths_B": (torch.full((2,), 3), one_axis),
+        "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
+        "penalties": (tuple(map(torch.from_numpy, eligibility.penalties)), (one_axis,) * trie.num_levels),
+        "closed": (closed, closed_axes),
+        "item_vectors_ND": (torch.zeros(trie.num_leaves, retriever.config.width), one_axis),
+    }
+    trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
+    names = [
+        *("history_BT", "lengths_B", "beam_slots_K"),
+        *by_depth("penalties", eligibility.penalties),
+        *closed_inputs(closed),
+        "item_vectors_ND",
+        *arrays.by_input_name(),
+    ]
     _export(
         BeamSearch(retriever),
-        example,
+        (*(value for value, _ in example.values()), TrieTensors.of(trie)),
         path,
-        [*names, *trie_inputs(trie)],
+        names,
         ["leaves_BK", "log_probs_BK"],
-        (two, one, two, one, one, one, trie_axes),
+        (*(axes for _, axes in example.values()), trie_axes),
     )
 
 
@@ -94,7 +109,31 @@ def _export(
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
             opset_version=OPSET,
+            custom_translation_table={torch.ops.aten.floor_divide.default: _divide_naturals},
             verbose=False,
         )
     assert program is not None
+    _drop_needless_nodes(program.model)
     program.save(path, external_data=False)
+
+
+def _divide_naturals(dividend: Any, divisor: Any) -> Any:
+    """Division of natural numbers; torch's translation handles signs that never occur here, in eight nodes."""
+    return op.Div(dividend, op.CastLike(divisor, dividend))
+
+
+def _drop_needless_nodes(model: ir.Model) -> None:
+    """Drops what torch's exporter adds around lookups: ONNX takes 32-bit indices, and a vector needs no flattening."""
+    for node in model.graph:
+        if node.op_type in INDEXED_BY_SECOND_INPUT:
+            index = node.inputs[1]
+            cast = index.producer() if index is not None else None
+            if cast is not None and cast.op_type == "Cast" and cast.inputs[0].dtype == ir.DataType.INT32:
+                node.replace_input_with(1, cast.inputs[0])
+        elif node.op_type == "Reshape":
+            source, target = node.inputs
+            shape = ir.convenience.get_const_tensor(target)
+            is_vector = source.shape is not None and len(source.shape) == 1
+            if is_vector and shape is not None and shape.numpy().tolist() == [-1]:
+                ir.convenience.replace_all_uses_with(node.outputs[0], source)
+    RemoveUnusedNodesPass()(model)

@@ -6,6 +6,8 @@ Shapes: B rows, T positions, D width, H heads.
 import torch
 from torch import Tensor, nn
 
+from models.gather import take_rows
+
 BYTE_VALUES = 256
 BYTES_PER_WORD = 8
 
@@ -42,6 +44,8 @@ class Dropout(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention with one fused query-key-value projection.
 
+    Positions come as rows, R = B T, which is how a linear layer with bias becomes one operation.
+
     Args:
         width: D, a multiple of `num_heads`.
         num_heads: H.
@@ -54,50 +58,67 @@ class Attention(nn.Module):
         super().__init__()
         if width % num_heads:
             raise ValueError(f"width must be a multiple of num_heads, got {width} and {num_heads}")
-        self.num_heads = num_heads
+        self.width, self.num_heads = width, num_heads
+        self.scale = (width // num_heads) ** -0.5
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BTD: Tensor, bias_HTT: Tensor | None = None) -> Tensor:
-        """Attends causally: position t sees positions 0..t.
+    def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
+        """Attends over all positions of each sequence.
 
         Args:
-            x_BTD: The positions, shape (B, T, D).
-            bias_HTT: Added to each head's scores of the earlier position (last axis) for the later one.
+            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            bias_HTT: Added to the scores of the earlier position (last axis) for the later one, broadcastable to
+                shape (B, H, T, T); -inf hides a position.
 
         Returns:
-            Shape (B, T, D).
+            Shape (B T, D).
         """
-        q, k, v = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3) for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
-        steps_T = torch.arange(x_BTD.shape[-2], device=x_BTD.device)
+        return self._mix(*self.qkv(x_RD).chunk(3, dim=1), bias_HTT)
+
+    def last(self, x_RD: Tensor, last_BD: Tensor, bias_BH1T: Tensor) -> Tensor:
+        """`forward` for one attending position of each sequence.
+
+        Args:
+            x_RD: All positions, shape (B T, D).
+            last_BD: The one that attends.
+            bias_BH1T: Added to its scores.
+
+        Returns:
+            Shape (B, D).
+        """
+        q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
+        kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
+        return self._mix(q_BD, *kv_RD2.chunk(2, dim=1), bias_BH1T)
+
+    def _mix(self, q_XD: Tensor, k_RD: Tensor, v_RD: Tensor, bias: Tensor) -> Tensor:
+        heads, head_width = self.num_heads, self.width // self.num_heads
+        queries, keys = bias.shape[-2:]
+        q = q_XD.view(-1, queries, heads, head_width).transpose(1, 2)
+        k, v = (part.view(-1, keys, heads, head_width).transpose(1, 2) for part in (k_RD, v_RD))
         # Written out: the fused kernel's backward pass is five times slower on a CPU at these short lengths.
-        scores_BHTT = (q @ k.transpose(-1, -2)) * (q.shape[-1] ** -0.5)
-        if bias_HTT is not None:
-            scores_BHTT = scores_BHTT + bias_HTT
-        scores_BHTT = scores_BHTT.masked_fill(steps_T > steps_T[:, None], -torch.inf)
-        mixed = torch.softmax(scores_BHTT, dim=-1).to(v.dtype) @ v
-        return torch.as_tensor(self.out(mixed.transpose(-2, -3).flatten(-2)))
+        scores_BHTS = (q @ k.transpose(-1, -2)) * self.scale + bias
+        mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
+        return torch.as_tensor(self.out(mixed_BHTd.transpose(1, 2).reshape(-1, self.width)))
 
-    def step(self, x_BKD: Tensor, cache_BKSD2: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds one position to each beam and attends over it and the cached ones.
+    def step(self, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
+        """Attends from one new position of each of R sequences.
 
         Args:
-            x_BKD: The new position of each of K beams, shape (B, K, D).
-            cache_BKSD2: Keys and values of the S earlier positions, shape (B, K, S, 2 D).
+            q_RD: Its query, scaled.
+            k_RSD: The keys of all S positions, the new one's too.
+            v_RSD: Their values.
 
         Returns:
-            The attended position, shape (B, K, D), and the cache with S + 1 positions.
+            Shape (R, D).
         """
-        q_BKD, kv_BKD2 = self.qkv(x_BKD).split([x_BKD.shape[-1], 2 * x_BKD.shape[-1]], dim=-1)
-        cache = torch.cat([cache_BKSD2, kv_BKD2.unsqueeze(2)], dim=2)
-        k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in cache.chunk(2, dim=-1))
-        q = q_BKD.unflatten(-1, (self.num_heads, -1)).unsqueeze(2)
         # S is at most the number of levels: a product and a sum beat a batch of tiny matrix multiplies.
-        scores_BKSH = (q * k).sum(-1) * (q.shape[-1] ** -0.5)
-        mixed_BKHd = (torch.softmax(scores_BKSH, dim=2).unsqueeze(-1) * v).sum(2)
-        return torch.as_tensor(self.out(mixed_BKHd.flatten(-2))), cache
+        scores_RSH = self._heads(q_RD.unsqueeze(1) * k_RSD).sum(-1)
+        mixed_RHd = (torch.softmax(scores_RSH, dim=1).unsqueeze(-1) * self._heads(v_RSD)).sum(1)
+        return torch.as_tensor(self.out(mixed_RHd.flatten(1)))
+
+    def _heads(self, x_RSD: Tensor) -> Tensor:
+        return x_RSD.unflatten(-1, (self.num_heads, self.width // self.num_heads))
 
 
 class Block(nn.Module):
@@ -115,16 +136,37 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, num_heads)
         self.ff_norm = nn.LayerNorm(width)
-        self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.GELU(), nn.Linear(ff_width, width))
+        self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.ReLU(), nn.Linear(ff_width, width))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, bias_HTT: Tensor | None = None) -> Tensor:
-        """Runs all positions at once, causally; see `Attention.forward`. Shape (B, T, D) in and out."""
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), bias_HTT))
-        return torch.as_tensor(x_BTD + self.dropout(self.ff(self.ff_norm(x_BTD))))
+    def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
+        """Runs all positions at once; see `Attention.forward`. Shape (B T, D) in and out."""
+        return self._add(x_RD, self.attention(self.attention_norm(x_RD), bias_HTT))
 
-    def step(self, x_BKD: Tensor, cache_BKSD2: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs one new position a beam against the cache; see `Attention.step`."""
-        mixed_BKD, cache = self.attention.step(self.attention_norm(x_BKD), cache_BKSD2)
-        x_BKD = x_BKD + mixed_BKD
-        return x_BKD + self.ff(self.ff_norm(x_BKD)), cache
+    def last(self, x_RD: Tensor, rows_B: Tensor, bias_BH1T: Tensor) -> Tensor:
+        """What `forward` computes at one row of each sequence; see `Attention.last`. Shape (B, D)."""
+        normed_RD = self.attention_norm(x_RD)
+        attended_BD = self.attention.last(normed_RD, take_rows(normed_RD, rows_B), bias_BH1T)
+        return self._add(take_rows(x_RD, rows_B), attended_BD)
+
+    def project(self, x_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scaled queries, keys and values of positions, for `step`; each of shape (R, D)."""
+        q_RD, k_RD, v_RD = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
+        return q_RD * self.attention.scale, k_RD, v_RD
+
+    def first(self, x_RD: Tensor, v_RD: Tensor) -> Tensor:
+        """What `forward` computes at a sequence's first position, which sees but itself. Shape (R, D)."""
+        return self._add(x_RD, self.attention.out(v_RD))
+
+    def step(self, x_RD: Tensor, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
+        """What `forward` computes at the newest position of each sequence; see `Attention.step`. Shape (R, D)."""
+        return self._add(x_RD, self.attention.step(q_RD, k_RSD, v_RSD))
+
+    def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
+        x_RD = x_RD + self.dropout(attended_RD)
+        return torch.as_tensor(x_RD + self.dropout(self.ff(self.ff_norm(x_RD))))
+
+
+def causal_bias(length: int, device: torch.device) -> Tensor:
+    """0 where a position may look, -inf where it would see a later one, shape (length, length)."""
+    return torch.full((length, length), -torch.inf, device=device).triu(1)

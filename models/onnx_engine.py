@@ -1,14 +1,21 @@
 """The search on ONNX Runtime: the default for serving. Needs no torch."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from models.recommender import IntArray, SearchOutput
-from models.trie import SemanticIdTrie
+from models.eligibility import Eligibility, closed_inputs
+from models.recommender import SearchOutput
+from models.trie import IntArray, SemanticIdTrie
+from models.trie_arrays import TrieArrays, by_depth
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
 
 
 class OnnxEngine:
@@ -20,7 +27,8 @@ class OnnxEngine:
         items_graph: codes_NL → item vectors.
         search_graph: Histories → best leaves and log-probabilities.
         trie: The catalogue.
-        threads: Threads of one search; 0 lets ONNX Runtime choose.
+        threads: Parts of a batch that are searched at the same time, one thread each. Two searches side by side are
+            faster than one on two threads: most of its operations are too small to be shared.
         cuda: Compute on the GPU, and fail if that is not possible.
 
     Raises:
@@ -28,48 +36,77 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, items_graph: Path, search_graph: Path, trie: SemanticIdTrie, *, threads: int = 0, cuda: bool = False
+        self, items_graph: Path, search_graph: Path, trie: SemanticIdTrie, *, threads: int = 1, cuda: bool = False
     ) -> None:
         if cuda and not cuda_is_available():
             raise RuntimeError(
                 f"ONNX Runtime offers {ort.get_available_providers()}, not CUDA: install the gpu extra, or use the CPU"
             )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        providers = [CUDA_PROVIDER, CPU_PROVIDER] if cuda else [CPU_PROVIDER]
-        items = ort.InferenceSession(items_graph, options, providers=providers)
-        (item_vectors_ND,) = items.run(None, {"codes_NL": trie.codes_NL})
-        self._session = ort.InferenceSession(search_graph, options, providers=providers)
-        # Wrapped once: what the catalogue holds is not copied again for every request.
-        self._catalogue = {
-            name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), *(("cuda", 0) if cuda else ()))
-            for name, array in {"item_vectors_ND": item_vectors_ND, **trie_inputs(trie)}.items()
-        }
+        self._cuda = cuda
+        (item_vectors_ND,) = _session(items_graph, cuda=cuda).run(None, {"codes_NL": trie.codes_NL})
+        self._search = _session(search_graph, cuda=cuda)
+        catalogue = {"item_vectors_ND": item_vectors_ND, **TrieArrays.of(trie).by_input_name()}
+        # On the CPU arrays are read where they lie; a GPU gets its copy once.
+        self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
+        self._threads = ThreadPoolExecutor(threads) if threads > 1 and not cuda else None
+        self._parts = threads
 
     def search(
-        self, history_BT: IntArray, lengths_B: IntArray, excluded_BX: IntArray, eligible_before: IntArray, *, beam: int
+        self,
+        history_BT: IntArray,
+        lengths_B: IntArray,
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+        *,
+        beam_width: int,
     ) -> SearchOutput:
-        """Searches for a batch; see `models.beam_search.BeamSearch`."""
-        request = {
-            "history_BT": history_BT,
-            "lengths_B": lengths_B,
-            "excluded_BX": excluded_BX,
-            "eligible_before": eligible_before,
-            "beam_slots_K": np.arange(beam),
-        }
-        inputs = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in request.items()}
-        leaves_BK, log_probs_BK = self._session.run_with_ort_values(None, {**inputs, **self._catalogue})
-        return SearchOutput(leaves_BK.numpy(), log_probs_BK.numpy())
+        """See `models.recommender.SearchEngine`."""
+
+        def part(users: slice) -> SearchOutput:
+            closed_nodes = eligibility.closed_nodes(excluded[users], beam_width=beam_width)
+            return self._run(
+                {
+                    "history_BT": history_BT[users],
+                    "lengths_B": lengths_B[users],
+                    "beam_slots_K": np.arange(beam_width, dtype=np.float32),
+                    **by_depth("penalties", eligibility.penalties),
+                    **closed_inputs(closed_nodes),
+                }
+            )
+
+        if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
+            return part(slice(None))
+        size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
+        found = self._threads.map(part, [slice(i, i + size) for i in range(0, len(lengths_B), size)])
+        return SearchOutput(*map(np.concatenate, zip(*found, strict=True)))
+
+    def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
+        if not self._cuda:
+            return SearchOutput(*self._search.run(None, {**request, **self._catalogue}))
+        binding = self._search.io_binding()
+        for name, array in request.items():
+            binding.bind_cpu_input(name, array)
+        for name, value in self._catalogue.items():
+            binding.bind_ortvalue_input(name, value)
+        for output in self._search.get_outputs():
+            binding.bind_output(output.name, "cpu")
+        self._search.run_with_iobinding(binding)
+        return SearchOutput(*binding.copy_outputs_to_cpu())
+
+    def _placed(self, array: NDArray[Any]) -> Any:
+        return ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) if self._cuda else array
+
+
+def _session(graph: Path, *, cuda: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    providers = [CUDA_PROVIDER, CPU_PROVIDER] if cuda else [CPU_PROVIDER]
+    # The fused kernel for a sum and a norm is several times slower on a CPU than the two it replaces.
+    return ort.InferenceSession(
+        graph, options, providers=providers, disabled_optimizers=None if cuda else ["SkipLayerNormFusion"]
+    )
 
 
 def cuda_is_available() -> bool:
     """Whether the installed ONNX Runtime can compute on a GPU."""
     return CUDA_PROVIDER in ort.get_available_providers()
-
-
-def trie_inputs(trie: SemanticIdTrie) -> dict[str, IntArray]:
-    """The trie's arrays by the names that the search graph gives its inputs."""
-    arrays = {f"child_start_{depth}": array for depth, array in enumerate(trie.child_start)}
-    arrays |= {f"child_code_{depth}": array for depth, array in enumerate(trie.child_code)}
-    arrays |= {f"leaf_start_{depth}": array for depth, array in enumerate(trie.leaf_start[1:-1], start=1)}
-    return arrays | {f"slots_{depth}": np.arange(width) for depth, width in enumerate(trie.max_children)}

@@ -9,26 +9,40 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.trie import SemanticIdTrie
+from models.eligibility import Eligibility
+from models.trie import Int32Array, IntArray, SemanticIdTrie
 
-IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
 
 class SearchOutput(NamedTuple):
-    """leaves_BK, int64, best first, -1 past the last eligible item; log_probs_BK, float32, natural logarithms."""
+    """leaves_BK, int32, best first, -1 past the last eligible item; log_probs_BK, float32, natural logarithms."""
 
-    leaves_BK: IntArray
+    leaves_BK: Int32Array
     log_probs_BK: FloatArray
 
 
 class SearchEngine(Protocol):
-    """Runs `models.beam_search.BeamSearch` over one catalogue; see there for the arguments."""
+    """Runs `models.beam_search.BeamSearch` over one catalogue."""
 
     def search(
-        self, history_BT: IntArray, lengths_B: IntArray, excluded_BX: IntArray, eligible_before: IntArray, *, beam: int
+        self,
+        history_BT: IntArray,
+        lengths_B: IntArray,
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+        *,
+        beam_width: int,
     ) -> SearchOutput:
-        """Searches for a batch."""
+        """Searches for a batch.
+
+        Args:
+            history_BT: Leaf positions, oldest first, padded at the end with any valid leaf.
+            lengths_B: Items in each history, 1..T.
+            excluded: For each user, distinct leaves in ascending order that must not be returned.
+            eligibility: The leaves that may be.
+            beam_width: K.
+        """
 
 
 class Recommendations(NamedTuple):
@@ -37,7 +51,7 @@ class Recommendations(NamedTuple):
     A row is shorter than k where fewer items are eligible.
     """
 
-    leaves: list[IntArray]
+    leaves: list[Int32Array]
     log_probs: list[FloatArray]
 
 
@@ -59,12 +73,18 @@ class Recommender:
         self.trie = trie
         self.max_history = max_history
         self._engine = engine
-        self._eligible_before = np.arange(trie.num_leaves + 1)
+        self._everything = Eligibility.everything(trie)
         self._popular_N = np.argsort(-popularity_N, kind="stable")
         self._log_popularity_N = np.log((popularity_N + 1) / (popularity_N + 1).sum()).astype(np.float32)
 
     def recommend(
-        self, histories: Sequence[IntArray], *, k: int, beam_width: int, excluded: Sequence[IntArray] | None = None
+        self,
+        histories: Sequence[IntArray],
+        *,
+        k: int,
+        beam_width: int,
+        excluded: Sequence[IntArray] | None = None,
+        eligibility: Eligibility | None = None,
     ) -> Recommendations:
         """The k most probable next items of each user.
 
@@ -73,6 +93,7 @@ class Recommender:
             k: How many items to return, at least 1.
             beam_width: Beams kept at every level; raised to k where it is less.
             excluded: Leaf positions that each user must not get, in any order.
+            eligibility: The leaves that any of these users may get; None for all.
 
         Raises:
             ValueError: If a history is empty, k is out of range or the two lists differ in length.
@@ -85,14 +106,14 @@ class Recommender:
             )
         if not histories:
             return Recommendations([], [])
+        eligibility = eligibility or self._everything
         recent = [history[-self.max_history :] for history in histories]
-        lengths_B = np.array([len(history) for history in recent])
         found = self._engine.search(
             pad(recent, filler=0),
-            lengths_B,
-            pad([np.unique(leaves) for leaves in excluded], filler=self.trie.num_leaves),
-            self._eligible_before,
-            beam=max(beam_width, k),
+            np.array([len(history) for history in recent]),
+            [np.unique(leaves) for leaves in excluded],
+            eligibility,
+            beam_width=max(beam_width, k),
         )
         found_B = np.minimum((found.leaves_BK >= 0).sum(axis=1), k)
         return Recommendations(
@@ -100,9 +121,14 @@ class Recommender:
             [row[:count] for row, count in zip(found.log_probs_BK, found_B, strict=True)],
         )
 
-    def popular(self, *, k: int, excluded: IntArray) -> tuple[IntArray, FloatArray]:
+    def popular(
+        self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None
+    ) -> tuple[IntArray, FloatArray]:
         """The k most often chosen leaves, and their log share of all choices (add-one smoothed)."""
-        candidates = self._popular_N[: k + len(excluded)]
+        leaves_N = self._popular_N
+        if eligibility is not None:
+            leaves_N = leaves_N[eligibility.allows(leaves_N)]
+        candidates = leaves_N[: k + len(excluded)]
         leaves = candidates[~np.isin(candidates, excluded)][:k]
         return leaves, self._log_popularity_N[leaves]
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.layers import Block, Dropout
+from models.gather import take, take_rows
+from models.layers import Block, Dropout, causal_bias
 from models.trie import SemanticIdTrie
 from models.trie_tensors import TrieTensors, child_log_probs
 
@@ -119,13 +120,67 @@ class HistoryEncoder(nn.Module):
 
         Being causal, it needs no padding mask: what follows a user's last item changes nothing before it.
         """
-        steps_T = torch.arange(items_BTD.shape[1], device=items_BTD.device)
-        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the future is masked anyway
-        biases_XTT = self.distances(distances_TT).permute(2, 0, 1)
-        x_BTD = self.dropout(items_BTD)
-        for block, bias_HTT in zip(self.blocks, biases_XTT.chunk(len(self.blocks)), strict=True):
-            x_BTD = block(x_BTD, bias_HTT)
-        return torch.as_tensor(self.norm(x_BTD))
+        x_RD, bias_HTT = self._read(items_BTD.flatten(0, 1), items_BTD.shape[1])
+        return torch.as_tensor(self.norm(self.blocks[-1](x_RD, bias_HTT))).view(items_BTD.shape)
+
+    def last(self, items_RD: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
+        """The state after each history's last item, shape (B, D); the last block computes no other position.
+
+        Args:
+            items_RD: Item vectors of B histories one after the other, shape (B T, D).
+            lengths_B: Items in each history, 1..T.
+            history_length: T.
+        """
+        x_RD, bias_HTT = self._read(items_RD, history_length)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        last_B = lengths_B - 1
+        rows_B = last_B + torch.arange(len(lengths_B), device=last_B.device) * history_length
+        bias_BH1T = bias_HTT.index_select(1, last_B).transpose(0, 1).unsqueeze(2)
+        return torch.as_tensor(self.norm(last.last(x_RD, rows_B, bias_BH1T)))
+
+    def _read(self, items_RD: Tensor, history_length: int) -> tuple[Tensor, Tensor]:
+        """Runs all blocks but the last; returns its input and its bias."""
+        # Made for the longest history and cut: in an exported graph the whole is a constant.
+        steps_T = torch.arange(self.distances.num_embeddings, device=items_RD.device)
+        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the future is hidden anyway
+        longest_XTT = self.distances(distances_TT).permute(2, 0, 1) + causal_bias(len(steps_T), steps_T.device)
+        biases_XTT = longest_XTT[:, :history_length, :history_length]
+        *biases, last_bias_HTT = biases_XTT.chunk(len(self.blocks))
+        x_RD = self.dropout(items_RD)
+        for block, bias_HTT in zip(self.blocks, biases, strict=False):
+            x_RD = block(x_RD, bias_HTT)
+        return x_RD, last_bias_HTT
+
+
+class Written(NamedTuple):
+    """Keys and values of a block, each position's written once and never moved, and where each beam's own stand.
+
+    Attributes:
+        keys_XD: One row a position.
+        values_XD: As the keys.
+        places_RS: The rows of each beam's S positions so far, int32, shape (B K, S).
+    """
+
+    keys_XD: Tensor
+    values_XD: Tensor
+    places_RS: Tensor
+
+
+class Decoding(NamedTuple):
+    """Where a decoding stands.
+
+    Attributes:
+        logits_RV: Of the next code, shape (B K, V).
+        inputs_XD: What stands for a code at the next levels, row (level - 1) V + code.
+        queries_XD: The first block's queries of those.
+        written: Each block's keys and values.
+    """
+
+    logits_RV: Tensor
+    inputs_XD: Tensor
+    queries_XD: Tensor
+    written: tuple[Written, ...]
 
 
 class CodeDecoder(nn.Module):
@@ -161,35 +216,61 @@ class CodeDecoder(nn.Module):
         """
         earlier_MLD = self.level_codes(codes_ML[:, :-1] + self.level_offsets_L)
         x_MLD = self.dropout(torch.cat([states_MD.unsqueeze(1), earlier_MLD], dim=1) + self.positions.weight)
+        bias_LL = causal_bias(x_MLD.shape[1], x_MLD.device)
+        x_RD = x_MLD.flatten(0, 1)
         for block in self.blocks:
-            x_MLD = block(x_MLD)
-        x_MLD = self.norm(x_MLD)
+            x_RD = block(x_RD, bias_LL)
+        x_MLD = self.norm(x_RD).view(x_MLD.shape)
         return [head(x_MLD[:, level]) for level, head in enumerate(self.heads)]
 
-    def empty_cache(self, states_BKD: Tensor) -> list[Tensor]:
-        """A cache without positions for each block, shape (B, K, 0, 2 D)."""
-        batch, beams, width = states_BKD.shape
-        return [states_BKD.new_zeros((batch, beams, 0, 2 * width)) for _ in self.blocks]
+    def begin(self, states_BD: Tensor) -> Decoding:
+        """Starts from history states with one beam a user; the logits are those of level 0."""
+        # The input of a later level is one of V vectors, so the first block's projections of all of them are written
+        # beforehand and only looked up. In an exported graph they are constants.
+        later_LVD = self.level_codes.weight[: self.level_offsets_L.numel() * self.codebook_size].view(
+            -1, self.codebook_size, self.width
+        )
+        inputs_XD = (later_LVD + self.positions.weight[1:].unsqueeze(1)).flatten(0, 1)
+        x_BD = states_BD + self.positions.weight[0]
+        place_B1 = torch.arange(len(states_BD), dtype=torch.int32, device=states_BD.device).unsqueeze(1)
+        first, *others = self._blocks()
+        queries_XD, *later = first.project(inputs_XD)
+        _, keys_BD, values_BD = first.project(x_BD)
+        written = [Written(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), place_B1)]
+        x_BD = first.first(x_BD, values_BD)
+        for block in others:
+            _, keys_BD, values_BD = block.project(x_BD)
+            written.append(Written(keys_BD, values_BD, place_B1))
+            x_BD = block.first(x_BD, values_BD)
+        return Decoding(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(written))
 
-    def embed(self, codes_BK: Tensor, level: int) -> Tensor:
-        """Embeds the codes just chosen at a level, shape (B, K, D): what `step` takes for the next level."""
-        return torch.as_tensor(self.level_codes(codes_BK + level * self.codebook_size))
-
-    def step(self, x_BKD: Tensor, caches: list[Tensor], level: int) -> tuple[Tensor, list[Tensor]]:
-        """Logits of one level, shape (B, K, V), from the newest input and the caches of the earlier ones.
+    def step(self, decoding: Decoding, parents_R: Tensor, codes_R: Tensor, level: int) -> Decoding:
+        """Goes on with chosen codes.
 
         Args:
-            x_BKD: The history state at level 0, else the embedding of the code before (`embed`).
-            caches: One per block, as returned by the step before (`empty_cache` at level 0).
-            level: 0..L-1.
+            decoding: Where the decoding stands.
+            parents_R: The row that each new beam continues, int32.
+            codes_R: The code that each chose at the level before, int32.
+            level: The level to come, 1..L-1.
         """
-        x_BKD = x_BKD + self.positions.weight[level]
-        grown = []
-        for block, cache in zip(self.blocks, caches, strict=True):
-            assert isinstance(block, Block)
-            x_BKD, grown_cache = block.step(x_BKD, cache)
-            grown.append(grown_cache)
-        return torch.as_tensor(self.heads[level](self.norm(x_BKD))), grown
+        input_R = codes_R + (level - 1) * self.codebook_size
+        x_RD, q_RD = take_rows(decoding.inputs_XD, input_R), take_rows(decoding.queries_XD, input_R)
+        written = []
+        for place, (block, before) in enumerate(zip(self._blocks(), decoding.written, strict=True)):
+            keys_XD, values_XD = before.keys_XD, before.values_XD
+            if place == 0:
+                own_R = input_R + (len(keys_XD) - len(decoding.inputs_XD))
+            else:
+                q_RD, k_RD, v_RD = block.project(x_RD)
+                own_R = torch.arange(len(x_RD), dtype=torch.int32, device=x_RD.device) + len(keys_XD)
+                keys_XD, values_XD = torch.cat([keys_XD, k_RD]), torch.cat([values_XD, v_RD])
+            places_RS = torch.cat([take_rows(before.places_RS, parents_R), own_R.unsqueeze(1)], dim=1)
+            x_RD = block.step(x_RD, q_RD, take_rows(keys_XD, places_RS), take_rows(values_XD, places_RS))
+            written.append(Written(keys_XD, values_XD, places_RS))
+        return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), written=tuple(written))
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
 
 class Retriever(nn.Module):
@@ -228,7 +309,7 @@ class Retriever(nn.Module):
         for depth, logits_MV in enumerate(self.decoder(states_MD, codes_ML)):
             nodes_M = paths_ML[:, depth]
             _, log_probs_MF = child_log_probs(catalogue.trie, depth, nodes_M, logits_MV)
-            slot_M = chosen_ML[:, depth] - catalogue.trie.child_start[depth][nodes_M]
+            slot_M = chosen_ML[:, depth] - take(catalogue.trie.first_child[depth], nodes_M)
             levels.append(log_probs_MF.gather(1, slot_M.unsqueeze(1)).squeeze(1))
         return torch.stack(levels, dim=1)
 

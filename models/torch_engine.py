@@ -1,6 +1,6 @@
 """The search on PyTorch: for training's own checks, and for serving on a GPU."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from models.beam_search import BeamSearch
-from models.recommender import IntArray, SearchOutput
+from models.eligibility import ClosedNodes, Eligibility
+from models.recommender import SearchOutput
 from models.retriever import Retriever, RetrieverConfig
-from models.trie import SemanticIdTrie
+from models.trie import IntArray, SemanticIdTrie
 from models.trie_tensors import TrieTensors
 
 
@@ -33,23 +34,30 @@ class TorchEngine:
             self._item_vectors_ND = retriever.items(torch.from_numpy(trie.codes_NL).to(device))
 
     def search(
-        self, history_BT: IntArray, lengths_B: IntArray, excluded_BX: IntArray, eligible_before: IntArray, *, beam: int
+        self,
+        history_BT: IntArray,
+        lengths_B: IntArray,
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+        *,
+        beam_width: int,
     ) -> SearchOutput:
-        """Searches for a batch; see `models.beam_search.BeamSearch`."""
+        """See `models.recommender.SearchEngine`."""
+        closed_nodes = eligibility.closed_nodes(excluded, beam_width=beam_width)
         with torch.inference_mode():
             self._beam_search.eval()  # the retriever may be in training between two searches
             leaves_BK, log_probs_BK = self._beam_search(
                 self._tensor(history_BT),
                 self._tensor(lengths_B),
-                self._tensor(excluded_BX),
-                self._tensor(eligible_before),
-                torch.arange(beam, device=self._device),
+                torch.arange(beam_width, dtype=torch.float32, device=self._device),
+                tuple(map(self._tensor, eligibility.penalties)),
+                tuple(ClosedNodes(*map(self._tensor, closed)) for closed in closed_nodes),
                 self._item_vectors_ND,
                 self._trie,
             )
             return SearchOutput(leaves_BK.cpu().numpy(), log_probs_BK.cpu().numpy())
 
-    def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
 
 

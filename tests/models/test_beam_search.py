@@ -1,13 +1,16 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.recommender import Recommender, pad
+from models.beam_search import top_k
+from models.eligibility import Eligibility
+from models.recommender import Recommender
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from tests.models.conftest import random_codes, random_retriever
-from tests.models.oracles import exhaustive_log_probs
+from tests.models.oracles import exhaustive_level_log_probs, exhaustive_log_probs
 
 CPU = torch.device("cpu")
 
@@ -31,15 +34,11 @@ def test_a_wide_beam_equals_exhaustive_scoring(
     retriever = random_retriever(trie, seed=seed)
     history = rng.integers(0, items, size=rng.integers(1, 6))
     eligible = np.array([leaf not in filtered for leaf in range(items)])
-    barred = np.array([leaf for leaf in sorted(excluded) if leaf < items and eligible[leaf]], dtype=np.int64)
+    barred = np.array([leaf for leaf in sorted(excluded) if leaf < items], dtype=np.int64)
     found = TorchEngine(retriever, trie, device=CPU).search(
-        history[None],
-        np.array([len(history)]),
-        pad([barred], filler=items),
-        np.concatenate([[0], np.cumsum(eligible)]),
-        beam=items,
+        history[None], np.array([len(history)]), [barred], Eligibility.of(trie, eligible), beam_width=items
     )
-    scores_N = exhaustive_log_probs(retriever, trie, torch.from_numpy(history)).numpy()
+    scores_N = exhaustive_log_probs(retriever, trie, history)
     eligible[barred] = False
     expected = [leaf for leaf in np.argsort(-scores_N, kind="stable") if eligible[leaf]]
     np.testing.assert_allclose(found.log_probs_BK[0][: len(expected)], scores_N[expected], atol=1e-4)
@@ -73,3 +72,30 @@ def test_a_batch_of_unequal_histories_equals_each_alone(trie: SemanticIdTrie) ->
         alone = recommender.recommend([history], k=5, beam_width=8, excluded=[excluded[user]])
         assert together.leaves[user].tolist() == alone.leaves[0].tolist()
         np.testing.assert_allclose(together.log_probs[user], alone.log_probs[0], atol=1e-5)
+
+
+def test_equal_log_probs_come_by_their_prefixes_then_by_semantic_id(trie: SemanticIdTrie) -> None:
+    retriever = random_retriever(trie)
+    with torch.no_grad():
+        for head in retriever.decoder.heads:  # equal logits everywhere: log p depends on the numbers of siblings alone
+            head.weight.zero_()
+            head.bias.zero_()
+    history = np.array([1, 2])
+    levels_NL = exhaustive_level_log_probs(retriever, trie, history)
+    prefixes_NL = np.cumsum(levels_NL, axis=1, dtype=np.float32)
+    expected = np.lexsort([np.arange(trie.num_leaves), *(-prefixes_NL.T)])
+    recommender = Recommender(
+        TorchEngine(retriever, trie, device=CPU), trie, max_history=6, popularity_N=np.zeros(40, dtype=np.int64)
+    )
+    found = recommender.recommend([history], k=40, beam_width=40)
+    assert len(np.unique(found.log_probs[0])) < 40
+    assert found.leaves[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_top_k_takes_the_first_of_equals(k: int) -> None:
+    scores = torch.tensor([[1.0, 2.0, -0.0, 2.0, 0.0, -torch.inf, -torch.inf], [-1.0, -1.0, -2.0, -3.5, -1.0, 1e-30, -1.0]])
+    expected = torch.sort(scores, dim=1, descending=True, stable=True)
+    values, positions = top_k(scores, k)
+    assert values.tolist() == expected.values[:, :k].tolist()
+    assert positions.tolist() == expected.indices[:, :k].tolist()

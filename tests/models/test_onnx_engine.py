@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, TOKENIZER_GRAPH, TOKENIZER_WEIGHTS, Bundle
+from models.eligibility import Eligibility
 from models.onnx_engine import CPU_PROVIDER, OnnxEngine, cuda_is_available
 from models.recommender import pad
 from models.rqvae import RqVae, RqVaeConfig
@@ -38,16 +39,16 @@ def trie(bundle: Bundle) -> SemanticIdTrie:
 
 
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    onnx = OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, threads=1)
+    onnx = OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, threads=2)
     reference = load_torch_engine(bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, "cpu")
     rng = np.random.default_rng(0)
     for users, beam in [(1, 1), (1, 20), (7, 5), (33, 64)]:
         histories = [rng.integers(0, 64, size=rng.integers(1, 9)) for _ in range(users)]
         excluded = [np.unique(rng.integers(0, 64, size=rng.integers(0, 60))) for _ in range(users)]
         lengths_B = np.array([len(history) for history in histories])
-        eligible_before = np.arange(65)
-        arguments = (pad(histories, filler=0), lengths_B, pad(excluded, filler=64), eligible_before)
-        ours, theirs = onnx.search(*arguments, beam=beam), reference.search(*arguments, beam=beam)
+        eligibility = Eligibility.of(trie, rng.random(64) < 0.8)
+        arguments = (pad(histories, filler=0), lengths_B, excluded, eligibility)
+        ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
         np.testing.assert_allclose(ours.log_probs_BK, theirs.log_probs_BK, atol=TOLERANCE)
         # Neighbours whose scores differ by less than the tolerance may change places.
         assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
@@ -75,9 +76,9 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
 
 @pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
 def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    arguments = (np.array([[1, 2, 3]]), np.array([3]), np.array([[64]]), np.arange(65))
+    arguments = (np.array([[1, 2, 3]]), np.array([3]), [np.array([4])], Eligibility.everything(trie))
     cpu, cuda = (
-        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda).search(*arguments, beam=10)
+        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda).search(*arguments, beam_width=10)
         for cuda in (False, True)
     )
     np.testing.assert_allclose(cpu.log_probs_BK, cuda.log_probs_BK, atol=1e-2)

@@ -13,21 +13,20 @@ from tests.models.oracles import exhaustive_log_probs
 def test_probabilities_sum_to_one_over_the_catalogue(levels: int) -> None:
     codes_NL = random_codes(np.random.default_rng(levels), items=5, levels=levels, codebook_size=6)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=6)
-    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, torch.tensor([0, 3]))
-    torch.testing.assert_close(log_probs_N.exp().sum(), torch.tensor(1.0))
+    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, np.array([0, 3]))
+    assert np.exp(log_probs_N).sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_catalogue_of_one_item_is_certain() -> None:
     trie = SemanticIdTrie.build(np.array([[2, 1]]), codebook_size=3)
-    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, torch.tensor([0]))
-    torch.testing.assert_close(log_probs_N, torch.zeros(1))
+    assert exhaustive_log_probs(random_retriever(trie), trie, np.array([0])) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Retriever) -> None:
     history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
     output = retriever(history, targets, CatalogueTensors.of(trie, torch.device("cpu")))
-    by_hand = [exhaustive_log_probs(retriever, trie, history[0, : t + 1])[targets[0, t]] for t in range(3)]
-    torch.testing.assert_close(output.loss.detach(), -torch.stack(by_hand).mean())
+    by_hand = [exhaustive_log_probs(retriever, trie, history[0, : t + 1].numpy())[targets[0, t]] for t in range(3)]
+    assert output.loss.item() == pytest.approx(-np.mean(by_hand), rel=1e-5)
     torch.testing.assert_close(output.level_losses_L.sum(), output.loss.detach())
 
 
@@ -50,13 +49,22 @@ def test_the_future_changes_nothing(retriever: Retriever) -> None:
 def test_cached_decoding_equals_decoding_all_levels_at_once(trie: SemanticIdTrie, retriever: Retriever) -> None:
     states_MD = torch.randn(4, 8)
     codes_ML = torch.from_numpy(trie.codes_NL[:4])
-    whole = retriever.decoder(states_MD, codes_ML)
-    x_BKD, caches = states_MD.unsqueeze(1), retriever.decoder.empty_cache(states_MD.unsqueeze(1))
-    for level, expected_MV in enumerate(whole):
-        logits_BKV, caches = retriever.decoder.step(x_BKD, caches, level)
-        torch.testing.assert_close(logits_BKV.squeeze(1), expected_MV)
-        if level + 1 < trie.num_levels:
-            x_BKD = retriever.decoder.embed(codes_ML[:, level : level + 1], level)
+    decoding = retriever.decoder.begin(states_MD)
+    beams_M = torch.arange(4, dtype=torch.int32)
+    swapped_M = beams_M.flip(0)
+    for level, expected_MV in enumerate(retriever.decoder(states_MD, codes_ML)):
+        if level > 0:
+            # The beams trade places at every level, and so must all that was written for them.
+            beams_M = beams_M.flip(0)
+            codes_M = codes_ML[beams_M, level - 1].int()
+            decoding = retriever.decoder.step(decoding, swapped_M, codes_M, level)
+        torch.testing.assert_close(decoding.logits_RV, expected_MV[beams_M])
+
+
+def test_the_last_state_is_that_of_reading_all_positions(retriever: Retriever) -> None:
+    items_BTD, lengths_B = torch.randn(3, 6, 8), torch.tensor([6, 1, 4])
+    expected_BD = retriever.history(items_BTD)[torch.arange(3), lengths_B - 1]
+    torch.testing.assert_close(retriever.history.last(items_BTD.flatten(0, 1), lengths_B, 6), expected_BD)
 
 
 def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
@@ -69,7 +77,7 @@ def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert int(exhaustive_log_probs(model, trie, history[0]).argmax()) == 5
+    assert int(exhaustive_log_probs(model, trie, history[0].numpy()).argmax()) == 5
 
 
 def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:

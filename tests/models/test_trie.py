@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.trie import SemanticIdTrie, pack_codes, unpack_codes
@@ -26,7 +26,7 @@ def test_hand_made_trie() -> None:
     assert trie.leaf_of_row_N.tolist() == [2, 1, 3, 0]
     assert [start.tolist() for start in trie.child_start] == [[0, 2], [0, 2, 4]]
     assert [code.tolist() for code in trie.child_code] == [[0, 1], [1, 3, 0, 2]]
-    assert [start.tolist() for start in trie.leaf_start] == [[0, 4], [0, 2, 4], [0, 1, 2, 3, 4]]
+    assert [start.tolist() for start in trie.leaf_start] == [[0, 4], [0, 2, 4]]
     assert trie.max_children == (2, 2)
     assert trie.paths_NL().tolist() == [[0, 0], [0, 0], [0, 1], [0, 1]]
 
@@ -42,7 +42,7 @@ def test_children_are_those_of_a_set_of_prefixes(rows: list[tuple[int, ...]]) ->
             expected = sorted({row[depth] for row in rows if row[:depth] == prefix})
             assert trie.child_code[depth][children].tolist() == expected
             below = [row for row in sorted(rows) if row[:depth] == prefix]
-            first, end = trie.leaf_start[depth][node], trie.leaf_start[depth][node + 1]
+            first, end = trie.leaf_start[depth][node : node + 2]
             assert [tuple(codes) for codes in trie.codes_NL[first:end].tolist()] == below
 
 
@@ -63,6 +63,52 @@ def test_find_and_leaf_range_agree_with_the_sorted_list(rows: list[tuple[int, ..
 def test_rows_and_leaves_map_to_each_other(rows: list[tuple[int, ...]]) -> None:
     trie = build(rows)
     assert trie.codes_of(trie.leaf_of_row_N).tolist() == [list(row) for row in rows]
+
+
+@given(semantic_ids(), st.data())
+def test_a_changed_trie_equals_one_built_anew(rows: list[tuple[int, ...]], data: st.DataObject) -> None:
+    trie = build(rows)
+    before = trie.codes_NL.copy()
+    deleted = data.draw(st.lists(st.sampled_from(sorted(rows)), unique=True))
+    kept = [row for row in rows if row not in deleted]
+    code = st.integers(0, CODEBOOK_SIZE - 1)
+    new = st.tuples(*[code] * trie.num_levels).filter(lambda row: row not in kept)
+    inserted = data.draw(st.lists(new, unique=True))
+    assume(kept or inserted)
+    changed = trie.changed(
+        inserted_ML=np.array(inserted, dtype=np.int64).reshape(-1, trie.num_levels),
+        inserted_rows_M=np.arange(len(rows), len(rows) + len(inserted)),
+        deleted_leaves=trie.find(np.array(deleted, dtype=np.int64).reshape(-1, trie.num_levels)),
+    )
+    expected = build([*kept, *inserted])
+    rows_of = np.array([rows.index(row) for row in kept] + [len(rows) + i for i in range(len(inserted))])
+    assert changed.row_of_leaf_N.tolist() == rows_of[expected.row_of_leaf_N].tolist()
+    for ours, theirs in zip(vars(changed).values(), vars(expected).values(), strict=True):
+        if ours is not changed.row_of_leaf_N:
+            assert np.array_equal(ours, theirs) if not isinstance(ours, tuple) else all(map(np.array_equal, ours, theirs))
+    assert (trie.codes_NL == before).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inserted_ML": [[0, 1]], "inserted_rows_M": [5]}, r"the semantic ID \[0, 1\] is taken"),
+        ({"inserted_ML": [[2, 2], [2, 2]], "inserted_rows_M": [5, 6]}, r"the semantic ID \[2, 2\] is taken"),
+        ({"inserted_ML": [[2, 2]]}, "got 1 leaves and none rows"),
+        ({"inserted_ML": [[2, 2, 2]], "inserted_rows_M": [5]}, "must have 2 codes, got 3"),
+        ({"deleted_leaves": [4]}, r"must lie in \[0, 4\), got 4 to 4"),
+        ({"deleted_leaves": [0, 1, 2, 3]}, "would delete the last one"),
+    ],
+)
+def test_refuses_changes_that_cannot_be(change: dict[str, list[int]], message: str) -> None:
+    trie = build([(1, 0), (0, 3), (1, 2), (0, 1)])
+    with pytest.raises(ValueError, match=message):
+        trie.changed(**{name: np.array(value) for name, value in change.items()})
+
+
+def test_leaves_of_rows_that_are_gone_are_none() -> None:
+    trie = build([(1, 0), (0, 3), (1, 2)]).changed(deleted_leaves=np.array([1]))
+    assert trie.leaf_of_row_N.tolist() == [-1, 0, 1]
 
 
 def test_packing_keeps_lexicographic_order() -> None:
