@@ -26,8 +26,8 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 1
-READABLE_FORMATS = (1,)
+FORMAT = 2  # 2: the search graph reads eligibility by node, and exclusions as closed nodes
+READABLE_FORMATS = (2,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"

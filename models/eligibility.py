@@ -95,9 +95,7 @@ class Eligibility:
         """Whether each leaf is eligible."""
         return self.eligible_before[leaves_M + 1] > self.eligible_before[leaves_M]
 
-    def closed_nodes(
-        self, excluded: Sequence[IntArray], *, beam_width: int
-    ) -> tuple[ClosedNodes[Int32Array], ...]:
+    def closed_nodes(self, excluded: Sequence[IntArray], *, beam_width: int) -> tuple[ClosedNodes[Int32Array], ...]:
         """The nodes that each request's exclusions leave without an eligible leaf, for each depth 1..L.
 
         At depth L those are the excluded leaves themselves.

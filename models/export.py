@@ -125,14 +125,15 @@ def _divide_naturals(dividend: Any, divisor: Any) -> Any:
 def _drop_needless_nodes(model: ir.Model) -> None:
     """Drops what torch's exporter adds around lookups: ONNX takes 32-bit indices, and a vector needs no flattening."""
     for node in model.graph:
+        if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
+            continue
         if node.op_type in INDEXED_BY_SECOND_INPUT:
-            index = node.inputs[1]
-            cast = index.producer() if index is not None else None
-            if cast is not None and cast.op_type == "Cast" and cast.inputs[0].dtype == ir.DataType.INT32:
-                node.replace_input_with(1, cast.inputs[0])
+            cast = node.inputs[1].producer()
+            narrow = cast.inputs[0] if cast is not None and cast.op_type == "Cast" else None
+            if narrow is not None and narrow.dtype == ir.DataType.INT32:
+                node.replace_input_with(1, narrow)
         elif node.op_type == "Reshape":
-            source, target = node.inputs
-            shape = ir.convenience.get_const_tensor(target)
+            source, shape = node.inputs[0], ir.convenience.get_const_tensor(node.inputs[1])
             is_vector = source.shape is not None and len(source.shape) == 1
             if is_vector and shape is not None and shape.numpy().tolist() == [-1]:
                 ir.convenience.replace_all_uses_with(node.outputs[0], source)

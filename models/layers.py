@@ -74,7 +74,8 @@ class Attention(nn.Module):
         Returns:
             Shape (B T, D).
         """
-        return self._mix(*self.qkv(x_RD).chunk(3, dim=1), bias_HTT)
+        q_RD, k_RD, v_RD = self.qkv(x_RD).chunk(3, dim=1)
+        return self._mix(q_RD, k_RD, v_RD, bias_HTT)
 
     def last(self, x_RD: Tensor, last_BD: Tensor, bias_BH1T: Tensor) -> Tensor:
         """`forward` for one attending position of each sequence.
@@ -89,7 +90,8 @@ class Attention(nn.Module):
         """
         q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
         kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
-        return self._mix(q_BD, *kv_RD2.chunk(2, dim=1), bias_BH1T)
+        k_RD, v_RD = kv_RD2.chunk(2, dim=1)
+        return self._mix(q_BD, k_RD, v_RD, bias_BH1T)
 
     def _mix(self, q_XD: Tensor, k_RD: Tensor, v_RD: Tensor, bias: Tensor) -> Tensor:
         heads, head_width = self.num_heads, self.width // self.num_heads
@@ -118,7 +120,7 @@ class Attention(nn.Module):
         return torch.as_tensor(self.out(mixed_RHd.flatten(1)))
 
     def _heads(self, x_RSD: Tensor) -> Tensor:
-        return x_RSD.unflatten(-1, (self.num_heads, self.width // self.num_heads))
+        return torch.as_tensor(x_RSD.unflatten(-1, (self.num_heads, self.width // self.num_heads)))
 
 
 class Block(nn.Module):

@@ -51,7 +51,7 @@ class Recommendations(NamedTuple):
     A row is shorter than k where fewer items are eligible.
     """
 
-    leaves: list[Int32Array]
+    leaves: list[IntArray]
     log_probs: list[FloatArray]
 
 
@@ -63,6 +63,9 @@ class Recommender:
         trie: The catalogue.
         max_history: T, the most recent items that are read; older ones are dropped here.
         popularity_N: How often each leaf was chosen in training, for users without a usable history.
+
+    Attributes:
+        everything: The eligibility of every leaf.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Recommender:
         self.trie = trie
         self.max_history = max_history
         self._engine = engine
-        self._everything = Eligibility.everything(trie)
+        self.everything = Eligibility.everything(trie)
         self._popular_N = np.argsort(-popularity_N, kind="stable")
         self._log_popularity_N = np.log((popularity_N + 1) / (popularity_N + 1).sum()).astype(np.float32)
 
@@ -106,7 +109,7 @@ class Recommender:
             )
         if not histories:
             return Recommendations([], [])
-        eligibility = eligibility or self._everything
+        eligibility = eligibility or self.everything
         recent = [history[-self.max_history :] for history in histories]
         found = self._engine.search(
             pad(recent, filler=0),
@@ -116,8 +119,9 @@ class Recommender:
             beam_width=max(beam_width, k),
         )
         found_B = np.minimum((found.leaves_BK >= 0).sum(axis=1), k)
+        leaves_BK = found.leaves_BK.astype(np.int64)
         return Recommendations(
-            [row[:count] for row, count in zip(found.leaves_BK, found_B, strict=True)],
+            [row[:count] for row, count in zip(leaves_BK, found_B, strict=True)],
             [row[:count] for row, count in zip(found.log_probs_BK, found_B, strict=True)],
         )
 

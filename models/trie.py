@@ -158,8 +158,8 @@ class SemanticIdTrie:
     def nbytes(self) -> int:
         """Memory that all arrays take together, in bytes."""
         # The last leaf_start is the array of the last child_start.
-        arrays = (self.keys_N, self.row_of_leaf_N, *self.child_start, *self.child_code, *self.leaf_start[:-1])
-        return sum(array.nbytes for array in arrays)
+        inner = (*self.child_start, *self.child_code, *self.leaf_start[:-1])
+        return self.keys_N.nbytes + self.row_of_leaf_N.nbytes + sum(array.nbytes for array in inner)
 
     def find(self, codes_ML: NDArray[np.integer]) -> IntArray:
         """Finds the leaves of semantic IDs.

@@ -4,7 +4,6 @@ Shapes: L levels, V codes per level, F children of the widest node at a depth.
 """
 
 from collections.abc import Sequence
-from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -56,7 +55,7 @@ class TrieArrays(NamedTuple):
 
 
 def by_depth(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Arrays by the names that the search graph gives its inputs: `name_0`, `name_1` …"""
+    """Arrays by the names that the search graph gives its inputs, such as `name_0`."""
     return {f"{name}_{depth}": array for depth, array in enumerate(arrays)}
 
 

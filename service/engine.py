@@ -1,6 +1,7 @@
 """The loaded model: one snapshot of bundle, trie, recommender and catalogue, and the threads that search it."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -8,10 +9,13 @@ import numpy as np
 from redis.asyncio import Redis
 
 from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from models.eligibility import Eligibility
 from models.onnx_engine import OnnxEngine, cuda_is_available
-from models.recommender import FloatArray, IntArray, Recommender, SearchEngine
-from models.trie import SemanticIdTrie
+from models.recommender import FloatArray, Recommender, SearchEngine
+from models.trie import IntArray, SemanticIdTrie
 from service.catalogue import Catalogue, InProcessCatalogue, RedisCatalogue
+from service.filters import Filters
+from service.schemas import Condition
 from service.settings import Backend, Device, Settings
 from service.telemetry import Metrics
 
@@ -26,6 +30,7 @@ class Snapshot:
     trie: SemanticIdTrie
     recommender: Recommender
     catalogue: Catalogue
+    filters: Filters
 
 
 class Engine:
@@ -48,7 +53,8 @@ class Engine:
             BundleError: If the bundle cannot be used.
         """
         loop = asyncio.get_running_loop()
-        bundle, trie, recommender = await loop.run_in_executor(self._threads, self._load)
+        bundle, recommender = await loop.run_in_executor(self._threads, self._load)
+        trie = recommender.trie
         own_copy = InProcessCatalogue(bundle.items)
         catalogue: Catalogue = own_copy
         version = bundle.manifest.version
@@ -59,24 +65,39 @@ class Engine:
             await shared.publish()
             catalogue = shared
         self.metrics.describe_model(version, len(own_copy), bundle.manifest.metrics.get("tokenizer", {}))
-        self.snapshot = Snapshot(version, trie, recommender, catalogue)
+        in_leaf_order = bundle.items[trie.row_of_leaf_N]
+        filters = Filters(in_leaf_order, trie, self.metrics, cache_bytes=self.settings.filter_cache_bytes)
+        self.snapshot = Snapshot(version, trie, recommender, catalogue, filters)
 
     async def search(
         self,
         snapshot: Snapshot,
         history: IntArray,
         excluded: IntArray,
+        eligibility: Eligibility,
         *,
         k: int,
         beam_width: int,
     ) -> tuple[IntArray, FloatArray]:
-        """The best leaves of one history and their log-probabilities, computed in a thread."""
+        """The best eligible leaves of one history and their log-probabilities, computed in a thread."""
 
         def run() -> tuple[IntArray, FloatArray]:
-            found = snapshot.recommender.recommend([history], k=k, beam_width=beam_width, excluded=[excluded])
+            found = snapshot.recommender.recommend(
+                [history], k=k, beam_width=beam_width, excluded=[excluded], eligibility=eligibility
+            )
             return found.leaves[0], found.log_probs[0]
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+    async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:
+        """The leaves that meet a filter; one not answered lately is worked out in a thread.
+
+        Raises:
+            InvalidFilter: If the catalogue cannot answer it.
+        """
+        if not conditions:
+            return snapshot.recommender.everything
+        return await asyncio.get_running_loop().run_in_executor(self._threads, snapshot.filters.eligibility, conditions)
 
     async def stop(self) -> None:
         """Stops being ready, finishes the searches that run, closes connections."""
@@ -85,7 +106,7 @@ class Engine:
         if snapshot is not None:
             await snapshot.catalogue.close()
 
-    def _load(self) -> tuple[Bundle, SemanticIdTrie, Recommender]:
+    def _load(self) -> tuple[Bundle, Recommender]:
         bundle = read_bundle(self.settings.bundle)
         manifest = bundle.manifest
         trie = SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=manifest.codebook_size)
@@ -99,7 +120,7 @@ class Engine:
         for length in WARM_UP_LENGTHS:
             history = np.zeros(length, dtype=np.int64)
             recommender.recommend([history], k=1, beam_width=self.settings.beam_width)
-        return bundle, trie, recommender
+        return bundle, recommender
 
 
 def load_search_engine(bundle: Bundle, trie: SemanticIdTrie, settings: Settings) -> SearchEngine:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from service.filters import InvalidFilter
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
@@ -69,6 +70,11 @@ def install_error_handlers(app: FastAPI) -> None:
     async def domain(request: Request, error: Exception) -> JSONResponse:
         return problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
 
+    async def invalid_filter(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, InvalidFilter)
+        part = ProblemPart(pointer=_pointer(("body", "filter", *error.place)), detail=str(error))
+        return problem_response(INVALID, f"{part.pointer}: {part.detail}", request.url.path, [part])
+
     async def validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         parts = [ProblemPart(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors()]
@@ -90,6 +96,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     for error_type in DOMAIN_ERRORS:
         app.add_exception_handler(error_type, domain)
+    app.add_exception_handler(InvalidFilter, invalid_filter)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)

@@ -7,8 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.recommender import IntArray
-from models.trie import NO_LEAF, SemanticIdTrie
+from models.trie import NO_LEAF, IntArray, SemanticIdTrie
 from service.catalogue import Item, SemanticId
 from service.engine import Engine, Snapshot
 from service.schemas import Recommendation, RecommendReply, RecommendRequest
@@ -26,13 +25,17 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
     known = history[history >= 0]
     if request.exclude_history:
         excluded = np.concatenate([excluded, known])
+    eligibility = await engine.eligibility(snapshot, request.filter)
     excluded = np.unique(excluded[excluded >= 0])
+    excluded = excluded[eligibility.allows(excluded)]
     with metrics.stage("search"):
         if len(known):
             beam_width = request.beam_width or engine.settings.beam_width
-            best, log_probs = await engine.search(snapshot, known, excluded, k=request.k, beam_width=beam_width)
+            best, log_probs = await engine.search(
+                snapshot, known, excluded, eligibility, k=request.k, beam_width=beam_width
+            )
         else:
-            best, log_probs = snapshot.recommender.popular(k=request.k, excluded=excluded)
+            best, log_probs = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     with metrics.stage("lookup"):
         codes = [tuple(row) for row in trie.codes_of(best).tolist()]
         looked_up = await snapshot.catalogue.items(codes)
@@ -51,7 +54,7 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
         took_ms=(time.perf_counter() - begin) * 1000,
         items=items,
         unknown_items=unknown,
-        eligible_items=trie.num_leaves - len(excluded),
+        eligible_items=eligibility.count - len(excluded),
         fallback=fallback,
     )
 

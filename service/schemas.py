@@ -1,14 +1,38 @@
 """The bodies of requests and replies; OpenAPI is generated from these."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_K = 100
 MAX_BEAM_WIDTH = 500
+MAX_CONDITIONS = 20
+MAX_FILTER_VALUES = 10_000
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 Code = Annotated[int, Field(ge=0)]
+
+
+Scalar = bool | int | float | str
+Values = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_FILTER_VALUES)]
+Bound = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Condition(BaseModel):
+    """What an attribute must meet: every operator that is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    any_of: Values | None = Field(None, description="The attribute, or one value of a list, is one of these.")
+    none_of: Values | None = Field(None, description="Neither the attribute nor a value of a list is one of these.")
+    gte: Bound | None = Field(None, description="The attribute is a number of at least this.")
+    lte: Bound | None = Field(None, description="The attribute is a number of at most this.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("give at least one of any_of, none_of, gte and lte")
+        return self
 
 
 class RecommendRequest(BaseModel):
@@ -23,6 +47,12 @@ class RecommendRequest(BaseModel):
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: list[ItemId] = Field(default_factory=list, description="Items that must not be returned.")
     exclude_history: bool = Field(True, description="Whether the items of the history must not be returned either.")
+    filter: dict[str, Condition] = Field(
+        default_factory=dict,
+        max_length=MAX_CONDITIONS,
+        description="Conditions on item attributes, all of which an item must meet; item_id makes an allow-list.",
+        examples=[{"genres": {"any_of": ["Comedy"]}, "year": {"gte": 1990}}],
+    )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level; raised to k where it is less."
     )

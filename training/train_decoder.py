@@ -32,6 +32,7 @@ from training.workspace import Stage, Workspace, stage_key
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 VALIDATION_K = 10
+CODE_VERSION = 2  # 2: ReLU feed-forward nets
 
 
 @configurable
@@ -84,7 +85,7 @@ def train_decoder(workspace: Workspace) -> Stage:
     """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
     data, tokens = prepare_data(workspace), tokenize_items(workspace)
     settings = DecoderSettings()
-    checkpoints = workspace.checkpoints(NAME, stage_key([data, tokens], settings))
+    checkpoints = workspace.checkpoints(NAME, stage_key([data, tokens], settings, CODE_VERSION))
 
     def write(directory: Path) -> None:
         ids = load_semantic_ids(tokens)
@@ -94,7 +95,7 @@ def train_decoder(workspace: Workspace) -> Stage:
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[data, tokens], settings=settings, write=write)
+    return workspace.run(NAME, inputs=[data, tokens], settings=settings, write=write, version=CODE_VERSION)
 
 
 def fit_retriever(

@@ -17,11 +17,12 @@ def exhaustive_level_log_probs(
         items_1TD = retriever.items(catalogue.codes_NL[torch.from_numpy(history_T)]).unsqueeze(0)
         state_D = retriever.history(items_1TD)[0, -1]
         leaves_N = torch.arange(trie.num_leaves)
-        return retriever.log_probs(state_D.expand(trie.num_leaves, -1), leaves_N, catalogue).numpy()
+        log_probs_NL = retriever.log_probs(state_D.expand(trie.num_leaves, -1), leaves_N, catalogue)
+    return np.asarray(log_probs_NL.numpy())
 
 
 def exhaustive_log_probs(
     retriever: Retriever, trie: SemanticIdTrie, history_T: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """log p(item | history) of every leaf, shape (N,)."""
-    return exhaustive_level_log_probs(retriever, trie, history_T).sum(1)
+    return np.asarray(exhaustive_level_log_probs(retriever, trie, history_T).sum(1))

@@ -78,8 +78,8 @@ def test_equal_log_probs_come_by_their_prefixes_then_by_semantic_id(trie: Semant
     retriever = random_retriever(trie)
     with torch.no_grad():
         for head in retriever.decoder.heads:  # equal logits everywhere: log p depends on the numbers of siblings alone
-            head.weight.zero_()
-            head.bias.zero_()
+            for parameter in head.parameters():
+                parameter.zero_()
     history = np.array([1, 2])
     levels_NL = exhaustive_level_log_probs(retriever, trie, history)
     prefixes_NL = np.cumsum(levels_NL, axis=1, dtype=np.float32)
@@ -94,7 +94,9 @@ def test_equal_log_probs_come_by_their_prefixes_then_by_semantic_id(trie: Semant
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_top_k_takes_the_first_of_equals(k: int) -> None:
-    scores = torch.tensor([[1.0, 2.0, -0.0, 2.0, 0.0, -torch.inf, -torch.inf], [-1.0, -1.0, -2.0, -3.5, -1.0, 1e-30, -1.0]])
+    scores = torch.tensor(
+        [[1.0, 2.0, -0.0, 2.0, 0.0, -torch.inf, -torch.inf], [-1.0, -1.0, -2.0, -3.5, -1.0, 1e-30, -1.0]]
+    )
     expected = torch.sort(scores, dim=1, descending=True, stable=True)
     values, positions = top_k(scores, k)
     assert values.tolist() == expected.values[:, :k].tolist()

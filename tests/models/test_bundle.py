@@ -60,14 +60,14 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 
 def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
-    edit_manifest(copy, format=2)
-    with pytest.raises(BundleError, match=r"bundle format 2 is not readable here \(1-1\): upgrade this software"):
+    edit_manifest(copy, format=3)
+    with pytest.raises(BundleError, match=r"bundle format 3 is not readable here \(2-2\): upgrade this software"):
         read_bundle(copy)
 
 
 def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
-    edit_manifest(copy, format=0)
-    with pytest.raises(BundleError, match=r"bundle format 0 is not readable here \(1-1\): publish again"):
+    edit_manifest(copy, format=1)
+    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(2-2\): publish again"):
         read_bundle(copy)
 
 

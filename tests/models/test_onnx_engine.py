@@ -78,7 +78,9 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
 def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), [np.array([4])], Eligibility.everything(trie))
     cpu, cuda = (
-        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda).search(*arguments, beam_width=10)
-        for cuda in (False, True)
+        engine.search(*arguments, beam_width=10)
+        for engine in (
+            OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda) for cuda in (False, True)
+        )
     )
     np.testing.assert_allclose(cpu.log_probs_BK, cuda.log_probs_BK, atol=1e-2)

@@ -1,0 +1,106 @@
+"""Filters on item attributes: the leaves that a request's conditions leave, kept in a bounded cache."""
+
+from collections.abc import Mapping
+from threading import Lock
+
+import polars as pl
+from cachetools import LRUCache
+from polars._typing import PolarsDataType
+
+from models.bundle import ITEM_COLUMNS
+from models.eligibility import Eligibility
+from models.trie import SemanticIdTrie
+from service.schemas import Condition, Scalar
+from service.telemetry import Metrics
+
+ITEM_ID, *_INTERNAL = ITEM_COLUMNS
+CACHE_TIER = "filter"
+
+
+class InvalidFilter(ValueError):
+    """A filter that this catalogue cannot answer.
+
+    Attributes:
+        place: The part of the filter that is at fault: an attribute and, where it is one, an operator.
+    """
+
+    def __init__(self, place: tuple[str, ...], detail: str) -> None:
+        super().__init__(detail)
+        self.place = place
+
+
+class Filters:
+    """Answers filters over one catalogue.
+
+    Args:
+        items: The catalogue's items, in leaf order (see `models.bundle.Bundle.items`).
+        trie: The catalogue's trie.
+        metrics: Counts hits and misses of the cache.
+        cache_bytes: Memory that answered filters may take; the least recently used ones go first.
+    """
+
+    def __init__(self, items: pl.DataFrame, trie: SemanticIdTrie, metrics: Metrics, *, cache_bytes: int) -> None:
+        self._items = items.drop(_INTERNAL)
+        self._trie = trie
+        self._metrics = metrics
+        self._lock = Lock()
+        self._answered: LRUCache[str, Eligibility] = LRUCache(cache_bytes, getsizeof=lambda answer: answer.nbytes)
+
+    def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
+        """The leaves whose items meet every condition.
+
+        An attribute that is missing from an item meets no condition but `none_of`. Of a list, one value is enough.
+
+        Raises:
+            InvalidFilter: If an attribute is unknown, or holds another type than the condition's.
+        """
+        key = repr(sorted((name, condition.model_dump_json()) for name, condition in conditions.items()))
+        with self._lock:
+            answer = self._answered.get(key)
+        self._metrics.cache_requests.labels(CACHE_TIER, "miss" if answer is None else "hit").inc()
+        if answer is None:
+            tests = [test for name, condition in conditions.items() for test in self._tests(name, condition)]
+            mask_N = self._items.select(pl.all_horizontal(pl.lit(value=True), *tests)).to_series()
+            answer = Eligibility.of(self._trie, mask_N.to_numpy())
+            with self._lock:
+                if answer.nbytes <= self._answered.maxsize:
+                    self._answered[key] = answer
+        return answer
+
+    def _tests(self, name: str, condition: Condition) -> list[pl.Expr]:
+        if name not in self._items.columns:
+            raise InvalidFilter((name,), f"unknown attribute; the catalogue's are {sorted(self._items.columns)}")
+        attribute, kind = pl.col(name), self._items.schema[name]
+        value_kind = kind.inner if isinstance(kind, pl.List) else kind
+        tests = []
+        for operator, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):
+            if values is None:
+                continue
+            for value in values:
+                _check(value, value_kind, (name, operator))
+            if isinstance(kind, pl.List):
+                meets = attribute.list.eval(pl.element().is_in(values)).list.any()
+            else:
+                meets = attribute.is_in(values)
+            meets = meets.fill_null(value=False)
+            tests.append(meets if operator == "any_of" else ~meets)
+        for operator, bound in (("gte", condition.gte), ("lte", condition.lte)):
+            if bound is None:
+                continue
+            if not kind.is_numeric():
+                raise InvalidFilter((name, operator), f"{name!r} holds no numbers: use any_of or none_of")
+            meets = attribute >= bound if operator == "gte" else attribute <= bound
+            tests.append(meets.fill_null(value=False))
+        return tests
+
+
+def _check(value: Scalar, kind: PolarsDataType, place: tuple[str, ...]) -> None:
+    expected: tuple[type, ...]
+    if kind.is_numeric():
+        expected, name = (int, float), "numbers"
+    elif kind == pl.Boolean:
+        expected, name = (bool,), "true or false"
+    else:
+        expected, name = (str,), "strings"
+    if not isinstance(value, expected) or (isinstance(value, bool) and kind != pl.Boolean):
+        raise InvalidFilter(place, f"{place[0]!r} holds {name}, got {value!r}")
