@@ -43,9 +43,9 @@ class OnnxEngine:
                 f"ONNX Runtime offers {ort.get_available_providers()}, not CUDA: install the gpu extra, or use the CPU"
             )
         self._cuda = cuda
-        (item_vectors_ND,) = _session(items_graph, cuda=cuda).run(None, {"codes_NL": trie.codes_NL})
-        self._search = _session(search_graph, cuda=cuda)
-        catalogue = {"item_vectors_ND": item_vectors_ND, **TrieArrays.of(trie).by_input_name()}
+        (item_vectors_ND,) = open_session(items_graph, cuda=cuda).run(None, {"codes_NL": trie.codes_NL})
+        self._search = open_session(search_graph, cuda=cuda)
+        catalogue = catalogue_inputs(trie, item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
         self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
         self._threads = ThreadPoolExecutor(threads) if threads > 1 and not cuda else None
@@ -63,15 +63,8 @@ class OnnxEngine:
         """See `models.recommender.SearchEngine`."""
 
         def part(users: slice) -> SearchOutput:
-            closed_nodes = eligibility.closed_nodes(excluded[users], beam_width=beam_width)
             return self._run(
-                {
-                    "history_BT": history_BT[users],
-                    "lengths_B": lengths_B[users],
-                    "beam_slots_K": np.arange(beam_width, dtype=np.float32),
-                    **by_depth("penalties", eligibility.penalties),
-                    **closed_inputs(closed_nodes),
-                }
+                request_inputs(history_BT[users], lengths_B[users], excluded[users], eligibility, beam_width)
             )
 
         if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
@@ -97,9 +90,34 @@ class OnnxEngine:
         return ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) if self._cuda else array
 
 
-def _session(graph: Path, *, cuda: bool) -> ort.InferenceSession:
+def request_inputs(
+    history_BT: IntArray,
+    lengths_B: IntArray,
+    excluded: Sequence[IntArray],
+    eligibility: Eligibility,
+    beam_width: int,
+) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with a request; see `models.recommender.SearchEngine`."""
+    return {
+        "history_BT": history_BT,
+        "lengths_B": lengths_B,
+        "beam_slots_K": np.arange(beam_width, dtype=np.float32),
+        **by_depth("penalties", eligibility.penalties),
+        **closed_inputs(eligibility.closed_nodes(excluded, beam_width=beam_width)),
+    }
+
+
+def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with the catalogue."""
+    return {"item_vectors_ND": item_vectors_ND, **TrieArrays.of(trie).by_input_name()}
+
+
+def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = None) -> ort.InferenceSession:
+    """Opens a graph for one thread, or the GPU; with `profile_to`, ONNX Runtime writes its own measurements there."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
+    if profile_to is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile_to)
     providers = [CUDA_PROVIDER, CPU_PROVIDER] if cuda else [CPU_PROVIDER]
     # The fused kernel for a sum and a norm is several times slower on a CPU than the two it replaces.
     return ort.InferenceSession(

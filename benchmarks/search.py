@@ -1,0 +1,160 @@
+"""How fast the search is, beside transformers.generate and beside what the machine's matrix products allow.
+
+    python -m benchmarks.search
+
+Speed does not depend on what a model has learned, so the weights are random: ours in the size of the default
+configuration, the peer's in that of the TIGER paper. The catalogue has the size of Amazon Beauty's and IDs as skewed as
+the real ones; histories have 20 items, and neither side returns an item outside the catalogue.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import GEMM_FLOPS, description, gemm, median_seconds
+from benchmarks.peer import TransformersPeer
+from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from models.eligibility import Eligibility
+from models.export import export_item_encoder, export_search
+from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, request_inputs
+from models.retriever import Retriever
+from models.trie import IntArray, SemanticIdTrie
+from training.config import load_config
+from training.train_decoder import DecoderSettings, retriever_config
+
+CONFIG = Path("configs/decoder.gin")
+NUM_ITEMS, HISTORY, K = 12_101, 20, 10
+BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)
+MATRIX_PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm")
+WEIGHT_STD = 0.1
+
+
+class Ours:
+    """The default engine with a model of the default configuration's size, over a synthetic catalogue."""
+
+    def __init__(self, codes_NL: NDArray[np.int64], folder: Path, *, threads: int) -> None:
+        load_config([CONFIG])
+        self.trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
+        self.settings = DecoderSettings()
+        torch.manual_seed(0)
+        self.retriever = Retriever(retriever_config(self.settings, self.trie)).eval()
+        for weight in self.retriever.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=WEIGHT_STD)
+        self.items_graph, self.search_graph = folder / "items.onnx", folder / "search.onnx"
+        export_item_encoder(self.retriever, self.items_graph)
+        export_search(self.retriever, self.trie, self.search_graph)
+        self.engine = OnnxEngine(self.items_graph, self.search_graph, self.trie, threads=threads)
+        self.eligibility = Eligibility.everything(self.trie)
+
+    def search(self, history_BT: IntArray, *, beam_width: int) -> Callable[[], object]:
+        """A function that searches for a batch, each history's own items excluded."""
+        lengths_B = np.full(len(history_BT), history_BT.shape[1])
+        excluded = list(np.sort(history_BT, axis=1))
+        return partial(
+            self.engine.search, history_BT, lengths_B, excluded, self.eligibility, beam_width=beam_width
+        )
+
+    def matrix_product_flops(self, history_BT: IntArray, *, beam_width: int, folder: Path) -> int:
+        """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
+        items = open_session(self.items_graph)
+        (item_vectors_ND,) = items.run(None, {"codes_NL": self.trie.codes_NL})
+        session = open_session(self.search_graph, profile_to=folder / "profile")
+        lengths_B = np.full(len(history_BT), history_BT.shape[1])
+        request = request_inputs(history_BT, lengths_B, list(np.sort(history_BT, axis=1)), self.eligibility, beam_width)
+        session.run(None, {**request, **catalogue_inputs(self.trie, item_vectors_ND)})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return sum(map(_flops, events))
+
+
+def _flops(event: dict[str, object]) -> int:
+    arguments = event.get("args")
+    if not isinstance(arguments, dict) or arguments.get("op_name") not in MATRIX_PRODUCTS:
+        return 0
+    if not str(event["name"]).endswith("_kernel_time"):
+        return 0
+    (left,), *_ = (list(shape.values()) for shape in arguments["input_type_shape"])
+    (result,) = arguments["output_type_shape"][0].values()
+    return 2 * int(np.prod(result)) * int(left[-1])
+
+
+def random_histories(rng: np.random.Generator, users: int, num_items: int) -> IntArray:
+    """Histories of distinct items, as leaf positions of shape (users, HISTORY)."""
+    return np.stack([rng.choice(num_items, HISTORY, replace=False) for _ in range(users)])
+
+
+def measure(
+    *, num_items: int, beam_widths: tuple[int, ...], batches: tuple[int, ...], rounds: int, at_least_s: float
+) -> tuple[list[tuple[int, int, float, float]], dict[str, float]]:
+    """Runs the benchmark.
+
+    Returns:
+        For each beam width and batch the milliseconds a request of ours and of the peer; and the judged figures, at
+        the first beam width, latency at the first batch and the rest at the last.
+    """
+    codes_NL = synthetic_codes(num_items, seed=0)
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = Ours(codes_NL, folder, threads=torch.get_num_threads())
+        peer = TransformersPeer(codes_NL, codebook_size=CODEBOOK_SIZE)
+        runs: dict[str, Callable[[], object]] = {"gemm": gemm}
+        peers: dict[str, Callable[[], object]] = {}
+        for beam_width in beam_widths:
+            for batch in batches:
+                history_BT = random_histories(rng, batch, num_items)
+                runs[f"{beam_width} {batch}"] = ours.search(history_BT, beam_width=beam_width)
+                codes_BTL = ours.trie.codes_of(history_BT.ravel()).reshape(batch, HISTORY, -1)
+                peers[f"{beam_width} {batch}"] = peer.search(codes_BTL, k=K, beam_width=beam_width)
+        seconds = median_seconds(runs, rounds=rounds, at_least_s=at_least_s)
+        peer_seconds = median_seconds(peers, rounds=max(rounds // 3, 1), at_least_s=at_least_s, warm_up=False)
+        flops = ours.matrix_product_flops(
+            random_histories(rng, batches[-1], num_items), beam_width=beam_widths[0], folder=folder
+        )
+    rows = [
+        (beam, batch, 1000 * seconds[f"{beam} {batch}"] / batch, 1000 * peer_seconds[f"{beam} {batch}"] / batch)
+        for beam in beam_widths
+        for batch in batches
+    ]
+    judged = [row for row in rows if row[0] == beam_widths[0]]
+    floor_s = flops / (GEMM_FLOPS / seconds["gemm"])
+    figures = {
+        "latency_speedup": judged[0][3] / judged[0][2],
+        # Against the batch at which the peer does best.
+        "throughput_speedup": min(row[3] for row in judged) / judged[-1][2],
+        "ms_per_request_b64": judged[-1][2],
+        "floor_ratio": floor_s / seconds[f"{beam_widths[0]} {batches[-1]}"],
+        "gemm_gflops": GEMM_FLOPS / seconds["gemm"] / 1e9,
+        "mflop_per_request": flops / batches[-1] / 1e6,
+    }
+    return rows, figures
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each measurement (default 9)")
+    arguments = parser.parse_args()
+    rows, figures = measure(
+        num_items=NUM_ITEMS, beam_widths=BEAM_WIDTHS, batches=BATCHES, rounds=arguments.rounds, at_least_s=0.3
+    )
+    table = Table(title=f"{NUM_ITEMS} items, history {HISTORY}, k {K}; {description()}", title_justify="left")
+    for heading in ("beam", "batch", "RQRec, ms a request", "transformers, ms a request", "ratio"):
+        table.add_column(heading, justify="right")
+    for beam, batch, own_ms, peer_ms in rows:
+        table.add_row(str(beam), str(batch), f"{own_ms:.3f}", f"{peer_ms:.1f}", f"{peer_ms / own_ms:.0f}")
+    Console().print(table)
+    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()
