@@ -54,7 +54,7 @@ class Eligibility:
     eligible_before: Int32Array
     penalties: tuple[NDArray[np.float32], ...]
     eligible_below: Int32Array
-    first_inner: IntArray
+    first_inner: Int32Array
 
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
@@ -77,7 +77,7 @@ class Eligibility:
             with_margin(np.where(counts > 0, np.float32(0), np.float32(-np.inf)), width, -np.inf)
             for counts, width in zip([*inner, mask_N], trie.max_children, strict=True)
         )
-        first_inner = np.cumsum([0, *map(len, inner)])
+        first_inner = np.cumsum([0, *map(len, inner)]).astype(np.int32)
         return cls(trie, eligible_before, penalties, np.concatenate([np.empty(0, np.int32), *inner]), first_inner)
 
     @property
@@ -104,7 +104,7 @@ class Eligibility:
             excluded: For each request of a batch, distinct leaf positions in ascending order.
             beam_width: K of the search.
         """
-        row_M = np.repeat(np.arange(len(excluded)), [len(leaves) for leaves in excluded])
+        row_M = np.repeat(np.arange(len(excluded), dtype=np.int32), [len(leaves) for leaves in excluded])
         leaf_M = np.concatenate([np.empty(0, dtype=np.int64), *excluded])
         allowed_M = self.allows(leaf_M)
         if not allowed_M.all():
@@ -112,34 +112,38 @@ class Eligibility:
         levels, count = self.trie.num_levels, len(leaf_M)
         if not count:
             return (NOTHING_CLOSED,) * levels
-        node_XM = np.empty((levels + 1, count), dtype=np.int64)  # the excluded leaves' nodes at depths 0..L
-        node_XM[0], node_XM[levels] = 0, leaf_M
-        for depth in range(1, levels):
-            node_XM[depth] = self.trie.leaf_start[depth].searchsorted(leaf_M, side="right") - 1
+        node_XM = np.empty((levels + 1, count), dtype=np.int32)  # the excluded leaves' nodes at depths 0..L
+        node_XM[:levels], node_XM[levels] = self.trie.paths_LN[:, leaf_M], leaf_M
         # Leaves below one node stand side by side. So a node with c eligible leaves is closed if the c-th one from the
         # first of them is below it too.
         inner_XM = node_XM[1:levels]
-        place_M = np.arange(count)
-        last_XM = place_M - 1 + self.eligible_below[inner_XM + self.first_inner[:-1, None]]
-        is_within_XM = last_XM < count
-        last_XM = np.minimum(last_XM, count - 1)
-        is_closed_XM = is_within_XM & (row_M[last_XM] == row_M)
-        is_closed_XM &= np.take_along_axis(inner_XM, last_XM, axis=1) == inner_XM
-        places = [*map(np.flatnonzero, is_closed_XM), place_M]
+        last_XM = self.eligible_below[inner_XM + self.first_inner[:-1, None]]
+        last_XM += np.arange(-1, count - 1, dtype=np.int32)
+        is_closed_XM = last_XM < count
+        np.minimum(last_XM, count - 1, out=last_XM)
+        is_closed_XM &= row_M[last_XM] == row_M
+        is_closed_XM &= inner_XM[np.arange(levels - 1)[:, None], last_XM] == inner_XM
         return tuple(
-            self._closed(row_M, node_XM, depth, places[depth], 1 if depth == 0 else beam_width)
-            for depth in range(levels)
+            self._closed(row_M, node_XM[depth], node_XM[depth + 1], depth, beam_width, is_closed_M)
+            for depth, is_closed_M in enumerate([*is_closed_XM, None])
         )
 
     def _closed(
-        self, row_M: IntArray, node_XM: IntArray, depth: int, places: IntArray, beams: int
+        self,
+        row_M: Int32Array,
+        parent_M: Int32Array,
+        node_M: Int32Array,
+        depth: int,
+        beam_width: int,
+        is_closed_M: NDArray[np.bool_] | None,
     ) -> ClosedNodes[Int32Array]:
-        if not len(places):
+        if is_closed_M is not None:
+            row_M, parent_M, node_M = row_M[is_closed_M], parent_M[is_closed_M], node_M[is_closed_M]
+        if not len(node_M):
             return NOTHING_CLOSED
-        row_M, parent_M = row_M[places], node_XM[depth, places]
-        slot_M = node_XM[depth + 1, places] - self.trie.child_start[depth][parent_M]
-        index_M = row_M * (beams * self.trie.max_children[depth]) + slot_M
-        return ClosedNodes(*(array.astype(np.int32) for array in (row_M, parent_M[:, None], index_M)))
+        width = self.trie.max_children[depth] * (1 if depth == 0 else beam_width)
+        slot_M = node_M - self.trie.child_start[depth][parent_M]
+        return ClosedNodes(row_M, parent_M[:, None], row_M * np.int32(width) + slot_M)
 
 
 def closed_inputs(by_depth: Sequence[ClosedNodes[Array]]) -> dict[str, Array]:

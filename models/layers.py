@@ -61,7 +61,7 @@ class Attention(nn.Module):
         self.width, self.num_heads = width, num_heads
         self.scale = (width // num_heads) ** -0.5
         self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
         """Attends over all positions of each sequence.
@@ -72,7 +72,7 @@ class Attention(nn.Module):
                 shape (B, H, T, T); -inf hides a position.
 
         Returns:
-            Shape (B T, D).
+            What `out` is to project, shape (B T, D).
         """
         q_RD, k_RD, v_RD = self.qkv(x_RD).chunk(3, dim=1)
         return self._mix(q_RD, k_RD, v_RD, bias_HTT)
@@ -86,7 +86,7 @@ class Attention(nn.Module):
             bias_BH1T: Added to its scores.
 
         Returns:
-            Shape (B, D).
+            What `out` is to project, shape (B, D).
         """
         q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
         kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
@@ -101,7 +101,7 @@ class Attention(nn.Module):
         # Written out: the fused kernel's backward pass is five times slower on a CPU at these short lengths.
         scores_BHTS = (q @ k.transpose(-1, -2)) * self.scale + bias
         mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
-        return torch.as_tensor(self.out(mixed_BHTd.transpose(1, 2).reshape(-1, self.width)))
+        return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
 
     def step(self, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
         """Attends from one new position of each of R sequences.
@@ -112,12 +112,12 @@ class Attention(nn.Module):
             v_RSD: Their values.
 
         Returns:
-            Shape (R, D).
+            What `out` is to project, shape (R, D).
         """
         # S is at most the number of levels: a product and a sum beat a batch of tiny matrix multiplies.
         scores_RSH = self._heads(q_RD.unsqueeze(1) * k_RSD).sum(-1)
         mixed_RHd = (torch.softmax(scores_RSH, dim=1).unsqueeze(-1) * self._heads(v_RSD)).sum(1)
-        return torch.as_tensor(self.out(mixed_RHd.flatten(1)))
+        return torch.as_tensor(mixed_RHd.flatten(1))
 
     def _heads(self, x_RSD: Tensor) -> Tensor:
         return torch.as_tensor(x_RSD.unflatten(-1, (self.num_heads, self.width // self.num_heads)))
@@ -138,7 +138,8 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, num_heads)
         self.ff_norm = nn.LayerNorm(width)
-        self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.ReLU(), nn.Linear(ff_width, width))
+        self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.ReLU())
+        self.ff_out = nn.Linear(ff_width, width, bias=False)
         self.dropout = Dropout(dropout)
 
     def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
@@ -158,15 +159,21 @@ class Block(nn.Module):
 
     def first(self, x_RD: Tensor, v_RD: Tensor) -> Tensor:
         """What `forward` computes at a sequence's first position, which sees but itself. Shape (R, D)."""
-        return self._add(x_RD, self.attention.out(v_RD))
+        return self._add(x_RD, v_RD)
 
     def step(self, x_RD: Tensor, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
         """What `forward` computes at the newest position of each sequence; see `Attention.step`. Shape (R, D)."""
         return self._add(x_RD, self.attention.step(q_RD, k_RSD, v_RSD))
 
     def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
-        x_RD = x_RD + self.dropout(attended_RD)
-        return torch.as_tensor(x_RD + self.dropout(self.ff(self.ff_norm(x_RD))))
+        x_RD = self._residual(x_RD, attended_RD, self.attention.out)
+        return self._residual(x_RD, self.ff(self.ff_norm(x_RD)), self.ff_out)
+
+    def _residual(self, x_RD: Tensor, y_RX: Tensor, linear: nn.Linear) -> Tensor:
+        if self.training:
+            return torch.as_tensor(x_RD + self.dropout(linear(y_RX)))
+        # Without a bias, projecting and adding are one operation.
+        return torch.addmm(x_RD, y_RX, linear.weight.t())
 
 
 def causal_bias(length: int, device: torch.device) -> Tensor:

@@ -48,7 +48,7 @@ class OnnxEngine:
         catalogue = catalogue_inputs(trie, item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
         self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
-        self._threads = ThreadPoolExecutor(threads) if threads > 1 and not cuda else None
+        self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
 
     def search(
@@ -70,8 +70,9 @@ class OnnxEngine:
         if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
             return part(slice(None))
         size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
-        found = self._threads.map(part, [slice(i, i + size) for i in range(0, len(lengths_B), size)])
-        return SearchOutput(*map(np.concatenate, zip(*found, strict=True)))
+        first, *others = (slice(begin, begin + size) for begin in range(0, len(lengths_B), size))
+        found = self._threads.map(part, others)
+        return SearchOutput(*map(np.concatenate, zip(part(first), *found, strict=True)))
 
     def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
         if not self._cuda:

@@ -10,6 +10,7 @@ Shapes: B users, T history items, L levels, V codes per level, D width, N items,
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +51,7 @@ class RetrieverConfig:
 
 
 class CatalogueTensors(NamedTuple):
-    """What the loss needs of the catalogue: codes_NL and paths_NL by leaf (`SemanticIdTrie.paths_NL`), and the trie."""
+    """What the loss needs of the catalogue: codes_NL and paths_NL by leaf (`SemanticIdTrie.paths_LN`), and the trie."""
 
     codes_NL: Tensor
     paths_NL: Tensor
@@ -59,7 +60,7 @@ class CatalogueTensors(NamedTuple):
     @classmethod
     def of(cls, trie: SemanticIdTrie, device: torch.device) -> "CatalogueTensors":
         """Lays the trie out for training on a device."""
-        codes_NL, paths_NL = torch.from_numpy(trie.codes_NL), torch.from_numpy(trie.paths_NL())
+        codes_NL, paths_NL = torch.from_numpy(trie.codes_NL), torch.from_numpy(trie.paths_LN.T.astype(np.int64))
         return cls(codes_NL.to(device), paths_NL.to(device), TrieTensors.of(trie).to(device))
 
 
@@ -319,4 +320,5 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=EMBEDDING_STD)
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=LINEAR_STD)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

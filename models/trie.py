@@ -158,7 +158,7 @@ class SemanticIdTrie:
     def nbytes(self) -> int:
         """Memory that all arrays take together, in bytes."""
         # The last leaf_start is the array of the last child_start.
-        inner = (*self.child_start, *self.child_code, *self.leaf_start[:-1])
+        inner = (*self.child_start, *self.child_code, *self.leaf_start[:-1], self.paths_LN)
         return self.keys_N.nbytes + self.row_of_leaf_N.nbytes + sum(array.nbytes for array in inner)
 
     def find(self, codes_ML: NDArray[np.integer]) -> IntArray:
@@ -186,11 +186,13 @@ class SemanticIdTrie:
         first, last = np.searchsorted(self.keys_N, [low, low + span])
         return int(first), int(last)
 
-    def paths_NL(self) -> IntArray:
-        """Each leaf's node at depths 0..L-1, int64 of shape (N, L); column 0 is the root, node 0."""
-        leaves = np.arange(self.num_leaves)
-        columns = [np.searchsorted(start, leaves, side="right") - 1 for start in self.leaf_start]
-        return np.stack(columns, axis=1)
+    @cached_property
+    def paths_LN(self) -> Int32Array:
+        """Each leaf's node at depths 0..L-1, int32 of shape (L, N); row 0 is the root, node 0. Made at first use."""
+        paths = np.empty((self.num_levels, self.num_leaves), dtype=np.int32)
+        for depth, start in enumerate(self.leaf_start):
+            paths[depth] = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
+        return paths
 
 
 def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:

@@ -28,7 +28,7 @@ def test_hand_made_trie() -> None:
     assert [code.tolist() for code in trie.child_code] == [[0, 1], [1, 3, 0, 2]]
     assert [start.tolist() for start in trie.leaf_start] == [[0, 4], [0, 2, 4]]
     assert trie.max_children == (2, 2)
-    assert trie.paths_NL().tolist() == [[0, 0], [0, 0], [0, 1], [0, 1]]
+    assert trie.paths_LN.tolist() == [[0, 0, 0, 0], [0, 0, 1, 1]]
 
 
 @given(semantic_ids())

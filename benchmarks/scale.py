@@ -1,0 +1,166 @@
+"""How the search grows with the catalogue: latency, memory and build time from ten thousand to ten million items.
+
+    python -m benchmarks.scale
+
+Model and beam are the same at every size: the default configuration's, with random weights. Semantic IDs are as skewed
+as real ones. Every size runs in a process of its own, so that its peak memory is its own; what is compared with the
+smallest is measured beside it, in turn.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.machine import description, median_seconds
+from benchmarks.search import Ours, random_histories
+from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from models.eligibility import Eligibility
+from models.trie import SemanticIdTrie
+
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+BEAM_WIDTH, KEPT_SHARE = 20, 0.01
+BYTES_PER_MIB = 1 << 20
+
+
+class Scale(NamedTuple):
+    """What was measured at one size.
+
+    Attributes:
+        num_items: Items of the catalogue.
+        latency_ms: Of one search with every item eligible.
+        filtered_ms: Of one search with a filter that keeps a hundredth of the items.
+        baseline_ms: Of one search over the smallest catalogue, in turn with the two others.
+        bytes_per_item: All arrays of the trie together.
+        filter_bytes_per_item: What a cached filter takes.
+        build_s: From codes to the trie.
+        filter_s: From a mask to a filter.
+        peak_mib: Largest resident memory of the process, item vectors and the making of the catalogue included.
+    """
+
+    num_items: int
+    latency_ms: float
+    filtered_ms: float
+    baseline_ms: float
+    bytes_per_item: float
+    filter_bytes_per_item: float
+    build_s: float
+    filter_s: float
+    peak_mib: float
+
+
+def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: float) -> Scale:
+    """Measures one size in this process."""
+    rng = np.random.default_rng(0)
+    codes_NL = synthetic_codes(num_items, seed=0)
+    begin = time.perf_counter()
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
+    trie_bytes = trie.nbytes  # makes the paths too
+    build_s = time.perf_counter() - begin
+    with tempfile.TemporaryDirectory() as name:
+        large = Ours(trie, Path(name), threads=1)
+    with tempfile.TemporaryDirectory() as name:
+        baseline_codes_NL = synthetic_codes(baseline_items, seed=0)
+        small = Ours(SemanticIdTrie.build(baseline_codes_NL, codebook_size=CODEBOOK_SIZE), Path(name), threads=1)
+    begin = time.perf_counter()
+    kept = Eligibility.of(trie, rng.random(num_items) < KEPT_SHARE)
+    filter_s = time.perf_counter() - begin
+    history_BT = random_histories(rng, 1, baseline_items)
+    elsewhere_BT = np.sort(history_BT * (num_items // baseline_items))
+    runs: dict[str, Callable[[], object]] = {
+        "all": large.search(elsewhere_BT, beam_width=BEAM_WIDTH),
+        "filtered": large.search(elsewhere_BT, beam_width=BEAM_WIDTH, eligibility=kept),
+        "baseline": small.search(history_BT, beam_width=BEAM_WIDTH),
+    }
+    milliseconds = {
+        name: 1000 * seconds
+        for name, seconds in median_seconds(runs, rounds=rounds, at_least_s=at_least_s).items()
+    }
+    return Scale(
+        num_items=num_items,
+        latency_ms=milliseconds["all"],
+        filtered_ms=milliseconds["filtered"],
+        baseline_ms=milliseconds["baseline"],
+        bytes_per_item=trie_bytes / num_items,
+        filter_bytes_per_item=kept.nbytes / num_items,
+        build_s=build_s,
+        filter_s=filter_s,
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MIB,
+    )
+
+
+def measure_apart(run: Callable[[], Scale]) -> Scale:
+    """Runs a measurement in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, run))
+    process.start()
+    sender.close()
+    try:
+        found: Scale = receiver.recv()
+    finally:
+        process.join()
+    return found
+
+
+def _send(sender: Connection, run: Callable[[], Scale]) -> None:
+    sender.send(run())
+
+
+def figures(scales: list[Scale]) -> dict[str, float]:
+    """The judged figures: the largest catalogue against the smallest."""
+    largest = scales[-1]
+    return {
+        "latency_ratio_10m": largest.latency_ms / largest.baseline_ms,
+        "bytes_per_item": largest.bytes_per_item,
+        "build_s_10m": largest.build_s,
+        "filtered_latency_ratio_10m": largest.filtered_ms / largest.baseline_ms,
+        "filtered_over_unfiltered_10m": largest.filtered_ms / largest.latency_ms,
+    }
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each measurement (default 9)")
+    arguments = parser.parse_args()
+    scales = [
+        measure_apart(partial(measure, size, baseline_items=SIZES[0], rounds=arguments.rounds, at_least_s=0.3))
+        for size in track(SIZES, description="catalogues", transient=True)
+    ]
+    table = Table(title=f"beam {BEAM_WIDTH}, one request, one thread; {description()}", title_justify="left")
+    columns = ("items", "ms", "ms, 1 % eligible", "ms at 10,000 beside it", "ratio", "ratio, 1 % eligible")
+    for heading in (*columns, "trie B/item", "filter B/item", "build s", "filter s", "peak MiB"):
+        table.add_column(heading, justify="right")
+    for scale in scales:
+        table.add_row(
+            f"{scale.num_items:,}",
+            f"{scale.latency_ms:.3f}",
+            f"{scale.filtered_ms:.3f}",
+            f"{scale.baseline_ms:.3f}",
+            f"{scale.latency_ms / scale.baseline_ms:.2f}",
+            f"{scale.filtered_ms / scale.baseline_ms:.2f}",
+            f"{scale.bytes_per_item:.1f}",
+            f"{scale.filter_bytes_per_item:.1f}",
+            f"{scale.build_s:.2f}",
+            f"{scale.filter_s:.2f}",
+            f"{scale.peak_mib:,.0f}",
+        )
+    Console(width=150).print(table)
+    print(json.dumps({name: round(value, 3) for name, value in figures(scales).items()}))
+
+
+if __name__ == "__main__":
+    main()
