@@ -53,6 +53,8 @@ _SQUARE = torch.ones(GEMM_SIZE, GEMM_SIZE)
 
 def description() -> str:
     """The processor and the number of cores, for the head of a table."""
-    names = [line.split(":", 1)[1].strip() for line in CPU_INFO.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip() for line in CPU_INFO.read_text().splitlines() if line.startswith("model name")
+    ]
     processor = names[0] if names else platform.processor()
     return f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -85,8 +85,7 @@ def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: flo
         "baseline": small.search(history_BT, beam_width=BEAM_WIDTH),
     }
     milliseconds = {
-        name: 1000 * seconds
-        for name, seconds in median_seconds(runs, rounds=rounds, at_least_s=at_least_s).items()
+        name: 1000 * seconds for name, seconds in median_seconds(runs, rounds=rounds, at_least_s=at_least_s).items()
     }
     return Scale(
         num_items=num_items,

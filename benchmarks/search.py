@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,8 @@ from benchmarks.peer import TransformersPeer
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
 from models.eligibility import Eligibility
 from models.export import export_item_encoder, export_search
-from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, request_inputs
+from models.onnx_engine import OnnxEngine, catalogue_inputs, encode_items, open_session, request_inputs
+from models.recommender import SearchOutput
 from models.retriever import Retriever
 from models.trie import IntArray, SemanticIdTrie
 from training.config import load_config
@@ -41,12 +41,11 @@ WEIGHT_STD = 0.1
 class Ours:
     """The default engine with a model of the default configuration's size, over a synthetic catalogue."""
 
-    def __init__(self, codes_NL: NDArray[np.int64], folder: Path, *, threads: int) -> None:
+    def __init__(self, trie: SemanticIdTrie, folder: Path, *, threads: int) -> None:
         load_config([CONFIG])
-        self.trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
-        self.settings = DecoderSettings()
+        self.trie = trie
         torch.manual_seed(0)
-        self.retriever = Retriever(retriever_config(self.settings, self.trie)).eval()
+        self.retriever = Retriever(retriever_config(DecoderSettings(), trie)).eval()
         for weight in self.retriever.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=WEIGHT_STD)
@@ -56,18 +55,24 @@ class Ours:
         self.engine = OnnxEngine(self.items_graph, self.search_graph, self.trie, threads=threads)
         self.eligibility = Eligibility.everything(self.trie)
 
-    def search(self, history_BT: IntArray, *, beam_width: int) -> Callable[[], object]:
+    def search(
+        self, history_BT: IntArray, *, beam_width: int, eligibility: Eligibility | None = None
+    ) -> Callable[[], SearchOutput]:
         """A function that searches for a batch, each history's own items excluded."""
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         excluded = list(np.sort(history_BT, axis=1))
         return partial(
-            self.engine.search, history_BT, lengths_B, excluded, self.eligibility, beam_width=beam_width
+            self.engine.search,
+            history_BT,
+            lengths_B,
+            excluded,
+            eligibility or self.eligibility,
+            beam_width=beam_width,
         )
 
     def matrix_product_flops(self, history_BT: IntArray, *, beam_width: int, folder: Path) -> int:
         """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
-        items = open_session(self.items_graph)
-        (item_vectors_ND,) = items.run(None, {"codes_NL": self.trie.codes_NL})
+        item_vectors_ND = encode_items(open_session(self.items_graph), self.trie)
         session = open_session(self.search_graph, profile_to=folder / "profile")
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         request = request_inputs(history_BT, lengths_B, list(np.sort(history_BT, axis=1)), self.eligibility, beam_width)
@@ -102,10 +107,11 @@ def measure(
         the first beam width, latency at the first batch and the rest at the last.
     """
     codes_NL = synthetic_codes(num_items, seed=0)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours = Ours(codes_NL, folder, threads=torch.get_num_threads())
+        ours = Ours(trie, folder, threads=torch.get_num_threads())
         peer = TransformersPeer(codes_NL, codebook_size=CODEBOOK_SIZE)
         runs: dict[str, Callable[[], object]] = {"gemm": gemm}
         peers: dict[str, Callable[[], object]] = {}
@@ -113,7 +119,7 @@ def measure(
             for batch in batches:
                 history_BT = random_histories(rng, batch, num_items)
                 runs[f"{beam_width} {batch}"] = ours.search(history_BT, beam_width=beam_width)
-                codes_BTL = ours.trie.codes_of(history_BT.ravel()).reshape(batch, HISTORY, -1)
+                codes_BTL = trie.codes_of(history_BT.ravel()).reshape(batch, HISTORY, -1)
                 peers[f"{beam_width} {batch}"] = peer.search(codes_BTL, k=K, beam_width=beam_width)
         seconds = median_seconds(runs, rounds=rounds, at_least_s=at_least_s)
         peer_seconds = median_seconds(peers, rounds=max(rounds // 3, 1), at_least_s=at_least_s, warm_up=False)

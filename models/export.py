@@ -61,7 +61,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path) -> Non
         "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
         "penalties": (tuple(map(torch.from_numpy, eligibility.penalties)), (one_axis,) * trie.num_levels),
         "closed": (closed, closed_axes),
-        "item_vectors_ND": (torch.zeros(trie.num_leaves, retriever.config.width), one_axis),
+        "item_vectors_ND": (torch.zeros(2, retriever.config.width), one_axis),
     }
     trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
     names = [

@@ -17,6 +17,8 @@ from models.trie_arrays import TrieArrays, by_depth
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
 
+ITEMS_PER_CHUNK = 65_536
+
 
 class OnnxEngine:
     """Searches one catalogue with the graphs that `models.export` wrote.
@@ -43,9 +45,8 @@ class OnnxEngine:
                 f"ONNX Runtime offers {ort.get_available_providers()}, not CUDA: install the gpu extra, or use the CPU"
             )
         self._cuda = cuda
-        (item_vectors_ND,) = open_session(items_graph, cuda=cuda).run(None, {"codes_NL": trie.codes_NL})
         self._search = open_session(search_graph, cuda=cuda)
-        catalogue = catalogue_inputs(trie, item_vectors_ND)
+        catalogue = catalogue_inputs(trie, encode_items(open_session(items_graph, cuda=cuda), trie))
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
         self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
@@ -106,6 +107,19 @@ def request_inputs(
         **by_depth("penalties", eligibility.penalties),
         **closed_inputs(eligibility.closed_nodes(excluded, beam_width=beam_width)),
     }
+
+
+def encode_items(items: ort.InferenceSession, trie: SemanticIdTrie) -> NDArray[np.float32]:
+    """The item vectors of every leaf, a chunk at a time."""
+    item_vectors_ND: NDArray[np.float32] | None = None
+    for begin in range(0, trie.num_leaves, ITEMS_PER_CHUNK):
+        leaves = np.arange(begin, min(begin + ITEMS_PER_CHUNK, trie.num_leaves))
+        (chunk_ND,) = items.run(None, {"codes_NL": trie.codes_of(leaves)})
+        if item_vectors_ND is None:
+            item_vectors_ND = np.empty((trie.num_leaves, chunk_ND.shape[1]), dtype=np.float32)
+        item_vectors_ND[leaves] = chunk_ND
+    assert item_vectors_ND is not None
+    return item_vectors_ND
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,8 @@ from models.retriever import Retriever, RetrieverConfig
 from models.trie import IntArray, SemanticIdTrie
 from models.trie_tensors import TrieTensors
 
+ITEMS_PER_CHUNK = 65_536
+
 
 class TorchEngine:
     """Searches one catalogue with a retriever.
@@ -31,7 +33,8 @@ class TorchEngine:
         self._beam_search = BeamSearch(retriever.to(device)).eval()
         self._trie = TrieTensors.of(trie).to(device)
         with torch.inference_mode():
-            self._item_vectors_ND = retriever.items(torch.from_numpy(trie.codes_NL).to(device))
+            chunks = torch.from_numpy(trie.codes_NL).split(ITEMS_PER_CHUNK)
+            self._item_vectors_ND = torch.cat([retriever.items(codes_ML.to(device)) for codes_ML in chunks])
 
     def search(
         self,
