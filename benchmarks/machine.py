@@ -34,7 +34,7 @@ def median_seconds(
     for _ in range(rounds):
         for name, run in runs.items():
             samples: list[float] = []
-            while sum(samples) < at_least_s:
+            while not samples or sum(samples) < at_least_s:
                 begin = time.perf_counter()
                 run()
                 samples.append(time.perf_counter() - begin)

@@ -45,9 +45,9 @@ class TransformersPeer:
                 num_heads=6,
                 pad_token_id=0,
                 eos_token_id=1,
-                decoder_start_token_id=0,
             )
-        ).eval()
+        )
+        self._model.train(mode=False)
 
     def search(self, codes_BTL: NDArray[np.int64], *, k: int, beam_width: int) -> Callable[[], NDArray[np.int64]]:
         """A function that recommends k items for each history, as codes of shape (B, k, L)."""
@@ -58,7 +58,7 @@ class TransformersPeer:
 
         def run() -> NDArray[np.int64]:
             with torch.inference_mode():
-                generated = self._model.generate(
+                generated = self._model.generate(  # type: ignore[misc]
                     tokens_BX,
                     attention_mask=torch.ones_like(tokens_BX),
                     max_new_tokens=self._num_levels,
@@ -66,6 +66,7 @@ class TransformersPeer:
                     num_beams=beam_width,
                     num_return_sequences=k,
                     do_sample=False,
+                    decoder_start_token_id=0,
                     prefix_allowed_tokens_fn=allowed,
                 )
             assert isinstance(generated, torch.Tensor)

@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import description, median_seconds
-from benchmarks.search import Ours, random_histories
+from benchmarks.search import DefaultModel, Ours, random_histories
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
 from models.eligibility import Eligibility
 from models.trie import SemanticIdTrie
@@ -69,11 +69,10 @@ def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: flo
     trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
     trie_bytes = trie.nbytes  # makes the paths too
     build_s = time.perf_counter() - begin
+    baseline = SemanticIdTrie.build(synthetic_codes(baseline_items, seed=0), codebook_size=CODEBOOK_SIZE)
     with tempfile.TemporaryDirectory() as name:
-        large = Ours(trie, Path(name), threads=1)
-    with tempfile.TemporaryDirectory() as name:
-        baseline_codes_NL = synthetic_codes(baseline_items, seed=0)
-        small = Ours(SemanticIdTrie.build(baseline_codes_NL, codebook_size=CODEBOOK_SIZE), Path(name), threads=1)
+        model = DefaultModel(baseline, Path(name))
+        large, small = Ours(model, trie, threads=1), Ours(model, baseline, threads=1)
     begin = time.perf_counter()
     kept = Eligibility.of(trie, rng.random(num_items) < KEPT_SHARE)
     filter_s = time.perf_counter() - begin

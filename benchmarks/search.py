@@ -38,22 +38,34 @@ MATRIX_PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm")
 WEIGHT_STD = 0.1
 
 
-class Ours:
-    """The default engine with a model of the default configuration's size, over a synthetic catalogue."""
+class DefaultModel:
+    """A model of the default configuration's size with random weights, exported.
 
-    def __init__(self, trie: SemanticIdTrie, folder: Path, *, threads: int) -> None:
+    Args:
+        trie: Any catalogue; says how many levels and codes there are.
+        folder: Where the graphs go.
+    """
+
+    def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
         load_config([CONFIG])
-        self.trie = trie
         torch.manual_seed(0)
-        self.retriever = Retriever(retriever_config(DecoderSettings(), trie)).eval()
-        for weight in self.retriever.parameters():
+        self.config = retriever_config(DecoderSettings(), trie)
+        retriever = Retriever(self.config).eval()
+        for weight in retriever.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=WEIGHT_STD)
         self.items_graph, self.search_graph = folder / "items.onnx", folder / "search.onnx"
-        export_item_encoder(self.retriever, self.items_graph)
-        export_search(self.retriever, self.trie, self.search_graph)
-        self.engine = OnnxEngine(self.items_graph, self.search_graph, self.trie, threads=threads)
-        self.eligibility = Eligibility.everything(self.trie)
+        export_item_encoder(retriever, self.items_graph)
+        export_search(retriever, trie, self.search_graph)
+
+
+class Ours:
+    """The default engine with that model over a catalogue."""
+
+    def __init__(self, model: DefaultModel, trie: SemanticIdTrie, *, threads: int) -> None:
+        self.model, self.trie = model, trie
+        self.engine = OnnxEngine(model.items_graph, model.search_graph, trie, threads=threads)
+        self.eligibility = Eligibility.everything(trie)
 
     def search(
         self, history_BT: IntArray, *, beam_width: int, eligibility: Eligibility | None = None
@@ -72,8 +84,8 @@ class Ours:
 
     def matrix_product_flops(self, history_BT: IntArray, *, beam_width: int, folder: Path) -> int:
         """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
-        item_vectors_ND = encode_items(open_session(self.items_graph), self.trie)
-        session = open_session(self.search_graph, profile_to=folder / "profile")
+        item_vectors_ND = encode_items(open_session(self.model.items_graph), self.trie)
+        session = open_session(self.model.search_graph, profile_to=folder / "profile")
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         request = request_inputs(history_BT, lengths_B, list(np.sort(history_BT, axis=1)), self.eligibility, beam_width)
         session.run(None, {**request, **catalogue_inputs(self.trie, item_vectors_ND)})
@@ -111,7 +123,7 @@ def measure(
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours = Ours(trie, folder, threads=torch.get_num_threads())
+        ours = Ours(DefaultModel(trie, folder), trie, threads=torch.get_num_threads())
         peer = TransformersPeer(codes_NL, codebook_size=CODEBOOK_SIZE)
         runs: dict[str, Callable[[], object]] = {"gemm": gemm}
         peers: dict[str, Callable[[], object]] = {}

@@ -45,7 +45,8 @@ def _shuffled(rank_N: NDArray[np.int64], prefix_N: NDArray[np.int64]) -> NDArray
     """Maps ranks to codes by a permutation that depends on the prefix: an odd factor is one modulo a power of two."""
     hashed_N = prefix_N.astype(np.uint64) * HASH
     factor_N, offset_N = hashed_N >> np.uint64(17) | np.uint64(1), hashed_N >> np.uint64(40)
-    return ((rank_N.astype(np.uint64) * factor_N + offset_N) % np.uint64(CODEBOOK_SIZE)).astype(np.int64)
+    codes_N = (rank_N.astype(np.uint64) * factor_N + offset_N) % np.uint64(CODEBOOK_SIZE)
+    return np.asarray(codes_N, dtype=np.int64)
 
 
 def _beyond_capacity(codes_NL: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -54,4 +55,4 @@ def _beyond_capacity(codes_NL: NDArray[np.int64]) -> NDArray[np.int64]:
     sorted_N = keys_N[order_N]
     # An item is too many where the item V places before it has the same codes.
     too_many = np.flatnonzero(sorted_N[CODEBOOK_SIZE:] == sorted_N[:-CODEBOOK_SIZE])
-    return order_N[too_many + CODEBOOK_SIZE]
+    return np.asarray(order_N[too_many + CODEBOOK_SIZE])

@@ -8,6 +8,7 @@ A bundle is written whole and renamed into place, then never changed:
     tokenizer.onnx         features_NE → codes_NL
     items.onnx             codes_NL → item vectors
     search.onnx            histories → best leaves and log-probabilities
+    search_fp16.onnx       the same in half precision, for a GPU
     items.parquet          item_id, semantic_id, popularity and the item's attributes
 
 Reading checks every file against the manifest. No pickle is ever loaded.
@@ -31,8 +32,10 @@ READABLE_FORMATS = (2,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
-TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH = "tokenizer.onnx", "items.onnx", "search.onnx"
-FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH, ITEMS)
+TOKENIZER_GRAPH, ITEMS_GRAPH = "tokenizer.onnx", "items.onnx"
+SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
+GRAPHS = (TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, ITEMS)
 CURRENT = "current"
 ITEM_COLUMNS = ("item_id", "semantic_id", "popularity")
 

@@ -3,6 +3,7 @@
 Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.beam_search`.
 """
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -39,14 +40,17 @@ def export_item_encoder(retriever: Retriever, path: Path) -> None:
     _export(retriever.items, (example_NL,), path, ["codes_NL"], ["item_vectors_ND"], ({0: DYNAMIC},))
 
 
-def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path) -> None:
+def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
     """Writes the search; every axis but the width is free, and the catalogue's arrays are inputs.
 
     Args:
         retriever: A trained retriever on the CPU.
         trie: Any catalogue with the retriever's number of levels, as an example.
         path: The file to write.
+        half: Compute in float16, for a GPU: weights and item vectors too, but log-probabilities stay float32.
     """
+    if half:
+        retriever = copy.deepcopy(retriever).half()
     arrays, eligibility = TrieArrays.of(trie), Eligibility.everything(trie)
     two_axes, one_axis = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
     # One tensor each: the exporter takes inputs that share one for the same input.
@@ -61,7 +65,10 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path) -> Non
         "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
         "penalties": (tuple(map(torch.from_numpy, eligibility.penalties)), (one_axis,) * trie.num_levels),
         "closed": (closed, closed_axes),
-        "item_vectors_ND": (torch.zeros(2, retriever.config.width), one_axis),
+        "item_vectors_ND": (
+            torch.zeros(2, retriever.config.width, dtype=torch.float16 if half else torch.float32),
+            one_axis,
+        ),
     }
     trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
     names = [

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.buckets import pad_to_bucket
 from models.eligibility import Eligibility, closed_inputs
 from models.recommender import SearchOutput
 from models.trie import IntArray, SemanticIdTrie
@@ -27,18 +28,26 @@ class OnnxEngine:
 
     Args:
         items_graph: codes_NL → item vectors.
-        search_graph: Histories → best leaves and log-probabilities.
+        search_graph: Histories → best leaves and log-probabilities; in float32 or float16.
         trie: The catalogue.
         threads: Parts of a batch that are searched at the same time, one thread each. Two searches side by side are
             faster than one on two threads: most of its operations are too small to be shared.
-        cuda: Compute on the GPU, and fail if that is not possible.
+        cuda: Compute on the GPU, and fail if that is not possible. Shapes are padded to few (`models.buckets`).
+        max_history: T of the model, which histories are padded to on a GPU.
 
     Raises:
         RuntimeError: If the GPU is asked for and ONNX Runtime has no CUDA provider.
     """
 
     def __init__(
-        self, items_graph: Path, search_graph: Path, trie: SemanticIdTrie, *, threads: int = 1, cuda: bool = False
+        self,
+        items_graph: Path,
+        search_graph: Path,
+        trie: SemanticIdTrie,
+        *,
+        threads: int = 1,
+        cuda: bool = False,
+        max_history: int = 0,
     ) -> None:
         if cuda and not cuda_is_available():
             raise RuntimeError(
@@ -46,7 +55,10 @@ class OnnxEngine:
             )
         self._cuda = cuda
         self._search = open_session(search_graph, cuda=cuda)
-        catalogue = catalogue_inputs(trie, encode_items(open_session(items_graph, cuda=cuda), trie))
+        self._max_history = max_history
+        item_vectors_ND = encode_items(open_session(items_graph, cuda=cuda), trie)
+        half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
+        catalogue = catalogue_inputs(trie, item_vectors_ND.astype(np.float16) if half else item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
         self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
@@ -78,15 +90,17 @@ class OnnxEngine:
     def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
         if not self._cuda:
             return SearchOutput(*self._search.run(None, {**request, **self._catalogue}))
+        users = len(request["lengths_B"])
         binding = self._search.io_binding()
-        for name, array in request.items():
+        for name, array in pad_to_bucket(request, max_history=self._max_history).items():
             binding.bind_cpu_input(name, array)
         for name, value in self._catalogue.items():
             binding.bind_ortvalue_input(name, value)
         for output in self._search.get_outputs():
             binding.bind_output(output.name, "cpu")
         self._search.run_with_iobinding(binding)
-        return SearchOutput(*binding.copy_outputs_to_cpu())
+        leaves_BK, log_probs_BK = binding.copy_outputs_to_cpu()
+        return SearchOutput(leaves_BK[:users], log_probs_BK[:users])
 
     def _placed(self, array: NDArray[Any]) -> Any:
         return ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) if self._cuda else array
@@ -122,7 +136,7 @@ def encode_items(items: ort.InferenceSession, trie: SemanticIdTrie) -> NDArray[n
     return item_vectors_ND
 
 
-def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
     """The inputs of the search graph that change with the catalogue."""
     return {"item_vectors_ND": item_vectors_ND, **TrieArrays.of(trie).by_input_name()}
 

@@ -26,10 +26,11 @@ class TorchEngine:
         retriever: A trained retriever; put into evaluation mode and moved to the device.
         trie: The catalogue.
         device: Where to compute.
+        half: Compute in bfloat16 where float32 is not needed.
     """
 
-    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, *, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, *, device: torch.device, half: bool = False) -> None:
+        self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device)).eval()
         self._trie = TrieTensors.of(trie).to(device)
         with torch.inference_mode():
@@ -47,7 +48,7 @@ class TorchEngine:
     ) -> SearchOutput:
         """See `models.recommender.SearchEngine`."""
         closed_nodes = eligibility.closed_nodes(excluded, beam_width=beam_width)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # the retriever may be in training between two searches
             leaves_BK, log_probs_BK = self._beam_search(
                 self._tensor(history_BT),
@@ -64,7 +65,9 @@ class TorchEngine:
         return torch.from_numpy(array).to(self._device)
 
 
-def load_torch_engine(weights: Path, config: Mapping[str, Any], trie: SemanticIdTrie, device: str) -> TorchEngine:
+def load_torch_engine(
+    weights: Path, config: Mapping[str, Any], trie: SemanticIdTrie, device: str, *, half: bool = False
+) -> TorchEngine:
     """Loads a retriever's weights for searching.
 
     Args:
@@ -72,9 +75,10 @@ def load_torch_engine(weights: Path, config: Mapping[str, Any], trie: SemanticId
         config: The fields of its `RetrieverConfig`.
         trie: The catalogue.
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
+        half: See `TorchEngine`; ignored on a CPU.
     """
     retriever = Retriever(RetrieverConfig(**config))
     retriever.load_state_dict(load_file(weights))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchEngine(retriever, trie, device=torch.device(device))
+    return TorchEngine(retriever, trie, device=torch.device(device), half=half and device == "cuda")

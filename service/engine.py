@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from redis.asyncio import Redis
 
-from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from models.bundle import (
+    HALF_SEARCH_GRAPH,
+    ITEMS_GRAPH,
+    RETRIEVER_WEIGHTS,
+    SEARCH_GRAPH,
+    Bundle,
+    read_bundle,
+)
 from models.eligibility import Eligibility
 from models.onnx_engine import OnnxEngine, cuda_is_available
 from models.recommender import FloatArray, Recommender, SearchEngine
@@ -16,7 +23,7 @@ from models.trie import IntArray, SemanticIdTrie
 from service.catalogue import Catalogue, InProcessCatalogue, RedisCatalogue
 from service.filters import Filters
 from service.schemas import Condition
-from service.settings import Backend, Device, Settings
+from service.settings import Backend, Device, Precision, Settings
 from service.telemetry import Metrics
 
 WARM_UP_LENGTHS = (1, 20)
@@ -125,13 +132,17 @@ class Engine:
 
 def load_search_engine(bundle: Bundle, trie: SemanticIdTrie, settings: Settings) -> SearchEngine:
     """The engine that the settings name, loaded with the bundle's weights."""
+    half = settings.precision is Precision.HALF
     if settings.backend is Backend.TORCH:
         # The one import inside a function: serving by ONNX Runtime must work where torch is not installed.
         from models.torch_engine import load_torch_engine  # noqa: PLC0415
 
-        return load_torch_engine(bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, settings.device)
+        weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
+        return load_torch_engine(weights, config, trie, settings.device, half=half)
     cuda = settings.device is Device.CUDA or (settings.device is Device.AUTO and cuda_is_available())
-    return OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, threads=1, cuda=cuda)
+    graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
+    max_history = bundle.manifest.max_history
+    return OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie, cuda=cuda, max_history=max_history)
 
 
 def connect(settings: Settings) -> Redis:

@@ -22,6 +22,13 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Precision(StrEnum):
+    """In which numbers a GPU computes; a CPU always takes float32."""
+
+    FP32 = "fp32"
+    HALF = "half"
+
+
 class Settings(BaseSettings):
     """All settings; the README has them as a table. Build one and hand it to `create_app`."""
 
@@ -30,6 +37,7 @@ class Settings(BaseSettings):
     bundle: Path = Field(Path("artifacts/work/bundles"), description="a bundle, or a folder of bundles with `current`")
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
     device: Device = Field(Device.AUTO, description="where the search computes")
+    precision: Precision = Field(Precision.FP32, description="numbers of a GPU: half is faster and less exact")
     search_workers: int = Field(2, ge=1, le=256, description="searches that run at the same time, one thread each")
     beam_width: int = Field(20, ge=1, le=500, description="beams kept at every level where a request names no width")
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for filters answered lately")

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from models.bundle import (
     FORMAT,
+    HALF_SEARCH_GRAPH,
     ITEM_COLUMNS,
     ITEMS,
     ITEMS_GRAPH,
@@ -97,6 +98,7 @@ def _write(folder: Path, dataset: Dataset, ids: SemanticIds, retriever: Retrieve
     export_item_encoder(retriever, folder / ITEMS_GRAPH)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     export_search(retriever, trie, folder / SEARCH_GRAPH)
+    export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     popularity_N = item_popularity(leave_one_out(user_sequences(dataset)).train, len(dataset.items))
     item_id, semantic_id, popularity = ITEM_COLUMNS
     items = dataset.items.select(

@@ -3,7 +3,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.retriever import Retriever, RetrieverConfig
+from models.exhaustive import exhaustive_log_probs
+from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
 from models.trie import SemanticIdTrie
 
 
@@ -32,6 +33,12 @@ def random_retriever(trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
     return model
+
+
+def exhaustive_scores(retriever: Retriever, trie: SemanticIdTrie, history_T: NDArray[np.int64]) -> NDArray[np.float32]:
+    """log p(item | history) of every leaf, shape (N,)."""
+    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
+    return np.asarray(exhaustive_log_probs(retriever, catalogue, history_T).sum(1))
 
 
 @pytest.fixture

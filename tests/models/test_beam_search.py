@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from models.beam_search import top_k
 from models.eligibility import Eligibility
+from models.exhaustive import exhaustive_log_probs
 from models.recommender import Recommender
+from models.retriever import CatalogueTensors
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
-from tests.models.conftest import random_codes, random_retriever
-from tests.models.oracles import exhaustive_level_log_probs, exhaustive_log_probs
+from tests.models.conftest import exhaustive_scores, random_codes, random_retriever
 
 CPU = torch.device("cpu")
 
@@ -38,7 +39,7 @@ def test_a_wide_beam_equals_exhaustive_scoring(
     found = TorchEngine(retriever, trie, device=CPU).search(
         history[None], np.array([len(history)]), [barred], Eligibility.of(trie, eligible), beam_width=items
     )
-    scores_N = exhaustive_log_probs(retriever, trie, history)
+    scores_N = exhaustive_scores(retriever, trie, history)
     eligible[barred] = False
     expected = [leaf for leaf in np.argsort(-scores_N, kind="stable") if eligible[leaf]]
     np.testing.assert_allclose(found.log_probs_BK[0][: len(expected)], scores_N[expected], atol=1e-4)
@@ -81,7 +82,7 @@ def test_equal_log_probs_come_by_their_prefixes_then_by_semantic_id(trie: Semant
             for parameter in head.parameters():
                 parameter.zero_()
     history = np.array([1, 2])
-    levels_NL = exhaustive_level_log_probs(retriever, trie, history)
+    levels_NL = exhaustive_log_probs(retriever, CatalogueTensors.of(trie, CPU), history)
     prefixes_NL = np.cumsum(levels_NL, axis=1, dtype=np.float32)
     expected = np.lexsort([np.arange(trie.num_leaves), *(-prefixes_NL.T)])
     recommender = Recommender(

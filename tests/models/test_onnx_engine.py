@@ -8,15 +8,33 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, TOKENIZER_GRAPH, TOKENIZER_WEIGHTS, Bundle
+from models.buckets import pad_to_bucket
+from models.bundle import (
+    HALF_SEARCH_GRAPH,
+    ITEMS_GRAPH,
+    RETRIEVER_WEIGHTS,
+    SEARCH_GRAPH,
+    TOKENIZER_GRAPH,
+    TOKENIZER_WEIGHTS,
+    Bundle,
+)
 from models.eligibility import Eligibility
-from models.onnx_engine import CPU_PROVIDER, OnnxEngine, cuda_is_available
+from models.onnx_engine import (
+    CPU_PROVIDER,
+    OnnxEngine,
+    catalogue_inputs,
+    cuda_is_available,
+    encode_items,
+    open_session,
+    request_inputs,
+)
 from models.recommender import pad
 from models.rqvae import RqVae, RqVaeConfig
 from models.torch_engine import load_torch_engine
 from models.trie import SemanticIdTrie
 
-TOLERANCE = 1e-4  # of a natural log-probability
+TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
+NONE = np.empty(0, dtype=np.int64)
 SERVE_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
@@ -54,6 +72,33 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
         assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
 
 
+def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    catalogue = catalogue_inputs(trie, encode_items(open_session(bundle.path / ITEMS_GRAPH), trie))
+    session = open_session(bundle.path / SEARCH_GRAPH)
+    histories, excluded = [np.array([1, 2, 3]), np.array([9]), np.array([4, 5])], [np.arange(30), np.array([9]), NONE]
+    request = request_inputs(
+        pad(histories, filler=0), np.array([3, 1, 2]), excluded, Eligibility.everything(trie), beam_width=20
+    )
+    padded = pad_to_bucket(request, max_history=bundle.manifest.max_history)
+    assert padded["history_BT"].shape == (4, bundle.manifest.max_history)
+    assert padded["closed_3_row_M"].shape == (64,)
+    leaves_BK, log_probs_BK = session.run(None, {**request, **catalogue})
+    padded_leaves_BK, padded_log_probs_BK = session.run(None, {**padded, **catalogue})
+    assert (leaves_BK == padded_leaves_BK[:3]).all()
+    np.testing.assert_allclose(log_probs_BK, padded_log_probs_BK[:3], atol=TOLERANCE)
+
+
+def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    arguments = (np.array([[1, 2, 3]]), np.array([3]), [NONE], Eligibility.everything(trie))
+    exact, half = (
+        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie).search(*arguments, beam_width=64)
+        for graph in (SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+    )
+    scores_N = np.empty(64)
+    scores_N[exact.leaves_BK[0]] = exact.log_probs_BK[0]
+    np.testing.assert_allclose(half.log_probs_BK[0], scores_N[half.leaves_BK[0]], atol=HALF_TOLERANCE)
+
+
 def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:
     model = RqVae(RqVaeConfig.from_fields(bundle.manifest.tokenizer)).eval()
     model.load_state_dict(load_file(bundle.path / TOKENIZER_WEIGHTS))
@@ -78,9 +123,9 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
 def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), [np.array([4])], Eligibility.everything(trie))
     cpu, cuda = (
-        engine.search(*arguments, beam_width=10)
-        for engine in (
-            OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=cuda) for cuda in (False, True)
+        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie, cuda=cuda, max_history=8).search(
+            *arguments, beam_width=10
         )
+        for cuda, graph in ((False, SEARCH_GRAPH), (True, HALF_SEARCH_GRAPH))
     )
     np.testing.assert_allclose(cpu.log_probs_BK, cuda.log_probs_BK, atol=1e-2)

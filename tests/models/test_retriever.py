@@ -5,27 +5,26 @@ import torch
 from models.layers import Attention, Dropout
 from models.retriever import PADDING, CatalogueTensors, Retriever
 from models.trie import SemanticIdTrie
-from tests.models.conftest import random_codes, random_retriever
-from tests.models.oracles import exhaustive_log_probs
+from tests.models.conftest import exhaustive_scores, random_codes, random_retriever
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
 def test_probabilities_sum_to_one_over_the_catalogue(levels: int) -> None:
     codes_NL = random_codes(np.random.default_rng(levels), items=5, levels=levels, codebook_size=6)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=6)
-    log_probs_N = exhaustive_log_probs(random_retriever(trie), trie, np.array([0, 3]))
+    log_probs_N = exhaustive_scores(random_retriever(trie), trie, np.array([0, 3]))
     assert np.exp(log_probs_N).sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_catalogue_of_one_item_is_certain() -> None:
     trie = SemanticIdTrie.build(np.array([[2, 1]]), codebook_size=3)
-    assert exhaustive_log_probs(random_retriever(trie), trie, np.array([0])) == pytest.approx(0.0, abs=1e-6)
+    assert exhaustive_scores(random_retriever(trie), trie, np.array([0])) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Retriever) -> None:
     history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
     output = retriever(history, targets, CatalogueTensors.of(trie, torch.device("cpu")))
-    by_hand = [exhaustive_log_probs(retriever, trie, history[0, : t + 1].numpy())[targets[0, t]] for t in range(3)]
+    by_hand = [exhaustive_scores(retriever, trie, history[0, : t + 1].numpy())[targets[0, t]] for t in range(3)]
     assert output.loss.item() == pytest.approx(-np.mean(by_hand), rel=1e-5)
     torch.testing.assert_close(output.level_losses_L.sum(), output.loss.detach())
 
@@ -77,7 +76,7 @@ def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert int(exhaustive_log_probs(model, trie, history[0].numpy()).argmax()) == 5
+    assert int(exhaustive_scores(model, trie, history[0].numpy()).argmax()) == 5
 
 
 def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:

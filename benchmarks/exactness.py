@@ -1,0 +1,203 @@
+"""How far the search agrees with scoring every item, on real histories and a trained bundle.
+
+    python -m benchmarks.exactness --dataset ml-100k --bundle artifacts/ml-100k/bundles
+
+Every user contributes histories that end at several places. Exhaustive scoring, the search on ONNX Runtime and the
+search on PyTorch answer each of them, the history's items excluded.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from safetensors.torch import load_file
+
+from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from models.exhaustive import exhaustive_log_probs
+from models.onnx_engine import OnnxEngine
+from models.recommender import Recommendations, Recommender
+from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.torch_engine import TorchEngine
+from models.trie import IntArray, SemanticIdTrie
+from training.data.sources import load_dataset
+from training.data.splits import user_sequences
+
+K, BEAM_WIDTHS, HISTORIES = 10, (10, 20, 50, 100), 2_000
+SHARES_OF_A_HISTORY = (0.3, 0.6, 1.0)
+CPU = torch.device("cpu")
+
+
+class Agreement(NamedTuple):
+    """How a search of one beam width compares with exhaustive scoring, over all histories.
+
+    Attributes:
+        beam_width: K of the search.
+        overlap: Mean share of the exhaustive top k that the search returns.
+        identical: Share of histories whose lists are the same, ties within the tolerance aside.
+        log_prob_error: Largest difference of a returned log-probability from the exhaustive one.
+        torch_error: Largest difference between the log-probabilities of the two engines.
+        torch_overlap: Mean share of items that both engines return.
+        milliseconds: Median time of one search on ONNX Runtime, one history at a time.
+    """
+
+    beam_width: int
+    overlap: float
+    identical: float
+    log_prob_error: float
+    torch_error: float
+    torch_overlap: float
+    milliseconds: float
+
+
+TOLERANCE = 1e-4  # of a natural log-probability, between engines: float32 sums in different orders
+
+
+def measure(
+    bundle: Bundle, histories: Sequence[IntArray], *, k: int, beam_widths: Sequence[int]
+) -> tuple[list[Agreement], float]:
+    """Compares the searches of a bundle with exhaustive scoring.
+
+    Args:
+        bundle: A published model.
+        histories: Leaf positions, oldest first.
+        k: Length of the compared lists.
+        beam_widths: One comparison each.
+
+    Returns:
+        The comparisons, and the median milliseconds of scoring one history exhaustively.
+    """
+    trie = SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
+    config = RetrieverConfig(**bundle.manifest.retriever)  # type: ignore[arg-type]
+    retriever = Retriever(config).eval()
+    retriever.load_state_dict(load_file(bundle.path / RETRIEVER_WEIGHTS))
+    catalogue = CatalogueTensors.of(trie, CPU)
+    nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
+    onnx, reference = (
+        Recommender(engine, trie, max_history=config.max_history, popularity_N=nothing_N)
+        for engine in (
+            OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie),
+            TorchEngine(retriever, trie, device=CPU),
+        )
+    )
+    scores, seconds = [], []
+    for history in track(histories, description="scoring every item", transient=True):
+        begin = time.perf_counter()
+        scores_N = exhaustive_log_probs(retriever, catalogue, history[-config.max_history :]).sum(1)
+        seconds.append(time.perf_counter() - begin)
+        scores_N[history] = -np.inf
+        scores.append(scores_N)
+    agreements = [
+        _agreement(onnx, reference, histories, scores, k=k, beam_width=beam_width)
+        for beam_width in track(beam_widths, description="searching", transient=True)
+    ]
+    return agreements, 1000 * float(np.median(seconds))
+
+
+def _agreement(
+    onnx: Recommender,
+    reference: Recommender,
+    histories: Sequence[IntArray],
+    scores: Sequence[NDArray[np.float32]],
+    *,
+    k: int,
+    beam_width: int,
+) -> Agreement:
+    found, seconds = Recommendations([], []), []
+    other = Recommendations([], [])
+    for history in histories:
+        begin = time.perf_counter()
+        answer = onnx.recommend([history], k=k, beam_width=beam_width, excluded=[history])
+        seconds.append(time.perf_counter() - begin)
+        found.leaves.extend(answer.leaves)
+        found.log_probs.extend(answer.log_probs)
+        answer = reference.recommend([history], k=k, beam_width=beam_width, excluded=[history])
+        other.leaves.extend(answer.leaves)
+        other.log_probs.extend(answer.log_probs)
+    best = [np.argsort(-scores_N, kind="stable")[:k] for scores_N in scores]
+    errors = [
+        np.abs(log_probs - scores_N[leaves]).max() for leaves, log_probs, scores_N in zip(*found, scores, strict=True)
+    ]
+    same = [
+        np.allclose(log_probs, scores_N[leaves], atol=TOLERANCE)
+        for log_probs, leaves, scores_N in zip(found.log_probs, best, scores, strict=True)
+    ]
+    return Agreement(
+        beam_width=beam_width,
+        overlap=_mean_overlap(found.leaves, best),
+        identical=float(np.mean(same)),
+        log_prob_error=float(np.max(errors)),
+        torch_error=float(np.max([np.abs(a - b).max() for a, b in zip(found.log_probs, other.log_probs, strict=True)])),
+        torch_overlap=_mean_overlap(found.leaves, other.leaves),
+        milliseconds=1000 * float(np.median(seconds)),
+    )
+
+
+def _mean_overlap(found: Sequence[IntArray], expected: Sequence[IntArray]) -> float:
+    return float(np.mean([np.isin(b, a).mean() for a, b in zip(found, expected, strict=True)]))
+
+
+def real_histories(
+    dataset: str, bundle: Bundle, *, data_dir: Path, limit: int, shares: Sequence[float] = SHARES_OF_A_HISTORY
+) -> list[IntArray]:
+    """Histories of a data set's users, cut at several places, as leaf positions of the bundle's trie.
+
+    Raises:
+        ValueError: If the bundle was not trained on this data set.
+    """
+    loaded = load_dataset(dataset, data_dir=data_dir)
+    if loaded.fingerprint != bundle.manifest.data_fingerprint:
+        raise ValueError(f"the bundle was trained on {bundle.manifest.dataset!r} of other content than {dataset!r}")
+    trie = SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
+    sequences = user_sequences(loaded)
+    leaf_of_item_N = trie.leaf_of_row_N
+    histories = []
+    for user in np.random.default_rng(0).permutation(len(sequences)):
+        leaves = leaf_of_item_N[sequences[user]]
+        histories += [leaves[: max(int(share * len(leaves)), 1)] for share in shares]
+    return histories[:limit]
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="ml-100k", help="what the bundle was trained on")
+    parser.add_argument("--bundle", type=Path, default=Path("artifacts/ml-100k/bundles"))
+    parser.add_argument("--data-dir", type=Path, default=Path("artifacts/data"), help="where raw public data is kept")
+    parser.add_argument("--histories", type=int, default=HISTORIES, help=f"how many (default {HISTORIES})")
+    arguments = parser.parse_args()
+    bundle = read_bundle(arguments.bundle)
+    histories = real_histories(arguments.dataset, bundle, data_dir=arguments.data_dir, limit=arguments.histories)
+    agreements, exhaustive_ms = measure(bundle, histories, k=K, beam_widths=BEAM_WIDTHS)
+    title = (
+        f"top {K} of {bundle.manifest.num_items} items, {len(histories)} histories; every item: {exhaustive_ms:.1f} ms"
+    )
+    table = Table(title=title, title_justify="left")
+    columns = ("overlap", "same list", "log-prob error", "ONNX/torch overlap", "ONNX/torch error", "ms")
+    for heading in ("beam", *columns):
+        table.add_column(heading, justify="right")
+    for one in agreements:
+        table.add_row(
+            str(one.beam_width),
+            f"{one.overlap:.4f}",
+            f"{one.identical:.4f}",
+            f"{one.log_prob_error:.1e}",
+            f"{one.torch_overlap:.4f}",
+            f"{one.torch_error:.1e}",
+            f"{one.milliseconds:.2f}",
+        )
+    Console(width=120).print(table)
+    figures = {f"overlap_beam_{one.beam_width}": round(one.overlap, 4) for one in agreements}
+    print(json.dumps({**figures, "exhaustive_ms": round(exhaustive_ms, 2)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Pads the inputs of a search to few different shapes, for a GPU: kernels and CUDA graphs are prepared once a shape.
+
+Shapes: B users, T history items, M closed nodes.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST_CLOSED = 64
+
+
+def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
+    """Pads a request's inputs; the answers of the first B users are those of the request itself.
+
+    Users are filled up to a power of two, histories to the longest that is read, closed nodes to a power of two.
+
+    Args:
+        request: As made by `models.onnx_engine.request_inputs`.
+        max_history: T to pad to.
+    """
+    padded = dict(request)
+    users, length = request["history_BT"].shape
+    more_users = _power_of_two(users) - users
+    padded["history_BT"] = np.pad(request["history_BT"], ((0, more_users), (0, max(max_history - length, 0))))
+    padded["lengths_B"] = np.pad(request["lengths_B"], (0, more_users), constant_values=1)
+    for name, array in request.items():
+        if name.startswith("closed_"):
+            more = max(_power_of_two(len(array)), SMALLEST_CLOSED) - len(array)
+            filler = -1 if name.endswith("parent_M1") else 0  # a parent of -1 closes nothing
+            padded[name] = np.pad(array, [(0, more), *[(0, 0)] * (array.ndim - 1)], constant_values=filler)
+    return padded
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length()

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.exactness import TOLERANCE, measure, real_histories
+from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from models.bundle import Bundle
+from models.exhaustive import exhaustive_log_probs
+from models.export import export_item_encoder, export_search
+from models.onnx_engine import OnnxEngine
+from models.recommender import Recommender
+from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.torch_engine import TorchEngine
+from models.trie import SemanticIdTrie
+from training.data.sources import load_dataset
+from training.data.splits import user_sequences
+
+CPU = torch.device("cpu")
+DATA = Path(__file__).parents[2] / "artifacts" / "data"
+ENDS = (5, 10, 20)
+
+
+def test_search_and_exhaustive_scoring_agree_on_a_trained_bundle(bundle: Bundle, shop: Path, tmp_path: Path) -> None:
+    histories = real_histories(str(shop), bundle, data_dir=tmp_path, limit=60)
+    (narrow, wide), _ = measure(bundle, histories, k=10, beam_widths=(10, 64))
+    assert wide.overlap == wide.identical == 1.0
+    assert narrow.overlap > 0.9
+    for one in (narrow, wide):
+        assert max(one.log_prob_error, one.torch_error) < TOLERANCE
+        assert one.torch_overlap > 0.99
+
+
+def test_refuses_the_histories_of_another_data_set(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="of other content than 'ml-100k'"):
+        real_histories("ml-100k", bundle, data_dir=DATA, limit=1)
+
+
+def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(tmp_path: Path) -> None:
+    sequences = user_sequences(load_dataset("ml-100k", data_dir=DATA))
+    codes_NL = synthetic_codes(1682, seed=0)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
+    torch.manual_seed(0)
+    config = RetrieverConfig(
+        num_levels=trie.num_levels,
+        codebook_size=CODEBOOK_SIZE,
+        width=16,
+        num_heads=2,
+        ff_width=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        max_history=20,
+        dropout=0.0,
+    )
+    retriever = Retriever(config).eval()
+    for weight in retriever.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    export_item_encoder(retriever, tmp_path / "items.onnx")
+    export_search(retriever, trie, tmp_path / "search.onnx")
+    nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
+    onnx, reference = (
+        Recommender(engine, trie, max_history=20, popularity_N=nothing_N)
+        for engine in (
+            OnnxEngine(tmp_path / "items.onnx", tmp_path / "search.onnx", trie, threads=2),
+            TorchEngine(retriever, trie, device=CPU),
+        )
+    )
+    leaf_of_item_N = trie.leaf_of_row_N
+    histories = [leaf_of_item_N[sequences[user][:end]] for user in range(len(sequences)) for end in ENDS]
+    assert len(histories) == 943 * len(ENDS)
+    ours, theirs = (
+        engine.recommend(histories, k=10, beam_width=20, excluded=histories) for engine in (onnx, reference)
+    )
+    same = [np.array_equal(a, b) for a, b in zip(ours.leaves, theirs.leaves, strict=True)]
+    assert np.mean(same) > 0.99  # neighbours whose scores differ by less than the tolerance may change places
+    np.testing.assert_allclose(np.stack(ours.log_probs), np.stack(theirs.log_probs), atol=TOLERANCE)
+    catalogue = CatalogueTensors.of(trie, CPU)
+    for history, leaves, log_probs in zip(histories[::30], ours.leaves[::30], ours.log_probs[::30], strict=True):
+        scores_N = exhaustive_log_probs(retriever, catalogue, history[-20:]).sum(1)
+        np.testing.assert_allclose(log_probs, scores_N[leaves], atol=TOLERANCE)
+        scores_N[history] = -np.inf
+        whole = onnx.recommend([history], k=10, beam_width=trie.num_leaves, excluded=[history])
+        np.testing.assert_allclose(whole.log_probs[0], np.sort(scores_N)[::-1][:10], atol=TOLERANCE)

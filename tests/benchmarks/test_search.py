@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from benchmarks.peer import TransformersPeer
+from benchmarks.search import DefaultModel, Ours, measure, random_histories
+from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from models.trie import SemanticIdTrie
+
+
+def test_a_short_run_gives_every_figure() -> None:
+    rows, figures = measure(num_items=200, beam_widths=(12, 15), batches=(1, 2), rounds=1, at_least_s=0.0)
+    assert [row[:2] for row in rows] == [(12, 1), (12, 2), (15, 1), (15, 2)]
+    assert all(own_ms > 0 and peer_ms > 0 for _, _, own_ms, peer_ms in rows)
+    assert {"latency_speedup", "throughput_speedup", "ms_per_request_b64", "floor_ratio"} <= set(figures)
+    assert all(np.isfinite(value) and value > 0 for value in figures.values())
+
+
+def test_matrix_products_are_counted_as_by_hand(tmp_path_factory: pytest.TempPathFactory) -> None:
+    trie = SemanticIdTrie.build(synthetic_codes(300, seed=0), codebook_size=CODEBOOK_SIZE)
+    ours = Ours(DefaultModel(trie, tmp_path_factory.mktemp("graphs")), trie, threads=1)
+    config = ours.model.config
+    history_BT = random_histories(np.random.default_rng(0), 3, 300)
+    users, length, beams = *history_BT.shape, 7
+    width, ff = config.width, config.ff_width
+    assert (config.encoder_layers, config.decoder_layers, config.num_levels) == (2, 1, 4)
+    block = 4 * width * width + 2 * width * ff  # multiplications a row: projections, and the feed-forward net
+    attention = 2 * length * width
+    encoder = length * (block + attention) + length * 2 * width * width + (block - 2 * width * width) + attention
+    first = block + width * CODEBOOK_SIZE
+    later = block - 3 * width * width + width * CODEBOOK_SIZE  # the first block's projections are looked up
+    expected = 2 * users * (encoder + first + (config.num_levels - 1) * beams * later)
+    counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
+    assert counted == pytest.approx(expected, rel=0.01)
+
+
+def test_the_peer_returns_items_of_the_catalogue_only() -> None:
+    codes_NL = synthetic_codes(60, seed=0)
+    peer = TransformersPeer(codes_NL, codebook_size=CODEBOOK_SIZE)
+    found_BKL = peer.search(codes_NL[np.arange(8).reshape(2, 4)], k=5, beam_width=6)()
+    catalogue = {tuple(codes) for codes in codes_NL.tolist()}
+    for user in found_BKL.tolist():
+        assert len({tuple(codes) for codes in user}) == 5
+        assert {tuple(codes) for codes in user} <= catalogue
+
+
+def test_synthetic_ids_are_unique_and_as_skewed_as_stated() -> None:
+    trie = SemanticIdTrie.build(synthetic_codes(12_101, seed=0), codebook_size=CODEBOOK_SIZE)
+    nodes = [len(start) - 1 for start in trie.child_start]
+    assert nodes == pytest.approx([1, 256, 6_700, 11_260], rel=0.02)
+    assert trie.max_children == pytest.approx((256, 111, 27, 13), rel=0.15)
