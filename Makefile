@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
 CONFIG ?= configs/decoder.gin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= cpu,train,dev
+EXTRAS ?= cpu,train,dev,bench
 RQREC_PORT ?= 8000
 
 BIN := .venv/bin
@@ -13,10 +13,10 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run test check format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness format openapi clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/.ready ## Make .venv with everything that running and testing needs
 
@@ -43,6 +43,15 @@ check: setup ## Formatter, linters, types, import rules, container files
 
 test: check ## All checks and all tests, as CI runs them
 	$(BIN)/pytest
+
+bench-search: setup ## Speed of the search beside transformers.generate (4 minutes)
+	$(BIN)/python -m benchmarks.search
+
+bench-scale: setup ## Latency, memory and build time up to ten million items (5 minutes, 5 GiB)
+	$(BIN)/python -m benchmarks.scale
+
+bench-exactness: train ## Agreement of the search with scoring every item, on real histories
+	$(BIN)/python -m benchmarks.exactness --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
