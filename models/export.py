@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.beam_search import BeamSearch
 from models.eligibility import ClosedNodes, Eligibility, closed_inputs
+from models.onnx_engine import OUTPUTS
 from models.retriever import Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
@@ -83,7 +84,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         (*(value for value, _ in example.values()), TrieTensors.of(trie)),
         path,
         names,
-        ["leaves_BK", "log_probs_BK"],
+        list(OUTPUTS),
         (*(axes for _, axes in example.values()), trie_axes),
     )
 

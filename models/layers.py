@@ -3,6 +3,9 @@
 Shapes: B rows, T positions, D width, H heads.
 """
 
+from collections.abc import Sequence
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
@@ -103,24 +106,26 @@ class Attention(nn.Module):
         mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
         return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
 
-    def step(self, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
+    def step(self, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
         """Attends from one new position of each of R sequences.
 
         Args:
             q_RD: Its query, scaled.
-            k_RSD: The keys of all S positions, the new one's too.
-            v_RSD: Their values.
+            keys: The keys of all positions, the new one's too, each of shape (R, D).
+            values: Their values.
 
         Returns:
             What `out` is to project, shape (R, D).
         """
-        # S is at most the number of levels: a product and a sum beat a batch of tiny matrix multiplies.
-        scores_RSH = self._heads(q_RD.unsqueeze(1) * k_RSD).sum(-1)
-        mixed_RHd = (torch.softmax(scores_RSH, dim=1).unsqueeze(-1) * self._heads(v_RSD)).sum(1)
-        return torch.as_tensor(mixed_RHd.flatten(1))
+        # There are at most L positions: whole matrices multiplied one by one beat many tiny matrix products, and
+        # beat one product with an axis for the positions, which is broadcast and summed row by row.
+        scores_RHS = torch.stack([self._heads(q_RD * k_RD).sum(-1) for k_RD in keys], dim=-1)
+        weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
+        mixed = [weight_RH1 * self._heads(v_RD) for weight_RH1, v_RD in zip(weights, values, strict=True)]
+        return reduce(torch.add, mixed).flatten(1)
 
-    def _heads(self, x_RSD: Tensor) -> Tensor:
-        return torch.as_tensor(x_RSD.unflatten(-1, (self.num_heads, self.width // self.num_heads)))
+    def _heads(self, x_RD: Tensor) -> Tensor:
+        return x_RD.view(-1, self.num_heads, self.width // self.num_heads)
 
 
 class Block(nn.Module):
@@ -161,9 +166,9 @@ class Block(nn.Module):
         """What `forward` computes at a sequence's first position, which sees but itself. Shape (R, D)."""
         return self._add(x_RD, v_RD)
 
-    def step(self, x_RD: Tensor, q_RD: Tensor, k_RSD: Tensor, v_RSD: Tensor) -> Tensor:
+    def step(self, x_RD: Tensor, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
         """What `forward` computes at the newest position of each sequence; see `Attention.step`. Shape (R, D)."""
-        return self._add(x_RD, self.attention.step(q_RD, k_RSD, v_RSD))
+        return self._add(x_RD, self.attention.step(q_RD, keys, values))
 
     def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
         x_RD = self._residual(x_RD, attended_RD, self.attention.out)

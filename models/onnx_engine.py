@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
 
 ITEMS_PER_CHUNK = 65_536
+OUTPUTS = ("leaves_BK", "log_probs_BK")
 
 
 class OnnxEngine:
@@ -60,7 +62,9 @@ class OnnxEngine:
         half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
         catalogue = catalogue_inputs(trie, item_vectors_ND.astype(np.float16) if half else item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
-        self._catalogue = {name: self._placed(array) for name, array in catalogue.items()}
+        device = ("cuda", 0) if cuda else ()
+        self._catalogue = {name: ort.OrtValue.ortvalue_from_numpy(array, *device) for name, array in catalogue.items()}
+        self._bound = local()
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
 
@@ -88,22 +92,27 @@ class OnnxEngine:
         return SearchOutput(*map(np.concatenate, zip(part(first), *found, strict=True)))
 
     def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
-        if not self._cuda:
-            return SearchOutput(*self._search.run(None, {**request, **self._catalogue}))
         users = len(request["lengths_B"])
-        binding = self._search.io_binding()
-        for name, array in pad_to_bucket(request, max_history=self._max_history).items():
+        if self._cuda:
+            request = pad_to_bucket(request, max_history=self._max_history)
+        binding = self._binding()
+        for name, array in request.items():
             binding.bind_cpu_input(name, array)
-        for name, value in self._catalogue.items():
-            binding.bind_ortvalue_input(name, value)
-        for output in self._search.get_outputs():
-            binding.bind_output(output.name, "cpu")
+        binding.clear_binding_outputs()  # the shapes of this run's may be others
+        for name in OUTPUTS:
+            binding.bind_output(name)
         self._search.run_with_iobinding(binding)
         leaves_BK, log_probs_BK = binding.copy_outputs_to_cpu()
         return SearchOutput(leaves_BK[:users], log_probs_BK[:users])
 
-    def _placed(self, array: NDArray[Any]) -> Any:
-        return ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) if self._cuda else array
+    def _binding(self) -> ort.IOBinding:
+        """This thread's binding: the catalogue's arrays are bound once and not with every request."""
+        if not hasattr(self._bound, "binding"):
+            binding = self._search.io_binding()
+            for name, value in self._catalogue.items():
+                binding.bind_ortvalue_input(name, value)
+            self._bound.binding = binding
+        return self._bound.binding
 
 
 def request_inputs(

@@ -160,12 +160,12 @@ class Written(NamedTuple):
     Attributes:
         keys_XD: One row a position.
         values_XD: As the keys.
-        places_RS: The rows of each beam's S positions so far, int32, shape (B K, S).
+        places: For each position so far the row of every beam's own, int32, shape (B K,).
     """
 
     keys_XD: Tensor
     values_XD: Tensor
-    places_RS: Tensor
+    places: tuple[Tensor, ...]
 
 
 class Decoding(NamedTuple):
@@ -233,15 +233,15 @@ class CodeDecoder(nn.Module):
         )
         inputs_XD = (later_LVD + self.positions.weight[1:].unsqueeze(1)).flatten(0, 1)
         x_BD = states_BD + self.positions.weight[0]
-        place_B1 = torch.arange(len(states_BD), dtype=torch.int32, device=states_BD.device).unsqueeze(1)
+        place_B = torch.arange(len(states_BD), dtype=torch.int32, device=states_BD.device)
         first, *others = self._blocks()
         queries_XD, *later = first.project(inputs_XD)
         _, keys_BD, values_BD = first.project(x_BD)
-        written = [Written(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), place_B1)]
+        written = [Written(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), (place_B,))]
         x_BD = first.first(x_BD, values_BD)
         for block in others:
             _, keys_BD, values_BD = block.project(x_BD)
-            written.append(Written(keys_BD, values_BD, place_B1))
+            written.append(Written(keys_BD, values_BD, (place_B,)))
             x_BD = block.first(x_BD, values_BD)
         return Decoding(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(written))
 
@@ -265,9 +265,10 @@ class CodeDecoder(nn.Module):
                 q_RD, k_RD, v_RD = block.project(x_RD)
                 own_R = torch.arange(len(x_RD), dtype=torch.int32, device=x_RD.device) + len(keys_XD)
                 keys_XD, values_XD = torch.cat([keys_XD, k_RD]), torch.cat([values_XD, v_RD])
-            places_RS = torch.cat([take_rows(before.places_RS, parents_R), own_R.unsqueeze(1)], dim=1)
-            x_RD = block.step(x_RD, q_RD, take_rows(keys_XD, places_RS), take_rows(values_XD, places_RS))
-            written.append(Written(keys_XD, values_XD, places_RS))
+            places = (*(take(place, parents_R) for place in before.places), own_R)
+            keys, values = ([take_rows(rows_XD, place) for place in places] for rows_XD in (keys_XD, values_XD))
+            x_RD = block.step(x_RD, q_RD, keys, values)
+            written.append(Written(keys_XD, values_XD, places))
         return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), written=tuple(written))
 
     def _blocks(self) -> list[Block]:
