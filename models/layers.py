@@ -122,7 +122,7 @@ class Attention(nn.Module):
         scores_RHS = torch.stack([self._heads(q_RD * k_RD).sum(-1) for k_RD in keys], dim=-1)
         weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
         mixed = [weight_RH1 * self._heads(v_RD) for weight_RH1, v_RD in zip(weights, values, strict=True)]
-        return reduce(torch.add, mixed).flatten(1)
+        return torch.as_tensor(reduce(torch.add, mixed).flatten(1))
 
     def _heads(self, x_RD: Tensor) -> Tensor:
         return x_RD.view(-1, self.num_heads, self.width // self.num_heads)
