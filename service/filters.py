@@ -1,11 +1,12 @@
 """Filters on item attributes: the leaves that a request's conditions leave, kept in a bounded cache."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from threading import Lock
+from typing import cast
 
 import polars as pl
 from cachetools import LRUCache
-from polars._typing import PolarsDataType
 
 from models.bundle import ITEM_COLUMNS
 from models.eligibility import Eligibility
@@ -15,6 +16,7 @@ from service.telemetry import Metrics
 
 ITEM_ID, *_INTERNAL = ITEM_COLUMNS
 CACHE_TIER = "filter"
+LARGEST_INTEGER = 2**127 - 1
 
 
 class InvalidFilter(ValueError):
@@ -54,7 +56,7 @@ class Filters:
         Raises:
             InvalidFilter: If an attribute is unknown, or holds another type than the condition's.
         """
-        key = repr(sorted((name, condition.model_dump_json()) for name, condition in conditions.items()))
+        key = repr(sorted((name, repr(condition)) for name, condition in conditions.items()))
         with self._lock:
             answer = self._answered.get(key)
         self._metrics.cache_requests.labels(CACHE_TIER, "miss" if answer is None else "hit").inc()
@@ -71,17 +73,18 @@ class Filters:
         if name not in self._items.columns:
             raise InvalidFilter((name,), f"unknown attribute; the catalogue's are {sorted(self._items.columns)}")
         attribute, kind = pl.col(name), self._items.schema[name]
-        value_kind = kind.inner if isinstance(kind, pl.List) else kind
+        value_kind = cast("pl.DataType", kind.inner) if isinstance(kind, pl.List) else kind
         tests = []
         for operator, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):
             if values is None:
                 continue
             for value in values:
                 _check(value, value_kind, (name, operator))
+            wanted = _wanted(values, value_kind)
             if isinstance(kind, pl.List):
-                meets = attribute.list.eval(pl.element().is_in(values)).list.any()
+                meets = attribute.list.eval(pl.element().cast(wanted.dtype).is_in(wanted.implode())).list.any()
             else:
-                meets = attribute.is_in(values)
+                meets = attribute.cast(wanted.dtype).is_in(wanted.implode())
             meets = meets.fill_null(value=False)
             tests.append(meets if operator == "any_of" else ~meets)
         for operator, bound in (("gte", condition.gte), ("lte", condition.lte)):
@@ -94,13 +97,32 @@ class Filters:
         return tests
 
 
-def _check(value: Scalar, kind: PolarsDataType, place: tuple[str, ...]) -> None:
+def _wanted(values: Sequence[Scalar], kind: pl.DataType) -> pl.Series:
+    """Values in a type that compares exactly with the attribute's; those that it cannot hold match nothing."""
+    if kind.is_integer():
+        whole = [int(value) for value in values if not isinstance(value, str) and value == value // 1]
+        return pl.Series([value for value in whole if abs(value) <= LARGEST_INTEGER], dtype=pl.Int128)
+    if kind.is_numeric():
+        return pl.Series([float(value) for value in values if abs(float(value)) < math.inf], dtype=pl.Float64)
+    if kind == pl.Boolean:
+        return pl.Series(values, dtype=pl.Boolean)
+    return pl.Series([str(value) for value in values if _is_unicode(str(value))], dtype=pl.String)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON can spell and no item can bear."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check(value: Scalar, kind: pl.DataType, place: tuple[str, ...]) -> None:
     expected: tuple[type, ...]
     if kind.is_numeric():
         expected, name = (int, float), "numbers"
     elif kind == pl.Boolean:
         expected, name = (bool,), "true or false"
-    else:
+    elif kind == pl.String:
         expected, name = (str,), "strings"
+    else:
+        raise InvalidFilter(place, f"{place[0]!r} holds neither strings nor numbers nor true or false: leave it out")
     if not isinstance(value, expected) or (isinstance(value, bool) and kind != pl.Boolean):
         raise InvalidFilter(place, f"{place[0]!r} holds {name}, got {value!r}")

@@ -13,9 +13,10 @@ ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 Code = Annotated[int, Field(ge=0)]
 
 
-Scalar = bool | int | float | str
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(10**100), le=10**100)]
+Scalar = bool | Whole | Finite | str
 Values = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_FILTER_VALUES)]
-Bound = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Condition(BaseModel):
@@ -25,8 +26,8 @@ class Condition(BaseModel):
 
     any_of: Values | None = Field(None, description="The attribute, or one value of a list, is one of these.")
     none_of: Values | None = Field(None, description="Neither the attribute nor a value of a list is one of these.")
-    gte: Bound | None = Field(None, description="The attribute is a number of at least this.")
-    lte: Bound | None = Field(None, description="The attribute is a number of at most this.")
+    gte: Finite | None = Field(None, description="The attribute is a number of at least this.")
+    lte: Finite | None = Field(None, description="The attribute is a number of at most this.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

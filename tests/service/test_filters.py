@@ -22,6 +22,8 @@ ITEMS = pl.DataFrame(
         "year": [1990, 2001, None, 2010],
         "studio": ["Ghibli", None, "Pixar", "Pixar"],
         "colour": [True, False, None, True],
+        "score": [0.5, 2.0, None, 3.25],
+        "size": [{"cm": 1}] * 4,
     }
 )
 TRIE = SemanticIdTrie.build(np.arange(4)[:, None], codebook_size=4)
@@ -47,6 +49,9 @@ def passing(**conditions: dict[str, Any]) -> list[str]:
         ({"colour": {"any_of": [True]}}, ["a", "d"]),
         ({"item_id": {"any_of": ["c", "a", "unheard-of"]}}, ["a", "c"]),
         ({"genres": {"any_of": ["Opera"]}}, []),
+        ({"year": {"any_of": [1990.5, 2001.0, 10**40]}}, ["b"]),
+        ({"score": {"any_of": [2, 0.5]}}, ["a", "b"]),
+        ({"studio": {"any_of": ["\ud800", "Pixar"]}}, ["c", "d"]),
     ],
 )
 def test_conditions(conditions: dict[str, dict[str, Any]], expected: list[str]) -> None:
@@ -56,11 +61,16 @@ def test_conditions(conditions: dict[str, dict[str, Any]], expected: list[str]) 
 @pytest.mark.parametrize(
     ("conditions", "place", "message"),
     [
-        ({"director": {"any_of": ["x"]}}, ("director",), "the catalogue's are .*'genres', 'item_id', 'studio', 'year'"),
+        (
+            {"director": {"any_of": ["x"]}},
+            ("director",),
+            "the catalogue's are .*'genres', 'item_id', .*'studio', 'year'",
+        ),
         ({"semantic_id": {"any_of": [1]}}, ("semantic_id",), "unknown attribute"),
         ({"year": {"any_of": ["1990"]}}, ("year", "any_of"), "'year' holds numbers, got '1990'"),
         ({"genres": {"none_of": [3]}}, ("genres", "none_of"), "'genres' holds strings, got 3"),
         ({"colour": {"any_of": [1]}}, ("colour", "any_of"), "'colour' holds true or false, got 1"),
+        ({"size": {"any_of": ["1"]}}, ("size", "any_of"), "holds neither strings nor numbers nor true or false"),
         ({"genres": {"gte": 3}}, ("genres", "gte"), "'genres' holds no numbers"),
     ],
 )
