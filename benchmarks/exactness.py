@@ -9,7 +9,7 @@ search on PyTorch answer each of them, the history's items excluded.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,11 +21,12 @@ from rich.progress import track
 from rich.table import Table
 from safetensors.torch import load_file
 
-from models.bundle import ITEMS_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
-from models.exhaustive import exhaustive_log_probs
+from models.bundle import RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from models.exhaustive import ExhaustiveScorer, ExhaustiveScores
 from models.onnx_engine import OnnxEngine
-from models.recommender import Recommendations, Recommender
-from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.recommender import Ranking, Recommender
+from models.retriever import Retriever
+from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine
 from models.trie import IntArray, SemanticIdTrie
 from training.data.sources import load_dataset
@@ -44,7 +45,8 @@ class Agreement(NamedTuple):
         overlap: Mean share of the exhaustive top k that the search returns.
         identical: Share of histories whose lists are the same, ties within the tolerance aside.
         log_prob_error: Largest difference of a returned log-probability from the exhaustive one.
-        torch_error: Largest difference between the log-probabilities of the two engines.
+        score_error: The same of the scores.
+        torch_error: Largest difference between the scores of the two engines.
         torch_overlap: Mean share of items that both engines return.
         milliseconds: Median time of one search on ONNX Runtime, one history at a time.
     """
@@ -53,6 +55,7 @@ class Agreement(NamedTuple):
     overlap: float
     identical: float
     log_prob_error: float
+    score_error: float
     torch_error: float
     torch_overlap: float
     milliseconds: float
@@ -79,24 +82,25 @@ def measure(
     config = RetrieverConfig(**bundle.manifest.retriever)  # type: ignore[arg-type]
     retriever = Retriever(config).eval()
     retriever.load_state_dict(load_file(bundle.path / RETRIEVER_WEIGHTS))
-    catalogue = CatalogueTensors.of(trie, CPU)
+    item_vectors_ND = bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
     nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
     onnx, reference = (
         Recommender(engine, trie, max_history=config.max_history, popularity_N=nothing_N)
         for engine in (
-            OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie),
-            TorchEngine(retriever, trie, device=CPU),
+            OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors_ND),
+            TorchEngine(retriever, trie, torch.from_numpy(item_vectors_ND), device=CPU),
         )
     )
-    scores, seconds = [], []
+    scorer = ExhaustiveScorer(retriever, trie, torch.from_numpy(item_vectors_ND))
+    exact, seconds = [], []
     for history in track(histories, description="scoring every item", transient=True):
         begin = time.perf_counter()
-        scores_N = exhaustive_log_probs(retriever, catalogue, history[-config.max_history :]).sum(1)
+        scores = scorer.score(history[-config.max_history :])
         seconds.append(time.perf_counter() - begin)
-        scores_N[history] = -np.inf
-        scores.append(scores_N)
+        scores.scores_N[history] = -np.inf
+        exact.append(scores)
     agreements = [
-        _agreement(onnx, reference, histories, scores, k=k, beam_width=beam_width)
+        _agreement(onnx, reference, histories, exact, k=k, beam_width=beam_width)
         for beam_width in track(beam_widths, description="searching", transient=True)
     ]
     return agreements, 1000 * float(np.median(seconds))
@@ -106,43 +110,43 @@ def _agreement(
     onnx: Recommender,
     reference: Recommender,
     histories: Sequence[IntArray],
-    scores: Sequence[NDArray[np.float32]],
+    exact: Sequence[ExhaustiveScores],
     *,
     k: int,
     beam_width: int,
 ) -> Agreement:
-    found, seconds = Recommendations([], []), []
-    other = Recommendations([], [])
+    ours: list[Ranking] = []
+    theirs: list[Ranking] = []
+    seconds = []
     for history in histories:
         begin = time.perf_counter()
-        answer = onnx.recommend([history], k=k, beam_width=beam_width, excluded=[history])
+        ours += onnx.recommend([history], k=k, beam_width=beam_width, excluded=[history])
         seconds.append(time.perf_counter() - begin)
-        found.leaves.extend(answer.leaves)
-        found.log_probs.extend(answer.log_probs)
-        answer = reference.recommend([history], k=k, beam_width=beam_width, excluded=[history])
-        other.leaves.extend(answer.leaves)
-        other.log_probs.extend(answer.log_probs)
-    best = [np.argsort(-scores_N, kind="stable")[:k] for scores_N in scores]
-    errors = [
-        np.abs(log_probs - scores_N[leaves]).max() for leaves, log_probs, scores_N in zip(*found, scores, strict=True)
-    ]
+        theirs += reference.recommend([history], k=k, beam_width=beam_width, excluded=[history])
+    best = [np.argsort(-one.scores_N, kind="stable")[:k] for one in exact]
+    pairs = list(zip(ours, exact, strict=True))
     same = [
-        np.allclose(log_probs, scores_N[leaves], atol=TOLERANCE)
-        for log_probs, leaves, scores_N in zip(found.log_probs, best, scores, strict=True)
+        np.allclose(mine.scores_K, one.scores_N[leaves], atol=TOLERANCE)
+        for (mine, one), leaves in zip(pairs, best, strict=True)
     ]
     return Agreement(
         beam_width=beam_width,
-        overlap=_mean_overlap(found.leaves, best),
+        overlap=_mean_overlap(ours, best),
         identical=float(np.mean(same)),
-        log_prob_error=float(np.max(errors)),
-        torch_error=float(np.max([np.abs(a - b).max() for a, b in zip(found.log_probs, other.log_probs, strict=True)])),
-        torch_overlap=_mean_overlap(found.leaves, other.leaves),
+        log_prob_error=_largest(mine.log_probs_K - one.log_probs_N[mine.leaves_K] for mine, one in pairs),
+        score_error=_largest(mine.scores_K - one.scores_N[mine.leaves_K] for mine, one in pairs),
+        torch_error=_largest(mine.scores_K - other.scores_K for mine, other in zip(ours, theirs, strict=True)),
+        torch_overlap=_mean_overlap(ours, [other.leaves_K for other in theirs]),
         milliseconds=1000 * float(np.median(seconds)),
     )
 
 
-def _mean_overlap(found: Sequence[IntArray], expected: Sequence[IntArray]) -> float:
-    return float(np.mean([np.isin(b, a).mean() for a, b in zip(found, expected, strict=True)]))
+def _largest(differences: Iterable[NDArray[np.float32]]) -> float:
+    return float(max(np.abs(difference).max() for difference in differences))
+
+
+def _mean_overlap(found: Sequence[Ranking], expected: Sequence[IntArray]) -> float:
+    return float(np.mean([np.isin(b, a.leaves_K).mean() for a, b in zip(found, expected, strict=True)]))
 
 
 def real_histories(
@@ -181,7 +185,7 @@ def main() -> None:
         f"top {K} of {bundle.manifest.num_items} items, {len(histories)} histories; every item: {exhaustive_ms:.1f} ms"
     )
     table = Table(title=title, title_justify="left")
-    columns = ("overlap", "same list", "log-prob error", "ONNX/torch overlap", "ONNX/torch error", "ms")
+    columns = ("overlap", "same list", "log-prob error", "score error", "ONNX/torch overlap", "ONNX/torch error", "ms")
     for heading in ("beam", *columns):
         table.add_column(heading, justify="right")
     for one in agreements:
@@ -190,6 +194,7 @@ def main() -> None:
             f"{one.overlap:.4f}",
             f"{one.identical:.4f}",
             f"{one.log_prob_error:.1e}",
+            f"{one.score_error:.1e}",
             f"{one.torch_overlap:.4f}",
             f"{one.torch_error:.1e}",
             f"{one.milliseconds:.2f}",

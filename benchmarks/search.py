@@ -23,8 +23,8 @@ from benchmarks.machine import GEMM_FLOPS, description, gemm, median_seconds
 from benchmarks.peer import TransformersPeer
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
 from models.eligibility import Eligibility
-from models.export import export_item_encoder, export_search
-from models.onnx_engine import OnnxEngine, catalogue_inputs, encode_items, open_session, request_inputs
+from models.export import export_search
+from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, request_inputs
 from models.recommender import SearchOutput
 from models.retriever import Retriever
 from models.trie import IntArray, SemanticIdTrie
@@ -49,13 +49,12 @@ class DefaultModel:
     def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
         load_config([CONFIG])
         torch.manual_seed(0)
-        self.config = retriever_config(DecoderSettings(), trie)
+        self.config = retriever_config(DecoderSettings(), trie, feature_dim=1)
         retriever = Retriever(self.config).eval()
         for weight in retriever.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=WEIGHT_STD)
-        self.items_graph, self.search_graph = folder / "items.onnx", folder / "search.onnx"
-        export_item_encoder(retriever, self.items_graph)
+        self.search_graph = folder / "search.onnx"
         export_search(retriever, trie, self.search_graph)
 
 
@@ -64,7 +63,9 @@ class Ours:
 
     def __init__(self, model: DefaultModel, trie: SemanticIdTrie, *, threads: int) -> None:
         self.model, self.trie = model, trie
-        self.engine = OnnxEngine(model.items_graph, model.search_graph, trie, threads=threads)
+        shape = trie.num_leaves, model.config.width
+        self.item_vectors_ND = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        self.engine = OnnxEngine(model.search_graph, trie, self.item_vectors_ND, threads=threads)
         self.eligibility = Eligibility.everything(trie)
 
     def search(
@@ -84,11 +85,10 @@ class Ours:
 
     def matrix_product_flops(self, history_BT: IntArray, *, beam_width: int, folder: Path) -> int:
         """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
-        item_vectors_ND = encode_items(open_session(self.model.items_graph), self.trie)
         session = open_session(self.model.search_graph, profile_to=folder / "profile")
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         request = request_inputs(history_BT, lengths_B, list(np.sort(history_BT, axis=1)), self.eligibility, beam_width)
-        session.run(None, {**request, **catalogue_inputs(self.trie, item_vectors_ND)})
+        session.run(None, {**request, **catalogue_inputs(self.trie, self.item_vectors_ND)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return sum(map(_flops, events))
 

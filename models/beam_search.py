@@ -23,21 +23,24 @@ class BeamSearchOutput(NamedTuple):
     Attributes:
         leaves_BK: Leaf positions, int32, -1 past the last eligible item.
         log_probs_BK: Their natural log-probabilities, float32, -inf past the last.
+        scores_BK: What they are ranked by (`Retriever.rerank`), float32, -inf past the last.
     """
 
     leaves_BK: Tensor
     log_probs_BK: Tensor
+    scores_BK: Tensor
 
 
 class BeamSearch(nn.Module):
-    """Finds a user's most probable items, level by level, among those that are eligible.
+    """Finds a user's most probable items, level by level, among those that are eligible, and ranks what it found.
 
     A beam survives only while a leaf below it is eligible, so k items come back whenever k are eligible and the beam is
     at least k wide. Probabilities are those over the whole catalogue: what is filtered out is not renormalised away.
     With a beam as wide as a level the search is exact.
 
-    Ties: of two equal log-probabilities the one whose prefix is the more probable comes first, looking at the longest
-    prefix first; with all prefixes equal, the smaller semantic ID.
+    Ties: of two equal scores the item of the greater log-probability comes first; of two equal log-probabilities the
+    one whose prefix is the more probable, looking at the longest prefix first; with all prefixes equal, the smaller
+    semantic ID.
     """
 
     def __init__(self, retriever: Retriever) -> None:
@@ -62,12 +65,13 @@ class BeamSearch(nn.Module):
             beam_slots_K: 0..K-1, float32; its length is the beam width.
             penalties: `models.eligibility.Eligibility.penalties`.
             closed_nodes: `models.eligibility.Eligibility.closed_nodes` for this beam width.
-            item_vectors_ND: `Retriever.items` of every leaf's codes, computed once a catalogue.
+            item_vectors_ND: `Retriever.item_vectors`, computed once a catalogue.
             trie: The catalogue's trie.
         """
         batch, length = history_BT.shape
         items_RD = take_rows(item_vectors_ND, history_BT.flatten())
-        decoding = self.retriever.decoder.begin(self.retriever.history.last(items_RD, lengths_B, length))
+        states_BD = self.retriever.history.last(items_RD, lengths_B, length)
+        decoding = self.retriever.decoder.begin(states_BD)
         users_B1 = torch.arange(batch, dtype=torch.int32, device=history_BT.device).unsqueeze(1)
         beams = beam_slots_K.shape[0]
         scores_R = torch.zeros_like(lengths_B, dtype=torch.float32)
@@ -90,8 +94,12 @@ class BeamSearch(nn.Module):
                 parents_R = index_R // children_RF.shape[1]
                 codes_R = take(trie.child_code[depth], nodes_R)
                 decoding = self.retriever.decoder.step(decoding, parents_R, codes_R, depth + 1)
-        leaves_BK = torch.where(scores_R > -torch.inf, nodes_R, -1).view(batch, beams)
-        return BeamSearchOutput(leaves_BK, scores_R.view(batch, beams))
+        log_probs_BK = scores_R.view(batch, beams)
+        # A beam without hope may stand past the last leaf.
+        vectors_RD = take_rows(item_vectors_ND, nodes_R.clamp_max(len(item_vectors_ND) - 1))
+        final_BK, order_BK = top_k(self.retriever.rerank(states_BD, vectors_RD, log_probs_BK), beams)
+        leaves_BK = torch.where(final_BK > -torch.inf, nodes_R.view(batch, beams).gather(1, order_BK), -1)
+        return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK)
 
 
 def _close(candidates_RF: Tensor, nodes_BK: Tensor, closed: ClosedNodes[Tensor]) -> Tensor:

@@ -6,10 +6,10 @@ A bundle is written whole and renamed into place, then never changed:
     retriever.safetensors  weights of the retriever
     tokenizer.safetensors  weights of the RQ-VAE
     tokenizer.onnx         features_NE → codes_NL
-    items.onnx             codes_NL → item vectors
-    search.onnx            histories → best leaves and log-probabilities
+    items.onnx             codes_NL and features_NE → vectors of items that training did not know
+    search.onnx            histories → best leaves, log-probabilities and scores
     search_fp16.onnx       the same in half precision, for a GPU
-    items.parquet          item_id, semantic_id, popularity and the item's attributes
+    items.parquet          item_id, semantic_id, popularity, item vector and the item's attributes
 
 Reading checks every file against the manifest. No pickle is ever loaded.
 """
@@ -27,8 +27,8 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 2  # 2: the search graph reads eligibility by node, and exclusions as closed nodes
-READABLE_FORMATS = (2,)
+FORMAT = 3  # 3: item vectors stand beside the items; the search ranks its candidates
+READABLE_FORMATS = (3,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
@@ -37,7 +37,7 @@ SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
 GRAPHS = (TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
 FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, ITEMS)
 CURRENT = "current"
-ITEM_COLUMNS = ("item_id", "semantic_id", "popularity")
+ITEM_COLUMNS = ("item_id", "semantic_id", "popularity", "item_vector")
 
 
 class BundleError(ValueError):

@@ -1,32 +1,58 @@
 """Exhaustive scoring of the catalogue: what the search must agree with. Far too slow to serve.
 
-Shapes: N leaves, L levels, T history items.
+Shapes: N leaves, L levels, T history items, D width.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.retriever import CatalogueTensors, Retriever
-from models.trie import IntArray
+from models.retriever import Retriever
+from models.trie import IntArray, SemanticIdTrie
+from models.trie_tensors import TriePaths
 
 
-def exhaustive_log_probs(retriever: Retriever, catalogue: CatalogueTensors, history_T: IntArray) -> NDArray[np.float32]:
+class ExhaustiveScores(NamedTuple):
+    """What is known of every leaf.
+
+    Attributes:
+        log_probs_NL: log p of each leaf's code at each level given the history and the codes before.
+        scores_N: What leaves are ranked by (`Retriever.rerank`).
+    """
+
+    log_probs_NL: NDArray[np.float32]
+    scores_N: NDArray[np.float32]
+
+    @property
+    def log_probs_N(self) -> NDArray[np.float32]:
+        """Log p(item | history) of each leaf."""
+        return np.asarray(self.log_probs_NL.sum(axis=1))
+
+
+class ExhaustiveScorer:
     """Scores every leaf by feeding its own codes to the decoder, all of them at once.
 
     Args:
         retriever: In evaluation mode.
-        catalogue: Laid out by `CatalogueTensors.of`.
-        history_T: Leaf positions, oldest first.
-
-    Returns:
-        log p of each leaf's code at each level given the history and the codes before, shape (N, L). Their sum over
-        the levels is log p(item | history).
+        trie: The catalogue.
+        item_vectors_ND: `Retriever.item_vectors`.
     """
-    device = catalogue.codes_NL.device
-    with torch.inference_mode():
-        items_1TD = retriever.items(catalogue.codes_NL[torch.from_numpy(history_T).to(device)]).unsqueeze(0)
-        state_D = retriever.history(items_1TD)[0, -1]
-        leaves_N = torch.arange(len(catalogue.codes_NL), device=device)
-        log_probs_NL = retriever.log_probs(state_D.expand(len(leaves_N), -1), leaves_N, catalogue)
-    return np.asarray(log_probs_NL.cpu().numpy())
+
+    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, item_vectors_ND: Tensor) -> None:
+        self._retriever = retriever
+        self._item_vectors_ND = item_vectors_ND
+        self._paths = TriePaths.of(trie).to(item_vectors_ND.device)
+
+    @torch.inference_mode()
+    def score(self, history_T: IntArray) -> ExhaustiveScores:
+        """Scores all leaves for one history of leaf positions, oldest first."""
+        vectors_ND, retriever = self._item_vectors_ND, self._retriever
+        history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
+        state_1D = retriever.history(history_1TD)[:, -1]
+        leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
+        log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
+        scores_1N = retriever.rerank(state_1D, vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
+        return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_1N[0].cpu().numpy())

@@ -36,9 +36,11 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
 
 
 def export_item_encoder(retriever: Retriever, path: Path) -> None:
-    """Writes codes_NL (int64) → item_vectors_ND (float32)."""
-    example_NL = torch.zeros(2, retriever.config.num_levels, dtype=torch.int64)
-    _export(retriever.items, (example_NL,), path, ["codes_NL"], ["item_vectors_ND"], ({0: DYNAMIC},))
+    """Writes codes_NL (int64) and features_NE (float32) → item_vectors_ND (float32), for items new to the catalogue."""
+    config = retriever.config
+    example = (torch.zeros(2, config.num_levels, dtype=torch.int64), torch.zeros(2, config.feature_dim))
+    names = ["codes_NL", "features_NE"]
+    _export(retriever.items, example, path, names, ["item_vectors_ND"], ({0: DYNAMIC}, {0: DYNAMIC}))
 
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:

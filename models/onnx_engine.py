@@ -18,20 +18,18 @@ from models.trie_arrays import TrieArrays, by_depth
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
-
-ITEMS_PER_CHUNK = 65_536
-OUTPUTS = ("leaves_BK", "log_probs_BK")
+OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK")
 
 
 class OnnxEngine:
-    """Searches one catalogue with the graphs that `models.export` wrote.
+    """Searches one catalogue with the graph that `models.export` wrote.
 
     The trie and the item vectors are inputs of the search graph, so a changed catalogue needs no new graph.
 
     Args:
-        items_graph: codes_NL → item vectors.
-        search_graph: Histories → best leaves and log-probabilities; in float32 or float16.
+        search_graph: Histories → best leaves, log-probabilities and scores; in float32 or float16.
         trie: The catalogue.
+        item_vectors_ND: The bundle's, by leaf.
         threads: Parts of a batch that are searched at the same time, one thread each. Two searches side by side are
             faster than one on two threads: most of its operations are too small to be shared.
         cuda: Compute on the GPU, and fail if that is not possible. Shapes are padded to few (`models.buckets`).
@@ -43,9 +41,9 @@ class OnnxEngine:
 
     def __init__(
         self,
-        items_graph: Path,
         search_graph: Path,
         trie: SemanticIdTrie,
+        item_vectors_ND: NDArray[np.float32],
         *,
         threads: int = 1,
         cuda: bool = False,
@@ -58,7 +56,6 @@ class OnnxEngine:
         self._cuda = cuda
         self._search = open_session(search_graph, cuda=cuda)
         self._max_history = max_history
-        item_vectors_ND = encode_items(open_session(items_graph, cuda=cuda), trie)
         half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
         catalogue = catalogue_inputs(trie, item_vectors_ND.astype(np.float16) if half else item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
@@ -102,8 +99,7 @@ class OnnxEngine:
         for name in OUTPUTS:
             binding.bind_output(name)
         self._search.run_with_iobinding(binding)
-        leaves_BK, log_probs_BK = binding.copy_outputs_to_cpu()
-        return SearchOutput(leaves_BK[:users], log_probs_BK[:users])
+        return SearchOutput(*(output[:users] for output in binding.copy_outputs_to_cpu()))
 
     def _binding(self) -> ort.IOBinding:
         """This thread's binding: the catalogue's arrays are bound once and not with every request."""
@@ -130,19 +126,6 @@ def request_inputs(
         **by_depth("penalties", eligibility.penalties),
         **closed_inputs(eligibility.closed_nodes(excluded, beam_width=beam_width)),
     }
-
-
-def encode_items(items: ort.InferenceSession, trie: SemanticIdTrie) -> NDArray[np.float32]:
-    """The item vectors of every leaf, a chunk at a time."""
-    item_vectors_ND: NDArray[np.float32] | None = None
-    for begin in range(0, trie.num_leaves, ITEMS_PER_CHUNK):
-        leaves = np.arange(begin, min(begin + ITEMS_PER_CHUNK, trie.num_leaves))
-        (chunk_ND,) = items.run(None, {"codes_NL": trie.codes_of(leaves)})
-        if item_vectors_ND is None:
-            item_vectors_ND = np.empty((trie.num_leaves, chunk_ND.shape[1]), dtype=np.float32)
-        item_vectors_ND[leaves] = chunk_ND
-    assert item_vectors_ND is not None
-    return item_vectors_ND
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:

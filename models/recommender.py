@@ -16,10 +16,11 @@ FloatArray = NDArray[np.float32]
 
 
 class SearchOutput(NamedTuple):
-    """leaves_BK, int32, best first, -1 past the last eligible item; log_probs_BK, float32, natural logarithms."""
+    """What `models.beam_search.BeamSearchOutput` holds, as arrays."""
 
     leaves_BK: Int32Array
     log_probs_BK: FloatArray
+    scores_BK: FloatArray
 
 
 class SearchEngine(Protocol):
@@ -45,14 +46,18 @@ class SearchEngine(Protocol):
         """
 
 
-class Recommendations(NamedTuple):
-    """The best leaves of each user, best first, and their natural log-probabilities.
+class Ranking(NamedTuple):
+    """A user's best leaves, best first: at most k, fewer where fewer items are eligible.
 
-    A row is shorter than k where fewer items are eligible.
+    Attributes:
+        leaves_K: Leaf positions, int64.
+        log_probs_K: Their natural log-probabilities.
+        scores_K: What they are ranked by.
     """
 
-    leaves: list[IntArray]
-    log_probs: list[FloatArray]
+    leaves_K: IntArray
+    log_probs_K: FloatArray
+    scores_K: FloatArray
 
 
 class Recommender:
@@ -88,13 +93,13 @@ class Recommender:
         beam_width: int,
         excluded: Sequence[IntArray] | None = None,
         eligibility: Eligibility | None = None,
-    ) -> Recommendations:
-        """The k most probable next items of each user.
+    ) -> list[Ranking]:
+        """The k best next items of each user: the most probable, as the retriever ranks them.
 
         Args:
             histories: Leaf positions of each user's items, oldest first, at least one.
             k: How many items to return, at least 1.
-            beam_width: Beams kept at every level; raised to k where it is less.
+            beam_width: Beams kept at every level, and candidates that are ranked; raised to k where it is less.
             excluded: Leaf positions that each user must not get, in any order.
             eligibility: The leaves that any of these users may get; None for all.
 
@@ -108,7 +113,7 @@ class Recommender:
                 f"(got {len(excluded)} and {len(histories)})"
             )
         if not histories:
-            return Recommendations([], [])
+            return []
         eligibility = eligibility or self.everything
         recent = [history[-self.max_history :] for history in histories]
         found = self._engine.search(
@@ -119,22 +124,19 @@ class Recommender:
             beam_width=max(beam_width, k),
         )
         found_B = np.minimum((found.leaves_BK >= 0).sum(axis=1), k)
-        leaves_BK = found.leaves_BK.astype(np.int64)
-        return Recommendations(
-            [row[:count] for row, count in zip(leaves_BK, found_B, strict=True)],
-            [row[:count] for row, count in zip(found.log_probs_BK, found_B, strict=True)],
-        )
+        return [
+            Ranking(leaves_K[:count].astype(np.int64), log_probs_K[:count], scores_K[:count])
+            for leaves_K, log_probs_K, scores_K, count in zip(*found, found_B, strict=True)
+        ]
 
-    def popular(
-        self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None
-    ) -> tuple[IntArray, FloatArray]:
-        """The k most often chosen leaves, and their log share of all choices (add-one smoothed)."""
+    def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:
+        """The k most often chosen leaves; log-probability and score are their log share of all choices (smoothed)."""
         leaves_N = self._popular_N
         if eligibility is not None:
             leaves_N = leaves_N[eligibility.allows(leaves_N)]
         candidates = leaves_N[: k + len(excluded)]
         leaves = candidates[~np.isin(candidates, excluded)][:k]
-        return leaves, self._log_popularity_N[leaves]
+        return Ranking(leaves, self._log_popularity_N[leaves], self._log_popularity_N[leaves])
 
 
 def pad(rows: Sequence[IntArray], *, filler: int) -> IntArray:

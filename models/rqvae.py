@@ -5,7 +5,7 @@ For recommendation: Rajput et al. 2023, arXiv 2305.05065, §3.1.
 Shapes: B items, E feature dim, D latent width, L levels, V codes per level.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantize import QuantizeMode, Quantizer, pass_gradient
+
+RARE = 1e-4  # probability at which a label that hardly occurs starts
 
 
 class FeatureKind(StrEnum):
@@ -125,8 +127,8 @@ class RqVae(nn.Module):
             raise ValueError(f"num_levels and E must be >= 1, got {config.num_levels} and {config.feature_dim}")
         self.config = config
         widths = [config.feature_dim, *config.hidden_widths, config.embed_dim]
-        self.encoder = _mlp(widths)
-        self.decoder = _mlp(widths[::-1])
+        self.encoder = _LinearAndMlp(widths)
+        self.decoder = _LinearAndMlp(widths[::-1])
         self.levels = nn.ModuleList(
             Quantizer(
                 config.codebook_size, config.embed_dim, mode=config.mode, commitment_weight=config.commitment_weight
@@ -196,8 +198,28 @@ class RqVae(nn.Module):
         return torch.stack(codes, dim=1)
 
     @torch.no_grad()
-    def initialise_codebooks(self, features_NE: Tensor, *, seed: int) -> None:
-        """Initialises every level by k-means on the residuals that the levels before it leave."""
+    def initialise(self, features_NE: Tensor, *, seed: int) -> None:
+        """Starts as residual k-means on principal components, which training then improves.
+
+        The components are those of the blocks, each scaled to a variance of its weight. Encoder and decoder start as
+        their projection and its inverse, every codebook as the k-means centres of what the levels before it leave.
+        """
+        mean_E = features_NE.mean(0)
+        scales_E = torch.cat([_scale(block, part) for block, part in self._by_block(features_NE)])
+        weighted_NE = (features_NE - mean_E) * scales_E
+        components_EC = torch.linalg.eigh(weighted_NE.T @ weighted_NE).eigenvectors.flip(1)[:, : self.config.embed_dim]
+        encode_CE = (components_EC * scales_E.unsqueeze(1)).T
+        kinds = [block.kind for block in self.config.blocks for _ in range(block.width)]
+        is_hot_E = torch.tensor([kind is FeatureKind.MULTI_HOT for kind in kinds], device=features_NE.device)
+        is_linear_E1 = (~is_hot_E & (scales_E > 0)).unsqueeze(1)
+        decode_EC = torch.where(is_linear_E1, components_EC / scales_E.unsqueeze(1), 0)
+        count = encode_CE.shape[0]
+        for linear in (self.encoder.linear, self.decoder.linear):
+            linear.weight.zero_()
+        self.encoder.linear.weight[:count] = encode_CE
+        self.encoder.linear.bias[:count] = -encode_CE @ mean_E
+        self.decoder.linear.weight[:, :count] = decode_EC
+        self.decoder.linear.bias.copy_(torch.where(is_hot_E, mean_E.logit(RARE), mean_E))
         residual_ND = self.encode(features_NE)
         for level, quantizer in enumerate(self.quantizers):
             quantizer.initialise(residual_ND, seed=seed + level)
@@ -213,16 +235,40 @@ class RqVae(nn.Module):
             residual_BD = residual_BD - quantizer.codebook_VD[quantizer.squared_distances(residual_BD).argmin(dim=1)]
         return moved
 
-    def _reconstruction_loss(self, decoded_BE: Tensor, features_BE: Tensor) -> Tensor:
+    def _by_block(self, columns_NE: Tensor) -> Iterator[tuple[FeatureBlock, Tensor]]:
         widths = [block.width for block in self.config.blocks]
+        return zip(self.config.blocks, columns_NE.split(widths, dim=1), strict=True)
+
+    def _reconstruction_loss(self, decoded_BE: Tensor, features_BE: Tensor) -> Tensor:
         loss = decoded_BE.new_zeros(())
-        parts = zip(self.config.blocks, decoded_BE.split(widths, dim=1), features_BE.split(widths, dim=1), strict=True)
-        for block, decoded, wanted in parts:
+        for (block, decoded), (_, wanted) in zip(self._by_block(decoded_BE), self._by_block(features_BE), strict=True):
             if block.kind is FeatureKind.MULTI_HOT:
                 loss = loss + block.weight * F.binary_cross_entropy_with_logits(decoded, wanted)
             else:
                 loss = loss + block.weight * F.mse_loss(decoded, wanted)
         return loss
+
+
+class _LinearAndMlp(nn.Module):
+    """A linear map plus an MLP that starts at zero."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(widths[0], widths[-1])
+        self.mlp = _mlp(widths)
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.linear(x) + self.mlp(x))
+
+
+def _scale(block: FeatureBlock, part_NE: Tensor) -> Tensor:
+    """What brings a block to a variance of its weight, by column; a block that never varies stays as it is."""
+    variance = part_NE.var(0, correction=0).sum()
+    return torch.where(variance > 0, (block.weight / variance).sqrt(), 1.0).expand(block.width)
 
 
 def _mlp(widths: list[int]) -> nn.Sequential:

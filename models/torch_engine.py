@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 from models.beam_search import BeamSearch
 from models.eligibility import ClosedNodes, Eligibility
 from models.recommender import SearchOutput
-from models.retriever import Retriever, RetrieverConfig
+from models.retriever import Retriever
+from models.retriever_config import RetrieverConfig
 from models.trie import IntArray, SemanticIdTrie
 from models.trie_tensors import TrieTensors
-
-ITEMS_PER_CHUNK = 65_536
 
 
 class TorchEngine:
@@ -25,17 +24,24 @@ class TorchEngine:
     Args:
         retriever: A trained retriever; put into evaluation mode and moved to the device.
         trie: The catalogue.
+        item_vectors_ND: `Retriever.item_vectors`.
         device: Where to compute.
         half: Compute in bfloat16 where float32 is not needed.
     """
 
-    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, *, device: torch.device, half: bool = False) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        trie: SemanticIdTrie,
+        item_vectors_ND: torch.Tensor,
+        *,
+        device: torch.device,
+        half: bool = False,
+    ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device)).eval()
         self._trie = TrieTensors.of(trie).to(device)
-        with torch.inference_mode():
-            chunks = torch.from_numpy(trie.codes_NL).split(ITEMS_PER_CHUNK)
-            self._item_vectors_ND = torch.cat([retriever.items(codes_ML.to(device)) for codes_ML in chunks])
+        self._item_vectors_ND = item_vectors_ND.to(device)
 
     def search(
         self,
@@ -50,7 +56,7 @@ class TorchEngine:
         closed_nodes = eligibility.closed_nodes(excluded, beam_width=beam_width)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # the retriever may be in training between two searches
-            leaves_BK, log_probs_BK = self._beam_search(
+            found = self._beam_search(
                 self._tensor(history_BT),
                 self._tensor(lengths_B),
                 torch.arange(beam_width, dtype=torch.float32, device=self._device),
@@ -59,14 +65,20 @@ class TorchEngine:
                 self._item_vectors_ND,
                 self._trie,
             )
-            return SearchOutput(leaves_BK.cpu().numpy(), log_probs_BK.cpu().numpy())
+            return SearchOutput(*(array.cpu().numpy() for array in found))
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
 
 
 def load_torch_engine(
-    weights: Path, config: Mapping[str, Any], trie: SemanticIdTrie, device: str, *, half: bool = False
+    weights: Path,
+    config: Mapping[str, Any],
+    trie: SemanticIdTrie,
+    item_vectors_ND: NDArray[np.float32],
+    device: str,
+    *,
+    half: bool = False,
 ) -> TorchEngine:
     """Loads a retriever's weights for searching.
 
@@ -74,6 +86,7 @@ def load_torch_engine(
         weights: A safetensors file.
         config: The fields of its `RetrieverConfig`.
         trie: The catalogue.
+        item_vectors_ND: The bundle's, by leaf.
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
         half: See `TorchEngine`; ignored on a CPU.
     """
@@ -81,4 +94,5 @@ def load_torch_engine(
     retriever.load_state_dict(load_file(weights))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchEngine(retriever, trie, device=torch.device(device), half=half and device == "cuda")
+    vectors_ND = torch.from_numpy(item_vectors_ND)
+    return TorchEngine(retriever, trie, vectors_ND, device=torch.device(device), half=half and device == "cuda")

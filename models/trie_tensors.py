@@ -5,6 +5,7 @@ Shapes: L levels, V codes per level, F children of the widest node at a depth, â
 
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,30 @@ class TrieTensors(NamedTuple):
     def to(self, device: torch.device) -> "TrieTensors":
         """Copies the arrays to a device."""
         return TrieTensors(*(tuple(array.to(device) for array in arrays) for arrays in self))
+
+
+class TriePaths(NamedTuple):
+    """The way from the root to every leaf.
+
+    Attributes:
+        codes_NL: Semantic IDs by leaf, int64.
+        paths_NL: `SemanticIdTrie.paths_LN`, int64.
+        trie: The trie.
+    """
+
+    codes_NL: Tensor
+    paths_NL: Tensor
+    trie: TrieTensors
+
+    @classmethod
+    def of(cls, trie: SemanticIdTrie) -> Self:
+        """Lays a trie out for reading leaf by leaf."""
+        paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
+        return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.of(trie))
+
+    def to(self, device: torch.device) -> "TriePaths":
+        """Copies the arrays to a device."""
+        return TriePaths(self.codes_NL.to(device), self.paths_NL.to(device), self.trie.to(device))
 
 
 def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:

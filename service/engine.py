@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from models.bundle import (
     HALF_SEARCH_GRAPH,
-    ITEMS_GRAPH,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
     Bundle,
@@ -18,7 +17,7 @@ from models.bundle import (
 )
 from models.eligibility import Eligibility
 from models.onnx_engine import OnnxEngine, cuda_is_available
-from models.recommender import FloatArray, Recommender, SearchEngine
+from models.recommender import Ranking, Recommender, SearchEngine
 from models.trie import IntArray, SemanticIdTrie
 from service.catalogue import Catalogue, InProcessCatalogue, RedisCatalogue
 from service.filters import Filters
@@ -85,14 +84,14 @@ class Engine:
         *,
         k: int,
         beam_width: int,
-    ) -> tuple[IntArray, FloatArray]:
-        """The best eligible leaves of one history and their log-probabilities, computed in a thread."""
+    ) -> Ranking:
+        """The best eligible leaves of one history, computed in a thread."""
 
-        def run() -> tuple[IntArray, FloatArray]:
-            found = snapshot.recommender.recommend(
+        def run() -> Ranking:
+            (found,) = snapshot.recommender.recommend(
                 [history], k=k, beam_width=beam_width, excluded=[excluded], eligibility=eligibility
             )
-            return found.leaves[0], found.log_probs[0]
+            return found
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
@@ -133,16 +132,17 @@ class Engine:
 def load_search_engine(bundle: Bundle, trie: SemanticIdTrie, settings: Settings) -> SearchEngine:
     """The engine that the settings name, loaded with the bundle's weights."""
     half = settings.precision is Precision.HALF
+    item_vectors_ND = bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
     if settings.backend is Backend.TORCH:
         # The one import inside a function: serving by ONNX Runtime must work where torch is not installed.
         from models.torch_engine import load_torch_engine  # noqa: PLC0415
 
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
-        return load_torch_engine(weights, config, trie, settings.device, half=half)
+        return load_torch_engine(weights, config, trie, item_vectors_ND, settings.device, half=half)
     cuda = settings.device is Device.CUDA or (settings.device is Device.AUTO and cuda_is_available())
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
     max_history = bundle.manifest.max_history
-    return OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie, cuda=cuda, max_history=max_history)
+    return OnnxEngine(bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history)
 
 
 def connect(settings: Settings) -> Redis:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from models.recommender import Ranking
 from models.trie import NO_LEAF, IntArray, SemanticIdTrie
 from service.catalogue import Item, SemanticId
 from service.engine import Engine, Snapshot
@@ -31,19 +32,17 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
     with metrics.stage("search"):
         if len(known):
             beam_width = request.beam_width or engine.settings.beam_width
-            best, log_probs = await engine.search(
-                snapshot, known, excluded, eligibility, k=request.k, beam_width=beam_width
-            )
+            best = await engine.search(snapshot, known, excluded, eligibility, k=request.k, beam_width=beam_width)
         else:
-            best, log_probs = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
+            best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     with metrics.stage("lookup"):
-        codes = [tuple(row) for row in trie.codes_of(best).tolist()]
+        codes = [tuple(row) for row in trie.codes_of(best.leaves_K).tolist()]
         looked_up = await snapshot.catalogue.items(codes)
     degraded = found.degraded or looked_up.degraded
     fallback: Literal["popular", "degraded"] | None = "popular" if not len(known) else "degraded" if degraded else None
-    items = _ranked(looked_up.values, log_probs.tolist())
+    items = _ranked(looked_up.values, best)
     metrics.unknown_history_items.inc(len(unknown))
-    metrics.invalid_beams.inc(len(best) - len(items))
+    metrics.invalid_beams.inc(len(best.leaves_K) - len(items))
     metrics.short_results.inc(len(items) < request.k)
     if fallback is not None:
         metrics.fallbacks.labels(fallback).inc()
@@ -66,15 +65,17 @@ def find_leaves(trie: SemanticIdTrie, semantic_ids: Sequence[SemanticId | None])
     return trie.find(np.array(rows, dtype=np.int64).reshape(-1, len(absent)))
 
 
-def _ranked(items: Sequence[Item | None], log_probs: Sequence[float]) -> list[Recommendation]:
-    found = [(item, log_prob) for item, log_prob in zip(items, log_probs, strict=True) if item is not None]
+def _ranked(items: Sequence[Item | None], ranking: Ranking) -> list[Recommendation]:
+    rows = zip(items, ranking.log_probs_K.tolist(), ranking.scores_K.tolist(), strict=True)
+    found = [(item, log_prob, score) for item, log_prob, score in rows if item is not None]
     return [
         Recommendation(
             item_id=item.item_id,
             rank=rank,
+            score=score,
             log_prob=log_prob,
             semantic_id=list(item.semantic_id),
             payload=item.payload,
         )
-        for rank, (item, log_prob) in enumerate(found, start=1)
+        for rank, (item, log_prob, score) in enumerate(found, start=1)
     ]

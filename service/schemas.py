@@ -64,6 +64,10 @@ class Recommendation(BaseModel):
 
     item_id: str
     rank: int = Field(ge=1, description="1 is the best.")
+    score: float = Field(
+        description="What the list is sorted by: log_prob, and beside it how well the item fits the history. "
+        "Comparable within one list only."
+    )
     log_prob: float = Field(
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue; under "
         "the popular fallback, of its share of all training interactions."

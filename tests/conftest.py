@@ -16,12 +16,14 @@ GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16
 USERS = 160
 SMALL_CONFIG = (
+    "FeatureSettings.text_encoder = 'lsa'",
     "FeatureSettings.lsa_dim = 4",
     "FeatureSettings.collaborative_dim = 4",
     "RqVaeSettings.hidden_widths = (16,)",
     "RqVaeSettings.embed_dim = 8",
     "RqVaeSettings.codebook_size = 16",
     "RqVaeSettings.steps = 60",
+    "RqVaeSettings.learning_rate = 1e-3",
     "DecoderSettings.width = 16",
     "DecoderSettings.num_heads = 2",
     "DecoderSettings.ff_width = 32",
@@ -31,6 +33,8 @@ SMALL_CONFIG = (
     "DecoderSettings.epochs = 10",
     "DecoderSettings.batch_size = 32",
     "DecoderSettings.learning_rate = 1e-2",
+    "DecoderSettings.dropout = 0.2",
+    "DecoderSettings.negatives = 64",
 )
 
 

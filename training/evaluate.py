@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from models.recommender import Recommender
+from models.retriever import CatalogueTensors
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
@@ -55,7 +56,7 @@ class EvaluationSettings:
     ks: tuple[int, ...] = (5, 10, 20)
     list_length: int = 20
     profile_k: int = 10
-    beam_width: int = 20
+    beam_width: int = 50
 
 
 def evaluate(workspace: Workspace) -> Stage:
@@ -71,8 +72,11 @@ def evaluate(workspace: Workspace) -> Stage:
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         retriever = load_retriever(decoder)
         popularity_N = item_popularity(split.train, len(features_NE))
+        device = training_device()
+        catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
+        item_vectors_ND = retriever.to(device).item_vectors(catalogue)
         recommender = Recommender(
-            TorchEngine(retriever, trie, device=training_device()),
+            TorchEngine(retriever, trie, item_vectors_ND, device=device),
             trie,
             max_history=retriever.config.max_history,
             popularity_N=popularity_N[trie.row_of_leaf_N],

@@ -37,7 +37,7 @@ class FeatureSettings:
         collaborative_dim: Columns of the co-occurrence block; 0 leaves it out.
         min_label_count: A label on fewer items than this gets no column.
         max_labels: Columns a label attribute gets at the most, the commonest first.
-        label_weight: Weight of multi-hot blocks in the RQ-VAE's reconstruction loss.
+        label_weight: Weight of multi-hot blocks: of their variance where the RQ-VAE starts, and of their loss.
         text_weight: Weight of the text block.
         vector_weight: Weight of vector blocks.
         number_weight: Weight of numbers.
@@ -45,16 +45,16 @@ class FeatureSettings:
         seed: Of the matrix factorisations.
     """
 
-    text_encoder: str = "lsa"
+    text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     lsa_dim: int = 64
     collaborative_dim: int = 64
     min_label_count: int = 5
     max_labels: int = 512
-    label_weight: float = 1.0
+    label_weight: float = 0.1
     text_weight: float = 1.0
     vector_weight: float = 1.0
     number_weight: float = 1.0
-    collaborative_weight: float = 1.0
+    collaborative_weight: float = 0.5
     seed: int = 0
 
 

@@ -4,7 +4,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models.bundle import (
@@ -25,7 +28,7 @@ from models.bundle import (
     seal_bundle,
 )
 from models.export import export_item_encoder, export_search, export_tokenizer
-from models.retriever import Retriever
+from models.retriever import CatalogueTensors, Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity
@@ -34,6 +37,7 @@ from training.data.dataset import Dataset
 from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import leave_one_out, user_sequences
 from training.evaluate import evaluate, load_results
+from training.features import load_features, make_features
 from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
 from training.train_decoder import load_retriever, train_decoder
 from training.train_rqvae import load_rqvae, train_rqvae
@@ -76,7 +80,8 @@ def publish(workspace: Workspace) -> Path:
             checksums={},
         )
         with new_directory(bundle) as folder:
-            _write(folder, dataset, load_semantic_ids(tokens), retriever, tokenizer)
+            features_NE = load_features(make_features(workspace)).features_NE
+            _write(folder, dataset, features_NE, load_semantic_ids(tokens), retriever, tokenizer)
             seal_bundle(folder, manifest)
         read_bundle(bundle)
     point_current(bundle.parent, version)
@@ -91,7 +96,14 @@ def _is_intact(bundle: Path) -> bool:
     return True
 
 
-def _write(folder: Path, dataset: Dataset, ids: SemanticIds, retriever: Retriever, tokenizer: RqVae) -> None:
+def _write(
+    folder: Path,
+    dataset: Dataset,
+    features_NE: NDArray[np.float32],
+    ids: SemanticIds,
+    retriever: Retriever,
+    tokenizer: RqVae,
+) -> None:
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
     export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
@@ -100,11 +112,14 @@ def _write(folder: Path, dataset: Dataset, ids: SemanticIds, retriever: Retrieve
     export_search(retriever, trie, folder / SEARCH_GRAPH)
     export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     popularity_N = item_popularity(leave_one_out(user_sequences(dataset)).train, len(dataset.items))
-    item_id, semantic_id, popularity = ITEM_COLUMNS
+    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, torch.device("cpu"))
+    item_vectors_ND = retriever.item_vectors(catalogue).numpy()[trie.leaf_of_row_N]
+    item_id, semantic_id, popularity, item_vector = ITEM_COLUMNS
     items = dataset.items.select(
         item_id,
         pl.Series(semantic_id, ids.codes_NL.astype("int32")),
         pl.Series(popularity, popularity_N),
+        pl.Series(item_vector, item_vectors_ND, dtype=pl.Array(pl.Float32, item_vectors_ND.shape[1])),
         *(payload_column(dataset.items[name]) for name in dataset.items.columns if name not in ITEM_COLUMNS),
     )
     items.select(column for column in items.columns if items.schema[column] != pl.Null).write_parquet(folder / ITEMS)

@@ -26,8 +26,8 @@ def rank_holdout(recommender: Recommender, holdout: Holdout, *, k: int, beam_wid
     for users in user_batches(holdout):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
         found = recommender.recommend(histories, k=k, beam_width=beam_width, excluded=histories)
-        for user, leaves in zip(users, found.leaves, strict=True):
-            lists_UK[user, : len(leaves)] = recommender.trie.row_of_leaf_N[leaves]
+        for user, ranking in zip(users, found, strict=True):
+            lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]
     return lists_UK
 
 

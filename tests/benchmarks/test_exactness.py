@@ -7,11 +7,12 @@ import torch
 from benchmarks.exactness import TOLERANCE, measure, real_histories
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
 from models.bundle import Bundle
-from models.exhaustive import exhaustive_log_probs
-from models.export import export_item_encoder, export_search
+from models.exhaustive import ExhaustiveScorer
+from models.export import export_search
 from models.onnx_engine import OnnxEngine
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.retriever import Retriever
+from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.data.sources import load_dataset
@@ -28,7 +29,7 @@ def test_search_and_exhaustive_scoring_agree_on_a_trained_bundle(bundle: Bundle,
     assert wide.overlap == wide.identical == 1.0
     assert narrow.overlap > 0.9
     for one in (narrow, wide):
-        assert max(one.log_prob_error, one.torch_error) < TOLERANCE
+        assert max(one.log_prob_error, one.score_error, one.torch_error) < TOLERANCE
         assert one.torch_overlap > 0.99
 
 
@@ -52,18 +53,25 @@ def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(t
         decoder_layers=2,
         max_history=20,
         dropout=0.0,
+        decoder_dropout=0.0,
+        feature_dim=1,
+        feature_dropout=0.0,
+        num_items=0,
+        own_vector_dropout=0.0,
+        temperature=0.5,
+        relevance_weight=1.0,
     )
     retriever = Retriever(config).eval()
     for weight in retriever.parameters():
         torch.nn.init.normal_(weight, std=0.3)
-    export_item_encoder(retriever, tmp_path / "items.onnx")
     export_search(retriever, trie, tmp_path / "search.onnx")
+    item_vectors_ND = torch.randn(trie.num_leaves, config.width)
     nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
     onnx, reference = (
         Recommender(engine, trie, max_history=20, popularity_N=nothing_N)
         for engine in (
-            OnnxEngine(tmp_path / "items.onnx", tmp_path / "search.onnx", trie, threads=2),
-            TorchEngine(retriever, trie, device=CPU),
+            OnnxEngine(tmp_path / "search.onnx", trie, item_vectors_ND.numpy(), threads=2),
+            TorchEngine(retriever, trie, item_vectors_ND, device=CPU),
         )
     )
     leaf_of_item_N = trie.leaf_of_row_N
@@ -72,13 +80,15 @@ def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(t
     ours, theirs = (
         engine.recommend(histories, k=10, beam_width=20, excluded=histories) for engine in (onnx, reference)
     )
-    same = [np.array_equal(a, b) for a, b in zip(ours.leaves, theirs.leaves, strict=True)]
+    same = [np.array_equal(a.leaves_K, b.leaves_K) for a, b in zip(ours, theirs, strict=True)]
     assert np.mean(same) > 0.99  # neighbours whose scores differ by less than the tolerance may change places
-    np.testing.assert_allclose(np.stack(ours.log_probs), np.stack(theirs.log_probs), atol=TOLERANCE)
-    catalogue = CatalogueTensors.of(trie, CPU)
-    for history, leaves, log_probs in zip(histories[::30], ours.leaves[::30], ours.log_probs[::30], strict=True):
-        scores_N = exhaustive_log_probs(retriever, catalogue, history[-20:]).sum(1)
-        np.testing.assert_allclose(log_probs, scores_N[leaves], atol=TOLERANCE)
-        scores_N[history] = -np.inf
-        whole = onnx.recommend([history], k=10, beam_width=trie.num_leaves, excluded=[history])
-        np.testing.assert_allclose(whole.log_probs[0], np.sort(scores_N)[::-1][:10], atol=TOLERANCE)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.scores_K, other.scores_K, atol=TOLERANCE)
+    scorer = ExhaustiveScorer(retriever, trie, item_vectors_ND)
+    for history, found in zip(histories[::30], ours[::30], strict=True):
+        exact = scorer.score(history[-20:])
+        np.testing.assert_allclose(found.log_probs_K, exact.log_probs_N[found.leaves_K], atol=TOLERANCE)
+        np.testing.assert_allclose(found.scores_K, exact.scores_N[found.leaves_K], atol=TOLERANCE)
+        exact.scores_N[history] = -np.inf
+        (whole,) = onnx.recommend([history], k=10, beam_width=trie.num_leaves, excluded=[history])
+        np.testing.assert_allclose(whole.scores_K, np.sort(exact.scores_N)[::-1][:10], atol=TOLERANCE)

@@ -3,9 +3,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.exhaustive import exhaustive_log_probs
-from models.retriever import CatalogueTensors, Retriever, RetrieverConfig
+from models.exhaustive import ExhaustiveScorer, ExhaustiveScores
+from models.retriever import CatalogueTensors, Retriever
+from models.retriever_config import RetrieverConfig
+from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
+
+CPU = torch.device("cpu")
+FEATURE_DIM = 5
 
 
 def random_codes(rng: np.random.Generator, *, items: int, levels: int, codebook_size: int) -> NDArray[np.int64]:
@@ -27,6 +32,13 @@ def random_retriever(trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 
         decoder_layers=2,
         max_history=max_history,
         dropout=0.0,
+        decoder_dropout=0.0,
+        feature_dim=FEATURE_DIM,
+        feature_dropout=0.0,
+        num_items=trie.num_leaves,
+        own_vector_dropout=0.0,
+        temperature=0.5,
+        relevance_weight=1.0,
     )
     model = Retriever(config).eval()
     with torch.no_grad():
@@ -35,10 +47,19 @@ def random_retriever(trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 
     return model
 
 
-def exhaustive_scores(retriever: Retriever, trie: SemanticIdTrie, history_T: NDArray[np.int64]) -> NDArray[np.float32]:
-    """log p(item | history) of every leaf, shape (N,)."""
-    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
-    return np.asarray(exhaustive_log_probs(retriever, catalogue, history_T).sum(1))
+def random_catalogue(trie: SemanticIdTrie) -> CatalogueTensors:
+    """The trie's items with random features, each chosen once."""
+    features_NE = np.random.default_rng(1).normal(size=(trie.num_leaves, FEATURE_DIM)).astype(np.float32)
+    return CatalogueTensors.of(trie, features_NE, np.ones(trie.num_leaves, dtype=np.int64), CPU)
+
+
+def random_engine(retriever: Retriever, trie: SemanticIdTrie) -> TorchEngine:
+    return TorchEngine(retriever, trie, retriever.item_vectors(random_catalogue(trie)), device=CPU)
+
+
+def score_every_item(retriever: Retriever, trie: SemanticIdTrie, history_T: NDArray[np.int64]) -> ExhaustiveScores:
+    vectors_ND = retriever.item_vectors(random_catalogue(trie))
+    return ExhaustiveScorer(retriever, trie, vectors_ND).score(history_T)
 
 
 @pytest.fixture

@@ -6,14 +6,9 @@ from hypothesis import strategies as st
 
 from models.beam_search import top_k
 from models.eligibility import Eligibility
-from models.exhaustive import exhaustive_log_probs
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors
-from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
-from tests.models.conftest import exhaustive_scores, random_codes, random_retriever
-
-CPU = torch.device("cpu")
+from tests.models.conftest import random_codes, random_engine, random_retriever, score_every_item
 
 
 @given(
@@ -36,14 +31,16 @@ def test_a_wide_beam_equals_exhaustive_scoring(
     history = rng.integers(0, items, size=rng.integers(1, 6))
     eligible = np.array([leaf not in filtered for leaf in range(items)])
     barred = np.array([leaf for leaf in sorted(excluded) if leaf < items], dtype=np.int64)
-    found = TorchEngine(retriever, trie, device=CPU).search(
+    found = random_engine(retriever, trie).search(
         history[None], np.array([len(history)]), [barred], Eligibility.of(trie, eligible), beam_width=items
     )
-    scores_N = exhaustive_scores(retriever, trie, history)
+    exact = score_every_item(retriever, trie, history)
     eligible[barred] = False
-    expected = [leaf for leaf in np.argsort(-scores_N, kind="stable") if eligible[leaf]]
-    np.testing.assert_allclose(found.log_probs_BK[0][: len(expected)], scores_N[expected], atol=1e-4)
-    assert set(found.leaves_BK[0][: len(expected)].tolist()) == set(expected)
+    expected = [leaf for leaf in np.argsort(-exact.scores_N, kind="stable") if eligible[leaf]]
+    leaves = found.leaves_BK[0][: len(expected)]
+    np.testing.assert_allclose(found.scores_BK[0][: len(expected)], exact.scores_N[expected], atol=1e-4)
+    np.testing.assert_allclose(found.log_probs_BK[0][: len(expected)], exact.log_probs_N[leaves], atol=1e-4)
+    assert set(leaves.tolist()) == set(expected)
     assert (found.leaves_BK[0][len(expected) :] == -1).all()
 
 
@@ -52,45 +49,46 @@ def test_a_wide_beam_equals_exhaustive_scoring(
 def test_k_eligible_items_come_back_whenever_k_exist(seed: int, k: int, left: int) -> None:
     rng = np.random.default_rng(seed)
     trie = SemanticIdTrie.build(random_codes(rng, items=50, levels=3, codebook_size=6), codebook_size=6)
-    engine = TorchEngine(random_retriever(trie, seed=seed), trie, device=CPU)
+    engine = random_engine(random_retriever(trie, seed=seed), trie)
     recommender = Recommender(engine, trie, max_history=6, popularity_N=np.zeros(50, dtype=np.int64))
     allowed = rng.choice(50, left, replace=False)
     excluded = np.setdiff1d(np.arange(50), allowed)
-    found = recommender.recommend([np.array([3, 1])], k=k, beam_width=1, excluded=[excluded])
-    assert len(found.leaves[0]) == min(k, left)
-    assert set(found.leaves[0].tolist()) <= set(allowed.tolist())
-    assert len(set(found.leaves[0].tolist())) == len(found.leaves[0])
-    assert (np.diff(found.log_probs[0]) <= 0).all()
+    (found,) = recommender.recommend([np.array([3, 1])], k=k, beam_width=1, excluded=[excluded])
+    assert len(found.leaves_K) == min(k, left)
+    assert set(found.leaves_K.tolist()) <= set(allowed.tolist())
+    assert len(set(found.leaves_K.tolist())) == len(found.leaves_K)
+    assert (np.diff(found.scores_K) <= 0).all()
 
 
 def test_a_batch_of_unequal_histories_equals_each_alone(trie: SemanticIdTrie) -> None:
-    engine = TorchEngine(random_retriever(trie), trie, device=CPU)
+    engine = random_engine(random_retriever(trie), trie)
     recommender = Recommender(engine, trie, max_history=6, popularity_N=np.zeros(40, dtype=np.int64))
     histories = [np.array([3]), np.array([1, 2, 3, 4, 5]), np.array([9, 8])]
     excluded = [np.array([0, 1]), np.array([], dtype=np.int64), np.array([7])]
     together = recommender.recommend(histories, k=5, beam_width=8, excluded=excluded)
     for user, history in enumerate(histories):
-        alone = recommender.recommend([history], k=5, beam_width=8, excluded=[excluded[user]])
-        assert together.leaves[user].tolist() == alone.leaves[0].tolist()
-        np.testing.assert_allclose(together.log_probs[user], alone.log_probs[0], atol=1e-5)
+        (alone,) = recommender.recommend([history], k=5, beam_width=8, excluded=[excluded[user]])
+        assert together[user].leaves_K.tolist() == alone.leaves_K.tolist()
+        np.testing.assert_allclose(together[user].log_probs_K, alone.log_probs_K, atol=1e-5)
+        np.testing.assert_allclose(together[user].scores_K, alone.scores_K, atol=1e-5)
 
 
-def test_equal_log_probs_come_by_their_prefixes_then_by_semantic_id(trie: SemanticIdTrie) -> None:
+def test_equal_scores_come_by_their_prefixes_then_by_semantic_id(trie: SemanticIdTrie) -> None:
     retriever = random_retriever(trie)
     with torch.no_grad():
+        retriever.query.weight.zero_()  # every item is rated alike
         for head in retriever.decoder.heads:  # equal logits everywhere: log p depends on the numbers of siblings alone
             for parameter in head.parameters():
                 parameter.zero_()
     history = np.array([1, 2])
-    levels_NL = exhaustive_log_probs(retriever, CatalogueTensors.of(trie, CPU), history)
+    levels_NL = score_every_item(retriever, trie, history).log_probs_NL
     prefixes_NL = np.cumsum(levels_NL, axis=1, dtype=np.float32)
     expected = np.lexsort([np.arange(trie.num_leaves), *(-prefixes_NL.T)])
-    recommender = Recommender(
-        TorchEngine(retriever, trie, device=CPU), trie, max_history=6, popularity_N=np.zeros(40, dtype=np.int64)
-    )
-    found = recommender.recommend([history], k=40, beam_width=40)
-    assert len(np.unique(found.log_probs[0])) < 40
-    assert found.leaves[0].tolist() == expected.tolist()
+    engine = random_engine(retriever, trie)
+    recommender = Recommender(engine, trie, max_history=6, popularity_N=np.zeros(40, dtype=np.int64))
+    (found,) = recommender.recommend([history], k=40, beam_width=40)
+    assert len(np.unique(found.log_probs_K)) < 40
+    assert found.leaves_K.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])

@@ -33,7 +33,7 @@ def test_reads_what_was_published(bundle: Bundle) -> None:
     assert set(bundle.manifest.checksums) == {*FILES, MANIFEST}
     assert {"rqrec", "popularity", "item-kNN", "tokenizer"} == set(bundle.manifest.metrics)
     assert "DecoderSettings.width = 16" in bundle.manifest.config
-    assert bundle.items.columns == ["item_id", "semantic_id", "popularity", "title", "year", "genres"]
+    assert bundle.items.columns == ["item_id", "semantic_id", "popularity", "item_vector", "title", "year", "genres"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -60,14 +60,14 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 
 def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
-    edit_manifest(copy, format=3)
-    with pytest.raises(BundleError, match=r"bundle format 3 is not readable here \(2-2\): upgrade this software"):
+    edit_manifest(copy, format=4)
+    with pytest.raises(BundleError, match=r"bundle format 4 is not readable here \(3-3\): upgrade this software"):
         read_bundle(copy)
 
 
 def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
     edit_manifest(copy, format=1)
-    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(2-2\): publish again"):
+    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(3-3\): publish again"):
         read_bundle(copy)
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from models.buckets import pad_to_bucket
 from models.bundle import (
     HALF_SEARCH_GRAPH,
-    ITEMS_GRAPH,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
@@ -24,7 +24,6 @@ from models.onnx_engine import (
     OnnxEngine,
     catalogue_inputs,
     cuda_is_available,
-    encode_items,
     open_session,
     request_inputs,
 )
@@ -56,9 +55,15 @@ def trie(bundle: Bundle) -> SemanticIdTrie:
     return SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
 
 
+def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
+    return bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
+
+
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    onnx = OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, threads=2)
-    reference = load_torch_engine(bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, "cpu")
+    onnx = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie), threads=2)
+    reference = load_torch_engine(
+        bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, item_vectors(bundle, trie), "cpu"
+    )
     rng = np.random.default_rng(0)
     for users, beam in [(1, 1), (1, 20), (7, 5), (33, 64)]:
         histories = [rng.integers(0, 64, size=rng.integers(1, 9)) for _ in range(users)]
@@ -67,13 +72,13 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
         eligibility = Eligibility.of(trie, rng.random(64) < 0.8)
         arguments = (pad(histories, filler=0), lengths_B, excluded, eligibility)
         ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
-        np.testing.assert_allclose(ours.log_probs_BK, theirs.log_probs_BK, atol=TOLERANCE)
+        np.testing.assert_allclose(ours.scores_BK, theirs.scores_BK, atol=TOLERANCE)
         # Neighbours whose scores differ by less than the tolerance may change places.
         assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
 
 
 def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    catalogue = catalogue_inputs(trie, encode_items(open_session(bundle.path / ITEMS_GRAPH), trie))
+    catalogue = catalogue_inputs(trie, item_vectors(bundle, trie))
     session = open_session(bundle.path / SEARCH_GRAPH)
     histories, excluded = [np.array([1, 2, 3]), np.array([9]), np.array([4, 5])], [np.arange(30), np.array([9]), NONE]
     request = request_inputs(
@@ -82,21 +87,21 @@ def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdT
     padded = pad_to_bucket(request, max_history=bundle.manifest.max_history)
     assert padded["history_BT"].shape == (4, bundle.manifest.max_history)
     assert padded["closed_3_row_M"].shape == (64,)
-    leaves_BK, log_probs_BK = session.run(None, {**request, **catalogue})
-    padded_leaves_BK, padded_log_probs_BK = session.run(None, {**padded, **catalogue})
+    leaves_BK, *numbers = session.run(None, {**request, **catalogue})
+    padded_leaves_BK, *padded_numbers = session.run(None, {**padded, **catalogue})
     assert (leaves_BK == padded_leaves_BK[:3]).all()
-    np.testing.assert_allclose(log_probs_BK, padded_log_probs_BK[:3], atol=TOLERANCE)
+    np.testing.assert_allclose(np.stack(numbers), np.stack(padded_numbers)[:, :3], atol=TOLERANCE)
 
 
 def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), [NONE], Eligibility.everything(trie))
     exact, half = (
-        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie).search(*arguments, beam_width=64)
+        OnnxEngine(bundle.path / graph, trie, item_vectors(bundle, trie)).search(*arguments, beam_width=64)
         for graph in (SEARCH_GRAPH, HALF_SEARCH_GRAPH)
     )
     scores_N = np.empty(64)
-    scores_N[exact.leaves_BK[0]] = exact.log_probs_BK[0]
-    np.testing.assert_allclose(half.log_probs_BK[0], scores_N[half.leaves_BK[0]], atol=HALF_TOLERANCE)
+    scores_N[exact.leaves_BK[0]] = exact.scores_BK[0]
+    np.testing.assert_allclose(half.scores_BK[0], scores_N[half.leaves_BK[0]], atol=HALF_TOLERANCE)
 
 
 def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:
@@ -116,14 +121,14 @@ def test_serves_where_torch_cannot_be_imported(bundles: Path) -> None:
 @pytest.mark.skipif(cuda_is_available(), reason="there is a GPU")
 def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: SemanticIdTrie) -> None:
     with pytest.raises(RuntimeError, match="install the gpu extra, or use the CPU"):
-        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / SEARCH_GRAPH, trie, cuda=True)
+        OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie), cuda=True)
 
 
 @pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
 def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), [np.array([4])], Eligibility.everything(trie))
     cpu, cuda = (
-        OnnxEngine(bundle.path / ITEMS_GRAPH, bundle.path / graph, trie, cuda=cuda, max_history=8).search(
+        OnnxEngine(bundle.path / graph, trie, item_vectors(bundle, trie), cuda=cuda, max_history=8).search(
             *arguments, beam_width=10
         )
         for cuda, graph in ((False, SEARCH_GRAPH), (True, HALF_SEARCH_GRAPH))

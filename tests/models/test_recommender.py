@@ -1,39 +1,37 @@
 import numpy as np
 import pytest
-import torch
 
 from models.recommender import Recommender
 from models.retriever import Retriever
-from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
+from tests.models.conftest import random_engine
 
 
 @pytest.fixture
 def recommender(trie: SemanticIdTrie, retriever: Retriever) -> Recommender:
-    engine = TorchEngine(retriever, trie, device=torch.device("cpu"))
+    engine = random_engine(retriever, trie)
     return Recommender(engine, trie, max_history=6, popularity_N=np.arange(40))
 
 
 def test_only_the_most_recent_items_are_read(recommender: Recommender) -> None:
     recent = np.array([1, 2, 3, 4, 5, 6])
     longer = np.concatenate([[9, 9, 9], recent])
-    a, b = (recommender.recommend([history], k=5, beam_width=10) for history in (recent, longer))
-    assert a.leaves[0].tolist() == b.leaves[0].tolist()
+    (a,), (b,) = (recommender.recommend([history], k=5, beam_width=10) for history in (recent, longer))
+    assert a.leaves_K.tolist() == b.leaves_K.tolist()
 
 
 def test_popular_items_come_in_order_without_the_excluded(recommender: Recommender) -> None:
-    leaves, log_probs = recommender.popular(k=3, excluded=np.array([39, 37]))
-    assert leaves.tolist() == [38, 36, 35]
-    assert (np.diff(log_probs) < 0).all()
+    popular = recommender.popular(k=3, excluded=np.array([39, 37]))
+    assert popular.leaves_K.tolist() == [38, 36, 35]
+    assert (np.diff(popular.log_probs_K) < 0).all()
 
 
 def test_popular_returns_fewer_when_fewer_are_left(recommender: Recommender) -> None:
-    leaves, _ = recommender.popular(k=5, excluded=np.arange(38))
-    assert leaves.tolist() == [39, 38]
+    assert recommender.popular(k=5, excluded=np.arange(38)).leaves_K.tolist() == [39, 38]
 
 
 def test_no_users_get_no_answers(recommender: Recommender) -> None:
-    assert recommender.recommend([], k=5, beam_width=5).leaves == []
+    assert recommender.recommend([], k=5, beam_width=5) == []
 
 
 @pytest.mark.parametrize(
@@ -48,6 +46,6 @@ def test_refuses_bad_calls(
 
 
 def test_refuses_popularity_of_another_catalogue(trie: SemanticIdTrie, retriever: Retriever) -> None:
-    engine = TorchEngine(retriever, trie, device=torch.device("cpu"))
+    engine = random_engine(retriever, trie)
     with pytest.raises(ValueError, match=r"one entry a leaf \(40\), got 3"):
         Recommender(engine, trie, max_history=6, popularity_N=np.zeros(3, dtype=np.int64))

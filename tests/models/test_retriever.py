@@ -3,36 +3,56 @@ import pytest
 import torch
 
 from models.layers import Attention, Dropout
-from models.retriever import PADDING, CatalogueTensors, Retriever
+from models.retriever import PADDING, Retriever, RetrieverOutput
 from models.trie import SemanticIdTrie
-from tests.models.conftest import exhaustive_scores, random_codes, random_retriever
+from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
+
+
+def run(model: Retriever, trie: SemanticIdTrie, history: torch.Tensor, targets: torch.Tensor) -> RetrieverOutput:
+    output: RetrieverOutput = model(history, targets, torch.arange(trie.num_leaves), random_catalogue(trie))
+    return output
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
 def test_probabilities_sum_to_one_over_the_catalogue(levels: int) -> None:
     codes_NL = random_codes(np.random.default_rng(levels), items=5, levels=levels, codebook_size=6)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=6)
-    log_probs_N = exhaustive_scores(random_retriever(trie), trie, np.array([0, 3]))
+    log_probs_N = score_every_item(random_retriever(trie), trie, np.array([0, 3])).log_probs_N
     assert np.exp(log_probs_N).sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_catalogue_of_one_item_is_certain() -> None:
     trie = SemanticIdTrie.build(np.array([[2, 1]]), codebook_size=3)
-    assert exhaustive_scores(random_retriever(trie), trie, np.array([0])) == pytest.approx(0.0, abs=1e-6)
+    log_probs_NL = score_every_item(random_retriever(trie), trie, np.array([0])).log_probs_NL
+    assert log_probs_NL.sum() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Retriever) -> None:
     history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
-    output = retriever(history, targets, CatalogueTensors.of(trie, torch.device("cpu")))
-    by_hand = [exhaustive_scores(retriever, trie, history[0, : t + 1].numpy())[targets[0, t]] for t in range(3)]
-    assert output.loss.item() == pytest.approx(-np.mean(by_hand), rel=1e-5)
-    torch.testing.assert_close(output.level_losses_L.sum(), output.loss.detach())
+    output = run(retriever, trie, history, targets)
+    exact = [score_every_item(retriever, trie, history[0, : t + 1].numpy()) for t in range(3)]
+    by_hand = [one.log_probs_NL[target].sum() for one, target in zip(exact, targets[0], strict=True)]
+    assert output.generation_loss.item() == pytest.approx(-np.mean(by_hand), rel=1e-5)
+    torch.testing.assert_close(output.level_losses_L.sum(), output.generation_loss)
+    torch.testing.assert_close(output.loss.detach(), output.generation_loss + output.relevance_loss)
+
+
+def test_ratings_among_many_draws_are_those_among_all_items(trie: SemanticIdTrie, retriever: Retriever) -> None:
+    history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
+    catalogue = random_catalogue(trie)
+    with torch.no_grad():
+        vectors_ND = retriever.item_vectors(catalogue)
+        ratings_MN = retriever.relevance(retriever.history(vectors_ND[history])[0], vectors_ND)
+    expected = torch.nn.functional.cross_entropy(ratings_MN, targets[0])
+    # Every item is drawn, so nothing is corrected for.
+    everything = torch.arange(trie.num_leaves).repeat(200)
+    loss = retriever(history, targets, everything, catalogue).relevance_loss
+    torch.testing.assert_close(loss, expected, atol=1e-2, rtol=0)
 
 
 def test_padding_changes_nothing(trie: SemanticIdTrie, retriever: Retriever) -> None:
-    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
-    alone = retriever(torch.tensor([[4, 9]]), torch.tensor([[9, 2]]), catalogue)
-    padded = retriever(torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]), catalogue)
+    alone = run(retriever, trie, torch.tensor([[4, 9]]), torch.tensor([[9, 2]]))
+    padded = run(retriever, trie, torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]))
     torch.testing.assert_close(alone.loss, padded.loss)
 
 
@@ -68,15 +88,15 @@ def test_the_last_state_is_that_of_reading_all_positions(retriever: Retriever) -
 
 def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
     model = random_retriever(trie)
-    catalogue = CatalogueTensors.of(trie, torch.device("cpu"))
     history, targets = torch.tensor([[1, 7, 20], [30, 2, 11]]), torch.tensor([[7, 20, 5], [2, 11, 39]])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(150):
-        loss = model(history, targets, catalogue).loss
+        loss = run(model, trie, history, targets).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert int(exhaustive_scores(model, trie, history[0].numpy()).argmax()) == 5
+    exact = score_every_item(model, trie, history[0].numpy())
+    assert int(exact.log_probs_N.argmax()) == int(exact.scores_N.argmax()) == 5
 
 
 def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:

@@ -67,7 +67,7 @@ def test_decoder_reads_the_sum_of_all_levels() -> None:
 
 def test_each_level_quantises_what_the_levels_before_left() -> None:
     rqvae = model().eval()
-    rqvae.initialise_codebooks(features(), seed=0)
+    rqvae.initialise(features(), seed=0)
     latent = rqvae.encode(features())
     quantised = rqvae.quantise(latent)
     errors = [(latent - quantised.embeddings_BLD[:, :level].sum(1)).square().mean() for level in range(4)]
@@ -84,7 +84,7 @@ def test_codes_without_losses_are_the_codes_of_evaluation() -> None:
 def test_every_mode_trains_encoder_codebooks_and_decoder(mode: QuantizeMode) -> None:
     rqvae = model(mode)
     x = features()
-    rqvae.initialise_codebooks(x, seed=0)
+    rqvae.initialise(x, seed=0)
     optimizer = torch.optim.Adam(rqvae.parameters(), lr=1e-2)
     first = float(rqvae(x, temperature=0.3).reconstruction_loss.detach())
     for _ in range(150):

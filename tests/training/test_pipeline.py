@@ -88,6 +88,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Workspace
 def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     config = work_dir.parent / "small.gin"
     bindings = [
+        "FeatureSettings.text_encoder = 'lsa'",
         "FeatureSettings.lsa_dim = 4",
         "RqVaeSettings.hidden_widths = (16,)",
         "RqVaeSettings.codebook_size = 16",

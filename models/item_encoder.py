@@ -1,0 +1,60 @@
+"""The item encoder: what an item's content and semantic ID say of it, as one vector.
+
+Shapes: N items, L levels, E feature columns, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import Dropout
+from models.retriever_config import RetrieverConfig
+
+
+class ItemEncoder(nn.Module):
+    """Turns items into the vectors that the history encoder reads and that rate candidates.
+
+    The sum of the levels' code embeddings, an MLP of the levels side by side, an embedding of the two-code prefix, an
+    MLP of the item's features, and a vector of the item's own. The prefix's embedding starts at zero, so that a prefix
+    never seen in training adds nothing; an item that training did not know has no vector of its own.
+    """
+
+    level_offsets_L: Tensor
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        levels, codes, width = config.num_levels, config.codebook_size, config.width
+        self.codebook_size = codes
+        self.own_vector_dropout = config.own_vector_dropout
+        self.level_codes = nn.Embedding(levels * codes, width)
+        self.prefix_codes = nn.Embedding(codes * codes, width) if levels > 1 else None
+        self.mix = nn.Sequential(nn.Linear(levels * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.content = nn.Sequential(
+            Dropout(config.feature_dropout),
+            nn.Linear(config.feature_dim, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.own = nn.Embedding(config.num_items, width) if config.num_items else None
+        self.register_buffer("level_offsets_L", torch.arange(levels) * codes, persistent=False)
+
+    def forward(self, codes_NL: Tensor, features_NE: Tensor, rows_N: Tensor | None = None) -> Tensor:
+        """Encodes items.
+
+        Args:
+            codes_NL: Semantic IDs, int64, shape (N, L).
+            features_NE: Features as the RQ-VAE reads them, shape (N, E).
+            rows_N: Each item's row among those that training knew; None where it knew none of them.
+
+        Returns:
+            Item vectors, shape (N, D).
+        """
+        levels_NLD = self.level_codes(codes_NL + self.level_offsets_L)
+        vectors_ND = levels_NLD.sum(-2) + self.mix(levels_NLD.flatten(-2)) + self.content(features_NE)
+        if self.prefix_codes is not None:
+            vectors_ND = vectors_ND + self.prefix_codes(codes_NL[..., 0] * self.codebook_size + codes_NL[..., 1])
+        if self.own is not None and rows_N is not None:
+            own_ND = self.own(rows_N)
+            if self.training and self.own_vector_dropout:
+                own_ND = own_ND * (torch.rand(len(rows_N), 1, device=own_ND.device) >= self.own_vector_dropout)
+            vectors_ND = vectors_ND + own_ND
+        return torch.as_tensor(vectors_ND)
