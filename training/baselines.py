@@ -1,6 +1,6 @@
-"""What a recommender must beat: popularity and item-based nearest neighbours.
+"""What a recommender must beat: popularity, and nearest neighbours by users or by content.
 
-Shapes: U users, K list length, N items.
+Shapes: U users, K list length, N items, E feature columns.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,17 @@ def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: i
     """
     similarity_NN = _nearest(_user_item(train, num_items))
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k)
+
+
+def rank_by_content_knn(features_NE: NDArray[np.float32], holdout: Holdout, *, k: int) -> NDArray[np.int64]:
+    """Recommends what is most similar in content to all of the user's items: the mean cosine of their features.
+
+    Returns:
+        item_index of shape (U, k).
+    """
+    norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
+    unit_NE = features_NE / np.maximum(norms_N1, np.finfo(np.float32).tiny)
+    return _rank(holdout, len(features_NE), lambda history_BN: (history_BN @ unit_NE) @ unit_NE.T, k)
 
 
 def _rank(

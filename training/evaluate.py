@@ -70,17 +70,8 @@ def evaluate(workspace: Workspace) -> Stage:
         features_NE = load_features(features).features_NE
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-        retriever = load_retriever(decoder)
         popularity_N = item_popularity(split.train, len(features_NE))
-        device = training_device()
-        catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
-        item_vectors_ND = retriever.to(device).item_vectors(catalogue)
-        recommender = Recommender(
-            TorchEngine(retriever, trie, item_vectors_ND, device=device),
-            trie,
-            max_history=retriever.config.max_history,
-            popularity_N=popularity_N[trie.row_of_leaf_N],
-        )
+        recommender = load_recommender(decoder, trie, features_NE, popularity_N)
         k, beam = settings.list_length, settings.beam_width
         lists = {
             RQREC: rank_holdout(recommender, split.test, k=k, beam_width=beam),
@@ -95,6 +86,21 @@ def evaluate(workspace: Workspace) -> Stage:
         (directory / RESULTS).write_text(json.dumps(results, indent=2), encoding="utf-8")
 
     return workspace.run("evaluation", inputs=[data, features, tokens, decoder], settings=settings, write=write)
+
+
+def load_recommender(
+    decoder: Stage, trie: SemanticIdTrie, features_NE: NDArray[np.float32], popularity_N: NDArray[np.int64]
+) -> Recommender:
+    """The trained retriever as the service asks it, over items with these features and counts by item_index."""
+    device = training_device()
+    retriever = load_retriever(decoder).to(device)
+    item_vectors_ND = retriever.item_vectors(CatalogueTensors.of(trie, features_NE, popularity_N, device))
+    return Recommender(
+        TorchEngine(retriever, trie, item_vectors_ND, device=device),
+        trie,
+        max_history=retriever.config.max_history,
+        popularity_N=popularity_N[trie.row_of_leaf_N],
+    )
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ranks = NDArray[np.float64]
+PerUser = NDArray[np.float64]
 
 
 def ranks_of_targets(lists_UK: NDArray[np.integer], targets_U: NDArray[np.integer]) -> Ranks:
@@ -19,13 +20,23 @@ def ranks_of_targets(lists_UK: NDArray[np.integer], targets_U: NDArray[np.intege
     return np.where(hits_UK.any(axis=1), hits_UK.argmax(axis=1) + 1.0, np.inf)
 
 
+def hits(ranks_U: Ranks, *, k: int) -> PerUser:
+    """1 for each user whose target stands among the first k, else 0."""
+    return (ranks_U <= k).astype(np.float64)
+
+
+def gains(ranks_U: Ranks, *, k: int) -> PerUser:
+    """Each user's discounted gain: [rank <= k] / log2(rank + 1)."""
+    return np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0)
+
+
 def recall_at_k(ranks_U: Ranks, *, k: int) -> float:
     """Share of users whose target stands among the first k: mean of [rank <= k].
 
     >>> recall_at_k(np.array([2.0, np.inf, 1.0, 4.0]), k=2)
     0.5
     """
-    return float((ranks_U <= k).mean())
+    return float(hits(ranks_U, k=k).mean())
 
 
 def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
@@ -34,7 +45,7 @@ def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
     >>> ndcg_at_k(np.array([1.0, 3.0, np.inf, np.inf]), k=3)
     0.375
     """
-    return float(np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0).mean())
+    return float(gains(ranks_U, k=k).mean())
 
 
 def mean_reciprocal_rank(ranks_U: Ranks) -> float:
@@ -44,6 +55,18 @@ def mean_reciprocal_rank(ranks_U: Ranks) -> float:
     0.375
     """
     return float((1 / ranks_U).mean())
+
+
+def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean over users, who are drawn with replacement (Efron 1979).
+
+    >>> bootstrap_interval(np.ones(4), resamples=10)
+    (1.0, 1.0)
+    """
+    rng = np.random.default_rng(seed)
+    means = [values_U[rng.integers(0, len(values_U), len(values_U))].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def catalogue_coverage(lists_UK: NDArray[np.integer], num_items: int) -> float:

@@ -25,6 +25,7 @@ NAME = "rqvae"
 WEIGHTS = "rqvae.safetensors"
 CONFIG = "rqvae.json"
 DEAD_CODE_BATCH = 4096
+CODE_VERSION = 2  # 2: starts at principal components
 
 
 @configurable
@@ -71,7 +72,7 @@ def train_rqvae(workspace: Workspace) -> Stage:
     """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
     features = make_features(workspace)
     settings = RqVaeSettings()
-    checkpoints = workspace.checkpoints(NAME, stage_key([features], settings))
+    checkpoints = workspace.checkpoints(NAME, stage_key([features], settings, CODE_VERSION))
 
     def write(directory: Path) -> None:
         loaded = load_features(features)
@@ -89,7 +90,7 @@ def train_rqvae(workspace: Workspace) -> Stage:
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[features], settings=settings, write=write)
+    return workspace.run(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION)
 
 
 def fit_rqvae(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ class Stage:
 
     path: Path
     key: str
+
+    @property
+    def seconds(self) -> float:
+        """How long its last run took; after an interruption, from where that went on."""
+        return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,12 @@ class Workspace:
         stamp = stage.path / STAMP
         if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")).get("key") == key:
             return stage
+        begin = time.perf_counter()
         with new_directory(stage.path) as directory:
             write(directory)
-            description = {"key": key, "settings": asdict(settings), "inputs": [one.key for one in inputs]}
+            inputs_of = [one.key for one in inputs]
+            seconds = round(time.perf_counter() - begin, 1)
+            description = {"key": key, "settings": asdict(settings), "inputs": inputs_of, "seconds": seconds}
             (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
         shutil.rmtree(self._checkpoints_of(name), ignore_errors=True)
         return stage

@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+from training.baselines import item_popularity, rank_by_content_knn, rank_by_item_knn, rank_by_popularity
 from training.data.splits import Holdout, Sequences
 
 
@@ -23,3 +23,8 @@ def test_popularity_leaves_out_the_history() -> None:
 def test_item_knn_recommends_what_the_same_users_chose() -> None:
     lists = rank_by_item_knn(TRAIN, 6, HOLDOUT, k=1)
     assert lists.tolist() == [[0], [4]]
+
+
+def test_content_knn_recommends_what_is_alike() -> None:
+    features_NE = np.array([[1, 0], [1, 0.1], [0, 1], [0.2, 1], [0, 0], [1, 1]], dtype=np.float32)
+    assert rank_by_content_knn(features_NE, HOLDOUT, k=2).tolist() == [[0, 5], [2, 5]]

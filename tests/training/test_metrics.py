@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from training.metrics import (
+    bootstrap_interval,
     catalogue_coverage,
     intra_list_diversity,
     mean_reciprocal_rank,
@@ -29,3 +30,11 @@ def test_diversity_is_one_minus_the_mean_cosine_of_pairs() -> None:
     # Pairs (0, 1), (0, 2), (1, 2) have cosines 1, 0, 0.
     assert intra_list_diversity(np.array([[0, 1, 2]]), features) == pytest.approx(1 - 1 / 3)
     assert intra_list_diversity(np.array([[0, -1, -1]]), features) == 0.0
+
+
+def test_bootstrap_interval_is_that_of_the_normal_approximation() -> None:
+    values = (np.random.default_rng(1).random(5000) < 0.2).astype(np.float64)
+    low, high = bootstrap_interval(values)
+    error = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - error, abs=0.1 * error)
+    assert high == pytest.approx(values.mean() + error, abs=0.1 * error)

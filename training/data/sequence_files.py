@@ -37,6 +37,32 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     return interactions, _read_items(folder / "items.jsonl")
 
 
+def read_day_gaps(folder: Path) -> pl.DataFrame | None:
+    """Reads `<Name>_day_gaps.txt` beside the sequence file: for each action the days since the one before, first 0.
+
+    Returns:
+        user_id, timestamp (the place in the line, as `read_sequence_files` has it) and day, counted from each user's
+        first action; None where there is no such file.
+
+    Raises:
+        DataError: If it does not match the sequence file.
+    """
+    if not any(folder.glob("*_day_gaps.txt")):
+        return None
+    sequences = find_sequence_file(folder)
+    path = sequences.with_name(f"{sequences.stem}_day_gaps.txt")
+    if not path.is_file():
+        return None
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lengths = {row[0]: len(row) for row in map(str.split, sequences.read_text(encoding="utf-8").splitlines())}
+    if {row[0]: len(row) for row in rows} != lengths:
+        raise DataError(f"{path} must have the users of {sequences.name} and a number for each of their items")
+    gaps = pl.DataFrame({"user_id": [row[0] for row in rows], "day": [[int(gap) for gap in row[1:]] for row in rows]})
+    return gaps.with_columns(
+        pl.col("day").list.eval(pl.element().cum_sum()), pl.int_ranges(pl.col("day").list.len()).alias("timestamp")
+    ).explode("day", "timestamp")
+
+
 def find_sequence_file(folder: Path) -> Path:
     """The folder's one sequence file.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from training.data.dataset import DataError, build_dataset
-from training.data.sequence_files import read_sequence_files
+from training.data.sequence_files import read_day_gaps, read_sequence_files
 
 ITEMS = [
     {"item_id": 1, "title": "Red Lacquer", "categories": [["Beauty", "Nails"], ["Beauty", "Gifts"]], "brand": "OPI"},
@@ -68,3 +68,20 @@ def test_refuses_a_folder_without_items(tmp_path: Path) -> None:
     (folder / "items.jsonl").unlink()
     with pytest.raises(DataError, match="items.jsonl, but there is no such file"):
         read_sequence_files(folder)
+
+
+def test_day_gaps_count_from_the_first_action(tmp_path: Path) -> None:
+    folder = write(tmp_path / "toys", "9 3 1 2\n4 2 1\n")
+    assert read_day_gaps(folder) is None
+    (folder / "Toys_day_gaps.txt").write_text("9 0 0 5\n4 0 2\n")
+    gaps = read_day_gaps(folder)
+    assert gaps is not None
+    assert gaps["day"].to_list() == [0, 0, 5, 0, 2]
+    assert gaps["timestamp"].to_list() == [0, 1, 2, 0, 1]
+
+
+def test_refuses_day_gaps_of_other_sequences(tmp_path: Path) -> None:
+    folder = write(tmp_path / "toys", "9 3 1 2\n4 2 1\n")
+    (folder / "Toys_day_gaps.txt").write_text("9 0 0\n4 0 2\n")
+    with pytest.raises(DataError, match="must have the users of Toys.txt and a number for each of their items"):
+        read_day_gaps(folder)

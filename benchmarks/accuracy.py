@@ -1,0 +1,195 @@
+"""How well the default recipe recommends, beside baselines, on one split.
+
+    python -m benchmarks.accuracy --dataset /data/beauty
+
+Every model ranks the whole catalogue, the items of the history excluded; a hit is the exact last item of a user; the
+item before it is for validation. Where a folder of sequence files gives the days between actions
+(`<Name>_day_gaps.txt`), everything is trained and measured once more with the actions of one day in the order of a
+fixed hash: within a day the file's order says nothing of time.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import description
+from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
+from models.trie import SemanticIdTrie
+from training.baselines import item_popularity, rank_by_content_knn, rank_by_item_knn, rank_by_popularity
+from training.config import load_config
+from training.data.prepare import load_prepared, prepare_data
+from training.data.sequence_files import read_day_gaps, read_sequence_files
+from training.data.splits import leave_one_out, user_sequences
+from training.evaluate import EvaluationSettings, figures, load_recommender
+from training.features import load_features, make_features
+from training.metrics import bootstrap_interval, gains, hits, ranks_of_targets
+from training.ranking import rank_holdout
+from training.tokenize_items import load_semantic_ids, tokenize_items
+from training.train_decoder import train_decoder
+from training.train_rqvae import train_rqvae
+from training.workspace import Workspace
+
+CONFIG = Path("configs/decoder.gin")
+RQREC, SASREC = "RQRec", "SASRec"
+DIFFERENCE = f"{RQREC} - {SASREC}"
+ORDERS = ("file", "shuffled")
+INTERVAL_K = 10
+
+Intervals = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured on one order of the actions.
+
+    Attributes:
+        models: Figures by model, with the seconds of its training.
+        intervals: 95 % bootstrap intervals over users, by model and figure; those of "RQRec - SASRec" are of the
+            difference on the same users.
+        tokenizer: The semantic IDs' figures.
+    """
+
+    models: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Intervals]
+    tokenizer: Mapping[str, float]
+
+
+def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
+    """Trains what is not trained yet and ranks the test items with every model."""
+    settings = EvaluationSettings()
+    data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
+    tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
+    split = leave_one_out(user_sequences(load_prepared(data)))
+    features_NE, ids = load_features(features).features_NE, load_semantic_ids(tokens)
+    num_items, test, k = len(features_NE), split.test, settings.list_length
+    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+    popularity_N = item_popularity(split.train, num_items)
+    recommender = load_recommender(decoder, trie, features_NE, popularity_N)
+    begin = time.perf_counter()
+    bar = fit_sasrec(split, num_items, sasrec, workspace.root / "sasrec")
+    seconds = {
+        SASREC: time.perf_counter() - begin,
+        RQREC: sum(stage.seconds for stage in (features, rqvae, tokens, decoder)),
+    }
+    lists = {
+        "popularity": rank_by_popularity(split.train, num_items, test, k=k),
+        "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
+        "content-kNN": rank_by_content_knn(features_NE, test, k=k),
+        SASREC: rank_by_sasrec(bar, test, k=k, max_history=sasrec.max_history),
+        RQREC: rank_holdout(recommender, test, k=k, beam_width=settings.beam_width),
+    }
+    models = {
+        name: figures(lists_UK, test, features_NE, popularity_N == 0, settings)
+        | {"training_seconds": seconds.get(name, 0.0)}
+        for name, lists_UK in lists.items()
+    }
+    ranks = {name: ranks_of_targets(lists_UK, test.targets_U) for name, lists_UK in lists.items()}
+    return Comparison(models, _intervals(ranks), ids.figures)
+
+
+def _intervals(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, Intervals]:
+    per_user = {name: _per_user(ranks_U) for name, ranks_U in ranks.items()}
+    per_user[DIFFERENCE] = {metric: values_U - per_user[SASREC][metric] for metric, values_U in per_user[RQREC].items()}
+    return {
+        name: {metric: bootstrap_interval(values_U) for metric, values_U in values.items()}
+        for name, values in per_user.items()
+    }
+
+
+def _per_user(ranks_U: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    return {f"recall@{INTERVAL_K}": hits(ranks_U, k=INTERVAL_K), f"ndcg@{INTERVAL_K}": gains(ranks_U, k=INTERVAL_K)}
+
+
+def shuffle_ties(source: Path, target: Path) -> Path | None:
+    """Writes a folder of sequence files as tables whose times are days, so that a day's actions are ties.
+
+    Returns:
+        The folder of tables, or None where the source gives no days.
+    """
+    gaps = read_day_gaps(source)
+    if gaps is None:
+        return None
+    interactions, items = read_sequence_files(source)
+    target.mkdir(parents=True, exist_ok=True)
+    interactions.join(gaps.lazy(), on=["user_id", "timestamp"]).select(
+        "user_id", "item_id", pl.col("day").alias("timestamp")
+    ).collect().write_parquet(target / "interactions.parquet")
+    items.write_parquet(target / "items.parquet")
+    return target
+
+
+def print_comparison(comparison: Comparison, title: str) -> None:
+    """Prints the table of figures, and the intervals below it."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in comparison.models:
+        table.add_column(name, justify="right")
+    for metric in dict.fromkeys(metric for row in comparison.models.values() for metric in row):
+        row = []
+        for name, figures_of in comparison.models.items():
+            value = figures_of.get(metric)
+            low_high = comparison.intervals[name].get(metric)
+            text = "-" if value is None else f"{value:.0f}" if value > 1 else f"{value:.4f}"
+            row.append(text if low_high is None else f"{text} ({low_high[0]:.4f}-{low_high[1]:.4f})")
+        table.add_row(metric, *row)
+    console = Console(width=160)
+    console.print(table)
+    for metric, (low, high) in comparison.intervals[DIFFERENCE].items():
+        console.print(f"{DIFFERENCE}, {metric}: 95 % interval {low:+.4f} to {high:+.4f}")
+    console.print(", ".join(f"{name} {value:.3f}" for name, value in comparison.tokenizer.items()))
+
+
+def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: int | None, root: Path) -> None:
+    """Compares on each order, prints the tables, writes results.json below the root, and prints the last line."""
+    sasrec = SasRecSettings() if epochs is None else replace(SasRecSettings(), epochs=epochs)
+    sources = {"file": dataset}
+    if "shuffled" in orders and Path(dataset).is_dir():
+        shuffled = shuffle_ties(Path(dataset), root / "shuffled" / Path(dataset).name)
+        if shuffled is not None:
+            sources["shuffled"] = str(shuffled)
+    results = {}
+    for order in ORDERS:
+        if order not in orders or order not in sources:
+            continue
+        more = [] if epochs is None else [f"DecoderSettings.epochs = {epochs}"]
+        load_config([CONFIG], [*bindings, *more, f"DatasetSettings.source = {sources[order]!r}"])
+        comparison = compare(Workspace(root / order, Path("artifacts/data")), sasrec)
+        print_comparison(comparison, f"{Path(dataset).name}, order of equal times: {order}; {description()}")
+        results[order] = asdict(comparison)
+        (root / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    first = next(iter(results.values()))["models"]
+    last = {"recall@10": first[RQREC]["recall@10"], "ndcg@10": first[RQREC]["ndcg@10"]}
+    print(json.dumps({**last, "sasrec_recall@10": first[SASREC]["recall@10"]}))
+
+
+def main() -> None:
+    """Parses the command line and runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
+    parser.add_argument("--epochs", type=int, help="passes over the data, of both models (default: each recipe's)")
+    parser.add_argument(
+        "--order",
+        choices=(*ORDERS, "both"),
+        default="both",
+        help="of actions at the same time: the file's, a fixed hash's where days are given, or both (default)",
+    )
+    parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>")
+    parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
+    arguments = parser.parse_args()
+    root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name
+    root.mkdir(parents=True, exist_ok=True)
+    orders = ORDERS if arguments.order == "both" else (arguments.order,)
+    run(arguments.dataset, orders, arguments.set, arguments.epochs, root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import DIFFERENCE, run, shuffle_ties
+from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
+from tests.conftest import SMALL_CONFIG
+from training.config import load_config
+from training.data.sources import load_dataset
+from training.data.splits import leave_one_out, user_sequences
+
+
+def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(str(shop), ("file", "shuffled"), SMALL_CONFIG, 2, tmp_path)
+    load_config([])
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(last) == {"recall@10", "ndcg@10", "sasrec_recall@10"}
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results) == ["file"]  # the shop's times are exact
+    models = results["file"]["models"]
+    assert set(models) == {"popularity", "item-kNN", "content-kNN", "SASRec", "RQRec"}
+    assert models["RQRec"]["recall@10"] == last["recall@10"]
+    assert models["RQRec"]["training_seconds"] > 0
+    for name, row in models.items():
+        low, high = results["file"]["intervals"][name]["recall@10"]
+        assert low <= row["recall@10"] <= high
+    assert set(results["file"]["intervals"][DIFFERENCE]) == {"recall@10", "ndcg@10"}
+
+
+def test_sasrec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:
+    split = leave_one_out(user_sequences(load_dataset(str(shop), data_dir=tmp_path)))
+    settings = SasRecSettings(width=16, dropout=0.1, epochs=12, batch_size=16, learning_rate=1e-2)
+    model = fit_sasrec(split, 64, settings, tmp_path)
+    lists_UK = rank_by_sasrec(model, split.test, k=3, max_history=settings.max_history)
+    histories = split.test.histories
+    own = [np.isin(lists_UK[user], histories[user]).any() for user in range(len(histories))]
+    assert not any(own)
+    same_genre = [(lists_UK[user] // 16 == histories[user][-1] // 16).mean() for user in range(len(histories))]
+    assert np.mean(same_genre) > 0.8
+
+
+def test_shuffled_ties_keep_the_days(tmp_path: Path) -> None:
+    folder = tmp_path / "toys"
+    folder.mkdir()
+    (folder / "items.jsonl").write_text("".join(json.dumps({"item_id": i}) + "\n" for i in range(9)))
+    (folder / "Toys.txt").write_text("1 0 1 2 3 4 5 6 7 8\n")
+    assert shuffle_ties(folder, tmp_path / "tables") is None
+    (folder / "Toys_day_gaps.txt").write_text("1 0 0 0 0 0 0 0 0 1\n")
+    tables = shuffle_ties(folder, tmp_path / "tables")
+    order = load_dataset(str(tables), data_dir=tmp_path).interactions["item_index"].to_list()
+    assert order[-1] == 8
+    assert order != sorted(order)
+    assert sorted(order) == list(range(9))
