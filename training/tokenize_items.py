@@ -1,9 +1,12 @@
 """Stage: trained RQ-VAE → one unique semantic ID an item, and the figures that tell whether they are any good.
 
-Shapes: N items, L levels, V codes per level.
+The figures are the gate before stage two: what has collapsed stops here, with the reason.
+
+Shapes: N items, L levels, V codes per level, E feature columns, P pairs of items.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from models.semantic_ids import append_collision_codes, collision_ratio
+from training.config import configurable
+from training.data.prepare import load_prepared, prepare_data
+from training.data.splits import Sequences, leave_one_out, user_sequences
 from training.features import load_features, make_features
 from training.train_rqvae import load_rqvae, train_rqvae
 from training.workspace import Stage, Workspace
@@ -29,9 +35,18 @@ class SemanticIds:
     figures: dict[str, float]
 
 
+@configurable
 @dataclass(frozen=True)
-class _NoSettings:
-    pass
+class SemanticIdSettings:
+    """When semantic IDs count as collapsed, so that no retriever is trained on them.
+
+    Attributes:
+        min_perplexity_share: Least perplexity of a level, as a share of its codes.
+        max_collision_ratio: Largest share of items that do not have their quantised codes to themselves.
+    """
+
+    min_perplexity_share: float = 0.05
+    max_collision_ratio: float = 0.6
 
 
 def tokenize_items(workspace: Workspace) -> Stage:
@@ -40,10 +55,11 @@ def tokenize_items(workspace: Workspace) -> Stage:
     Raises:
         ValueError: If the semantic IDs have collapsed.
     """
-    features, rqvae = make_features(workspace), train_rqvae(workspace)
+    data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
+    settings = SemanticIdSettings()
 
     def write(directory: Path) -> None:
-        model = load_rqvae(rqvae)
+        model, dataset = load_rqvae(rqvae), load_prepared(data)
         features_NE = torch.from_numpy(load_features(features).features_NE)
         with torch.no_grad():
             codes_NL = model.get_codebook_indices(features_NE).numpy()
@@ -53,12 +69,14 @@ def tokenize_items(workspace: Workspace) -> Stage:
             "reconstruction_loss": float(losses.reconstruction_loss),
             "rqvae_loss": float(losses.rqvae_loss),
             **codebook_figures(codes_NL, codebook_size=size),
+            **neighbourhood_figures(codes_NL, features_NE.numpy(), leave_one_out(user_sequences(dataset)).train),
         }
+        check_not_collapsed(figures, codebook_size=size, num_levels=codes_NL.shape[1], settings=settings)
         unique_NL = append_collision_codes(codes_NL, codebook_size=size)
         save_file({"codes_NL": unique_NL, "codebook_size": np.array(size)}, directory / CODES)
         (directory / FIGURES).write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
-    return workspace.run("semantic_ids", inputs=[features, rqvae], settings=_NoSettings(), write=write)
+    return workspace.run("semantic_ids", inputs=[data, features, rqvae], settings=settings, write=write)
 
 
 def load_semantic_ids(stage: Stage) -> SemanticIds:
@@ -72,15 +90,77 @@ def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> di
     """How well the codebooks are used, before collisions are resolved.
 
     Returns:
-        For each level `usage_<level>`, the share of codes in use, and `perplexity_<level>`, the exponential of the
-        entropy of their use (V if all are used alike); and `collision_ratio`, the share of items that do not have
-        their codes to themselves.
+        For each level `usage_<level>`, the share of codes in use; `dead_codes_<level>`, the number of the others;
+        `perplexity_<level>`, the exponential of the entropy of their use (V if all are used alike); `gini_<level>`, how
+        unevenly they are used (0 if all alike); and `collision_ratio`, the share of items that do not have their codes
+        to themselves.
     """
     figures = {}
     for level, codes_N in enumerate(codes_NL.T):
         share_V = np.bincount(codes_N, minlength=codebook_size) / len(codes_N)
         used = share_V[share_V > 0]
         figures[f"usage_{level}"] = len(used) / codebook_size
+        figures[f"dead_codes_{level}"] = float(codebook_size - len(used))
         figures[f"perplexity_{level}"] = float(np.exp(-(used * np.log(used)).sum()))
+        figures[f"gini_{level}"] = float(1 - 2 * np.cumsum(np.sort(share_V)).mean() + 1 / codebook_size)
     figures["collision_ratio"] = collision_ratio(codes_NL, codebook_size=codebook_size)
     return figures
+
+
+def neighbourhood_figures(
+    codes_NL: NDArray[np.integer], features_NE: NDArray[np.float32], train: Sequences
+) -> dict[str, float]:
+    """Whether items that share a prefix belong together: in the users' sequences, and by content.
+
+    Returns:
+        For each level `together_<level>`, the share of neighbours in a training sequence whose codes agree up to that
+        level; `together_by_chance_<level>`, the same of the same items paired at random; and `similarity_<level>`, the
+        mean cosine of the features of two items that share the prefix (0 where none do).
+    """
+    left_P, right_P = _neighbours(train)
+    shuffled_P = np.random.default_rng(0).permutation(right_P)
+    norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
+    unit_NE = features_NE / np.maximum(norms_N1, np.finfo(np.float32).tiny)
+    figures = {}
+    for level in range(codes_NL.shape[1]):
+        _, prefix_N = np.unique(codes_NL[:, : level + 1], axis=0, return_inverse=True)
+        figures[f"together_{level}"] = float((prefix_N[left_P] == prefix_N[right_P]).mean())
+        figures[f"together_by_chance_{level}"] = float((prefix_N[left_P] == prefix_N[shuffled_P]).mean())
+        counts = np.bincount(prefix_N)
+        sums = np.zeros((len(counts), unit_NE.shape[1]), dtype=np.float32)
+        np.add.at(sums, prefix_N, unit_NE)
+        pairs = (counts * (counts - 1)).sum()
+        cosines = np.square(sums).sum() - np.square(unit_NE).sum()
+        figures[f"similarity_{level}"] = float(cosines / pairs) if pairs else 0.0
+    return figures
+
+
+def _neighbours(train: Sequences) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    user_I = np.repeat(np.arange(len(train)), train.lengths_U)
+    same = user_I[:-1] == user_I[1:]
+    return train.items_I[:-1][same], train.items_I[1:][same]
+
+
+def check_not_collapsed(
+    figures: Mapping[str, float], *, codebook_size: int, num_levels: int, settings: SemanticIdSettings
+) -> None:
+    """Lets usable semantic IDs pass.
+
+    Raises:
+        ValueError: If a level hardly distinguishes items, or too many items share their codes; says what to change.
+    """
+    remedy = "look at the features, and at RqVaeSettings.learning_rate, mode and commitment_weight"
+    least = settings.min_perplexity_share * codebook_size
+    for level in range(num_levels):
+        perplexity = figures[f"perplexity_{level}"]
+        if perplexity < least:
+            raise ValueError(
+                f"the semantic IDs have collapsed: level {level} has perplexity {perplexity:.1f}, expected at least "
+                f"{least:.1f} of {codebook_size} codes (SemanticIdSettings.min_perplexity_share): {remedy}"
+            )
+    if figures["collision_ratio"] > settings.max_collision_ratio:
+        raise ValueError(
+            f"the semantic IDs have collapsed: {figures['collision_ratio']:.0%} of the items share their codes with "
+            f"another, expected at most {settings.max_collision_ratio:.0%} (SemanticIdSettings.max_collision_ratio): "
+            f"{remedy}, or raise codebook_size"
+        )

@@ -16,10 +16,18 @@ import torch
 
 from models.bundle import MANIFEST, read_bundle
 from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
+from training.data.splits import Sequences
 from training.evaluate import ITEM_KNN, POPULARITY, RQREC, evaluate, load_results
 from training.features import load_features, make_features
 from training.publish import payload_column, publish
-from training.tokenize_items import codebook_figures, load_semantic_ids, tokenize_items
+from training.tokenize_items import (
+    SemanticIdSettings,
+    check_not_collapsed,
+    codebook_figures,
+    load_semantic_ids,
+    neighbourhood_figures,
+    tokenize_items,
+)
 from training.train_decoder import load_retriever, train_decoder
 from training.train_rqvae import load_rqvae, train_rqvae
 from training.workspace import Workspace
@@ -32,11 +40,40 @@ def test_codebook_figures_by_hand() -> None:
     figures = codebook_figures(np.array([[0, 1], [0, 1], [1, 1], [1, 1]]), codebook_size=4)
     assert figures == {
         "usage_0": 0.5,
+        "dead_codes_0": 2,
         "perplexity_0": pytest.approx(2.0),
+        "gini_0": pytest.approx(0.5),
         "usage_1": 0.25,
+        "dead_codes_1": 3,
         "perplexity_1": pytest.approx(1.0),
+        "gini_1": pytest.approx(0.75),
         "collision_ratio": 1.0,
     }
+
+
+def test_neighbourhood_figures_by_hand() -> None:
+    train = Sequences(np.array([0, 1, 2, 3, 3, 2], dtype=np.int32), np.array([0, 4, 6]))
+    codes_NL, features_NE = np.array([[0, 0], [0, 1], [1, 0], [1, 0]]), np.eye(4, dtype=np.float32)
+    features_NE[3] = features_NE[2]
+    figures = neighbourhood_figures(codes_NL, features_NE, train)
+    # The neighbours are (0, 1), (1, 2), (2, 3) and (3, 2); of the two pairs that share a first code one is alike.
+    assert figures["together_0"] == 0.75
+    assert figures["together_1"] == 0.5
+    assert figures["similarity_0"] == pytest.approx(0.5)
+    assert figures["similarity_1"] == pytest.approx(1.0)
+    assert 0 <= figures["together_by_chance_0"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"perplexity_0": 1.2, "collision_ratio": 0.0}, "level 0 has perplexity 1.2, expected at least 12.8 of 256"),
+        ({"perplexity_0": 99.0, "collision_ratio": 0.7}, "70% of the items share their codes with another, expected"),
+    ],
+)
+def test_collapsed_ids_stop_training_with_the_reason(figures: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_not_collapsed(figures, codebook_size=256, num_levels=1, settings=SemanticIdSettings())
 
 
 def test_every_item_gets_its_own_semantic_id(trained: Workspace, configure: Configure) -> None:
