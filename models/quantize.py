@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from models.gumbel import gumbel_softmax
 
-USAGE_DECAY = 0.99
 DEAD_SHARE = 0.03  # a code used less than this share of an even usage is dead
 
 
@@ -58,7 +57,6 @@ class Quantizer(nn.Module):
     """
 
     codebook_VD: Tensor
-    usage_V: Tensor
 
     def __init__(self, codebook_size: int, embed_dim: int, *, mode: QuantizeMode, commitment_weight: float) -> None:
         super().__init__()
@@ -67,7 +65,6 @@ class Quantizer(nn.Module):
         self.mode = QuantizeMode(mode)
         self.commitment_weight = commitment_weight
         self.codebook_VD = nn.Parameter(torch.randn(codebook_size, embed_dim))
-        self.register_buffer("usage_V", torch.full((codebook_size,), 1 / codebook_size))
 
     def forward(self, x_BD: Tensor, temperature: float) -> QuantizeOutput:
         """Quantises rows, with losses for training.
@@ -116,23 +113,18 @@ class Quantizer(nn.Module):
         self.codebook_VD.copy_(torch.from_numpy(centres))
 
     @torch.no_grad()
-    def track_usage(self, codes_B: Tensor) -> None:
-        """Folds a batch's codes into the running share of use of each code."""
-        counts_V = torch.bincount(codes_B, minlength=len(self.usage_V)).to(self.usage_V.dtype)
-        self.usage_V.lerp_(counts_V / len(codes_B), 1 - USAGE_DECAY)
-
-    @torch.no_grad()
     def replace_dead_codes(self, x_BD: Tensor) -> int:
-        """Moves each dead code to a row of the batch, those that the codebook serves worst first.
+        """Moves each code that the rows hardly use to a row, those that the codebook serves worst first.
 
         Returns:
             How many codes were moved.
         """
-        even_share = 1 / len(self.usage_V)
-        dead = torch.nonzero(self.usage_V < DEAD_SHARE * even_share).flatten()[: len(x_BD)]
-        worst_first = self.squared_distances(x_BD).min(dim=1).values.argsort(descending=True)
+        nearest_B = self.squared_distances(x_BD).min(dim=1)
+        size = len(self.codebook_VD)
+        counts_V = torch.bincount(nearest_B.indices, minlength=size)
+        dead = torch.nonzero(counts_V < DEAD_SHARE * len(x_BD) / size).flatten()[: len(x_BD)]
+        worst_first = nearest_B.values.argsort(descending=True)
         self.codebook_VD[dead] = x_BD[worst_first[: len(dead)]]
-        self.usage_V[dead] = even_share
         return len(dead)
 
 

@@ -67,6 +67,35 @@ class CatalogueTensors(NamedTuple):
         return cls(TriePaths.of(trie).to(device), *(torch.from_numpy(array).to(device) for array in arrays))
 
 
+class RatedItems(NamedTuple):
+    """The items beside which a step's next items are rated.
+
+    Attributes:
+        leaves_S: Distinct leaf positions in ascending order.
+        log_drawn_S: Log-probability that each is among them.
+    """
+
+    leaves_S: Tensor
+    log_drawn_S: Tensor
+
+    @classmethod
+    def of(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "RatedItems":
+        """Takes a sample of a step's items and of uniform draws from the catalogue.
+
+        Args:
+            items_X: Leaf positions: all that the step reads and predicts, and the draws; they may repeat.
+            catalogue: The catalogue.
+            targets: How many items the step predicts.
+            draws: How many were drawn uniformly.
+        """
+        leaves_S = items_X.unique()
+        shares_S, num_items = catalogue.shares_N[leaves_S], len(catalogue.shares_N)
+        # Targets come by their shares. Taken off the ratings, the softmax over the sample estimates that over the
+        # catalogue (Yi et al. 2019).
+        missed_S = targets * torch.log1p(-shares_S.clamp_max(0.5)) + draws * math.log1p(-1 / (num_items + 1))
+        return cls(leaves_S, torch.log(-torch.expm1(missed_S)).clamp_min(math.log(torch.finfo(torch.float32).tiny)))
+
+
 class RetrieverOutput(NamedTuple):
     """The losses of a batch, mean per position in nats.
 
@@ -99,31 +128,24 @@ class Retriever(nn.Module):
             nn.init.zeros_(self.items.prefix_codes.weight)
 
     def forward(
-        self, history_BT: Tensor, targets_BT: Tensor, negatives_X: Tensor, catalogue: CatalogueTensors
+        self, history_BT: Tensor, targets_BT: Tensor, rated: RatedItems, catalogue: CatalogueTensors
     ) -> RetrieverOutput:
         """The losses of the next item at all positions, in one pass.
 
         Args:
             history_BT: Leaf positions of the items read, oldest first, padded at the end with -1, T <= max_history.
             targets_BT: Leaf position of the item that follows each, -1 where none is to be learnt.
-            negatives_X: Leaf positions drawn uniformly, beside which the targets are rated.
+            rated: All items of the two, and more, beside which the next items are rated.
             catalogue: The catalogue that all of them index, laid out by `CatalogueTensors.of`.
         """
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]
-        # Every item of the batch is encoded once, and rated for every position.
-        sampled_S = torch.cat([targets_M, history_BT[history_BT != PADDING], negatives_X]).unique()
-        vectors_SD = self.encode(sampled_S, catalogue)
-        places_BT = torch.searchsorted(sampled_S, history_BT.clamp_min(sampled_S[0]))
+        # Every item is encoded once, and rated for every position.
+        vectors_SD = self.encode(rated.leaves_S, catalogue)
+        places_BT = torch.searchsorted(rated.leaves_S, history_BT.clamp_min(rated.leaves_S[0]))
         states_MD = self.history(vectors_SD[places_BT])[is_target_BT]
-        log_drawn_S = _log_drawn(
-            catalogue.shares_N[sampled_S],
-            targets=len(targets_M),
-            draws=len(negatives_X),
-            num_items=len(catalogue.shares_N),
-        )
-        ratings_MS = self.relevance(states_MD, vectors_SD) - log_drawn_S
-        relevance_loss = F.cross_entropy(ratings_MS.float(), torch.searchsorted(sampled_S, targets_M))
+        ratings_MS = self.relevance(states_MD, vectors_SD) - rated.log_drawn_S
+        relevance_loss = F.cross_entropy(ratings_MS.float(), torch.searchsorted(rated.leaves_S, targets_M))
         level_losses_L = -self.log_probs(states_MD, targets_M, catalogue.paths).mean(0)
         generation_loss = level_losses_L.sum()
         return RetrieverOutput(
@@ -173,15 +195,6 @@ class Retriever(nn.Module):
             slot_M = chosen_ML[:, depth] - take(paths.trie.first_child[depth], nodes_M)
             levels.append(log_probs_MF.gather(1, slot_M.unsqueeze(1)).squeeze(1))
         return torch.stack(levels, dim=1)
-
-
-def _log_drawn(shares_S: Tensor, *, targets: int, draws: int, num_items: int) -> Tensor:
-    """Log-probability that each item is in a sample of targets, which come by their shares, and of uniform draws.
-
-    Taken off the ratings, the softmax over the sample estimates that over the catalogue (Yi et al. 2019).
-    """
-    missed_S = targets * torch.log1p(-shares_S.clamp_max(0.5)) + draws * math.log1p(-1 / (num_items + 1))
-    return torch.log(-torch.expm1(missed_S)).clamp_min(math.log(torch.finfo(torch.float32).tiny))
 
 
 def _initialise(module: nn.Module) -> None:

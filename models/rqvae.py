@@ -142,7 +142,7 @@ class RqVae(nn.Module):
         return [level for level in self.levels if isinstance(level, Quantizer)]
 
     def forward(self, features_BE: Tensor, *, temperature: float) -> RqVaeComputedLosses:
-        """Computes the losses of a batch; in training mode it also tracks how much each code is used.
+        """Computes the losses of a batch.
 
         Args:
             features_BE: Item features, float, shape (B, E).
@@ -153,9 +153,6 @@ class RqVae(nn.Module):
         decoder_input_BD = pass_gradient(latent_BD, quantised.embeddings_BLD.sum(1), self.config.mode)
         reconstruction_loss = self._reconstruction_loss(self.decoder(decoder_input_BD), features_BE)
         rqvae_loss = quantised.loss_B.mean()
-        if self.training:
-            for level, quantizer in enumerate(self.quantizers):
-                quantizer.track_usage(quantised.codes_BL[:, level])
         unique = len(torch.unique(quantised.codes_BL, dim=0))
         return RqVaeComputedLosses(
             reconstruction_loss + rqvae_loss,

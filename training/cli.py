@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training.config import ConfigError, load_config
 from training.data.dataset import DataError
+from training.distributed import join, leave, wait_for_all
 from training.loop import TrainingInterrupted
 from training.workspace import Workspace
 
@@ -22,14 +23,18 @@ def stage_command(run: Callable[[Workspace], object], description: str | None) -
     bindings = list(arguments.set)
     if arguments.dataset:
         bindings.append(f"DatasetSettings.source = {arguments.dataset!r}")
+    join()
     try:
         load_config(arguments.config, bindings)
         workspace = Workspace(arguments.work_dir, arguments.data_dir, arguments.resume)
         run(workspace)
+        wait_for_all()  # whoever leaves first breaks the others' connections
     except (ConfigError, DataError, ImportError, ValueError) as error:
         sys.exit(_complain(error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
         sys.exit(_complain(f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
+    finally:
+        leave()
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -2,8 +2,8 @@
 
 import math
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
+from training.distributed import any_process, from_first, process, processes, sum_gradients
 
 BatchT = TypeVar("BatchT")
 LOG_EVERY_STEPS = 10
 FINAL_LR_SHARE = 0.05
+SEED_STRIDE = 1_000_003
 
 
 class TrainingInterrupted(Exception):
@@ -39,6 +41,8 @@ class Schedule:
         checkpoint_every_steps: Steps between checkpoints.
         validate_every_epochs: Epochs between validations.
         patience: Validations without a better score after which training ends.
+        accumulate: Parts that each process takes one after the other; their gradients add up to one step, so that a
+            batch of any size fits into memory.
     """
 
     epochs: int
@@ -48,6 +52,7 @@ class Schedule:
     checkpoint_every_steps: int
     validate_every_epochs: int = 1
     patience: int = 10**9
+    accumulate: int = 1
 
     def rate(self, done: float) -> float:
         """The learning rate when a share `done` of training, in [0, 1], lies behind."""
@@ -57,6 +62,12 @@ class Schedule:
         return self.learning_rate * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * decay)
 
 
+def _whole(batch: BatchT, parts: int) -> list[tuple[BatchT, float]]:
+    if parts > 1:
+        raise ValueError(f"this training has no rule for cutting a batch into {parts} parts")
+    return [(batch, 1.0)]
+
+
 @dataclass(frozen=True)
 class Work(Generic[BatchT]):
     """What a stage does in the loop.
@@ -64,16 +75,19 @@ class Work(Generic[BatchT]):
     Attributes:
         num_batches: Batches in an epoch.
         batches: The batches of an epoch, the same at every call.
-        losses: Given a batch and the share of training done: the scalars to log; "loss" is the one to minimise.
+        losses: Given a batch, or a part of one, and the share of training done: the scalars to log; "loss" is the one
+            to minimise, a mean over what the batch holds.
         validate: The score of the present weights, higher being better; the best weights are kept.
-        after_step: Called with the step's number and batch after each optimiser step.
+        after_step: Called with the step's number after each optimiser step; must do the same in every process.
+        split: Cuts a batch into so many parts, each with its weight in the mean; an empty part has weight 0.
     """
 
     num_batches: Callable[[int], int]
     batches: Callable[[int], Iterable[BatchT]]
     losses: Callable[[BatchT, float], Mapping[str, Tensor]]
     validate: Callable[[], float] | None = None
-    after_step: Callable[[int, BatchT], None] | None = None
+    after_step: Callable[[int], None] | None = None
+    split: Callable[[BatchT, int], Sequence[tuple[BatchT, float]]] = _whole
 
 
 def train(
@@ -88,15 +102,19 @@ def train(
 ) -> Progress:
     """Trains a model in place, going on from the newest checkpoint if there is one; ends with the best weights.
 
-    On SIGINT or SIGTERM the running step is finished and a checkpoint written.
+    On SIGINT or SIGTERM the running step is finished and a checkpoint written. Several processes
+    (`training.distributed`) share every batch; how many they are may change at every resumption.
 
     Raises:
         TrainingInterrupted: After such a stop.
         FloatingPointError: If the loss is no longer finite.
     """
     progress, best = restore_latest_checkpoint(checkpoints, model, optimizer)
-    start_step = progress.step
-    with SummaryWriter(str(tensorboard / name), purge_step=start_step) as writer, _bar() as bar, _stop_flag() as stop:
+    start_step, is_first = progress.step, process() == 0
+    if not is_first:  # or all would drop the same activations
+        torch.manual_seed(torch.initial_seed() + SEED_STRIDE * process() + start_step)
+    logs = SummaryWriter(str(tensorboard / name), purge_step=start_step) if is_first else nullcontext()
+    with logs as writer, _bar(disable=not is_first) as bar, _stop_flag() as asked:
         task = bar.add_task(name, total=schedule.epochs * work.num_batches(0), completed=start_step, loss="", score="")
         while progress.epoch < schedule.epochs and not _out_of_patience(progress, schedule):
             batches = work.num_batches(progress.epoch)
@@ -105,18 +123,21 @@ def train(
                 losses = _step(model, optimizer, work, schedule, batch, done)
                 progress.step, progress.batch = progress.step + 1, progress.batch + 1
                 if work.after_step is not None:
-                    work.after_step(progress.step, batch)
-                if progress.step % LOG_EVERY_STEPS == 0:
+                    work.after_step(progress.step)
+                if progress.step % LOG_EVERY_STEPS == 0 and writer is not None:
                     _log(writer, losses, schedule.rate(done), progress.step)
-                    bar.update(task, completed=progress.step, loss=f"{float(losses['loss'].detach()):.4f}")
-                if stop() or progress.step % schedule.checkpoint_every_steps == 0:
-                    saved = save_checkpoint(checkpoints, model, optimizer, progress, best)
-                    if stop():
-                        raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {saved}")
+                    bar.update(task, completed=progress.step, loss=f"{losses['loss']:.4f}")
+                stop = any_process(asked())
+                if stop or progress.step % schedule.checkpoint_every_steps == 0:
+                    if is_first:
+                        save_checkpoint(checkpoints, model, optimizer, progress, best)
+                    if stop:
+                        raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {checkpoints}")
             progress.epoch, progress.batch = progress.epoch + 1, 0
             if work.validate is not None and _is_time_to_validate(progress, schedule):
-                score = work.validate()
-                writer.add_scalar("validation/score", score, progress.step)
+                score = from_first(work.validate() if is_first else 0.0)
+                if writer is not None:
+                    writer.add_scalar("validation/score", score, progress.step)
                 bar.update(task, score=f"{score:.4f}")
                 if score > progress.best_score:
                     progress.best_score, progress.best_epoch, best = score, progress.epoch, copy_weights(model)
@@ -133,18 +154,29 @@ def _step(
     schedule: Schedule,
     batch: BatchT,
     done: float,
-) -> Mapping[str, Tensor]:
+) -> Mapping[str, float]:
+    """One optimiser step; returns the means of the losses over this process's parts."""
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate(done)
-    losses = work.losses(batch, done)
-    if not torch.isfinite(losses["loss"]):
-        raise FloatingPointError(f"the loss is {float(losses['loss'].detach())}: lower learning_rate or gradient_clip")
     optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
+    begin = process() * schedule.accumulate
+    parts = work.split(batch, processes() * schedule.accumulate)[begin : begin + schedule.accumulate]
+    own_weight = sum(weight for _, weight in parts)
+    means: dict[str, float] = {}
+    for part, weight in parts:
+        if weight == 0:
+            continue
+        losses = work.losses(part, done)
+        if not torch.isfinite(losses["loss"]):
+            raise FloatingPointError(f"the loss is {float(losses['loss'].detach())}: lower learning_rate")
+        (losses["loss"] * weight).backward()
+        for name, value in losses.items():
+            means[name] = means.get(name, 0.0) + float(value.detach()) * weight / own_weight
+    sum_gradients(model.parameters())
     nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
     optimizer.step()
-    return losses
+    return means
 
 
 def _is_time_to_validate(progress: Progress, schedule: Schedule) -> bool:
@@ -156,19 +188,20 @@ def _out_of_patience(progress: Progress, schedule: Schedule) -> bool:
     return progress.best_epoch >= 0 and waited >= schedule.patience * schedule.validate_every_epochs
 
 
-def _log(writer: SummaryWriter, losses: Mapping[str, Tensor], rate: float, step: int) -> None:
+def _log(writer: SummaryWriter, losses: Mapping[str, float], rate: float, step: int) -> None:
     for name, value in losses.items():
-        writer.add_scalar(f"train/{name}", float(value.detach()), step)
+        writer.add_scalar(f"train/{name}", value, step)
     writer.add_scalar("train/learning_rate", rate, step)
 
 
-def _bar() -> ProgressBar:
+def _bar(*, disable: bool) -> ProgressBar:
     return ProgressBar(
         TextColumn("{task.description:>12}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:>8}  validation {task.fields[score]:>6}"),
         TimeRemainingColumn(elapsed_when_finished=True),
+        disable=disable,
     )
 
 

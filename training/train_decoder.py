@@ -4,9 +4,10 @@ Run as `python -m training.train_decoder configs/decoder_ml25m.gin`; it makes th
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors, Retriever
+from models.retriever import PADDING, CatalogueTensors, RatedItems, Retriever
 from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
@@ -68,6 +69,7 @@ class DecoderSettings:
         patience: Validations without a better score after which training ends.
         beam_width: Of the search in validation.
         checkpoint_every_steps: Steps between checkpoints.
+        accumulate: Parts that each process takes one after the other, where a batch does not fit into memory.
         seed: Of weights, batches, dropout and the validation sample.
     """
 
@@ -94,7 +96,39 @@ class DecoderSettings:
     patience: int = 5
     beam_width: int = 50
     checkpoint_every_steps: int = 500
+    accumulate: int = 1
     seed: int = 0
+
+
+class DecoderBatch(NamedTuple):
+    """A step's windows, or a part of them, and what the whole step rates them beside.
+
+    Attributes:
+        windows: What is read and predicted.
+        items_X: All items of the step's windows, and those drawn beside them; leaf positions.
+        num_targets: How many items the step predicts.
+    """
+
+    windows: SeqBatch
+    items_X: Tensor
+    num_targets: int
+
+    @classmethod
+    def of(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
+        """A whole step."""
+        is_target_BT = windows.targets_BT != PADDING
+        read, predicted = windows.history_BT[is_target_BT], windows.targets_BT[is_target_BT]
+        return cls(windows, torch.cat([read, predicted, torch.from_numpy(drawn_X)]), len(predicted))
+
+    def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
+        """Deals the windows out to parts; each weighs as much as what it predicts."""
+        dealt = [SeqBatch(*(array[part::parts] for array in self.windows)) for part in range(parts)]
+        weights = [float((windows.targets_BT != PADDING).sum()) / self.num_targets for windows in dealt]
+        return [(self._replace(windows=windows), weight) for windows, weight in zip(dealt, weights, strict=True)]
+
+    def to(self, device: torch.device) -> "DecoderBatch":
+        """Copies the batch to a device."""
+        return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
 
 
 def train_decoder(workspace: Workspace) -> Stage:
@@ -112,7 +146,9 @@ def train_decoder(workspace: Workspace) -> Stage:
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
+    return workspace.run(
+        NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION, together=True
+    )
 
 
 def fit_retriever(
@@ -139,11 +175,16 @@ def fit_retriever(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
 
-    def losses(batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
+    def batches(epoch: int) -> Iterator[DecoderBatch]:
+        for number, windows in enumerate(sequences.epoch(epoch)):
+            rng = np.random.default_rng((settings.seed, epoch, number))
+            yield DecoderBatch.of(windows, rng.integers(0, trie.num_leaves, settings.negatives))
+
+    def losses(batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
         batch = batch.to(device)
-        negatives_X = torch.randint(trie.num_leaves, (settings.negatives,), device=device)
+        rated = RatedItems.of(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
         with autocast(device, enabled=settings.bf16):
-            output = model(batch.history_BT, batch.targets_BT, negatives_X, catalogue)
+            output = model(batch.windows.history_BT, batch.windows.targets_BT, rated, catalogue)
         levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
         parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
         return {"loss": output.loss, **parts, **levels}
@@ -152,7 +193,13 @@ def fit_retriever(
         NAME,
         model,
         optimizer,
-        Work(sequences.num_batches, sequences.epoch, losses, _validation(model, trie, catalogue, split, settings)),
+        Work(
+            sequences.num_batches,
+            batches,
+            losses,
+            _validation(model, trie, catalogue, split, settings),
+            split=DecoderBatch.split,
+        ),
         Schedule(
             epochs=settings.epochs,
             learning_rate=settings.learning_rate,
@@ -161,6 +208,7 @@ def fit_retriever(
             checkpoint_every_steps=settings.checkpoint_every_steps,
             validate_every_epochs=settings.validate_every_epochs,
             patience=settings.patience,
+            accumulate=settings.accumulate,
         ),
         checkpoints=checkpoints,
         tensorboard=tensorboard,

@@ -48,6 +48,7 @@ class RqVaeSettings:
         weight_decay: Of AdamW.
         dead_code_every_steps: Steps between replacements of dead codes, in the first three quarters of training.
         checkpoint_every_steps: Steps between checkpoints.
+        accumulate: Parts that each process takes one after the other, where a batch does not fit into memory.
         seed: Of weights, k-means, batches and noise.
     """
 
@@ -65,6 +66,7 @@ class RqVaeSettings:
     weight_decay: float = 1e-4
     dead_code_every_steps: int = 100
     checkpoint_every_steps: int = 500
+    accumulate: int = 1
     seed: int = 0
 
 
@@ -90,7 +92,7 @@ def train_rqvae(workspace: Workspace) -> Stage:
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION)
+    return workspace.run(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION, together=True)
 
 
 def fit_rqvae(
@@ -134,22 +136,27 @@ def fit_rqvae(
             **{f"embs_norm_{level}": norm for level, norm in enumerate(norms_L)},
         }
 
-    def after_step(step: int, _rows: Tensor) -> None:
+    def after_step(step: int) -> None:
         if step % settings.dead_code_every_steps == 0 and step < 0.75 * settings.steps:
-            chosen = torch.randperm(len(features_NE))[:DEAD_CODE_BATCH].to(device)
+            generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+            chosen = torch.randperm(len(features_NE), generator=generator)[:DEAD_CODE_BATCH].to(device)
             model.replace_dead_codes(features_NE[chosen])
+
+    def split(rows_B: Tensor, parts: int) -> list[tuple[Tensor, float]]:
+        return [(rows, len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
 
     train(
         NAME,
         model,
         optimizer,
-        Work(lambda _: batches, epoch_batches, losses, after_step=after_step),
+        Work(lambda _: batches, epoch_batches, losses, after_step=after_step, split=split),
         Schedule(
             epochs=epochs,
             learning_rate=settings.learning_rate,
             warmup_share=0.02,
             gradient_clip=1.0,
             checkpoint_every_steps=settings.checkpoint_every_steps,
+            accumulate=settings.accumulate,
         ),
         checkpoints=checkpoints,
         tensorboard=tensorboard,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import new_directory
+from training.distributed import from_first, process, wait_for_all
 
 STAMP = "stage.json"
 KEY_LENGTH = 16
@@ -43,7 +45,14 @@ class Workspace:
     resume: bool = True
 
     def run(
-        self, name: str, *, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None], version: int = 1
+        self,
+        name: str,
+        *,
+        inputs: Sequence[Stage],
+        settings: Any,
+        write: Callable[[Path], None],
+        version: int = 1,
+        together: bool = False,
     ) -> Stage:
         """Runs a stage, unless its folder already holds the result of the same inputs and settings.
 
@@ -53,11 +62,20 @@ class Workspace:
             settings: Its settings, a dataclass.
             write: Fills a fresh folder with the result; the folder is renamed into place when it returns.
             version: To be raised when the stage's code gives other results for the same inputs.
+            together: Whether every process of `training.distributed` takes part in `write`; what the first one wrote
+                is kept.
         """
         key = stage_key(inputs, settings, version)
         stage = Stage(self.root / name, key)
         stamp = stage.path / STAMP
-        if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")).get("key") == key:
+        stands = stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")).get("key") == key
+        if from_first(stands):
+            return stage
+        if process() > 0:
+            if together:
+                with tempfile.TemporaryDirectory() as unwanted:
+                    write(Path(unwanted))
+            wait_for_all()  # until the first process has the result in place
             return stage
         begin = time.perf_counter()
         with new_directory(stage.path) as directory:
@@ -67,15 +85,17 @@ class Workspace:
             description = {"key": key, "settings": asdict(settings), "inputs": inputs_of, "seconds": seconds}
             (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
         shutil.rmtree(self._checkpoints_of(name), ignore_errors=True)
+        wait_for_all()
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
         """Where an unfinished stage keeps its checkpoints; those of other inputs are removed."""
         parent = self._checkpoints_of(name)
-        if parent.is_dir():
+        if parent.is_dir() and process() == 0:
             for other in parent.iterdir():
                 if other.name != key or not self.resume:
                     shutil.rmtree(other)
+        wait_for_all()
         return parent / key
 
     def _checkpoints_of(self, name: str) -> Path:

@@ -87,12 +87,10 @@ def test_kmeans_with_fewer_distinct_rows_than_codes_hits_every_row() -> None:
 
 def test_dead_codes_move_to_the_worst_served_rows() -> None:
     quantizer = two_codes()
-    for _ in range(1000):
-        quantizer.track_usage(torch.tensor([0, 0, 0]))
-    moved = quantizer.replace_dead_codes(torch.tensor([[0.1, 0.0], [9.0, 9.0]]))
-    assert moved == 1
-    assert quantizer.codebook_VD.tolist() == [[0.0, 0.0], [9.0, 9.0]]
-    assert quantizer.replace_dead_codes(torch.tensor([[0.1, 0.0]])) == 0
+    rows = torch.cat([torch.full((80, 2), 0.1), torch.tensor([[-9.0, -9.0]])])
+    assert quantizer.replace_dead_codes(rows) == 1
+    assert quantizer.codebook_VD.tolist() == [[0.0, 0.0], [-9.0, -9.0]]
+    assert quantizer.replace_dead_codes(torch.tensor([[0.1, 0.0], [-9.0, -8.0]])) == 0
 
 
 def test_refuses_a_codebook_of_one() -> None:

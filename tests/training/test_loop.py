@@ -47,7 +47,7 @@ class Run:
         self.losses.append(float(loss.detach()))
         return {"loss": loss}
 
-    def after_step(self, step: int, _batch: Tensor) -> None:
+    def after_step(self, step: int) -> None:
         if step == self.stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,0 +1,78 @@
+"""Training in several processes: who does what, and how their gradients come together.
+
+`torchrun --nproc-per-node=2 -m training.pipeline …` starts them. Every process runs every stage; the first one alone
+makes and writes what needs no training, all of them take their part of every batch, and the sum of their gradients is
+that of the whole batch. Without torchrun there is one process, and nothing here costs anything.
+"""
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+
+import torch
+from torch import distributed, nn
+
+LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait
+
+
+def join() -> None:
+    """Joins the other processes if torchrun started this one: over NCCL on GPUs, else over gloo."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group(backend, timeout=LONGEST_STAGE)
+
+
+def leave() -> None:
+    """Leaves the other processes."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def process() -> int:
+    """This process's number; 0 is the first."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if processes() > 1:
+        distributed.barrier()
+
+
+def from_first(value: float) -> float:
+    """The first process's value, in every process; waits for the first."""
+    if processes() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device=_device())
+    distributed.broadcast(shared, src=0)
+    return float(shared)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is true in any process; waits for all."""
+    if processes() == 1:
+        return flag
+    flags = torch.tensor([float(flag)], device=_device())
+    distributed.all_reduce(flags)
+    return bool(flags)
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Adds every process's gradients up, in place; a missing gradient counts as zero."""
+    if processes() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        distributed.all_reduce(parameter.grad)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
