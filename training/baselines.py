@@ -38,15 +38,20 @@ def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: i
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k)
 
 
-def rank_by_content_knn(features_NE: NDArray[np.float32], holdout: Holdout, *, k: int) -> NDArray[np.int64]:
+def rank_by_content_knn(
+    features_NE: NDArray[np.float32], holdout: Holdout, *, k: int, eligible_N: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Recommends what is most similar in content to all of the user's items: the mean cosine of their features.
+
+    Only items that are eligible, by default all.
 
     Returns:
         item_index of shape (U, k).
     """
     norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
     unit_NE = features_NE / np.maximum(norms_N1, np.finfo(np.float32).tiny)
-    return _rank(holdout, len(features_NE), lambda history_BN: (history_BN @ unit_NE) @ unit_NE.T, k)
+    barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)
+    return _rank(holdout, len(features_NE), lambda history_BN: (history_BN @ unit_NE) @ unit_NE.T + barred_N, k)
 
 
 def _rank(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from models.eligibility import Eligibility
 from models.recommender import Recommender
 from training.data.splits import Holdout
 
@@ -15,8 +16,10 @@ USERS_PER_BATCH = 128
 NOTHING = -1
 
 
-def rank_holdout(recommender: Recommender, holdout: Holdout, *, k: int, beam_width: int) -> NDArray[np.int64]:
-    """Recommends to every held-out user, the items of the history excluded, out of the whole catalogue.
+def rank_holdout(
+    recommender: Recommender, holdout: Holdout, *, k: int, beam_width: int, eligibility: Eligibility | None = None
+) -> NDArray[np.int64]:
+    """Recommends to every held-out user, the items of the history excluded, out of the eligible (by default all) items.
 
     Returns:
         item_index of shape (U, k), best first, -1 where fewer than k items exist.
@@ -25,7 +28,9 @@ def rank_holdout(recommender: Recommender, holdout: Holdout, *, k: int, beam_wid
     leaf_of_item_N = recommender.trie.leaf_of_row_N
     for users in user_batches(holdout):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
-        found = recommender.recommend(histories, k=k, beam_width=beam_width, excluded=histories)
+        found = recommender.recommend(
+            histories, k=k, beam_width=beam_width, excluded=histories, eligibility=eligibility
+        )
         for user, ranking in zip(users, found, strict=True):
             lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]
     return lists_UK

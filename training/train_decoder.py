@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from training.baselines import item_popularity
 from training.cli import stage_command
 from training.config import configurable
 from training.data.prepare import load_prepared, prepare_data
-from training.data.sequences import SeqBatch, SeqData, tokenize_sequences
+from training.data.sequences import SeqBatch, SeqData, move_to_disk, tokenize_sequences
 from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
 from training.device import autocast, training_device
 from training.features import load_features, make_features
@@ -165,12 +166,11 @@ def fit_retriever(
     model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
-    sequences = SeqData(
-        tokenize_sequences(split.train, trie.leaf_of_row_N),
-        max_history=settings.max_history,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
+    with TemporaryDirectory(prefix="rqrec-") as scratch:
+        tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
+        # On disk, so that what training reads need not fit into memory. The file goes with the last who reads it.
+        tokens = move_to_disk(tokens, Path(scratch) / "sequences.npy")
+    sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

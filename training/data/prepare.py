@@ -35,9 +35,14 @@ class _Source:
     files: tuple[tuple[str, int, int], ...]
 
 
-def prepare_data(workspace: Workspace) -> Stage:
-    """Runs the stage. A folder's data is read again when a file's size or time of change differs."""
-    settings = DatasetSettings()
+def prepare_data(workspace: Workspace, settings: DatasetSettings | None = None) -> Stage:
+    """Runs the stage. A folder's data is read again when a file's size or time of change differs.
+
+    Args:
+        workspace: Where to.
+        settings: Which data; None for what gin binds.
+    """
+    settings = settings or DatasetSettings()
     folder = Path(settings.source)
     files = tuple(
         (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.glob("*")) if path.is_file()

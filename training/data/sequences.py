@@ -4,6 +4,7 @@ Shapes: B windows, T history items, N items.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,12 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
     return Sequences(leaf_of_item_N[sequences.items_I].astype(np.int32), sequences.offsets_U)
 
 
+def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
+    """Writes the items to a new file; returns the same sequences, read from there as they are needed."""
+    np.save(file, sequences.items_I)
+    return Sequences(np.load(file, mmap_mode="r"), sequences.offsets_U)
+
+
 class SeqData:
     """Cuts tokenised sequences into windows and serves them in batches, the same for the same seed and epoch.
 
@@ -50,9 +57,11 @@ class SeqData:
     """
 
     def __init__(self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int) -> None:
-        self.sequences = sequences.select(sequences.lengths_U >= 2)
+        has_target_U = sequences.lengths_U >= 2
+        self._items_I = sequences.items_I
+        self._begins_U, self._ends_U = sequences.offsets_U[:-1][has_target_U], sequences.offsets_U[1:][has_target_U]
         self.max_history, self.batch_size, self.seed = max_history, batch_size, seed
-        if not len(self.sequences):
+        if not has_target_U.any():
             raise ValueError("training needs at least one user with two items before the held-out ones, got none")
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
@@ -77,7 +86,7 @@ class SeqData:
 
     def _windows(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Ranges [first, end) of items_I, each of at most T + 1 items; neighbours share one, as target and input."""
-        begins_U, ends_U = self.sequences.offsets_U[:-1], self.sequences.offsets_U[1:]
+        begins_U, ends_U = self._begins_U, self._ends_U
         span = self.max_history
         is_long_U = ends_U - begins_U > span + 1
         phases_U = np.where(is_long_U, rng.integers(1, span + 1, len(begins_U)), span)
@@ -94,7 +103,6 @@ class SeqData:
         steps_T = np.arange(lengths_B.max())
         valid_BT = steps_T < lengths_B[:, None]
         places_BT = np.where(valid_BT, windows[:, :1] + steps_T, 0)
-        items_I = self.sequences.items_I
-        history_BT = np.where(valid_BT, items_I[places_BT], PADDING).astype(np.int64)
-        targets_BT = np.where(valid_BT, items_I[places_BT + valid_BT], PADDING).astype(np.int64)
+        history_BT = np.where(valid_BT, self._items_I[places_BT], PADDING).astype(np.int64)
+        targets_BT = np.where(valid_BT, self._items_I[places_BT + valid_BT], PADDING).astype(np.int64)
         return SeqBatch(torch.from_numpy(history_BT), torch.from_numpy(targets_BT))

@@ -1,11 +1,13 @@
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sequences import SeqData, tokenize_sequences
+from training.data.sequences import SeqData, move_to_disk, tokenize_sequences
 from training.data.splits import Sequences
 
 
@@ -25,7 +27,9 @@ def test_every_item_but_the_first_is_a_target_once_an_epoch(
 ) -> None:
     sequences = ragged(lengths)
     targets: Counter[int] = Counter()
-    data = SeqData(sequences, max_history=max_history, batch_size=batch_size, seed=0)
+    with TemporaryDirectory() as folder:
+        stored = move_to_disk(sequences, Path(folder) / "sequences.npy")
+    data = SeqData(stored, max_history=max_history, batch_size=batch_size, seed=0)
     batches = list(data.epoch(epoch))
     assert len(batches) == data.num_batches(epoch)
     for batch in batches:

@@ -1,0 +1,173 @@
+"""How well items are recommended that training never saw, from their content alone.
+
+    python -m benchmarks.cold_start --dataset /data/beauty
+
+A share of the items is held out: every interaction with them is dropped before stage one. After training they are
+tokenised from their features by the RQ-VAE, inserted into the trie, and encoded without a vector of their own; then the
+recommender is asked about the users whose last item is one of them, beside nearest neighbours by content. Both rank the
+whole catalogue, and once more the new items alone, which is what a place reserved for new items would show.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import description
+from models.eligibility import Eligibility
+from models.quantize import QuantizeMode
+from models.recommender import Recommender
+from models.retriever import CatalogueTensors
+from models.rqvae import RqVaeConfig
+from models.semantic_ids import append_collision_codes
+from models.torch_engine import TorchEngine
+from models.trie import SemanticIdTrie
+from training.baselines import item_popularity, rank_by_content_knn
+from training.config import load_config
+from training.data.dataset import Dataset
+from training.data.sources import load_dataset
+from training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
+from training.features import FeatureSettings, item_features
+from training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
+from training.ranking import rank_holdout
+from training.train_decoder import DecoderSettings, fit_retriever
+from training.train_rqvae import RqVaeSettings, fit_rqvae
+
+CONFIG = Path("configs/decoder.gin")
+HELD_OUT_SHARE, SEED = 0.05, 0
+KS, LIST_LENGTH = (5, 10, 20), 20
+
+
+@dataclass(frozen=True)
+class ColdData:
+    """A data set cut in two.
+
+    Attributes:
+        dataset: All items, those held out last; only the interactions with the others.
+        num_warm: Items that are not held out.
+        questions: The users whose last item is held out, with what they had before of the others.
+    """
+
+    dataset: Dataset
+    num_warm: int
+    questions: Holdout
+
+
+def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
+    """Holds a random share of the items out."""
+    count = len(dataset.items)
+    order_N = np.random.default_rng(seed).permutation(count)
+    num_warm = count - max(int(share * count), 1)
+    order_N = np.concatenate([np.sort(order_N[:num_warm]), order_N[num_warm:]])
+    new_index_N = np.empty(count, dtype=np.int32)
+    new_index_N[order_N] = np.arange(count)
+    sequences = user_sequences(dataset)
+    items_I = new_index_N[sequences.items_I]
+    is_warm_I = items_I < num_warm
+    interactions = dataset.interactions.with_columns(pl.Series("item_index", items_I)).filter(pl.Series(is_warm_I))
+    last_I = sequences.offsets_U[1:] - 1
+    warm_before_U = np.add.reduceat(is_warm_I, sequences.offsets_U[:-1])
+    asked_U = ~is_warm_I[last_I] & (warm_before_U > 0)
+    keep_I = is_warm_I & np.repeat(asked_U, sequences.lengths_U)
+    offsets_U = np.concatenate([[0], np.cumsum(warm_before_U[asked_U])])
+    questions = Holdout(Sequences(items_I[keep_I], offsets_U), items_I[last_I[asked_U]])
+    numbered = interactions.with_columns(pl.col("user_index").rank("dense").cast(pl.Int32) - 1)
+    return ColdData(Dataset(dataset.name, dataset.items[order_N], numbered, ""), num_warm, questions)
+
+
+def measure(data: ColdData, work_dir: Path) -> dict[str, dict[str, float]]:
+    """Trains without the held-out items, adds them, and asks.
+
+    Returns:
+        Figures by model.
+    """
+    num_warm, device = data.num_warm, torch.device("cpu")
+    features = item_features(data.dataset, FeatureSettings())
+    features_NE = features.features_NE
+    settings, decoder_settings = RqVaeSettings(), DecoderSettings()
+    config = RqVaeConfig(
+        blocks=features.blocks,
+        hidden_widths=tuple(settings.hidden_widths),
+        embed_dim=settings.embed_dim,
+        codebook_size=settings.codebook_size,
+        num_levels=settings.num_levels,
+        mode=QuantizeMode(settings.mode),
+        commitment_weight=settings.commitment_weight,
+    )
+    checkpoints, tensorboard = work_dir / "checkpoints", work_dir / "tensorboard"
+    warm_features = torch.from_numpy(features_NE[:num_warm])
+    rqvae = fit_rqvae(config, warm_features, settings, checkpoints / "rqvae", tensorboard)
+    with torch.no_grad():
+        quantised_NL = rqvae.get_codebook_indices(torch.from_numpy(features_NE)).numpy()
+    # Collision codes count in row order, so those of the items that training knew stay as they were.
+    codes_NL = append_collision_codes(quantised_NL, codebook_size=settings.codebook_size)
+    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=settings.codebook_size)
+    split = leave_one_out(user_sequences(data.dataset))
+    retriever = fit_retriever(
+        trie, features_NE[:num_warm], split, decoder_settings, checkpoints / "decoder", tensorboard
+    )
+    popularity_N = item_popularity(split.train, num_warm)
+    catalogue = CatalogueTensors.of(trie, features_NE[:num_warm], popularity_N, device)
+    with torch.no_grad():
+        known_ND = retriever.item_vectors(catalogue)[torch.from_numpy(trie.leaf_of_row_N)]
+        new_ND = retriever.items(torch.from_numpy(codes_NL[num_warm:]), torch.from_numpy(features_NE[num_warm:]))
+    new_rows = np.arange(num_warm, len(codes_NL))
+    whole = trie.changed(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
+    vectors_ND = torch.cat([known_ND, new_ND])[torch.from_numpy(whole.row_of_leaf_N)]
+    recommender = Recommender(
+        TorchEngine(retriever, whole, vectors_ND, device=device),
+        whole,
+        max_history=decoder_settings.max_history,
+        popularity_N=np.zeros(whole.num_leaves, dtype=np.int64),
+    )
+    is_new_N = np.arange(len(codes_NL)) >= num_warm
+    beam, questions = decoder_settings.beam_width, data.questions
+    only_new = Eligibility.of(whole, is_new_N[whole.row_of_leaf_N])
+    lists = {
+        "RQRec": rank_holdout(recommender, questions, k=LIST_LENGTH, beam_width=beam),
+        "content-kNN": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH),
+        "RQRec, new items only": rank_holdout(
+            recommender, questions, k=LIST_LENGTH, beam_width=beam, eligibility=only_new
+        ),
+        "content-kNN, new items only": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH, eligible_N=is_new_N),
+    }
+    return {name: _figures(lists_UK, questions.targets_U) for name, lists_UK in lists.items()}
+
+
+def _figures(lists_UK: NDArray[np.int64], targets_U: NDArray[np.int32]) -> dict[str, float]:
+    ranks_U = ranks_of_targets(lists_UK, targets_U)
+    return {f"recall@{k}": recall_at_k(ranks_U, k=k) for k in KS} | {"ndcg@10": ndcg_at_k(ranks_U, k=10)}
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
+    parser.add_argument("--work-dir", type=Path, help="default artifacts/cold-start/<name>")
+    parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
+    arguments = parser.parse_args()
+    load_config([CONFIG], arguments.set)
+    dataset = load_dataset(arguments.dataset, data_dir=Path("artifacts/data"))
+    data = hold_out(dataset, HELD_OUT_SHARE, seed=SEED)
+    found = measure(data, arguments.work_dir or Path("artifacts/cold-start") / dataset.name)
+    new = len(dataset.items) - data.num_warm
+    title = f"{dataset.name}: {new} of {len(dataset.items)} items are new, {len(data.questions)} users; {description()}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for metric in next(iter(found.values())):
+        table.add_column(metric, justify="right")
+    for name, row in found.items():
+        table.add_row(name, *(f"{value:.4f}" for value in row.values()))
+    Console(width=120).print(table)
+    print(json.dumps({name: round(row["recall@10"], 4) for name, row in found.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""How long data of MovieLens-25M's size takes from files to training batches, and in how much memory.
+
+    python -m benchmarks.large_data
+
+The files are synthetic, in the release's exact layout: 25 million ratings of 162,000 users, 62,000 movies with poster
+vectors of 1,128 numbers. Each part is measured in a process of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.machine import description
+from training.data.prepare import DatasetSettings, load_prepared, prepare_data
+from training.data.sequences import SeqData, move_to_disk, tokenize_sequences
+from training.data.splits import leave_one_out, user_sequences
+from training.workspace import Workspace
+
+RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
+GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
+FIRST_TIME, LAST_TIME = 789_652_009, 1_574_327_703
+CHUNK = 5_000_000
+REPEATED = 1.16  # draws for each pair that is left when repeated ones are dropped
+BATCHES = 50  # of the first epoch, drawn
+
+
+def write_release(folder: Path, *, ratings: int, users: int, movies: int, vector_dim: int) -> None:
+    """Writes movies.csv, ratings.csv and poster vectors: skewed users and movies, all pairs distinct."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    movie_ids = np.sort(rng.choice(10 * movies, movies, replace=False)) + 1
+    pl.DataFrame(
+        {
+            "movieId": movie_ids,
+            "title": [f"Film {movie} ({1950 + movie % 70})" for movie in movie_ids],
+            "genres": [f"{GENRES[movie % 6]}|{GENRES[movie % 5]}" for movie in movie_ids],
+        }
+    ).write_csv(folder / "movies.csv")
+    np.save(folder / "poster_vectors.npy", rng.standard_normal((movies, vector_dim), dtype=np.float32))
+    pl.DataFrame({"movieId": movie_ids}).write_csv(folder / "poster_ids.csv")
+    popularity = (np.arange(movies) + 10.0) ** -0.9
+    bounds = np.cumsum(popularity / popularity.sum())
+    activity = rng.permutation((np.arange(users) + 50.0) ** -0.7)
+    counts = np.maximum((activity / activity.sum() * ratings * REPEATED).astype(np.int64), 20)
+    with (folder / "ratings.csv").open("wb") as file:
+        begin = 0
+        while begin < users:
+            end = max(int(np.searchsorted(np.cumsum(counts[begin:]), CHUNK)) + begin, begin + 1)
+            user = np.repeat(np.arange(begin, end), counts[begin:end])
+            movie = rng.permutation(movies)[np.searchsorted(bounds, rng.random(len(user))).clip(max=movies - 1)]
+            frame = pl.DataFrame(
+                {
+                    "userId": user + 1,
+                    "movieId": movie_ids[movie],
+                    "rating": rng.integers(1, 11, len(user)) / 2,
+                    "timestamp": rng.integers(FIRST_TIME, LAST_TIME, len(user)),
+                }
+            ).unique(["userId", "movieId"], keep="first", maintain_order=True)
+            frame.write_csv(file, include_header=begin == 0)
+            begin = end
+
+
+def measure(folder: Path, root: Path) -> dict[str, float]:
+    """Reads, checks, splits and batches a release in this process.
+
+    Returns:
+        Seconds of each part, what was read, and the largest resident memory in GB.
+    """
+    seconds = {}
+    begin = time.perf_counter()
+    workspace = Workspace(root, root)
+    stage = prepare_data(workspace, DatasetSettings(source=str(folder)))
+    seconds["read_s"] = time.perf_counter() - begin
+    begin = time.perf_counter()
+    dataset = load_prepared(stage)
+    interactions, items = len(dataset.interactions), len(dataset.items)
+    split = leave_one_out(user_sequences(dataset))
+    seconds["split_s"] = time.perf_counter() - begin
+    begin = time.perf_counter()
+    tokens = tokenize_sequences(split.train, np.random.default_rng(0).permutation(items))
+    tokens = move_to_disk(tokens, root / "sequences.npy")
+    batches = SeqData(tokens, max_history=50, batch_size=256, seed=0).epoch(0)
+    positions = sum(int((batch.targets_BT >= 0).sum()) for batch in islice(batches, BATCHES))
+    seconds["sequence_s"] = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    total = sum(seconds.values())
+    read = {"interactions": interactions, "items": items, "positions": positions}
+    return {**seconds, "total_s": total, "peak_gb": peak, **read}
+
+
+def main() -> None:
+    """Writes the release to a temporary folder, measures, and prints the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=int, default=RATINGS)
+    arguments = parser.parse_args()
+    share = arguments.ratings / RATINGS
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "ml-25m"
+        write_release(
+            folder,
+            ratings=arguments.ratings,
+            users=max(int(USERS * share), 100),
+            movies=max(int(MOVIES * share), 100),
+            vector_dim=VECTOR_DIM,
+        )
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found = pool.apply(measure, (folder, Path(name) / "work"))
+    print(description())
+    print(json.dumps({name: round(value, 2) for name, value in found.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cold_start import hold_out, measure
+from tests.conftest import SMALL_CONFIG
+from training.config import load_config
+from training.data.sources import load_dataset
+from training.data.splits import user_sequences
+
+
+def test_new_items_are_found_by_their_content(shop: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(str(shop), data_dir=tmp_path)
+    data = hold_out(dataset, 0.1, seed=0)
+    assert data.num_warm == 58
+    assert user_sequences(data.dataset).items_I.max() < 58
+    assert (data.questions.targets_U >= 58).all()
+    assert (data.questions.histories.items_I < 58).all()
+    assert len(data.questions) > 0
+    # An item keeps its attributes under its new number.
+    names = dict(zip(dataset.items["item_id"], dataset.items["title"], strict=True))
+    assert all(names[item] == title for item, title in data.dataset.items.select("item_id", "title").iter_rows())
+    load_config([], SMALL_CONFIG)
+    found = measure(data, tmp_path / "work")
+    load_config([])
+    assert set(found) == {"RQRec", "content-kNN", "RQRec, new items only", "content-kNN, new items only"}
+    assert found["RQRec, new items only"]["recall@20"] == 1.0  # there are six
+    assert all(np.isfinite(value) for row in found.values() for value in row.values())
