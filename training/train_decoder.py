@@ -83,7 +83,7 @@ class DecoderSettings:
     dropout: float = 0.4
     decoder_dropout: float = 0.2
     feature_dropout: float = 0.2
-    own_vector_dropout: float = 0.1
+    own_vector_dropout: float = 0.0
     temperature: float = 0.07
     relevance_weight: float = 8.0
     negatives: int = 1536
