@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     device: Device = Field(Device.AUTO, description="where the search computes")
     precision: Precision = Field(Precision.FP32, description="numbers of a GPU: half is faster and less exact")
     search_workers: int = Field(2, ge=1, le=256, description="searches that run at the same time, one thread each")
-    beam_width: int = Field(20, ge=1, le=500, description="beams kept at every level where a request names no width")
+    beam_width: int = Field(50, ge=1, le=500, description="beams kept at every level where a request names no width")
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for filters answered lately")
     redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix://; without it, in process")
     redis_timeout_s: float = Field(0.25, gt=0, description="longest wait for one answer of Redis")
