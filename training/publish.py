@@ -36,6 +36,7 @@ from training.config import resolved_config
 from training.data.dataset import Dataset
 from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import leave_one_out, user_sequences
+from training.distributed import process
 from training.evaluate import evaluate, load_results
 from training.features import load_features, make_features
 from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
@@ -54,16 +55,19 @@ class _Format:
 def publish(workspace: Workspace) -> Path:
     """Writes `bundles/<version>` below the workspace's root, unless it stands, and lets `bundles/current` name it.
 
-    The version is the data set's name and a key of everything that the bundle was made from.
+    Of several processes the first one writes. The version is the data set's name and a key of everything that the
+    bundle was made from.
 
     Returns:
         The bundle's folder.
     """
-    data, tokens = prepare_data(workspace), tokenize_items(workspace)
+    data, features, tokens = prepare_data(workspace), make_features(workspace), tokenize_items(workspace)
     rqvae, decoder, evaluation = train_rqvae(workspace), train_decoder(workspace), evaluate(workspace)
     dataset = load_prepared(data)
     version = f"{dataset.name}-{stage_key([data, tokens, rqvae, decoder, evaluation], _Format())}"
     bundle = workspace.root / BUNDLES / version
+    if process() > 0:
+        return bundle
     if not _is_intact(bundle):
         retriever, tokenizer = load_retriever(decoder), load_rqvae(rqvae)
         manifest = Manifest(
@@ -80,7 +84,7 @@ def publish(workspace: Workspace) -> Path:
             checksums={},
         )
         with new_directory(bundle) as folder:
-            features_NE = load_features(make_features(workspace)).features_NE
+            features_NE = load_features(features).features_NE
             _write(folder, dataset, features_NE, load_semantic_ids(tokens), retriever, tokenizer)
             seal_bundle(folder, manifest)
         read_bundle(bundle)
