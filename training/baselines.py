@@ -70,7 +70,9 @@ def _rank(
 
 def _user_item(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
     ones = np.ones(len(sequences.items_I), dtype=np.float32)
-    matrix = sparse.csr_matrix((ones, sequences.items_I, sequences.offsets_U), shape=(len(sequences), num_items))
+    # A copy: summing duplicates sorts the rows in place, and the order of a history is its meaning.
+    rows = (ones, sequences.items_I.copy(), sequences.offsets_U)
+    matrix = sparse.csr_matrix(rows, shape=(len(sequences), num_items))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
