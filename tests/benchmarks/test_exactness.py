@@ -27,7 +27,7 @@ def test_search_and_exhaustive_scoring_agree_on_a_trained_bundle(bundle: Bundle,
     histories = real_histories(str(shop), bundle, data_dir=tmp_path, limit=60)
     (narrow, wide), _ = measure(bundle, histories, k=10, beam_widths=(10, 64))
     assert wide.overlap == wide.identical == 1.0
-    assert narrow.overlap > 0.9
+    assert narrow.overlap > 0.7
     for one in (narrow, wide):
         assert max(one.log_prob_error, one.score_error, one.torch_error) < TOLERANCE
         assert one.torch_overlap > 0.99

@@ -28,7 +28,8 @@ def test_matrix_products_are_counted_as_by_hand(tmp_path_factory: pytest.TempPat
     encoder = length * (block + attention) + length * 2 * width * width + (block - 2 * width * width) + attention
     first = block + width * CODEBOOK_SIZE
     later = block - 3 * width * width + width * CODEBOOK_SIZE  # the first block's projections are looked up
-    expected = 2 * users * (encoder + first + (config.num_levels - 1) * beams * later)
+    ranking = width * width + beams * width
+    expected = 2 * users * (encoder + first + (config.num_levels - 1) * beams * later + ranking)
     counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
     assert counted == pytest.approx(expected, rel=0.01)
 

@@ -25,9 +25,9 @@ def test_recommends_what_the_history_is_like(client: TestClient, bundle: Bundle)
     assert reply["unknown_items"] == []
     assert reply["eligible_items"] == 60
     assert [item["rank"] for item in reply["items"]] == [1, 2, 3, 4, 5]
-    log_probs = [item["log_prob"] for item in reply["items"]]
-    assert log_probs == sorted(log_probs, reverse=True)
-    assert all(log_prob < 0 for log_prob in log_probs)
+    scores = [item["score"] for item in reply["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(item["log_prob"] < 0 for item in reply["items"])
     assert sum(item["payload"]["genres"] == ["Horror"] for item in reply["items"]) >= 4
     by_id = {row["item_id"]: row for row in bundle.items.to_dicts()}
     for item in reply["items"]:
@@ -79,7 +79,7 @@ def test_without_a_usable_history_the_popular_items_come(
 
 def test_a_wider_beam_is_never_worse(client: TestClient) -> None:
     narrow, wide = (recommend(client, history=HORROR[:3], k=5, beam_width=beam)["items"] for beam in (1, 64))
-    assert wide[0]["log_prob"] >= narrow[0]["log_prob"]
+    assert wide[0]["score"] >= narrow[0]["score"]
     assert len(narrow) == 5
 
 
