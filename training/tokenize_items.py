@@ -41,7 +41,8 @@ class SemanticIdSettings:
     """When semantic IDs count as collapsed, so that no retriever is trained on them.
 
     Attributes:
-        min_perplexity_share: Least perplexity of a level, as a share of its codes.
+        min_perplexity_share: Least perplexity of the first level, as a share of its codes; in a small catalogue the
+            levels after it have little left to tell apart.
         max_collision_ratio: Largest share of items that do not have their quantised codes to themselves.
     """
 
@@ -71,7 +72,7 @@ def tokenize_items(workspace: Workspace) -> Stage:
             **codebook_figures(codes_NL, codebook_size=size),
             **neighbourhood_figures(codes_NL, features_NE.numpy(), leave_one_out(user_sequences(dataset)).train),
         }
-        check_not_collapsed(figures, codebook_size=size, num_levels=codes_NL.shape[1], settings=settings)
+        check_not_collapsed(figures, codebook_size=size, settings=settings)
         unique_NL = append_collision_codes(codes_NL, codebook_size=size)
         save_file({"codes_NL": unique_NL, "codebook_size": np.array(size)}, directory / CODES)
         (directory / FIGURES).write_text(json.dumps(figures, indent=2), encoding="utf-8")
@@ -141,23 +142,20 @@ def _neighbours(train: Sequences) -> tuple[NDArray[np.int32], NDArray[np.int32]]
     return train.items_I[:-1][same], train.items_I[1:][same]
 
 
-def check_not_collapsed(
-    figures: Mapping[str, float], *, codebook_size: int, num_levels: int, settings: SemanticIdSettings
-) -> None:
+def check_not_collapsed(figures: Mapping[str, float], *, codebook_size: int, settings: SemanticIdSettings) -> None:
     """Lets usable semantic IDs pass.
 
     Raises:
-        ValueError: If a level hardly distinguishes items, or too many items share their codes; says what to change.
+        ValueError: If the first level hardly distinguishes items, or too many items share their codes; says what to
+            change.
     """
     remedy = "look at the features, and at RqVaeSettings.learning_rate, mode and commitment_weight"
-    least = settings.min_perplexity_share * codebook_size
-    for level in range(num_levels):
-        perplexity = figures[f"perplexity_{level}"]
-        if perplexity < least:
-            raise ValueError(
-                f"the semantic IDs have collapsed: level {level} has perplexity {perplexity:.1f}, expected at least "
-                f"{least:.1f} of {codebook_size} codes (SemanticIdSettings.min_perplexity_share): {remedy}"
-            )
+    least, perplexity = settings.min_perplexity_share * codebook_size, figures["perplexity_0"]
+    if perplexity < least:
+        raise ValueError(
+            f"the semantic IDs have collapsed: the first level has perplexity {perplexity:.1f}, expected at least "
+            f"{least:.1f} of {codebook_size} codes (SemanticIdSettings.min_perplexity_share): {remedy}"
+        )
     if figures["collision_ratio"] > settings.max_collision_ratio:
         raise ValueError(
             f"the semantic IDs have collapsed: {figures['collision_ratio']:.0%} of the items share their codes with "

@@ -67,13 +67,16 @@ def test_neighbourhood_figures_by_hand() -> None:
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
-        ({"perplexity_0": 1.2, "collision_ratio": 0.0}, "level 0 has perplexity 1.2, expected at least 12.8 of 256"),
+        (
+            {"perplexity_0": 1.2, "collision_ratio": 0.0},
+            "the first level has perplexity 1.2, expected at least 12.8 of 256",
+        ),
         ({"perplexity_0": 99.0, "collision_ratio": 0.7}, "70% of the items share their codes with another, expected"),
     ],
 )
 def test_collapsed_ids_stop_training_with_the_reason(figures: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_not_collapsed(figures, codebook_size=256, num_levels=1, settings=SemanticIdSettings())
+        check_not_collapsed(figures, codebook_size=256, settings=SemanticIdSettings())
 
 
 def test_every_item_gets_its_own_semantic_id(trained: Workspace, configure: Configure) -> None:
