@@ -69,7 +69,7 @@ def test_neighbourhood_figures_by_hand() -> None:
     [
         (
             {"perplexity_0": 1.2, "collision_ratio": 0.0},
-            "the first level has perplexity 1.2, expected at least 12.8 of 256",
+            "first level has perplexity 1.2, expected at least 12.8 of 256",
         ),
         ({"perplexity_0": 99.0, "collision_ratio": 0.7}, "70% of the items share their codes with another, expected"),
     ],
