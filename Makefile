@@ -44,7 +44,7 @@ check: setup ## Formatter, linters, types, import rules, container files
 test: check ## All checks and all tests, as CI runs them
 	$(BIN)/pytest
 
-bench-search: setup ## Speed of the search beside transformers.generate (4 minutes)
+bench-search: setup ## Speed of the search beside transformers.generate (5 minutes)
 	$(BIN)/python -m benchmarks.search
 
 bench-scale: setup ## Latency, memory and build time up to ten million items (5 minutes, 5 GiB)

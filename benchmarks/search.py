@@ -160,7 +160,7 @@ def measure(
 def main() -> None:
     """Measures, prints the table and the line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each measurement (default 9)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each measurement (default 5)")
     arguments = parser.parse_args()
     rows, figures = measure(
         num_items=NUM_ITEMS, beam_widths=BEAM_WIDTHS, batches=BATCHES, rounds=arguments.rounds, at_least_s=0.3
