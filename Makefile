@@ -47,7 +47,7 @@ test: check ## All checks and all tests, as CI runs them
 bench-search: setup ## Speed of the search beside transformers.generate (5 minutes)
 	$(BIN)/python -m benchmarks.search
 
-bench-scale: setup ## Latency, memory and build time up to ten million items (5 minutes, 5 GiB)
+bench-scale: setup ## Latency, memory and build time up to ten million items (5 minutes, 7 GiB)
 	$(BIN)/python -m benchmarks.scale
 
 bench-exactness: train ## Agreement of the search with scoring every item, on real histories

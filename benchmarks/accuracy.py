@@ -10,7 +10,6 @@ fixed hash: within a day the file's order says nothing of time.
 
 import argparse
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import description
-from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
-from models.trie import SemanticIdTrie
+from benchmarks.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
 from training.baselines import item_popularity, rank_by_content_knn, rank_by_item_knn, rank_by_popularity
-from training.config import load_config
+from training.config import DEFAULT_CONFIG, load_config
 from training.data.prepare import load_prepared, prepare_data
 from training.data.sequence_files import read_day_gaps, read_sequence_files
 from training.data.splits import leave_one_out, user_sequences
@@ -38,7 +36,6 @@ from training.train_decoder import train_decoder
 from training.train_rqvae import train_rqvae
 from training.workspace import Workspace
 
-CONFIG = Path("configs/decoder.gin")
 RQREC, SASREC = "RQRec", "SASRec"
 DIFFERENCE = f"{RQREC} - {SASREC}"
 ORDERS = ("file", "shuffled")
@@ -69,22 +66,17 @@ def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
     data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
     tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
     split = leave_one_out(user_sequences(load_prepared(data)))
-    features_NE, ids = load_features(features).features_NE, load_semantic_ids(tokens)
+    features_NE = load_features(features).features_NE
     num_items, test, k = len(features_NE), split.test, settings.list_length
-    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     popularity_N = item_popularity(split.train, num_items)
-    recommender = load_recommender(decoder, trie, features_NE, popularity_N)
-    begin = time.perf_counter()
-    bar = fit_sasrec(split, num_items, sasrec, workspace.root / "sasrec")
-    seconds = {
-        SASREC: time.perf_counter() - begin,
-        RQREC: sum(stage.seconds for stage in (features, rqvae, tokens, decoder)),
-    }
+    recommender = load_recommender(tokens, decoder, features_NE, popularity_N)
+    bar = train_sasrec(workspace, sasrec)
+    seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in (features, rqvae, tokens, decoder))}
     lists = {
         "popularity": rank_by_popularity(split.train, num_items, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
         "content-kNN": rank_by_content_knn(features_NE, test, k=k),
-        SASREC: rank_by_sasrec(bar, test, k=k, max_history=sasrec.max_history),
+        SASREC: rank_by_sasrec(load_sasrec(bar, num_items, sasrec), test, k=k, max_history=sasrec.max_history),
         RQREC: rank_holdout(recommender, test, k=k, beam_width=settings.beam_width),
     }
     models = {
@@ -93,7 +85,7 @@ def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
         for name, lists_UK in lists.items()
     }
     ranks = {name: ranks_of_targets(lists_UK, test.targets_U) for name, lists_UK in lists.items()}
-    return Comparison(models, _intervals(ranks), ids.figures)
+    return Comparison(models, _intervals(ranks), load_semantic_ids(tokens).figures)
 
 
 def _intervals(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, Intervals]:
@@ -149,24 +141,31 @@ def print_comparison(comparison: Comparison, title: str) -> None:
 
 
 def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: int | None, root: Path) -> None:
-    """Compares on each order, prints the tables, writes results.json below the root, and prints the last line."""
+    """Compares on each order, prints the tables, writes results.json below the root, and prints the last line.
+
+    Raises:
+        ValueError: If the shuffled order alone is asked for and the data set gives no days.
+    """
     sasrec = SasRecSettings() if epochs is None else replace(SasRecSettings(), epochs=epochs)
     sources = {"file": dataset}
     if "shuffled" in orders and Path(dataset).is_dir():
         shuffled = shuffle_ties(Path(dataset), root / "shuffled" / Path(dataset).name)
         if shuffled is not None:
             sources["shuffled"] = str(shuffled)
+    possible = [order for order in orders if order in sources]
+    if not possible:
+        raise ValueError(
+            f"{dataset} gives no days (<Name>_day_gaps.txt), so its ties cannot be shuffled: use --order file"
+        )
     results = {}
-    for order in ORDERS:
-        if order not in orders or order not in sources:
-            continue
+    for order in possible:
         more = [] if epochs is None else [f"DecoderSettings.epochs = {epochs}"]
-        load_config([CONFIG], [*bindings, *more, f"DatasetSettings.source = {sources[order]!r}"])
+        load_config([DEFAULT_CONFIG], [*bindings, *more, f"DatasetSettings.source = {sources[order]!r}"])
         comparison = compare(Workspace(root / order, Path("artifacts/data")), sasrec)
         print_comparison(comparison, f"{Path(dataset).name}, order of equal times: {order}; {description()}")
         results[order] = asdict(comparison)
         (root / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    first = next(iter(results.values()))["models"]
+    first = results[possible[0]]["models"]
     last = {"recall@10": first[RQREC]["recall@10"], "ndcg@10": first[RQREC]["ndcg@10"]}
     print(json.dumps({**last, "sasrec_recall@10": first[SASREC]["recall@10"]}))
 
@@ -188,7 +187,10 @@ def main() -> None:
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name
     root.mkdir(parents=True, exist_ok=True)
     orders = ORDERS if arguments.order == "both" else (arguments.order,)
-    run(arguments.dataset, orders, arguments.set, arguments.epochs, root)
+    try:
+        run(arguments.dataset, orders, arguments.set, arguments.epochs, root)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

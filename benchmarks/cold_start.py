@@ -22,15 +22,13 @@ from rich.table import Table
 
 from benchmarks.machine import description
 from models.eligibility import Eligibility
-from models.quantize import QuantizeMode
 from models.recommender import Recommender
 from models.retriever import CatalogueTensors
-from models.rqvae import RqVaeConfig
 from models.semantic_ids import append_collision_codes
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_content_knn
-from training.config import load_config
+from training.config import DEFAULT_CONFIG, load_config
 from training.data.dataset import Dataset
 from training.data.sources import load_dataset
 from training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
@@ -38,11 +36,20 @@ from training.features import FeatureSettings, item_features
 from training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from training.ranking import rank_holdout
 from training.train_decoder import DecoderSettings, fit_retriever
-from training.train_rqvae import RqVaeSettings, fit_rqvae
+from training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
+from training.workspace import Workspace, stage_key
 
-CONFIG = Path("configs/decoder.gin")
+DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0
 KS, LIST_LENGTH = (5, 10, 20), 20
+
+
+@dataclass(frozen=True)
+class _ColdStart:
+    fingerprint: str
+    features: FeatureSettings
+    rqvae: RqVaeSettings
+    decoder: DecoderSettings
 
 
 @dataclass(frozen=True)
@@ -79,30 +86,26 @@ def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
     offsets_U = np.concatenate([[0], np.cumsum(warm_before_U[asked_U])])
     questions = Holdout(Sequences(items_I[keep_I], offsets_U), items_I[last_I[asked_U]])
     numbered = interactions.with_columns(pl.col("user_index").rank("dense").cast(pl.Int32) - 1)
-    return ColdData(Dataset(dataset.name, dataset.items[order_N], numbered, ""), num_warm, questions)
+    return ColdData(
+        Dataset(dataset.name, dataset.items[order_N], numbered, f"{dataset.fingerprint}-{share}-{seed}"),
+        num_warm,
+        questions,
+    )
 
 
-def measure(data: ColdData, work_dir: Path) -> dict[str, dict[str, float]]:
+def measure(data: ColdData, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Trains without the held-out items, adds them, and asks.
 
     Returns:
         Figures by model.
     """
     num_warm, device = data.num_warm, torch.device("cpu")
-    features = item_features(data.dataset, FeatureSettings())
+    feature_settings, settings, decoder_settings = FeatureSettings(), RqVaeSettings(), DecoderSettings()
+    features = item_features(data.dataset, feature_settings)
     features_NE = features.features_NE
-    settings, decoder_settings = RqVaeSettings(), DecoderSettings()
-    config = RqVaeConfig(
-        blocks=features.blocks,
-        hidden_widths=tuple(settings.hidden_widths),
-        embed_dim=settings.embed_dim,
-        codebook_size=settings.codebook_size,
-        num_levels=settings.num_levels,
-        mode=QuantizeMode(settings.mode),
-        commitment_weight=settings.commitment_weight,
-    )
-    checkpoints, tensorboard = work_dir / "checkpoints", work_dir / "tensorboard"
-    warm_features = torch.from_numpy(features_NE[:num_warm])
+    key = stage_key([], _ColdStart(data.dataset.fingerprint, feature_settings, settings, decoder_settings))
+    checkpoints, tensorboard = workspace.checkpoints("cold-start", key), workspace.root / "tensorboard"
+    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(settings, features.blocks)
     rqvae = fit_rqvae(config, warm_features, settings, checkpoints / "rqvae", tensorboard)
     with torch.no_grad():
         quantised_NL = rqvae.get_codebook_indices(torch.from_numpy(features_NE)).numpy()
@@ -153,10 +156,11 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, help="default artifacts/cold-start/<name>")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
-    load_config([CONFIG], arguments.set)
-    dataset = load_dataset(arguments.dataset, data_dir=Path("artifacts/data"))
+    load_config([DEFAULT_CONFIG], arguments.set)
+    dataset = load_dataset(arguments.dataset, data_dir=DATA_DIR)
     data = hold_out(dataset, HELD_OUT_SHARE, seed=SEED)
-    found = measure(data, arguments.work_dir or Path("artifacts/cold-start") / dataset.name)
+    root = arguments.work_dir or Path("artifacts/cold-start") / dataset.name
+    found = measure(data, Workspace(root, DATA_DIR))
     new = len(dataset.items) - data.num_warm
     title = f"{dataset.name}: {new} of {len(dataset.items)} items are new, {len(data.questions)} users; {description()}"
     table = Table(title=title, title_justify="left")

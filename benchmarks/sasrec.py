@@ -14,19 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers import Block, Dropout, causal_bias
 from models.recommender import pad
 from models.retriever import PADDING
+from training.data.prepare import load_prepared, prepare_data
 from training.data.sequences import SeqBatch, SeqData
-from training.data.splits import Holdout, LeaveOneOut
+from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
 from training.device import autocast, training_device
 from training.loop import Schedule, Work, train
 from training.metrics import ndcg_at_k, ranks_of_targets
 from training.ranking import user_batches
+from training.workspace import Stage, Workspace, stage_key
 
+NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
 VALIDATION_K, VALIDATION_USERS = 10, 5000
 ITEM_STD = 0.02
 
@@ -92,7 +96,30 @@ class SasRec(nn.Module):
         return states_MD @ self.items.weight.T
 
 
-def fit_sasrec(split: LeaveOneOut, num_items: int, settings: SasRecSettings, work_dir: Path) -> SasRec:
+def train_sasrec(workspace: Workspace, settings: SasRecSettings) -> Stage:
+    """Runs the training as a stage, resuming from a checkpoint of the same data and settings."""
+    data = prepare_data(workspace)
+    checkpoints = workspace.checkpoints(NAME, stage_key([data], settings))
+
+    def write(directory: Path) -> None:
+        dataset = load_prepared(data)
+        split = leave_one_out(user_sequences(dataset))
+        model = fit_sasrec(split, len(dataset.items), settings, checkpoints, workspace.root / "tensorboard")
+        save_file(model.state_dict(), directory / WEIGHTS)
+
+    return workspace.run(NAME, inputs=[data], settings=settings, write=write)
+
+
+def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRec:
+    """Reads the model that `train_sasrec` saved."""
+    model = SasRec(num_items, settings)
+    model.load_state_dict(load_file(stage.path / WEIGHTS))
+    return model.eval()
+
+
+def fit_sasrec(
+    split: LeaveOneOut, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path
+) -> SasRec:
     """Trains the model; keeps the weights that validate best by NDCG."""
     device = training_device()
     torch.manual_seed(settings.seed)
@@ -116,7 +143,7 @@ def fit_sasrec(split: LeaveOneOut, num_items: int, settings: SasRecSettings, wor
         return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
 
     train(
-        "sasrec",
+        NAME,
         model,
         optimizer,
         Work(batches.num_batches, batches.epoch, losses, validate),
@@ -128,10 +155,10 @@ def fit_sasrec(split: LeaveOneOut, num_items: int, settings: SasRecSettings, wor
             checkpoint_every_steps=1000,
             validate_every_epochs=settings.validate_every_epochs,
         ),
-        checkpoints=work_dir / "checkpoints",
-        tensorboard=work_dir / "tensorboard",
+        checkpoints=checkpoints,
+        tensorboard=tensorboard,
     )
-    return model.eval()
+    return model.eval().cpu()
 
 
 @torch.no_grad()

@@ -28,10 +28,9 @@ from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, reque
 from models.recommender import SearchOutput
 from models.retriever import Retriever
 from models.trie import IntArray, SemanticIdTrie
-from training.config import load_config
+from training.config import DEFAULT_CONFIG, load_config
 from training.train_decoder import DecoderSettings, retriever_config
 
-CONFIG = Path("configs/decoder.gin")
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10
 BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)
 MATRIX_PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm")
@@ -47,7 +46,7 @@ class DefaultModel:
     """
 
     def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
-        load_config([CONFIG])
+        load_config([DEFAULT_CONFIG])
         torch.manual_seed(0)
         self.config = retriever_config(DecoderSettings(), trie, feature_dim=1)
         retriever = Retriever(self.config).eval()

@@ -71,8 +71,7 @@ class Engine:
             await shared.publish()
             catalogue = shared
         self.metrics.describe_model(version, len(own_copy), bundle.manifest.metrics.get("tokenizer", {}))
-        in_leaf_order = bundle.items[trie.row_of_leaf_N]
-        filters = Filters(in_leaf_order, trie, self.metrics, cache_bytes=self.settings.filter_cache_bytes)
+        filters = Filters(bundle.items, trie, self.metrics, cache_bytes=self.settings.filter_cache_bytes)
         self.snapshot = Snapshot(version, trie, recommender, catalogue, filters)
 
     async def search(

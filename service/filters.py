@@ -35,14 +35,14 @@ class Filters:
     """Answers filters over one catalogue.
 
     Args:
-        items: The catalogue's items, in leaf order (see `models.bundle.Bundle.items`).
-        trie: The catalogue's trie.
+        items: The catalogue's items (see `models.bundle.Bundle.items`).
+        trie: Their trie.
         metrics: Counts hits and misses of the cache.
         cache_bytes: Memory that answered filters may take; the least recently used ones go first.
     """
 
     def __init__(self, items: pl.DataFrame, trie: SemanticIdTrie, metrics: Metrics, *, cache_bytes: int) -> None:
-        self._items = items.drop(_INTERNAL)
+        self._items = items.drop(_INTERNAL)[trie.row_of_leaf_N]
         self._trie = trie
         self._metrics = metrics
         self._lock = Lock()

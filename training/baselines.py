@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.preprocessing import normalize
 
 from training.data.splits import Holdout, Sequences
 
@@ -48,8 +49,7 @@ def rank_by_content_knn(
     Returns:
         item_index of shape (U, k).
     """
-    norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
-    unit_NE = features_NE / np.maximum(norms_N1, np.finfo(np.float32).tiny)
+    unit_NE = normalize(features_NE)
     barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)
     return _rank(holdout, len(features_NE), lambda history_BN: (history_BN @ unit_NE) @ unit_NE.T + barred_N, k)
 

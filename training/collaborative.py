@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
+from sklearn.preprocessing import normalize
 
 from training.data.splits import Sequences
 
@@ -42,17 +43,15 @@ def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: in
     svd = TruncatedSVD(min(dim, num_items - 1), random_state=seed).fit(ppmi)
     # The square root of the singular values weighs the directions better than the values do (Levy et al. 2015).
     vectors = ppmi @ svd.components_.T / np.sqrt(np.maximum(svd.singular_values_, np.finfo(np.float32).eps))
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(normalize(vectors), dtype=np.float32)
 
 
 def _window_counts(train: Sequences, num_items: int) -> sparse.csr_matrix:
     """How often two items stand within the window, nearer pairs counting more."""
-    user_I = np.repeat(np.arange(len(train)), train.lengths_U)
     counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
     for distance in range(1, WINDOW + 1):
-        left, right = train.items_I[:-distance], train.items_I[distance:]
-        same = (user_I[:-distance] == user_I[distance:]) & (left != right)
-        weight = np.full(int(same.sum()), 1 / distance)
-        counts = counts + sparse.csr_matrix((weight, (left[same], right[same])), shape=counts.shape)
+        left, right = train.pairs(distance)
+        other = left != right
+        weight = np.full(int(other.sum()), 1 / distance)
+        counts = counts + sparse.csr_matrix((weight, (left[other], right[other])), shape=counts.shape)
     return (counts + counts.T).tocsr()

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import gin
 
+DEFAULT_CONFIG = Path("configs/decoder.gin")
 SettingsT = TypeVar("SettingsT", bound=type)
 
 # gin carries no types: this is the one place where that shows.

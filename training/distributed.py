@@ -12,6 +12,8 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
+from training.device import training_device
+
 LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait
 
 
@@ -50,7 +52,7 @@ def from_first(value: float) -> float:
     """The first process's value, in every process; waits for the first."""
     if processes() == 1:
         return value
-    shared = torch.tensor([value], dtype=torch.float64, device=_device())
+    shared = torch.tensor([value], dtype=torch.float64, device=training_device())
     distributed.broadcast(shared, src=0)
     return float(shared)
 
@@ -59,7 +61,7 @@ def any_process(flag: bool) -> bool:
     """Whether the flag is true in any process; waits for all."""
     if processes() == 1:
         return flag
-    flags = torch.tensor([float(flag)], device=_device())
+    flags = torch.tensor([float(flag)], device=training_device())
     distributed.all_reduce(flags)
     return bool(flags)
 
@@ -72,7 +74,3 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         distributed.all_reduce(parameter.grad)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

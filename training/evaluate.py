@@ -68,10 +68,8 @@ def evaluate(workspace: Workspace) -> Stage:
     def write(directory: Path) -> None:
         split = leave_one_out(user_sequences(load_prepared(data)))
         features_NE = load_features(features).features_NE
-        ids = load_semantic_ids(tokens)
-        trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         popularity_N = item_popularity(split.train, len(features_NE))
-        recommender = load_recommender(decoder, trie, features_NE, popularity_N)
+        recommender = load_recommender(tokens, decoder, features_NE, popularity_N)
         k, beam = settings.list_length, settings.beam_width
         lists = {
             RQREC: rank_holdout(recommender, split.test, k=k, beam_width=beam),
@@ -82,17 +80,18 @@ def evaluate(workspace: Workspace) -> Stage:
             name: figures(lists_UK, split.test, features_NE, popularity_N == 0, settings)
             for name, lists_UK in lists.items()
         }
-        results[TOKENIZER] = ids.figures
+        results[TOKENIZER] = load_semantic_ids(tokens).figures
         (directory / RESULTS).write_text(json.dumps(results, indent=2), encoding="utf-8")
 
     return workspace.run("evaluation", inputs=[data, features, tokens, decoder], settings=settings, write=write)
 
 
 def load_recommender(
-    decoder: Stage, trie: SemanticIdTrie, features_NE: NDArray[np.float32], popularity_N: NDArray[np.int64]
+    tokens: Stage, decoder: Stage, features_NE: NDArray[np.float32], popularity_N: NDArray[np.int64]
 ) -> Recommender:
     """The trained retriever as the service asks it, over items with these features and counts by item_index."""
-    device = training_device()
+    ids, device = load_semantic_ids(tokens), training_device()
+    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     retriever = load_retriever(decoder).to(device)
     item_vectors_ND = retriever.item_vectors(CatalogueTensors.of(trie, features_NE, popularity_N, device))
     return Recommender(

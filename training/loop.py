@@ -126,7 +126,7 @@ def train(
                     work.after_step(progress.step)
                 if progress.step % LOG_EVERY_STEPS == 0 and writer is not None:
                     _log(writer, losses, schedule.rate(done), progress.step)
-                    bar.update(task, completed=progress.step, loss=f"{losses['loss']:.4f}")
+                    bar.update(task, completed=progress.step, loss=f"{float(losses['loss']):.4f}")
                 stop = any_process(asked())
                 if stop or progress.step % schedule.checkpoint_every_steps == 0:
                     if is_first:
@@ -154,7 +154,7 @@ def _step(
     schedule: Schedule,
     batch: BatchT,
     done: float,
-) -> Mapping[str, float]:
+) -> Mapping[str, Tensor]:
     """One optimiser step; returns the means of the losses over this process's parts."""
     model.train()
     for group in optimizer.param_groups:
@@ -163,7 +163,7 @@ def _step(
     begin = process() * schedule.accumulate
     parts = work.split(batch, processes() * schedule.accumulate)[begin : begin + schedule.accumulate]
     own_weight = sum(weight for _, weight in parts)
-    means: dict[str, float] = {}
+    means: dict[str, Tensor] = {}
     for part, weight in parts:
         if weight == 0:
             continue
@@ -172,7 +172,8 @@ def _step(
             raise FloatingPointError(f"the loss is {float(losses['loss'].detach())}: lower learning_rate")
         (losses["loss"] * weight).backward()
         for name, value in losses.items():
-            means[name] = means.get(name, 0.0) + float(value.detach()) * weight / own_weight
+            mean = value.detach() * (weight / own_weight)
+            means[name] = means[name] + mean if name in means else mean
     sum_gradients(model.parameters())
     nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
     optimizer.step()
@@ -188,9 +189,9 @@ def _out_of_patience(progress: Progress, schedule: Schedule) -> bool:
     return progress.best_epoch >= 0 and waited >= schedule.patience * schedule.validate_every_epochs
 
 
-def _log(writer: SummaryWriter, losses: Mapping[str, float], rate: float, step: int) -> None:
+def _log(writer: SummaryWriter, losses: Mapping[str, Tensor], rate: float, step: int) -> None:
     for name, value in losses.items():
-        writer.add_scalar(f"train/{name}", value, step)
+        writer.add_scalar(f"train/{name}", float(value), step)
     writer.add_scalar("train/learning_rate", rate, step)
 
 

@@ -5,6 +5,7 @@ Shapes: U users, K list length, N items, E feature dim.
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
 
 Ranks = NDArray[np.float64]
 PerUser = NDArray[np.float64]
@@ -84,8 +85,7 @@ def intra_list_diversity(lists_UK: NDArray[np.integer], features_NE: NDArray[np.
     >>> intra_list_diversity(np.array([[0, 1]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     1.0
     """
-    norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
-    unit_NE = features_NE / np.where(norms_N1 > 0, norms_N1, 1)
+    unit_NE = normalize(features_NE)
     diversities = []
     for row in lists_UK:
         vectors = unit_NE[row[row >= 0]]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from sklearn.preprocessing import normalize
 
 from models.semantic_ids import append_collision_codes, collision_ratio
 from training.config import configurable
@@ -118,10 +119,9 @@ def neighbourhood_figures(
         level; `together_by_chance_<level>`, the same of the same items paired at random; and `similarity_<level>`, the
         mean cosine of the features of two items that share the prefix (0 where none do).
     """
-    left_P, right_P = _neighbours(train)
+    left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)
-    norms_N1 = np.linalg.norm(features_NE, axis=1, keepdims=True)
-    unit_NE = features_NE / np.maximum(norms_N1, np.finfo(np.float32).tiny)
+    unit_NE = normalize(features_NE)
     figures = {}
     for level in range(codes_NL.shape[1]):
         _, prefix_N = np.unique(codes_NL[:, : level + 1], axis=0, return_inverse=True)
@@ -134,12 +134,6 @@ def neighbourhood_figures(
         cosines = np.square(sums).sum() - np.square(unit_NE).sum()
         figures[f"similarity_{level}"] = float(cosines / pairs) if pairs else 0.0
     return figures
-
-
-def _neighbours(train: Sequences) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    user_I = np.repeat(np.arange(len(train)), train.lengths_U)
-    same = user_I[:-1] == user_I[1:]
-    return train.items_I[:-1][same], train.items_I[1:][same]
 
 
 def check_not_collapsed(figures: Mapping[str, float], *, codebook_size: int, settings: SemanticIdSettings) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.quantize import QuantizeMode
-from models.rqvae import RqVae, RqVaeConfig
+from models.rqvae import FeatureBlock, RqVae, RqVaeConfig
 from training.cli import stage_command
 from training.config import configurable
 from training.device import training_device
@@ -78,21 +78,26 @@ def train_rqvae(workspace: Workspace) -> Stage:
 
     def write(directory: Path) -> None:
         loaded = load_features(features)
-        config = RqVaeConfig(
-            blocks=loaded.blocks,
-            hidden_widths=tuple(settings.hidden_widths),
-            embed_dim=settings.embed_dim,
-            codebook_size=settings.codebook_size,
-            num_levels=settings.num_levels,
-            mode=QuantizeMode(settings.mode),
-            commitment_weight=settings.commitment_weight,
-        )
+        config = rqvae_config(settings, loaded.blocks)
         features_NE = torch.from_numpy(loaded.features_NE)
         model = fit_rqvae(config, features_NE, settings, checkpoints, workspace.root / "tensorboard")
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(config)), encoding="utf-8")
 
     return workspace.run(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION, together=True)
+
+
+def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...]) -> RqVaeConfig:
+    """The sizes and choices of an RQ-VAE for features of these blocks."""
+    return RqVaeConfig(
+        blocks=blocks,
+        hidden_widths=tuple(settings.hidden_widths),
+        embed_dim=settings.embed_dim,
+        codebook_size=settings.codebook_size,
+        num_levels=settings.num_levels,
+        mode=QuantizeMode(settings.mode),
+        commitment_weight=settings.commitment_weight,
+    )
 
 
 def fit_rqvae(

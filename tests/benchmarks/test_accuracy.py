@@ -29,10 +29,15 @@ def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: py
     assert set(results["file"]["intervals"][DIFFERENCE]) == {"recall@10", "ndcg@10"}
 
 
+def test_the_shuffled_order_needs_days(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gives no days .* use --order file"):
+        run(str(shop), ("shuffled",), SMALL_CONFIG, 2, tmp_path)
+
+
 def test_sasrec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:
     split = leave_one_out(user_sequences(load_dataset(str(shop), data_dir=tmp_path)))
     settings = SasRecSettings(width=16, dropout=0.1, epochs=12, batch_size=16, learning_rate=1e-2)
-    model = fit_sasrec(split, 64, settings, tmp_path)
+    model = fit_sasrec(split, 64, settings, tmp_path / "checkpoints", tmp_path / "tensorboard")
     lists_UK = rank_by_sasrec(model, split.test, k=3, max_history=settings.max_history)
     histories = split.test.histories
     own = [np.isin(lists_UK[user], histories[user]).any() for user in range(len(histories))]

@@ -7,6 +7,7 @@ from tests.conftest import SMALL_CONFIG
 from training.config import load_config
 from training.data.sources import load_dataset
 from training.data.splits import user_sequences
+from training.workspace import Workspace
 
 
 def test_new_items_are_found_by_their_content(shop: Path, tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_new_items_are_found_by_their_content(shop: Path, tmp_path: Path) -> Non
     names = dict(zip(dataset.items["item_id"], dataset.items["title"], strict=True))
     assert all(names[item] == title for item, title in data.dataset.items.select("item_id", "title").iter_rows())
     load_config([], SMALL_CONFIG)
-    found = measure(data, tmp_path / "work")
+    found = measure(data, Workspace(tmp_path / "work", tmp_path))
     load_config([])
     assert set(found) == {"RQRec", "content-kNN", "RQRec, new items only", "content-kNN, new items only"}
     assert found["RQRec, new items only"]["recall@20"] == 1.0  # there are six

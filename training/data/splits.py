@@ -37,6 +37,12 @@ class Sequences:
         """Items in each row."""
         return np.diff(self.offsets_U)
 
+    def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
+        """All pairs of items of one row that stand so many places apart: the earlier ones, and the later ones."""
+        row_I = np.repeat(np.arange(len(self)), self.lengths_U)
+        same = row_I[:-distance] == row_I[distance:]
+        return self.items_I[:-distance][same], self.items_I[distance:][same]
+
     def without_last(self, count: int) -> "Sequences":
         """The same rows, each less its last `count` items (rows must be long enough)."""
         lengths_U = self.lengths_U - count
