@@ -1,5 +1,6 @@
 """The search on ONNX Runtime: the default for serving. Needs no torch."""
 
+import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,14 +57,23 @@ class OnnxEngine:
         self._cuda = cuda
         self._search = open_session(search_graph, cuda=cuda)
         self._max_history = max_history
+        self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
+        self._parts = threads
+        self._read(trie, item_vectors_ND)
+
+    def over(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> "OnnxEngine":
+        """See `models.recommender.SearchEngine`."""
+        other = copy.copy(self)
+        other._read(trie, item_vectors_ND)
+        return other
+
+    def _read(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> None:
         half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
         catalogue = catalogue_inputs(trie, item_vectors_ND.astype(np.float16) if half else item_vectors_ND)
         # On the CPU arrays are read where they lie; a GPU gets its copy once.
-        device = ("cuda", 0) if cuda else ()
+        device = ("cuda", 0) if self._cuda else ()
         self._catalogue = {name: ort.OrtValue.ortvalue_from_numpy(array, *device) for name, array in catalogue.items()}
         self._bound = local()
-        self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
-        self._parts = threads
 
     def search(
         self,

@@ -45,6 +45,14 @@ class SearchEngine(Protocol):
             beam_width: K.
         """
 
+    def over(self, trie: SemanticIdTrie, item_vectors_ND: FloatArray) -> "SearchEngine":
+        """The same model over another catalogue; this engine stays as it is.
+
+        Args:
+            trie: The other catalogue.
+            item_vectors_ND: Its items' vectors by leaf.
+        """
+
 
 class Ranking(NamedTuple):
     """A user's best leaves, best first: at most k, fewer where fewer items are eligible.
@@ -58,6 +66,10 @@ class Ranking(NamedTuple):
     leaves_K: IntArray
     log_probs_K: FloatArray
     scores_K: FloatArray
+
+    def first(self, k: int) -> "Ranking":
+        """The k best of them."""
+        return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
 
 
 class Recommender:
@@ -84,6 +96,14 @@ class Recommender:
         self.everything = Eligibility.everything(trie)
         self._popular_N = np.argsort(-popularity_N, kind="stable")
         self._log_popularity_N = np.log((popularity_N + 1) / (popularity_N + 1).sum()).astype(np.float32)
+
+    def over(
+        self, trie: SemanticIdTrie, item_vectors_ND: FloatArray, popularity_N: NDArray[np.integer]
+    ) -> "Recommender":
+        """The same model over another catalogue, whose vectors and counts are given by leaf."""
+        return Recommender(
+            self._engine.over(trie, item_vectors_ND), trie, max_history=self.max_history, popularity_N=popularity_N
+        )
 
     def recommend(
         self,

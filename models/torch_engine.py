@@ -1,5 +1,6 @@
 """The search on PyTorch: for training's own checks, and for serving on a GPU."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,17 @@ class TorchEngine:
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device)).eval()
-        self._trie = TrieTensors.of(trie).to(device)
-        self._item_vectors_ND = item_vectors_ND.to(device)
+        self._read(trie, item_vectors_ND)
+
+    def over(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> "TorchEngine":
+        """See `models.recommender.SearchEngine`."""
+        other = copy.copy(self)
+        other._read(trie, torch.from_numpy(item_vectors_ND))
+        return other
+
+    def _read(self, trie: SemanticIdTrie, item_vectors_ND: torch.Tensor) -> None:
+        self._trie = TrieTensors.of(trie).to(self._device)
+        self._item_vectors_ND = item_vectors_ND.to(self._device)
 
     def search(
         self,

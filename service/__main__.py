@@ -10,9 +10,13 @@ from models.bundle import BundleError, read_bundle
 from service.app import create_app
 from service.settings import Settings
 
+SWITCH_INTERVAL_S = 50e-6
+
 
 def main() -> None:
     """Serves until a signal; exits 2 with a message where a setting or the bundle cannot be used."""
+    # The search thread asks for the interpreter between two kernels: at the default of 5 ms it mostly waits.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         settings = Settings()
@@ -21,7 +25,7 @@ def main() -> None:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False)
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False, proxy_headers=False)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from service.engine import Engine
 from service.errors import install_error_handlers
-from service.limits import BodyLimitMiddleware
-from service.routes import router
+from service.limits import BodyLimitMiddleware, OverloadMiddleware
+from service.openapi import describe
+from service.routes import FAST_ROUTES, router
 from service.settings import Settings
 from service.telemetry import Metrics, MetricsMiddleware
 
@@ -40,9 +41,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.state.engine = engine
+    app.router.routes.extend(FAST_ROUTES)
     app.include_router(router)
     install_error_handlers(app)
+    describe(app)
+    # The last one added is the first one to see a request.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(OverloadMiddleware, overloaded=engine.overloaded)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app

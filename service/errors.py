@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service.filters import InvalidFilter
+from service.openapi import reference
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
@@ -30,6 +31,29 @@ class NotReady(Exception):
     """No model is loaded, or the service is draining."""
 
 
+class Overloaded(Exception):
+    """More work waits than may.
+
+    Attributes:
+        retry_after_s: When to come back, in seconds.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(Exception):
+    """The request's time was up before its answer was found."""
+
+    def __init__(self) -> None:
+        super().__init__("the time given to this request was up before it was answered: see timeout_ms")
+
+
+class ClientGone(Exception):
+    """The client hung up before the answer; nobody reads this."""
+
+
 class Kind(NamedTuple):
     """How a kind of error is told over HTTP."""
 
@@ -44,31 +68,33 @@ TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
 INVALID = Kind("invalid-request", "The request is not valid", 422, False)
 NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
 INTERNAL = Kind("internal", "The service failed", 500, True)
-DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {UnknownItem: UNKNOWN_ITEM, TooLarge: TOO_LARGE, NotReady: NOT_READY}
+OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
+DEADLINE = Kind("deadline", "The request's time was up", 504, True)
+CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
+DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
+    UnknownItem: UNKNOWN_ITEM,
+    TooLarge: TOO_LARGE,
+    NotReady: NOT_READY,
+    Overloaded: OVERLOADED,
+    DeadlinePassed: DEADLINE,
+    ClientGone: CLIENT_GONE,
+}
 
 
 def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail in these ways, for OpenAPI."""
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}  # put there by install_error_handlers
-    return {kind.status: {"description": kind.title, "content": {MEDIA_TYPE: {"schema": schema}}} for kind in kinds}
+    content = {MEDIA_TYPE: {"schema": reference(Problem)}}
+    return {kind.status: {"description": kind.title, "content": content} for kind in kinds}
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Makes the app answer every error as problem details, and its OpenAPI document describe them."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        if Problem.__name__ in document["components"]["schemas"]:
-            return document
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**problem.pop("$defs"), Problem.__name__: problem}
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    """Makes the app answer every error as problem details."""
 
     async def domain(request: Request, error: Exception) -> JSONResponse:
-        return problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
+        response = problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
+        if isinstance(error, Overloaded):
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
 
     async def invalid_filter(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, InvalidFilter)

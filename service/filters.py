@@ -35,18 +35,29 @@ class Filters:
     """Answers filters over one catalogue.
 
     Args:
-        items: The catalogue's items (see `models.bundle.Bundle.items`).
+        items: Items by the rows that the trie's leaves name (see `models.bundle.Bundle.items`).
         trie: Their trie.
         metrics: Counts hits and misses of the cache.
         cache_bytes: Memory that answered filters may take; the least recently used ones go first.
     """
 
     def __init__(self, items: pl.DataFrame, trie: SemanticIdTrie, metrics: Metrics, *, cache_bytes: int) -> None:
-        self._items = items.drop(_INTERNAL)[trie.row_of_leaf_N]
+        self._items = items.drop(_INTERNAL, strict=False)
         self._trie = trie
         self._metrics = metrics
+        self._cache_bytes = cache_bytes
         self._lock = Lock()
         self._answered: LRUCache[str, Eligibility] = LRUCache(cache_bytes, getsizeof=lambda answer: answer.nbytes)
+
+    def over(self, added: pl.DataFrame, trie: SemanticIdTrie) -> "Filters":
+        """The filters of a changed catalogue.
+
+        Args:
+            added: Items that are new rows, with the same attributes.
+            trie: The changed trie.
+        """
+        items = pl.concat([self._items, added.select(self._items.columns)])
+        return Filters(items, trie, self._metrics, cache_bytes=self._cache_bytes)
 
     def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
         """The leaves whose items meet every condition.
@@ -62,8 +73,8 @@ class Filters:
         self._metrics.cache_requests.labels(CACHE_TIER, "miss" if answer is None else "hit").inc()
         if answer is None:
             tests = [test for name, condition in conditions.items() for test in self._tests(name, condition)]
-            mask_N = self._items.select(pl.all_horizontal(pl.lit(value=True), *tests)).to_series()
-            answer = Eligibility.of(self._trie, mask_N.to_numpy())
+            mask_R = self._items.select(pl.all_horizontal(pl.lit(value=True), *tests)).to_series().to_numpy()
+            answer = Eligibility.of(self._trie, mask_R[self._trie.row_of_leaf_N])
             with self._lock:
                 if answer.nbytes <= self._answered.maxsize:
                     self._answered[key] = answer

@@ -1,10 +1,36 @@
-"""Middleware that refuses a request body over the limit before it is read whole."""
+"""Middleware that refuses requests before they cost anything: too large ones, and all of them in an overload."""
+
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import TOO_LARGE, problem_response
+from service.errors import OVERLOADED, TOO_LARGE, Overloaded, problem_response
+
+NEVER_SHED = ("/healthz", "/readyz", "/metrics")  # or an overload would blind and kill the service
+
+
+class OverloadMiddleware:
+    """Answers 429 to every request, probes and metrics apart, while the queue before the search is full. Pure ASGI.
+
+    Args:
+        app: The app.
+        overloaded: The error while it is so, else None.
+    """
+
+    def __init__(self, app: ASGIApp, overloaded: Callable[[], Overloaded | None]) -> None:
+        self.app = app
+        self.overloaded = overloaded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on unless there are too many."""
+        if scope["type"] == "http" and scope["path"] not in NEVER_SHED and (error := self.overloaded()) is not None:
+            response = problem_response(OVERLOADED, str(error), scope["path"])
+            response.headers["Retry-After"] = str(error.retry_after_s)
+            await response(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class BodyLimitMiddleware:

@@ -3,79 +3,103 @@
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import orjson
 
 from models.recommender import Ranking
-from models.trie import NO_LEAF, IntArray, SemanticIdTrie
-from service.catalogue import Item, SemanticId
-from service.engine import Engine, Snapshot
-from service.schemas import Recommendation, RecommendReply, RecommendRequest
+from models.semantic_ids import format_semantic_id
+from models.trie import IntArray
+from service.engine import Engine
+from service.schemas import RecommendRequest
+from service.snapshot import SearchWork, Snapshot, search_key
+from service.table import Item
 
 
-async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapshot) -> RecommendReply:
-    """Answers a validated request from one snapshot."""
+async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapshot) -> bytes:
+    """Answers a validated request from one snapshot.
+
+    Returns:
+        A `RecommendReply` as JSON.
+
+    Raises:
+        Overloaded: If too many wait.
+        DeadlinePassed: If the answer was not found in time.
+    """
     begin = time.perf_counter()
-    metrics, trie = engine.metrics, snapshot.trie
+    deadline = begin + (request.timeout_ms or engine.settings.timeout_ms) / 1000
+    metrics, table = engine.metrics, snapshot.table
     with metrics.stage("encode"):
-        found = await snapshot.catalogue.semantic_ids([*request.history, *request.exclude])
-        leaves = find_leaves(trie, found.values)
-    history, excluded = leaves[: len(request.history)], leaves[len(request.history) :]
-    unknown = [item_id for item_id, leaf in zip(request.history, history, strict=True) if leaf < 0]
-    known = history[history >= 0]
-    if request.exclude_history:
-        excluded = np.concatenate([excluded, known])
-    eligibility = await engine.eligibility(snapshot, request.filter)
-    excluded = np.unique(excluded[excluded >= 0])
-    excluded = excluded[eligibility.allows(excluded)]
-    with metrics.stage("search"):
-        if len(known):
-            beam_width = request.beam_width or engine.settings.beam_width
-            best = await engine.search(snapshot, known, excluded, eligibility, k=request.k, beam_width=beam_width)
-        else:
-            best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
+        leaves = table.find([*request.history, *request.exclude])
+        history = leaves[: len(request.history)]
+        known = history[history >= 0]
+        eligibility = await engine.eligibility(snapshot, request.filter)
+        excluded = leaves if request.exclude_history else leaves[len(history) :]
+        excluded = np.unique(excluded[excluded >= 0])
+        excluded = excluded[eligibility.allows(excluded)]
+    unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
+    if len(known):
+        beam_width = request.beam_width or engine.settings.beam_width
+        key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
+        best = await engine.batcher.submit(key, SearchWork(known, excluded, request.k), deadline=deadline)
+    else:
+        best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     with metrics.stage("lookup"):
-        codes = [tuple(row) for row in trie.codes_of(best.leaves_K).tolist()]
-        looked_up = await snapshot.catalogue.items(codes)
-    degraded = found.degraded or looked_up.degraded
+        codes = snapshot.trie.codes_of(best.leaves_K).tolist()
+        items, degraded = await find_items(engine, snapshot, best.leaves_K, codes)
     fallback: Literal["popular", "degraded"] | None = "popular" if not len(known) else "degraded" if degraded else None
-    items = _ranked(looked_up.values, best)
-    metrics.unknown_history_items.inc(len(unknown))
-    metrics.invalid_beams.inc(len(best.leaves_K) - len(items))
-    metrics.short_results.inc(len(items) < request.k)
+    eligible_items = eligibility.count - len(excluded)
+    metrics.invalid_beams.inc(len(items) - int(eligibility.allows(best.leaves_K).sum()))
+    metrics.eligible_ratio.observe(eligible_items / len(table))
+    if unknown:
+        metrics.unknown_history_items.inc(len(unknown))
+    if len(items) < request.k:
+        metrics.short_results.inc()
     if fallback is not None:
         metrics.fallbacks.labels(fallback).inc()
-    return RecommendReply(
-        recommendation_id=str(uuid.uuid4()),
-        model_version=snapshot.version,
-        catalogue_version=0,
-        took_ms=(time.perf_counter() - begin) * 1000,
-        items=items,
-        unknown_items=unknown,
-        eligible_items=eligibility.count - len(excluded),
-        fallback=fallback,
+    return orjson.dumps(
+        {
+            "recommendation_id": str(uuid.uuid4()),
+            "model_version": snapshot.version,
+            "catalogue_version": snapshot.catalogue_version,
+            "took_ms": (time.perf_counter() - begin) * 1000,
+            "items": _ranked(items, codes, best),
+            "unknown_items": unknown,
+            "eligible_items": eligible_items,
+            "fallback": fallback,
+        }
     )
 
 
-def find_leaves(trie: SemanticIdTrie, semantic_ids: Sequence[SemanticId | None]) -> IntArray:
-    """The leaf of each semantic ID, -1 for None and for what the trie does not hold."""
-    absent = (NO_LEAF,) * trie.num_levels
-    rows = [codes if codes is not None and len(codes) == len(absent) else absent for codes in semantic_ids]
-    return trie.find(np.array(rows, dtype=np.int64).reshape(-1, len(absent)))
+async def find_items(
+    engine: Engine, snapshot: Snapshot, leaves: IntArray, codes: Sequence[Sequence[int]]
+) -> tuple[list[Item], bool]:
+    """The items at leaves that bear these codes, and whether Redis was away.
+
+    Redis is believed where it holds the item that the snapshot has there; else the snapshot's own table answers.
+    """
+    own = snapshot.table.items(leaves)
+    if engine.shared is None or not own:
+        return own, False
+    stored = await engine.shared.items([format_semantic_id(row) for row in codes])
+    if stored is None:
+        return own, True
+    pairs = zip(stored, own, strict=True)
+    return [theirs if theirs is not None and theirs.item_id == mine.item_id else mine for theirs, mine in pairs], False
 
 
-def _ranked(items: Sequence[Item | None], ranking: Ranking) -> list[Recommendation]:
-    rows = zip(items, ranking.log_probs_K.tolist(), ranking.scores_K.tolist(), strict=True)
-    found = [(item, log_prob, score) for item, log_prob, score in rows if item is not None]
+def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:
+    """`Recommendation`s, with the payloads as they lie in the table: read by nobody on the way."""
+    rows = zip(items, codes, ranking.log_probs_K.tolist(), ranking.scores_K.tolist(), strict=True)
     return [
-        Recommendation(
-            item_id=item.item_id,
-            rank=rank,
-            score=score,
-            log_prob=log_prob,
-            semantic_id=list(item.semantic_id),
-            payload=item.payload,
-        )
-        for rank, (item, log_prob, score) in enumerate(found, start=1)
+        {
+            "item_id": item.item_id,
+            "rank": rank,
+            "score": score,
+            "log_prob": log_prob,
+            "semantic_id": semantic_id,
+            "payload": orjson.Fragment(item.payload),
+        }
+        for rank, (item, semantic_id, log_prob, score) in enumerate(rows, start=1)
     ]

@@ -4,12 +4,29 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from service.catalogue import SemanticId
-from service.engine import Engine, Snapshot
-from service.errors import INVALID, NOT_READY, TOO_LARGE, UNKNOWN_ITEM, NotReady, TooLarge, UnknownItem, declared
-from service.recommend import recommend
+from models.trie import IntArray
+from service.disconnect import unless_client_goes
+from service.engine import Engine
+from service.errors import (
+    DEADLINE,
+    INVALID,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    UNKNOWN_ITEM,
+    NotReady,
+    TooLarge,
+    UnknownItem,
+    declared,
+)
+from service.openapi import json_body
+from service.reading import read_json
+from service.recommend import find_items, recommend
 from service.schemas import Health, ItemReply, Readiness, RecommendReply, RecommendRequest, SemanticIdReply
+from service.snapshot import Snapshot
 
 router = APIRouter()
 ItemIdInPath = Annotated[str, Path(max_length=256, examples=["1"])]
@@ -20,44 +37,79 @@ def _engine(request: Request) -> Engine:
     return engine
 
 
-def _snapshot(engine: Annotated[Engine, Depends(_engine)]) -> Snapshot:
+def _snapshot(engine: Engine) -> Snapshot:
     if engine.snapshot is None:
         raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
     return engine.snapshot
 
 
-EngineNow = Annotated[Engine, Depends(_engine)]
-SnapshotNow = Annotated[Snapshot, Depends(_snapshot)]
+async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
+    return _engine(request)
 
 
-@router.post("/recommend", tags=["recommendations"], responses=declared(TOO_LARGE, INVALID, NOT_READY))
-async def post_recommend(body: RecommendRequest, engine: EngineNow, snapshot: SnapshotNow) -> RecommendReply:
+async def _snapshot_now(request: Request) -> Snapshot:
+    return _snapshot(_engine(request))
+
+
+EngineNow = Annotated[Engine, Depends(_engine_now)]
+SnapshotNow = Annotated[Snapshot, Depends(_snapshot_now)]
+
+
+@router.post(
+    "/recommend",
+    tags=["recommendations"],
+    response_model=RecommendReply,
+    responses=declared(TOO_LARGE, INVALID, OVERLOADED, NOT_READY, DEADLINE),
+    openapi_extra=json_body(RecommendRequest),
+)
+async def post_recommend(request: Request) -> Response:
     """Recommends the next items for one history.
 
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
+    engine = _engine(request)
+    snapshot = _snapshot(engine)
+    body = await read_json(request, RecommendRequest)
     limit = engine.settings.max_history_items
     for name, ids in (("history", body.history), ("exclude", body.exclude)):
         if len(ids) > limit:
             raise TooLarge(f"{name} may have at most {limit} items, got {len(ids)}")
-    return await recommend(body, engine, snapshot)
+    reply = await unless_client_goes(request, recommend(body, engine, snapshot))
+    return Response(reply, media_type="application/json")
 
 
-@router.get("/items/{item_id}/semantic-id", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, NOT_READY))
+class _Recommend:
+    """`post_recommend` as an ASGI app, with nothing between it and the router."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = FAST_ROUTES[0]
+        response = await post_recommend(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+# FastAPI describes the route, and this serves it: its own layers would take as long as a search does in a batch.
+FAST_ROUTES = [Route("/recommend", _Recommend(), methods=["POST"])]
+
+
+@router.get(
+    "/items/{item_id}/semantic-id",
+    tags=["catalogue"],
+    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
+)
 async def get_semantic_id(item_id: ItemIdInPath, snapshot: SnapshotNow) -> SemanticIdReply:
     """An item's semantic ID."""
-    codes = await _semantic_id(snapshot, item_id)
-    return SemanticIdReply(item_id=item_id, semantic_id=list(codes), model_version=snapshot.version)
+    leaf = _leaf(snapshot, item_id)
+    codes = snapshot.trie.codes_of(leaf)[0].tolist()
+    return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
 
 
-@router.get("/items/{item_id}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, NOT_READY))
-async def get_item(item_id: ItemIdInPath, snapshot: SnapshotNow) -> ItemReply:
+@router.get("/items/{item_id}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY))
+async def get_item(item_id: ItemIdInPath, engine: EngineNow, snapshot: SnapshotNow) -> ItemReply:
     """An item's attributes and semantic ID."""
-    codes = await _semantic_id(snapshot, item_id)
-    (item,) = (await snapshot.catalogue.items([codes])).values
-    if item is None:
-        raise UnknownItem(f"the catalogue holds no item {item_id!r}")
-    return ItemReply(item_id=item_id, semantic_id=list(codes), model_version=snapshot.version, payload=item.payload)
+    leaf = _leaf(snapshot, item_id)
+    codes = snapshot.trie.codes_of(leaf).tolist()
+    ((item,), _) = await find_items(engine, snapshot, leaf, codes)
+    return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
 
 
 @router.get("/healthz", tags=["operation"])
@@ -78,9 +130,8 @@ async def get_metrics(engine: EngineNow) -> Response:
     return Response(generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _semantic_id(snapshot: Snapshot, item_id: str) -> SemanticId:
-    (codes,) = (await snapshot.catalogue.semantic_ids([item_id])).values
-    if codes is None:
+def _leaf(snapshot: Snapshot, item_id: str) -> IntArray:
+    leaf = snapshot.table.find([item_id])
+    if leaf[0] < 0:
         raise UnknownItem(f"the catalogue holds no item {item_id!r}")
-    found: SemanticId = codes
-    return found
+    return leaf

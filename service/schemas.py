@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_K = 100
 MAX_BEAM_WIDTH = 500
+MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
 MAX_FILTER_VALUES = 10_000
 
@@ -56,6 +57,9 @@ class RecommendRequest(BaseModel):
     )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level; raised to k where it is less."
+    )
+    timeout_ms: int | None = Field(
+        None, ge=1, le=MAX_TIMEOUT_MS, description="After this long the answer is 504 and the work is dropped."
     )
 
 

@@ -38,12 +38,26 @@ class Settings(BaseSettings):
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
     device: Device = Field(Device.AUTO, description="where the search computes")
     precision: Precision = Field(Precision.FP32, description="numbers of a GPU: half is faster and less exact")
-    search_workers: int = Field(2, ge=1, le=256, description="searches that run at the same time, one thread each")
+    search_workers: int = Field(1, ge=1, le=256, description="batches searched at the same time, one thread each")
+    max_batch: int = Field(32, ge=1, le=1024, description="requests in one batch at the most")
+    max_queue: int = Field(256, ge=1, description="requests that may wait; beyond, they are answered 429")
+    timeout_ms: int = Field(5000, ge=1, le=600_000, description="time for a request that names none, in milliseconds")
     beam_width: int = Field(50, ge=1, le=500, description="beams kept at every level where a request names no width")
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for filters answered lately")
-    redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix://; without it, in process")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="redis://, rediss://, unix:// or redis+sentinel://; without it, all in process",
+    )
     redis_timeout_s: float = Field(0.25, gt=0, description="longest wait for one answer of Redis")
+    redis_retries: int = Field(1, ge=0, le=10, description="further tries of a failed call, after a jittered pause")
+    redis_connections: int = Field(16, ge=1, description="connections to Redis at the most")
     redis_pause_s: float = Field(1.0, ge=0, description="after an error, Redis is not asked for this long")
+    redis_check_s: float = Field(5.0, gt=0, description="how often the table in Redis is looked after")
+    redis_table_ttl_s: int = Field(
+        86_400, ge=60, description="a version's table stays this long after its last replica"
+    )
+    near_cache_items: int = Field(10_000, ge=1, description="items of Redis that are kept in process")
+    near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")
     max_body_bytes: int = Field(1 << 20, ge=1, description="largest request body")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")

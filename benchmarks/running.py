@@ -1,0 +1,72 @@
+"""Starts the service as a user does, in a process of its own, and ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+READY_WITHIN_S, STOPS_WITHIN_S = 60.0, 30.0
+SERVICE = ("-m", "service")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_service(
+    settings: Mapping[str, str], *, module: Sequence[str] = SERVICE, log: Path | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Starts the service on a free port, waits until it is ready, and stops it with SIGTERM at the end.
+
+    Args:
+        settings: RQREC_ variables.
+        module: What Python runs.
+        log: Where its output goes; nowhere by default.
+
+    Yields:
+        Its URL, and the process.
+
+    Raises:
+        RuntimeError: If it is not ready within a minute.
+    """
+    port = free_port()
+    environment = {**os.environ, "RQREC_PORT": str(port), **settings}
+    with (log or Path(os.devnull)).open("ab") as output:
+        process = subprocess.Popen([sys.executable, *module], env=environment, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_ready(url, process)
+            yield url, process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with {process.returncode} before it was ready")
+        try:
+            if httpx.get(f"{url}/readyz").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"the service was not ready within {READY_WITHIN_S:.0f} s")

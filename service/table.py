@@ -1,0 +1,86 @@
+"""The replica's own table between items and the leaves of the trie: what every answer is checked against.
+
+Shapes: N leaves, R rows, M looked-up items.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.bundle import ITEM_COLUMNS
+from models.trie import NO_LEAF, IntArray, SemanticIdTrie
+
+
+@dataclass(frozen=True)
+class Item:
+    """What the catalogue knows of an item; `payload` is its attributes as JSON."""
+
+    item_id: str
+    payload: str
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The payload, read."""
+        attributes: dict[str, Any] = json.loads(self.payload)
+        return attributes
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """The items of one state of the catalogue, by the rows that the trie's leaves name.
+
+    Rows are only ever added, so the states of a catalogue share them.
+
+    Attributes:
+        trie: The catalogue's semantic IDs.
+        rows: Every row's item; also rows that no leaf names any more, and rows newer than this state.
+        first_rows: Row of each item of the bundle, by id.
+        later_rows: The same for items that were written or taken out since: these go before; None for one taken out.
+    """
+
+    trie: SemanticIdTrie
+    rows: list[Item]
+    first_rows: Mapping[str, int]
+    later_rows: Mapping[str, int | None]
+
+    @classmethod
+    def of(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
+        """The table of a bundle's items (see `models.bundle.Bundle.items`)."""
+        attributes = items.drop(ITEM_COLUMNS)
+        payloads: list[str] = (
+            attributes.select(pl.struct(attributes.columns).struct.json_encode()).to_series().to_list()
+            if attributes.width
+            else ["{}"] * len(items)
+        )
+        rows = [Item(item_id, payload) for item_id, payload in zip(items["item_id"], payloads, strict=True)]
+        return cls(trie, rows, {item.item_id: row for row, item in enumerate(rows)}, {})
+
+    def __len__(self) -> int:
+        return self.trie.num_leaves
+
+    @cached_property
+    def leaf_of_row(self) -> IntArray:
+        """The leaf of each row that this state has had, -1 where there is none any more."""
+        return self.trie.leaf_of_row_N
+
+    def row(self, item_id: str) -> int | None:
+        """The item's row, None where the catalogue does not hold it."""
+        if item_id in self.later_rows:
+            return self.later_rows[item_id]
+        return self.first_rows.get(item_id)
+
+    def find(self, item_ids: Sequence[str]) -> IntArray:
+        """The leaf of each item, -1 where the catalogue does not hold it; shape (M,)."""
+        leaf_of_row, row = self.leaf_of_row, self.row
+        rows = [row(item_id) for item_id in item_ids] if self.later_rows else map(self.first_rows.get, item_ids)
+        return np.array([NO_LEAF if row is None else leaf_of_row[row] for row in rows], dtype=np.int64)
+
+    def items(self, leaves_M: IntArray) -> list[Item]:
+        """The item at each leaf."""
+        rows = self.rows
+        return [rows[row] for row in self.trie.row_of_leaf_N[leaves_M].tolist()]

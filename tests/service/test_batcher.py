@@ -1,0 +1,196 @@
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service import batcher as module
+from service.batcher import Batcher
+from service.errors import DeadlinePassed, NotReady, Overloaded
+from service.telemetry import Metrics
+
+Run = Callable[[str, Sequence[int]], list[int]]
+
+
+class Gate:
+    """A search that waits to be let go, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, list[int]]] = []
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, key: str, work: Sequence[int]) -> list[int]:
+        self.batches.append((key, list(work)))
+        self.entered.release()
+        assert self.open.wait(10)
+        return [10 * one for one in work]
+
+    async def wait_until_entered(self) -> None:
+        assert await asyncio.to_thread(self.entered.acquire, timeout=10)
+
+
+@asynccontextmanager
+async def batcher_of(
+    run: Run, *, workers: int = 1, max_batch: int = 8, max_queue: int = 100
+) -> AsyncIterator[Batcher[str, int, int]]:
+    batcher: Batcher[str, int, int] = Batcher(run, Metrics(), workers=workers, max_batch=max_batch, max_queue=max_queue)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        await asyncio.to_thread(batcher.stop)
+
+
+async def submitted(batcher: Batcher[str, int, int], *work: tuple[str, int]) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(batcher.submit(key, one)) for key, one in work]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def value(batcher: Batcher[str, int, int], name: str, **labels: str) -> float:
+    return batcher._metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_a_batch_forms_while_the_last_one_runs() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate, max_batch=3) as batcher:
+            first = await submitted(batcher, ("a", 1))
+            await gate.wait_until_entered()  # alone, and at once
+            others = await submitted(batcher, ("a", 2), ("b", 3), ("a", 4), ("a", 5), ("a", 6))
+            assert value(batcher, "rqrec_queue_depth") == 5
+            gate.open.set()
+            assert await asyncio.gather(*first, *others) == [10, 20, 30, 40, 50, 60]
+        assert gate.batches[0] == ("a", [1])
+        assert sorted(gate.batches[1:]) == [("a", [2, 4, 5]), ("a", [6]), ("b", [3])]
+        assert value(batcher, "rqrec_batch_size_count") == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate, max_queue=2) as batcher:
+            batcher._seconds_a_job = 2.5
+            running = await submitted(batcher, ("a", 1))
+            await gate.wait_until_entered()
+            waiting = await submitted(batcher, ("a", 2), ("b", 3))
+            begin = time.perf_counter()
+            with pytest.raises(Overloaded, match="2 requests are waiting: try again in 5 s") as refused:
+                await batcher.submit("a", 4)
+            assert time.perf_counter() - begin < 0.05
+            assert refused.value.retry_after_s == 5
+            gate.open.set()
+            assert await asyncio.gather(*running, *waiting) == [10, 20, 30]
+
+    asyncio.run(scenario())
+
+
+def test_work_that_nobody_waits_for_is_not_begun() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate) as batcher:
+            running = await submitted(batcher, ("a", 1))
+            await gate.wait_until_entered()
+            left, stays = await submitted(batcher, ("a", 2), ("a", 3))
+            left.cancel()
+            with pytest.raises(DeadlinePassed):
+                await batcher.submit("a", 4, deadline=time.perf_counter() + 0.02)
+            with pytest.raises(DeadlinePassed):
+                await batcher.submit("a", 5, deadline=time.perf_counter())
+            gate.open.set()
+            assert await asyncio.gather(*running, stays) == [10, 30]
+            assert left.cancelled()
+        assert gate.batches == [("a", [1]), ("a", [3])]
+        assert value(batcher, "rqrec_requests_shed_total", reason="deadline") == 2
+        assert value(batcher, "rqrec_requests_shed_total", reason="abandoned") == 2
+
+    asyncio.run(scenario())
+
+
+def test_one_poisoned_request_fails_alone() -> None:
+    def run(_key: str, work: Sequence[int]) -> list[int]:
+        if 13 in work:
+            raise ValueError("unlucky")
+        return list(work)
+
+    async def scenario() -> None:
+        gate = Gate()
+
+        def gated(key: str, work: Sequence[int]) -> list[int]:
+            return gate(key, work) if key == "gate" else run(key, work)
+
+        async with batcher_of(gated, max_batch=8) as batcher:
+            first = await submitted(batcher, ("gate", 1))
+            await gate.wait_until_entered()
+            tasks = await submitted(batcher, *(("a", one) for one in (11, 12, 13, 14, 15)))
+            gate.open.set()
+            results = await asyncio.gather(*first, *tasks, return_exceptions=True)
+        assert results[:3] == [10, 11, 12]
+        assert isinstance(results[3], ValueError)
+        assert results[4:] == [14, 15]
+
+    asyncio.run(scenario())
+
+
+def test_stopping_answers_what_waits_and_refuses_what_comes() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate, max_batch=1) as batcher:
+            tasks = await submitted(batcher, ("a", 1), ("a", 2), ("a", 3))
+            await gate.wait_until_entered()
+            stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
+            while not batcher._draining:
+                await asyncio.sleep(0.001)
+            with pytest.raises(NotReady):
+                await batcher.submit("a", 4)
+            gate.open.set()
+            assert await asyncio.gather(*tasks) == [10, 20, 30]
+            await stopping
+            assert not batcher.is_working
+
+    asyncio.run(scenario())
+
+
+def test_a_crashed_thread_fails_its_batch_is_noticed_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESTART_PAUSE_S", 0.2)
+
+    def run(_key: str, work: Sequence[int]) -> list[int]:
+        if 13 in work:
+            raise SystemExit
+        return list(work)
+
+    async def scenario() -> None:
+        async with batcher_of(run) as batcher:
+            assert await batcher.submit("a", 1) == 1
+            assert batcher.is_working
+            with pytest.raises(RuntimeError, match="the search crashed"):
+                await batcher.submit("a", 13)
+            while batcher.is_working:  # the thread notes it a moment after it has told the batch
+                await asyncio.sleep(0.001)
+            assert await batcher.submit("a", 2) == 2
+            assert batcher.is_working
+            assert value(batcher, "rqrec_search_crashes_total") == 1
+
+    asyncio.run(scenario())
+
+
+def test_several_threads_share_the_queue() -> None:
+    async def scenario() -> None:
+        barrier = threading.Barrier(2, timeout=10)
+
+        def run(_key: str, work: Sequence[int]) -> list[int]:
+            if work[0] < 2:
+                barrier.wait()  # passes only if two batches run at the same time
+            return list(work)
+
+        async with batcher_of(run, workers=2, max_batch=1) as batcher:
+            tasks = await submitted(batcher, *(("a", one) for one in range(50)))
+            assert await asyncio.gather(*tasks) == list(range(50))
+            assert batcher.is_working
+
+    asyncio.run(scenario())
