@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-large-data format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-load bench-large-data format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,11 +53,14 @@ bench-scale: setup ## Latency, memory and build time up to ten million items (5 
 bench-exactness: train ## Agreement of the search with scoring every item, on real histories
 	$(BIN)/python -m benchmarks.exactness --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
-bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 25 minutes, twice where days are given)
+bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 30 minutes, twice where days are given)
 	$(BIN)/python -m benchmarks.accuracy --dataset '$(DATASET)'
 
 bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Beauty: 15 minutes)
 	$(BIN)/python -m benchmarks.cold_start --dataset '$(DATASET)'
+
+bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
+	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data

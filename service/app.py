@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 
-from service.engine import Engine
+from service.engine import Engine, Search
 from service.errors import install_error_handlers
 from service.limits import BodyLimitMiddleware, OverloadMiddleware
 from service.openapi import describe
 from service.routes import FAST_ROUTES, router
 from service.settings import Settings
+from service.snapshot import search
 from service.telemetry import Metrics, MetricsMiddleware
 
 API_VERSION = "1"
@@ -20,14 +21,15 @@ DESCRIPTION = "Recommendations by generating the semantic IDs of the next items.
 logger = logging.getLogger("rqrec")
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, search: Search = search) -> FastAPI:
     """The service as an ASGI app; the model is loaded when its lifespan begins.
 
     Args:
         settings: All settings; nothing else is read from the environment.
+        search: Answers a batch; another one is for comparison.
     """
     metrics = Metrics()
-    engine = Engine(settings, metrics)
+    engine = Engine(settings, metrics, search)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

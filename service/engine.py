@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from models.bundle import read_bundle
 from models.eligibility import Eligibility
@@ -18,18 +18,24 @@ from service.shared_table import SharedTable
 from service.snapshot import SearchKey, SearchWork, Snapshot, load_snapshot, search
 from service.telemetry import Metrics
 
+Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 logger = logging.getLogger("rqrec")
 
 
 class Engine:
     """Loads a bundle, batches searches, and looks after the table in Redis.
 
+    Args:
+        settings: All settings.
+        metrics: Told of all that happens.
+        search: Answers a batch; another one is for comparison.
+
     Attributes:
         snapshot: What answers requests now; None until loaded and after `stop`.
         shared: The table in Redis; None where none is used.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, search: Search = search) -> None:
         self.settings = settings
         self.metrics = metrics
         self.snapshot: Snapshot | None = None

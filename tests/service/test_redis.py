@@ -177,7 +177,9 @@ def test_two_replicas_write_the_table_once(bundles: Path, redis_server: RedisSer
 
 
 def test_an_acl_user_by_url(bundles: Path, redis_server: RedisServer) -> None:
-    redis_server.client.acl_setuser("shop", enabled=True, passwords=["+hunter2"], keys=["rqrec:*"], categories=["+@all"])
+    redis_server.client.acl_setuser(
+        "shop", enabled=True, passwords=["+hunter2"], keys=["rqrec:*"], categories=["+@all"]
+    )
     with service(bundles, redis_server.url.replace("redis://", "redis://shop:hunter2@")) as client:
         assert answer(client)[1] is None
     with service(bundles, redis_server.url.replace("redis://", "redis://shop:wrong@")) as client:
