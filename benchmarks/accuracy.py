@@ -66,10 +66,11 @@ def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
     data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
     tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
     split = leave_one_out(user_sequences(load_prepared(data)))
-    features_NE = load_features(features).features_NE
+    loaded = load_features(features)
+    features_NE = loaded.features_NE
     num_items, test, k = len(features_NE), split.test, settings.list_length
     popularity_N = item_popularity(split.train, num_items)
-    recommender = load_recommender(tokens, decoder, features_NE, popularity_N)
+    recommender = load_recommender(tokens, decoder, loaded, popularity_N)
     bar = train_sasrec(workspace, sasrec)
     seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in (features, rqvae, tokens, decoder))}
     lists = {

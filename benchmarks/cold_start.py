@@ -3,9 +3,10 @@
     python -m benchmarks.cold_start --dataset /data/beauty
 
 A share of the items is held out: every interaction with them is dropped before stage one. After training they are
-tokenised from their features by the RQ-VAE, inserted into the trie, and encoded without a vector of their own; then the
-recommender is asked about the users whose last item is one of them, beside nearest neighbours by content. Both rank the
-whole catalogue, and once more the new items alone, which is what a place reserved for new items would show.
+tokenised from their features by the RQ-VAE, inserted into the trie, and take the vectors of their like; then
+the recommender is asked about the users whose last item is one of them, beside nearest neighbours by content. Both rank
+the whole catalogue, and once more the new items alone, which is what a place reserved for new items would show. Other
+users, whose last item is none of them, say what the new items cost.
 """
 
 import argparse
@@ -22,17 +23,19 @@ from rich.table import Table
 
 from benchmarks.machine import description
 from models.eligibility import Eligibility
+from models.new_items import NewItems
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors
 from models.semantic_ids import append_collision_codes
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_content_knn
 from training.config import DEFAULT_CONFIG, load_config
+from training.content import fit_content, with_new_items
 from training.data.dataset import Dataset
 from training.data.sources import load_dataset
 from training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
-from training.features import FeatureSettings, item_features
+from training.evaluate import item_vectors
+from training.features import Features, FeatureSettings, item_features
 from training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from training.ranking import rank_holdout
 from training.train_decoder import DecoderSettings, fit_retriever
@@ -42,6 +45,7 @@ from training.workspace import Workspace, stage_key
 DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0
 KS, LIST_LENGTH = (5, 10, 20), 20
+RESERVED, OTHER_USERS = 2, 4000
 
 
 @dataclass(frozen=True)
@@ -116,32 +120,43 @@ def measure(data: ColdData, workspace: Workspace) -> dict[str, dict[str, float]]
     retriever = fit_retriever(
         trie, features_NE[:num_warm], split, decoder_settings, checkpoints / "decoder", tensorboard
     )
-    popularity_N = item_popularity(split.train, num_warm)
-    catalogue = CatalogueTensors.of(trie, features_NE[:num_warm], popularity_N, device)
-    with torch.no_grad():
-        known_ND = retriever.item_vectors(catalogue)[torch.from_numpy(trie.leaf_of_row_N)]
-        new_ND = retriever.items(torch.from_numpy(codes_NL[num_warm:]), torch.from_numpy(features_NE[num_warm:]))
+    popularity_N = np.append(item_popularity(split.train, num_warm), np.zeros(len(codes_NL) - num_warm, dtype=np.int64))
+    warm = Features(features_NE[:num_warm], features.featurizer)
+    known_ND = item_vectors(retriever, trie, warm, fit_content(warm), popularity_N[:num_warm])
     new_rows = np.arange(num_warm, len(codes_NL))
     whole = trie.changed(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
-    vectors_ND = torch.cat([known_ND, new_ND])[torch.from_numpy(whole.row_of_leaf_N)]
+    unknown_ND = np.zeros((len(new_rows), known_ND.shape[1]), dtype=np.float32)
+    vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, fit_content(warm), popularity_N)
+    vectors_ND, popularity_N = vectors_ND[whole.row_of_leaf_N], popularity_N[whole.row_of_leaf_N]
+    weight = decoder_settings.relevance_weight
     recommender = Recommender(
-        TorchEngine(retriever, whole, vectors_ND, device=device),
+        TorchEngine(retriever, whole, torch.from_numpy(vectors_ND), device=device),
         whole,
         max_history=decoder_settings.max_history,
-        popularity_N=np.zeros(whole.num_leaves, dtype=np.int64),
+        popularity_N=popularity_N,
+        new_items=NewItems.of(popularity_N == 0, vectors_ND, relevance_weight=weight),
     )
     is_new_N = np.arange(len(codes_NL)) >= num_warm
     beam, questions = decoder_settings.beam_width, data.questions
     only_new = Eligibility.of(whole, is_new_N[whole.row_of_leaf_N])
     lists = {
         "RQRec": rank_holdout(recommender, questions, k=LIST_LENGTH, beam_width=beam),
+        f"RQRec, {RESERVED} of {LIST_LENGTH} places reserved": rank_holdout(
+            recommender, questions, k=LIST_LENGTH, beam_width=beam, reserved=RESERVED
+        ),
         "content-kNN": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH),
         "RQRec, new items only": rank_holdout(
             recommender, questions, k=LIST_LENGTH, beam_width=beam, eligibility=only_new
         ),
         "content-kNN, new items only": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH, eligible_N=is_new_N),
     }
-    return {name: _figures(lists_UK, questions.targets_U) for name, lists_UK in lists.items()}
+    found = {name: _figures(lists_UK, questions.targets_U) for name, lists_UK in lists.items()}
+    others = split.test.sample(OTHER_USERS, seed=SEED)
+    only_known = Eligibility.of(whole, ~is_new_N[whole.row_of_leaf_N])
+    for name, eligibility in (("RQRec, other users", None), ("RQRec, other users, no new items", only_known)):
+        lists_UK = rank_holdout(recommender, others, k=LIST_LENGTH, beam_width=beam, eligibility=eligibility)
+        found[name] = _figures(lists_UK, others.targets_U)
+    return found
 
 
 def _figures(lists_UK: NDArray[np.int64], targets_U: NDArray[np.int32]) -> dict[str, float]:

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from models.bundle import RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
 from models.exhaustive import ExhaustiveScorer, ExhaustiveScores
 from models.onnx_engine import OnnxEngine
-from models.recommender import Ranking, Recommender
+from models.ranking import Ranking
+from models.recommender import Recommender
 from models.retriever import Retriever
 from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine

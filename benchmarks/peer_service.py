@@ -9,7 +9,8 @@ import numpy as np
 import uvicorn
 
 from benchmarks.peer import TransformersPeer
-from models.recommender import Ranking, pad
+from models.ranking import Ranking
+from models.recommender import pad
 from service.app import create_app
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork

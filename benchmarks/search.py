@@ -25,7 +25,7 @@ from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
 from models.eligibility import Eligibility
 from models.export import export_search
 from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, request_inputs
-from models.recommender import SearchOutput
+from models.ranking import SearchOutput
 from models.retriever import Retriever
 from models.trie import IntArray, SemanticIdTrie
 from training.config import DEFAULT_CONFIG, load_config

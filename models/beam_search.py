@@ -24,11 +24,13 @@ class BeamSearchOutput(NamedTuple):
         leaves_BK: Leaf positions, int32, -1 past the last eligible item.
         log_probs_BK: Their natural log-probabilities, float32, -inf past the last.
         scores_BK: What they are ranked by (`Retriever.rerank`), float32, -inf past the last.
+        queries_BD: Times an item's vector at unit length, its weighted rating; float32.
     """
 
     leaves_BK: Tensor
     log_probs_BK: Tensor
     scores_BK: Tensor
+    queries_BD: Tensor
 
 
 class BeamSearch(nn.Module):
@@ -97,9 +99,10 @@ class BeamSearch(nn.Module):
         log_probs_BK = scores_R.view(batch, beams)
         # A beam without hope may stand past the last leaf.
         vectors_RD = take_rows(item_vectors_ND, nodes_R.clamp_max(len(item_vectors_ND) - 1))
-        final_BK, order_BK = top_k(self.retriever.rerank(states_BD, vectors_RD, log_probs_BK), beams)
+        queries_BD = self.retriever.weighted_queries(states_BD)
+        final_BK, order_BK = top_k(self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK), beams)
         leaves_BK = torch.where(final_BK > -torch.inf, nodes_R.view(batch, beams).gather(1, order_BK), -1)
-        return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK)
+        return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
 
 
 def _close(candidates_RF: Tensor, nodes_BK: Tensor, closed: ClosedNodes[Tensor]) -> Tensor:

@@ -6,9 +6,11 @@ A bundle is written whole and renamed into place, then never changed:
     retriever.safetensors  weights of the retriever
     tokenizer.safetensors  weights of the RQ-VAE
     tokenizer.onnx         features_NE → codes_NL
-    items.onnx             codes_NL and features_NE → vectors of items that training did not know
     search.onnx            histories → best leaves, log-probabilities and scores
     search_fp16.onnx       the same in half precision, for a GPU
+    featurizer.json        how an item's attributes become its features
+    projection.npy         features → content
+    contents.npy           the content of each item, by which new items find their like
     items.parquet          item_id, semantic_id, popularity, item vector and the item's attributes
 
 Reading checks every file against the manifest. No pickle is ever loaded.
@@ -27,15 +29,16 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 3  # 3: item vectors stand beside the items; the search ranks its candidates
-READABLE_FORMATS = (3,)
+FORMAT = 4  # 4: what turns a new item's attributes into its vector
+READABLE_FORMATS = (4,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
-TOKENIZER_GRAPH, ITEMS_GRAPH = "tokenizer.onnx", "items.onnx"
+TOKENIZER_GRAPH = "tokenizer.onnx"
 SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
-GRAPHS = (TOKENIZER_GRAPH, ITEMS_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
-FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, ITEMS)
+FEATURIZER, PROJECTION, CONTENTS = "featurizer.json", "projection.npy", "contents.npy"
+GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS)
 CURRENT = "current"
 ITEM_COLUMNS = ("item_id", "semantic_id", "popularity", "item_vector")
 
@@ -78,6 +81,11 @@ class Manifest:
     def codebook_size(self) -> int:
         """V, codes per level."""
         return int(str(self.retriever["codebook_size"]))
+
+    @property
+    def relevance_weight(self) -> float:
+        """Weight of an item's rating beside its log-probability."""
+        return float(str(self.retriever["relevance_weight"]))
 
     @property
     def max_history(self) -> int:

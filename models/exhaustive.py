@@ -54,5 +54,5 @@ class ExhaustiveScorer:
         state_1D = retriever.history(history_1TD)[:, -1]
         leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
         log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
-        scores_1N = retriever.rerank(state_1D, vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
+        scores_1N = retriever.rerank(retriever.weighted_queries(state_1D), vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
         return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_1N[0].cpu().numpy())

@@ -1,4 +1,4 @@
-"""Exports the tokenizer, the item encoder and the whole search to ONNX graphs.
+"""Exports the tokenizer and the whole search to ONNX graphs.
 
 Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.beam_search`.
 """
@@ -33,14 +33,6 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
     """Writes features_NE (float32) → codes_NL (int64), the collision code not included."""
     example_NE = torch.zeros(2, rqvae.config.feature_dim)
     _export(_Tokenizer(rqvae), (example_NE,), path, ["features_NE"], ["codes_NL"], ({0: DYNAMIC},))
-
-
-def export_item_encoder(retriever: Retriever, path: Path) -> None:
-    """Writes codes_NL (int64) and features_NE (float32) → item_vectors_ND (float32), for items new to the catalogue."""
-    config = retriever.config
-    example = (torch.zeros(2, config.num_levels, dtype=torch.int64), torch.zeros(2, config.feature_dim))
-    names = ["codes_NL", "features_NE"]
-    _export(retriever.items, example, path, names, ["item_vectors_ND"], ({0: DYNAMIC}, {0: DYNAMIC}))
 
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from models.buckets import pad_to_bucket
 from models.eligibility import Eligibility, closed_inputs
-from models.recommender import SearchOutput
+from models.ranking import SearchOutput
 from models.trie import IntArray, SemanticIdTrie
 from models.trie_arrays import TrieArrays, by_depth
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
-OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK")
+OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 
 
 class OnnxEngine:

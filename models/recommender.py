@@ -4,23 +4,17 @@ Shapes: B users, T history items, X excluded leaves, K beams, k items asked for,
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.eligibility import Eligibility
-from models.trie import Int32Array, IntArray, SemanticIdTrie
+from models.new_items import NewItems
+from models.ranking import Ranking, SearchOutput
+from models.trie import IntArray, SemanticIdTrie
 
 FloatArray = NDArray[np.float32]
-
-
-class SearchOutput(NamedTuple):
-    """What `models.beam_search.BeamSearchOutput` holds, as arrays."""
-
-    leaves_BK: Int32Array
-    log_probs_BK: FloatArray
-    scores_BK: FloatArray
 
 
 class SearchEngine(Protocol):
@@ -54,24 +48,6 @@ class SearchEngine(Protocol):
         """
 
 
-class Ranking(NamedTuple):
-    """A user's best leaves, best first: at most k, fewer where fewer items are eligible.
-
-    Attributes:
-        leaves_K: Leaf positions, int64.
-        log_probs_K: Their natural log-probabilities.
-        scores_K: What they are ranked by.
-    """
-
-    leaves_K: IntArray
-    log_probs_K: FloatArray
-    scores_K: FloatArray
-
-    def first(self, k: int) -> "Ranking":
-        """The k best of them."""
-        return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
-
-
 class Recommender:
     """Answers histories of leaf positions.
 
@@ -80,29 +56,45 @@ class Recommender:
         trie: The catalogue.
         max_history: T, the most recent items that are read; older ones are dropped here.
         popularity_N: How often each leaf was chosen in training, for users without a usable history.
+        new_items: The leaves that the model never learnt to generate; None for none.
 
     Attributes:
         everything: The eligibility of every leaf.
     """
 
     def __init__(
-        self, engine: SearchEngine, trie: SemanticIdTrie, *, max_history: int, popularity_N: NDArray[np.integer]
+        self,
+        engine: SearchEngine,
+        trie: SemanticIdTrie,
+        *,
+        max_history: int,
+        popularity_N: NDArray[np.integer],
+        new_items: NewItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
             raise ValueError(f"popularity must have one entry a leaf ({trie.num_leaves}), got {len(popularity_N)}")
         self.trie = trie
         self.max_history = max_history
         self._engine = engine
+        self._new_items = new_items if new_items is not None else NewItems.none()
         self.everything = Eligibility.everything(trie)
         self._popular_N = np.argsort(-popularity_N, kind="stable")
         self._log_popularity_N = np.log((popularity_N + 1) / (popularity_N + 1).sum()).astype(np.float32)
 
     def over(
-        self, trie: SemanticIdTrie, item_vectors_ND: FloatArray, popularity_N: NDArray[np.integer]
+        self,
+        trie: SemanticIdTrie,
+        item_vectors_ND: FloatArray,
+        popularity_N: NDArray[np.integer],
+        is_new_N: NDArray[np.bool_],
     ) -> "Recommender":
-        """The same model over another catalogue, whose vectors and counts are given by leaf."""
+        """The same model over another catalogue, whose vectors, counts and new items are given by leaf."""
         return Recommender(
-            self._engine.over(trie, item_vectors_ND), trie, max_history=self.max_history, popularity_N=popularity_N
+            self._engine.over(trie, item_vectors_ND),
+            trie,
+            max_history=self.max_history,
+            popularity_N=popularity_N,
+            new_items=self._new_items.over(is_new_N, item_vectors_ND),
         )
 
     def recommend(
@@ -113,6 +105,7 @@ class Recommender:
         beam_width: int,
         excluded: Sequence[IntArray] | None = None,
         eligibility: Eligibility | None = None,
+        reserved: Sequence[int] | None = None,
     ) -> list[Ranking]:
         """The k best next items of each user: the most probable, as the retriever ranks them.
 
@@ -122,6 +115,7 @@ class Recommender:
             beam_width: Beams kept at every level, and candidates that are ranked; raised to k where it is less.
             excluded: Leaf positions that each user must not get, in any order.
             eligibility: The leaves that any of these users may get; None for all.
+            reserved: For each user, how many of the k shall be new items, if there are any; None for 0.
 
         Raises:
             ValueError: If a history is empty, k is out of range or the two lists differ in length.
@@ -136,17 +130,18 @@ class Recommender:
             return []
         eligibility = eligibility or self.everything
         recent = [history[-self.max_history :] for history in histories]
+        excluded = [np.unique(leaves) for leaves in excluded]
+        lengths_B = np.array([len(history) for history in recent])
         found = self._engine.search(
-            pad(recent, filler=0),
-            np.array([len(history) for history in recent]),
-            [np.unique(leaves) for leaves in excluded],
-            eligibility,
-            beam_width=max(beam_width, k),
+            pad(recent, filler=0), lengths_B, excluded, eligibility, beam_width=max(beam_width, k)
         )
+        if len(self._new_items):
+            places = reserved if reserved is not None else [0] * len(histories)
+            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=places)
         found_B = np.minimum((found.leaves_BK >= 0).sum(axis=1), k)
         return [
             Ranking(leaves_K[:count].astype(np.int64), log_probs_K[:count], scores_K[:count])
-            for leaves_K, log_probs_K, scores_K, count in zip(*found, found_B, strict=True)
+            for leaves_K, log_probs_K, scores_K, count in zip(*found[:3], found_B, strict=True)
         ]
 
     def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:

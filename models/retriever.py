@@ -171,18 +171,20 @@ class Retriever(nn.Module):
         queries_MD = F.normalize(self.query(states_MD), dim=-1) / self.config.temperature
         return queries_MD @ F.normalize(vectors_SD, dim=-1).T
 
-    def rerank(self, states_BD: Tensor, vectors_RD: Tensor, log_probs_BK: Tensor) -> Tensor:
+    def weighted_queries(self, states_BD: Tensor) -> Tensor:
+        """Times an item's vector at unit length: its rating for each state, weighted for ranking; shape (B, D)."""
+        return F.normalize(self.query(states_BD), dim=-1) * (self.config.relevance_weight / self.config.temperature)
+
+    def rerank(self, queries_BD: Tensor, vectors_RD: Tensor, log_probs_BK: Tensor) -> Tensor:
         """What candidates are ranked by: log-probabilities plus weighted ratings, shape (B, K).
 
         Args:
-            states_BD: History states.
+            queries_BD: `weighted_queries`.
             vectors_RD: Each user's K candidates' vectors, one user after the other, shape (B K, D).
             log_probs_BK: Their log-probabilities.
         """
-        weight = self.config.relevance_weight / self.config.temperature
-        queries_B1D = (F.normalize(self.query(states_BD), dim=-1) * weight).unsqueeze(1)
         vectors_BKD = F.normalize(vectors_RD, dim=-1).view(*log_probs_BK.shape, -1)
-        return log_probs_BK + (queries_B1D @ vectors_BKD.transpose(1, 2)).squeeze(1).float()
+        return log_probs_BK + (queries_BD.unsqueeze(1) @ vectors_BKD.transpose(1, 2)).squeeze(1).float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
         """Each level's natural log-probability of given items, shape (M, L); their sum is log p(item | history)."""

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from models.beam_search import BeamSearch
 from models.eligibility import ClosedNodes, Eligibility
-from models.recommender import SearchOutput
+from models.ranking import SearchOutput
 from models.retriever import Retriever
 from models.retriever_config import RetrieverConfig
 from models.trie import IntArray, SemanticIdTrie

@@ -181,6 +181,8 @@ class SemanticIdTrie:
 
     def leaf_range(self, prefix: Sequence[int]) -> tuple[int, int]:
         """The half-open range of leaves whose semantic IDs begin with `prefix` (empty range if none does)."""
+        if len(prefix) > self.num_levels or not all(0 <= code < self.codebook_size for code in prefix):
+            return 0, 0
         span = self.codebook_size ** (self.num_levels - len(prefix))
         low = int(pack_codes(np.asarray([prefix], dtype=np.int64).reshape(1, -1), self.codebook_size)[0]) * span
         first, last = np.searchsorted(self.keys_N, [low, low + span])

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 
+from service.admin import router as admin_router
 from service.engine import Engine, Search
 from service.errors import install_error_handlers
 from service.limits import BodyLimitMiddleware, OverloadMiddleware
@@ -34,8 +35,8 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await engine.start()
-        assert engine.snapshot is not None
-        logger.info("ready with model %s", engine.snapshot.version)
+        assert engine.model is not None
+        logger.info("ready with model %s", engine.model.snapshot.version)
         try:
             yield
         finally:
@@ -45,6 +46,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.state.engine = engine
     app.router.routes.extend(FAST_ROUTES)
     app.include_router(router)
+    app.include_router(admin_router)
     install_error_handlers(app)
     describe(app)
     # The last one added is the first one to see a request.

@@ -1,29 +1,26 @@
-"""The running service: the loaded model, the queue before its search, and what keeps both going."""
+"""The running service: the model that answers, the queue before its search, and the connection to Redis."""
 
 import asyncio
-import contextlib
 import gc
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from models.bundle import read_bundle
 from models.eligibility import Eligibility
-from models.recommender import Ranking
+from models.ranking import Ranking
 from service.batcher import Batcher
 from service.errors import Overloaded
-from service.redis_client import RedisAway, RedisGate
+from service.redis_client import RedisGate
 from service.schemas import Condition
+from service.served_model import ServedModel
 from service.settings import Settings
-from service.shared_table import SharedTable
-from service.snapshot import SearchKey, SearchWork, Snapshot, load_snapshot, search
+from service.snapshot import SearchKey, SearchWork, Snapshot, search
 from service.telemetry import Metrics
 
 Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
-logger = logging.getLogger("rqrec")
 
 
 class Engine:
-    """Loads a bundle, batches searches, and looks after the table in Redis.
+    """Loads a bundle and batches searches over it.
 
     Args:
         settings: All settings.
@@ -31,17 +28,14 @@ class Engine:
         search: Answers a batch; another one is for comparison.
 
     Attributes:
-        snapshot: What answers requests now; None until loaded and after `stop`.
-        shared: The table in Redis; None where none is used.
+        model: What answers requests now; None until loaded and after `stop`.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, search: Search = search) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.snapshot: Snapshot | None = None
-        self.shared: SharedTable | None = None
+        self.model: ServedModel | None = None
         self._gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
-        self._housekeeping: asyncio.Task[None] | None = None
         self.batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
             search,
             metrics,
@@ -51,21 +45,18 @@ class Engine:
         )
 
     async def start(self) -> None:
-        """Reads the bundle, fills the table, warms the search up, then becomes ready.
+        """Reads the bundle, catches up with its changes, then becomes ready.
 
         Raises:
             BundleError: If the bundle cannot be used.
         """
         self.batcher.start()
         bundle = await asyncio.to_thread(read_bundle, self.settings.bundle)
-        snapshot = await asyncio.to_thread(load_snapshot, bundle, self.settings, self.metrics)
-        if self._gate is not None:
-            self.shared = SharedTable(self._gate, snapshot.version, self.metrics, self.settings)
-            await self._keep_whole(self.shared, snapshot)
-            self._housekeeping = asyncio.create_task(self._keep_house())
-        tokenizer = bundle.manifest.metrics.get("tokenizer", {})
-        self.metrics.describe_model(snapshot.version, len(snapshot.table), tokenizer)
-        self.snapshot = snapshot
+        model = await ServedModel.load(bundle, self._gate, self.metrics, self.settings)
+        await model.start()
+        self.metrics.describe_model(model.snapshot.version, bundle.manifest.metrics.get("tokenizer", {}))
+        self.metrics.catalogue_items.set(len(model.snapshot.table))
+        self.model = model
         # What is loaded stays: without this a full collection walks through it all and stops every request for 60 ms.
         gc.collect()
         gc.freeze()
@@ -89,23 +80,9 @@ class Engine:
 
     async def stop(self) -> None:
         """Stops being ready, answers what waits, closes connections."""
-        self.snapshot = None
+        model, self.model = self.model, None
         await asyncio.to_thread(self.batcher.stop)
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._housekeeping
+        if model is not None:
+            await model.stop()
         if self._gate is not None:
             await self._gate.close()
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.redis_check_s)
-            if self.shared is not None and self.snapshot is not None:
-                await self._keep_whole(self.shared, self.snapshot)
-
-    async def _keep_whole(self, shared: SharedTable, snapshot: Snapshot) -> None:
-        try:
-            await shared.keep_whole(snapshot.table)
-        except RedisAway as error:
-            logger.warning("Redis is away (%s): answering from the own copy", error)

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service.filters import InvalidFilter
+from service.item_content import InvalidItem
 from service.openapi import reference
 from service.schemas import Problem, ProblemPart
 
@@ -25,6 +26,22 @@ class UnknownItem(Exception):
 
 class TooLarge(Exception):
     """A request is over one of the limits on its size."""
+
+
+class AdminOff(Exception):
+    """An admin route was asked for, and no token is set."""
+
+
+class Unauthorized(Exception):
+    """An admin route was asked for without the token."""
+
+
+class Conflict(Exception):
+    """A change cannot be made to the catalogue as it is."""
+
+
+class ReadOnly(Exception):
+    """Nothing can be written here."""
 
 
 class NotReady(Exception):
@@ -64,6 +81,10 @@ class Kind(NamedTuple):
 
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+ADMIN_OFF = Kind("admin-off", "The admin routes are off", 404, False)
+UNAUTHORIZED = Kind("unauthorized", "The admin token is missing or wrong", 401, False)
+CONFLICT = Kind("conflict", "The catalogue does not allow this change", 409, False)
+READ_ONLY = Kind("read-only", "The catalogue cannot be written", 503, False)
 TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
 INVALID = Kind("invalid-request", "The request is not valid", 422, False)
 NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
@@ -73,6 +94,10 @@ DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
+    AdminOff: ADMIN_OFF,
+    Unauthorized: UNAUTHORIZED,
+    Conflict: CONFLICT,
+    ReadOnly: READ_ONLY,
     TooLarge: TOO_LARGE,
     NotReady: NOT_READY,
     Overloaded: OVERLOADED,
@@ -94,11 +119,14 @@ def install_error_handlers(app: FastAPI) -> None:
         response = problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
         if isinstance(error, Overloaded):
             response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, Unauthorized):
+            response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
-    async def invalid_filter(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, InvalidFilter)
-        part = ProblemPart(pointer=_pointer(("body", "filter", *error.place)), detail=str(error))
+    async def invalid_part(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, InvalidFilter | InvalidItem)
+        inside = ("filter",) if isinstance(error, InvalidFilter) else ()
+        part = ProblemPart(pointer=_pointer(("body", *inside, *error.place)), detail=str(error))
         return problem_response(INVALID, f"{part.pointer}: {part.detail}", request.url.path, [part])
 
     async def validation(request: Request, error: Exception) -> JSONResponse:
@@ -122,7 +150,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     for error_type in DOMAIN_ERRORS:
         app.add_exception_handler(error_type, domain)
-    app.add_exception_handler(InvalidFilter, invalid_filter)
+    app.add_exception_handler(InvalidFilter, invalid_part)
+    app.add_exception_handler(InvalidItem, invalid_part)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)

@@ -49,6 +49,11 @@ class Filters:
         self._lock = Lock()
         self._answered: LRUCache[str, Eligibility] = LRUCache(cache_bytes, getsizeof=lambda answer: answer.nbytes)
 
+    @property
+    def schema(self) -> pl.Schema:
+        """item_id and the attributes, by the type of their values."""
+        return self._items.schema
+
     def over(self, added: pl.DataFrame, trie: SemanticIdTrie) -> "Filters":
         """The filters of a changed catalogue.
 

@@ -1,5 +1,6 @@
 """One recommendation: item ids → leaves → search → items."""
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -8,17 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-from models.recommender import Ranking
+from models.ranking import Ranking
 from models.semantic_ids import format_semantic_id
 from models.trie import IntArray
 from service.engine import Engine
 from service.schemas import RecommendRequest
+from service.served_model import ServedModel
 from service.snapshot import SearchWork, Snapshot, search_key
 from service.table import Item
 
 
-async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapshot) -> bytes:
-    """Answers a validated request from one snapshot.
+async def recommend(request: RecommendRequest, engine: Engine, model: ServedModel) -> bytes:
+    """Answers a validated request from the model's present snapshot.
 
     Returns:
         A `RecommendReply` as JSON.
@@ -27,7 +29,7 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
         Overloaded: If too many wait.
         DeadlinePassed: If the answer was not found in time.
     """
-    begin = time.perf_counter()
+    begin, snapshot = time.perf_counter(), model.snapshot
     deadline = begin + (request.timeout_ms or engine.settings.timeout_ms) / 1000
     metrics, table = engine.metrics, snapshot.table
     with metrics.stage("encode"):
@@ -41,13 +43,14 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
     unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
     if len(known):
         beam_width = request.beam_width or engine.settings.beam_width
+        reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        best = await engine.batcher.submit(key, SearchWork(known, excluded, request.k), deadline=deadline)
+        best = await engine.batcher.submit(key, SearchWork(known, excluded, request.k, reserved), deadline=deadline)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     with metrics.stage("lookup"):
         codes = snapshot.trie.codes_of(best.leaves_K).tolist()
-        items, degraded = await find_items(engine, snapshot, best.leaves_K, codes)
+        items, degraded = await find_items(model, snapshot, best.leaves_K, codes)
     fallback: Literal["popular", "degraded"] | None = "popular" if not len(known) else "degraded" if degraded else None
     eligible_items = eligibility.count - len(excluded)
     metrics.invalid_beams.inc(len(items) - int(eligibility.allows(best.leaves_K).sum()))
@@ -73,20 +76,24 @@ async def recommend(request: RecommendRequest, engine: Engine, snapshot: Snapsho
 
 
 async def find_items(
-    engine: Engine, snapshot: Snapshot, leaves: IntArray, codes: Sequence[Sequence[int]]
+    model: ServedModel, snapshot: Snapshot, leaves: IntArray, codes: Sequence[Sequence[int]]
 ) -> tuple[list[Item], bool]:
     """The items at leaves that bear these codes, and whether Redis was away.
 
-    Redis is believed where it holds the item that the snapshot has there; else the snapshot's own table answers.
+    Redis is believed where it holds the item that the snapshot has there; else the snapshot's own table answers, as it
+    does for items written since the bundle was published.
     """
     own = snapshot.table.items(leaves)
-    if engine.shared is None or not own:
+    if model.shared is None or not own:
         return own, False
-    stored = await engine.shared.items([format_semantic_id(row) for row in codes])
+    stored = await model.shared.items([format_semantic_id(row) for row in codes])
     if stored is None:
         return own, True
-    pairs = zip(stored, own, strict=True)
-    return [theirs if theirs is not None and theirs.item_id == mine.item_id else mine for theirs, mine in pairs], False
+    written = snapshot.entries
+    return [
+        theirs if theirs is not None and theirs.item_id == mine.item_id and mine.item_id not in written else mine
+        for theirs, mine in zip(stored, own, strict=True)
+    ], False
 
 
 def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from models.semantic_ids import parse_semantic_id
 from models.trie import IntArray
 from service.disconnect import unless_client_goes
 from service.engine import Engine
@@ -25,7 +27,17 @@ from service.errors import (
 from service.openapi import json_body
 from service.reading import read_json
 from service.recommend import find_items, recommend
-from service.schemas import Health, ItemReply, Readiness, RecommendReply, RecommendRequest, SemanticIdReply
+from service.schemas import (
+    MAX_PAGE,
+    Health,
+    ItemPage,
+    ItemReply,
+    Readiness,
+    RecommendReply,
+    RecommendRequest,
+    SemanticIdReply,
+)
+from service.served_model import ServedModel
 from service.snapshot import Snapshot
 
 router = APIRouter()
@@ -37,22 +49,22 @@ def _engine(request: Request) -> Engine:
     return engine
 
 
-def _snapshot(engine: Engine) -> Snapshot:
-    if engine.snapshot is None:
+def _model(engine: Engine) -> ServedModel:
+    if engine.model is None:
         raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
-    return engine.snapshot
+    return engine.model
 
 
 async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
     return _engine(request)
 
 
-async def _snapshot_now(request: Request) -> Snapshot:
-    return _snapshot(_engine(request))
+async def _model_now(request: Request) -> ServedModel:
+    return _model(_engine(request))
 
 
 EngineNow = Annotated[Engine, Depends(_engine_now)]
-SnapshotNow = Annotated[Snapshot, Depends(_snapshot_now)]
+ModelNow = Annotated[ServedModel, Depends(_model_now)]
 
 
 @router.post(
@@ -68,13 +80,13 @@ async def post_recommend(request: Request) -> Response:
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
     engine = _engine(request)
-    snapshot = _snapshot(engine)
+    model = _model(engine)
     body = await read_json(request, RecommendRequest)
     limit = engine.settings.max_history_items
     for name, ids in (("history", body.history), ("exclude", body.exclude)):
         if len(ids) > limit:
             raise TooLarge(f"{name} may have at most {limit} items, got {len(ids)}")
-    reply = await unless_client_goes(request, recommend(body, engine, snapshot))
+    reply = await unless_client_goes(request, recommend(body, engine, model))
     return Response(reply, media_type="application/json")
 
 
@@ -96,20 +108,48 @@ FAST_ROUTES = [Route("/recommend", _Recommend(), methods=["POST"])]
     tags=["catalogue"],
     responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
 )
-async def get_semantic_id(item_id: ItemIdInPath, snapshot: SnapshotNow) -> SemanticIdReply:
+async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdReply:
     """An item's semantic ID."""
+    snapshot = model.snapshot
     leaf = _leaf(snapshot, item_id)
     codes = snapshot.trie.codes_of(leaf)[0].tolist()
     return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
 
 
 @router.get("/items/{item_id}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY))
-async def get_item(item_id: ItemIdInPath, engine: EngineNow, snapshot: SnapshotNow) -> ItemReply:
+async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     """An item's attributes and semantic ID."""
+    snapshot = model.snapshot
     leaf = _leaf(snapshot, item_id)
     codes = snapshot.trie.codes_of(leaf).tolist()
-    ((item,), _) = await find_items(engine, snapshot, leaf, codes)
+    ((item,), _) = await find_items(model, snapshot, leaf, codes)
     return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
+
+
+@router.get(
+    "/semantic-ids/{prefix}/items",
+    tags=["catalogue"],
+    responses=declared(INVALID, OVERLOADED, NOT_READY),
+)
+async def get_items_below(
+    model: ModelNow,
+    prefix: Annotated[str, Path(pattern=r"^\d{1,9}(-\d{1,9})*$", max_length=256, examples=["12-7"])],
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+) -> ItemPage:
+    """The items whose semantic IDs begin with a prefix."""
+    snapshot = model.snapshot
+    first, last = snapshot.trie.leaf_range(parse_semantic_id(prefix))
+    leaves = np.arange(min(first + offset, last), min(first + offset + limit, last))
+    items, codes = snapshot.table.items(leaves), snapshot.trie.codes_of(leaves).tolist()
+    return ItemPage(
+        items=[
+            SemanticIdReply(item_id=item.item_id, semantic_id=row, model_version=snapshot.version)
+            for item, row in zip(items, codes, strict=True)
+        ],
+        total=last - first,
+        next_offset=offset + limit if first + offset + limit < last else None,
+    )
 
 
 @router.get("/healthz", tags=["operation"])
@@ -119,9 +159,11 @@ async def get_health() -> Health:
 
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))
-async def get_readiness(snapshot: SnapshotNow) -> Readiness:
-    """Whether a model is loaded and warmed up."""
-    return Readiness(model_version=snapshot.version)
+async def get_readiness(engine: EngineNow, model: ModelNow) -> Readiness:
+    """Whether a model is loaded and warmed up, and its search runs."""
+    if not engine.batcher.is_working:
+        raise NotReady("the search has crashed and is being started anew")
+    return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
 
 
 @router.get("/metrics", tags=["operation"], response_class=Response)

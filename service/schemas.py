@@ -9,6 +9,9 @@ MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
 MAX_FILTER_VALUES = 10_000
+MAX_ATTRIBUTES = 1000
+MAX_VECTOR = 100_000
+MAX_PAGE = 1000
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 Code = Annotated[int, Field(ge=0)]
@@ -54,6 +57,13 @@ class RecommendRequest(BaseModel):
         max_length=MAX_CONDITIONS,
         description="Conditions on item attributes, all of which an item must meet; item_id makes an allow-list.",
         examples=[{"genres": {"any_of": ["Comedy"]}, "year": {"gte": 1990}}],
+    )
+    new_item_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the k places, rounded up, that are kept for items that nobody chose in training, such as "
+        "those written since; 0 lets them compete.",
     )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level; raised to k where it is less."
@@ -110,6 +120,40 @@ class ItemReply(SemanticIdReply):
     payload: dict[str, Any]
 
 
+class WriteItemRequest(BaseModel):
+    """An item's content; all of it, for what is left out is taken away."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"attributes": {"title": "Heat", "genres": ["Crime"], "year": 1995}}]},
+    )
+
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="By name: those that the catalogue shows, and the vectors that the model was trained with.",
+    )
+    text_vector: list[Finite] | None = Field(
+        None,
+        max_length=MAX_VECTOR,
+        description="The embedding of the item's text; by default the service makes it with the encoder of training.",
+    )
+
+
+class WrittenItem(SemanticIdReply):
+    """An item that was added or replaced."""
+
+    catalogue_version: int = Field(description="The catalogue in which the item is.")
+
+
+class ItemPage(BaseModel):
+    """Some of the items below a prefix of semantic IDs, in the order of those."""
+
+    items: list[SemanticIdReply]
+    total: int = Field(description="Items below the prefix.")
+    next_offset: int | None = Field(description="Where the next page begins; null on the last one.")
+
+
 class Health(BaseModel):
     """The process is alive."""
 
@@ -121,6 +165,7 @@ class Readiness(BaseModel):
 
     status: Literal["ready"] = "ready"
     model_version: str
+    catalogue_version: int
 
 
 class ProblemPart(BaseModel):

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     redis_table_ttl_s: int = Field(
         86_400, ge=60, description="a version's table stays this long after its last replica"
     )
+    catalogue_poll_s: float = Field(0.1, gt=0, description="how often changes of the catalogue are looked for")
+    catalogue_save_every: int = Field(1000, ge=1, description="changes after which older ones leave the stream")
+    write_timeout_s: float = Field(5.0, gt=0, description="longest wait until a change of the catalogue is confirmed")
+    admin_token: SecretStr | None = Field(None, description="bearer token of the admin routes; without it they are off")
     near_cache_items: int = Field(10_000, ge=1, description="items of Redis that are kept in process")
     near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")

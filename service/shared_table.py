@@ -42,10 +42,11 @@ class SharedTable:
         self._gate = gate
         self._metrics = metrics
         self._keys_live_s = settings.redis_table_ttl_s
-        self._prefix = f"{KEY_PREFIX}:{{{version}}}"
+        self._prefix = version_prefix(version)
         self.items_key, self.ids_key = f"{self._prefix}:items", f"{self._prefix}:semantic-ids"
         self._whole_key = f"{self._prefix}:whole"
         self._near: TTLCache[str, Item] = TTLCache(settings.near_cache_items, settings.near_cache_ttl_s)
+        self._is_behind = False
         self._wanted: dict[str, None] = {}
         self._reading: asyncio.Task[dict[str, Item | None]] | None = None
 
@@ -69,6 +70,25 @@ class SharedTable:
                 return None
         return [found.get(text) for text in semantic_ids]
 
+    async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str]) -> None:
+        """Writes what has changed of some items; what cannot be written now, `keep_whole` writes later."""
+        pipeline = self._gate.client.pipeline(transaction=True)
+        for item_id, old, new in zip(item_ids, before.find(item_ids), after.find(item_ids), strict=True):
+            if old >= 0:
+                pipeline.hdel(self.items_key, format_semantic_id(before.trie.codes_of(old[None])[0]))
+            if new < 0:
+                pipeline.hdel(self.ids_key, item_id)
+        found = after.find(item_ids)
+        leaves = found[found >= 0]
+        for item, codes in zip(after.items(leaves), after.trie.codes_of(leaves), strict=True):
+            semantic_id = format_semantic_id(codes)
+            pipeline.hset(self.items_key, semantic_id, to_json(item))
+            pipeline.hset(self.ids_key, item.item_id, semantic_id)
+        try:
+            await self._gate.call(pipeline.execute)
+        except RedisAway:
+            self._is_behind = True
+
     async def keep_whole(self, table: ItemTable) -> None:
         """Writes the table unless it is there, and puts off its expiry. To be called every now and then.
 
@@ -76,14 +96,10 @@ class SharedTable:
             RedisAway: If Redis is.
         """
         client = self._gate.client
-        if await self._gate.call(client.get, self._whole_key) != str(len(table.first_rows)):
+        if self._is_behind or await self._gate.call(client.get, self._whole_key) != str(len(table.first_rows)):
             await self._publish(table)
         for key in (self.items_key, self.ids_key, self._whole_key):
             await self._gate.call(client.expire, key, self._keys_live_s)
-
-    def forget(self) -> None:
-        """Empties the near cache, because the catalogue has changed."""
-        self._near.clear()
 
     async def _read(self) -> dict[str, Item | None]:
         await asyncio.sleep(0)  # until the others of this turn have said what they want
@@ -124,7 +140,13 @@ class SharedTable:
         switch.set(self._whole_key, len(table.first_rows), ex=self._keys_live_s)
         switch.delete(lock)
         await call(switch.execute)
+        self._is_behind = False
         logger.info("wrote %d items to Redis as %s", len(texts), self._prefix)
+
+
+def version_prefix(version: str) -> str:
+    """What all keys of a model version begin with; in a cluster they lie in one slot."""
+    return f"{KEY_PREFIX}:{{{version}}}"
 
 
 def to_json(item: Item) -> str:

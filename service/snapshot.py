@@ -3,17 +3,21 @@
 Shapes: B requests of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
 from models.eligibility import Eligibility
+from models.new_items import NewItems
 from models.onnx_engine import OnnxEngine, cuda_is_available
-from models.recommender import Ranking, Recommender, SearchEngine
+from models.ranking import Ranking
+from models.recommender import Recommender, SearchEngine
 from models.trie import IntArray, SemanticIdTrie
+from service.changes import Entry
 from service.filters import Filters
 from service.settings import Backend, Device, Precision, Settings
 from service.table import ItemTable
@@ -32,6 +36,10 @@ class Snapshot:
         table: Items and leaves.
         recommender: Histories of leaves to the best leaves.
         filters: Conditions to leaves.
+        item_vectors_ND: What the search reads of each leaf.
+        popularity_R: How often each row of the table was chosen in training.
+        is_new_R: Which rows the model never learnt to generate (see `models.new_items`).
+        entries: The items written since the bundle was published, None for those deleted.
     """
 
     version: str
@@ -39,6 +47,10 @@ class Snapshot:
     table: ItemTable
     recommender: Recommender
     filters: Filters
+    item_vectors_ND: NDArray[np.float32]
+    popularity_R: NDArray[np.int64]
+    is_new_R: NDArray[np.bool_]
+    entries: Mapping[str, Entry | None]
 
     @property
     def trie(self) -> SemanticIdTrie:
@@ -56,11 +68,19 @@ class SearchKey(NamedTuple):
 
 
 class SearchWork(NamedTuple):
-    """One request's part of a search: leaves of its history, leaves it must not get in ascending order, and k."""
+    """One request's part of a search.
+
+    Attributes:
+        history: Leaves, oldest first.
+        excluded: Leaves that it must not get, in ascending order.
+        k: How many it wants.
+        reserved: How many of them shall be new items.
+    """
 
     history: IntArray
     excluded: IntArray
     k: int
+    reserved: int = 0
 
 
 def search_key(
@@ -81,6 +101,7 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         beam_width=key.beam_width,
         excluded=[work.excluded for work in batch],
         eligibility=key.eligibility,
+        reserved=[work.reserved for work in batch],
     )
     return [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]
 
@@ -89,22 +110,30 @@ def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snaps
     """The state that a bundle was published with, warmed up."""
     manifest, items = bundle.manifest, bundle.items
     trie = SemanticIdTrie.build(items["semantic_id"].to_numpy(), codebook_size=manifest.codebook_size)
+    item_vectors_ND = items["item_vector"].to_numpy()[trie.row_of_leaf_N]
+    popularity_R = items["popularity"].to_numpy().astype(np.int64)
+    is_new_R = popularity_R == 0
     recommender = Recommender(
-        load_search_engine(bundle, trie, settings),
+        load_search_engine(bundle, trie, item_vectors_ND, settings),
         trie,
         max_history=manifest.max_history,
-        popularity_N=items["popularity"].to_numpy()[trie.row_of_leaf_N],
+        popularity_N=popularity_R[trie.row_of_leaf_N],
+        new_items=NewItems.of(
+            is_new_R[trie.row_of_leaf_N], item_vectors_ND, relevance_weight=manifest.relevance_weight
+        ),
     )
     for length in WARM_UP_LENGTHS:
         recommender.recommend([np.zeros(length, dtype=np.int64)], k=1, beam_width=settings.beam_width)
     filters = Filters(items, trie, metrics, cache_bytes=settings.filter_cache_bytes)
-    return Snapshot(manifest.version, 0, ItemTable.of(items, trie), recommender, filters)
+    table = ItemTable.of(items, trie)
+    return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors_ND, popularity_R, is_new_R, {})
 
 
-def load_search_engine(bundle: Bundle, trie: SemanticIdTrie, settings: Settings) -> SearchEngine:
+def load_search_engine(
+    bundle: Bundle, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32], settings: Settings
+) -> SearchEngine:
     """The engine that the settings name, loaded with the bundle's weights."""
     half = settings.precision is Precision.HALF
-    item_vectors_ND = bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
     if settings.backend is Backend.TORCH:
         # The one import inside a function: serving by ONNX Runtime must work where torch is not installed.
         from models.torch_engine import load_torch_engine  # noqa: PLC0415

@@ -15,6 +15,8 @@ import polars as pl
 from models.bundle import ITEM_COLUMNS
 from models.trie import NO_LEAF, IntArray, SemanticIdTrie
 
+ITEM_ID = ITEM_COLUMNS[0]
+
 
 @dataclass(frozen=True)
 class Item:
@@ -32,13 +34,11 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The items of one state of the catalogue, by the rows that the trie's leaves name.
-
-    Rows are only ever added, so the states of a catalogue share them.
+    """The items of one state of the catalogue, by the rows that the trie's leaves name. Rows are only ever added.
 
     Attributes:
         trie: The catalogue's semantic IDs.
-        rows: Every row's item; also rows that no leaf names any more, and rows newer than this state.
+        rows: Every row's item; also rows that no leaf names any more.
         first_rows: Row of each item of the bundle, by id.
         later_rows: The same for items that were written or taken out since: these go before; None for one taken out.
     """
@@ -51,14 +51,15 @@ class ItemTable:
     @classmethod
     def of(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
         """The table of a bundle's items (see `models.bundle.Bundle.items`)."""
-        attributes = items.drop(ITEM_COLUMNS)
-        payloads: list[str] = (
-            attributes.select(pl.struct(attributes.columns).struct.json_encode()).to_series().to_list()
-            if attributes.width
-            else ["{}"] * len(items)
-        )
-        rows = [Item(item_id, payload) for item_id, payload in zip(items["item_id"], payloads, strict=True)]
+        rows = items_of(items.drop(ITEM_COLUMNS[1:]))
         return cls(trie, rows, {item.item_id: row for row, item in enumerate(rows)}, {})
+
+    def changed(self, trie: SemanticIdTrie, added: Sequence[Item], removed: Sequence[str]) -> "ItemTable":
+        """The table of a changed trie: the items that are its new rows, in order, and those that left it."""
+        later = {item.item_id: row for row, item in enumerate(added, start=len(self.rows))}
+        return ItemTable(
+            trie, [*self.rows, *added], self.first_rows, {**self.later_rows, **later, **dict.fromkeys(removed)}
+        )
 
     def __len__(self) -> int:
         return self.trie.num_leaves
@@ -84,3 +85,20 @@ class ItemTable:
         """The item at each leaf."""
         rows = self.rows
         return [rows[row] for row in self.trie.row_of_leaf_N[leaves_M].tolist()]
+
+
+def items_of(frame: pl.DataFrame) -> list[Item]:
+    """The rows of a frame as items: `item_id`, and the other columns as their attributes."""
+    attributes = frame.drop(ITEM_ID)
+    payloads: list[str] = (
+        attributes.select(pl.struct(attributes.columns).struct.json_encode()).to_series().to_list()
+        if attributes.width
+        else ["{}"] * len(frame)
+    )
+    return [Item(item_id, payload) for item_id, payload in zip(frame[ITEM_ID], payloads, strict=True)]
+
+
+def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
+    """The inverse of `items_of`."""
+    rows = [{**item.attributes, ITEM_ID: item.item_id} for item in items]
+    return pl.DataFrame(rows, schema=schema)

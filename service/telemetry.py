@@ -75,6 +75,15 @@ class Metrics:
             "rqrec_cache_requests_total", "Looked-up keys.", ["tier", "result"], registry=registry
         )
         self.catalogue_items = Gauge("rqrec_catalogue_items", "Items that can be recommended.", registry=registry)
+        self.catalogue_changes = Counter(
+            "rqrec_catalogue_changes_total",
+            "Changes of the catalogue that were applied, by what came of them.",
+            ["result"],
+            registry=registry,
+        )
+        self.catalogue_lag = Gauge(
+            "rqrec_catalogue_lag_events", "Changes that were read and are not applied yet.", registry=registry
+        )
         self.redis_up = Gauge("rqrec_redis_up", "1 if Redis answered last, 0 if not or not used.", registry=registry)
         self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
         self.model = Info("rqrec_model", "The model that answers.", registry=registry)
@@ -101,10 +110,9 @@ class Metrics:
         with self.stage_seconds.labels(name).time():
             yield
 
-    def describe_model(self, version: str, num_items: int, tokenizer_figures: Mapping[str, float]) -> None:
+    def describe_model(self, version: str, tokenizer_figures: Mapping[str, float]) -> None:
         """Sets the gauges that describe the loaded model."""
         self.model.info({"version": version})
-        self.catalogue_items.set(num_items)
         for name, value in tokenizer_figures.items():
             if name.startswith("usage_"):
                 self.codebook_usage.labels(name.removeprefix("usage_")).set(value)

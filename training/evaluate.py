@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
+from models.new_items import NewItems
 from models.recommender import Recommender
-from models.retriever import CatalogueTensors
+from models.retriever import CatalogueTensors, Retriever
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
 from training.config import configurable
+from training.content import fit_content, with_new_items
 from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import Holdout, leave_one_out, user_sequences
 from training.device import training_device
-from training.features import load_features, make_features
+from training.features import Features, load_features, make_features
 from training.metrics import (
     catalogue_coverage,
     intra_list_diversity,
@@ -39,6 +42,7 @@ from training.workspace import Stage, Workspace
 RESULTS = "evaluation.json"
 RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"
 TOKENIZER = "tokenizer"
+CODE_VERSION = 2  # 2: items that nobody chose in training are candidates too
 
 
 @configurable
@@ -67,9 +71,9 @@ def evaluate(workspace: Workspace) -> Stage:
 
     def write(directory: Path) -> None:
         split = leave_one_out(user_sequences(load_prepared(data)))
-        features_NE = load_features(features).features_NE
-        popularity_N = item_popularity(split.train, len(features_NE))
-        recommender = load_recommender(tokens, decoder, features_NE, popularity_N)
+        loaded = load_features(features)
+        features_NE, popularity_N = loaded.features_NE, item_popularity(split.train, len(loaded.features_NE))
+        recommender = load_recommender(tokens, decoder, loaded, popularity_N)
         k, beam = settings.list_length, settings.beam_width
         lists = {
             RQREC: rank_holdout(recommender, split.test, k=k, beam_width=beam),
@@ -83,23 +87,38 @@ def evaluate(workspace: Workspace) -> Stage:
         results[TOKENIZER] = load_semantic_ids(tokens).figures
         (directory / RESULTS).write_text(json.dumps(results, indent=2), encoding="utf-8")
 
-    return workspace.run("evaluation", inputs=[data, features, tokens, decoder], settings=settings, write=write)
+    inputs = [data, features, tokens, decoder]
+    return workspace.run("evaluation", inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
 
 
-def load_recommender(
-    tokens: Stage, decoder: Stage, features_NE: NDArray[np.float32], popularity_N: NDArray[np.int64]
-) -> Recommender:
+def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
     """The trained retriever as the service asks it, over items with these features and counts by item_index."""
     ids, device = load_semantic_ids(tokens), training_device()
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     retriever = load_retriever(decoder).to(device)
-    item_vectors_ND = retriever.item_vectors(CatalogueTensors.of(trie, features_NE, popularity_N, device))
+    vectors_ND = item_vectors(retriever, trie, features, fit_content(features), popularity_N)
+    popularity_N = popularity_N[trie.row_of_leaf_N]
+    item_vectors_ND = vectors_ND[trie.row_of_leaf_N]
     return Recommender(
-        TorchEngine(retriever, trie, item_vectors_ND, device=device),
+        TorchEngine(retriever, trie, torch.from_numpy(item_vectors_ND), device=device),
         trie,
         max_history=retriever.config.max_history,
-        popularity_N=popularity_N[trie.row_of_leaf_N],
+        popularity_N=popularity_N,
+        new_items=NewItems.of(popularity_N == 0, item_vectors_ND, relevance_weight=retriever.config.relevance_weight),
     )
+
+
+def item_vectors(
+    retriever: Retriever,
+    trie: SemanticIdTrie,
+    features: Features,
+    projection_EP: NDArray[np.float32],
+    popularity_N: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """What the search reads of each item, by item_index: as trained, or by content where nobody chose it."""
+    device = next(retriever.parameters()).device
+    trained_ND = retriever.item_vectors(CatalogueTensors.of(trie, features.features_NE, popularity_N, device))
+    return with_new_items(trained_ND.cpu().numpy()[trie.leaf_of_row_N], features, projection_EP, popularity_N)
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:

@@ -1,17 +1,29 @@
-"""Item features: genres and other labels, numbers, vectors such as posters, text, and who was watched with whom.
+"""Fits how items become features: labels, numbers, vectors such as posters, text, and who was watched with whom.
 
 Shapes: N items, E feature columns, W columns of one block.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from models.featurizer import (
+    COLLABORATIVE,
+    PRESENT,
+    TEXT,
+    Featurizer,
+    FittedBlock,
+    FloatArray,
+    Given,
+    Source,
+    label_marks,
+    number_values,
+    texts_of,
+    vector_values,
+)
 from models.rqvae import FeatureBlock, FeatureKind
 from training.collaborative import cooccurrence_vectors
 from training.config import configurable
@@ -21,9 +33,9 @@ from training.data.splits import leave_one_out, user_sequences
 from training.text import encode_texts
 from training.workspace import Stage, Workspace
 
-FloatArray = NDArray[np.float32]
 FREE_TEXT_DISTINCT_SHARE = 0.5  # a string column with more distinct values than this share of its rows is text
-FEATURES, LAYOUT = "features.safetensors", "features.json"
+FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
+CODE_VERSION = 2  # 2: the featurizer is kept
 
 
 @configurable
@@ -60,10 +72,21 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """features_NE, float32, one row an item_index, and the blocks that its columns form."""
+    """features_NE, float32, one row an item_index, and the featurizer that made them."""
 
     features_NE: FloatArray
-    blocks: tuple[FeatureBlock, ...]
+    featurizer: Featurizer
+
+    @property
+    def blocks(self) -> tuple[FeatureBlock, ...]:
+        """The blocks as the RQ-VAE reconstructs them: of each, its columns, and its mark if it has one."""
+        layout = []
+        for block in self.featurizer.blocks:
+            kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
+            layout.append(FeatureBlock(block.name, kind, block.width, block.weight))
+            if block.is_marked:
+                layout.append(FeatureBlock(block.name + PRESENT, FeatureKind.MULTI_HOT, 1))
+        return tuple(layout)
 
 
 def make_features(workspace: Workspace) -> Stage:
@@ -74,17 +97,15 @@ def make_features(workspace: Workspace) -> Stage:
     def write(directory: Path) -> None:
         features = item_features(load_prepared(data), settings)
         save_file({"features_NE": features.features_NE}, directory / FEATURES)
-        layout = [asdict(block) for block in features.blocks]
-        (directory / LAYOUT).write_text(json.dumps(layout, indent=2), encoding="utf-8")
+        (directory / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
 
-    return workspace.run("features", inputs=[data], settings=settings, write=write)
+    return workspace.run("features", inputs=[data], settings=settings, write=write, version=CODE_VERSION)
 
 
 def load_features(stage: Stage) -> Features:
     """Reads what `make_features` saved."""
-    layout = json.loads((stage.path / LAYOUT).read_text(encoding="utf-8"))
-    blocks = tuple(FeatureBlock(**{**block, "kind": FeatureKind(block["kind"])}) for block in layout)
-    return Features(load_file(stage.path / FEATURES)["features_NE"], blocks)
+    featurizer = Featurizer.from_json((stage.path / FEATURIZER).read_text(encoding="utf-8"))
+    return Features(load_file(stage.path / FEATURES)["features_NE"], featurizer)
 
 
 def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
@@ -98,43 +119,40 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     Raises:
         ValueError: If the items have no usable attribute.
     """
-    parts: list[tuple[FeatureBlock, FloatArray]] = []
-    for name in dataset.items.columns:
+    items, given, fitted = dataset.items, dict[str, Given](), list[FittedBlock | None]()
+    for name in items.columns:
         if name != ITEM_ID:
-            parts += _attribute_blocks(dataset.items[name], settings)
-    texts = _texts(dataset.items)
-    if any(texts):
+            fitted.append(_fit_attribute(items[name], settings))
+    text_attributes = _text_attributes(items)
+    texts = texts_of(items, text_attributes)
+    has_text_N = np.array([bool(text) for text in texts], dtype=np.bool_)
+    if has_text_N.any():
         vectors = encode_texts(texts, encoder=settings.text_encoder, lsa_dim=settings.lsa_dim, seed=settings.seed)
-        parts.append(_continuous("text", vectors, settings.text_weight))
+        given[TEXT] = Given(vectors, has_text_N)
+        fitted.append(_fit_continuous(TEXT, Source.GIVEN, given[TEXT], settings.text_weight))
     if settings.collaborative_dim:
         train = leave_one_out(user_sequences(dataset)).train
-        vectors = cooccurrence_vectors(train, len(dataset.items), dim=settings.collaborative_dim, seed=settings.seed)
-        parts += _with_presence(
-            "collaborative", vectors, np.asarray(vectors.any(axis=1)), settings.collaborative_weight
-        )
-    if not parts:
+        vectors = cooccurrence_vectors(train, len(items), dim=settings.collaborative_dim, seed=settings.seed)
+        given[COLLABORATIVE] = Given(vectors, np.asarray(vectors.any(axis=1)))
+        fitted.append(_fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight))
+    blocks = tuple(block for block in fitted if block is not None)
+    if not blocks:
         raise ValueError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
-    features_NE = np.concatenate([columns for _, columns in parts], axis=1)
-    return Features(features_NE, tuple(block for block, _ in parts))
+    featurizer = Featurizer(blocks, text_attributes, settings.text_encoder)
+    return Features(featurizer.transform(items, given), featurizer)
 
 
-def _attribute_blocks(column: pl.Series, settings: FeatureSettings) -> list[tuple[FeatureBlock, FloatArray]]:
+def _fit_attribute(column: pl.Series, settings: FeatureSettings) -> FittedBlock | None:
     dtype = column.dtype
     if isinstance(dtype, pl.Array):
-        present = column.is_not_null().to_numpy()
-        vectors = np.zeros((len(column), dtype.shape[0]), dtype=np.float32)
-        vectors[present] = column.drop_nulls().to_numpy()
-        return _with_presence(column.name, vectors, present, settings.vector_weight)
+        return _fit_continuous(column.name, Source.VECTOR, vector_values(column), settings.vector_weight)
     if dtype == pl.Boolean:
-        return [_labels(column.name, column.fill_null(False).to_numpy()[:, None], settings)]
+        return FittedBlock(column.name, Source.FLAG, settings.label_weight)
     if dtype.is_numeric():
-        numbers = column.cast(pl.Float64).to_numpy()
-        present = np.asarray(np.isfinite(numbers))
-        values = np.where(present, numbers, 0.0)[:, None]
-        return _with_presence(column.name, values, present, settings.number_weight)
+        return _fit_continuous(column.name, Source.NUMBER, number_values(column), settings.number_weight)
     if dtype == pl.List(pl.String) or (dtype == pl.String and not _is_free_text(column)):
-        return _multi_hot(column, settings)
-    return []
+        return _fit_labels(column, settings)
+    return None
 
 
 def _is_free_text(column: pl.Series) -> bool:
@@ -147,63 +165,24 @@ def _is_id(column: pl.Series) -> bool:
     return column.name == ITEM_ID or (values.is_unique().all() and not values.str.contains(r"\s").any())
 
 
-def _multi_hot(column: pl.Series, settings: FeatureSettings) -> list[tuple[FeatureBlock, FloatArray]]:
-    labels = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "label": column})
-    if isinstance(column.dtype, pl.List):
-        labels = labels.explode("label")
-    labels = labels.drop_nulls().unique()
-    vocabulary = (
-        labels.group_by("label").len().filter(pl.col("len") >= settings.min_label_count)
-        .sort("len", "label", descending=[True, False]).head(settings.max_labels).with_row_index("column")
-    )  # fmt: skip
-    if vocabulary.is_empty():
-        return []
-    marks = labels.join(vocabulary, on="label")
-    hot = np.zeros((len(column), len(vocabulary)), dtype=np.float32)
-    hot[marks["row"].to_numpy(), marks["column"].to_numpy()] = 1
-    return [_labels(column.name, hot, settings)]
+def _text_attributes(items: pl.DataFrame) -> tuple[str, ...]:
+    """Strings first, then lists of them."""
+    strings = [name for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])]
+    return (*strings, *(name for name, dtype in items.schema.items() if dtype == pl.List(pl.String)))
 
 
-def _labels(name: str, hot: NDArray[np.generic], settings: FeatureSettings) -> tuple[FeatureBlock, FloatArray]:
-    block = FeatureBlock(name, FeatureKind.MULTI_HOT, hot.shape[1], settings.label_weight)
-    return block, hot.astype(np.float32)
+def _fit_labels(column: pl.Series, settings: FeatureSettings) -> FittedBlock | None:
+    counts = label_marks(column).group_by("label").len().filter(pl.col("len") >= settings.min_label_count)
+    labels = counts.sort("len", "label", descending=[True, False]).head(settings.max_labels)["label"].to_list()
+    return FittedBlock(column.name, Source.LABELS, settings.label_weight, labels=tuple(labels)) if labels else None
 
 
-def _with_presence(
-    name: str, vectors: NDArray[np.floating], present: NDArray[np.bool_], weight: float
-) -> list[tuple[FeatureBlock, FloatArray]]:
-    """A continuous block over the rows that are present; where some are not, a label that says which are."""
-    parts = [_continuous(name, vectors, weight, present)] if present.any() else []
-    if present.any() and not present.all():
-        parts.append((FeatureBlock(f"{name}_present", FeatureKind.MULTI_HOT, 1), present[:, None].astype(np.float32)))
-    return parts
-
-
-def _continuous(
-    name: str, vectors: NDArray[np.floating], weight: float, present: NDArray[np.bool_] | None = None
-) -> tuple[FeatureBlock, FloatArray]:
+def _fit_continuous(name: str, source: Source, values: Given, weight: float) -> FittedBlock | None:
     """Centres every column and scales the block as a whole, so that its strong directions stay the strong ones."""
-    rows = slice(None) if present is None else present
-    centred = np.zeros(vectors.shape, dtype=np.float32)
-    centred[rows] = vectors[rows] - vectors[rows].mean(axis=0)
-    scale = float(centred[rows].std())
-    block = FeatureBlock(name, FeatureKind.CONTINUOUS, vectors.shape[1], weight)
-    return block, centred / np.float32(scale or 1.0)
-
-
-def _texts(items: pl.DataFrame) -> list[str]:
-    """Every item's strings as one text such as "Title: Heat. Genres: Crime, Drama"; empty where it has none."""
-    values = {
-        name: pl.col(name) for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])
-    }
-    values |= {
-        name: pl.col(name).list.join(", ") for name, dtype in items.schema.items() if dtype == pl.List(pl.String)
-    }
-    if not values:
-        return []
-    # What is empty or null has no label either.
-    named = [
-        pl.when(value.str.len_chars() > 0).then(pl.format(f"{name.replace('_', ' ').capitalize()}: {{}}", value))
-        for name, value in values.items()
-    ]
-    return items.select(pl.concat_str(named, separator=". ", ignore_nulls=True)).to_series().to_list()
+    vectors_NW, present_N = values.vectors_NW[values.present_N], values.present_N
+    if not len(vectors_NW):
+        return None
+    mean_W = vectors_NW.mean(axis=0)
+    scale = float((vectors_NW - mean_W).astype(np.float32).std())
+    marked = not bool(present_N.all())
+    return FittedBlock(name, source, weight, mean_W=tuple(map(float, mean_W)), scale=scale or 1.0, is_marked=marked)

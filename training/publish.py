@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models.bundle import (
+    CONTENTS,
+    FEATURIZER,
     FORMAT,
     HALF_SEARCH_GRAPH,
     ITEM_COLUMNS,
     ITEMS,
-    ITEMS_GRAPH,
+    PROJECTION,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
@@ -27,18 +27,20 @@ from models.bundle import (
     read_bundle,
     seal_bundle,
 )
-from models.export import export_item_encoder, export_search, export_tokenizer
-from models.retriever import CatalogueTensors, Retriever
+from models.export import export_search, export_tokenizer
+from models.new_items import content_of
+from models.retriever import Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity
 from training.config import resolved_config
+from training.content import fit_content
 from training.data.dataset import Dataset
 from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import leave_one_out, user_sequences
 from training.distributed import process
-from training.evaluate import evaluate, load_results
-from training.features import load_features, make_features
+from training.evaluate import evaluate, item_vectors, load_results
+from training.features import Features, load_features, make_features
 from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
 from training.train_decoder import load_retriever, train_decoder
 from training.train_rqvae import load_rqvae, train_rqvae
@@ -84,8 +86,7 @@ def publish(workspace: Workspace) -> Path:
             checksums={},
         )
         with new_directory(bundle) as folder:
-            features_NE = load_features(features).features_NE
-            _write(folder, dataset, features_NE, load_semantic_ids(tokens), retriever, tokenizer)
+            _write(folder, dataset, load_features(features), load_semantic_ids(tokens), retriever, tokenizer)
             seal_bundle(folder, manifest)
         read_bundle(bundle)
     point_current(bundle.parent, version)
@@ -103,7 +104,7 @@ def _is_intact(bundle: Path) -> bool:
 def _write(
     folder: Path,
     dataset: Dataset,
-    features_NE: NDArray[np.float32],
+    features: Features,
     ids: SemanticIds,
     retriever: Retriever,
     tokenizer: RqVae,
@@ -111,13 +112,16 @@ def _write(
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
     export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
-    export_item_encoder(retriever, folder / ITEMS_GRAPH)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     export_search(retriever, trie, folder / SEARCH_GRAPH)
     export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     popularity_N = item_popularity(leave_one_out(user_sequences(dataset)).train, len(dataset.items))
-    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, torch.device("cpu"))
-    item_vectors_ND = retriever.item_vectors(catalogue).numpy()[trie.leaf_of_row_N]
+    projection_EP = fit_content(features)
+    item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
+    contents_NP = content_of(features.features_NE, projection_EP).astype(np.float16)
+    np.save(folder / PROJECTION, projection_EP, allow_pickle=False)
+    np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
+    (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
     item_id, semantic_id, popularity, item_vector = ITEM_COLUMNS
     items = dataset.items.select(
         item_id,

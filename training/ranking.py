@@ -17,9 +17,17 @@ NOTHING = -1
 
 
 def rank_holdout(
-    recommender: Recommender, holdout: Holdout, *, k: int, beam_width: int, eligibility: Eligibility | None = None
+    recommender: Recommender,
+    holdout: Holdout,
+    *,
+    k: int,
+    beam_width: int,
+    eligibility: Eligibility | None = None,
+    reserved: int = 0,
 ) -> NDArray[np.int64]:
     """Recommends to every held-out user, the items of the history excluded, out of the eligible (by default all) items.
+
+    Of every list, `reserved` places are for items that nobody chose in training.
 
     Returns:
         item_index of shape (U, k), best first, -1 where fewer than k items exist.
@@ -29,7 +37,12 @@ def rank_holdout(
     for users in user_batches(holdout):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
         found = recommender.recommend(
-            histories, k=k, beam_width=beam_width, excluded=histories, eligibility=eligibility
+            histories,
+            k=k,
+            beam_width=beam_width,
+            excluded=histories,
+            eligibility=eligibility,
+            reserved=[reserved] * len(users),
         )
         for user, ranking in zip(users, found, strict=True):
             lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]

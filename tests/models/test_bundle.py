@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.bundle import (
@@ -61,13 +62,13 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
     edit_manifest(copy, format=4)
-    with pytest.raises(BundleError, match=r"bundle format 4 is not readable here \(3-3\): upgrade this software"):
+    with pytest.raises(BundleError, match=r"bundle format 4 is not readable here \(4-4\): upgrade this software"):
         read_bundle(copy)
 
 
 def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
     edit_manifest(copy, format=1)
-    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(3-3\): publish again"):
+    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(4-4\): publish again"):
         read_bundle(copy)
 
 
@@ -102,7 +103,9 @@ def test_follows_the_current_link(copy: Path) -> None:
 
 def test_holds_no_pickle(bundle: Bundle) -> None:
     assert {path.name for path in bundle.path.iterdir()} == {*FILES, MANIFEST}
-    assert {path.suffix for path in bundle.path.iterdir()} == {".json", ".safetensors", ".onnx", ".parquet"}
+    for path in bundle.path.glob("*.npy"):
+        np.load(path, allow_pickle=False)
+    assert {path.suffix for path in bundle.path.iterdir()} == {".json", ".safetensors", ".onnx", ".npy", ".parquet"}
 
 
 def test_new_directory_replaces_whole_or_not_at_all(tmp_path: Path) -> None:

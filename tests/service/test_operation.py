@@ -18,7 +18,11 @@ OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 def test_health_and_readiness(plain_client: TestClient, bundle: Bundle) -> None:
     assert plain_client.get("/healthz").json() == {"status": "alive"}
-    assert plain_client.get("/readyz").json() == {"status": "ready", "model_version": bundle.manifest.version}
+    assert plain_client.get("/readyz").json() == {
+        "status": "ready",
+        "model_version": bundle.manifest.version,
+        "catalogue_version": 0,
+    }
 
 
 def test_the_docs_page_is_served(plain_client: TestClient) -> None:
@@ -73,7 +77,7 @@ def test_the_event_loop_answers_while_a_search_runs(bundles: Path) -> None:
         async with app.router.lifespan_context(app):
             started, finish = asyncio.Event(), asyncio.Event()
             loop = asyncio.get_running_loop()
-            snapshot = app.state.engine.snapshot
+            snapshot = app.state.engine.model.snapshot
             search = snapshot.recommender.recommend
 
             def slow_search(*args: object, **kwargs: object) -> object:

@@ -72,7 +72,9 @@ def test_the_table_stands_in_redis_under_the_models_version(
     assert redis_server.client.hlen(f"{prefix}:items") == 64
     for key in ("items", "semantic-ids", "whole"):
         assert 0 < int(str(redis_server.client.ttl(f"{prefix}:{key}"))) <= 86_400
-    assert sorted(redis_server.client.keys()) == [f"{prefix}:{key}" for key in ("items", "semantic-ids", "whole")]
+    assert sorted(redis_server.client.keys()) == [
+        f"{prefix}:{key}" for key in ("items", "log", "semantic-ids", "whole")
+    ]
 
 
 def test_answers_come_from_redis(client: TestClient, redis_server: RedisServer, prefix: str) -> None:

@@ -1,0 +1,145 @@
+"""How fast both stages of the default recipe train, and how much of it is not matrix products.
+
+    python -m benchmarks.training_speed --dataset /data/beauty
+
+Each stage trains for some steps by itself, and then again under PyTorch's profiler, whose operators' own CPU time is
+shared out between matrix products (with attention's, which are fused into it) and all else.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.machine import description
+from models.trie import SemanticIdTrie
+from training.config import DEFAULT_CONFIG, load_config
+from training.data.prepare import load_prepared, prepare_data
+from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from training.features import load_features, make_features
+from training.tokenize_items import load_semantic_ids, tokenize_items
+from training.train_decoder import DecoderSettings, fit_retriever
+from training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
+from training.workspace import Workspace
+
+MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of one stage.
+
+    Attributes:
+        items: Items learnt from in the timed steps: rows of the RQ-VAE, predicted positions of the retriever.
+        seconds: How long that took.
+        matrix_share: Share of the operators' time in matrix products, in [0, 1].
+        slowest: The other operators with the largest shares.
+    """
+
+    items: int
+    seconds: float
+    matrix_share: float
+    slowest: dict[str, float]
+
+
+def measure(fit: Callable[[Path], object], items: int) -> Speed:
+    """Times a training and profiles the same one; `fit` trains anew, with checkpoints below the folder given."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        fit(Path(folder) / "timed")
+        seconds = time.perf_counter() - begin
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            fit(Path(folder) / "profiled")
+    own = {event.key: float(event.self_cpu_time_total) for event in profiler.key_averages()}
+    products = {name for name in own if name.startswith(MATRIX_PRODUCTS)}
+    total = sum(own.values())
+    others = sorted((time_of, name) for name, time_of in own.items() if name not in products)[: -SHOWN - 1 : -1]
+    return Speed(
+        items,
+        seconds,
+        sum(own[name] for name in products) / total,
+        {name.removeprefix("aten::"): time_of / total for time_of, name in others},
+    )
+
+
+def rqvae_speed(workspace: Workspace, steps: int) -> Speed:
+    """Stage one, without its k-means start."""
+    features = load_features(make_features(workspace))
+    features_NE = torch.from_numpy(features.features_NE)
+    settings = replace(RqVaeSettings(), steps=steps)
+    config = rqvae_config(settings, features.blocks)
+    epochs = -(-steps // -(-len(features_NE) // settings.batch_size))
+
+    def fit(folder: Path, settings: RqVaeSettings = settings) -> object:
+        return fit_rqvae(config, features_NE, settings, folder / "checkpoints", folder / "tensorboard")
+
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        fit(Path(folder), replace(settings, steps=1, batch_size=len(features_NE)))
+        start = time.perf_counter() - begin
+    speed = measure(fit, epochs * len(features_NE))
+    return replace(speed, seconds=max(speed.seconds - start, 0.0))
+
+
+def decoder_speed(workspace: Workspace, steps: int) -> Speed:
+    """Stage two, on as many users as make so many steps, without validation."""
+    ids = load_semantic_ids(tokenize_items(workspace))
+    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+    split = leave_one_out(user_sequences(load_prepared(prepare_data(workspace))))
+    features_NE = load_features(make_features(workspace)).features_NE
+    settings = replace(DecoderSettings(), epochs=1)
+    chosen_U = np.arange(len(split.train)) < steps * settings.batch_size
+    train, nobody = split.train.select(chosen_U), np.zeros(len(split.validation), dtype=np.bool_)
+    asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
+    some = LeaveOneOut(train, asked, asked)
+
+    def fit(folder: Path) -> object:
+        return fit_retriever(trie, features_NE, some, settings, folder / "checkpoints", folder / "tensorboard")
+
+    return measure(fit, int(np.maximum(train.lengths_U - 1, 0).sum()))
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
+    parser.add_argument("--steps", type=int, default=60, help="steps of each stage (default 60)")
+    parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>/file, as the accuracy's is")
+    parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
+    arguments = parser.parse_args()
+    load_config([DEFAULT_CONFIG], [*arguments.set, f"DatasetSettings.source = {arguments.dataset!r}"])
+    root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
+    workspace = Workspace(root, Path("artifacts/data"))
+    found = {"RQ-VAE": rqvae_speed(workspace, arguments.steps), "retriever": decoder_speed(workspace, arguments.steps)}
+    table = Table(title=f"{Path(arguments.dataset).name}; {description()}", title_justify="left")
+    for column in ("stage", "items/s", "outside matrix products", "of which"):
+        table.add_column(column)
+    for name, speed in found.items():
+        others = ", ".join(f"{operator} {share:.0%}" for operator, share in speed.slowest.items())
+        table.add_row(name, f"{speed.items / speed.seconds:,.0f}", f"{1 - speed.matrix_share:.0%}", others)
+    Console(width=160).print(table)
+    print(
+        json.dumps(
+            {
+                name: {
+                    "items_per_s": round(speed.items / speed.seconds),
+                    "outside_matrix_products": round(1 - speed.matrix_share, 3),
+                }
+                for name, speed in found.items()
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The routes that change something; open to who bears the admin token, and off where none is set."""
+
+import asyncio
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.changes import Delete, Outcome, Result
+from service.errors import (
+    ADMIN_OFF,
+    CONFLICT,
+    INVALID,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNKNOWN_ITEM,
+    AdminOff,
+    Conflict,
+    ReadOnly,
+    Unauthorized,
+    UnknownItem,
+    declared,
+)
+from service.item_content import tokenise
+from service.live_catalogue import LiveCatalogue
+from service.openapi import json_body
+from service.reading import read_json
+from service.routes import EngineNow, ItemIdInPath, ModelNow
+from service.schemas import WriteItemRequest, WrittenItem
+from service.served_model import ServedModel
+
+bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
+
+
+async def require_admin(
+    engine: EngineNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> None:
+    """Lets the bearer of the admin token pass.
+
+    Raises:
+        AdminOff: If no token is set.
+        Unauthorized: If another one came, or none.
+    """
+    token = engine.settings.admin_token
+    if token is None:
+        raise AdminOff("the admin routes are off: set RQREC_ADMIN_TOKEN to use them")
+    given = b"" if credentials is None else credentials.credentials.encode()
+    if not hmac.compare_digest(given, token.get_secret_value().encode()):
+        raise Unauthorized("send the header `Authorization: Bearer <RQREC_ADMIN_TOKEN>`")
+
+
+router = APIRouter(dependencies=[Depends(require_admin)])
+FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
+
+
+@router.put(
+    "/items/{item_id}",
+    tags=["catalogue"],
+    responses={**declared(*FAULTS, TOO_LARGE), 201: {"description": "The item is new.", "model": WrittenItem}},
+    openapi_extra=json_body(WriteItemRequest),
+)
+async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, response: Response) -> WrittenItem:
+    """Adds or replaces an item from its content: recommendable when this answers, on every replica soon after.
+
+    Sending the same again does no harm.
+    """
+    live = _live(model)
+    body = await read_json(request, WriteItemRequest)
+    schema = model.snapshot.filters.schema
+    put = await asyncio.to_thread(tokenise, item_id, body.attributes, body.text_vector, schema, model.tokenizer)
+    outcome = _accepted(await live.write(put), item_id)
+    response.status_code = 201 if outcome.result is Result.ADDED else 200
+    return WrittenItem(
+        item_id=item_id,
+        semantic_id=list(outcome.semantic_id),
+        model_version=live.snapshot.version,
+        catalogue_version=live.snapshot.catalogue_version,
+    )
+
+
+@router.delete(
+    "/items/{item_id}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, ADMIN_OFF, UNKNOWN_ITEM)
+)
+async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
+    """Takes an item out of every answer; histories that name it still count the others."""
+    _accepted(await _live(model).write(Delete(item_id)), item_id)
+
+
+def _live(model: ServedModel) -> LiveCatalogue:
+    if model.live is None:
+        raise ReadOnly(
+            "the catalogue cannot be written without Redis, where changes outlive a replica: set RQREC_REDIS_URL"
+        )
+    return model.live
+
+
+def _accepted(outcome: Outcome, item_id: str) -> Outcome:
+    if outcome.result is Result.UNKNOWN_ITEM:
+        raise UnknownItem(f"the catalogue holds no item {item_id!r}")
+    if outcome.result is Result.LAST_ITEM:
+        raise Conflict("this is the last item, and a catalogue has at least one")
+    if outcome.result is Result.PREFIX_FULL:
+        raise Conflict(
+            "as many items of equal codes are there already as have a collision code: the content is a copy of theirs"
+        )
+    return outcome

@@ -1,0 +1,61 @@
+import numpy as np
+
+from models.eligibility import Eligibility
+from models.new_items import CAUTION, ContentNeighbours, NewItems
+from models.ranking import SearchOutput
+from models.trie import SemanticIdTrie
+
+WEIGHT = 8.0
+NONE = np.empty(0, dtype=np.int64)
+
+
+def found(leaves: list[int], log_probs: list[float], ratings: list[float], query: list[float]) -> SearchOutput:
+    log_probs_BK = np.array([log_probs], dtype=np.float32)
+    scores_BK = log_probs_BK + WEIGHT * np.array([ratings], dtype=np.float32)
+    return SearchOutput(
+        np.array([leaves], dtype=np.int32), log_probs_BK, scores_BK, WEIGHT * np.array([query], dtype=np.float32)
+    )
+
+
+def test_a_new_item_is_ranked_by_its_rating_and_the_others_offset(trie: SemanticIdTrie) -> None:
+    vectors_ND = np.zeros((trie.num_leaves, 2), dtype=np.float32)
+    vectors_ND[[5, 7]] = [[3, 0], [0, 2]]  # unit vectors count
+    is_new_N = np.isin(np.arange(trie.num_leaves), [5, 7])
+    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    output = found([1, 2], [-3.0, -5.0], [4.0, 2.0], [4.5, 0.5])
+    (ranking,) = new.merged(output, [NONE], Eligibility.everything(trie), k=4, reserved=[0])
+    offset = np.mean([-3.0 - 4.0, -5.0 - 2.0])
+    assert ranking.leaves_K.tolist() == [1, 5, 2, 7]
+    rating = 4.5 - CAUTION
+    np.testing.assert_allclose(ranking.log_probs_K[1], rating + offset, atol=1e-5)
+    np.testing.assert_allclose(ranking.scores_K[1], rating + offset + WEIGHT * rating, atol=1e-5)
+
+
+def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> None:
+    rng = np.random.default_rng(0)
+    vectors_ND = rng.normal(size=(trie.num_leaves, 2)).astype(np.float32)
+    is_new_N = np.arange(trie.num_leaves) >= 30
+    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    output = found([0, 1, 2, 31], [-1.0] * 4, [50.0] * 4, [1.0, 0.0])
+    everything, mask_N = Eligibility.everything(trie), np.arange(trie.num_leaves) != 33
+    (plain,) = new.merged(output, [NONE], everything, k=3, reserved=[0])
+    assert plain.leaves_K.tolist() == [0, 1, 2]  # 31 is passed over
+    (two,) = new.merged(output, [NONE], everything, k=3, reserved=[2])
+    assert is_new_N[two.leaves_K].sum() == 2
+    (filtered,) = new.merged(output, [np.array([34, 35])], Eligibility.of(trie, mask_N), k=40, reserved=[40])
+    assert set(filtered.leaves_K.tolist()) == {0, 1, 2, *range(30, 40)} - {33, 34, 35}
+    assert (np.diff(filtered.scores_K) <= 0).all()
+
+
+def test_no_weight_no_new_items() -> None:
+    assert len(NewItems.of(np.ones(3, dtype=np.bool_), np.ones((3, 2), dtype=np.float32), relevance_weight=0.0)) == 0
+
+
+def test_a_vector_points_where_its_neighbours_do() -> None:
+    rng = np.random.default_rng(0)
+    contents_NP = np.repeat(np.eye(3, dtype=np.float32), 30, axis=0)
+    vectors_ND = 5 * np.repeat(np.eye(3, 4, dtype=np.float32), 30, axis=0)
+    neighbours = ContentNeighbours(np.eye(3, dtype=np.float32), contents_NP.astype(np.float16), vectors_ND)
+    features_ME = np.eye(3, dtype=np.float32)[[1, 0]] + rng.normal(scale=0.01, size=(2, 3)).astype(np.float32)
+    np.testing.assert_allclose(neighbours.vectors(features_ME), vectors_ND[[30, 0]], atol=1e-4)
+    assert neighbours.vectors(np.zeros((0, 3), dtype=np.float32)).shape == (0, 4)
