@@ -61,8 +61,8 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 
 def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
-    edit_manifest(copy, format=4)
-    with pytest.raises(BundleError, match=r"bundle format 4 is not readable here \(4-4\): upgrade this software"):
+    edit_manifest(copy, format=5)
+    with pytest.raises(BundleError, match=r"bundle format 5 is not readable here \(4-4\): upgrade this software"):
         read_bundle(copy)
 
 
