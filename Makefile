@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-load bench-large-data format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,9 @@ bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 
 
 bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Beauty: 15 minutes)
 	$(BIN)/python -m benchmarks.cold_start --dataset '$(DATASET)'
+
+bench-training: setup ## Items a second of both stages on DATASET, and what of it is no matrix product
+	$(BIN)/python -m benchmarks.training_speed --dataset '$(DATASET)'
 
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
