@@ -130,13 +130,18 @@ class LiveCatalogue:
         state, entries = await self._log.entries()
         if state is None:
             return
-        version = state.catalogue_version
+        known, missing = self.snapshot.entries, list[Change]()
+        if self._epoch not in {None, state.epoch} and is_before(state.position, self._position):
+            # Redis lost everything, and a replica that was behind this one has put back what it had.
+            lost = [item_id for item_id, entry in known.items() if entries.get(item_id, "none") != entry]
+            missing = [Delete(item_id) if (entry := known[item_id]) is None else entry.put for item_id in lost]
         after = await asyncio.to_thread(
-            with_entries, self._published, entries, self._tokenizer, catalogue_version=version
+            with_entries, self._published, entries, self._tokenizer, catalogue_version=state.catalogue_version
         )
-        differing = list({**self.snapshot.entries, **entries})
-        await self._become(after, state.position, differing)
+        await self._become(after, state.position, list({**known, **entries}))
         self._epoch = state.epoch
+        for change in missing:
+            await self._log.append(change, "")
 
     async def _apply(self, events: Sequence[Event]) -> None:
         self._metrics.catalogue_lag.set(len(events))

@@ -32,7 +32,7 @@ class Precision(StrEnum):
 class Settings(BaseSettings):
     """All settings; the README has them as a table. Build one and hand it to `create_app`."""
 
-    model_config = SettingsConfigDict(env_prefix="RQREC_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RQREC_", env_ignore_empty=True, extra="ignore")
 
     bundle: Path = Field(Path("artifacts/work/bundles"), description="a bundle, or a folder of bundles with `current`")
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     catalogue_poll_s: float = Field(0.1, gt=0, description="how often changes of the catalogue are looked for")
     catalogue_save_every: int = Field(1000, ge=1, description="changes after which older ones leave the stream")
     write_timeout_s: float = Field(5.0, gt=0, description="longest wait until a change of the catalogue is confirmed")
-    admin_token: SecretStr | None = Field(None, description="bearer token of the admin routes; without it they are off")
+    admin_token: SecretStr | None = Field(
+        None, min_length=1, description="bearer token of the admin routes; without it they are off"
+    )
     near_cache_items: int = Field(10_000, ge=1, description="items of Redis that are kept in process")
     near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")

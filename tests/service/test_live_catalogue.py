@@ -205,11 +205,33 @@ def test_an_emptied_redis_gets_everything_back(
             redis_server.start()
             outcome = await replicas[1].live.write(Delete("item 0"))
             assert outcome.result is Result.DELETED
-            await replicas[0].live.catch_up()
+            for replica in replicas:
+                await replica.live.catch_up()
             assert contents(replicas[0].live.snapshot) == contents(replicas[1].live.snapshot)
             assert contents(replicas[0].live.snapshot).keys() == before.keys() - {"item 0"}
             await restart(replicas, 0, published, tokenizer)
             assert contents(replicas[0].live.snapshot) == contents(replicas[1].live.snapshot)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_replica_that_was_behind_puts_back_is_completed(
+    published: Snapshot, tokenizer: ItemTokenizer, redis_server: RedisServer
+) -> None:
+    async def scenario() -> None:
+        slow = {"catalogue_poll_s": 60.0}  # nobody follows unless told to
+        async with two_replicas(published, tokenizer, redis_server, **slow) as (ahead, behind):
+            await ahead.live.write(put("item 0", 0, published, tokenizer))
+            await behind.live.catch_up()
+            await ahead.live.write(put("item 1", 1, published, tokenizer))
+            await ahead.live.write(Delete("100"))
+            redis_server.stop()
+            redis_server.start()
+            await behind.live.write(Delete("item 0"))
+            for replica in (ahead, behind):
+                await replica.live.catch_up()
+            assert contents(ahead.live.snapshot) == contents(behind.live.snapshot)
+            assert contents(ahead.live.snapshot).keys() == contents(published).keys() - {"100"} | {"item 1"}
 
     asyncio.run(scenario())
 

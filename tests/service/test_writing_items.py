@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr, ValidationError
 
 from models.bundle import Bundle
 from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer
 from service.app import create_app
+from service.settings import Settings
 from tests.service.conftest import RedisServer, settings_for
 
 TOKEN = "a-secret-token"
@@ -122,6 +124,13 @@ def test_writing_is_off_without_a_token_and_refused_without_redis(bundles: Path,
     with TestClient(create_app(settings_for(bundles, admin_token=TOKEN)), headers=HEADERS) as client:
         response = client.delete("/items/100")
         assert (response.status_code, response.json()["type"]) == (503, "read-only")
+
+
+def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQREC_ADMIN_TOKEN", "")
+    assert Settings().admin_token is None
+    with pytest.raises(ValidationError):
+        Settings(admin_token=SecretStr(""))
 
 
 def test_pages_below_a_prefix(client: TestClient, bundle: Bundle) -> None:
