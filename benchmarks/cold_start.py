@@ -122,11 +122,12 @@ def measure(data: ColdData, workspace: Workspace) -> dict[str, dict[str, float]]
     )
     popularity_N = np.append(item_popularity(split.train, num_warm), np.zeros(len(codes_NL) - num_warm, dtype=np.int64))
     warm = Features(features_NE[:num_warm], features.featurizer)
-    known_ND = item_vectors(retriever, trie, warm, fit_content(warm), popularity_N[:num_warm])
+    projection_EP = fit_content(warm)
+    known_ND = item_vectors(retriever, trie, warm, projection_EP, popularity_N[:num_warm])
     new_rows = np.arange(num_warm, len(codes_NL))
     whole = trie.changed(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
     unknown_ND = np.zeros((len(new_rows), known_ND.shape[1]), dtype=np.float32)
-    vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, fit_content(warm), popularity_N)
+    vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, projection_EP, popularity_N)
     vectors_ND, popularity_N = vectors_ND[whole.row_of_leaf_N], popularity_N[whole.row_of_leaf_N]
     weight = decoder_settings.relevance_weight
     recommender = Recommender(

@@ -7,7 +7,7 @@ Shapes: N items, E feature columns, W columns of one block.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -110,8 +110,8 @@ class Featurizer:
     """
 
     blocks: tuple[FittedBlock, ...]
-    text_attributes: tuple[str, ...] = field(default=())
-    text_encoder: str = ""
+    text_attributes: tuple[str, ...]
+    text_encoder: str
 
     @property
     def width(self) -> int:
@@ -154,12 +154,8 @@ class Featurizer:
         fields = json.loads(text)
         blocks = tuple(
             FittedBlock(
-                **block
-                | {
-                    "source": Source(block["source"]),
-                    "labels": tuple(block["labels"]),
-                    "mean_W": tuple(block["mean_W"]),
-                }
+                **{**block, "source": Source(block["source"])}
+                | {name: tuple(block[name]) for name in ("labels", "mean_W")}
             )
             for block in fields["blocks"]
         )

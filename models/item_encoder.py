@@ -15,7 +15,8 @@ class ItemEncoder(nn.Module):
 
     The sum of the levels' code embeddings, an MLP of the levels side by side, an embedding of the two-code prefix, an
     MLP of the item's features, and a vector of the item's own. The prefix's embedding starts at zero, so that a prefix
-    never seen in training adds nothing; an item that training did not know has no vector of its own.
+    never seen in training adds nothing. Items that training did not know get their vectors elsewhere: see
+    `models.new_items`.
     """
 
     level_offsets_L: Tensor
@@ -37,13 +38,13 @@ class ItemEncoder(nn.Module):
         self.own = nn.Embedding(config.num_items, width) if config.num_items else None
         self.register_buffer("level_offsets_L", torch.arange(levels) * codes, persistent=False)
 
-    def forward(self, codes_NL: Tensor, features_NE: Tensor, rows_N: Tensor | None = None) -> Tensor:
+    def forward(self, codes_NL: Tensor, features_NE: Tensor, rows_N: Tensor) -> Tensor:
         """Encodes items.
 
         Args:
             codes_NL: Semantic IDs, int64, shape (N, L).
             features_NE: Features as the RQ-VAE reads them, shape (N, E).
-            rows_N: Each item's row among those that training knew; None where it knew none of them.
+            rows_N: Each item's row in the tables of training.
 
         Returns:
             Item vectors, shape (N, D).
@@ -52,7 +53,7 @@ class ItemEncoder(nn.Module):
         vectors_ND = levels_NLD.sum(-2) + self.mix(levels_NLD.flatten(-2)) + self.content(features_NE)
         if self.prefix_codes is not None:
             vectors_ND = vectors_ND + self.prefix_codes(codes_NL[..., 0] * self.codebook_size + codes_NL[..., 1])
-        if self.own is not None and rows_N is not None:
+        if self.own is not None:
             own_ND = self.own(rows_N)
             if self.training and self.own_vector_dropout:
                 own_ND = own_ND * (torch.rand(len(rows_N), 1, device=own_ND.device) >= self.own_vector_dropout)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.eligibility import Eligibility
-from models.ranking import Ranking, SearchOutput
+from models.ranking import Ranking, SearchOutput, rankings
 from models.trie import IntArray
 
 FloatArray = NDArray[np.float32]
@@ -45,11 +45,12 @@ class ContentNeighbours:
         """The mean direction of the nearest known items, at their mean length; shape (M, D)."""
         contents_MP = content_of(features_ME, self._projection_EP)
         begins = range(0, len(contents_MP), ROWS_AT_ONCE)
-        parts = [self._of(contents_MP[begin : begin + ROWS_AT_ONCE]) for begin in begins]
+        contents_PN = self._contents_NP.T.astype(np.float32)
+        parts = [self._of(contents_MP[begin : begin + ROWS_AT_ONCE], contents_PN) for begin in begins]
         return np.concatenate([np.zeros((0, self._vectors_ND.shape[1]), dtype=np.float32), *parts])
 
-    def _of(self, contents_MP: FloatArray) -> FloatArray:
-        cosines_MN = contents_MP @ self._contents_NP.T.astype(np.float32)
+    def _of(self, contents_MP: FloatArray, contents_PN: FloatArray) -> FloatArray:
+        cosines_MN = contents_MP @ contents_PN
         count = min(NEIGHBOURS, cosines_MN.shape[1])
         nearest_MX = np.argpartition(-cosines_MN, count - 1, axis=1)[:, :count]
         cosines_MX = np.take_along_axis(cosines_MN, nearest_MX, axis=1)
@@ -85,6 +86,8 @@ class NewItems:
     def __init__(self, leaves_M: IntArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> None:
         self.leaves_M = leaves_M
         self._unit_MD = unit_rows(item_vectors_ND[leaves_M])
+        self._is_new_N = np.zeros(len(item_vectors_ND), dtype=np.bool_)
+        self._is_new_N[leaves_M] = True
         self._weight = relevance_weight
 
     @classmethod
@@ -121,28 +124,37 @@ class NewItems:
 
         Args:
             found: What the search found; new items among it are passed over.
-            excluded: For each user, distinct leaves in ascending order that it must not get.
+            excluded: For each user, leaves that it must not get.
             eligibility: The leaves that any user may get.
             k: How many items to return.
             reserved: For each user, how many of them shall be new items, if so many are eligible.
         """
-        known_BK = (found.leaves_BK >= 0) & ~np.isin(found.leaves_BK, self.leaves_M)
-        scores_BK = np.where(known_BK, found.scores_BK, -np.inf)
+        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
         ratings_BM = found.queries_BD @ self._unit_MD.T / self._weight - CAUTION
         log_probs_BM = np.minimum(ratings_BM + self._offsets(found)[:, None], 0.0)
         scores_BM = log_probs_BM + self._weight * ratings_BM
         scores_BM[:, ~eligibility.allows(self.leaves_M)] = -np.inf
-        for user, leaves in enumerate(excluded):
-            scores_BM[user, np.isin(self.leaves_M, leaves)] = -np.inf
-        return [
-            self._merge(
-                Ranking(found.leaves_BK[user], found.log_probs_BK[user], scores_BK[user]),
-                Ranking(self.leaves_M, log_probs_BM[user], scores_BM[user]),
-                k,
-                reserved[user],
-            )
-            for user in range(len(scores_BK))
-        ]
+        user_X = np.repeat(np.arange(len(excluded)), [len(leaves) for leaves in excluded])
+        leaf_X = np.concatenate([np.empty(0, dtype=np.int64), *excluded])
+        barred_X = self._is_new_N[leaf_X]
+        scores_BM[user_X[barred_X], np.searchsorted(self.leaves_M, leaf_X[barred_X])] = -np.inf
+        # The candidates of both kinds side by side; of equal scores the one that comes first is taken.
+        leaves_BX = np.concatenate([found.leaves_BK, np.broadcast_to(self.leaves_M, scores_BM.shape)], axis=1)
+        log_probs_BX = np.concatenate([found.log_probs_BK, log_probs_BM], axis=1)
+        scores_BX = np.concatenate([np.where(is_known_BK, found.scores_BK, -np.inf), scores_BM], axis=1)
+        wanted_BX = scores_BX
+        if any(reserved):
+            wanted_BX = scores_BX.copy()
+            _reserve(wanted_BX[:, -len(self) :], np.asarray(reserved))
+        chosen_BK = np.argsort(-wanted_BX, axis=1, kind="stable")[:, :k]
+        chosen_scores_BK = np.take_along_axis(scores_BX, chosen_BK, axis=1)
+        if any(reserved):  # chosen before better ones, and listed where they belong
+            order_BK = np.argsort(-chosen_scores_BK, axis=1, kind="stable")
+            chosen_BK = np.take_along_axis(chosen_BK, order_BK, axis=1)
+            chosen_scores_BK = np.take_along_axis(chosen_scores_BK, order_BK, axis=1)
+        leaves_BK = np.take_along_axis(leaves_BX, chosen_BK, axis=1)
+        log_probs_BK = np.take_along_axis(log_probs_BX, chosen_BK, axis=1)
+        return rankings(leaves_BK, log_probs_BK, chosen_scores_BK)
 
     def _offsets(self, found: SearchOutput) -> FloatArray:
         """Each user's mean of log-probability less rating over the best found items, 0 where there are none."""
@@ -152,9 +164,8 @@ class NewItems:
         differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self._weight).sum(axis=1)
         return np.asarray(differences_B / np.maximum(is_found_BX.sum(axis=1), 1), dtype=np.float32)
 
-    @staticmethod
-    def _merge(known: Ranking, new: Ranking, k: int, reserved: int) -> Ranking:
-        new = new.best(k)
-        places = min(reserved, len(new.leaves_K), k)
-        others = Ranking.joined(known, new.after(places)).best(k - places)
-        return Ranking.joined(new.first(places), others).best(k)
+
+def _reserve(scores_BM: FloatArray, reserved_B: IntArray) -> None:
+    """Raises each user's best new items, as many as are reserved and eligible, above everything."""
+    place_BM = np.argsort(np.argsort(-scores_BM, axis=1, kind="stable"), axis=1)
+    scores_BM[(place_BM < reserved_B[:, None]) & (scores_BM > -np.inf)] = np.inf

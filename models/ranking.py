@@ -35,25 +35,15 @@ class Ranking(NamedTuple):
     log_probs_K: FloatArray
     scores_K: FloatArray
 
-    @classmethod
-    def joined(cls, one: "Ranking", other: "Ranking") -> "Ranking":
-        """One after the other, not sorted."""
-        return cls(
-            np.concatenate([one.leaves_K, other.leaves_K]),
-            np.concatenate([one.log_probs_K, other.log_probs_K]),
-            np.concatenate([one.scores_K, other.scores_K]),
-        )
-
-    def best(self, k: int) -> "Ranking":
-        """At most k of them by score, best first, without those of score -inf; of equals the first comes first."""
-        possible = np.flatnonzero(self.scores_K > -np.inf)
-        order = possible[np.argsort(-self.scores_K[possible], kind="stable")[:k]]
-        return Ranking(self.leaves_K[order].astype(np.int64), self.log_probs_K[order], self.scores_K[order])
-
-    def after(self, count: int) -> "Ranking":
-        """All but the first of them."""
-        return Ranking(self.leaves_K[count:], self.log_probs_K[count:], self.scores_K[count:])
-
     def first(self, k: int) -> "Ranking":
         """The k best of them."""
         return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
+
+
+def rankings(leaves_BK: Int32Array | IntArray, log_probs_BK: FloatArray, scores_BK: FloatArray) -> list[Ranking]:
+    """Each user's list, without the places at its end whose score is -inf."""
+    found_B = (scores_BK > -np.inf).sum(axis=1)
+    return [
+        Ranking(leaves_K[:count].astype(np.int64), log_probs_K[:count], scores_K[:count])
+        for leaves_K, log_probs_K, scores_K, count in zip(leaves_BK, log_probs_BK, scores_BK, found_B, strict=True)
+    ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.eligibility import Eligibility
 from models.new_items import NewItems
-from models.ranking import Ranking, SearchOutput
+from models.ranking import Ranking, SearchOutput, rankings
 from models.trie import IntArray, SemanticIdTrie
 
 FloatArray = NDArray[np.float32]
@@ -138,11 +138,7 @@ class Recommender:
         if len(self._new_items):
             places = reserved if reserved is not None else [0] * len(histories)
             return self._new_items.merged(found, excluded, eligibility, k=k, reserved=places)
-        found_B = np.minimum((found.leaves_BK >= 0).sum(axis=1), k)
-        return [
-            Ranking(leaves_K[:count].astype(np.int64), log_probs_K[:count], scores_K[:count])
-            for leaves_K, log_probs_K, scores_K, count in zip(*found[:3], found_B, strict=True)
-        ]
+        return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
 
     def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:
         """The k most often chosen leaves; log-probability and score are their log share of all choices (smoothed)."""

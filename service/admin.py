@@ -81,9 +81,7 @@ async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, res
     )
 
 
-@router.delete(
-    "/items/{item_id}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, ADMIN_OFF, UNKNOWN_ITEM)
-)
+@router.delete("/items/{item_id}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
 async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
     """Takes an item out of every answer; histories that name it still count the others."""
     _accepted(await _live(model).write(Delete(item_id)), item_id)

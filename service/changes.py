@@ -31,6 +31,11 @@ class Put:
     codes: Codes
     features: bytes
 
+    @property
+    def item_id(self) -> str:
+        """The item's id, as a `Delete` has it."""
+        return self.item.item_id
+
 
 @dataclass(frozen=True)
 class Delete:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
@@ -10,14 +10,27 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.filters import InvalidFilter
-from service.item_content import InvalidItem
 from service.openapi import reference
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
 INVALID_BODY_STATUS = 400  # what FastAPI raises for a body that it cannot decode
 logger = logging.getLogger("rqrec")
+
+
+class InvalidPart(ValueError):
+    """A part of a body is at fault in a way that its schema does not tell.
+
+    Attributes:
+        within: Where in the body such parts are.
+        place: The part, from there on.
+    """
+
+    within: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, place: tuple[str, ...], detail: str) -> None:
+        super().__init__(detail)
+        self.place = place
 
 
 class UnknownItem(Exception):
@@ -124,9 +137,8 @@ def install_error_handlers(app: FastAPI) -> None:
         return response
 
     async def invalid_part(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, InvalidFilter | InvalidItem)
-        inside = ("filter",) if isinstance(error, InvalidFilter) else ()
-        part = ProblemPart(pointer=_pointer(("body", *inside, *error.place)), detail=str(error))
+        assert isinstance(error, InvalidPart)
+        part = ProblemPart(pointer=_pointer(("body", *error.within, *error.place)), detail=str(error))
         return problem_response(INVALID, f"{part.pointer}: {part.detail}", request.url.path, [part])
 
     async def validation(request: Request, error: Exception) -> JSONResponse:
@@ -150,8 +162,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     for error_type in DOMAIN_ERRORS:
         app.add_exception_handler(error_type, domain)
-    app.add_exception_handler(InvalidFilter, invalid_part)
-    app.add_exception_handler(InvalidItem, invalid_part)
+    app.add_exception_handler(InvalidPart, invalid_part)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from models.bundle import ITEM_COLUMNS
 from models.eligibility import Eligibility
 from models.trie import SemanticIdTrie
+from service.errors import InvalidPart
 from service.schemas import Condition, Scalar
 from service.telemetry import Metrics
 
@@ -19,16 +20,10 @@ CACHE_TIER = "filter"
 LARGEST_INTEGER = 2**127 - 1
 
 
-class InvalidFilter(ValueError):
-    """A filter that this catalogue cannot answer.
+class InvalidFilter(InvalidPart):
+    """A filter that this catalogue cannot answer; its place is an attribute and, where it is one, an operator."""
 
-    Attributes:
-        place: The part of the filter that is at fault: an attribute and, where it is one, an operator.
-    """
-
-    def __init__(self, place: tuple[str, ...], detail: str) -> None:
-        super().__init__(detail)
-        self.place = place
+    within = ("filter",)
 
 
 class Filters:

@@ -10,19 +10,12 @@ import polars as pl
 from models.featurizer import Given
 from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.changes import Put
+from service.errors import InvalidPart
 from service.table import ITEM_ID, items_of
 
 
-class InvalidItem(ValueError):
-    """An item that this model cannot take.
-
-    Attributes:
-        place: The part of the body that is at fault.
-    """
-
-    def __init__(self, place: tuple[str, ...], detail: str) -> None:
-        super().__init__(detail)
-        self.place = place
+class InvalidItem(InvalidPart):
+    """An item that this model cannot take."""
 
 
 def tokenise(

@@ -108,7 +108,7 @@ def _vectors(
     is_new_M = np.ones(len(written), dtype=np.bool_)
     unknown = []
     for place, entry in enumerate(written):
-        row = table.first_rows.get(entry.put.item.item_id)
+        row = table.first_rows.get(entry.put.item_id)
         if row is None or not tokenizer.is_known_R[row]:
             unknown.append(place)
         else:
@@ -132,7 +132,7 @@ class _Ledger:
     def apply(self, change: Change) -> Outcome:
         if isinstance(change, Delete):
             return self._delete(change.item_id)
-        item_id, old = change.item.item_id, self._semantic_id(change.item.item_id)
+        old = self._semantic_id(change.item_id)
         if old is not None and old[:-1] == change.codes:
             semantic_id = old
         else:
@@ -146,7 +146,7 @@ class _Ledger:
                 self._count += 1
             else:
                 self._taken_below(old[:-1]).discard(old[-1])
-        self.entries[item_id] = Entry(change, semantic_id)
+        self.entries[change.item_id] = Entry(change, semantic_id)
         return Outcome(Result.ADDED if old is None else Result.REPLACED, semantic_id)
 
     def _delete(self, item_id: str) -> Outcome:

@@ -151,8 +151,7 @@ class LiveCatalogue:
         after, outcomes = await asyncio.to_thread(
             apply_changes, self.snapshot, good, self._tokenizer, catalogue_version=version
         )
-        item_ids = [change.item_id if isinstance(change, Delete) else change.item.item_id for change in good]
-        await self._become(after, events[-1].position, list(dict.fromkeys(item_ids)))
+        await self._become(after, events[-1].position, list(dict.fromkeys(change.item_id for change in good)))
         self._metrics.catalogue_lag.set(0)
         told = iter(outcomes)
         for event, change in zip(events, changes, strict=True):

@@ -73,13 +73,12 @@ class SharedTable:
     async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str]) -> None:
         """Writes what has changed of some items; what cannot be written now, `keep_whole` writes later."""
         pipeline = self._gate.client.pipeline(transaction=True)
-        for item_id, old, new in zip(item_ids, before.find(item_ids), after.find(item_ids), strict=True):
-            if old >= 0:
-                pipeline.hdel(self.items_key, format_semantic_id(before.trie.codes_of(old[None])[0]))
-            if new < 0:
-                pipeline.hdel(self.ids_key, item_id)
-        found = after.find(item_ids)
-        leaves = found[found >= 0]
+        old, new = before.find(item_ids), after.find(item_ids)
+        for codes in before.trie.codes_of(old[old >= 0]):
+            pipeline.hdel(self.items_key, format_semantic_id(codes))
+        for place in np.flatnonzero(new < 0).tolist():
+            pipeline.hdel(self.ids_key, item_ids[place])
+        leaves = new[new >= 0]
         for item, codes in zip(after.items(leaves), after.trie.codes_of(leaves), strict=True):
             semantic_id = format_semantic_id(codes)
             pipeline.hset(self.items_key, semantic_id, to_json(item))
