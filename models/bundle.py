@@ -2,7 +2,7 @@
 
 A bundle is written whole and renamed into place, then never changed:
 
-    manifest.json          format, version, shapes, data fingerprint, metrics, configuration, checksums
+    manifest.json          format, version, shapes, data fingerprint, metrics, known answers, configuration, checksums
     retriever.safetensors  weights of the retriever
     tokenizer.safetensors  weights of the RQ-VAE
     tokenizer.onnx         features_NE → codes_NL
@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 4  # 4: what turns a new item's attributes into its vector
-READABLE_FORMATS = (4,)
+FORMAT = 5  # 5: requests with known answers
+READABLE_FORMATS = (5,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
@@ -61,6 +61,7 @@ class Manifest:
         retriever: The fields of `RetrieverConfig`.
         tokenizer: The fields of `RqVaeConfig`.
         metrics: What evaluation measured, by group.
+        golden: Histories and their answers (see `models.golden`).
         config: The resolved gin configuration, as text.
         checksums: SHA-256 of every file, by name; the manifest's own is over its other fields.
     """
@@ -74,6 +75,7 @@ class Manifest:
     retriever: Mapping[str, object]
     tokenizer: Mapping[str, object]
     metrics: Mapping[str, Mapping[str, float]]
+    golden: Sequence[Mapping[str, Any]]
     config: str
     checksums: Mapping[str, str]
 
@@ -111,8 +113,8 @@ def read_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: If the bundle is missing, of another format, truncated or altered.
     """
-    folder = (path / CURRENT if (path / CURRENT).exists() else path).resolve()
-    manifest = _read_manifest(folder)
+    folder = _folder(path)
+    manifest = read_manifest(folder)
     for name in FILES:
         file = folder / name
         if not file.is_file():
@@ -130,6 +132,25 @@ def read_bundle(path: Path) -> Bundle:
             f"got {len(items)} rows without {missing}: publish the bundle again"
         )
     return Bundle(folder, manifest, items)
+
+
+def bundles_at_hand(path: Path) -> dict[str, Path]:
+    """The bundles of a folder, by version, or the one bundle that the path is; nothing is verified."""
+    if not (path / CURRENT).exists():
+        return {read_manifest(path).version: path.resolve()}
+    folders = (
+        folder for folder in sorted(path.iterdir()) if not folder.is_symlink() and not folder.name.startswith(".")
+    )
+    return {folder.name: folder.resolve() for folder in folders if (folder / MANIFEST).is_file()}
+
+
+def current_version(path: Path) -> str:
+    """The version that `current` names, or of the one bundle that the path is.
+
+    Raises:
+        BundleError: If there is none.
+    """
+    return read_manifest(_folder(path)).version
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
@@ -170,7 +191,16 @@ def new_directory(target: Path) -> Iterator[Path]:
         raise
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _folder(path: Path) -> Path:
+    return (path / CURRENT if (path / CURRENT).exists() else path).resolve()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads what a bundle says of itself; its other files are not looked at.
+
+    Raises:
+        BundleError: If the manifest is missing, of another format, truncated or altered.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")

@@ -45,7 +45,7 @@ class ItemTokenizer:
         self._neighbours = ContentNeighbours(projection_EP, contents_RP[known], self.vectors_RD[known])
         self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)
         self._text_encoder: SentenceEncoder | None = None
-        self._loading = threading.Lock()
+        self._encoding = threading.Lock()
 
     @property
     def text_width(self) -> int:
@@ -71,11 +71,21 @@ class ItemTokenizer:
         present_N = np.array([bool(text) for text in texts], dtype=np.bool_)
         if not present_N.any():
             return None
-        with self._loading:
+        encoder = self.load_text_encoder()
+        with self._encoding:
+            vectors_NW = encoder.encode(texts, batch_size=len(texts), show_progress_bar=False)
+        return Given(np.asarray(vectors_NW, dtype=np.float32), present_N)
+
+    def load_text_encoder(self) -> SentenceEncoder:
+        """The bundle's encoder; loaded by the first call, which takes seconds.
+
+        Raises:
+            NoTextEncoder: If it is not at hand.
+        """
+        with self._encoding:
             if self._text_encoder is None:
                 self._text_encoder = _load(self.featurizer.text_encoder)
-            vectors_NW = self._text_encoder.encode(texts, batch_size=len(texts), show_progress_bar=False)
-        return Given(np.asarray(vectors_NW, dtype=np.float32), present_N)
+            return self._text_encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
         """The features of new items, shape (N, E): of all that training fitted, they lack the co-occurrence.

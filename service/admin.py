@@ -4,10 +4,12 @@ import asyncio
 import hmac
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from models.bundle import Manifest
 from service.changes import Delete, Outcome, Result
+from service.engine import Engine
 from service.errors import (
     ADMIN_OFF,
     CONFLICT,
@@ -17,6 +19,7 @@ from service.errors import (
     TOO_LARGE,
     UNAUTHORIZED,
     UNKNOWN_ITEM,
+    UNKNOWN_MODEL,
     AdminOff,
     Conflict,
     ReadOnly,
@@ -25,11 +28,12 @@ from service.errors import (
     declared,
 )
 from service.item_content import tokenise
+from service.line_up import Part, Roles
 from service.live_catalogue import LiveCatalogue
 from service.openapi import json_body
 from service.reading import read_json
 from service.routes import EngineNow, ItemIdInPath, ModelNow
-from service.schemas import WriteItemRequest, WrittenItem
+from service.schemas import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from service.served_model import ServedModel
 
 bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
@@ -85,6 +89,49 @@ async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, res
 async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
     """Takes an item out of every answer; histories that name it still count the others."""
     _accepted(await _live(model).write(Delete(item_id)), item_id)
+
+
+@router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))
+async def get_models(engine: EngineNow) -> ModelList:
+    """The bundles at hand, and what part each takes."""
+    return ModelList(models=await _models(engine, engine.line_up.roles))
+
+
+@router.post(
+    "/models/{version}/activate",
+    tags=["models"],
+    responses=declared(*FAULTS, TOO_LARGE, UNKNOWN_MODEL),
+    openapi_extra=json_body(ActivateRequest),
+)
+async def activate_model(
+    request: Request, version: Annotated[str, Path(max_length=256)], engine: EngineNow
+) -> ModelList:
+    """Gives a model a part; if that fails, all stays as it was.
+
+    It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
+    Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
+    """
+    body = await read_json(request, ActivateRequest) if await request.body() else ActivateRequest()
+    roles = await engine.models.assign(version, Part(body.part), body.percent)
+    return ModelList(models=await _models(engine, roles))
+
+
+async def _models(engine: Engine, roles: Roles) -> list[ModelReply]:
+    replies = []
+    for version, found in (await engine.models.at_hand()).items():
+        part = Part.ACTIVE if version == roles.active else roles.part if version == roles.trial else None
+        manifest = found if isinstance(found, Manifest) else None
+        reply = ModelReply(
+            version=version,
+            part=part.value if part is not None else None,
+            percent=roles.percent if version == roles.trial else None,
+            created_at=manifest.created_at if manifest is not None else None,
+            num_items=manifest.num_items if manifest is not None else None,
+            metrics={name: dict(figures) for name, figures in manifest.metrics.items()} if manifest is not None else {},
+            fault=None if manifest is not None else str(found),
+        )
+        replies.append(reply)
+    return replies
 
 
 def _live(model: ServedModel) -> LiveCatalogue:

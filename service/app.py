@@ -35,8 +35,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await engine.start()
-        assert engine.model is not None
-        logger.info("ready with model %s", engine.model.snapshot.version)
+        logger.info("ready with model %s", engine.line_up.active.version)
         try:
             yield
         finally:

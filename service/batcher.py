@@ -83,6 +83,11 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return self._queue.is_full
 
     @property
+    def waiting(self) -> int:
+        """How much work waits."""
+        return len(self._queue)
+
+    @property
     def is_working(self) -> bool:
         """Whether a thread can take work: not before `start`, after `stop`, and for a while after a crash."""
         return self._able > 0

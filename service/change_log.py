@@ -1,12 +1,13 @@
 """The catalogue's changes in Redis: a stream that gives them one order, and what the older ones of them came to.
 
 Under the model's version lie `changes`, the stream; `entries`, a hash of every item written, as of a position in the
-stream; and `log`, which says of which position, and up to which the stream was cut. Nothing of these expires.
+stream; `log`, which says of which position, and up to which the stream was cut; and `carried`, which says up to where
+the streams of models before this one were carried over. Nothing of these expires.
 """
 
 import contextlib
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -21,15 +22,24 @@ START = "0-0"
 READ_AT_ONCE = 500
 WRITTEN_AT_ONCE = 1000
 STAGED_LIVES_S = 3600
+NOT_BEGUN = ""
 NOTHING = "nothing"  # marks a position
 
 
 class Event(NamedTuple):
-    """A change as it stands in the stream; `token` is its writer's."""
+    """A change as it stands in the stream.
+
+    Attributes:
+        position: Where.
+        change: See `service.changes`.
+        token: Its writer's.
+        origin: The model version that it was written for, if it was carried over from there.
+    """
 
     position: str
     change: str
     token: str
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class ChangeLog:
         self._gate = gate
         prefix = version_prefix(version)
         self._stream, self._entries, self._log = f"{prefix}:changes", f"{prefix}:entries", f"{prefix}:log"
+        self._carried = f"{prefix}:carried"
+        self.version = version
 
     async def append(self, change: Change, token: str) -> None:
         """Adds a change.
@@ -90,7 +102,8 @@ class ChangeLog:
         pipeline.xrange(self._stream, min=f"({after}", count=READ_AT_ONCE)
         log, events = await self._gate.call(pipeline.execute)
         return LogState.of(log), [
-            Event(position, fields.get("change", ""), fields.get("token", "")) for position, fields in events
+            Event(position, fields.get("change", ""), fields.get("token", ""), fields.get("origin", ""))
+            for position, fields in events
         ]
 
     async def entries(self) -> tuple[LogState | None, dict[str, Entry | None]]:
@@ -139,6 +152,57 @@ class ChangeLog:
         epoch, cut_after = (before.epoch, before.position) if before is not None else (str(uuid.uuid4()), position)
         after = LogState(epoch, position, catalogue_version, cut_after)
         await self._gate.call(self._switch, before, after, staged if texts else None)
+
+    async def carry_from(self, version: str) -> None:
+        """Notes that the changes of another model version are to be carried over into these.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        await self._gate.call(self._gate.client.hsetnx, self._carried, version, NOT_BEGUN)
+
+    async def carried(self) -> dict[str, str]:
+        """Up to which position the changes of other model versions were carried over, by version.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        return cast("dict[str, str]", await self._gate.call(self._gate.client.hgetall, self._carried))
+
+    async def append_carried(self, source: str, before: str, after: str, changes: Sequence[tuple[Change, str]]) -> bool:
+        """Adds changes that were carried over, unless another replica was faster.
+
+        Args:
+            source: The model version that they were carried from.
+            before: Up to which position its changes had been carried over when the caller looked.
+            after: Up to which they are then.
+            changes: With the model version that each was written for.
+
+        Returns:
+            Whether they were added.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        added: bool = await self._gate.call(self._append_carried, source, before, after, changes)
+        return added
+
+    async def _append_carried(
+        self, source: str, before: str, after: str, changes: Sequence[tuple[Change, str]]
+    ) -> bool:
+        async with self._gate.client.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(self._carried)
+            if await cast("Awaitable[str | None]", pipeline.hget(self._carried, source)) != before:
+                return False
+            pipeline.multi()  # type: ignore[no-untyped-call]
+            for change, origin in changes:
+                pipeline.xadd(self._stream, {"change": to_json(change), "token": "", "origin": origin})
+            pipeline.hset(self._carried, source, after)
+            try:
+                await pipeline.execute()
+            except WatchError:
+                return False
+        return True
 
     async def _switch(self, before: LogState | None, after: LogState, staged: str | None) -> None:
         async with self._gate.client.pipeline(transaction=True) as pipeline:

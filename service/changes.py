@@ -25,11 +25,14 @@ class Put:
         item: Its id and attributes.
         codes: Its quantised codes, the collision code not among them.
         features: Its features, float32.
+        hidden: What was written beside the attributes that the catalogue shows, as JSON: vectors, by name. Another
+            model makes its own features of all that.
     """
 
     item: Item
     codes: Codes
     features: bytes
+    hidden: str = "{}"
 
     @property
     def item_id(self) -> str:
@@ -113,9 +116,17 @@ def entry_from_json(text: str) -> Entry | None:
 
 def _put_fields(put: Put) -> dict[str, Any]:
     features = base64.b64encode(put.features).decode()
-    return {"put": put.item.item_id, "payload": put.item.payload, "codes": put.codes, "features": features}
+    item = put.item
+    return {
+        "put": item.item_id,
+        "payload": item.payload,
+        "codes": put.codes,
+        "features": features,
+        "hidden": put.hidden,
+    }
 
 
 def _put(fields: Mapping[str, Any]) -> Put:
     item = Item(str(fields["put"]), str(fields["payload"]))
-    return Put(item, tuple(map(int, fields["codes"])), base64.b64decode(fields["features"], validate=True))
+    features = base64.b64decode(fields["features"], validate=True)
+    return Put(item, tuple(map(int, fields["codes"])), features, str(fields.get("hidden", "{}")))

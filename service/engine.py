@@ -1,26 +1,30 @@
-"""The running service: the model that answers, the queue before its search, and the connection to Redis."""
+"""The running service: the models that answer, the queue before their search, and the connection to Redis."""
 
 import asyncio
-import gc
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from models.bundle import read_bundle
 from models.eligibility import Eligibility
 from models.ranking import Ranking
 from service.batcher import Batcher
-from service.errors import Overloaded
+from service.errors import NotReady, Overloaded
+from service.line_up import LineUp
+from service.model_switch import ModelSwitch
 from service.redis_client import RedisGate
 from service.schemas import Condition
-from service.served_model import ServedModel
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork, Snapshot, search
 from service.telemetry import Metrics
 
 Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 
+MAX_BESIDE = 8  # at the same time
+logger = logging.getLogger("rqrec")
+
 
 class Engine:
-    """Loads a bundle and batches searches over it.
+    """Batches searches over the models that are loaded.
 
     Args:
         settings: All settings.
@@ -28,14 +32,17 @@ class Engine:
         search: Answers a batch; another one is for comparison.
 
     Attributes:
-        model: What answers requests now; None until loaded and after `stop`.
+        models: Which models answer, and how that changes.
+        batcher: The queue.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, search: Search = search) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.model: ServedModel | None = None
         self._gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
+        self.models = ModelSwitch(self._gate, metrics, settings)
+        self._beside: set[asyncio.Task[None]] = set()
+        metrics.catalogue_items.set_function(self._count_items)
         self.batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
             search,
             metrics,
@@ -45,21 +52,24 @@ class Engine:
         )
 
     async def start(self) -> None:
-        """Reads the bundle, catches up with its changes, then becomes ready.
+        """Loads the model, catches up with its changes, then becomes ready.
 
         Raises:
             BundleError: If the bundle cannot be used.
         """
         self.batcher.start()
-        bundle = await asyncio.to_thread(read_bundle, self.settings.bundle)
-        model = await ServedModel.load(bundle, self._gate, self.metrics, self.settings)
-        await model.start()
-        self.metrics.describe_model(model.snapshot.version, bundle.manifest.metrics.get("tokenizer", {}))
-        self.metrics.catalogue_items.set(len(model.snapshot.table))
-        self.model = model
-        # What is loaded stays: without this a full collection walks through it all and stops every request for 60 ms.
-        gc.collect()
-        gc.freeze()
+        await self.models.start()
+
+    @property
+    def line_up(self) -> LineUp:
+        """Who answers now; a request reads it once.
+
+        Raises:
+            NotReady: If nobody does.
+        """
+        if self.models.line_up is None:
+            raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
+        return self.models.line_up
 
     def overloaded(self) -> Overloaded | None:
         """The error for a request that comes now, if more wait already than may."""
@@ -78,11 +88,31 @@ class Engine:
             return snapshot.recommender.everything
         return await asyncio.to_thread(snapshot.filters.eligibility, conditions)
 
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does a shadow's work once the answer is on its way; not at all where others would have to wait for it."""
+        if len(self._beside) >= MAX_BESIDE or self.batcher.waiting > 0:
+            self.metrics.shadow_answers.labels("skipped").inc()
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._note_beside)
+
     async def stop(self) -> None:
         """Stops being ready, answers what waits, closes connections."""
-        model, self.model = self.model, None
+        await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
-        if model is not None:
-            await model.stop()
+        if self._beside:
+            await asyncio.wait(self._beside)
         if self._gate is not None:
             await self._gate.close()
+
+    def _note_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if (error := task.exception()) is not None:
+            logger.warning("the shadow failed: %r", error)
+        self.metrics.shadow_answers.labels("answered" if error is None else "failed").inc()
+
+    def _count_items(self) -> float:
+        line_up = self.models.line_up
+        return 0 if line_up is None else len(line_up.active.snapshot.table)

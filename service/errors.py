@@ -41,6 +41,14 @@ class TooLarge(Exception):
     """A request is over one of the limits on its size."""
 
 
+class UnknownModel(Exception):
+    """There is no bundle of this version."""
+
+
+class UnusableModel(Exception):
+    """A bundle cannot be served, and what was served goes on."""
+
+
 class AdminOff(Exception):
     """An admin route was asked for, and no token is set."""
 
@@ -94,6 +102,8 @@ class Kind(NamedTuple):
 
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
+UNUSABLE_MODEL = Kind("unusable-model", "The model cannot be served", 409, False)
 ADMIN_OFF = Kind("admin-off", "The admin routes are off", 404, False)
 UNAUTHORIZED = Kind("unauthorized", "The admin token is missing or wrong", 401, False)
 CONFLICT = Kind("conflict", "The catalogue does not allow this change", 409, False)
@@ -107,6 +117,8 @@ DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
+    UnknownModel: UNKNOWN_MODEL,
+    UnusableModel: UNUSABLE_MODEL,
     AdminOff: ADMIN_OFF,
     Unauthorized: UNAUTHORIZED,
     Conflict: CONFLICT,

@@ -1,5 +1,6 @@
 """An item as a client writes it → a change for the log: checked, embedded and tokenised."""
 
+import json
 from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
@@ -12,6 +13,8 @@ from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.changes import Put
 from service.errors import InvalidPart
 from service.table import ITEM_ID, items_of
+
+TEXT_VECTOR = "text_vector"
 
 
 class InvalidItem(InvalidPart):
@@ -48,7 +51,25 @@ def tokenise(
     features_1E = tokenizer.features(frame, _text(text_vector, frame, tokenizer))
     (codes,) = tokenizer.codes(features_1E).tolist()
     (item,) = items_of(frame.select(schema.names()))
-    return Put(item, tuple(codes), features_1E.tobytes())
+    hidden = {name: values[name] for name in vectors if values.get(name) is not None}
+    if text_vector is not None:
+        hidden[TEXT_VECTOR] = text_vector
+    return Put(item, tuple(codes), features_1E.tobytes(), json.dumps(hidden))
+
+
+def tokenise_anew(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
+    """What is to be written of an item that was written for another model: this one's codes of the same content.
+
+    Raises:
+        InvalidItem: If this model cannot take it.
+    """
+    hidden = json.loads(put.hidden)
+    text_vector = hidden.pop(TEXT_VECTOR, None)
+    if text_vector is not None and len(text_vector) != tokenizer.text_width:
+        text_vector = None  # of another encoder
+    known = {*schema.names(), *tokenizer.vector_attributes} - {ITEM_ID}
+    attributes = {name: value for name, value in {**put.item.attributes, **hidden}.items() if name in known}
+    return tokenise(put.item_id, attributes, text_vector, schema, tokenizer)
 
 
 def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
@@ -62,7 +83,7 @@ def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
 
 
 def _text(text_vector: list[float] | None, frame: pl.DataFrame, tokenizer: ItemTokenizer) -> Given | None:
-    place, width = ("text_vector",), tokenizer.text_width
+    place, width = (TEXT_VECTOR,), tokenizer.text_width
     if text_vector is None:
         try:
             return tokenizer.embed(frame)

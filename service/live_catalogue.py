@@ -56,6 +56,7 @@ class LiveCatalogue:
         self._epoch: str | None = None
         self._position = START
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
+        self._is_stopping = False
         self._applying = asyncio.Lock()
         self._following = Periodic(self._follow, settings.catalogue_poll_s)
 
@@ -65,6 +66,8 @@ class LiveCatalogue:
         Raises:
             NotReady: If Redis is away, or does not tell of the change in time: it may or may not have come in.
         """
+        if self._is_stopping:
+            raise NotReady("another model is taking over: send it again")
         token = uuid.uuid4().hex
         applied: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[token] = applied
@@ -79,6 +82,7 @@ class LiveCatalogue:
                 "no harm if it came in after all"
             ) from error
         finally:
+            applied.cancel()  # for who waits until nobody waits
             del self._waiting[token]
 
     async def start(self) -> None:
@@ -94,7 +98,11 @@ class LiveCatalogue:
             self._following.start()
 
     async def stop(self) -> None:
-        """Follows no more."""
+        """Follows no more, once nobody waits for a change; others are refused meanwhile."""
+        self._is_stopping = True
+        while self._waiting:
+            await asyncio.wait(self._waiting.values())
+            await asyncio.sleep(0)  # who waited takes note
         await self._following.stop()
 
     async def catch_up(self) -> None:
@@ -175,6 +183,5 @@ class LiveCatalogue:
 
     async def _become(self, after: Snapshot, position: str, differing: Sequence[str]) -> None:
         before, self.snapshot, self._position = self.snapshot, after, position
-        self._metrics.catalogue_items.set(len(after.table))
         if differing:
             await self._told(before, after, differing)

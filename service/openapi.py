@@ -6,10 +6,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.schemas import Problem, RecommendRequest, WriteItemRequest
+from service.schemas import ActivateRequest, Problem, RecommendRequest, WriteItemRequest
 
 TEMPLATE = "#/components/schemas/{model}"
-ADDED = (Problem, RecommendRequest, WriteItemRequest)
+ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:

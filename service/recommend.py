@@ -4,7 +4,7 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,14 +13,33 @@ from models.ranking import Ranking
 from models.semantic_ids import format_semantic_id
 from models.trie import IntArray
 from service.engine import Engine
+from service.line_up import LineUp
 from service.schemas import RecommendRequest
 from service.served_model import ServedModel
 from service.snapshot import SearchWork, Snapshot, search_key
 from service.table import Item
 
 
-async def recommend(request: RecommendRequest, engine: Engine, model: ServedModel) -> bytes:
-    """Answers a validated request from the model's present snapshot.
+class _Answer(NamedTuple):
+    """What one model answers.
+
+    Attributes:
+        snapshot: The model's state.
+        best: Its list.
+        unknown: History ids that the catalogue does not hold.
+        eligible_items: How many items could have come.
+        fallback: Whether these are the popular items.
+    """
+
+    snapshot: Snapshot
+    best: Ranking
+    unknown: list[str]
+    eligible_items: int
+    is_fallback: bool
+
+
+async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp) -> bytes:
+    """Answers a validated request from the present snapshot of the model that its key goes to.
 
     Returns:
         A `RecommendReply` as JSON.
@@ -29,6 +48,43 @@ async def recommend(request: RecommendRequest, engine: Engine, model: ServedMode
         Overloaded: If too many wait.
         DeadlinePassed: If the answer was not found in time.
     """
+    begin, metrics = time.perf_counter(), engine.metrics
+    recommendation_id = str(uuid.uuid4())
+    key = request.routing_key or recommendation_id
+    part, model = line_up.answering(key)
+    answer = await _answer(request, engine, model)
+    snapshot, best = answer.snapshot, answer.best
+    with metrics.stage("lookup"):
+        codes = snapshot.trie.codes_of(best.leaves_K).tolist()
+        items, degraded = await find_items(model, snapshot, best.leaves_K, codes)
+    fallback: Literal["popular", "degraded"] | None = (
+        "popular" if answer.is_fallback else "degraded" if degraded else None
+    )
+    metrics.answers.labels(part).inc()
+    metrics.eligible_ratio.observe(answer.eligible_items / len(snapshot.table))
+    if answer.unknown:
+        metrics.unknown_history_items.inc(len(answer.unknown))
+    if len(items) < request.k:
+        metrics.short_results.inc()
+    if fallback is not None:
+        metrics.fallbacks.labels(fallback).inc()
+    if (shadow := line_up.shadow(key)) is not None:
+        engine.beside(_compare(request, engine, shadow, [item.item_id for item in items]))
+    return orjson.dumps(
+        {
+            "recommendation_id": recommendation_id,
+            "model_version": snapshot.version,
+            "catalogue_version": snapshot.catalogue_version,
+            "took_ms": (time.perf_counter() - begin) * 1000,
+            "items": _ranked(items, codes, best),
+            "unknown_items": answer.unknown,
+            "eligible_items": answer.eligible_items,
+            "fallback": fallback,
+        }
+    )
+
+
+async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel) -> _Answer:
     begin, snapshot = time.perf_counter(), model.snapshot
     deadline = begin + (request.timeout_ms or engine.settings.timeout_ms) / 1000
     metrics, table = engine.metrics, snapshot.table
@@ -48,31 +104,16 @@ async def recommend(request: RecommendRequest, engine: Engine, model: ServedMode
         best = await engine.batcher.submit(key, SearchWork(known, excluded, request.k, reserved), deadline=deadline)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
-    with metrics.stage("lookup"):
-        codes = snapshot.trie.codes_of(best.leaves_K).tolist()
-        items, degraded = await find_items(model, snapshot, best.leaves_K, codes)
-    fallback: Literal["popular", "degraded"] | None = "popular" if not len(known) else "degraded" if degraded else None
-    eligible_items = eligibility.count - len(excluded)
-    metrics.invalid_beams.inc(len(items) - int(eligibility.allows(best.leaves_K).sum()))
-    metrics.eligible_ratio.observe(eligible_items / len(table))
-    if unknown:
-        metrics.unknown_history_items.inc(len(unknown))
-    if len(items) < request.k:
-        metrics.short_results.inc()
-    if fallback is not None:
-        metrics.fallbacks.labels(fallback).inc()
-    return orjson.dumps(
-        {
-            "recommendation_id": str(uuid.uuid4()),
-            "model_version": snapshot.version,
-            "catalogue_version": snapshot.catalogue_version,
-            "took_ms": (time.perf_counter() - begin) * 1000,
-            "items": _ranked(items, codes, best),
-            "unknown_items": unknown,
-            "eligible_items": eligible_items,
-            "fallback": fallback,
-        }
-    )
+    metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
+    return _Answer(snapshot, best, unknown, eligibility.count - len(excluded), not len(known))
+
+
+async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedModel, answered: Sequence[str]) -> None:
+    """Asks a shadow what was answered already, and measures how the two lists differ."""
+    answer = await _answer(request, engine, shadow)
+    theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
+    if answered:
+        engine.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))
 
 
 async def find_items(

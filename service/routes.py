@@ -49,18 +49,12 @@ def _engine(request: Request) -> Engine:
     return engine
 
 
-def _model(engine: Engine) -> ServedModel:
-    if engine.model is None:
-        raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
-    return engine.model
-
-
 async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
     return _engine(request)
 
 
 async def _model_now(request: Request) -> ServedModel:
-    return _model(_engine(request))
+    return _engine(request).line_up.active
 
 
 EngineNow = Annotated[Engine, Depends(_engine_now)]
@@ -80,13 +74,13 @@ async def post_recommend(request: Request) -> Response:
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
     engine = _engine(request)
-    model = _model(engine)
+    line_up = engine.line_up
     body = await read_json(request, RecommendRequest)
     limit = engine.settings.max_history_items
     for name, ids in (("history", body.history), ("exclude", body.exclude)):
         if len(ids) > limit:
             raise TooLarge(f"{name} may have at most {limit} items, got {len(ids)}")
-    reply = await unless_client_goes(request, recommend(body, engine, model))
+    reply = await unless_client_goes(request, recommend(body, engine, line_up))
     return Response(reply, media_type="application/json")
 
 

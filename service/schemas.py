@@ -65,6 +65,13 @@ class RecommendRequest(BaseModel):
         description="Share of the k places, rounded up, that are kept for items that nobody chose in training, such as "
         "those written since; 0 lets them compete.",
     )
+    routing_key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="What a trial of a new model goes by: requests of one key, such as a user's id, are answered "
+        "by the same model. By default every request is drawn anew.",
+    )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level; raised to k where it is less."
     )
@@ -152,6 +159,39 @@ class ItemPage(BaseModel):
     items: list[SemanticIdReply]
     total: int = Field(description="Items below the prefix.")
     next_offset: int | None = Field(description="Where the next page begins; null on the last one.")
+
+
+class ActivateRequest(BaseModel):
+    """What part a model takes up."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"part": "canary", "percent": 5}]})
+
+    part: Literal["active", "canary", "shadow"] = Field(
+        "active",
+        description="active: answers everything, which ends any trial; canary: answers a share of the requests; "
+        "shadow: is asked about a share of the requests as well, to be measured, while the active model answers.",
+    )
+    percent: float = Field(
+        100.0, gt=0, le=100, description="The share that a canary or shadow gets, by a stable hash of routing_key."
+    )
+
+
+class ModelReply(BaseModel):
+    """A bundle at hand."""
+
+    version: str
+    part: Literal["active", "canary", "shadow"] | None = Field(description="null: it is not loaded.")
+    percent: float | None = Field(description="Of a canary or shadow.")
+    created_at: str | None
+    num_items: int | None
+    metrics: dict[str, dict[str, float]] = Field(description="What its evaluation measured, by model.")
+    fault: str | None = Field(description="Why it cannot be read; null where it can.")
+
+
+class ModelList(BaseModel):
+    """The bundles at hand."""
+
+    models: list[ModelReply]
 
 
 class Health(BaseModel):

@@ -5,8 +5,10 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from models.bundle import Bundle
-from models.item_tokenizer import ItemTokenizer
+from models.bundle import Bundle, BundleError
+from models.golden import Golden, golden_faults
+from models.item_tokenizer import ItemTokenizer, NoTextEncoder
+from service.carry_over import CarryOver
 from service.change_log import ChangeLog
 from service.live_catalogue import LiveCatalogue
 from service.periodic import Periodic
@@ -43,17 +45,39 @@ class ServedModel:
         self.shared: SharedTable | None = None
         self.live: LiveCatalogue | None = None
         self._published = published
+        self._carry_over: CarryOver | None = None
+        self._warming_up: asyncio.Task[None] | None = None
+        self._warms_up = settings.admin_token is not None
         self._keeping_house = Periodic(self._keep_house, settings.redis_check_s)
         if gate is not None:
             self.shared = SharedTable(gate, published.version, metrics, settings)
             log = ChangeLog(gate, published.version)
             self.live = LiveCatalogue(published, self.tokenizer, log, metrics, settings, self._tell)
+            self._carry_over = CarryOver(gate, log, published, self.live, self.tokenizer, metrics)
 
     @classmethod
     async def load(cls, bundle: Bundle, gate: RedisGate | None, metrics: Metrics, settings: Settings) -> "ServedModel":
-        """Loads a bundle and warms its search up, in a thread."""
-        published = await asyncio.to_thread(load_snapshot, bundle, settings, metrics)
-        return cls(bundle, published, gate, metrics, settings)
+        """Loads a bundle, warms its search up and asks what it must know, in a thread.
+
+        Raises:
+            BundleError: If its answers are not those known.
+        """
+
+        def load() -> Snapshot:
+            published = load_snapshot(bundle, settings, metrics)
+            golden = [Golden.of(fields) for fields in bundle.manifest.golden]
+            if faults := golden_faults(published.recommender, golden):
+                raise BundleError(
+                    f"bundle {bundle.path} does not give its known answers here, so it is not served: {faults[0]}"
+                )
+            return published
+
+        return cls(bundle, await asyncio.to_thread(load), gate, metrics, settings)
+
+    @property
+    def version(self) -> str:
+        """The model's."""
+        return self._published.version
 
     @property
     def snapshot(self) -> Snapshot:
@@ -68,12 +92,23 @@ class ServedModel:
         """
         if self.live is None or self.shared is None:
             return
+        if self._warms_up:
+            self._warming_up = asyncio.create_task(asyncio.to_thread(self._load_text_encoder))
         try:
             await self.live.start()
             await self.shared.keep_whole(self.snapshot.table)
         except RedisAway as error:
             logger.warning("Redis is away (%s): answering from the own copy", error)
         self._keeping_house.start()
+
+    async def take_over(self, version: str | None) -> None:
+        """Carries over what was written for another model, now and as long as this one follows Redis."""
+        if self._carry_over is None or self.live is None or version is None:
+            return
+        with contextlib.suppress(RedisAway):
+            await self._carry_over.begin(version)
+            await self._carry_over.step()
+            await self.live.catch_up()
 
     async def stop(self) -> None:
         """Follows nothing any more."""
@@ -83,8 +118,16 @@ class ServedModel:
 
     async def _keep_house(self) -> None:
         assert self.shared is not None
+        assert self._carry_over is not None
         with contextlib.suppress(RedisAway):
             await self.shared.keep_whole(self.snapshot.table)
+            await self._carry_over.step()
+
+    def _load_text_encoder(self) -> None:
+        try:
+            self.tokenizer.load_text_encoder()
+        except NoTextEncoder as error:
+            logger.info("%s: items are written with text_vector, or without strings", error)
 
     async def _tell(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
         if self.shared is not None:

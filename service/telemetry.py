@@ -86,6 +86,30 @@ class Metrics:
         )
         self.redis_up = Gauge("rqrec_redis_up", "1 if Redis answered last, 0 if not or not used.", registry=registry)
         self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
+        self.model_loads = Counter(
+            "rqrec_model_reload_total",
+            "Models loaded, at the start and later, by how it went.",
+            ["result"],
+            registry=registry,
+        )
+        self.answers = Counter(
+            "rqrec_model_answers_total",
+            "Recommendations answered, by the part of who answered.",
+            ["part"],
+            registry=registry,
+        )
+        self.shadow_answers = Counter(
+            "rqrec_shadow_answers_total",
+            "Recommendations that a shadow was to answer too: answered, skipped (the service was busy), failed.",
+            ["result"],
+            registry=registry,
+        )
+        self.shadow_overlap = Histogram(
+            "rqrec_shadow_overlap_ratio",
+            "Share of a list's items that the shadow had in its list too.",
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
         self.model = Info("rqrec_model", "The model that answers.", registry=registry)
         self.codebook_usage = Gauge(
             "rqrec_model_codebook_usage_ratio", "Share of a level's codes in use.", ["level"], registry=registry

@@ -93,18 +93,28 @@ def evaluate(workspace: Workspace) -> Stage:
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
     """The trained retriever as the service asks it, over items with these features and counts by item_index."""
-    ids, device = load_semantic_ids(tokens), training_device()
+    ids = load_semantic_ids(tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-    retriever = load_retriever(decoder).to(device)
+    retriever = load_retriever(decoder).to(training_device())
     vectors_ND = item_vectors(retriever, trie, features, fit_content(features), popularity_N)
-    popularity_N = popularity_N[trie.row_of_leaf_N]
-    item_vectors_ND = vectors_ND[trie.row_of_leaf_N]
+    return make_recommender(retriever, trie, vectors_ND, popularity_N)
+
+
+def make_recommender(
+    retriever: Retriever,
+    trie: SemanticIdTrie,
+    item_vectors_ND: NDArray[np.float32],
+    popularity_N: NDArray[np.int64],
+) -> Recommender:
+    """A retriever as the service asks it, over items whose vectors and counts are given by item_index."""
+    device = next(retriever.parameters()).device
+    vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     return Recommender(
-        TorchEngine(retriever, trie, torch.from_numpy(item_vectors_ND), device=device),
+        TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device),
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.of(popularity_N == 0, item_vectors_ND, relevance_weight=retriever.config.relevance_weight),
+        new_items=NewItems.of(popularity_N == 0, vectors_ND, relevance_weight=retriever.config.relevance_weight),
     )
 
 

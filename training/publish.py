@@ -28,6 +28,7 @@ from models.bundle import (
     seal_bundle,
 )
 from models.export import export_search, export_tokenizer
+from models.golden import Golden, record_golden
 from models.new_items import content_of
 from models.retriever import Retriever
 from models.rqvae import RqVae
@@ -39,7 +40,7 @@ from training.data.dataset import Dataset
 from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import leave_one_out, user_sequences
 from training.distributed import process
-from training.evaluate import evaluate, item_vectors, load_results
+from training.evaluate import evaluate, item_vectors, load_results, make_recommender
 from training.features import Features, load_features, make_features
 from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
 from training.train_decoder import load_retriever, train_decoder
@@ -72,21 +73,22 @@ def publish(workspace: Workspace) -> Path:
         return bundle
     if not _is_intact(bundle):
         retriever, tokenizer = load_retriever(decoder), load_rqvae(rqvae)
-        manifest = Manifest(
-            format=FORMAT,
-            version=version,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            dataset=dataset.name,
-            data_fingerprint=dataset.fingerprint,
-            num_items=len(dataset.items),
-            retriever=asdict(retriever.config),
-            tokenizer=asdict(tokenizer.config),
-            metrics=load_results(evaluation),
-            config=resolved_config(),
-            checksums={},
-        )
         with new_directory(bundle) as folder:
-            _write(folder, dataset, load_features(features), load_semantic_ids(tokens), retriever, tokenizer)
+            golden = _write(folder, dataset, load_features(features), load_semantic_ids(tokens), retriever, tokenizer)
+            manifest = Manifest(
+                format=FORMAT,
+                version=version,
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                dataset=dataset.name,
+                data_fingerprint=dataset.fingerprint,
+                num_items=len(dataset.items),
+                retriever=asdict(retriever.config),
+                tokenizer=asdict(tokenizer.config),
+                metrics=load_results(evaluation),
+                golden=[asdict(one) for one in golden],
+                config=resolved_config(),
+                checksums={},
+            )
             seal_bundle(folder, manifest)
         read_bundle(bundle)
     point_current(bundle.parent, version)
@@ -108,7 +110,8 @@ def _write(
     ids: SemanticIds,
     retriever: Retriever,
     tokenizer: RqVae,
-) -> None:
+) -> list[Golden]:
+    """Writes all files but the manifest, and returns the answers that the model gives as it is."""
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
     export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
@@ -131,6 +134,7 @@ def _write(
         *(payload_column(dataset.items[name]) for name in dataset.items.columns if name not in ITEM_COLUMNS),
     )
     items.select(column for column in items.columns if items.schema[column] != pl.Null).write_parquet(folder / ITEMS)
+    return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
 
 
 def payload_column(column: pl.Series) -> pl.Series:

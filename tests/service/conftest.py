@@ -1,7 +1,9 @@
+import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from models.bundle import ITEMS, Bundle, point_current, seal_bundle
 from service.app import create_app
 from service.settings import Settings
 
 STARTS_WITHIN_S = 10.0
+WITHIN_S = 10.0
 
 
 class RedisServer:
@@ -65,6 +69,13 @@ def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
     yield shared_redis
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
 def settings_for(bundles: Path, **fields: object) -> Settings:
     return Settings.model_validate({"bundle": bundles, **fields})
 
@@ -84,3 +95,21 @@ def client(request: pytest.FixtureRequest, bundles: Path) -> Iterator[TestClient
 def plain_client(bundles: Path) -> Iterator[TestClient]:
     with TestClient(create_app(settings_for(bundles)), raise_server_exceptions=False) as client:
         yield client
+
+
+def write_variant(folder: Path, bundle: Bundle, version: str, **manifest: object) -> Path:
+    """Writes the bundle under another version, which its titles tell."""
+    target = folder / version
+    shutil.copytree(bundle.path, target)
+    bundle.items.with_columns(title=bundle.items["title"] + f" of {version}").write_parquet(target / ITEMS)
+    seal_bundle(target, replace(bundle.manifest, version=version, **manifest))  # type: ignore[arg-type]
+    return target
+
+
+@pytest.fixture
+def three_bundles(tmp_path: Path, bundle: Bundle) -> Path:
+    """A folder with the bundles `first`, which is current, `second` and `third`."""
+    for version in ("first", "second", "third"):
+        write_variant(tmp_path, bundle, version)
+    point_current(tmp_path, "first")
+    return tmp_path

@@ -16,10 +16,9 @@ from models.bundle import Bundle
 from service.app import create_app
 from service.redis_client import connect
 from service.settings import Settings
-from tests.service.conftest import RedisServer, settings_for
+from tests.service.conftest import RedisServer, settings_for, until
 
 BODY = {"history": ["116", "117"], "k": 5}
-WITHIN_S = 10.0
 
 
 @contextmanager
@@ -51,13 +50,6 @@ def answer(client: TestClient) -> tuple[list[str], str | None]:
 def metric(client: TestClient, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def test_the_table_stands_in_redis_under_the_models_version(

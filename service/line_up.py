@@ -1,0 +1,99 @@
+"""Which model answers which request."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from service.served_model import ServedModel
+
+SHARES = 1 << 64
+
+
+class Part(StrEnum):
+    """What a model does."""
+
+    ACTIVE = "active"
+    CANARY = "canary"
+    SHADOW = "shadow"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who does what, by version; the same on all replicas.
+
+    Attributes:
+        active: Answers, unless a canary does.
+        trial: Is tried beside it; None for nobody.
+        part: CANARY: answers a part of the requests in the active one's place; SHADOW: is asked about them as well, and
+            nobody sees what it answers.
+        percent: Of the request keys, that go to the trial.
+    """
+
+    active: str
+    trial: str | None = None
+    part: Part = Part.ACTIVE
+    percent: float = 0.0
+
+    @property
+    def versions(self) -> list[str]:
+        """All of them, the active one first."""
+        return [self.active] if self.trial is None else [self.active, self.trial]
+
+    def with_part(self, version: str, part: Part, percent: float) -> "Roles":
+        """These roles once a version has taken up a part; whoever becomes active ends the trial."""
+        if part is Part.ACTIVE or version == self.active:
+            return Roles(version)
+        return Roles(self.active, version, part, percent)
+
+    def to_json(self) -> str:
+        """For Redis; `from_json` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Roles":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        try:
+            fields = json.loads(text)
+            return cls(str(fields["active"]), fields["trial"], Part(fields["part"]), float(fields["percent"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not roles as this software writes them: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class LineUp:
+    """The loaded models in their roles.
+
+    Attributes:
+        roles: By version.
+        active: Answers.
+        trial: Is tried beside it, if one is.
+    """
+
+    roles: Roles
+    active: ServedModel
+    trial: ServedModel | None = None
+
+    @property
+    def models(self) -> list[ServedModel]:
+        """All of them, the active one first."""
+        return [self.active] if self.trial is None else [self.active, self.trial]
+
+    def answering(self, key: str) -> tuple[Part, ServedModel]:
+        """Who answers requests of a key."""
+        if self.trial is not None and self.roles.part is Part.CANARY and self._is_tried(key):
+            return Part.CANARY, self.trial
+        return Part.ACTIVE, self.active
+
+    def shadow(self, key: str) -> ServedModel | None:
+        """Who is asked as well."""
+        return self.trial if self.roles.part is Part.SHADOW and self._is_tried(key) else None
+
+    def _is_tried(self, key: str) -> bool:
+        # With the version in the hash, no user is in every trial.
+        digest = hashlib.blake2b(f"{self.roles.trial}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest) < self.roles.percent / 100 * SHARES

@@ -1,0 +1,262 @@
+"""Several bundles: switching, trials, and what a switch must not lose."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from models.bundle import Bundle
+from models.featurizer import TEXT
+from models.item_tokenizer import ItemTokenizer
+from service.app import create_app
+from service.line_up import Part, Roles
+from tests.service.conftest import RedisServer, settings_for, until, write_variant
+
+TOKEN = "a-secret-token"
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+HISTORY = ["116", "117", "118"]
+
+
+@contextmanager
+def service(bundles: Path, **fields: object) -> Iterator[TestClient]:
+    fields = {"admin_token": TOKEN, "redis_timeout_s": 2.0, "redis_check_s": 0.05, **fields}
+    with TestClient(create_app(settings_for(bundles, **fields)), headers=HEADERS) as client:
+        yield client
+
+
+@pytest.fixture
+def client(three_bundles: Path) -> Iterator[TestClient]:
+    with service(three_bundles) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def film(bundle: Bundle) -> dict[str, Any]:
+    block = ItemTokenizer(bundle).featurizer.block(TEXT)
+    assert block is not None
+    attributes = {"title": "Horror 900 (1985)", "genres": ["Horror"], "year": 1985}
+    return {"attributes": attributes, "text_vector": list(np.linspace(-1, 1, block.width))}
+
+
+def ask(client: TestClient, **fields: object) -> dict[str, Any]:
+    response = client.post("/recommend", json={"history": HISTORY, "k": 5, **fields})
+    assert response.status_code == 200, response.text
+    reply: dict[str, Any] = response.json()
+    assert_whole(reply)
+    return reply
+
+
+def assert_whole(reply: dict[str, Any]) -> None:
+    """Every item of an answer is as the model that it names holds it."""
+    assert reply["items"]
+    assert all(item["payload"]["title"].endswith(f" of {reply['model_version']}") for item in reply["items"])
+
+
+def activate(client: TestClient, version: str, **body: object) -> dict[str, str | None]:
+    response = client.post(f"/models/{version}/activate", json=body or None)
+    assert response.status_code == 200, response.text
+    return {model["version"]: model["part"] for model in response.json()["models"]}
+
+
+def samples(client: TestClient, name: str) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith(name)}
+
+
+def test_a_model_is_activated_and_rolled_back(client: TestClient) -> None:
+    before = ask(client)
+    assert before["model_version"] == "first"
+    assert activate(client, "second") == {"first": None, "second": "active", "third": None}
+    after = ask(client)
+    assert after["model_version"] == "second"
+    assert [item["item_id"] for item in after["items"]] == [item["item_id"] for item in before["items"]]
+    assert client.get("/readyz").json()["model_version"] == "second"
+    assert client.get("/items/116/semantic-id").json()["model_version"] == "second"
+    assert samples(client, "rqrec_model_info") == {'rqrec_model_info{version="second"}': 1}
+    assert activate(client, "first")["first"] == "active"
+    assert ask(client)["model_version"] == "first"
+    assert samples(client, 'rqrec_model_reload_total{result="loaded"}').popitem()[1] == 3
+
+
+def test_models_are_listed_with_what_is_wrong_with_them(client: TestClient, three_bundles: Path) -> None:
+    manifest = three_bundles / "third" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("third", "other"))
+    first, second, third = client.get("/models").json()["models"]
+    assert (first["version"], first["part"], first["num_items"], first["fault"]) == ("first", "active", 64, None)
+    assert first["metrics"]["rqrec"]["recall@10"] > 0
+    assert second["part"] is None
+    assert third["fault"].endswith("copy or publish the bundle again")
+
+
+def test_a_model_that_cannot_be_used_changes_nothing(client: TestClient, three_bundles: Path, bundle: Bundle) -> None:
+    golden = [{**one, "scores": [score + 1 for score in one["scores"]]} for one in bundle.manifest.golden]
+    write_variant(three_bundles, bundle, "forgetful", golden=golden)
+    (three_bundles / "third" / "search.onnx").write_bytes(b"")
+    for version, status, fault in (
+        ("forgetful", 409, "does not give its known answers"),
+        ("third", 409, "truncated or altered"),
+        ("fourth", 404, "there is no bundle 'fourth'"),
+        ("..", 404, ""),
+        ("%2e%2e%2fsecond", 404, ""),
+    ):
+        response = client.post(f"/models/{version}/activate")
+        assert response.status_code == status, response.text
+        assert fault in response.json()["detail"]
+    assert ask(client)["model_version"] == "first"
+    assert samples(client, 'rqrec_model_reload_total{result="failed"}').popitem()[1] == 2
+
+
+def test_the_routes_need_the_token(client: TestClient) -> None:
+    del client.headers["Authorization"]
+    assert client.get("/models").status_code == 401
+    assert client.post("/models/second/activate").status_code == 401
+    assert ask(client)["model_version"] == "first"
+
+
+@pytest.mark.parametrize("body", [{"part": "canary", "percent": 0}, {"part": "boss"}, {"percent": 101}, {"more": 1}])
+def test_a_bad_part_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+    assert client.post("/models/second/activate", json=body).status_code == 422
+
+
+def test_a_canary_answers_its_share_and_a_key_always_gets_the_same_model(client: TestClient) -> None:
+    assert activate(client, "second", part="canary", percent=30) == {
+        "first": "active",
+        "second": "canary",
+        "third": None,
+    }
+    chosen = {f"user {number}": ask(client, routing_key=f"user {number}")["model_version"] for number in range(200)}
+    assert 35 <= Counter(chosen.values())["second"] <= 85  # 60 expected; six sigma
+    assert all(ask(client, routing_key=key)["model_version"] == version for key, version in list(chosen.items())[:50])
+    answers = samples(client, "rqrec_model_answers_total")
+    assert sum(answers.values()) == 250
+    assert activate(client, "second", part="canary", percent=60)["second"] == "canary"
+    wider = {key for key in chosen if ask(client, routing_key=key)["model_version"] == "second"}
+    assert wider > {key for key, version in chosen.items() if version == "second"}
+    assert activate(client, "first") == {"first": "active", "second": None, "third": None}
+
+
+def test_another_trial_gets_other_users(client: TestClient) -> None:
+    def tried(version: str) -> set[int]:
+        activate(client, version, part="canary", percent=50)
+        return {n for n in range(60) if ask(client, routing_key=str(n))["model_version"] == version}
+
+    assert tried("second") != tried("third")
+
+
+def test_a_shadow_is_measured_and_never_seen(client: TestClient) -> None:
+    activate(client, "second", part="shadow")
+    for _ in range(10):
+        assert ask(client)["model_version"] == "first"
+    until(
+        lambda: samples(client, "rqrec_shadow_answers_total") == {'rqrec_shadow_answers_total{result="answered"}': 10}
+    )
+    overlap = samples(client, "rqrec_shadow_overlap_ratio")
+    assert overlap["rqrec_shadow_overlap_ratio_sum"] == overlap["rqrec_shadow_overlap_ratio_count"] == 10
+
+
+def test_no_request_is_lost_or_mixed_while_models_change(three_bundles: Path) -> None:
+    app = create_app(settings_for(three_bundles, admin_token=TOKEN))
+
+    async def scenario() -> None:
+        versions, stop = Counter[str](), asyncio.Event()
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test", headers=HEADERS) as client,
+        ):
+
+            async def user() -> None:
+                while not stop.is_set():
+                    response = await client.post("/recommend", json={"history": HISTORY, "k": 5})
+                    assert response.status_code == 200
+                    assert_whole(response.json())
+                    versions[response.json()["model_version"]] += 1
+
+            async with asyncio.TaskGroup() as users:
+                for _ in range(8):
+                    users.create_task(user())
+                for version in ("second", "third", "first"):
+                    response = await client.post(f"/models/{version}/activate")
+                    assert response.status_code == 200
+                both = await asyncio.gather(*(client.post(f"/models/{v}/activate") for v in ("second", "third")))
+                assert sorted(response.status_code for response in both) == [200, 409]
+                stop.set()
+        assert {"first", "second", "third"} <= versions.keys()
+
+    asyncio.run(scenario())
+
+
+def test_other_replicas_and_later_ones_follow(three_bundles: Path, redis_server: RedisServer) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        with service(three_bundles, redis_url=redis_server.url) as other:
+            activate(one, "second")
+            until(lambda: ask(other)["model_version"] == "second")
+            activate(other, "third", part="canary", percent=100)
+            until(lambda: ask(one)["model_version"] == "third")
+        with service(three_bundles, redis_url=redis_server.url) as later:
+            assert ask(later)["model_version"] == "third"
+            redis_server.stop()
+            response = one.post("/models/first/activate")
+            assert (response.status_code, response.json()["type"]) == (503, "not-ready")
+            assert ask(one)["model_version"] == ask(later)["model_version"] == "third"
+
+
+@pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Roles("gone").to_json()])
+def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
+    three_bundles: Path, redis_server: RedisServer, roles: str
+) -> None:
+    redis_server.client.set("rqrec:roles", roles)
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert ask(client)["model_version"] == "first"
+
+
+def test_roles_pass_through_redis() -> None:
+    roles = Roles("first").with_part("second", Part.CANARY, 5.0)
+    assert Roles.from_json(roles.to_json()) == roles
+    assert roles.with_part("second", Part.ACTIVE, 100.0) == Roles("second")
+
+
+def test_what_was_written_goes_over_to_the_next_model_and_back(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    def known(client: TestClient, item_id: str) -> bool:
+        return client.get(f"/items/{item_id}").status_code == 200
+
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        assert one.put("/items/new", json=film).status_code == 201
+        assert one.delete("/items/100").status_code == 204
+        with service(three_bundles, redis_url=redis_server.url, redis_check_s=600) as behind:
+            activate(one, "second")
+            assert known(one, "new")
+            assert not known(one, "100")
+            payload = one.get("/items/new").json()["payload"]
+            assert payload == film["attributes"]
+            # A replica that has not changed over yet takes another one.
+            assert behind.put("/items/late", json=film).status_code == 201
+            assert behind.get("/items/late").json()["model_version"] == "first"
+            until(lambda: known(one, "late"))
+            assert one.put("/items/later", json=film).status_code == 201
+        activate(one, "first")
+        assert known(one, "later")
+        assert known(one, "late")
+        version = one.get("/readyz").json()["catalogue_version"]
+        activate(one, "second")
+        activate(one, "first")
+        assert one.get("/readyz").json()["catalogue_version"] == version  # nothing goes round in circles
+
+
+def test_a_restart_with_a_new_bundle_keeps_what_was_written(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert client.put("/items/new", json=film).status_code == 201
+    with service(three_bundles / "second", redis_url=redis_server.url) as client:
+        assert ask(client)["model_version"] == "second"
+        assert client.get("/items/new").json()["payload"] == film["attributes"]
