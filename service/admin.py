@@ -61,7 +61,7 @@ FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
 
 
 @router.put(
-    "/items/{item_id}",
+    "/items/{item_id:path}",
     tags=["catalogue"],
     responses={**declared(*FAULTS, TOO_LARGE), 201: {"description": "The item is new.", "model": WrittenItem}},
     openapi_extra=json_body(WriteItemRequest),
@@ -85,7 +85,7 @@ async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, res
     )
 
 
-@router.delete("/items/{item_id}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
+@router.delete("/items/{item_id:path}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
 async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
     """Takes an item out of every answer; histories that name it still count the others."""
     _accepted(await _live(model).write(Delete(item_id)), item_id)

