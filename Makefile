@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data fuzz audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,12 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data
+
+fuzz: train ## 100,000 malformed bodies to the service, and none may be answered by a server error (3 minutes)
+	$(BIN)/python -m benchmarks.fuzz --bundle '$(RQREC_BUNDLE)'
+
+audit: setup ## Look the installed packages up in the database of known vulnerabilities (needs the internet)
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

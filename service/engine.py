@@ -34,13 +34,14 @@ class Engine:
     Attributes:
         models: Which models answer, and how that changes.
         batcher: The queue.
+        gate: Redis; None where none is used.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, search: Search = search) -> None:
         self.settings = settings
         self.metrics = metrics
-        self._gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
-        self.models = ModelSwitch(self._gate, metrics, settings)
+        self.gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
+        self.models = ModelSwitch(self.gate, metrics, settings)
         self._beside: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(self._count_items)
         self.batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
@@ -104,8 +105,8 @@ class Engine:
         await asyncio.to_thread(self.batcher.stop)
         if self._beside:
             await asyncio.wait(self._beside)
-        if self._gate is not None:
-            await self._gate.close()
+        if self.gate is not None:
+            await self.gate.close()
 
     def _note_beside(self, task: asyncio.Task[None]) -> None:
         self._beside.discard(task)

@@ -113,6 +113,7 @@ INVALID = Kind("invalid-request", "The request is not valid", 422, False)
 NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
 INTERNAL = Kind("internal", "The service failed", 500, True)
 OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
+RATE_LIMITED = Kind("rate-limited", "This client asks too often", 429, True)
 DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {

@@ -5,6 +5,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import AfterValidator
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -41,8 +42,17 @@ from service.served_model import ServedModel
 from service.snapshot import Snapshot
 
 router = APIRouter()
+SEMANTIC_ID = "/semantic-id"
+
+
+def _not_of_another_route(item_id: str) -> str:
+    if item_id.endswith(SEMANTIC_ID):
+        raise ValueError(f"an item id in a path may not end in {SEMANTIC_ID}")
+    return item_id
+
+
 # A path, for an id may hold a slash.
-ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"])]
+ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
 
 
 def _engine(request: Request) -> Engine:
@@ -99,7 +109,7 @@ FAST_ROUTES = [Route("/recommend", _Recommend(), methods=["POST"])]
 
 
 @router.get(
-    "/items/{item_id:path}/semantic-id",
+    "/items/{item_id:path}" + SEMANTIC_ID,
     tags=["catalogue"],
     responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
 )

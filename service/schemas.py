@@ -26,7 +26,7 @@ Values = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_FILTER_VALUE
 class Condition(BaseModel):
     """What an attribute must meet: every operator that is given."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     any_of: Values | None = Field(None, description="The attribute, or one value of a list, is one of these.")
     none_of: Values | None = Field(None, description="Neither the attribute nor a value of a list is one of these.")
@@ -45,6 +45,7 @@ class RecommendRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]},
     )
 
@@ -132,6 +133,7 @@ class WriteItemRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"attributes": {"title": "Heat", "genres": ["Crime"], "year": 1995}}]},
     )
 
@@ -164,7 +166,9 @@ class ItemPage(BaseModel):
 class ActivateRequest(BaseModel):
     """What part a model takes up."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"part": "canary", "percent": 5}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"part": "canary", "percent": 5}]}
+    )
 
     part: Literal["active", "canary", "shadow"] = Field(
         "active",

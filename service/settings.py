@@ -3,7 +3,8 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from limits import parse
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -66,5 +67,18 @@ class Settings(BaseSettings):
     near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")
     max_body_bytes: int = Field(1 << 20, ge=1, description="largest request body")
+    rate_limit: str | None = Field(
+        None, description="requests of one client, such as 100/second or 5000/hour; without it, as many as it likes"
+    )
+    rate_limit_header: str = Field(
+        "X-API-Key", description="the header that names a client; by address where it is missing"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_a_rate(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse(text)
+        return text

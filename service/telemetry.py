@@ -51,7 +51,7 @@ class Metrics:
         )
         self.shed = Counter(
             "rqrec_requests_shed_total",
-            "Requests not answered: overload, deadline (504), abandoned (nobody waited any more; no search was made).",
+            "Requests not answered: overload, rate (of one client), deadline (504), abandoned (nobody waits).",
             ["reason"],
             registry=registry,
         )

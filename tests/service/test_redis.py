@@ -11,12 +11,12 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from redis.exceptions import RedisError
 
-from benchmarks.running import free_port
+from benchmarks.running import RedisServer, free_port
 from models.bundle import Bundle
 from service.app import create_app
 from service.redis_client import connect
 from service.settings import Settings
-from tests.service.conftest import RedisServer, settings_for, until
+from tests.service.conftest import settings_for, until
 
 BODY = {"history": ["116", "117"], "k": 5}
 

@@ -10,12 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 
+from benchmarks.running import RedisServer
 from models.bundle import Bundle
 from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer
 from service.app import create_app
 from service.settings import Settings
-from tests.service.conftest import RedisServer, settings_for
+from tests.service.conftest import settings_for
 
 TOKEN = "a-secret-token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}

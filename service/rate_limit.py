@@ -1,0 +1,82 @@
+"""Middleware that bounds how often one client may ask, counted in Redis for all replicas together."""
+
+import hashlib
+import math
+import time
+from typing import Any
+
+from limits import parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import RATE_LIMITED, problem_response
+from service.limits import NEVER_SHED
+from service.redis_client import RedisAway, RedisGate
+from service.settings import Settings
+from service.telemetry import Metrics
+
+KEY_PREFIX = "rqrec:rate"
+
+
+class RateLimitMiddleware:
+    """Answers 429 to a client that asks more often than it may; probes and metrics are free. Pure ASGI.
+
+    A client is who sends the same value of the header that the settings name, or else who has the same address. While
+    Redis is away nobody is refused.
+
+    Args:
+        app: The app.
+        settings: The rate, and the header.
+        gate: Redis; None to count in process, each replica for itself.
+        metrics: Told of whom it refuses.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, gate: RedisGate | None, metrics: Metrics) -> None:
+        assert settings.rate_limit is not None
+        self.app = app
+        self._rate = parse(settings.rate_limit)
+        self._header = settings.rate_limit_header
+        self._gate = gate
+        self._metrics = metrics
+        storage: Storage = MemoryStorage()
+        if gate is not None:
+            pool: dict[str, Any] = {"connection_pool": gate.client.connection_pool}
+            storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, **pool)
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on unless its client has had its share."""
+        if scope["type"] != "http" or scope["path"] in NEVER_SHED or await self._may(client := self._client(scope)):
+            await self.app(scope, receive, send)
+            return
+        self._metrics.shed.labels("rate").inc()
+        detail = f"a client may ask {self._rate}: wait for Retry-After"
+        response = problem_response(RATE_LIMITED, detail, scope["path"])
+        response.headers["Retry-After"] = str(await self._wait_s(client))
+        await response(scope, receive, send)
+
+    def _client(self, scope: Scope) -> str:
+        named = Headers(scope=scope).get(self._header)
+        address = scope["client"][0] if scope.get("client") else ""
+        # The header may be a secret, which has no place in Redis.
+        return hashlib.blake2b((named or address).encode(), digest_size=16).hexdigest()
+
+    async def _may(self, client: str) -> bool:
+        if self._gate is None:
+            return await self._limiter.hit(self._rate, client)
+        try:
+            return await self._gate.call(self._limiter.hit, self._rate, client)
+        except RedisAway:
+            return True
+
+    async def _wait_s(self, client: str) -> int:
+        try:
+            stats = self._limiter.get_window_stats
+            window = await (
+                stats(self._rate, client) if self._gate is None else self._gate.call(stats, self._rate, client)
+            )
+        except RedisAway:
+            return 1
+        return max(1, math.ceil(window.reset_time - time.time()))

@@ -1,0 +1,51 @@
+"""Rates, and the headers of every answer."""
+
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import ValidationError
+
+from benchmarks.running import RedisServer
+from service.app import create_app
+from tests.service.conftest import settings_for
+
+
+def test_a_client_over_its_rate_is_told_when_to_come_back(bundles: Path, redis_server: RedisServer) -> None:
+    fields = {"rate_limit": "3/minute", "redis_url": redis_server.url, "redis_timeout_s": 2.0}
+    settings = settings_for(bundles, **fields)
+    with TestClient(create_app(settings)) as one, TestClient(create_app(settings)) as other:
+        key = {"X-API-Key": "a-secret-key"}
+        statuses = [client.get("/items/100", headers=key).status_code for client in (one, other, one, other, one)]
+        assert statuses == [200, 200, 200, 429, 429]  # counted for both replicas together
+        refused = one.get("/items/100", headers=key)
+        assert refused.json()["type"] == "rate-limited"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert one.get("/items/100", headers={"X-API-Key": "another"}).status_code == 200
+        assert one.get("/items/100").status_code == 200  # by address
+        assert one.get("/healthz", headers=key).status_code == one.get("/readyz", headers=key).status_code == 200
+        assert 'rqrec_requests_shed_total{reason="rate"} 2.0' in one.get("/metrics", headers=key).text
+        assert "secret" not in "".join(map(str, redis_server.client.keys()))
+        redis_server.stop()
+        time.sleep(0.05)
+        assert one.get("/items/100", headers=key).status_code == 200  # nobody is refused without Redis
+
+
+def test_without_redis_every_replica_counts_for_itself(bundles: Path) -> None:
+    with TestClient(create_app(settings_for(bundles, rate_limit="1/minute"))) as client:
+        assert [client.get("/items/100").status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_rate_that_is_none_is_refused_at_the_start(bundles: Path) -> None:
+    with pytest.raises(ValidationError, match="rate_limit"):
+        settings_for(bundles, rate_limit="often")
+
+
+def test_every_answer_has_the_headers_that_protect(plain_client: TestClient) -> None:
+    for path in ("/healthz", "/items/100", "/items/nope", "/nowhere", "/metrics", "/openapi.json"):
+        headers = plain_client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["cache-control"] == "no-store"
+    assert "content-security-policy" not in plain_client.get("/docs").headers
