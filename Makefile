@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
 CONFIG ?= configs/decoder.gin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= cpu,train,text,dev,bench
+EXTRAS ?= cpu,train,text,client,otel,dev,bench
 RQREC_PORT ?= 8000
 
 BIN := .venv/bin

@@ -30,12 +30,13 @@ from models.bundle import read_bundle
 TOKEN = "fuzz"  # noqa: S105 - of a service that listens to this process only
 CONNECTIONS = 16
 SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
-DEEP = json.loads("[" * 400 + "]" * 400)
+DEPTH = 5  # to which values are replaced
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, -(2**64), 10**300, 1e308, float("nan"), float("inf"), -0.0, 0.1),
     *("", "\0", "a" * 10_000, "ü€😀", "\ud800", "NaN", "1", "../../etc/passwd", "'; DROP TABLE items; --", "{{7*7}}"),
-    *([], {}, [None], [[]], {"": ""}, {"$ref": "#"}, DEEP, list(range(2000))),
+    *([], {}, [None], [[]], {"": ""}, {"$ref": "#"}, list(range(2000))),
 )
+ODD_TEXTS = (*map(json.dumps, ODD), "[" * 400 + "]" * 400)
 
 
 def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -94,19 +95,19 @@ def _change(body: dict[str, Any], rng: random.Random) -> None:
     holder, key = rng.choice(places)
     kind = rng.randrange(4)
     if kind == 0 and isinstance(holder, dict):
-        holder[rng.choice(("x", "", "__proto__", "k", "history"))] = rng.choice(ODD)
+        holder[rng.choice(("x", "", "__proto__", "k", "history"))] = json.loads(rng.choice(ODD_TEXTS))
     elif kind == 1:
         del holder[key]
     else:
-        holder[key] = copy.deepcopy(rng.choice(ODD))
+        holder[key] = json.loads(rng.choice(ODD_TEXTS))
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _places(value: Any, depth: int = DEPTH) -> Iterator[tuple[Any, Any]]:
     pairs = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
     for key, inner in pairs[:50]:
         yield value, key
-        if inner is not DEEP:
-            yield from _places(inner)
+        if depth > 1:
+            yield from _places(inner, depth - 1)
 
 
 async def fuzz(

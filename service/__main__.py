@@ -1,6 +1,5 @@
 """Runs the service: `python -m service`. Settings come from RQREC_ environment variables."""
 
-import logging
 import sys
 
 import uvicorn
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 
 from models.bundle import BundleError, read_bundle
 from service.app import create_app
+from service.logs import set_up_logs
 from service.settings import Settings
 
 SWITCH_INTERVAL_S = 50e-6
@@ -17,15 +17,22 @@ def main() -> None:
     """Serves until a signal; exits 2 with a message where a setting or the bundle cannot be used."""
     # The search thread asks for the interpreter between two kernels: at the default of 5 ms it mostly waits.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         settings = Settings()
+        set_up_logs(settings)
         read_bundle(settings.bundle)
     except (ValidationError, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False, proxy_headers=False)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+    )
 
 
 if __name__ == "__main__":

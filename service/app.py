@@ -1,7 +1,8 @@
 """Builds the app."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from asgi_correlation_id import CorrelationIdMiddleware
@@ -11,6 +12,7 @@ from service.admin import router as admin_router
 from service.engine import Engine, Search
 from service.errors import install_error_handlers
 from service.limits import BodyLimitMiddleware, OverloadMiddleware
+from service.logs import RequestLogMiddleware, TraceMiddleware
 from service.openapi import describe
 from service.rate_limit import RateLimitMiddleware
 from service.routes import FAST_ROUTES, router
@@ -18,6 +20,7 @@ from service.security_headers import SecurityHeadersMiddleware
 from service.settings import Settings
 from service.snapshot import search
 from service.telemetry import Metrics, MetricsMiddleware
+from service.tracing import trace_requests
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
@@ -32,6 +35,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         search: Answers a batch; another one is for comparison.
     """
     metrics = Metrics()
+    at_the_end: list[Callable[[], None]] = []
     engine = Engine(settings, metrics, search)
 
     @asynccontextmanager
@@ -42,6 +46,8 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
             yield
         finally:
             await engine.stop()
+            for finish in at_the_end:
+                await asyncio.to_thread(finish)
 
     app = FastAPI(title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.state.engine = engine
@@ -56,6 +62,11 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
     app.add_middleware(OverloadMiddleware, overloaded=engine.overloaded)
     app.add_middleware(SecurityHeadersMiddleware)
+    if settings.log_requests:
+        app.add_middleware(RequestLogMiddleware)
+    app.add_middleware(TraceMiddleware)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
     app.add_middleware(MetricsMiddleware, metrics=metrics)
+    if settings.otlp_endpoint is not None:
+        at_the_end.append(trace_requests(app, settings.otlp_endpoint))
     return app

@@ -43,7 +43,8 @@ class Engine:
         self.gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
         self.models = ModelSwitch(self.gate, metrics, settings)
         self._beside: set[asyncio.Task[None]] = set()
-        metrics.catalogue_items.set_function(self._count_items)
+        metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
+        metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
         self.batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
             search,
             metrics,
@@ -114,6 +115,6 @@ class Engine:
             logger.warning("the shadow failed: %r", error)
         self.metrics.shadow_answers.labels("answered" if error is None else "failed").inc()
 
-    def _count_items(self) -> float:
+    def _of_active(self, figure: Callable[[Snapshot], float]) -> float:
         line_up = self.models.line_up
-        return 0 if line_up is None else len(line_up.active.snapshot.table)
+        return 0 if line_up is None else figure(line_up.active.snapshot)

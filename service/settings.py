@@ -30,6 +30,13 @@ class Precision(StrEnum):
     HALF = "half"
 
 
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Settings(BaseSettings):
     """All settings; the README has them as a table. Build one and hand it to `create_app`."""
 
@@ -73,6 +80,9 @@ class Settings(BaseSettings):
     rate_limit_header: str = Field(
         "X-API-Key", description="the header that names a client; by address where it is missing"
     )
+    log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json with request_id and trace_id")
+    log_requests: bool = Field(False, description="log a line for every request")
+    otlp_endpoint: str | None = Field(None, description="where traces go (OTLP over HTTP); needs the extra otel")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
 

@@ -75,6 +75,9 @@ class Metrics:
             "rqrec_cache_requests_total", "Looked-up keys.", ["tier", "result"], registry=registry
         )
         self.catalogue_items = Gauge("rqrec_catalogue_items", "Items that can be recommended.", registry=registry)
+        self.catalogue_version = Gauge(
+            "rqrec_catalogue_version", "Changes of the catalogue since the bundle was published.", registry=registry
+        )
         self.catalogue_changes = Counter(
             "rqrec_catalogue_changes_total",
             "Changes of the catalogue that were applied, by what came of them.",
@@ -117,6 +120,17 @@ class Metrics:
         self.collision_ratio = Gauge(
             "rqrec_model_collision_ratio", "Share of items that needed a collision code.", registry=registry
         )
+
+        # A counter that first appears with its first count has not increased, and no alert would notice.
+        for counter, values in (
+            (self.shed, ("overload", "rate", "deadline", "abandoned")),
+            (self.fallbacks, ("popular", "degraded")),
+            (self.model_loads, ("loaded", "failed")),
+            (self.answers, ("active", "canary")),
+            (self.shadow_answers, ("answered", "skipped", "failed")),
+        ):
+            for value in values:
+                counter.labels(value)
 
     @cache  # noqa: B019 - as few as routes times methods times statuses, and as long-lived as the registry's own
     def _of_request(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:

@@ -1,0 +1,40 @@
+"""Traces by OpenTelemetry, where the extra `otel` is installed and an endpoint is set."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from service.limits import NEVER_SHED
+
+SERVICE_NAME = "rqrec"
+
+
+def trace_requests(app: FastAPI, endpoint: str) -> Callable[[], None]:
+    """Makes the app send a span for every request, as a child of the one that the request names.
+
+    Args:
+        app: The app.
+        endpoint: Where spans go, such as http://collector:4318/v1/traces.
+
+    Returns:
+        Sends what is left; to be called at the end.
+
+    Raises:
+        RuntimeError: If the packages are not installed.
+    """
+    try:
+        # Imported here: who does not trace need not have it.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise RuntimeError(f"RQREC_OTLP_ENDPOINT is set, but {error}: pip install 'rqrec[otel]'") from error
+    provider = TracerProvider(resource=Resource.create({"service.name": SERVICE_NAME}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    excluded = ",".join(path.lstrip("/") for path in NEVER_SHED)
+    app.add_middleware(
+        OpenTelemetryMiddleware, tracer_provider=provider, excluded_urls=excluded, exclude_spans=["send", "receive"]
+    )
+    return provider.shutdown

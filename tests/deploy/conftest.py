@@ -1,0 +1,1 @@
+from tests.service.conftest import served  # noqa: F401 - a fixture
