@@ -1,22 +1,59 @@
 # syntax=docker/dockerfile:1
-# The service on the CPU, by ONNX Runtime: no torch inside. Mount a folder of bundles at /bundles.
-FROM python:3.11-slim AS build
+# The service, in two targets; mount a folder of bundles at /bundles.
+#   docker build .                 by ONNX Runtime on the CPU: no torch inside
+#   docker build --target gpu .    by ONNX Runtime or torch on a GPU (docker run --gpus all)
+FROM python:3.11-slim AS build-cpu
 WORKDIR /src
 RUN python -m venv /opt/rqrec
 COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
 COPY service service
-RUN /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu]'
+COPY rqrec_client rqrec_client
+RUN /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu,otel]'
 
-FROM python:3.11-slim
+FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 AS base-gpu
+RUN apt-get update \
+    && apt-get install --no-install-recommends -y python3=3.12.* python3-venv=3.12.* \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM base-gpu AS build-gpu
+WORKDIR /src
+RUN python3 -m venv /opt/rqrec
+COPY pyproject.toml constraints.txt README.md ./
+COPY models models
+COPY training training
+COPY service service
+COPY rqrec_client rqrec_client
+# The constraints pin what runs on a CPU: torch and ONNX Runtime are others here.
+RUN grep -v -e '^torch==' -e '^onnxruntime==' constraints.txt > constraints-gpu.txt \
+    && /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints-gpu.txt '.[gpu,otel]'
+
+FROM base-gpu AS gpu
 RUN useradd --system --uid 10001 --no-create-home rqrec
-COPY --from=build /opt/rqrec /opt/rqrec
+COPY --from=build-gpu /opt/rqrec /opt/rqrec
+USER 10001
+ENV PATH=/opt/rqrec/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RQREC_BUNDLE=/bundles \
+    RQREC_DEVICE=cuda \
+    RQREC_HOST=0.0.0.0 \
+    RQREC_LOG_FORMAT=json \
+    RQREC_PORT=8000
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=2s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+CMD ["python", "-m", "service"]
+
+FROM python:3.11-slim AS cpu
+RUN useradd --system --uid 10001 --no-create-home rqrec
+COPY --from=build-cpu /opt/rqrec /opt/rqrec
 USER 10001
 ENV PATH=/opt/rqrec/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RQREC_BUNDLE=/bundles \
     RQREC_HOST=0.0.0.0 \
+    RQREC_LOG_FORMAT=json \
     RQREC_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=2s --start-period=20s --retries=3 \
