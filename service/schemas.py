@@ -35,7 +35,7 @@ class Condition(BaseModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.model_fields_set:
+        if all(value is None for value in (self.any_of, self.none_of, self.gte, self.lte)):
             raise ValueError("give at least one of any_of, none_of, gte and lte")
         return self
 

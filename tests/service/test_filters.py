@@ -141,6 +141,7 @@ def test_filters_hold_for_the_popular_fallback(ask: Callable[..., Any]) -> None:
         ({"maker": {"any_of": ["x"]}}, "/filter/maker", "unknown attribute"),
         ({"genres": {"any_of": [1]}}, "/filter/genres/any_of", "holds strings"),
         ({"genres": {}}, "/filter/genres", "give at least one of"),
+        ({"genres": {"gte": None}}, "/filter/genres", "give at least one of"),
         ({"genres": {"any": ["x"]}}, "/filter/genres/any", "Extra inputs"),
         ({"genres": {"any_of": []}}, "/filter/genres/any_of", "at least 1"),
     ],
