@@ -7,6 +7,7 @@ import pytest
 
 from models.bundle import (
     FILES,
+    FORMAT,
     ITEMS,
     MANIFEST,
     SEARCH_GRAPH,
@@ -61,14 +62,18 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 
 def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
-    edit_manifest(copy, format=5)
-    with pytest.raises(BundleError, match=r"bundle format 5 is not readable here \(4-4\): upgrade this software"):
+    edit_manifest(copy, format=FORMAT + 1)
+    with pytest.raises(
+        BundleError, match=rf"bundle format {FORMAT + 1} is not readable here .*: upgrade this software"
+    ):
         read_bundle(copy)
 
 
 def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
     edit_manifest(copy, format=1)
-    with pytest.raises(BundleError, match=r"bundle format 1 is not readable here \(4-4\): publish again"):
+    with pytest.raises(
+        BundleError, match=rf"bundle format 1 is not readable here \({FORMAT}-{FORMAT}\): publish again"
+    ):
         read_bundle(copy)
 
 
