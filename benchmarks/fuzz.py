@@ -136,15 +136,13 @@ async def fuzz(
                 samples.append({"request": f"{method} {path}", "body": repr(content), "answer": repr(error)})
                 continue
             statuses[response.status_code] += 1
-            if response.status_code >= SERVER_ERROR and response.status_code != GATEWAY_TIMEOUT:
+            if _is_fault(response.status_code):
                 samples.append({"request": f"{method} {path}", "body": repr(content), "answer": response.text})
 
     async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=30) as client:
         await asyncio.gather(*(connection(client) for _ in range(CONNECTIONS)))
         (await client.get("/readyz")).raise_for_status()
-    server_errors = sum(
-        count for status, count in statuses.items() if status >= SERVER_ERROR and status != GATEWAY_TIMEOUT
-    )
+    server_errors = sum(count for status, count in statuses.items() if _is_fault(status))
     by_status = {str(status): count for status, count in sorted(statuses.items())}
     return {
         "bodies": bodies,
@@ -153,6 +151,10 @@ async def fuzz(
         "broken": broken,
         "samples": samples[:5],
     }
+
+
+def _is_fault(status: int) -> bool:
+    return status >= SERVER_ERROR and status != GATEWAY_TIMEOUT
 
 
 def main() -> None:

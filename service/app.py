@@ -12,15 +12,15 @@ from service.admin import router as admin_router
 from service.engine import Engine, Search
 from service.errors import install_error_handlers
 from service.limits import BodyLimitMiddleware, OverloadMiddleware
-from service.logs import RequestLogMiddleware, TraceMiddleware
+from service.logs import log_request
 from service.openapi import describe
 from service.rate_limit import RateLimitMiddleware
 from service.routes import FAST_ROUTES, router
 from service.security_headers import SecurityHeadersMiddleware
 from service.settings import Settings
 from service.snapshot import search
-from service.telemetry import Metrics, MetricsMiddleware
-from service.tracing import trace_requests
+from service.telemetry import MeasuringMiddleware, Metrics
+from service.tracing import TraceMiddleware, trace_requests
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
@@ -62,11 +62,10 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
     app.add_middleware(OverloadMiddleware, overloaded=engine.overloaded)
     app.add_middleware(SecurityHeadersMiddleware)
-    if settings.log_requests:
-        app.add_middleware(RequestLogMiddleware)
+    told = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
+    app.add_middleware(MeasuringMiddleware, told=told)
     app.add_middleware(TraceMiddleware)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
     if settings.otlp_endpoint is not None:
         at_the_end.append(trace_requests(app, settings.otlp_endpoint))
     return app

@@ -35,6 +35,11 @@ class Roles:
     part: Part = Part.ACTIVE
     percent: float = 0.0
 
+    def __str__(self) -> str:
+        return (
+            self.active if self.trial is None else f"{self.active}, {self.trial} as {self.part} to {self.percent:g} %"
+        )
+
     @property
     def versions(self) -> list[str]:
         """All of them, the active one first."""

@@ -128,8 +128,7 @@ class ModelSwitch:
             for version in roles.versions:
                 running = [model for model in self._running if model.version == version]
                 models.append(running[0] if running else await self._start_model(version))
-                if self._gate is not None:
-                    await models[-1].take_over(await self._last_active())
+                await models[-1].take_over(await self._read_key(LAST_ACTIVE_KEY))
         except BaseException:
             await self._retire(models)
             raise
@@ -172,13 +171,9 @@ class ModelSwitch:
 
     async def _stored(self) -> Roles | None:
         """The roles in Redis; None where there are none to be had."""
-        if self._gate is None:
-            return None
+        text = await self._read_key(ROLES_KEY)
         try:
-            text = await self._gate.call(self._gate.client.get, ROLES_KEY)
-            return None if text is None else Roles.from_json(str(text))
-        except RedisAway:
-            return None
+            return None if text is None else Roles.from_json(text)
         except ValueError as error:
             logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - the message says it all
             return None
@@ -187,10 +182,11 @@ class ModelSwitch:
         if self._gate is not None:
             await self._gate.call(self._gate.client.set, ROLES_KEY, roles.to_json())
 
-    async def _last_active(self) -> str | None:
-        assert self._gate is not None
+    async def _read_key(self, key: str) -> str | None:
+        """What Redis holds; None where that is nothing, and where there is no Redis to be asked."""
         with contextlib.suppress(RedisAway):
-            return cast("str | None", await self._gate.call(self._gate.client.get, LAST_ACTIVE_KEY))
+            if self._gate is not None:
+                return cast("str | None", await self._gate.call(self._gate.client.get, key))
         return None
 
 

@@ -3,9 +3,10 @@
 import hashlib
 import math
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
-from limits import parse
+from limits import RateLimitItem, WindowStats, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from service.settings import Settings
 from service.telemetry import Metrics
 
 KEY_PREFIX = "rqrec:rate"
+AnswerT = TypeVar("AnswerT")
 
 
 class RateLimitMiddleware:
@@ -64,19 +66,19 @@ class RateLimitMiddleware:
         return hashlib.blake2b((named or address).encode(), digest_size=16).hexdigest()
 
     async def _may(self, client: str) -> bool:
-        if self._gate is None:
-            return await self._limiter.hit(self._rate, client)
-        try:
-            return await self._gate.call(self._limiter.hit, self._rate, client)
-        except RedisAway:
-            return True
+        return await self._asked(self._limiter.hit, client, without_redis=True)
 
     async def _wait_s(self, client: str) -> int:
+        now = time.time()
+        window = await self._asked(self._limiter.get_window_stats, client, without_redis=WindowStats(now, 0))
+        return max(1, math.ceil(window.reset_time - now))
+
+    async def _asked(
+        self, question: Callable[[RateLimitItem, str], Awaitable[AnswerT]], client: str, *, without_redis: AnswerT
+    ) -> AnswerT:
+        if self._gate is None:
+            return await question(self._rate, client)
         try:
-            stats = self._limiter.get_window_stats
-            window = await (
-                stats(self._rate, client) if self._gate is None else self._gate.call(stats, self._rate, client)
-            )
+            return await self._gate.call(question, self._rate, client)
         except RedisAway:
-            return 1
-        return max(1, math.ceil(window.reset_time - time.time()))
+            return without_redis

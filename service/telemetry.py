@@ -1,7 +1,7 @@
 """Prometheus metrics: what is measured, and the middleware that measures requests."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -136,8 +136,10 @@ class Metrics:
     def _of_request(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route, method)
 
-    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts an answered request."""
+        route = getattr(scope.get("route"), "path_format", UNMATCHED)
+        method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
         count, duration = self._of_request(route, method, status)
         count.inc()
         duration.observe(seconds)
@@ -157,12 +159,17 @@ class Metrics:
         self.collision_ratio.set(tokenizer_figures.get("collision_ratio", 0.0))
 
 
-class MetricsMiddleware:
-    """Counts and times HTTP requests. Pure ASGI, so that a client's disconnect reaches the app."""
+class MeasuringMiddleware:
+    """Times HTTP requests. Pure ASGI, so that a client's disconnect reaches the app.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        app: The app.
+        told: Each is told of every answered request: its scope, the status, and the seconds that it took.
+    """
+
+    def __init__(self, app: ASGIApp, told: Sequence[Callable[[Scope, int, float], None]]) -> None:
         self.app = app
-        self.metrics = metrics
+        self.told = told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and measures it."""
@@ -181,6 +188,6 @@ class MetricsMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            route = getattr(scope.get("route"), "path_format", UNMATCHED)
-            method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-            self.metrics.count_request(route, method, status, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            for tell in self.told:
+                tell(scope, status, seconds)
