@@ -6,12 +6,12 @@ RQREC_BUNDLE=… RQREC_PORT=… python -m benchmarks.peer_service
 from collections.abc import Sequence
 
 import numpy as np
-import uvicorn
 
 from benchmarks.peer import TransformersPeer
 from models.ranking import Ranking
 from models.recommender import pad
 from service.app import create_app
+from service.server import serve
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork
 
@@ -35,8 +35,7 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 def main() -> None:
     """Serves until a signal."""
-    settings = Settings()
-    uvicorn.run(create_app(settings, search=search), host=settings.host, port=settings.port, log_level="error")
+    serve(create_app(Settings(), search=search))
 
 
 if __name__ == "__main__":

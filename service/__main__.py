@@ -2,12 +2,12 @@
 
 import sys
 
-import uvicorn
 from pydantic import ValidationError
 
 from models.bundle import BundleError, read_bundle
 from service.app import create_app
 from service.logs import set_up_logs
+from service.server import serve
 from service.settings import Settings
 
 SWITCH_INTERVAL_S = 50e-6
@@ -25,14 +25,7 @@ def main() -> None:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-    )
+    serve(create_app(settings))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Engine:
         self.metrics = metrics
         self.gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
         self.models = ModelSwitch(self.gate, metrics, settings)
+        self._is_leaving = self._refuses = False
         self._beside: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
@@ -69,9 +70,28 @@ class Engine:
         Raises:
             NotReady: If nobody does.
         """
-        if self.models.line_up is None:
+        if self.models.line_up is None or self._refuses:
             raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
         return self.models.line_up
+
+    def check_ready(self) -> None:
+        """Returns if requests had better come here.
+
+        Raises:
+            NotReady: If they had not.
+        """
+        if self._is_leaving:
+            raise NotReady("the service is shutting down")
+        if not self.batcher.is_working:
+            raise NotReady("the search has crashed and is being started anew")
+
+    def leave(self) -> None:
+        """Is ready no more, and still answers."""
+        self._is_leaving = True
+
+    def refuse(self) -> None:
+        """Takes no further request."""
+        self._refuses = True
 
     def overloaded(self) -> Overloaded | None:
         """The error for a request that comes now, if more wait already than may."""

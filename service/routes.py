@@ -20,7 +20,6 @@ from service.errors import (
     OVERLOADED,
     TOO_LARGE,
     UNKNOWN_ITEM,
-    NotReady,
     TooLarge,
     UnknownItem,
     declared,
@@ -167,9 +166,8 @@ async def get_health() -> Health:
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))
 async def get_readiness(engine: EngineNow, model: ModelNow) -> Readiness:
-    """Whether a model is loaded and warmed up, and its search runs."""
-    if not engine.batcher.is_working:
-        raise NotReady("the search has crashed and is being started anew")
+    """Whether a model is loaded and warmed up, its search runs, and the service is not shutting down."""
+    engine.check_ready()
     return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
 
 

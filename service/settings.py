@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json with request_id and trace_id")
     log_requests: bool = Field(False, description="log a line for every request")
     otlp_endpoint: str | None = Field(None, description="where traces go (OTLP over HTTP); needs the extra otel")
+    drain_s: float = Field(0.0, ge=0, description="seconds after SIGTERM that it answers, though not ready")
+    grace_s: float = Field(25.0, ge=1, description="seconds that it then waits for what it accepted")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
 

@@ -1,0 +1,82 @@
+"""Serves over HTTP, and ends without losing a request that was accepted."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+import sys
+import time
+from collections.abc import Iterable
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.engine import Engine
+
+# Load balancers keep idle connections for a minute. A server that closes one first may close it under a request that is
+# on its way.
+KEEP_ALIVE_S = 75
+LINGER_S = 0.5  # for who has just got an answer, and for connections that the process has not yet taken in
+LOOK_EVERY_S = 0.02
+START_FAILED = 3
+logger = logging.getLogger("rqrec")
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that SIGTERM and SIGINT end in three steps.
+
+    For `drain_s`, while load balancers take note, /readyz answers 503 and all else is answered. Then new requests get
+    503 until those accepted before are answered, `grace_s` at the most, and a moment longer. Then it closes. Until then
+    /healthz answers 200, and every answer asks its client to come with a new connection. A second SIGINT ends at once.
+
+    Args:
+        config: Uvicorn's.
+        engine: Of the app.
+    """
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drains, then closes."""
+        settings = self._engine.settings
+        logger.info("draining: not ready any more, answering for %.1f s", settings.drain_s)
+        self.server_state.default_headers.append((b"connection", b"close"))
+        self._engine.leave()
+        await self._wait(settings.drain_s)
+        self._engine.refuse()
+        give_up = time.monotonic() + settings.grace_s
+        await self._wait(settings.grace_s, set(self.server_state.tasks))
+        await self._wait(LINGER_S)
+        # What is left are clients that read slowly.
+        self.config.timeout_graceful_shutdown = max(math.ceil(give_up - time.monotonic()), 1)
+        await super().shutdown(sockets)
+
+    async def _wait(self, seconds: float, until_done: Iterable["asyncio.Task[None]"] | None = None) -> None:
+        """Waits for a time or, where tasks are given, until all of them are done, if that is sooner."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.force_exit:
+            if until_done is not None and all(task.done() for task in until_done):
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def serve(app: FastAPI) -> None:
+    """Serves an app of `create_app` until a signal; exits 3 where it does not start, or its address is taken."""
+    engine: Engine = app.state.engine
+    config = uvicorn.Config(
+        app,
+        host=engine.settings.host,
+        port=engine.settings.port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    server = DrainingServer(config, engine)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(START_FAILED)

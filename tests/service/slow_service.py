@@ -1,0 +1,22 @@
+"""The service with a search that takes a while: `python -m tests.service.slow_service`."""
+
+import time
+from collections.abc import Sequence
+
+from models.ranking import Ranking
+from service.app import create_app
+from service.server import serve
+from service.settings import Settings
+from service.snapshot import SearchKey, SearchWork, search
+
+SEARCH_S = 0.4
+
+
+def slow_search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
+    """The right answer, late."""
+    time.sleep(SEARCH_S)
+    return search(key, batch)
+
+
+if __name__ == "__main__":
+    serve(create_app(Settings(), search=slow_search))
