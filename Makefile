@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data fuzz audit format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1
 
 fuzz: train ## 100,000 malformed bodies to the service, and none may be answered by a server error (3 minutes)
 	$(BIN)/python -m benchmarks.fuzz --bundle '$(RQREC_BUNDLE)'
+
+chaos: train ## Everything goes wrong for five minutes, and every answer is checked
+	$(BIN)/python -m benchmarks.chaos --bundle '$(RQREC_BUNDLE)'
 
 audit: setup ## Look the installed packages up in the database of known vulnerabilities (needs the internet)
 	$(BIN)/pip-audit --skip-editable --progress-spinner off

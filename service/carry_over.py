@@ -6,6 +6,7 @@ whichever replica does it. Replicas change over one by one, so this goes on whil
 
 import asyncio
 import logging
+from concurrent.futures import Executor
 
 from models.item_tokenizer import ItemTokenizer
 from service.change_log import NOT_BEGUN, START, ChangeLog, is_before
@@ -29,6 +30,7 @@ class CarryOver:
         live: Its catalogue.
         tokenizer: Its tokenizer.
         metrics: Told of what could not be carried over.
+        tokenising: Where items are tokenised.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class CarryOver:
         live: LiveCatalogue,
         tokenizer: ItemTokenizer,
         metrics: Metrics,
+        tokenising: Executor,
     ) -> None:
         self._gate = gate
         self._log = log
@@ -46,6 +49,7 @@ class CarryOver:
         self._live = live
         self._tokenizer = tokenizer
         self._metrics = metrics
+        self._tokenising = tokenising
 
     async def begin(self, version: str) -> None:
         """Carries over from a model from now on.
@@ -91,7 +95,7 @@ class CarryOver:
                     changes.append((change, event.origin or source))
         else:
             return None
-        carried = await asyncio.to_thread(self._tokenised, changes)
+        carried = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._tokenised, changes)
         return after if await self._log.append_carried(source, position, after, carried) else None
 
     def _tokenised(self, changes: list[tuple[Change, str]]) -> list[tuple[Change, str]]:

@@ -146,14 +146,17 @@ class ModelSwitch:
         return model
 
     async def _take_up(self, line_up: LineUp) -> None:
-        before, self.line_up = self._running, line_up
+        before, self.line_up = self.line_up, line_up
         active = line_up.active
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
         logger.info("serving %s", line_up.roles)
         if self._gate is not None:
             with contextlib.suppress(RedisAway):
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, active.version)
-        await self._retire(before)
+        if before is not None:
+            await self._retire(before.models)
+            for model in line_up.models:  # what was written while they were loaded
+                await model.take_over(before.active.version)
         # What is loaded stays: without this a full collection walks through it all and stops every request for 60 ms.
         gc.unfreeze()
         gc.collect()

@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from models.bundle import Bundle, BundleError
 from models.golden import Golden, golden_faults
 from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.carry_over import CarryOver
 from service.change_log import ChangeLog
+from service.changes import Put
+from service.item_content import tokenise
 from service.live_catalogue import LiveCatalogue
 from service.periodic import Periodic
 from service.redis_client import RedisAway, RedisGate
@@ -46,14 +50,16 @@ class ServedModel:
         self.live: LiveCatalogue | None = None
         self._published = published
         self._carry_over: CarryOver | None = None
-        self._warming_up: asyncio.Task[None] | None = None
+        self._warming_up: asyncio.Future[None] | None = None
         self._warms_up = settings.admin_token is not None
+        # A thread of their own: while the text encoder is loaded they wait, and may not take the threads of others.
+        self._tokenising = ThreadPoolExecutor(1, "rqrec-tokenise")
         self._keeping_house = Periodic(self._keep_house, settings.redis_check_s)
         if gate is not None:
             self.shared = SharedTable(gate, published.version, metrics, settings)
             log = ChangeLog(gate, published.version)
             self.live = LiveCatalogue(published, self.tokenizer, log, metrics, settings, self._tell)
-            self._carry_over = CarryOver(gate, log, published, self.live, self.tokenizer, metrics)
+            self._carry_over = CarryOver(gate, log, published, self.live, self.tokenizer, metrics, self._tokenising)
 
     @classmethod
     async def load(cls, bundle: Bundle, gate: RedisGate | None, metrics: Metrics, settings: Settings) -> "ServedModel":
@@ -93,13 +99,20 @@ class ServedModel:
         if self.live is None or self.shared is None:
             return
         if self._warms_up:
-            self._warming_up = asyncio.create_task(asyncio.to_thread(self._load_text_encoder))
+            self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
         try:
             await self.live.start()
             await self.shared.keep_whole(self.snapshot.table)
         except RedisAway as error:
             logger.warning("Redis is away (%s): answering from the own copy", error)
         self._keeping_house.start()
+
+    async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
+        """What is to be written of an item; see `service.item_content.tokenise`, which this calls in a thread."""
+        schema = self.snapshot.filters.schema
+        return await asyncio.get_running_loop().run_in_executor(
+            self._tokenising, tokenise, item_id, attributes, text_vector, schema, self.tokenizer
+        )
 
     async def take_over(self, version: str | None) -> None:
         """Carries over what was written for another model, now and as long as this one follows Redis."""
@@ -115,6 +128,7 @@ class ServedModel:
         if self.live is not None:
             await self._keeping_house.stop()
             await self.live.stop()
+        self._tokenising.shutdown(wait=False)
 
     async def _keep_house(self) -> None:
         assert self.shared is not None

@@ -1,7 +1,11 @@
 """Items written over HTTP to a service on a real Redis."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 from benchmarks.running import RedisServer
 from models.bundle import Bundle
 from models.featurizer import TEXT
-from models.item_tokenizer import ItemTokenizer
+from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import settings_for
@@ -148,3 +152,27 @@ def test_pages_below_a_prefix(client: TestClient, bundle: Bundle) -> None:
     assert len(seen) == total
     assert client.get("/semantic-ids/99-1-1-1-1-1/items").json() == {"items": [], "total": 0, "next_offset": None}
     assert client.get("/semantic-ids/x/items").status_code == 422
+
+
+def test_writes_that_wait_for_the_text_encoder_hold_up_nobody_else(
+    bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_loaded = threading.Event()
+
+    def load(_name: str) -> None:
+        is_loaded.wait(30)
+        raise NoTextEncoder("it is not here")
+
+    monkeypatch.setattr("models.item_tokenizer._load", load)
+    settings = settings_for(bundles, redis_url=redis_server.url, redis_timeout_s=2.0, admin_token="t")
+    headers = {"authorization": "Bearer t"}
+    with TestClient(create_app(settings)) as client, ThreadPoolExecutor(40) as pool:
+        put = partial(client.put, json={"attributes": {"title": "a film"}}, headers=headers)
+        writes = [pool.submit(put, f"/items/waiting-{number}") for number in range(40)]
+        time.sleep(0.5)
+        body = {"history": ["116"], "filter": {"title": {"none_of": ["a film"]}}}
+        assert client.post("/recommend", json=body).status_code == 200
+        assert client.delete("/items/116", headers=headers).status_code == 204
+        assert not any(write.done() for write in writes)
+        is_loaded.set()
+        assert {write.result().status_code for write in writes} == {422}

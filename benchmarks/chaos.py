@@ -1,0 +1,310 @@
+"""Lets everything go wrong at once, and checks every answer.
+
+    python -m benchmarks.chaos --bundle artifacts/ml-100k/bundles --seconds 300
+
+Starts the service as the README does, with two models and a Redis that keeps what it has as docker-compose.yml has it.
+While clients ask for recommendations, items are written and deleted, Redis is killed and started again, the other model
+is activated, bursts overload the queue, and malformed bodies come in. Every list is checked against the catalogue of
+the model version that it names, and against what was written and deleted by then; at the end every confirmed change has
+to be there. The last line printed is JSON: requests sent, answered, and shed (429, 503, 504), answers that were wrong,
+and requests or confirmed changes that were lost. The last two have to be 0.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+from rich.progress import track
+
+from benchmarks.fuzz import malformed, valid_requests
+from benchmarks.running import RedisServer, running_redis, running_service
+from models.bundle import ITEMS, Bundle, point_current, read_bundle, seal_bundle
+from models.item_tokenizer import ItemTokenizer
+from service.table import items_of
+
+TOKEN = "chaos"  # noqa: S105 - of a service that listens to this process only
+CLIENTS, WRITERS, ITEMS_A_WRITER = 6, 2, 5
+BURST = 400
+SHED = (429, 503, 504)
+REDIS_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 12.0, 10.0
+REDIS_AWAY_S = (0.1, 3.0)
+PAUSE_S = 0.02  # between two requests of a client
+# A deletion holds at once; while models change and Redis comes back it may come late, and this late it is a fault.
+SETTLED_S = 10.0
+K = 10
+
+
+@dataclass
+class Written:
+    """What became of an item that the writers made.
+
+    Attributes:
+        payload: As confirmed last; None where it is not there, or was deleted.
+        since: When that was confirmed.
+        sent: All that was ever sent, as JSON.
+        is_uncertain: Whether a change is on its way, or was answered by neither yes nor no.
+    """
+
+    payload: dict[str, Any] | None = None
+    since: float = 0.0
+    sent: set[str] = field(default_factory=set)
+    is_uncertain: bool = False
+
+
+class Chaos:
+    """The clients, and what they have seen.
+
+    Args:
+        url: The service.
+        bundles: The models by version.
+        redis: To be killed.
+        seconds: How long.
+        seed: Of everything random.
+    """
+
+    def __init__(self, url: str, bundles: dict[str, Bundle], redis: RedisServer, *, seconds: float, seed: int) -> None:
+        self.counts: Counter[str] = Counter(dict.fromkeys(("sent", "answered", "shed", "wrong", "lost"), 0))
+        self.events: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self._redis = redis
+        self._rng = random.Random(seed)
+        self._end = time.monotonic() + seconds
+        self._versions = list(bundles)
+        self._known = {version: _known(bundle) for version, bundle in bundles.items()}
+        self._written: dict[str, Written] = {}
+        first = next(iter(bundles.values()))
+        self._ids = first.items["item_id"].to_list()
+        self._like = next(iter(self._known[first.manifest.version].values()))[1]
+        self._text = next(name for name, value in self._like.items() if isinstance(value, str))
+        self._text_width = ItemTokenizer(first).text_width
+        self._garbage = valid_requests(self._ids[:5], self._like)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=CLIENTS * 4)
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        self._client = httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60)
+
+    def believe_written(self, item_id: str, payload: dict[str, Any]) -> None:
+        """Takes an item for written and confirmed."""
+        self._written[item_id] = Written(payload, time.monotonic(), {json.dumps(payload)})
+
+    async def run(self) -> None:
+        """All of it."""
+        async with self._client:
+            await asyncio.gather(
+                *(self._until_the_end(self._recommend, PAUSE_S) for _ in range(CLIENTS)),
+                *(self._until_the_end(partial(self._write, writer), PAUSE_S) for writer in range(WRITERS)),
+                self._until_the_end(self._send_garbage, PAUSE_S),
+                self._until_the_end(self._restart_redis, REDIS_EVERY_S),
+                self._until_the_end(self._change_model, MODEL_EVERY_S),
+                self._until_the_end(self._burst, BURST_EVERY_S),
+                self._show(),
+            )
+            await self._check_what_was_written()
+
+    async def _until_the_end(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        while time.monotonic() < self._end:
+            await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
+            await work()
+
+    async def _show(self) -> None:
+        begin = time.monotonic()
+        for second in track(range(round(self._end - begin)), description="chaos"):
+            await asyncio.sleep(max(begin + second + 1 - time.monotonic(), 0))
+
+    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response | None:
+        """An answer; None where it was shed or lost."""
+        self.counts["sent"] += 1
+        try:
+            response = await self._client.request(method, path, **content)
+        except httpx.TransportError as error:
+            self._fault("lost", f"{method} {path}: {error!r}")
+            return None
+        if response.status_code in SHED:
+            self.counts["shed"] += 1
+            if response.status_code == httpx.codes.TOO_MANY_REQUESTS and "retry-after" not in response.headers:
+                self._fault("wrong", f"{method} {path}: 429 without Retry-After")
+            return None
+        self.counts["answered"] += 1
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            self._fault("wrong", f"{method} {path}: {response.status_code} {response.text}")
+        return response
+
+    def _fault(self, kind: str, text: str) -> None:
+        self.counts[kind] += 1
+        self.faults.append(f"{kind}: {text}")
+
+    async def _recommend(self, k: int = K, beam_width: int = 20) -> None:
+        pool = self._ids if self._rng.random() < 0.8 or not self._written else list(self._written)
+        history = [self._rng.choice(pool) for _ in range(self._rng.randrange(1, 20))]
+        share = self._rng.choice((0.0, 0.0, 0.5))
+        body = {"history": history, "k": k, "beam_width": beam_width, "new_item_share": share}
+        begin = time.monotonic()
+        response = await self._ask("POST", "/recommend", json=body)
+        if response is not None and (fault := self._fault_of(response, history, k, begin)):
+            self._fault("wrong", f"{fault}; {body} was answered {response.text[:2000]}")
+
+    def _fault_of(self, response: httpx.Response, history: list[str], k: int, begin: float) -> str:
+        if response.status_code != httpx.codes.OK:
+            return f"status {response.status_code}"
+        reply = response.json()
+        items = reply["items"]
+        ids = [item["item_id"] for item in items]
+        if len(ids) != min(k, reply["eligible_items"]) or len(set(ids)) != len(ids) or set(ids) & set(history):
+            return f"{len(ids)} items, {len(set(ids))} of them different, {len(set(ids) & set(history))} of the history"
+        known = self._known[reply["model_version"]]
+        for item in items:
+            item_id = item["item_id"]
+            if item_id not in known:
+                fault = self._fault_of_written(item_id, item["payload"], begin)
+            else:
+                is_right = (item["semantic_id"], item["payload"]) == known[item_id]
+                fault = "" if is_right else f"{item_id} is of another version: expected {known[item_id]}"
+            if fault:
+                return fault
+        return ""
+
+    def _fault_of_written(self, item_id: str, payload: dict[str, Any], begin: float) -> str:
+        written = self._written.get(item_id)
+        if written is None or json.dumps(payload) not in written.sent:
+            return f"{item_id} was never written so"
+        is_settled = not written.is_uncertain and begin - written.since > SETTLED_S
+        if is_settled and payload != written.payload:
+            return f"{item_id} was replaced or deleted {begin - written.since:.1f} s before"
+        return ""
+
+    async def _write(self, writer: int) -> None:
+        item_id = f"chaos-{writer}-{self._rng.randrange(ITEMS_A_WRITER)}"
+        written = self._written.setdefault(item_id, Written())
+        payload, content = None, {}
+        if written.payload is None or self._rng.random() < 0.7:
+            payload = {**self._like, self._text: f"{item_id}, {self._rng.random()}"}
+            vector = [self._rng.gauss(0, 1) for _ in range(self._text_width)]
+            content = {"json": {"attributes": payload} | ({"text_vector": vector} if vector else {})}
+            written.sent.add(json.dumps(payload))
+        written.is_uncertain = True
+        while True:  # what is not confirmed is sent again, as the answer says
+            response = await self._ask("DELETE" if payload is None else "PUT", f"/items/{item_id}", **content)
+            if response is not None:
+                break
+            await asyncio.sleep(0.2)
+        gone_before = payload is None and response.status_code == httpx.codes.NOT_FOUND
+        if not (response.is_success or gone_before):
+            self._fault("wrong", f"writing {item_id}: {response.status_code} {response.text}")
+        written.payload, written.since, written.is_uncertain = payload, time.monotonic(), False
+        self.events["items written"] += 1
+
+    async def _send_garbage(self) -> None:
+        method, path, body = self._rng.choice(self._garbage[:-1])
+        # What happens to be a valid item must not mix with the writers'.
+        path = path.replace("/items/fuzz", "/items/fuzz/semantic-id")
+        await self._ask(method, path, content=malformed(body, self._rng))
+        self.events["malformed bodies"] += 1
+
+    async def _restart_redis(self) -> None:
+        await asyncio.to_thread(self._redis.stop)
+        await asyncio.sleep(self._rng.uniform(*REDIS_AWAY_S))
+        await asyncio.to_thread(self._redis.start)
+        self.events["restarts of Redis"] += 1
+
+    async def _change_model(self) -> None:
+        version = self._versions[self.events["models tried"] % 2 - 1]
+        self.events["models tried"] += 1
+        response = await self._ask("POST", f"/models/{version}/activate")
+        if response is not None and response.is_success:
+            self.events["models changed"] += 1
+        elif response is not None:
+            self._fault("wrong", f"activate {version}: {response.status_code} {response.text}")
+
+    async def _burst(self) -> None:
+        before = self.counts["shed"]
+        await asyncio.gather(*(self._recommend(100, 100) for _ in range(BURST)))
+        self.events["bursts"] += 1
+        self.events["bursts that were shed in part"] += self.counts["shed"] > before
+
+    async def _check_what_was_written(self) -> None:
+        give_up = time.monotonic() + SETTLED_S
+        while True:
+            lost = [item_id for item_id, written in self._written.items() if not await self._is_there(item_id, written)]
+            if not lost or time.monotonic() > give_up:
+                break
+            await asyncio.sleep(0.2)
+        for item_id in lost:
+            self._fault("lost", f"the last confirmed change of {item_id}: {self._written[item_id].payload}")
+
+    async def _is_there(self, item_id: str, written: Written) -> bool:
+        response = await self._ask("GET", f"/items/{item_id}")
+        if response is None:
+            return False
+        is_found = response.status_code == httpx.codes.OK
+        return (response.json()["payload"] if is_found else None) == written.payload
+
+
+def _known(bundle: Bundle) -> dict[str, tuple[list[int], dict[str, Any]]]:
+    """A bundle's items: semantic ID and attributes by item id."""
+    shown = items_of(bundle.items.drop("semantic_id", "popularity", "item_vector"))
+    codes = bundle.items["semantic_id"].to_list()
+    return {item.item_id: (row, item.attributes) for item, row in zip(shown, codes, strict=True)}
+
+
+def two_models(bundle: Bundle, folder: Path) -> dict[str, Bundle]:
+    """Copies a bundle into a folder twice; the second has another version, and marks what its items show."""
+    text = next(name for name, kind in bundle.items.drop("item_id").schema.items() if kind == pl.String)
+    first, second = bundle.manifest.version, f"{bundle.manifest.version}-other"
+    for version in (first, second):
+        shutil.copytree(bundle.path, folder / version)
+    marked = bundle.items.with_columns(pl.col(text) + " (other)")
+    marked.write_parquet(folder / second / ITEMS)
+    seal_bundle(folder / second, replace(bundle.manifest, version=second))
+    point_current(folder, first)
+    return {version: read_bundle(folder / version) for version in (first, second)}
+
+
+def run(bundle: Path, *, seconds: float, seed: int, log: Path | None = None) -> Chaos:
+    """Starts everything and lets it go wrong."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("bundles", "redis"):
+            (folder / part).mkdir()
+        bundles = two_models(read_bundle(bundle), folder / "bundles")
+        with running_redis(folder / "redis", keeps=True) as redis:
+            settings = {
+                "RQREC_BUNDLE": str(folder / "bundles"),
+                "RQREC_REDIS_URL": redis.url,
+                "RQREC_ADMIN_TOKEN": TOKEN,
+            }
+            with running_service(settings, log=log) as (url, _):
+                chaos = Chaos(url, bundles, redis, seconds=seconds, seed=seed)
+                asyncio.run(chaos.run())
+    return chaos
+
+
+def main() -> None:
+    """Runs, prints, and exits 1 where an answer was wrong or anything lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
+    parser.add_argument("--seconds", type=float, default=300, help="how long (default 300)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="where the service's log goes (default: nowhere)")
+    arguments = parser.parse_args()
+    chaos = run(arguments.bundle, seconds=arguments.seconds, seed=arguments.seed, log=arguments.log)
+    for fault in chaos.faults[:10]:
+        print(fault)
+    print(json.dumps(chaos.events))
+    print(json.dumps(chaos.counts))
+    sys.exit(chaos.counts["wrong"] + chaos.counts["lost"] > 0)
+
+
+if __name__ == "__main__":
+    main()
