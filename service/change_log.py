@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 from redis.exceptions import WatchError
 
 from service.changes import Change, Entry, entry_from_json, entry_to_json, to_json
-from service.redis_client import RedisGate
+from service.redis_client import RedisGate, add_rename
 from service.shared_table import version_prefix
 
 START = "0-0"
@@ -210,11 +210,11 @@ class ChangeLog:
             if LogState.of(await cast("Awaitable[dict[str, str]]", pipeline.hgetall(self._log))) != before:
                 return
             # After a loss the stream may already hold a change that came in before anybody noticed.
-            is_lost = before is None and not await pipeline.exists(self._stream)
+            is_lost = before is None and await cast("Awaitable[str]", pipeline.type(self._stream)) == "none"
             pipeline.multi()  # type: ignore[no-untyped-call]
             pipeline.delete(self._entries)
             if staged is not None:
-                pipeline.rename(staged, self._entries)
+                add_rename(pipeline, staged, self._entries)
                 pipeline.persist(self._entries)
             if before is not None:
                 pipeline.xtrim(self._stream, minid=after.cut_after, approximate=False)

@@ -4,11 +4,12 @@ import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from limits import RateLimitItem, WindowStats, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -42,10 +43,7 @@ class RateLimitMiddleware:
         self._header = settings.rate_limit_header
         self._gate = gate
         self._metrics = metrics
-        storage: Storage = MemoryStorage()
-        if gate is not None:
-            pool: dict[str, Any] = {"connection_pool": gate.client.connection_pool}
-            storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, **pool)
+        storage: Storage = MemoryStorage() if gate is None else _SharedStorage(gate.client)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,3 +80,15 @@ class RateLimitMiddleware:
             return await self._gate.call(question, self._rate, client)
         except RedisAway:
             return without_redis
+
+
+class _SharedStorage(RedisStorage):
+    """Counts over a client that is there already, be it of one server or of a cluster."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        super().__init__("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX)
+
+    def configure_bridge(self) -> None:
+        self.bridge.storage = self._client
+        self.bridge.connection_getter = lambda _readonly: self._client

@@ -1,24 +1,26 @@
-"""Connects to Redis: one server or a Sentinel's master, by URL; retries, and a breaker over all calls."""
+"""Connects to Redis: one server, a Sentinel's master or a cluster, by URL; retries, and a breaker over all calls."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 from circuitbreaker import CircuitBreaker
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from service.settings import Settings
 from service.telemetry import Metrics
 
 ResultT = TypeVar("ResultT")
-FAILURES = (RedisError, OSError)
+FAILURES = (RedisError, RedisClusterException, OSError)
 RETRY_BASE_S, RETRY_CAP_S = 0.01, 0.1
-SENTINEL_PORT = 26379
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+SENTINEL_PORT, SERVER_PORT = 26379, 6379
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
 class RedisAway(Exception):
@@ -68,7 +70,8 @@ def connect(settings: Settings) -> Redis:
     """A client of the Redis that the settings name; nothing is sent yet.
 
     redis://, rediss:// (TLS) and unix:// name a server; `redis+sentinel://host:port,host:port/<master>/<db>` the
-    Sentinels and the master's name. User and password of an ACL stand in the URL, as does `?ssl_ca_certs=…` for TLS.
+    Sentinels and the master's name; `redis+cluster://host:port,host:port` some nodes of a cluster. User and password
+    of an ACL stand in the URL, as does `?ssl_ca_certs=…` for TLS to one server.
 
     Raises:
         ValueError: If the URL is none of these.
@@ -83,23 +86,43 @@ def connect(settings: Settings) -> Redis:
     common: dict[str, Any] = {**timeouts, "decode_responses": True, "retry": Retry(backoff, settings.redis_retries)}
     scheme, _, kind = parts.scheme.partition("+")
     common["max_connections"] = settings.redis_connections
+    if not kind:
+        return Redis.from_url(url, **common)
+    common["ssl"] = scheme == "rediss"
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    if credentials:
+        username, _, password = map(unquote, credentials.partition(":"))
+        common |= {"username": username or None, "password": password or None}
     if kind == "sentinel":
-        return _sentinel_master(parts.netloc, parts.path, tls=scheme == "rediss", common=common, timeouts=timeouts)
-    return Redis.from_url(url, **common)
+        return _sentinel_master(hosts, parts.path, common=common, timeouts=timeouts)
+    return _cluster(hosts, parts.path, common=common)
 
 
-def _sentinel_master(netloc: str, path: str, *, tls: bool, common: dict[str, Any], timeouts: dict[str, Any]) -> Redis:
-    credentials, _, hosts = netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
+def _sentinel_master(hosts: str, path: str, *, common: dict[str, Any], timeouts: dict[str, Any]) -> Redis:
     names = path.strip("/").split("/")
     master, database = names[0], int(names[1]) if len(names) > 1 else 0
     if not master or not hosts:
         raise ValueError("a Sentinel URL is redis+sentinel://host:port,host:port/<master>/<db>")
-    pairs = [host.rpartition(":") if ":" in host else (host, ":", str(SENTINEL_PORT)) for host in hosts.split(",")]
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        [(host, int(port)) for host, _, port in pairs], sentinel_kwargs={**timeouts, "ssl": tls}
+        _addresses(hosts, SENTINEL_PORT), sentinel_kwargs={**timeouts, "ssl": common["ssl"]}
     )
-    if credentials:
-        common |= {"username": username or None, "password": password or None}
-    found: Redis = sentinel.master_for(master, db=database, ssl=tls, **common)
+    found: Redis = sentinel.master_for(master, db=database, **common)
     return found
+
+
+def _cluster(hosts: str, path: str, *, common: dict[str, Any]) -> Redis:
+    if not hosts or path.strip("/0"):
+        raise ValueError("a cluster's URL is redis+cluster://host:port,host:port, without a database")
+    nodes = [ClusterNode(host, port) for host, port in _addresses(hosts, SERVER_PORT)]
+    # Not a Redis, but every command that is used here has the same name and arguments there.
+    return cast("Redis", RedisCluster(startup_nodes=nodes, **common))
+
+
+def _addresses(hosts: str, default_port: int) -> list[tuple[str, int]]:
+    pairs = [host.rpartition(":") if ":" in host else (host, ":", str(default_port)) for host in hosts.split(",")]
+    return [(host, int(port)) for host, _, port in pairs]
+
+
+def add_rename(pipeline: Pipeline, source: str, target: str) -> None:
+    """Adds RENAME to a transaction; the method of that name refuses in a cluster, even where both are in one slot."""
+    pipeline.execute_command("RENAME", source, target)

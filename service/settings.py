@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for filters answered lately")
     redis_url: SecretStr | None = Field(
         None,
-        description="redis://, rediss://, unix:// or redis+sentinel://; without it, all in process",
+        description="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; without it, all in process",
     )
     redis_timeout_s: float = Field(0.25, gt=0, description="longest wait for one answer of Redis")
     redis_retries: int = Field(1, ge=0, le=10, description="further tries of a failed call, after a jittered pause")

@@ -16,7 +16,7 @@ import numpy as np
 from cachetools import TTLCache
 
 from models.semantic_ids import format_semantic_id
-from service.redis_client import RedisAway, RedisGate
+from service.redis_client import RedisAway, RedisGate, add_rename
 from service.settings import Settings
 from service.table import Item, ItemTable
 from service.telemetry import Metrics
@@ -134,8 +134,8 @@ class SharedTable:
             pipeline.expire(staged_ids, self._keys_live_s)
             await call(pipeline.execute)
         switch = client.pipeline(transaction=True)
-        switch.rename(staged_items, self.items_key)
-        switch.rename(staged_ids, self.ids_key)
+        add_rename(switch, staged_items, self.items_key)
+        add_rename(switch, staged_ids, self.ids_key)
         switch.set(self._whole_key, len(table.first_rows), ex=self._keys_live_s)
         switch.delete(lock)
         await call(switch.execute)

