@@ -4,12 +4,12 @@ import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from limits import RateLimitItem, WindowStats, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import Redis
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -85,10 +85,10 @@ class RateLimitMiddleware:
 class _SharedStorage(RedisStorage):
     """Counts over a client that is there already, be it of one server or of a cluster."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Any) -> None:  # a Redis, which `limits` types otherwise
         self._client = client
         super().__init__("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX)
 
     def configure_bridge(self) -> None:
-        self.bridge.storage = self._client
+        assert isinstance(self.bridge, RedispyBridge)
         self.bridge.connection_getter = lambda _readonly: self._client

@@ -224,11 +224,15 @@ def cluster(start_redis: Callable[..., int]) -> list[int]:
     ports = [start_redis(config=config) for _ in range(3)]
     nodes = [Redis(port=port, decode_responses=True) for port in ports]
     bounds = [0, 5461, 10923, 16384]
+
+    def run(node: Redis, *words: object) -> str:
+        return str(node.execute_command("CLUSTER", *words))  # type: ignore[no-untyped-call]
+
     for number, node in enumerate(nodes):
-        node.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
-        node.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        nodes[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[number])
-    until(lambda: all("cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO")) for node in nodes))
+        run(node, "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
+        run(node, "SET-CONFIG-EPOCH", number + 1)
+        run(nodes[0], "MEET", "127.0.0.1", ports[number])
+    until(lambda: all("cluster_state:ok" in run(node, "INFO") for node in nodes))
     for node in nodes:
         node.close()
     return ports
