@@ -29,8 +29,8 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 5  # 5: requests with known answers
-READABLE_FORMATS = (5,)
+FORMAT = 6  # 6: the retriever's prefixes are those of its catalogue
+READABLE_FORMATS = (6,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"

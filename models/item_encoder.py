@@ -13,10 +13,9 @@ from models.retriever_config import RetrieverConfig
 class ItemEncoder(nn.Module):
     """Turns items into the vectors that the history encoder reads and that rate candidates.
 
-    The sum of the levels' code embeddings, an MLP of the levels side by side, an embedding of the two-code prefix, an
-    MLP of the item's features, and a vector of the item's own. The prefix's embedding starts at zero, so that a prefix
-    never seen in training adds nothing. Items that training did not know get their vectors elsewhere: see
-    `models.new_items`.
+    The sum of the levels' code embeddings, an MLP of the levels side by side, a vector of the two-code prefix, an MLP
+    of the item's features, and a vector of the item's own. It knows the catalogue of its training; items that came
+    later get their vectors elsewhere: see `models.new_items`.
     """
 
     level_offsets_L: Tensor
@@ -24,10 +23,8 @@ class ItemEncoder(nn.Module):
     def __init__(self, config: RetrieverConfig) -> None:
         super().__init__()
         levels, codes, width = config.num_levels, config.codebook_size, config.width
-        self.codebook_size = codes
-        self.own_vector_dropout = config.own_vector_dropout
         self.level_codes = nn.Embedding(levels * codes, width)
-        self.prefix_codes = nn.Embedding(codes * codes, width) if levels > 1 else None
+        self.prefixes = nn.Embedding(config.num_prefixes, width) if config.num_prefixes else None
         self.mix = nn.Sequential(nn.Linear(levels * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.content = nn.Sequential(
             Dropout(config.feature_dropout),
@@ -38,12 +35,13 @@ class ItemEncoder(nn.Module):
         self.own = nn.Embedding(config.num_items, width) if config.num_items else None
         self.register_buffer("level_offsets_L", torch.arange(levels) * codes, persistent=False)
 
-    def forward(self, codes_NL: Tensor, features_NE: Tensor, rows_N: Tensor) -> Tensor:
+    def forward(self, codes_NL: Tensor, prefixes_N: Tensor, features_NE: Tensor, rows_N: Tensor) -> Tensor:
         """Encodes items.
 
         Args:
             codes_NL: Semantic IDs, int64, shape (N, L).
-            features_NE: Features as the RQ-VAE reads them, shape (N, E).
+            prefixes_N: Number of each item's two-code prefix: its node at depth 2 of the trie.
+            features_NE: Principal components of the features, shape (N, E).
             rows_N: Each item's row in the tables of training.
 
         Returns:
@@ -51,11 +49,8 @@ class ItemEncoder(nn.Module):
         """
         levels_NLD = self.level_codes(codes_NL + self.level_offsets_L)
         vectors_ND = levels_NLD.sum(-2) + self.mix(levels_NLD.flatten(-2)) + self.content(features_NE)
-        if self.prefix_codes is not None:
-            vectors_ND = vectors_ND + self.prefix_codes(codes_NL[..., 0] * self.codebook_size + codes_NL[..., 1])
+        if self.prefixes is not None:
+            vectors_ND = vectors_ND + self.prefixes(prefixes_N)
         if self.own is not None:
-            own_ND = self.own(rows_N)
-            if self.training and self.own_vector_dropout:
-                own_ND = own_ND * (torch.rand(len(rows_N), 1, device=own_ND.device) >= self.own_vector_dropout)
-            vectors_ND = vectors_ND + own_ND
+            vectors_ND = vectors_ND + self.own(rows_N)
         return torch.as_tensor(vectors_ND)

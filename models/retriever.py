@@ -35,7 +35,7 @@ class CatalogueTensors(NamedTuple):
 
     Attributes:
         paths: Semantic IDs and the nodes on the way to them.
-        features_NE: Features as the RQ-VAE reads them.
+        features_NE: Principal components of the features.
         rows_N: Each leaf's row in the tables of training.
         shares_N: Each leaf's share of all training targets.
     """
@@ -44,6 +44,12 @@ class CatalogueTensors(NamedTuple):
     features_NE: Tensor
     rows_N: Tensor
     shares_N: Tensor
+
+    @property
+    def prefixes_N(self) -> Tensor:
+        """Each leaf's node at depth 2; of IDs of two codes, the leaf itself."""
+        paths_NL = self.paths.paths_NL
+        return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
     @classmethod
     def of(
@@ -124,8 +130,8 @@ class Retriever(nn.Module):
         self.query = nn.Linear(config.width, config.width, bias=False)
         self.apply(_initialise)
         nn.init.eye_(self.query.weight)
-        if self.items.prefix_codes is not None:
-            nn.init.zeros_(self.items.prefix_codes.weight)
+        if self.items.prefixes is not None:
+            nn.init.zeros_(self.items.prefixes.weight)
 
     def forward(
         self, history_BT: Tensor, targets_BT: Tensor, rated: RatedItems, catalogue: CatalogueTensors
@@ -146,7 +152,8 @@ class Retriever(nn.Module):
         states_MD = self.history(vectors_SD[places_BT])[is_target_BT]
         ratings_MS = self.relevance(states_MD, vectors_SD) - rated.log_drawn_S
         relevance_loss = F.cross_entropy(ratings_MS.float(), torch.searchsorted(rated.leaves_S, targets_M))
-        level_losses_L = -self.log_probs(states_MD, targets_M, catalogue.paths).mean(0)
+        generating_MD = _scale_gradient(states_MD, self.config.generation_gradient)
+        level_losses_L = -self.log_probs(generating_MD, targets_M, catalogue.paths).mean(0)
         generation_loss = level_losses_L.sum()
         return RetrieverOutput(
             generation_loss + relevance_loss,
@@ -157,8 +164,8 @@ class Retriever(nn.Module):
 
     def encode(self, leaves_S: Tensor, catalogue: CatalogueTensors) -> Tensor:
         """The vectors of some of the catalogue's items, shape (S, D)."""
-        rows_S = catalogue.rows_N[leaves_S]
-        return torch.as_tensor(self.items(catalogue.paths.codes_NL[leaves_S], catalogue.features_NE[leaves_S], rows_S))
+        arrays = (catalogue.paths.codes_NL, catalogue.prefixes_N, catalogue.features_NE, catalogue.rows_N)
+        return torch.as_tensor(self.items(*(array[leaves_S] for array in arrays)))
 
     @torch.no_grad()
     def item_vectors(self, catalogue: CatalogueTensors) -> Tensor:
@@ -197,6 +204,11 @@ class Retriever(nn.Module):
             slot_M = chosen_ML[:, depth] - take(paths.trie.first_child[depth], nodes_M)
             levels.append(log_probs_MF.gather(1, slot_M.unsqueeze(1)).squeeze(1))
         return torch.stack(levels, dim=1)
+
+
+def _scale_gradient(x: Tensor, share: float) -> Tensor:
+    """The input as it is; of its gradient only a share goes on."""
+    return x if share == 1 else x.detach() + share * (x - x.detach())
 
 
 def _initialise(module: nn.Module) -> None:

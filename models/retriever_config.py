@@ -18,10 +18,11 @@ class RetrieverConfig:
         max_history: T, the most recent items that are read.
         dropout: Probability of dropping an activation of the history encoder while training.
         decoder_dropout: The same in the code decoder.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1].
         feature_dim: E, columns of an item's features.
         feature_dropout: Probability of dropping a feature while training.
         num_items: N, items that have a vector of their own; 0 for none.
-        own_vector_dropout: Probability, an item and step, of training it as an item without a vector of its own.
+        num_prefixes: Two-code prefixes that have a vector of their own; 0 for none.
         temperature: Of the cosines that rate items for a state.
         relevance_weight: Weight of that rating beside an item's log-probability when candidates are ranked.
     """
@@ -36,9 +37,10 @@ class RetrieverConfig:
     max_history: int
     dropout: float
     decoder_dropout: float
+    generation_gradient: float
     feature_dim: int
     feature_dropout: float
     num_items: int
-    own_vector_dropout: float
+    num_prefixes: int
     temperature: float
     relevance_weight: float

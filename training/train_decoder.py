@@ -38,7 +38,7 @@ from training.workspace import Stage, Workspace, stage_key
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 VALIDATION_K = 10
-CODE_VERSION = 3  # 3: items have features and a vector of their own; candidates are rated
+CODE_VERSION = 4  # 4: the principal components of the features; a part of the gradient
 
 
 @configurable
@@ -56,7 +56,8 @@ class DecoderSettings:
         dropout: Probability of dropping an activation of the history encoder.
         decoder_dropout: The same in the code decoder.
         feature_dropout: Probability of dropping a feature of an item.
-        own_vector_dropout: Probability of training an item as one that training did not know.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder. The decoder
+            learns at full strength from states that are made for rating, which is what ranks.
         temperature: Of the cosines that rate items for a history.
         relevance_weight: Weight of that rating beside the log-probability when candidates are ranked.
         negatives: Items drawn a step, beside which the next items are rated.
@@ -83,7 +84,7 @@ class DecoderSettings:
     dropout: float = 0.4
     decoder_dropout: float = 0.2
     feature_dropout: float = 0.2
-    own_vector_dropout: float = 0.0
+    generation_gradient: float = 0.1
     temperature: float = 0.07
     relevance_weight: float = 8.0
     negatives: int = 1536
@@ -142,8 +143,8 @@ def train_decoder(workspace: Workspace) -> Stage:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         split = leave_one_out(user_sequences(load_prepared(data)))
-        features_NE = load_features(features).features_NE
-        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.root / "tensorboard")
+        principal_NP = load_features(features).principal_NP
+        model = fit_retriever(trie, principal_NP, split, settings, checkpoints, workspace.root / "tensorboard")
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
@@ -154,18 +155,27 @@ def train_decoder(workspace: Workspace) -> Stage:
 
 def fit_retriever(
     trie: SemanticIdTrie,
-    features_NE: NDArray[np.float32],
+    principal_NP: NDArray[np.float32],
     split: LeaveOneOut,
     settings: DecoderSettings,
     checkpoints: Path,
     tensorboard: Path,
 ) -> Retriever:
-    """Trains a retriever, on the GPU where there is one; keeps the weights that validate best by NDCG."""
+    """Trains a retriever, on the GPU where there is one; keeps the weights that validate best by NDCG.
+
+    Args:
+        trie: The catalogue.
+        principal_NP: Its items' principal components, by row (see `training.features.Features`).
+        split: Whom to learn from, and whom to validate by.
+        settings: All of the model and of its training.
+        checkpoints: Where an unfinished training is kept.
+        tensorboard: Where its figures go.
+    """
     device = training_device()
     torch.manual_seed(settings.seed)
-    model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
-    popularity_N = item_popularity(split.train, len(features_NE))
-    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
+    model = Retriever(retriever_config(settings, trie, feature_dim=principal_NP.shape[1])).to(device)
+    popularity_N = item_popularity(split.train, len(principal_NP))
+    catalogue = CatalogueTensors.of(trie, principal_NP, popularity_N, device)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
         tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
         # On disk, so that what training reads need not fit into memory. The file goes with the last who reads it.
@@ -232,7 +242,8 @@ def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie, *, feature
         feature_dim=feature_dim,
         feature_dropout=settings.feature_dropout,
         num_items=trie.num_leaves,
-        own_vector_dropout=settings.own_vector_dropout,
+        num_prefixes=len(trie.child_code[1]) if trie.num_levels > 1 else 0,
+        generation_gradient=settings.generation_gradient,
         temperature=settings.temperature,
         relevance_weight=settings.relevance_weight,
     )

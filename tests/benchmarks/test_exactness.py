@@ -54,10 +54,11 @@ def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(t
         max_history=20,
         dropout=0.0,
         decoder_dropout=0.0,
+        generation_gradient=1.0,
         feature_dim=1,
         feature_dropout=0.0,
         num_items=0,
-        own_vector_dropout=0.0,
+        num_prefixes=0,
         temperature=0.5,
         relevance_weight=1.0,
     )

@@ -19,7 +19,9 @@ def random_codes(rng: np.random.Generator, *, items: int, levels: int, codebook_
     return np.stack(np.unravel_index(keys, (codebook_size,) * levels), axis=1)
 
 
-def random_retriever(trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 6) -> Retriever:
+def random_retriever(
+    trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 6, generation_gradient: float = 1.0
+) -> Retriever:
     """Untrained, with weights large enough that no two items are equally likely."""
     torch.manual_seed(seed)
     config = RetrieverConfig(
@@ -33,10 +35,11 @@ def random_retriever(trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 
         max_history=max_history,
         dropout=0.0,
         decoder_dropout=0.0,
+        generation_gradient=generation_gradient,
         feature_dim=FEATURE_DIM,
         feature_dropout=0.0,
         num_items=trie.num_leaves,
-        own_vector_dropout=0.0,
+        num_prefixes=len(trie.child_code[1]) if trie.num_levels > 1 else 0,
         temperature=0.5,
         relevance_weight=1.0,
     )

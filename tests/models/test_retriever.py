@@ -103,6 +103,25 @@ def test_learns_a_deterministic_sequence(trie: SemanticIdTrie) -> None:
     assert int(exact.log_probs_N.argmax()) == int(exact.scores_N.argmax()) == 5
 
 
+def test_of_the_generation_gradient_a_share_reaches_the_history_encoder(trie: SemanticIdTrie) -> None:
+    history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
+    losses, gradients = [], []
+    for share in (0.0, 0.25, 1.0):
+        model = random_retriever(trie, generation_gradient=share)
+        output = run(model, trie, history, targets)
+        output.loss.backward()
+        losses.append(output.loss.detach())
+        gradients.append([model.history.norm.weight.grad, model.decoder.norm.weight.grad])
+    torch.testing.assert_close(losses[0], losses[2])
+    (none, decoder), (quarter, same), (whole, also) = gradients
+    assert none is not None
+    assert whole is not None
+    torch.testing.assert_close(quarter, none + 0.25 * (whole - none))
+    assert not torch.allclose(none, whole)
+    torch.testing.assert_close(decoder, same)
+    torch.testing.assert_close(decoder, also)
+
+
 def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:
     dropped = Dropout(0.25).train()(torch.ones(512, 512))
     assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)

@@ -23,7 +23,6 @@ BINDINGS = (
     "DecoderSettings.dropout = 0.0",
     "DecoderSettings.decoder_dropout = 0.0",
     "DecoderSettings.feature_dropout = 0.0",
-    "DecoderSettings.own_vector_dropout = 0.0",
 )
 STAGES = (("rqvae", "rqvae.safetensors"), ("decoder", "retriever.safetensors"))
 
