@@ -1,5 +1,5 @@
 -- wrk: POSTs the lines of a file in turn, counts answers by status, and prints what it measured as a line of JSON.
--- Arguments after `--`: the file, and, for a load that does not wait for answers, the mean pause of a connection in ms.
+-- Arguments after `--`: the file, and, for a load that does not wait for answers, the requests a second.
 local threads = {}
 
 function setup(thread)
@@ -8,7 +8,7 @@ function setup(thread)
 end
 
 function init(arguments)
-  bodies, pause = {}, tonumber(arguments[2] or "0")
+  bodies, rate = {}, tonumber(arguments[2] or "0")
   for line in io.lines(arguments[1]) do
     table.insert(bodies, wrk.format("POST", "/recommend", { ["content-type"] = "application/json" }, line))
   end

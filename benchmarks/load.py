@@ -44,6 +44,7 @@ class Measured:
         connections: How many.
         rps: Requests answered 200, a second.
         shed_rps: Requests answered 429, a second.
+        sent_rps: Requests answered in any way, a second.
         p50_ms: Median latency of all answers.
         p99_ms: 99th percentile.
         p999_ms: 99.9th percentile.
@@ -53,6 +54,7 @@ class Measured:
     connections: int
     rps: float
     shed_rps: float
+    sent_rps: float
     p50_ms: float
     p99_ms: float
     p999_ms: float
@@ -80,16 +82,17 @@ def load(url: str, bodies: Path, *, connections: int, seconds: float, rate: floa
         seconds: How long.
         rate: Requests a second to send; None to send each when the one before is answered.
     """
-    pause = [] if rate is None else [str(1000 * connections / rate)]
+    pace = [] if rate is None else [str(rate)]
     script = LUA if rate is None else PACED_LUA
     options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", str(script)]
-    command = ["wrk", *options, url, "--", str(bodies), *pause]
+    command = ["wrk", *options, url, "--", str(bodies), *pace]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
     return Measured(
         connections,
         rps=found["ok"] / found["seconds"],
         shed_rps=found["shed"] / found["seconds"],
+        sent_rps=(found["ok"] + found["shed"] + found["errors"]) / found["seconds"],
         p50_ms=found["p50_ms"],
         p99_ms=found["p99_ms"],
         p999_ms=found["p999_ms"],
@@ -117,12 +120,13 @@ def measure(bundle: Path, bodies: Path, *, seconds: float, module: Sequence[str]
 def print_rows(rows: Sequence[Measured], title: str) -> None:
     """Prints the loads as a table."""
     table = Table(title=title, title_justify="left")
-    for name in ("connections", "requests/s", "shed/s", "p50 ms", "p99 ms", "p99.9 ms", "errors"):
+    for name in ("connections", "sent/s", "answered/s", "shed/s", "p50 ms", "p99 ms", "p99.9 ms", "errors"):
         table.add_column(name, justify="right")
     for number, row in enumerate(rows):
         paced = " at twice the knee" if number == len(rows) - 1 else ""
         latencies = (f"{value:.2f}" for value in (row.p50_ms, row.p99_ms, row.p999_ms))
-        table.add_row(f"{row.connections}{paced}", f"{row.rps:.0f}", f"{row.shed_rps:.0f}", *latencies, str(row.errors))
+        rates = (f"{rate:.0f}" for rate in (row.sent_rps, row.rps, row.shed_rps))
+        table.add_row(f"{row.connections}{paced}", *rates, *latencies, str(row.errors))
     Console(width=120).print(table)
 
 

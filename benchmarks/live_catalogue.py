@@ -1,0 +1,131 @@
+"""How soon a written item is known: on the replica that was asked, and on another one.
+
+    python -m benchmarks.live_catalogue --bundle artifacts/ml-100k/bundles
+
+Starts two replicas of the service and a Redis that keeps what it confirms, on one machine, over catalogues of the
+bundle's own items and of as many as are asked for: copies of them under other ids, with synthetic semantic IDs.
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import description
+from benchmarks.running import running_redis, running_service
+from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from models.bundle import CONTENTS, ITEMS, Bundle, read_bundle, seal_bundle
+from models.featurizer import TEXT
+from models.item_tokenizer import ItemTokenizer
+
+SIZES = (12_000, 1_000_000)
+WRITES = 30
+ANSWER_WITHIN_S = 60.0
+POLL_S = 0.005
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds from the moment when a write was sent, a number a write.
+
+    Attributes:
+        confirmed: Until it was answered.
+        elsewhere: Until the other replica held the item.
+    """
+
+    confirmed: Sequence[float]
+    elsewhere: Sequence[float]
+
+
+def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
+    """Writes a bundle with so many items: copies of the given one's; returns its folder."""
+    shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
+    rows_N = np.arange(num_items) % len(bundle.items)
+    codes_NL = synthetic_codes(num_items, seed=0).astype(np.int32)
+    assert bundle.manifest.codebook_size == CODEBOOK_SIZE, "the synthetic IDs are made for the default recipe's"
+    bundle.items[rows_N].with_columns(
+        pl.Series("item_id", [f"copy-{number}" for number in range(num_items)]),
+        pl.Series("semantic_id", codes_NL, dtype=pl.Array(pl.Int32, codes_NL.shape[1])),
+    ).write_parquet(target / ITEMS)
+    contents_NP = np.load(bundle.path / CONTENTS, allow_pickle=False)
+    np.save(target / CONTENTS, contents_NP[rows_N], allow_pickle=False)
+    manifest = replace(bundle.manifest, version=target.name, num_items=num_items, golden=[])
+    seal_bundle(target, manifest)
+    return target
+
+
+def measure(bundle: Bundle, folder: Path, *, writes: int) -> Delays:
+    """Writes items one after the other to one of two replicas."""
+    token = secrets.token_hex(8)
+    block = ItemTokenizer(bundle).featurizer.block(TEXT)
+    rng = np.random.default_rng(0)
+    confirmed, elsewhere = [], []
+    with running_redis(folder, keeps=True) as redis:
+        settings = {
+            "RQREC_BUNDLE": str(bundle.path),
+            "RQREC_REDIS_URL": redis.url,
+            "RQREC_ADMIN_TOKEN": token,
+            "RQREC_WRITE_TIMEOUT_S": str(ANSWER_WITHIN_S),
+        }
+        with (
+            running_service(settings) as (url, _),
+            running_service(settings) as (other_url, _),
+            httpx.Client(base_url=url, timeout=ANSWER_WITHIN_S, headers={"Authorization": f"Bearer {token}"}) as writer,
+            httpx.Client(base_url=other_url, timeout=ANSWER_WITHIN_S) as reader,
+        ):
+            for number in range(writes):
+                body: dict[str, object] = {"attributes": {}}
+                if block is not None:
+                    body["text_vector"] = rng.normal(size=block.width).round(4).tolist()
+                begin = time.perf_counter()
+                writer.put(f"/items/new-{number}", json=body).raise_for_status()
+                confirmed.append(time.perf_counter() - begin)
+                while reader.get(f"/items/new-{number}").status_code != httpx.codes.OK:
+                    time.sleep(POLL_S)
+                elsewhere.append(time.perf_counter() - begin)
+    return Delays(confirmed, elsewhere)
+
+
+def main() -> None:
+    """Measures, prints the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--bundle", type=Path, required=True, help="a bundle of the default recipe, or a folder of them"
+    )
+    parser.add_argument("--items", type=int, nargs="*", default=SIZES, help="catalogues beside the bundle's own")
+    parser.add_argument("--writes", type=int, default=WRITES, help=f"items written to each (default {WRITES})")
+    arguments = parser.parse_args()
+    bundle = read_bundle(arguments.bundle)
+    table = Table(title=f"{arguments.writes} writes, two replicas; {description()}", title_justify="left")
+    for name in ("items", "confirmed, median ms", "at most", "on the other replica, median ms", "at most"):
+        table.add_column(name, justify="right")
+    summary = {}
+    for size in (len(bundle.items), *arguments.items):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            some = bundle if size == len(bundle.items) else read_bundle(enlarged(bundle, folder, size))
+            delays = measure(some, folder, writes=arguments.writes)
+        figures = [
+            1000 * float(statistic(seconds))
+            for seconds in (delays.confirmed, delays.elsewhere)
+            for statistic in (np.median, np.max)
+        ]
+        table.add_row(f"{size:,}", *(f"{figure:,.0f}" for figure in figures))
+        summary[str(size)] = round(figures[-1])
+    Console(width=120).print(table)
+    print(json.dumps({"ms_at_most_until_known_elsewhere": summary}))
+
+
+if __name__ == "__main__":
+    main()
