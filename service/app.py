@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from service.admin import router as admin_router
 from service.engine import Engine, Search
 from service.errors import install_error_handlers
-from service.limits import BodyLimitMiddleware, OverloadMiddleware
+from service.limits import REQUEST_ID_HEADER, BodyLimitMiddleware, Shedding
 from service.logs import log_request
 from service.openapi import describe
 from service.rate_limit import RateLimitMiddleware
@@ -60,12 +60,12 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     if settings.rate_limit is not None:
         app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
-    app.add_middleware(OverloadMiddleware, overloaded=engine.overloaded)
     app.add_middleware(SecurityHeadersMiddleware)
     told = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.add_middleware(MeasuringMiddleware, told=told)
     app.add_middleware(TraceMiddleware)
-    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    app.add_middleware(CorrelationIdMiddleware, header_name=REQUEST_ID_HEADER.decode())
     if settings.otlp_endpoint is not None:
         at_the_end.append(trace_requests(app, settings.otlp_endpoint))
+    app.middleware_stack = Shedding(app.build_middleware_stack(), overloaded=engine.overloaded, told=told)
     return app

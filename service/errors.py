@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from service.openapi import reference
@@ -141,7 +141,7 @@ def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
 def install_error_handlers(app: FastAPI) -> None:
     """Makes the app answer every error as problem details."""
 
-    async def domain(request: Request, error: Exception) -> JSONResponse:
+    async def domain(request: Request, error: Exception) -> Response:
         response = problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
         if isinstance(error, Overloaded):
             response.headers["Retry-After"] = str(error.retry_after_s)
@@ -149,18 +149,18 @@ def install_error_handlers(app: FastAPI) -> None:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
-    async def invalid_part(request: Request, error: Exception) -> JSONResponse:
+    async def invalid_part(request: Request, error: Exception) -> Response:
         assert isinstance(error, InvalidPart)
         part = ProblemPart(pointer=_pointer(("body", *error.within, *error.place)), detail=str(error))
         return problem_response(INVALID, f"{part.pointer}: {part.detail}", request.url.path, [part])
 
-    async def validation(request: Request, error: Exception) -> JSONResponse:
+    async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         parts = [ProblemPart(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors()]
         detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
         return problem_response(INVALID, detail, request.url.path, parts)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == INVALID_BODY_STATUS:
             return problem_response(INVALID, "the body is not JSON in UTF-8", request.url.path)
@@ -169,7 +169,7 @@ def install_error_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("request failed", exc_info=error)
         return problem_response(INTERNAL, "see the service's log for this request_id", request.url.path)
 
@@ -181,19 +181,21 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def problem_response(kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None) -> JSONResponse:
-    """One problem as an HTTP response."""
+def problem_response(
+    kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None, *, request_id: str | None = None
+) -> Response:
+    """One problem as an HTTP response; the request's id is by default that of the present request."""
     problem = Problem(
         type=kind.type,
         title=kind.title,
         status=kind.status,
         detail=detail,
         instance=path,
-        request_id=correlation_id.get() or "",
+        request_id=request_id or correlation_id.get() or "",
         retryable=kind.retryable,
         errors=parts or [],
     )
-    return JSONResponse(problem.model_dump(), status_code=kind.status, media_type=MEDIA_TYPE)
+    return Response(problem.model_dump_json(), status_code=kind.status, media_type=MEDIA_TYPE)
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -1,36 +1,62 @@
 """Middleware that refuses requests before they cost anything: too large ones, and all of them in an overload."""
 
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Sequence
 
+from asgi_correlation_id.middleware import is_valid_uuid4
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import OVERLOADED, TOO_LARGE, Overloaded, problem_response
+from service.security_headers import SECURITY_HEADERS
 
+REQUEST_ID_HEADER = b"x-request-id"
 NEVER_SHED = ("/healthz", "/readyz", "/metrics")  # or an overload would blind and kill the service
 
 
-class OverloadMiddleware:
+class Shedding:
     """Answers 429 to every request, probes and metrics apart, while the queue before the search is full. Pure ASGI.
+
+    To stand around all middleware, and so it does their work for what it refuses: what a refusal costs in an overload
+    is missing from the answers.
 
     Args:
         app: The app.
         overloaded: The error while it is so, else None.
+        told: As `service.telemetry.MeasuringMiddleware` tells of answered requests.
     """
 
-    def __init__(self, app: ASGIApp, overloaded: Callable[[], Overloaded | None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        overloaded: Callable[[], Overloaded | None],
+        told: Sequence[Callable[[Scope, int, float], None]],
+    ) -> None:
         self.app = app
         self.overloaded = overloaded
+        self.told = told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on unless there are too many."""
-        if scope["type"] == "http" and scope["path"] not in NEVER_SHED and (error := self.overloaded()) is not None:
-            response = problem_response(OVERLOADED, str(error), scope["path"])
-            response.headers["Retry-After"] = str(error.retry_after_s)
-            await response(scope, receive, send)
-        else:
+        if scope["type"] != "http" or scope["path"] in NEVER_SHED or (error := self.overloaded()) is None:
             await self.app(scope, receive, send)
+            return
+        begin, request_id = time.perf_counter(), _request_id(scope)
+        response = problem_response(OVERLOADED, str(error), scope["path"], request_id=request_id)
+        retry_after = (b"retry-after", str(error.retry_after_s).encode())
+        response.raw_headers += [retry_after, (REQUEST_ID_HEADER, request_id.encode()), *SECURITY_HEADERS]
+        await response(scope, receive, send)
+        for tell in self.told:
+            tell(scope, OVERLOADED.status, time.perf_counter() - begin)
+
+
+def _request_id(scope: Scope) -> str:
+    """The one that the client gave, if it is one, else a new one."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
+    return given if given is not None and is_valid_uuid4(given) else uuid.uuid4().hex
 
 
 class BodyLimitMiddleware:

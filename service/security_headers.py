@@ -9,7 +9,7 @@ EVERYWHERE = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-ANSWERS = [*EVERYWHERE, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+SECURITY_HEADERS = [*EVERYWHERE, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 
 
 class SecurityHeadersMiddleware:
@@ -23,7 +23,7 @@ class SecurityHeadersMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = EVERYWHERE if scope["path"] in PAGES else ANSWERS
+        headers = EVERYWHERE if scope["path"] in PAGES else SECURITY_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
