@@ -35,7 +35,7 @@ from training.data.dataset import Dataset
 from training.data.sources import load_dataset
 from training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
 from training.evaluate import item_vectors
-from training.features import Features, FeatureSettings, item_features, principal_components
+from training.features import Features, FeatureSettings, item_features
 from training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from training.ranking import rank_holdout
 from training.train_decoder import DecoderSettings, fit_retriever
@@ -117,10 +117,11 @@ def measure(data: ColdData, workspace: Workspace) -> dict[str, dict[str, float]]
     codes_NL = append_collision_codes(quantised_NL, codebook_size=settings.codebook_size)
     trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=settings.codebook_size)
     split = leave_one_out(user_sequences(data.dataset))
-    warm_NP = principal_components(features_NE[:num_warm], width=feature_settings.principal_dim)
-    retriever = fit_retriever(trie, warm_NP, split, decoder_settings, checkpoints / "decoder", tensorboard)
+    retriever = fit_retriever(
+        trie, features_NE[:num_warm], split, decoder_settings, checkpoints / "decoder", tensorboard
+    )
     popularity_N = np.append(item_popularity(split.train, num_warm), np.zeros(len(codes_NL) - num_warm, dtype=np.int64))
-    warm = Features(features_NE[:num_warm], warm_NP, features.featurizer)
+    warm = Features(features_NE[:num_warm], features.featurizer)
     projection_EP = fit_content(warm)
     known_ND = item_vectors(retriever, trie, warm, projection_EP, popularity_N[:num_warm])
     new_rows = np.arange(num_warm, len(codes_NL))

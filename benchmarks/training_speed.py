@@ -96,7 +96,7 @@ def decoder_speed(workspace: Workspace, steps: int) -> Speed:
     ids = load_semantic_ids(tokenize_items(workspace))
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     split = leave_one_out(user_sequences(load_prepared(prepare_data(workspace))))
-    principal_NP = load_features(make_features(workspace)).principal_NP
+    features_NE = load_features(make_features(workspace)).features_NE
     settings = replace(DecoderSettings(), epochs=1)
     chosen_U = np.arange(len(split.train)) < steps * settings.batch_size
     train, nobody = split.train.select(chosen_U), np.zeros(len(split.validation), dtype=np.bool_)
@@ -104,7 +104,7 @@ def decoder_speed(workspace: Workspace, steps: int) -> Speed:
     some = LeaveOneOut(train, asked, asked)
 
     def fit(folder: Path) -> object:
-        return fit_retriever(trie, principal_NP, some, settings, folder / "checkpoints", folder / "tensorboard")
+        return fit_retriever(trie, features_NE, some, settings, folder / "checkpoints", folder / "tensorboard")
 
     return measure(fit, int(np.maximum(train.lengths_U - 1, 0).sum()))
 

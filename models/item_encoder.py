@@ -41,7 +41,7 @@ class ItemEncoder(nn.Module):
         Args:
             codes_NL: Semantic IDs, int64, shape (N, L).
             prefixes_N: Number of each item's two-code prefix: its node at depth 2 of the trie.
-            features_NE: Principal components of the features, shape (N, E).
+            features_NE: Features as the RQ-VAE reads them, shape (N, E).
             rows_N: Each item's row in the tables of training.
 
         Returns:

@@ -35,7 +35,7 @@ class CatalogueTensors(NamedTuple):
 
     Attributes:
         paths: Semantic IDs and the nodes on the way to them.
-        features_NE: Principal components of the features.
+        features_NE: Features as the RQ-VAE reads them.
         rows_N: Each leaf's row in the tables of training.
         shares_N: Each leaf's share of all training targets.
     """

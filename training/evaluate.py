@@ -127,7 +127,7 @@ def item_vectors(
 ) -> NDArray[np.float32]:
     """What the search reads of each item, by item_index: as trained, or by content where nobody chose it."""
     device = next(retriever.parameters()).device
-    trained_ND = retriever.item_vectors(CatalogueTensors.of(trie, features.principal_NP, popularity_N, device))
+    trained_ND = retriever.item_vectors(CatalogueTensors.of(trie, features.features_NE, popularity_N, device))
     return with_new_items(trained_ND.cpu().numpy()[trie.leaf_of_row_N], features, projection_EP, popularity_N)
 
 

@@ -1,6 +1,6 @@
 """Fits how items become features: labels, numbers, vectors such as posters, text, and who was watched with whom.
 
-Shapes: N items, E feature columns, W columns of one block, P principal components.
+Shapes: N items, E feature columns, W columns of one block.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from safetensors.numpy import load_file, save_file
-from sklearn.decomposition import PCA
 
 from models.featurizer import (
     COLLABORATIVE,
@@ -36,7 +35,7 @@ from training.workspace import Stage, Workspace
 
 FREE_TEXT_DISTINCT_SHARE = 0.5  # a string column with more distinct values than this share of its rows is text
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
-CODE_VERSION = 3  # 3: principal components
+CODE_VERSION = 2  # 2: the featurizer is kept
 
 
 @configurable
@@ -55,7 +54,6 @@ class FeatureSettings:
         vector_weight: Weight of vector blocks.
         number_weight: Weight of numbers.
         collaborative_weight: Weight of the co-occurrence block.
-        principal_dim: Principal components of all of it that the retriever reads, at the most.
         seed: Of the matrix factorisations.
     """
 
@@ -69,22 +67,14 @@ class FeatureSettings:
     vector_weight: float = 1.0
     number_weight: float = 1.0
     collaborative_weight: float = 0.5
-    principal_dim: int = 256
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is known of the items, one row an item_index.
-
-    Attributes:
-        features_NE: Float32; what the RQ-VAE reads.
-        principal_NP: Their principal components; what the retriever reads.
-        featurizer: Made the features.
-    """
+    """features_NE, float32, one row an item_index, and the featurizer that made them."""
 
     features_NE: FloatArray
-    principal_NP: FloatArray
     featurizer: Featurizer
 
     @property
@@ -106,8 +96,7 @@ def make_features(workspace: Workspace) -> Stage:
 
     def write(directory: Path) -> None:
         features = item_features(load_prepared(data), settings)
-        arrays = {"features_NE": features.features_NE, "principal_NP": features.principal_NP}
-        save_file(arrays, directory / FEATURES)
+        save_file({"features_NE": features.features_NE}, directory / FEATURES)
         (directory / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
 
     return workspace.run("features", inputs=[data], settings=settings, write=write, version=CODE_VERSION)
@@ -116,8 +105,7 @@ def make_features(workspace: Workspace) -> Stage:
 def load_features(stage: Stage) -> Features:
     """Reads what `make_features` saved."""
     featurizer = Featurizer.from_json((stage.path / FEATURIZER).read_text(encoding="utf-8"))
-    arrays = load_file(stage.path / FEATURES)
-    return Features(arrays["features_NE"], arrays["principal_NP"], featurizer)
+    return Features(load_file(stage.path / FEATURES)["features_NE"], featurizer)
 
 
 def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
@@ -151,25 +139,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     if not blocks:
         raise ValueError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
     featurizer = Featurizer(blocks, text_attributes, settings.text_encoder)
-    features_NE = featurizer.transform(items, given)
-    return Features(features_NE, principal_components(features_NE, width=settings.principal_dim), featurizer)
-
-
-def principal_components(features_NE: FloatArray, *, width: int) -> FloatArray:
-    """The strongest principal components, each divided by the root of its deviation, all together of unit variance.
-
-    As they are, the first few would drown the others; all at unit variance, the last ones are noise.
-
-    Returns:
-        principal_NP, P at most `width`; a column of zeros where all items are alike.
-    """
-    if not np.ptp(features_NE, axis=0).any():
-        return np.zeros((len(features_NE), 1), dtype=np.float32)
-    pca = PCA(min(width, *features_NE.shape), svd_solver="covariance_eigh").fit(features_NE)
-    deviations_P = np.sqrt(pca.explained_variance_)
-    kept_P = deviations_P > deviations_P[0] * np.finfo(np.float32).eps
-    components_NP = pca.transform(features_NE)[:, kept_P] / np.sqrt(deviations_P[kept_P])
-    return np.asarray(components_NP / components_NP.std(), dtype=np.float32)
+    return Features(featurizer.transform(items, given), featurizer)
 
 
 def _fit_attribute(column: pl.Series, settings: FeatureSettings) -> FittedBlock | None:

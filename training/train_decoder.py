@@ -38,7 +38,7 @@ from training.workspace import Stage, Workspace, stage_key
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 VALIDATION_K = 10
-CODE_VERSION = 4  # 4: the principal components of the features; a part of the gradient
+CODE_VERSION = 4  # 4: the generation's gradient in part
 
 
 @configurable
@@ -143,8 +143,8 @@ def train_decoder(workspace: Workspace) -> Stage:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         split = leave_one_out(user_sequences(load_prepared(data)))
-        principal_NP = load_features(features).principal_NP
-        model = fit_retriever(trie, principal_NP, split, settings, checkpoints, workspace.root / "tensorboard")
+        features_NE = load_features(features).features_NE
+        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.root / "tensorboard")
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
@@ -155,7 +155,7 @@ def train_decoder(workspace: Workspace) -> Stage:
 
 def fit_retriever(
     trie: SemanticIdTrie,
-    principal_NP: NDArray[np.float32],
+    features_NE: NDArray[np.float32],
     split: LeaveOneOut,
     settings: DecoderSettings,
     checkpoints: Path,
@@ -165,7 +165,7 @@ def fit_retriever(
 
     Args:
         trie: The catalogue.
-        principal_NP: Its items' principal components, by row (see `training.features.Features`).
+        features_NE: Its items' features, by row.
         split: Whom to learn from, and whom to validate by.
         settings: All of the model and of its training.
         checkpoints: Where an unfinished training is kept.
@@ -173,9 +173,9 @@ def fit_retriever(
     """
     device = training_device()
     torch.manual_seed(settings.seed)
-    model = Retriever(retriever_config(settings, trie, feature_dim=principal_NP.shape[1])).to(device)
-    popularity_N = item_popularity(split.train, len(principal_NP))
-    catalogue = CatalogueTensors.of(trie, principal_NP, popularity_N, device)
+    model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
+    popularity_N = item_popularity(split.train, len(features_NE))
+    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
         tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
         # On disk, so that what training reads need not fit into memory. The file goes with the last who reads it.

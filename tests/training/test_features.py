@@ -9,7 +9,7 @@ from models.rqvae import FeatureKind
 from training.collaborative import cooccurrence_vectors
 from training.data.dataset import Dataset, build_dataset
 from training.data.splits import Sequences
-from training.features import Features, FeatureSettings, item_features, principal_components
+from training.features import Features, FeatureSettings, item_features
 from training.text import encode_texts
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
@@ -109,20 +109,3 @@ def test_co_occurrence_sees_training_interactions_only() -> None:
     items = {"year": [1, 2, 3, 4, 5, 6]}
     one, other = (item_features(dataset(items, rows), settings) for rows in (base, held_out_changed))
     assert np.array_equal(one.features_NE, other.features_NE)
-
-
-def test_principal_components_keep_what_tells_items_apart_the_strongest_first() -> None:
-    rng = np.random.default_rng(0)
-    strong, weak = rng.normal(size=(200, 1)), rng.normal(size=(200, 1))
-    features_NE = np.concatenate([16 * strong, weak, np.ones((200, 1))], axis=1).astype(np.float32)
-    components_NP = principal_components(features_NE, width=5)
-    assert components_NP.shape == (200, 2)  # what all items share tells nothing
-    assert components_NP.std() == pytest.approx(1.0, abs=1e-3)
-    deviations = components_NP.std(axis=0)
-    assert deviations[0] / deviations[1] == pytest.approx(4.0, rel=0.2)  # of 16 the root
-    assert abs(np.corrcoef(components_NP[:, 0], strong[:, 0])[0, 1]) == pytest.approx(1.0, abs=0.01)
-    assert principal_components(features_NE, width=1).shape == (200, 1)
-
-
-def test_items_that_are_all_alike_have_one_empty_component() -> None:
-    assert principal_components(np.ones((4, 3), dtype=np.float32), width=2).tolist() == [[0.0]] * 4
