@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-large-data fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,12 @@ bench-training: setup ## Items a second of both stages on DATASET, and what of i
 
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
+
+bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
+	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'
+
+soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wrk)
+	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data

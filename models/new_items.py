@@ -24,7 +24,7 @@ ANCHORS = 10
 # Taken off a rating, for a mean of vectors is surer than it should be. At 1.0 the lists of Amazon Beauty hold about as
 # large a share of new items as the catalogue does.
 CAUTION = 1.0
-ROWS_AT_ONCE = 256
+COSINES_AT_ONCE = 1 << 25
 
 
 class ContentNeighbours:
@@ -44,9 +44,12 @@ class ContentNeighbours:
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """The mean direction of the nearest known items, at their mean length; shape (M, D)."""
         contents_MP = content_of(features_ME, self._projection_EP)
-        begins = range(0, len(contents_MP), ROWS_AT_ONCE)
+        rows_at_once = max(COSINES_AT_ONCE // len(self._contents_NP), 1)
         contents_PN = self._contents_NP.T.astype(np.float32)
-        parts = [self._of(contents_MP[begin : begin + ROWS_AT_ONCE], contents_PN) for begin in begins]
+        parts = [
+            self._of(contents_MP[begin : begin + rows_at_once], contents_PN)
+            for begin in range(0, len(contents_MP), rows_at_once)
+        ]
         return np.concatenate([np.zeros((0, self._vectors_ND.shape[1]), dtype=np.float32), *parts])
 
     def _of(self, contents_MP: FloatArray, contents_PN: FloatArray) -> FloatArray:

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import cast
 
+import numpy as np
 import polars as pl
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from models.bundle import ITEM_COLUMNS
 from models.eligibility import Eligibility
@@ -58,6 +60,10 @@ class Filters:
         """
         items = pl.concat([self._items, added.select(self._items.columns)])
         return Filters(items, trie, self._metrics, cache_bytes=self._cache_bytes)
+
+    def kept(self, is_kept_R: NDArray[np.bool_], trie: SemanticIdTrie) -> "Filters":
+        """The filters over some of the rows; the trie names them by their new numbers."""
+        return Filters(self._items.filter(pl.Series(is_kept_R)), trie, self._metrics, cache_bytes=self._cache_bytes)
 
     def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
         """The leaves whose items meet every condition.

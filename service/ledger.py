@@ -96,6 +96,29 @@ def with_entries(
     )
 
 
+def without_lost_rows(snapshot: Snapshot, *, at_least: int) -> Snapshot:
+    """The same state without the rows that no leaf names any more, if there are so many; the bundle's rows stay."""
+    table, rows_N = snapshot.table, snapshot.trie.row_of_leaf_N
+    written = sum(entry is not None for entry in snapshot.entries.values())
+    if len(table.rows) - len(table.first_rows) - written < at_least:
+        return snapshot
+    is_kept_R = np.zeros(len(table.rows), dtype=np.bool_)
+    is_kept_R[: len(table.first_rows)] = True
+    is_kept_R[rows_N] = True
+    new_row_R = np.cumsum(is_kept_R) - 1
+    trie = replace(snapshot.trie, row_of_leaf_N=new_row_R[rows_N].astype(np.int32))
+    popularity_R, is_new_R = snapshot.popularity_R[is_kept_R], snapshot.is_new_R[is_kept_R]
+    rows_N = trie.row_of_leaf_N
+    return replace(
+        snapshot,
+        table=table.kept(trie, is_kept_R, new_row_R),
+        recommender=snapshot.recommender.over(trie, snapshot.item_vectors_ND, popularity_R[rows_N], is_new_R[rows_N]),
+        filters=snapshot.filters.kept(is_kept_R, trie),
+        popularity_R=popularity_R,
+        is_new_R=is_new_R,
+    )
+
+
 def _vectors(
     written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ from models.item_tokenizer import ItemTokenizer
 from service.change_log import START, ChangeLog, Event, LogState, is_before
 from service.changes import BadChange, Change, Delete, Outcome, from_json
 from service.errors import NotReady
-from service.ledger import apply_changes, check, with_entries
+from service.ledger import apply_changes, check, with_entries, without_lost_rows
 from service.periodic import Periodic
 from service.redis_client import RedisAway
 from service.settings import Settings
@@ -156,9 +156,7 @@ class LiveCatalogue:
         changes = [self._read(event) for event in events]
         good = [change for change in changes if change is not None]
         version = self.snapshot.catalogue_version + len(events)
-        after, outcomes = await asyncio.to_thread(
-            apply_changes, self.snapshot, good, self._tokenizer, catalogue_version=version
-        )
+        after, outcomes = await asyncio.to_thread(self._applied, good, version)
         await self._become(after, events[-1].position, list(dict.fromkeys(change.item_id for change in good)))
         self._metrics.catalogue_lag.set(0)
         told = iter(outcomes)
@@ -170,6 +168,10 @@ class LiveCatalogue:
             waiting = self._waiting.get(event.token)
             if waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
+
+    def _applied(self, changes: Sequence[Change], version: int) -> tuple[Snapshot, list[Outcome]]:
+        after, outcomes = apply_changes(self.snapshot, changes, self._tokenizer, catalogue_version=version)
+        return without_lost_rows(after, at_least=self._settings.catalogue_save_every), outcomes
 
     def _read(self, event: Event) -> Change | None:
         try:

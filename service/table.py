@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.bundle import ITEM_COLUMNS
 from models.trie import NO_LEAF, IntArray, SemanticIdTrie
@@ -34,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The items of one state of the catalogue, by the rows that the trie's leaves name. Rows are only ever added.
+    """The items of one state of the catalogue, by the rows that the trie's leaves name.
 
     Attributes:
         trie: The catalogue's semantic IDs.
@@ -60,6 +61,12 @@ class ItemTable:
         return ItemTable(
             trie, [*self.rows, *added], self.first_rows, {**self.later_rows, **later, **dict.fromkeys(removed)}
         )
+
+    def kept(self, trie: SemanticIdTrie, is_kept_R: NDArray[np.bool_], new_row_R: IntArray) -> "ItemTable":
+        """The table with some of its rows, all that the bundle has among them, under their new numbers."""
+        later = {item_id: None if row is None else int(new_row_R[row]) for item_id, row in self.later_rows.items()}
+        rows = [item for item, is_kept in zip(self.rows, is_kept_R.tolist(), strict=True) if is_kept]
+        return ItemTable(trie, rows, self.first_rows, later)
 
     def __len__(self) -> int:
         return self.trie.num_leaves

@@ -17,9 +17,10 @@ from models.item_tokenizer import ItemTokenizer
 from service.change_log import ChangeLog
 from service.changes import Change, Codes, Delete, Put, Result
 from service.errors import NotReady
-from service.ledger import apply_changes
+from service.ledger import apply_changes, without_lost_rows
 from service.live_catalogue import LiveCatalogue
 from service.redis_client import RedisGate
+from service.schemas import Condition
 from service.settings import Settings
 from service.snapshot import Snapshot, load_snapshot
 from service.table import Item
@@ -159,6 +160,7 @@ def test_replicas_agree_with_a_model(
             assert one_state.catalogue_version == other_state.catalogue_version
             assert np.allclose(one_state.item_vectors_ND, other_state.item_vectors_ND, atol=1e-5)
             assert {item_id: payload for item_id, (payload, _) in contents(one_state).items()} == expected
+            assert len(one_state.table.rows) < len(published.table.rows) + len(IDS) + SAVE_EVERY
 
     shared_redis.stop()
     shared_redis.start()
@@ -180,6 +182,33 @@ def test_what_follows_does_not_depend_on_batches(published: Snapshot, tokenizer:
     assert contents(whole) == contents(state)
     assert np.allclose(whole.item_vectors_ND, state.item_vectors_ND, atol=1e-5)
     assert whole.entries == state.entries
+
+
+def test_rows_that_nothing_names_any_more_go(published: Snapshot, tokenizer: ItemTokenizer) -> None:
+    changes: list[Change] = [put("100", number, published, tokenizer) for number in range(4)]
+    state = published
+    for one in [*changes, put("new", 1, published, tokenizer), Delete("new"), put("newer", 2, published, tokenizer)]:
+        state, _ = apply_changes(state, [one], tokenizer, catalogue_version=state.catalogue_version + 1)
+    assert len(state.table.rows) == len(published.table.rows) + 6
+    assert without_lost_rows(state, at_least=5) is state
+    kept = without_lost_rows(state, at_least=4)
+    assert len(kept.table.rows) == len(published.table.rows) + 2
+    assert contents(kept) == contents(state)
+    assert kept.table.find(["new", "newer"])[0] == -1
+    year = {"year": Condition(gte=2, lte=3)}
+    for snapshot in (state, kept):
+        leaves = np.flatnonzero(snapshot.filters.eligibility(year).allows(np.arange(len(snapshot.table))))
+        assert {item.item_id for item in snapshot.table.items(leaves)} == {"100", "newer"}
+    history = kept.table.find(["101"])
+    before, after = (
+        snapshot.recommender.recommend([history], k=9, beam_width=50)[0].leaves_K.tolist() for snapshot in (state, kept)
+    )
+    assert before == after
+    more = [put("100", 5, published, tokenizer)]
+    before_more, after_more = (
+        apply_changes(snapshot, more, tokenizer, catalogue_version=9)[0] for snapshot in (state, kept)
+    )
+    assert contents(before_more) == contents(after_more)
 
 
 def test_the_last_item_and_a_full_prefix_are_refused(published: Snapshot, tokenizer: ItemTokenizer) -> None:
