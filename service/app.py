@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from service.admin import router as admin_router
 from service.engine import Engine, Search
 from service.errors import install_error_handlers
+from service.ids import random_id
 from service.limits import REQUEST_ID_HEADER, BodyLimitMiddleware, Shedding
 from service.logs import log_request
 from service.openapi import describe
@@ -64,7 +65,9 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     told = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.add_middleware(MeasuringMiddleware, told=told)
     app.add_middleware(TraceMiddleware)
-    app.add_middleware(CorrelationIdMiddleware, header_name=REQUEST_ID_HEADER.decode())
+    app.add_middleware(
+        CorrelationIdMiddleware, header_name=REQUEST_ID_HEADER.decode(), generator=lambda: random_id().hex
+    )
     if settings.otlp_endpoint is not None:
         at_the_end.append(trace_requests(app, settings.otlp_endpoint))
     app.middleware_stack = Shedding(app.build_middleware_stack(), overloaded=engine.overloaded, told=told)

@@ -1,7 +1,6 @@
 """Middleware that refuses requests before they cost anything: too large ones, and all of them in an overload."""
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
 from asgi_correlation_id.middleware import is_valid_uuid4
@@ -10,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import OVERLOADED, TOO_LARGE, Overloaded, problem_response
+from service.ids import random_id
 from service.security_headers import SECURITY_HEADERS
 
 REQUEST_ID_HEADER = b"x-request-id"
@@ -56,7 +56,7 @@ class Shedding:
 def _request_id(scope: Scope) -> str:
     """The one that the client gave, if it is one, else a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID_HEADER), None)
-    return given if given is not None and is_valid_uuid4(given) else uuid.uuid4().hex
+    return given if given is not None and is_valid_uuid4(given) else random_id().hex
 
 
 class BodyLimitMiddleware:
