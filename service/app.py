@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from service.admin import router as admin_router
 from service.engine import Engine, Search
@@ -25,6 +26,8 @@ from service.tracing import TraceMiddleware, trace_requests
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
+# FastAPI's own, which asks the environment at every request whether it is wanted; see service.tracing for ours.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 logger = logging.getLogger("rqrec")
 
 
@@ -50,7 +53,9 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
             for finish in at_the_end:
                 await asyncio.to_thread(finish)
 
-    app = FastAPI(title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan, telemetry=NO_TELEMETRY
+    )
     app.state.engine = engine
     app.router.routes.extend(FAST_ROUTES)
     app.include_router(router)

@@ -52,8 +52,9 @@ class ServedModel:
         self._carry_over: CarryOver | None = None
         self._warming_up: asyncio.Future[None] | None = None
         self._warms_up = settings.admin_token is not None
-        # A thread of their own: while the text encoder is loaded they wait, and may not take the threads of others.
-        self._tokenising = ThreadPoolExecutor(1, "rqrec-tokenise")
+        # Threads of their own: texts wait while their encoder is loaded, and may not take the threads of others. Two,
+        # for items that come with their vectors need not wait for that.
+        self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
         self._keeping_house = Periodic(self._keep_house, settings.redis_check_s)
         if gate is not None:
             self.shared = SharedTable(gate, published.version, metrics, settings)
