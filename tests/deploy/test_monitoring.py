@@ -1,5 +1,6 @@
 """Alerts and the dashboard, checked by a real Prometheus that scrapes the running service."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -99,7 +100,7 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
                     service.recommend(["1", "71"] if number % 4 else [])
                     service.recommend(["nope", "116"], k=30, filter={"genres": {"any_of": ["Horror"]}})
                     service.put_item("new", {"genres": ["Horror"]})
-                    with pytest.raises(ProblemError):
+                    with contextlib.suppress(ProblemError):  # most are too late, some are fast enough
                         service.recommend(["1", "71", "588"], timeout_ms=1, beam_width=500)
                     with pytest.raises(ProblemError):
                         service.activate("none")
