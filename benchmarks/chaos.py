@@ -221,10 +221,11 @@ class Chaos:
     async def _change_model(self) -> None:
         version = self._versions[self.events["models tried"] % 2 - 1]
         self.events["models tried"] += 1
-        response = await self._ask("POST", f"/models/{version}/activate")
-        if response is not None and response.is_success:
+        while (response := await self._ask("POST", f"/models/{version}/activate")) is None:
+            await asyncio.sleep(0.2)  # Redis is away, and other replicas would not hear of it
+        if response.is_success:
             self.events["models changed"] += 1
-        elif response is not None:
+        else:
             self._fault("wrong", f"activate {version}: {response.status_code} {response.text}")
 
     async def _burst(self) -> None:
