@@ -69,11 +69,11 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.add_middleware(SecurityHeadersMiddleware)
     told = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.add_middleware(MeasuringMiddleware, told=told)
-    app.add_middleware(TraceMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware, header_name=REQUEST_ID_HEADER.decode(), generator=lambda: random_id().hex
     )
     if settings.otlp_endpoint is not None:
         at_the_end.append(trace_requests(app, settings.otlp_endpoint))
-    app.middleware_stack = Shedding(app.build_middleware_stack(), overloaded=engine.overloaded, told=told)
+    shedding = Shedding(app.build_middleware_stack(), overloaded=engine.overloaded, told=told)
+    app.middleware_stack = TraceMiddleware(shedding)
     return app

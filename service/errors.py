@@ -181,17 +181,15 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def problem_response(
-    kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None, *, request_id: str | None = None
-) -> Response:
-    """One problem as an HTTP response; the request's id is by default that of the present request."""
+def problem_response(kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None) -> Response:
+    """One problem as an HTTP response."""
     problem = Problem(
         type=kind.type,
         title=kind.title,
         status=kind.status,
         detail=detail,
         instance=path,
-        request_id=request_id or correlation_id.get() or "",
+        request_id=correlation_id.get() or "",
         retryable=kind.retryable,
         errors=parts or [],
     )

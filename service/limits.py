@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from asgi_correlation_id import correlation_id
 from asgi_correlation_id.middleware import is_valid_uuid4
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -45,7 +46,8 @@ class Shedding:
             await self.app(scope, receive, send)
             return
         begin, request_id = time.perf_counter(), _request_id(scope)
-        response = problem_response(OVERLOADED, str(error), scope["path"], request_id=request_id)
+        correlation_id.set(request_id)
+        response = problem_response(OVERLOADED, str(error), scope["path"])
         retry_after = (b"retry-after", str(error.retry_after_s).encode())
         response.raw_headers += [retry_after, (REQUEST_ID_HEADER, request_id.encode()), *SECURITY_HEADERS]
         await response(scope, receive, send)

@@ -53,9 +53,10 @@ def test_a_full_queue_refuses_every_route_but_probes_and_metrics_at_once(bundles
         accepted.append(pool.submit(client.post, "/recommend", json=body))
         until(lambda: bool(batcher.is_full))
         request_id = "0f8fad5bd9cb469fa16570867728950e"
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         begin = time.perf_counter()
         refused = [
-            client.post("/recommend", json=body, headers={"X-Request-ID": request_id}),
+            client.post("/recommend", json=body, headers={"X-Request-ID": request_id, "traceparent": trace}),
             client.post("/recommend", content=b"not JSON"),
             client.get("/items/100"),
             client.get("/nowhere"),
@@ -69,6 +70,7 @@ def test_a_full_queue_refuses_every_route_but_probes_and_metrics_at_once(bundles
             assert int(response.headers["retry-after"]) >= 1
             assert response.headers["x-content-type-options"] == "nosniff"
         assert refused[0].json()["request_id"] == request_id
+        assert refused[0].headers["traceparent"] == trace
         for path in ("/healthz", "/readyz", "/metrics"):
             assert client.get(path).status_code == 200
         metrics = client.get("/metrics").text
