@@ -29,7 +29,7 @@ from service.errors import (
 from service.line_up import Part, Roles
 from service.live_catalogue import LiveCatalogue
 from service.openapi import json_body
-from service.reading import read_json
+from service.reading import parse_json, read_body
 from service.routes import EngineNow, ItemIdInPath, ModelNow
 from service.schemas import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from service.served_model import ServedModel
@@ -64,13 +64,15 @@ FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
     responses={**declared(*FAULTS, TOO_LARGE), 201: {"description": "The item is new.", "model": WrittenItem}},
     openapi_extra=json_body(WriteItemRequest),
 )
-async def put_item(request: Request, item_id: ItemIdInPath, model: ModelNow, response: Response) -> WrittenItem:
+async def put_item(
+    request: Request, item_id: ItemIdInPath, engine: EngineNow, model: ModelNow, response: Response
+) -> WrittenItem:
     """Adds or replaces an item from its content: recommendable when this answers, on every replica soon after.
 
     Sending the same again does no harm.
     """
     live = _live(model)
-    body = await read_json(request, WriteItemRequest)
+    body = parse_json(await read_body(request.receive, max_bytes=engine.settings.max_body_bytes), WriteItemRequest)
     put = await model.tokenise(item_id, body.attributes, body.text_vector)
     outcome = _accepted(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200
@@ -108,8 +110,9 @@ async def activate_model(
     It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
     Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
     """
-    body = await read_json(request, ActivateRequest) if await request.body() else ActivateRequest()
-    roles = await engine.models.assign(version, Part(body.part), body.percent)
+    body = await read_body(request.receive, max_bytes=engine.settings.max_body_bytes)
+    wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
+    roles = await engine.models.assign(version, Part(wanted.part), wanted.percent)
     return ModelList(models=await _models(engine, roles))
 
 

@@ -1,20 +1,19 @@
 """Errors as problem details (RFC 9457): every kind of error is mapped to HTTP here, once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from service.ids import request_id
 from service.openapi import reference
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
-INVALID_BODY_STATUS = 400  # what FastAPI raises for a body that it cannot decode
 logger = logging.getLogger("rqrec")
 
 
@@ -69,8 +68,8 @@ class NotReady(Exception):
     """No model is loaded, or the service is draining."""
 
 
-class Overloaded(Exception):
-    """More work waits than may.
+class RetryLater(Exception):
+    """The request may come again, after a while.
 
     Attributes:
         retry_after_s: When to come back, in seconds.
@@ -79,6 +78,14 @@ class Overloaded(Exception):
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class Overloaded(RetryLater):
+    """More work waits than may."""
+
+
+class RateLimited(RetryLater):
+    """A client has had its share."""
 
 
 class DeadlinePassed(Exception):
@@ -127,6 +134,7 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     TooLarge: TOO_LARGE,
     NotReady: NOT_READY,
     Overloaded: OVERLOADED,
+    RateLimited: RATE_LIMITED,
     DeadlinePassed: DEADLINE,
     ClientGone: CLIENT_GONE,
 }
@@ -141,57 +149,46 @@ def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
 def install_error_handlers(app: FastAPI) -> None:
     """Makes the app answer every error as problem details."""
 
-    async def domain(request: Request, error: Exception) -> Response:
-        response = problem_response(DOMAIN_ERRORS[type(error)], str(error), request.url.path)
-        if isinstance(error, Overloaded):
+    async def answer(request: Request, error: Exception) -> Response:
+        return problem_response(error, request.url.path)
+
+    for error_type in (*DOMAIN_ERRORS, InvalidPart, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error_type, answer)
+
+
+def problem_response(error: Exception, path: str) -> Response:
+    """An error as the answer to a request for a path; one that nobody expected is logged."""
+    if (kind := DOMAIN_ERRORS.get(type(error))) is not None:
+        response = _problem(kind, str(error), path)
+        if isinstance(error, RetryLater):
             response.headers["Retry-After"] = str(error.retry_after_s)
         if isinstance(error, Unauthorized):
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
-
-    async def invalid_part(request: Request, error: Exception) -> Response:
-        assert isinstance(error, InvalidPart)
+    if isinstance(error, InvalidPart):
         part = ProblemPart(pointer=_pointer(("body", *error.within, *error.place)), detail=str(error))
-        return problem_response(INVALID, f"{part.pointer}: {part.detail}", request.url.path, [part])
-
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
+        return _problem(INVALID, f"{part.pointer}: {part.detail}", path, [part])
+    if isinstance(error, RequestValidationError):
         parts = [ProblemPart(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors()]
-        detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
-        return problem_response(INVALID, detail, request.url.path, parts)
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == INVALID_BODY_STATUS:
-            return problem_response(INVALID, "the body is not JSON in UTF-8", request.url.path)
-        kind = Kind("http", error.detail, error.status_code, False)
-        response = problem_response(kind, error.detail, request.url.path)
+        return _problem(INVALID, "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts), path, parts)
+    if isinstance(error, HTTPException):
+        response = _problem(Kind("http", error.detail, error.status_code, False), error.detail, path)
         response.headers.update(error.headers or {})
         return response
-
-    async def unexpected(request: Request, error: Exception) -> Response:
-        logger.error("request failed", exc_info=error)
-        return problem_response(INTERNAL, "see the service's log for this request_id", request.url.path)
-
-    for error_type in DOMAIN_ERRORS:
-        app.add_exception_handler(error_type, domain)
-    app.add_exception_handler(InvalidPart, invalid_part)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unexpected)
+    logger.error("request failed", exc_info=error)
+    return _problem(INTERNAL, "see the service's log for this request_id", path)
 
 
-def problem_response(kind: Kind, detail: str, path: str, parts: list[ProblemPart] | None = None) -> Response:
-    """One problem as an HTTP response."""
+def _problem(kind: Kind, detail: str, path: str, parts: Sequence[ProblemPart] = ()) -> Response:
     problem = Problem(
         type=kind.type,
         title=kind.title,
         status=kind.status,
         detail=detail,
         instance=path,
-        request_id=correlation_id.get() or "",
+        request_id=request_id.get(),
         retryable=kind.retryable,
-        errors=parts or [],
+        errors=list(parts),
     )
     return Response(problem.model_dump_json(), status_code=kind.status, media_type=MEDIA_TYPE)
 

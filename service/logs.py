@@ -3,16 +3,15 @@
 import logging
 import sys
 
-from asgi_correlation_id import CorrelationIdFilter
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import Scope
 
+from service.ids import IdsFilter
 from service.settings import LogFormat, Settings
-from service.tracing import TraceFilter
 
 TEXT = "%(levelname)s: %(message)s"
-JSON = "%(levelname)s %(name)s %(message)s %(correlation_id)s %(trace_id)s"
-RENAMED = {"levelname": "level", "name": "logger", "correlation_id": "request_id"}
+JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
+RENAMED = {"levelname": "level", "name": "logger"}
 requests = logging.getLogger("rqrec.requests")
 
 
@@ -25,8 +24,7 @@ def log_request(scope: Scope, status: int, seconds: float) -> None:
 def set_up_logs(settings: Settings) -> None:
     """Sends all logs of the process to standard error in the format of the settings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(CorrelationIdFilter())
-    handler.addFilter(TraceFilter())
+    handler.addFilter(IdsFilter())
     if settings.log_format is LogFormat.JSON:
         handler.setFormatter(JsonFormatter(JSON, rename_fields=RENAMED, timestamp="time"))
     else:

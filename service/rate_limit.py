@@ -13,10 +13,10 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import RATE_LIMITED, problem_response
-from service.limits import NEVER_SHED
+from service.errors import RateLimited, problem_response
 from service.redis_client import RedisAway, RedisGate
 from service.settings import Settings
+from service.shedding import NEVER_SHED
 from service.telemetry import Metrics
 
 KEY_PREFIX = "rqrec:rate"
@@ -52,10 +52,10 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         self._metrics.shed.labels("rate").inc()
-        detail = f"a client may ask {self._rate}: wait for Retry-After"
-        response = problem_response(RATE_LIMITED, detail, scope["path"])
-        response.headers["Retry-After"] = str(await self._wait_s(client))
-        await response(scope, receive, send)
+        error = RateLimited(
+            f"a client may ask {self._rate}: wait for Retry-After", retry_after_s=await self._wait_s(client)
+        )
+        await problem_response(error, scope["path"])(scope, receive, send)
 
     def _client(self, scope: Scope) -> str:
         named = Headers(scope=scope).get(self._header)

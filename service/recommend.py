@@ -12,7 +12,7 @@ from models.ranking import Ranking
 from models.semantic_ids import format_semantic_id
 from models.trie import IntArray
 from service.engine import Engine
-from service.ids import random_id
+from service.ids import random_uuid
 from service.line_up import LineUp
 from service.schemas import RecommendRequest
 from service.served_model import ServedModel
@@ -49,7 +49,7 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp) 
         DeadlinePassed: If the answer was not found in time.
     """
     begin, metrics = time.perf_counter(), engine.metrics
-    recommendation_id = str(random_id())
+    recommendation_id = random_uuid()
     key = request.routing_key or recommendation_id
     part, model = line_up.answering(key)
     answer = await _answer(request, engine, model)

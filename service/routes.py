@@ -6,8 +6,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.semantic_ids import parse_semantic_id
 from models.trie import IntArray
@@ -23,9 +22,10 @@ from service.errors import (
     TooLarge,
     UnknownItem,
     declared,
+    problem_response,
 )
 from service.openapi import json_body
-from service.reading import read_json
+from service.reading import parse_json, read_body
 from service.recommend import find_items, recommend
 from service.schemas import (
     MAX_PAGE,
@@ -41,7 +41,8 @@ from service.served_model import ServedModel
 from service.snapshot import Snapshot
 
 router = APIRouter()
-SEMANTIC_ID = "/semantic-id"
+RECOMMEND, SEMANTIC_ID = "/recommend", "/semantic-id"
+JSON = "application/json"
 
 
 def _not_of_another_route(item_id: str) -> str:
@@ -72,7 +73,7 @@ ModelNow = Annotated[ServedModel, Depends(_model_now)]
 
 
 @router.post(
-    "/recommend",
+    RECOMMEND,
     tags=["recommendations"],
     response_model=RecommendReply,
     responses=declared(TOO_LARGE, INVALID, OVERLOADED, NOT_READY, DEADLINE),
@@ -83,28 +84,49 @@ async def post_recommend(request: Request) -> Response:
 
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
-    engine = _engine(request)
-    line_up = engine.line_up
-    body = await read_json(request, RecommendRequest)
-    limit = engine.settings.max_history_items
-    for name, ids in (("history", body.history), ("exclude", body.exclude)):
-        if len(ids) > limit:
-            raise TooLarge(f"{name} may have at most {limit} items, got {len(ids)}")
-    reply = await unless_client_goes(request, recommend(body, engine, line_up))
-    return Response(reply, media_type="application/json")
+    return Response(await _recommend(request.scope, request.receive, _engine(request)), media_type=JSON)
 
 
-class _Recommend:
-    """`post_recommend` as an ASGI app, with nothing between it and the router."""
+_RECOMMEND_ROUTE = router.routes[-1]
+
+
+class FastLane:
+    """Answers POST /recommend by itself and passes all else on to the app. Pure ASGI.
+
+    FastAPI describes the route and could serve it as well; but its layers would take as long as a search in a batch.
+
+    Args:
+        app: The app with all of its routes.
+        engine: Of the app.
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+        self.app = app
+        self.engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["route"] = FAST_ROUTES[0]
-        response = await post_recommend(Request(scope, receive))
-        await response(scope, receive, send)
+        """Answers or passes on."""
+        if scope["type"] != "http" or scope["path"] != RECOMMEND or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = _RECOMMEND_ROUTE
+        try:
+            reply = await _recommend(scope, receive, self.engine)
+        except Exception as error:
+            await problem_response(error, RECOMMEND)(scope, receive, send)
+            return
+        headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply})
 
 
-# FastAPI describes the route, and this serves it: its own layers would take as long as a search does in a batch.
-FAST_ROUTES = [Route("/recommend", _Recommend(), methods=["POST"])]
+async def _recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+    line_up, settings = engine.line_up, engine.settings
+    request = parse_json(await read_body(receive, max_bytes=settings.max_body_bytes), RecommendRequest)
+    for name, ids in (("history", request.history), ("exclude", request.exclude)):
+        if len(ids) > settings.max_history_items:
+            raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
+    return await unless_client_goes(scope, recommend(request, engine, line_up))
 
 
 @router.get(

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.engine import Engine
+from service.protocol import protocol_with
 
 # Load balancers keep idle connections for a minute. A server that closes one first may close it under a request that is
 # on its way.
@@ -68,6 +69,7 @@ def serve(app: FastAPI) -> None:
     engine: Engine = app.state.engine
     config = uvicorn.Config(
         app,
+        http=protocol_with(app.state.shedding.refusal),
         host=engine.settings.host,
         port=engine.settings.port,
         log_config=None,

@@ -1,12 +1,11 @@
-"""Prometheus metrics: what is measured, and the middleware that measures requests."""
+"""Prometheus metrics: what is measured."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -157,37 +156,3 @@ class Metrics:
             if name.startswith("usage_"):
                 self.codebook_usage.labels(name.removeprefix("usage_")).set(value)
         self.collision_ratio.set(tokenizer_figures.get("collision_ratio", 0.0))
-
-
-class MeasuringMiddleware:
-    """Times HTTP requests. Pure ASGI, so that a client's disconnect reaches the app.
-
-    Args:
-        app: The app.
-        told: Each is told of every answered request: its scope, the status, and the seconds that it took.
-    """
-
-    def __init__(self, app: ASGIApp, told: Sequence[Callable[[Scope, int, float], None]]) -> None:
-        self.app = app
-        self.told = told
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on and measures it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        status = 500
-        begin = time.perf_counter()
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_and_note)
-        finally:
-            seconds = time.perf_counter() - begin
-            for tell in self.told:
-                tell(scope, status, seconds)
