@@ -72,12 +72,12 @@ class Ours:
     ) -> Callable[[], SearchOutput]:
         """A function that searches for a batch, each history's own items excluded."""
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
-        excluded = list(np.sort(history_BT, axis=1))
+        excluded_BX = np.sort(history_BT, axis=1)
         return partial(
             self.engine.search,
             history_BT,
             lengths_B,
-            excluded,
+            excluded_BX,
             eligibility or self.eligibility,
             beam_width=beam_width,
         )
@@ -86,7 +86,7 @@ class Ours:
         """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
         session = open_session(self.model.search_graph, profile_to=folder / "profile")
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
-        request = request_inputs(history_BT, lengths_B, list(np.sort(history_BT, axis=1)), self.eligibility, beam_width)
+        request = request_inputs(history_BT, lengths_B, np.sort(history_BT, axis=1), self.eligibility, beam_width)
         session.run(None, {**request, **catalogue_inputs(self.trie, self.item_vectors_ND)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return sum(map(_flops, events))

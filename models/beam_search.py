@@ -1,6 +1,6 @@
 """Beam search over the catalogue's trie, as one module without control flow on data: it exports to ONNX whole.
 
-Shapes: B users, T history items, M closed nodes, L levels, V codes per level, K beams, F children of a node, N leaves,
+Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, F children of a node, N leaves,
 D width.
 """
 
@@ -9,12 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.eligibility import ClosedNodes
+from models.exclusion import ClosedNodes, EligibleTensors
 from models.gather import take, take_rows
 from models.retriever import Retriever
 from models.trie_tensors import TrieTensors, child_log_probs
-
-NOWHERE = 2**31 - 1
 
 
 class BeamSearchOutput(NamedTuple):
@@ -54,9 +52,10 @@ class BeamSearch(nn.Module):
         history_BT: Tensor,
         lengths_B: Tensor,
         beam_slots_K: Tensor,
-        penalties: tuple[Tensor, ...],
-        closed_nodes: tuple[ClosedNodes[Tensor], ...],
+        eligible: EligibleTensors,
+        excluded_BX: Tensor,
         item_vectors_ND: Tensor,
+        paths_LN: Tensor,
         trie: TrieTensors,
     ) -> BeamSearchOutput:
         """Searches for a batch.
@@ -65,9 +64,10 @@ class BeamSearch(nn.Module):
             history_BT: Leaf positions, oldest first, padded at the end with any valid leaf; int64.
             lengths_B: Items in each history, 1..T.
             beam_slots_K: 0..K-1, float32; its length is the beam width.
-            penalties: `models.eligibility.Eligibility.penalties`.
-            closed_nodes: `models.eligibility.Eligibility.closed_nodes` for this beam width.
+            eligible: The leaves that may be returned.
+            excluded_BX: Those of them that a user must not get, as `models.recommender.SearchEngine` takes them.
             item_vectors_ND: `Retriever.item_vectors`, computed once a catalogue.
+            paths_LN: `models.trie.SemanticIdTrie.paths_LN`.
             trie: The catalogue's trie.
         """
         batch, length = history_BT.shape
@@ -79,10 +79,11 @@ class BeamSearch(nn.Module):
         scores_R = torch.zeros_like(lengths_B, dtype=torch.float32)
         nodes_R = torch.zeros_like(lengths_B, dtype=torch.int32)
         num_levels = len(trie.first_child)
+        closed = ClosedNodes.of(excluded_BX, eligible, paths_LN)
         for depth in range(num_levels):
             children_RF, log_probs_RF = child_log_probs(trie, depth, nodes_R, decoding.logits_RV)
-            candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(penalties[depth], children_RF)
-            candidates_BX = _close(candidates_RF, nodes_R.view(batch, -1), closed_nodes[depth])
+            candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
+            candidates_BX = closed.bar(candidates_RF, nodes_R.view(batch, -1), depth, trie.first_child[depth])
             width = candidates_BX.shape[1]
             if depth == 0:  # later levels have K times F candidates, never less than K
                 filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(batch, -1)
@@ -103,19 +104,6 @@ class BeamSearch(nn.Module):
         final_BK, order_BK = top_k(self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK), beams)
         leaves_BK = torch.where(final_BK > -torch.inf, nodes_R.view(batch, beams).gather(1, order_BK), -1)
         return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
-
-
-def _close(candidates_RF: Tensor, nodes_BK: Tensor, closed: ClosedNodes[Tensor]) -> Tensor:
-    """Bars the closed nodes, wherever one is the child of a beam's node; returns candidates of shape (B, K F)."""
-    batch, beams = nodes_BK.shape
-    is_parent_MK = take_rows(nodes_BK, closed.row_M) == closed.parent_M1
-    beams_K = torch.arange(beams, dtype=torch.int32, device=nodes_BK.device) * candidates_RF.shape[1]
-    # The first match is the one: beams without hope come last, and their nodes mean nothing.
-    offset_M = torch.where(is_parent_MK, beams_K, NOWHERE).amin(1)
-    is_found_M = offset_M < NOWHERE
-    barred_M = torch.where(is_found_M, -torch.inf, 0.0)
-    index_M = closed.index_M + torch.where(is_found_M, offset_M, 0)
-    return candidates_RF.flatten().scatter_add(0, index_M.long(), barred_M).view(batch, -1)
 
 
 def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Pads the inputs of a search to few different shapes, for a GPU: kernels and CUDA graphs are prepared once a shape.
 
-Shapes: B users, T history items, M closed nodes.
+Shapes: B users, T history items, X exclusions of a user.
 """
 
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST_CLOSED = 64
+FEWEST_EXCLUDED = 16
 
 
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
     """Pads a request's inputs; the answers of the first B users are those of the request itself.
 
-    Users are filled up to a power of two, histories to the longest that is read, closed nodes to a power of two.
+    Users are filled up to a power of two, histories to the longest that is read, exclusions to a power of two.
 
     Args:
         request: As made by `models.onnx_engine.request_inputs`.
@@ -25,11 +25,9 @@ def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict
     more_users = _power_of_two(users) - users
     padded["history_BT"] = np.pad(request["history_BT"], ((0, more_users), (0, max(max_history - length, 0))))
     padded["lengths_B"] = np.pad(request["lengths_B"], (0, more_users), constant_values=1)
-    for name, array in request.items():
-        if name.startswith("closed_"):
-            more = max(_power_of_two(len(array)), SMALLEST_CLOSED) - len(array)
-            filler = -1 if name.endswith("parent_M1") else 0  # a parent of -1 closes nothing
-            padded[name] = np.pad(array, [(0, more), *[(0, 0)] * (array.ndim - 1)], constant_values=filler)
+    excluded = request["excluded_BX"].shape[1]
+    more_excluded = max(_power_of_two(excluded), FEWEST_EXCLUDED) - excluded
+    padded["excluded_BX"] = np.pad(request["excluded_BX"], ((0, more_users), (0, more_excluded)), constant_values=-1)
     return padded
 
 

@@ -29,8 +29,8 @@ from typing import Any
 
 import polars as pl
 
-FORMAT = 6  # 6: the retriever's prefixes are those of its catalogue
-READABLE_FORMATS = (6,)
+FORMAT = 7  # 7: the search graph works out by itself what exclusions close
+READABLE_FORMATS = (7,)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -16,12 +17,12 @@ from onnxscript import opset20 as op
 from torch import Tensor, nn
 
 from models.beam_search import BeamSearch
-from models.eligibility import ClosedNodes, Eligibility, closed_inputs
-from models.onnx_engine import OUTPUTS
+from models.eligibility import Eligibility
+from models.exclusion import EligibleTensors
+from models.onnx_engine import OUTPUTS, catalogue_inputs, eligible_inputs
 from models.retriever import Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
-from models.trie_arrays import TrieArrays, by_depth
 from models.trie_tensors import TrieTensors
 
 OPSET = 20
@@ -46,32 +47,29 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     """
     if half:
         retriever = copy.deepcopy(retriever).half()
-    arrays, eligibility = TrieArrays.of(trie), Eligibility.everything(trie)
+    eligibility = Eligibility.everything(trie)
     two_axes, one_axis = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
-    # One tensor each: the exporter takes inputs that share one for the same input.
-    closed = tuple(
-        ClosedNodes(*(torch.zeros(shape, dtype=torch.int32) for shape in ((2,), (2, 1), (2,))))
-        for _ in range(trie.num_levels)
-    )
-    closed_axes = (ClosedNodes(one_axis, one_axis, one_axis),) * trie.num_levels
     example: dict[str, tuple[Any, Any]] = {
         "history_BT": (torch.zeros(2, 3, dtype=torch.int64), two_axes),
         "lengths_B": (torch.full((2,), 3), one_axis),
         "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
-        "penalties": (tuple(map(torch.from_numpy, eligibility.penalties)), (one_axis,) * trie.num_levels),
-        "closed": (closed, closed_axes),
+        "eligible": (
+            EligibleTensors.of(eligibility, torch.device("cpu")),
+            EligibleTensors._make([(one_axis,) * trie.num_levels, one_axis, None]),
+        ),
+        "excluded_BX": (torch.zeros(2, 5, dtype=torch.int64), two_axes),
         "item_vectors_ND": (
             torch.zeros(2, retriever.config.width, dtype=torch.float16 if half else torch.float32),
             one_axis,
         ),
+        "paths_LN": (torch.from_numpy(trie.paths_LN), {1: DYNAMIC}),
     }
     trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
     names = [
         *("history_BT", "lengths_B", "beam_slots_K"),
-        *by_depth("penalties", eligibility.penalties),
-        *closed_inputs(closed),
-        "item_vectors_ND",
-        *arrays.by_input_name(),
+        *eligible_inputs(eligibility),
+        "excluded_BX",
+        *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
     ]
     _export(
         BeamSearch(retriever),

@@ -132,15 +132,19 @@ class NewItems:
             k: How many items to return.
             reserved: For each user, how many of them shall be new items, if so many are eligible.
         """
-        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
         ratings_BM = found.queries_BD @ self._unit_MD.T / self._weight - CAUTION
         log_probs_BM = np.minimum(ratings_BM + self._offsets(found)[:, None], 0.0)
         scores_BM = log_probs_BM + self._weight * ratings_BM
+        leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
+        is_full = scores_BK.shape[1] == k and not self._is_new_N[leaves_BK].any()
+        if is_full and not any(reserved) and (scores_BM.max(axis=1) <= scores_BK[:, -1]).all():  # as nearly always
+            return rankings(leaves_BK, log_probs_BK, scores_BK)
         scores_BM[:, ~eligibility.allows(self.leaves_M)] = -np.inf
         user_X = np.repeat(np.arange(len(excluded)), [len(leaves) for leaves in excluded])
         leaf_X = np.concatenate([np.empty(0, dtype=np.int64), *excluded])
         barred_X = self._is_new_N[leaf_X]
         scores_BM[user_X[barred_X], np.searchsorted(self.leaves_M, leaf_X[barred_X])] = -np.inf
+        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
         # The candidates of both kinds side by side; of equal scores the one that comes first is taken.
         leaves_BX = np.concatenate([found.leaves_BK, np.broadcast_to(self.leaves_M, scores_BM.shape)], axis=1)
         log_probs_BX = np.concatenate([found.log_probs_BK, log_probs_BM], axis=1)
@@ -155,9 +159,11 @@ class NewItems:
             order_BK = np.argsort(-chosen_scores_BK, axis=1, kind="stable")
             chosen_BK = np.take_along_axis(chosen_BK, order_BK, axis=1)
             chosen_scores_BK = np.take_along_axis(chosen_scores_BK, order_BK, axis=1)
-        leaves_BK = np.take_along_axis(leaves_BX, chosen_BK, axis=1)
-        log_probs_BK = np.take_along_axis(log_probs_BX, chosen_BK, axis=1)
-        return rankings(leaves_BK, log_probs_BK, chosen_scores_BK)
+        return rankings(
+            np.take_along_axis(leaves_BX, chosen_BK, axis=1),
+            np.take_along_axis(log_probs_BX, chosen_BK, axis=1),
+            chosen_scores_BK,
+        )
 
     def _offsets(self, found: SearchOutput) -> FloatArray:
         """Each user's mean of log-probability less rating over the best found items, 0 where there are none."""

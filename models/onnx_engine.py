@@ -1,7 +1,6 @@
 """The search on ONNX Runtime: the default for serving. Needs no torch."""
 
 import copy
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -12,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models.buckets import pad_to_bucket
-from models.eligibility import Eligibility, closed_inputs
+from models.eligibility import Eligibility
 from models.ranking import SearchOutput
 from models.trie import IntArray, SemanticIdTrie
 from models.trie_arrays import TrieArrays, by_depth
@@ -79,7 +78,7 @@ class OnnxEngine:
         self,
         history_BT: IntArray,
         lengths_B: IntArray,
-        excluded: Sequence[IntArray],
+        excluded_BX: IntArray,
         eligibility: Eligibility,
         *,
         beam_width: int,
@@ -88,7 +87,7 @@ class OnnxEngine:
 
         def part(users: slice) -> SearchOutput:
             return self._run(
-                request_inputs(history_BT[users], lengths_B[users], excluded[users], eligibility, beam_width)
+                request_inputs(history_BT[users], lengths_B[users], excluded_BX[users], eligibility, beam_width)
             )
 
         if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
@@ -124,7 +123,7 @@ class OnnxEngine:
 def request_inputs(
     history_BT: IntArray,
     lengths_B: IntArray,
-    excluded: Sequence[IntArray],
+    excluded_BX: IntArray,
     eligibility: Eligibility,
     beam_width: int,
 ) -> dict[str, NDArray[Any]]:
@@ -133,14 +132,23 @@ def request_inputs(
         "history_BT": history_BT,
         "lengths_B": lengths_B,
         "beam_slots_K": np.arange(beam_width, dtype=np.float32),
+        **eligible_inputs(eligibility),
+        "excluded_BX": excluded_BX,
+    }
+
+
+def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with a filter, in their order."""
+    return {
         **by_depth("penalties", eligibility.penalties),
-        **closed_inputs(eligibility.closed_nodes(excluded, beam_width=beam_width)),
+        "eligible_below": eligibility.eligible_below,
+        "first_inner_I": eligibility.first_inner_I,
     }
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with the catalogue."""
-    return {"item_vectors_ND": item_vectors_ND, **TrieArrays.of(trie).by_input_name()}
+    """The inputs of the search graph that change with the catalogue, in their order."""
+    return {"item_vectors_ND": item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.of(trie).by_input_name()}
 
 
 def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = None) -> ort.InferenceSession:

@@ -1,6 +1,6 @@
 """The recommender: histories in, the best eligible items out, whichever engine searches. Needs no torch.
 
-Shapes: B users, T history items, X excluded leaves, K beams, k items asked for, N leaves.
+Shapes: B users, T history items, X excluded leaves of a user, K beams, k items asked for, N leaves.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.eligibility import Eligibility
 from models.new_items import NewItems
 from models.ranking import Ranking, SearchOutput, rankings
-from models.trie import IntArray, SemanticIdTrie
+from models.trie import NO_LEAF, IntArray, SemanticIdTrie
 
 FloatArray = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ class SearchEngine(Protocol):
         self,
         history_BT: IntArray,
         lengths_B: IntArray,
-        excluded: Sequence[IntArray],
+        excluded_BX: IntArray,
         eligibility: Eligibility,
         *,
         beam_width: int,
@@ -34,7 +34,8 @@ class SearchEngine(Protocol):
         Args:
             history_BT: Leaf positions, oldest first, padded at the end with any valid leaf.
             lengths_B: Items in each history, 1..T.
-            excluded: For each user, distinct leaves in ascending order that must not be returned.
+            excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
+                the end with -1; X >= 1.
             eligibility: The leaves that may be.
             beam_width: K.
         """
@@ -130,10 +131,10 @@ class Recommender:
             return []
         eligibility = eligibility or self.everything
         recent = [history[-self.max_history :] for history in histories]
-        excluded = [np.unique(leaves) for leaves in excluded]
         lengths_B = np.array([len(history) for history in recent])
+        excluded_BX = pad([_ascending(leaves, eligibility) for leaves in excluded], filler=NO_LEAF)
         found = self._engine.search(
-            pad(recent, filler=0), lengths_B, excluded, eligibility, beam_width=max(beam_width, k)
+            pad(recent, filler=0), lengths_B, excluded_BX, eligibility, beam_width=max(beam_width, k)
         )
         if len(self._new_items):
             places = reserved if reserved is not None else [0] * len(histories)
@@ -150,7 +151,15 @@ class Recommender:
         return Ranking(leaves, self._log_popularity_N[leaves], self._log_popularity_N[leaves])
 
 
-def pad(rows: Sequence[IntArray], *, filler: int) -> IntArray:
+def _ascending(leaves: IntArray, eligibility: Eligibility) -> list[int]:
+    """Those of a user's excluded leaves that a filter has not taken out already, each once."""
+    if eligibility.count < eligibility.trie.num_leaves:
+        leaves = leaves[eligibility.allows(leaves)]
+    # Not by np.unique: it lets go of the interpreter, and under load has to wait for it.
+    return sorted(set(leaves.tolist()))
+
+
+def pad(rows: Sequence[Sequence[int] | IntArray], *, filler: int) -> IntArray:
     """Stacks rows of unequal length, filled up at the end; at least one column wide."""
     padded = np.full((len(rows), max([1, *map(len, rows)])), filler, dtype=np.int64)
     for padded_row, row in zip(padded, rows, strict=True):

@@ -1,7 +1,7 @@
 """The search on PyTorch: for training's own checks, and for serving on a GPU."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from models.beam_search import BeamSearch
-from models.eligibility import ClosedNodes, Eligibility
+from models.eligibility import Eligibility
+from models.exclusion import EligibleTensors
 from models.ranking import SearchOutput
 from models.retriever import Retriever
 from models.retriever_config import RetrieverConfig
@@ -51,28 +52,29 @@ class TorchEngine:
 
     def _read(self, trie: SemanticIdTrie, item_vectors_ND: torch.Tensor) -> None:
         self._trie = TrieTensors.of(trie).to(self._device)
+        self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
 
     def search(
         self,
         history_BT: IntArray,
         lengths_B: IntArray,
-        excluded: Sequence[IntArray],
+        excluded_BX: IntArray,
         eligibility: Eligibility,
         *,
         beam_width: int,
     ) -> SearchOutput:
         """See `models.recommender.SearchEngine`."""
-        closed_nodes = eligibility.closed_nodes(excluded, beam_width=beam_width)
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # the retriever may be in training between two searches
             found = self._beam_search(
                 self._tensor(history_BT),
                 self._tensor(lengths_B),
                 torch.arange(beam_width, dtype=torch.float32, device=self._device),
-                tuple(map(self._tensor, eligibility.penalties)),
-                tuple(ClosedNodes(*map(self._tensor, closed)) for closed in closed_nodes),
+                EligibleTensors.of(eligibility, self._device),
+                self._tensor(excluded_BX),
                 self._item_vectors_ND,
+                self._paths_LN,
                 self._trie,
             )
             return SearchOutput(*(array.cpu().numpy() for array in found))

@@ -9,7 +9,7 @@ Depth 0 is the root, depth L the leaves.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,8 +207,12 @@ def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:
 
 def unpack_codes(keys_M: IntArray, codebook_size: int, num_levels: int) -> IntArray:
     """The inverse of `pack_codes`: codes of shape (M, num_levels)."""
-    powers = codebook_size ** np.arange(num_levels - 1, -1, -1, dtype=np.int64)
-    return keys_M[:, None] // powers % codebook_size
+    return keys_M[:, None] // _place_values(codebook_size, num_levels) % codebook_size
+
+
+@cache
+def _place_values(codebook_size: int, num_levels: int) -> IntArray:
+    return codebook_size ** np.arange(num_levels - 1, -1, -1, dtype=np.int64)
 
 
 def _check_codes(codes_NL: NDArray[np.integer], codebook_size: int) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import orjson
 
 from models.ranking import Ranking
@@ -94,8 +93,8 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
         known = history[history >= 0]
         eligibility = await engine.eligibility(snapshot, request.filter)
         excluded = leaves if request.exclude_history else leaves[len(history) :]
-        excluded = np.unique(excluded[excluded >= 0])
-        excluded = excluded[eligibility.allows(excluded)]
+        excluded = excluded[eligibility.allows(excluded) & (excluded >= 0)]
+        num_excluded = len(set(excluded.tolist()))
     unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
     if len(known):
         beam_width = request.beam_width or engine.settings.beam_width
@@ -105,7 +104,7 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
-    return _Answer(snapshot, best, unknown, eligibility.count - len(excluded), not len(known))
+    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
 
 
 async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedModel, answered: Sequence[str]) -> None:

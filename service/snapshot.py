@@ -72,7 +72,7 @@ class SearchWork(NamedTuple):
 
     Attributes:
         history: Leaves, oldest first.
-        excluded: Leaves that it must not get, in ascending order.
+        excluded: Leaves that it must not get.
         k: How many it wants.
         reserved: How many of them shall be new items.
     """

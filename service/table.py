@@ -84,9 +84,9 @@ class ItemTable:
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
         """The leaf of each item, -1 where the catalogue does not hold it; shape (M,)."""
-        leaf_of_row, row = self.leaf_of_row, self.row
-        rows = [row(item_id) for item_id in item_ids] if self.later_rows else map(self.first_rows.get, item_ids)
-        return np.array([NO_LEAF if row is None else leaf_of_row[row] for row in rows], dtype=np.int64)
+        rows = map(self.row if self.later_rows else self.first_rows.get, item_ids)
+        row_M = np.array([NO_LEAF if row is None else row for row in rows], dtype=np.int64)
+        return np.where(row_M == NO_LEAF, NO_LEAF, self.leaf_of_row[row_M])
 
     def items(self, leaves_M: IntArray) -> list[Item]:
         """The item at each leaf."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from models.beam_search import top_k
 from models.eligibility import Eligibility
-from models.recommender import Recommender
+from models.recommender import Recommender, pad
 from models.trie import SemanticIdTrie
 from tests.models.conftest import random_codes, random_engine, random_retriever, score_every_item
 
@@ -30,9 +30,13 @@ def test_a_wide_beam_equals_exhaustive_scoring(
     retriever = random_retriever(trie, seed=seed)
     history = rng.integers(0, items, size=rng.integers(1, 6))
     eligible = np.array([leaf not in filtered for leaf in range(items)])
-    barred = np.array([leaf for leaf in sorted(excluded) if leaf < items], dtype=np.int64)
+    barred = [leaf for leaf in sorted(excluded) if leaf < items and eligible[leaf]]
     found = random_engine(retriever, trie).search(
-        history[None], np.array([len(history)]), [barred], Eligibility.of(trie, eligible), beam_width=items
+        history[None],
+        np.array([len(history)]),
+        pad([barred], filler=-1),
+        Eligibility.of(trie, eligible),
+        beam_width=items,
     )
     exact = score_every_item(retriever, trie, history)
     eligible[barred] = False

@@ -1,9 +1,12 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.eligibility import Eligibility
 from models.new_items import CAUTION, ContentNeighbours, NewItems
 from models.ranking import SearchOutput
 from models.trie import SemanticIdTrie
+from tests.models.conftest import random_codes
 
 WEIGHT = 8.0
 NONE = np.empty(0, dtype=np.int64)
@@ -45,6 +48,36 @@ def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> No
     (filtered,) = new.merged(output, [np.array([34, 35])], Eligibility.of(trie, mask_N), k=40, reserved=[40])
     assert set(filtered.leaves_K.tolist()) == {0, 1, 2, *range(30, 40)} - {33, 34, 35}
     assert (np.diff(filtered.scores_K) <= 0).all()
+
+
+@given(seed=st.integers(0, 10**6), bonus=st.sampled_from([0.0, 1.0, 100.0]), k=st.integers(1, 12))
+def test_the_list_is_the_best_of_both_kinds(seed: int, bonus: float, k: int) -> None:
+    """Whether new items come into it (their ratings are low, equal or high) or not."""
+    rng = np.random.default_rng(seed)
+    trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
+    vectors_ND = rng.normal(size=(40, 2)).astype(np.float32)
+    is_new_N = rng.random(40) < 0.2
+    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    leaves, count = rng.permutation(40)[:15], int(rng.integers(1, 15))
+    output = found(
+        [*leaves[:count].tolist(), *[-1] * (15 - count)],
+        [*np.sort(rng.normal(-5, 1, count))[::-1].tolist(), *[-np.inf] * (15 - count)],
+        [0.0] * 15,
+        [bonus - 4.0, 0.1],
+    )
+    barred = rng.permutation(40)[:5]
+    output.scores_BK[0, np.isin(output.leaves_BK[0], barred)] = -np.inf  # the search would not have found them
+    order = np.argsort(-output.scores_BK[0], kind="stable")
+    output = SearchOutput(
+        output.leaves_BK[:, order], output.log_probs_BK[:, order], output.scores_BK[:, order], output.queries_BD
+    )
+    (ranking,) = new.merged(output, [barred], Eligibility.everything(trie), k=k, reserved=[0])
+    (longest,) = new.merged(output, [barred], Eligibility.everything(trie), k=60, reserved=[0])
+    assert ranking.leaves_K.tolist() == longest.leaves_K[:k].tolist()
+    known = {leaf for leaf, score in zip(output.leaves_BK[0], output.scores_BK[0], strict=True) if score > -np.inf}
+    expected = (known - set(np.flatnonzero(is_new_N))) | (set(np.flatnonzero(is_new_N)) - set(barred))
+    assert set(longest.leaves_K.tolist()) == expected
+    assert (np.diff(longest.scores_K) <= 0).all()
 
 
 def test_no_weight_no_new_items() -> None:

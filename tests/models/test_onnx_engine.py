@@ -35,6 +35,7 @@ from models.trie import SemanticIdTrie
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
 HALF_SCORE_TOLERANCE = 1.0  # a score holds a cosine times a hundred
 NONE = np.empty(0, dtype=np.int64)
+NOTHING_EXCLUDED = np.array([[-1]])
 SERVE_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
@@ -68,10 +69,10 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     rng = np.random.default_rng(0)
     for users, beam in [(1, 1), (1, 20), (7, 5), (33, 64)]:
         histories = [rng.integers(0, 64, size=rng.integers(1, 9)) for _ in range(users)]
-        excluded = [np.unique(rng.integers(0, 64, size=rng.integers(0, 60))) for _ in range(users)]
+        is_eligible_N = rng.random(64) < 0.8
+        excluded = [np.flatnonzero(is_eligible_N & (rng.random(64) < rng.random())) for _ in range(users)]
         lengths_B = np.array([len(history) for history in histories])
-        eligibility = Eligibility.of(trie, rng.random(64) < 0.8)
-        arguments = (pad(histories, filler=0), lengths_B, excluded, eligibility)
+        arguments = (pad(histories, filler=0), lengths_B, pad(excluded, filler=-1), Eligibility.of(trie, is_eligible_N))
         ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
         np.testing.assert_allclose(ours.scores_BK, theirs.scores_BK, atol=TOLERANCE)
         # Neighbours whose scores differ by less than the tolerance may change places.
@@ -83,11 +84,15 @@ def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdT
     session = open_session(bundle.path / SEARCH_GRAPH)
     histories, excluded = [np.array([1, 2, 3]), np.array([9]), np.array([4, 5])], [np.arange(30), np.array([9]), NONE]
     request = request_inputs(
-        pad(histories, filler=0), np.array([3, 1, 2]), excluded, Eligibility.everything(trie), beam_width=20
+        pad(histories, filler=0),
+        np.array([3, 1, 2]),
+        pad(excluded, filler=-1),
+        Eligibility.everything(trie),
+        beam_width=20,
     )
     padded = pad_to_bucket(request, max_history=bundle.manifest.max_history)
     assert padded["history_BT"].shape == (4, bundle.manifest.max_history)
-    assert padded["closed_3_row_M"].shape == (64,)
+    assert padded["excluded_BX"].shape == (4, 32)
     leaves_BK, *numbers = session.run(None, {**request, **catalogue})
     padded_leaves_BK, *padded_numbers = session.run(None, {**padded, **catalogue})
     assert (leaves_BK == padded_leaves_BK[:3]).all()
@@ -96,7 +101,7 @@ def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdT
 
 
 def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    arguments = (np.array([[1, 2, 3]]), np.array([3]), [NONE], Eligibility.everything(trie))
+    arguments = (np.array([[1, 2, 3]]), np.array([3]), NOTHING_EXCLUDED, Eligibility.everything(trie))
     exact, half = (
         OnnxEngine(bundle.path / graph, trie, item_vectors(bundle, trie)).search(*arguments, beam_width=64)
         for graph in (SEARCH_GRAPH, HALF_SEARCH_GRAPH)
@@ -129,7 +134,7 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
 
 @pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
 def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    arguments = (np.array([[1, 2, 3]]), np.array([3]), [np.array([4])], Eligibility.everything(trie))
+    arguments = (np.array([[1, 2, 3]]), np.array([3]), np.array([[4]]), Eligibility.everything(trie))
     cpu, cuda = (
         OnnxEngine(bundle.path / graph, trie, item_vectors(bundle, trie), cuda=cuda, max_history=8).search(
             *arguments, beam_width=10

@@ -1,0 +1,70 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.eligibility import Eligibility
+from models.exclusion import ClosedNodes, EligibleTensors
+from models.recommender import pad
+from models.trie import IntArray, SemanticIdTrie
+from tests.models.conftest import CPU, random_codes
+
+
+def closed_nodes(eligibility: Eligibility, excluded: list[IntArray]) -> ClosedNodes:
+    excluded_BX = torch.from_numpy(pad(excluded, filler=-1))
+    paths_LN = torch.from_numpy(eligibility.trie.paths_LN)
+    return ClosedNodes.of(excluded_BX, EligibleTensors.of(eligibility, CPU), paths_LN)
+
+
+def test_hand_made_exclusions() -> None:
+    trie = SemanticIdTrie.build(np.array([[0, 0, 1], [0, 0, 2], [0, 3, 0], [2, 1, 1]]), codebook_size=4)
+    # Leaves 0 and 1 are all there is below node 0 of depth 2; below node 0 of depth 1 leaf 2 is left.
+    closed = closed_nodes(Eligibility.everything(trie), [np.array([0, 1]), np.array([3])])
+    assert closed.user_M.tolist() == [0, 0, 1, 1]
+    assert closed.node_LM[:, :3].tolist() == [[0, 0, 1], [0, 0, 2], [0, 1, 3]]
+    assert closed.closed_parent_LM.tolist() == [[-1, -1, 0, -1], [0, -1, 1, -1], [0, 0, 2, -1]]
+
+
+def test_padding_closes_nothing() -> None:
+    # Were its leaf taken for 0, the node of leaves 0 and 1 would seem to lose both.
+    trie = SemanticIdTrie.build(np.array([[0, 0], [0, 1], [1, 0]]), codebook_size=4)
+    closed = closed_nodes(Eligibility.everything(trie), [np.array([0]), np.array([0, 1])])
+    assert closed.closed_parent_LM.tolist() == [[-1, -1, 0, -1], [0, -1, 0, 0]]
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    levels=st.integers(1, 4),
+    eligible_share=st.floats(0, 1),
+    excluded_shares=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+)
+def test_closed_nodes_are_those_without_an_eligible_leaf(
+    seed: int, levels: int, eligible_share: float, excluded_shares: list[float]
+) -> None:
+    rng = np.random.default_rng(seed)
+    codebook_size = 40 if levels == 1 else 6
+    codes_NL = random_codes(rng, items=min(40, codebook_size**levels), levels=levels, codebook_size=codebook_size)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=codebook_size)
+    mask_N = rng.random(trie.num_leaves) < eligible_share
+    excluded = [np.flatnonzero((rng.random(trie.num_leaves) < share) & mask_N) for share in excluded_shares]
+    closed = closed_nodes(Eligibility.of(trie, mask_N), excluded)
+    ordered = [tuple(codes) for codes in trie.codes_NL.tolist()]
+    for depth in range(1, levels + 1):
+        parents = sorted({codes[: depth - 1] for codes in ordered})
+        found = {
+            (user, (*parents[parent], int(trie.child_code[depth - 1][node])))
+            for user, parent, node in zip(
+                closed.user_M.tolist(),
+                closed.closed_parent_LM[depth - 1].tolist(),
+                closed.node_LM[depth - 1].tolist(),
+                strict=True,
+            )
+            if parent >= 0
+        }
+        expected = set()
+        for user, leaves in enumerate(excluded):
+            for prefix in {codes[:depth] for codes in ordered}:
+                below = {leaf for leaf, codes in enumerate(ordered) if codes[:depth] == prefix and mask_N[leaf]}
+                if below and below <= set(leaves.tolist()):
+                    expected.add((user, prefix))
+        assert found == expected
