@@ -88,7 +88,7 @@ class NewItems:
 
     def __init__(self, leaves_M: IntArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> None:
         self.leaves_M = leaves_M
-        self._unit_MD = unit_rows(item_vectors_ND[leaves_M])
+        self._unit_DM = unit_rows(item_vectors_ND[leaves_M]).T
         self._is_new_N = np.zeros(len(item_vectors_ND), dtype=np.bool_)
         self._is_new_N[leaves_M] = True
         self._weight = relevance_weight
@@ -132,7 +132,7 @@ class NewItems:
             k: How many items to return.
             reserved: For each user, how many of them shall be new items, if so many are eligible.
         """
-        ratings_BM = found.queries_BD @ self._unit_MD.T / self._weight - CAUTION
+        ratings_BM = found.queries_BD @ self._unit_DM / self._weight - CAUTION
         log_probs_BM = np.minimum(ratings_BM + self._offsets(found)[:, None], 0.0)
         scores_BM = log_probs_BM + self._weight * ratings_BM
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]

@@ -37,6 +37,8 @@ class Ranking(NamedTuple):
 
     def first(self, k: int) -> "Ranking":
         """The k best of them."""
+        if len(self.leaves_K) <= k:
+            return self
         return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
 
 

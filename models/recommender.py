@@ -132,7 +132,10 @@ class Recommender:
         eligibility = eligibility or self.everything
         recent = [history[-self.max_history :] for history in histories]
         lengths_B = np.array([len(history) for history in recent])
-        excluded_BX = pad([_ascending(leaves, eligibility) for leaves in excluded], filler=NO_LEAF)
+        if eligibility is not self.everything:
+            excluded = [leaves[eligibility.allows(leaves)] for leaves in excluded]
+        # Not by np.unique: it lets go of the interpreter, and under load has to wait for it.
+        excluded_BX = pad([sorted(set(leaves.tolist())) for leaves in excluded], filler=NO_LEAF)
         found = self._engine.search(
             pad(recent, filler=0), lengths_B, excluded_BX, eligibility, beam_width=max(beam_width, k)
         )
@@ -149,14 +152,6 @@ class Recommender:
         candidates = leaves_N[: k + len(excluded)]
         leaves = candidates[~np.isin(candidates, excluded)][:k]
         return Ranking(leaves, self._log_popularity_N[leaves], self._log_popularity_N[leaves])
-
-
-def _ascending(leaves: IntArray, eligibility: Eligibility) -> list[int]:
-    """Those of a user's excluded leaves that a filter has not taken out already, each once."""
-    if eligibility.count < eligibility.trie.num_leaves:
-        leaves = leaves[eligibility.allows(leaves)]
-    # Not by np.unique: it lets go of the interpreter, and under load has to wait for it.
-    return sorted(set(leaves.tolist()))
 
 
 def pad(rows: Sequence[Sequence[int] | IntArray], *, filler: int) -> IntArray:

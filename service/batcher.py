@@ -185,7 +185,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                     self._observe(wanted, begin)
                     self._answer(key, wanted)
                     seconds = time.perf_counter() - begin
-                    self._metrics.stage_seconds.labels("search").observe(seconds)
+                    self._metrics.search_seconds.observe(seconds)
                     self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / len(wanted) - self._seconds_a_job)
             except BaseException as error:
                 for job in jobs:
@@ -197,9 +197,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
     def _observe(self, jobs: Sequence[_Job[WorkT, ResultT]], begin: float) -> None:
         self._metrics.batch_size.observe(len(jobs))
-        queued = self._metrics.stage_seconds.labels("queue")
         for job in jobs:
-            queued.observe(begin - job.queued_at)
+            self._metrics.queue_seconds.observe(begin - job.queued_at)
 
     def _answer(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> None:
         try:

@@ -53,7 +53,7 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp) 
     part, model = line_up.answering(key)
     answer = await _answer(request, engine, model)
     snapshot, best = answer.snapshot, answer.best
-    with metrics.stage("lookup"):
+    with metrics.lookup_seconds.time():
         codes = snapshot.trie.codes_of(best.leaves_K).tolist()
         items, degraded = await find_items(model, snapshot, best.leaves_K, codes)
     fallback: Literal["popular", "degraded"] | None = (
@@ -87,7 +87,7 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
     begin, snapshot = time.perf_counter(), model.snapshot
     deadline = begin + (request.timeout_ms or engine.settings.timeout_ms) / 1000
     metrics, table = engine.metrics, snapshot.table
-    with metrics.stage("encode"):
+    with metrics.encode_seconds.time():
         leaves = table.find([*request.history, *request.exclude])
         history = leaves[: len(request.history)]
         known = history[history >= 0]

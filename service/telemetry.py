@@ -1,7 +1,6 @@
 """Prometheus metrics: what is measured."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -34,12 +33,15 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
-        self.stage_seconds = Histogram(
+        stage_seconds = Histogram(
             "rqrec_recommend_stage_duration_seconds",
             "Time of the stages of a recommendation: encode (ids to leaves), queue, search, lookup (leaves to items).",
             ["stage"],
             buckets=SECONDS_BUCKETS,
             registry=registry,
+        )
+        self.encode_seconds, self.queue_seconds, self.search_seconds, self.lookup_seconds = (
+            stage_seconds.labels(stage) for stage in ("encode", "queue", "search", "lookup")
         )
         self.batch_size = Histogram(
             "rqrec_batch_size", "Requests in one search.", buckets=BATCH_BUCKETS, registry=registry
@@ -142,12 +144,6 @@ class Metrics:
         count, duration = self._of_request(route, method, status)
         count.inc()
         duration.observe(seconds)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measures the block as a stage of a recommendation."""
-        with self.stage_seconds.labels(name).time():
-            yield
 
     def describe_model(self, version: str, tokenizer_figures: Mapping[str, float]) -> None:
         """Sets the gauges that describe the loaded model."""
