@@ -19,6 +19,9 @@ EVERYWHERE = [
     (b"cache-control", b"no-store"),
 ]
 PROTECTED = [*EVERYWHERE, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+# In a request's scope, from `service.protocol`: takes the status, the headers and the body of an answer and writes them
+# in one piece, or returns False if that is not possible now. Two pieces are two system calls on either side.
+WRITE = "rqrec.write"
 Told = Sequence[Callable[[Scope, int, float], None]]
 
 
@@ -45,13 +48,23 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         begin, status = time.perf_counter(), 500
-        headers = answer_headers(scope)
+        headers, write = answer_headers(scope), scope.get(WRITE)  # no write under another server
+        held: Message | None = None
 
         async def send_in_envelope(message: Message) -> None:
-            nonlocal status
+            nonlocal status, held
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *headers]
+                if write is not None:
+                    held = message
+                    return
+            elif held is not None and write is not None:
+                start, held = held, None
+                is_whole = not message.get("more_body", False)
+                if is_whole and write(status, start["headers"], message.get("body", b"")):
+                    return
+                await send(start)
             await send(message)
 
         try:

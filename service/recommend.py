@@ -93,7 +93,9 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
         known = history[history >= 0]
         eligibility = await engine.eligibility(snapshot, request.filter)
         excluded = leaves if request.exclude_history else leaves[len(history) :]
-        excluded = excluded[eligibility.allows(excluded) & (excluded >= 0)]
+        excluded = excluded[excluded >= 0]
+        if request.filter:
+            excluded = excluded[eligibility.allows(excluded)]
         num_excluded = len(set(excluded.tolist()))
     unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
     if len(known):
