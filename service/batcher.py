@@ -2,6 +2,10 @@
 
 Threads take what waits as soon as they are free, so a batch forms while the last one runs, and grows with the load by
 itself: there is no timer. What cannot be waited for is refused at once.
+
+While more waits than half of what may, answers a second count for more than the next answer: batches are twice as
+large, and a spare thread searches too. It uses what of the machine one search thread leaves idle, which waits for the
+interpreter while requests are refused; with little to search, two threads would only make small batches of large ones.
 """
 
 import asyncio
@@ -19,6 +23,7 @@ from service.telemetry import Metrics
 KeyT = TypeVar("KeyT", bound=Hashable)
 WorkT = TypeVar("WorkT")
 ResultT = TypeVar("ResultT")
+BACKLOG_BATCHES = 2  # batches of usual size that are run as one
 RATE_MEMORY = 0.9  # of the running mean of seconds a job
 FIRST_GUESS_S = 0.001
 RESTART_PAUSE_S = 0.5
@@ -42,8 +47,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
     Args:
         run: Answers a batch: the key and its work, results in the same order. Called in a thread.
         metrics: Told of the queue, the batches and what was dropped.
-        workers: Batches that run at the same time.
-        max_batch: Work in one batch, at the most.
+        workers: Batches that run at the same time, one more in a backlog.
+        max_batch: Work in one batch, at the most; twice as much in a backlog.
         max_queue: Work that may wait, at the most.
     """
 
@@ -60,14 +65,18 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         self._metrics = metrics
         self._max_batch = max_batch
         self._queue: FairQueue[KeyT, _Job[WorkT, ResultT]] = FairQueue(max_queue)
-        self._changed = threading.Condition()
+        self._workers, self._backlog = workers, max(max_queue // 2, BACKLOG_BATCHES * max_batch)
+        lock = threading.Lock()
+        self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # grown to a backlog
         self._able = 0
         self._draining = False
         self._seconds_a_job = FIRST_GUESS_S
         self._loop: asyncio.AbstractEventLoop
         self._threads = [
-            threading.Thread(target=self._work_on, name=f"rqrec-search-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(
+                target=self._work_on, args=(number == workers,), name=f"rqrec-search-{number}", daemon=True
+            )
+            for number in range(workers + 1)
         ]
         metrics.queue_depth.set_function(lambda: len(self._queue))
 
@@ -95,7 +104,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
     @property
     def waiting_s(self) -> float:
         """How long work that came now would wait, by the running mean, in seconds."""
-        return len(self._queue) * self._seconds_a_job / len(self._threads)
+        return len(self._queue) * self._seconds_a_job / self._workers
 
     def overloaded(self) -> Overloaded:
         """The error for work that finds the queue full."""
@@ -126,6 +135,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                 self._metrics.shed.labels("overload").inc()
                 raise self.overloaded()
             self._changed.notify()
+            if self._has_backlog:
+                self._grown.notify()
         if deadline == math.inf:
             return await job.future
         timer = self._loop.call_later(deadline - job.queued_at, self._expire, job)
@@ -139,6 +150,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         with self._changed:
             self._draining = True
             self._changed.notify_all()
+            self._grown.notify_all()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -148,32 +160,44 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             self._metrics.shed.labels("deadline").inc()
             job.future.set_exception(DeadlinePassed())
 
-    def _work_on(self) -> None:
+    @property
+    def _has_backlog(self) -> bool:
+        return len(self._queue) >= self._backlog
+
+    def _work_on(self, is_spare: bool) -> None:
         """Works until drained; begins anew after a crash."""
+        able = 0 if is_spare else 1
         while True:
-            self._count_able(1)
+            self._count_able(able)
             try:
-                self._work()
+                self._work(is_spare)
             except BaseException:  # whatever it was: a service without this thread answers nothing
                 logger.exception("the search thread crashed: it begins anew in %.1f s", RESTART_PAUSE_S)
                 self._metrics.search_crashes.inc()
             else:
                 return
             finally:
-                self._count_able(-1)
+                self._count_able(-able)
             time.sleep(RESTART_PAUSE_S)
 
     def _count_able(self, change: int) -> None:
         with self._changed:
             self._able += change
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while (taken := self._queue.pop(self._max_batch)) is None:
-                    if self._draining:
-                        return
-                    self._changed.wait()
+    def _take(self, is_spare: bool) -> tuple[KeyT, list[_Job[WorkT, ResultT]]] | None:
+        """Waits for the next batch; None where there will be none."""
+        with self._changed:
+            while True:
+                if self._has_backlog:
+                    return self._queue.pop(BACKLOG_BATCHES * self._max_batch)
+                if not is_spare and (taken := self._queue.pop(self._max_batch)) is not None:
+                    return taken
+                if self._draining:
+                    return None
+                (self._grown if is_spare else self._changed).wait()
+
+    def _work(self, is_spare: bool) -> None:
+        while (taken := self._take(is_spare)) is not None:
             key, jobs = taken
             begin = time.perf_counter()
             try:

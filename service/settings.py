@@ -46,8 +46,12 @@ class Settings(BaseSettings):
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
     device: Device = Field(Device.AUTO, description="where the search computes")
     precision: Precision = Field(Precision.FP32, description="numbers of a GPU: half is faster and less exact")
-    search_workers: int = Field(1, ge=1, le=256, description="batches searched at the same time, one thread each")
-    max_batch: int = Field(32, ge=1, le=1024, description="requests in one batch at the most")
+    search_workers: int = Field(
+        1, ge=1, le=256, description="batches searched at the same time, one thread each; one more in a backlog"
+    )
+    max_batch: int = Field(
+        16, ge=1, le=1024, description="requests in one batch at the most; twice as many in a backlog"
+    )
     max_queue: int = Field(256, ge=1, description="requests that may wait; beyond, they are answered 429")
     timeout_ms: int = Field(5000, ge=1, le=600_000, description="time for a request that names none, in milliseconds")
     beam_width: int = Field(50, ge=1, le=500, description="beams kept at every level where a request names no width")

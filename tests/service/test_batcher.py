@@ -71,6 +71,24 @@ def test_a_batch_forms_while_the_last_one_runs() -> None:
     asyncio.run(scenario())
 
 
+def test_in_a_backlog_a_spare_thread_takes_larger_batches() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate, max_batch=2, max_queue=8) as batcher:
+            await submitted(batcher, ("a", 0))
+            await gate.wait_until_entered()
+            tasks = await submitted(batcher, *(("a", one) for one in range(1, 4)))
+            await asyncio.sleep(0.1)
+            assert value(batcher, "rqrec_queue_depth") == 3  # less than half of what may wait
+            tasks += await submitted(batcher, ("a", 4), ("a", 5))
+            await gate.wait_until_entered()  # while the first batch runs
+            assert gate.batches == [("a", [0]), ("a", [1, 2, 3, 4])]
+            gate.open.set()
+            assert await asyncio.gather(*tasks) == [10, 20, 30, 40, 50]
+
+    asyncio.run(scenario())
+
+
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     async def scenario() -> None:
         gate = Gate()
@@ -189,8 +207,8 @@ def test_several_threads_share_the_queue() -> None:
             return list(work)
 
         async with batcher_of(run, workers=2, max_batch=1) as batcher:
-            tasks = await submitted(batcher, *(("a", one) for one in range(50)))
-            assert await asyncio.gather(*tasks) == list(range(50))
+            tasks = await submitted(batcher, *(("a", one) for one in range(40)))
+            assert await asyncio.gather(*tasks) == list(range(40))
             assert batcher.is_working
 
     asyncio.run(scenario())
