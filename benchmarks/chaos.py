@@ -141,6 +141,12 @@ class Chaos:
             self._fault("wrong", f"{method} {path}: {response.status_code} {response.text}")
         return response
 
+    async def _ask_until_confirmed(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Sends again what the answer says to send again: Redis is away, so other replicas would not hear of it."""
+        while (response := await self._ask(method, path, **content)) is None:
+            await asyncio.sleep(0.2)
+        return response
+
     def _fault(self, kind: str, text: str) -> None:
         self.counts[kind] += 1
         self.faults.append(f"{kind}: {text}")
@@ -194,11 +200,9 @@ class Chaos:
             content = {"json": {"attributes": payload} | ({"text_vector": vector} if vector else {})}
             written.sent.add(json.dumps(payload))
         written.is_uncertain = True
-        while True:  # what is not confirmed is sent again, as the answer says
-            response = await self._ask("DELETE" if payload is None else "PUT", f"/items/{item_id}", **content)
-            if response is not None:
-                break
-            await asyncio.sleep(0.2)
+        response = await self._ask_until_confirmed(
+            "DELETE" if payload is None else "PUT", f"/items/{item_id}", **content
+        )
         gone_before = payload is None and response.status_code == httpx.codes.NOT_FOUND
         if not (response.is_success or gone_before):
             self._fault("wrong", f"writing {item_id}: {response.status_code} {response.text}")
@@ -221,8 +225,7 @@ class Chaos:
     async def _change_model(self) -> None:
         version = self._versions[self.events["models tried"] % 2 - 1]
         self.events["models tried"] += 1
-        while (response := await self._ask("POST", f"/models/{version}/activate")) is None:
-            await asyncio.sleep(0.2)  # Redis is away, and other replicas would not hear of it
+        response = await self._ask_until_confirmed("POST", f"/models/{version}/activate")
         if response.is_success:
             self.events["models changed"] += 1
         else:

@@ -53,7 +53,6 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
     shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
     rows_N = np.arange(num_items) % len(bundle.items)
     codes_NL = synthetic_codes(num_items, seed=0).astype(np.int32)
-    assert bundle.manifest.codebook_size == CODEBOOK_SIZE, "the synthetic IDs are made for the default recipe's"
     bundle.items[rows_N].with_columns(
         pl.Series("item_id", [f"copy-{number}" for number in range(num_items)]),
         pl.Series("semantic_id", codes_NL, dtype=pl.Array(pl.Int32, codes_NL.shape[1])),
@@ -107,6 +106,11 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=WRITES, help=f"items written to each (default {WRITES})")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
+    if bundle.manifest.codebook_size != CODEBOOK_SIZE:
+        parser.error(
+            f"larger catalogues are made for codebooks of {CODEBOOK_SIZE} codes, and {arguments.bundle} has "
+            f"{bundle.manifest.codebook_size}: publish one of the default recipe"
+        )
     table = Table(title=f"{arguments.writes} writes, two replicas; {description()}", title_justify="left")
     for name in ("items", "confirmed, median ms", "at most", "on the other replica, median ms", "at most"):
         table.add_column(name, justify="right")

@@ -142,18 +142,28 @@ def summary(rows: Sequence[Measured]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measures, prints the tables and the line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_what_to_load(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which service gets whose histories."""
     parser.add_argument(
         "--dataset", required=True, help="what the bundle was trained on: a MovieLens release, a folder"
     )
     parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
+
+
+def require_wrk(parser: argparse.ArgumentParser) -> None:
+    """Ends the program where wrk is not installed."""
+    if shutil.which("wrk") is None:
+        parser.error("wrk is needed: apt-get install wrk, or https://github.com/wg/wrk")
+
+
+def main() -> None:
+    """Measures, prints the tables and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_what_to_load(parser)
     parser.add_argument("--seconds", type=float, default=15, help="length of one load (default 15)")
     parser.add_argument("--no-peer", action="store_true", help="leave transformers.generate out")
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        parser.error("wrk is needed: apt-get install wrk, or https://github.com/wg/wrk")
+    require_wrk(parser)
     version = read_bundle(arguments.bundle).manifest.version
     with tempfile.TemporaryDirectory() as folder:
         bodies = Path(folder) / "bodies.jsonl"

@@ -7,14 +7,13 @@ Loads the service with wrk (Debian: apt-get install wrk) for ten minutes and loo
 
 import argparse
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import load, write_bodies
+from benchmarks.load import add_what_to_load, load, require_wrk, write_bodies
 from benchmarks.machine import description
 from benchmarks.running import running_service
 
@@ -33,12 +32,10 @@ def resident_mib(pid: int) -> float:
 def main() -> None:
     """Measures, prints the table and the line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="what the bundle was trained on")
-    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
+    add_what_to_load(parser)
     parser.add_argument("--minutes", type=int, default=MINUTES, help=f"how long (default {MINUTES})")
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        parser.error("wrk is needed: apt-get install wrk, or https://github.com/wg/wrk")
+    require_wrk(parser)
     table = Table(title=f"{CONNECTIONS} connections; {description()}", title_justify="left")
     for name in ("minute", "requests/s", "p99 ms", "errors", "resident MiB"):
         table.add_column(name, justify="right")
