@@ -63,7 +63,8 @@ class Protocol(HttpToolsProtocol):
 
     def _write(self, cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> None:
         headers = [*self.server_state.default_headers, *headers]
-        closes = not cycle.keep_alive or CLOSE in headers
+        # Who has been promised nothing (Expect: 100-continue) may send the body or not: what comes next is unknown.
+        closes = not cycle.keep_alive or cycle.waiting_for_100_continue or CLOSE in headers
         if closes and CLOSE not in headers:
             headers.append(CLOSE)
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -77,6 +77,18 @@ def test_each_request_on_a_connection_is_refused_until_one_closes_it(bundles: Pa
     assert answers.count(b"connection: close") == 1
 
 
+def test_a_body_that_was_not_asked_for_is_not_waited_for(bundles: Path) -> None:
+    request = b"POST /recommend HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    with (
+        overloaded(bundles) as (url, _),
+        socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection,
+    ):
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"connection: close" in answer
+
+
 def test_a_client_that_hangs_up_costs_no_search(bundles: Path) -> None:
     settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_BATCH": "1"}
     body = json.dumps(BODY).encode()
