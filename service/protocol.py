@@ -33,6 +33,9 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, refusal: Callable[[Scope], Refusal | None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._refusal = refusal
+        # Of the request that is being answered. A request's scope may not lead back to its cycle: what refers to itself
+        # waits for the garbage collector.
+        self._answering: RequestResponseCycle | None = None
         self._caller: Caller | None = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -41,7 +44,8 @@ class Protocol(HttpToolsProtocol):
         if refusal is not None:
             self._write(cycle, *refusal)
             return
-        scope[WRITE] = functools.partial(self._write_whole, cycle)
+        self._answering = cycle
+        scope[WRITE] = self._write_whole
         scope[CALLER] = self._caller = Caller()
         super()._start_asgi_task(cycle, app)
 
@@ -51,8 +55,10 @@ class Protocol(HttpToolsProtocol):
         if self._caller is not None:
             self._caller.go()
 
-    def _write_whole(self, cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
+    def _write_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """See `service.envelope.WRITE`."""
+        cycle = self._answering
+        assert cycle is not None
         length = (b"content-length", str(len(body)).encode())
         if self.flow.write_paused or cycle.disconnected or length not in headers:
             return False
