@@ -14,6 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 
 WITHIN_S = 10.0
+SLOW = ("-m", "tests.service.slow_service")  # what `running_service` runs for a search that takes a while
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.running import running_service
-from tests.service.conftest import until
+from tests.service.conftest import SLOW, until
 
-SLOW = ("-m", "tests.service.slow_service")
 CLIENTS = 8
 
 
