@@ -11,7 +11,7 @@ from benchmarks.peer import TransformersPeer
 from models.ranking import Ranking
 from models.recommender import pad
 from service.app import create_app
-from service.server import serve
+from service.server.draining import serve
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork
 

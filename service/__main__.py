@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from models.bundle import BundleError, read_bundle
 from service.app import create_app
 from service.logs import set_up_logs
-from service.server import serve
+from service.server.draining import serve
 from service.settings import Settings
 
 SWITCH_INTERVAL_S = 100e-6

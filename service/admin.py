@@ -72,7 +72,7 @@ async def put_item(
     Sending the same again does no harm.
     """
     live = _live(model)
-    body = parse_json(await read_body(request.receive, max_bytes=engine.settings.max_body_bytes), WriteItemRequest)
+    body = parse_json(await read_body(request.scope, request.receive, engine), WriteItemRequest)
     put = await model.tokenise(item_id, body.attributes, body.text_vector)
     outcome = _accepted(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200
@@ -110,7 +110,7 @@ async def activate_model(
     It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
     Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
     """
-    body = await read_body(request.receive, max_bytes=engine.settings.max_body_bytes)
+    body = await read_body(request.scope, request.receive, engine)
     wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
     roles = await engine.models.assign(version, Part(wanted.part), wanted.percent)
     return ModelList(models=await _models(engine, roles))

@@ -7,21 +7,20 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import ASGIApp
+from starlette.middleware.cors import CORSMiddleware
 
 from service.admin import router as admin_router
 from service.engine import Engine, Search
-from service.envelope import Envelope
+from service.envelope import Envelope, Gate
 from service.errors import install_error_handlers
 from service.logs import log_request
 from service.openapi import describe
 from service.rate_limit import RateLimitMiddleware
 from service.routes import FastLane, router
 from service.settings import Settings
-from service.shedding import Shedding
 from service.snapshot import search
 from service.telemetry import Metrics
-from service.tracing import traced
+from service.tracing import add_tracing
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
@@ -60,13 +59,21 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.include_router(admin_router)
     install_error_handlers(app)
     describe(app)
-    told = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
-    app.state.shedding = Shedding(engine.overloaded, told)
-    layers: ASGIApp = FastLane(app.build_middleware_stack(), engine)
+    observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
+    app.state.gate = Gate(engine.admission, metrics, observers)
+    # Each goes around those before it, and around all of them what the caller of this function adds.
+    app.add_middleware(FastLane, engine=engine)
     if settings.rate_limit is not None:
-        layers = RateLimitMiddleware(layers, settings=settings, gate=engine.gate, metrics=metrics)
+        app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
     if settings.otlp_endpoint is not None:
-        layers, send_last_spans = traced(layers, settings.otlp_endpoint)
-        at_the_end.append(send_last_spans)
-    app.middleware_stack = Envelope(layers, told)
+        at_the_end.append(add_tracing(app, settings.otlp_endpoint))
+    app.add_middleware(Envelope, gate=app.state.gate)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["retry-after", "x-request-id"],
+        )
     return app

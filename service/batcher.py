@@ -1,7 +1,7 @@
 """Batching: concurrent searches share one run, and a lone one never waits.
 
 Threads take what waits as soon as they are free, so a batch forms while the last one runs, and grows with the load by
-itself: there is no timer. What cannot be waited for is refused at once.
+itself: there is no timer. `service.admission` bounds how much may wait.
 
 While more waits than half of what may, answers a second count for more than the next answer: batches are twice as
 large, and a spare thread searches too. It uses what of the machine one search thread leaves idle, which waits for the
@@ -10,14 +10,13 @@ interpreter while requests are refused; with little to search, two threads would
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import DeadlinePassed, NotReady, Overloaded
-from service.fair_queue import FairQueue
+from service.errors import NotReady
+from service.fair_queue import ClientQueue, Turn
 from service.telemetry import Metrics
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -33,10 +32,11 @@ logger = logging.getLogger("rqrec")
 class _Job(Generic[WorkT, ResultT]):
     """One piece of work, and the future of its result, which belongs to the event loop."""
 
-    __slots__ = ("future", "queued_at", "work")
+    __slots__ = ("future", "queued_at", "weight", "work")
 
-    def __init__(self, work: WorkT, future: "asyncio.Future[ResultT]") -> None:
+    def __init__(self, work: WorkT, weight: int, future: "asyncio.Future[ResultT]") -> None:
         self.work = work
+        self.weight = weight
         self.future = future
         self.queued_at = time.perf_counter()
 
@@ -48,8 +48,11 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         run: Answers a batch: the key and its work, results in the same order. Called in a thread.
         metrics: Told of the queue, the batches and what was dropped.
         workers: Batches that run at the same time, one more in a backlog.
-        max_batch: Work in one batch, at the most; twice as much in a backlog.
-        max_queue: Work that may wait, at the most.
+        max_batch: Weight of the work in one batch, at the most; a heavier piece goes alone. Twice as much in a backlog.
+        max_queue: Weight of the work that may wait: half of it is a backlog.
+
+    Attributes:
+        running: Weight of the work that is being searched.
     """
 
     def __init__(
@@ -64,7 +67,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         self._run = run
         self._metrics = metrics
         self._max_batch = max_batch
-        self._queue: FairQueue[KeyT, _Job[WorkT, ResultT]] = FairQueue(max_queue)
+        self.running = 0
+        self._queue: ClientQueue[KeyT, _Job[WorkT, ResultT]] = ClientQueue(lambda job: job.weight)
         self._workers, self._backlog = workers, max(max_queue // 2, BACKLOG_BATCHES * max_batch)
         lock = threading.Lock()
         self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # grown to a backlog
@@ -87,11 +91,6 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             thread.start()
 
     @property
-    def is_full(self) -> bool:
-        """Whether the queue holds all it may."""
-        return self._queue.is_full
-
-    @property
     def waiting(self) -> int:
         """How much work waits."""
         return len(self._queue)
@@ -102,48 +101,31 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return self._able > 0
 
     @property
-    def waiting_s(self) -> float:
-        """How long work that came now would wait, by the running mean, in seconds."""
-        return len(self._queue) * self._seconds_a_job / self._workers
+    def seconds_per_request(self) -> float:
+        """The running mean of how long a piece of work takes a service whose threads all search, in seconds."""
+        return self._seconds_a_job / self._workers
 
-    def overloaded(self) -> Overloaded:
-        """The error for work that finds the queue full."""
-        wait_s = max(math.ceil(self.waiting_s), 1)
-        return Overloaded(f"{len(self._queue)} requests are waiting: try again in {wait_s} s", retry_after_s=wait_s)
-
-    async def submit(self, key: KeyT, work: WorkT, *, deadline: float = math.inf) -> ResultT:
+    async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
         """The result of one piece of work. Cancelling the caller drops the work if it still waits.
 
         Args:
             key: What the work shares with all that it may run with.
             work: The work.
-            deadline: By `time.perf_counter`; work that no one waits for any more is not begun.
+            client: For whom; clients take turns.
+            weight: What it counts for in a batch.
 
         Raises:
-            Overloaded: If the queue is full; at once.
-            DeadlinePassed: If the deadline has passed, at the latest when it does.
             NotReady: If the batcher was stopped before the work began.
         """
-        if time.perf_counter() >= deadline:
-            self._metrics.shed.labels("deadline").inc()
-            raise DeadlinePassed
-        job: _Job[WorkT, ResultT] = _Job(work, self._loop.create_future())
+        job: _Job[WorkT, ResultT] = _Job(work, weight, self._loop.create_future())
         with self._changed:
             if self._draining:
                 raise NotReady("the service is shutting down")
-            if not self._queue.push(key, job):
-                self._metrics.shed.labels("overload").inc()
-                raise self.overloaded()
+            self._queue.push(client, key, job)
             self._changed.notify()
             if self._has_backlog:
                 self._grown.notify()
-        if deadline == math.inf:
-            return await job.future
-        timer = self._loop.call_later(deadline - job.queued_at, self._expire, job)
-        try:
-            return await job.future
-        finally:
-            timer.cancel()
+        return await job.future
 
     def stop(self) -> None:
         """Finishes what waits and runs, then ends the threads. Blocks; more work is refused."""
@@ -154,11 +136,6 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-
-    def _expire(self, job: _Job[WorkT, ResultT]) -> None:
-        if not job.future.done():
-            self._metrics.shed.labels("deadline").inc()
-            job.future.set_exception(DeadlinePassed())
 
     @property
     def _has_backlog(self) -> bool:
@@ -184,40 +161,41 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         with self._changed:
             self._able += change
 
-    def _take(self, is_spare: bool) -> tuple[KeyT, list[_Job[WorkT, ResultT]]] | None:
+    def _take(self, is_spare: bool) -> Turn[KeyT, _Job[WorkT, ResultT]] | None:
         """Waits for the next batch; None where there will be none."""
         with self._changed:
             while True:
-                if self._has_backlog:
-                    return self._queue.pop(BACKLOG_BATCHES * self._max_batch)
-                if not is_spare and (taken := self._queue.pop(self._max_batch)) is not None:
-                    return taken
+                limit = BACKLOG_BATCHES * self._max_batch if self._has_backlog else self._max_batch
+                may_take = self._has_backlog or not is_spare
+                if may_take and (turn := self._queue.pop(limit)) is not None:
+                    self.running += sum(turn.weights.values())
+                    return turn
                 if self._draining:
                     return None
                 (self._grown if is_spare else self._changed).wait()
 
     def _work(self, is_spare: bool) -> None:
-        while (taken := self._take(is_spare)) is not None:
-            key, jobs = taken
+        while (turn := self._take(is_spare)) is not None:
             begin = time.perf_counter()
             try:
                 # A job whose future is done was cancelled, by its client or its deadline: nobody waits for it.
-                wanted = [job for job in jobs if not job.future.done()]
-                if len(wanted) < len(jobs):
-                    self._metrics.shed.labels("abandoned").inc(len(jobs) - len(wanted))
+                wanted = [job for job in turn.jobs if not job.future.done()]
+                if len(wanted) < len(turn.jobs):
+                    self._metrics.shed.labels("abandoned").inc(len(turn.jobs) - len(wanted))
                 if wanted:
                     self._observe(wanted, begin)
-                    self._answer(key, wanted)
+                    self._answer(turn.key, wanted)
                     seconds = time.perf_counter() - begin
                     self._metrics.search_seconds.observe(seconds)
                     self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / len(wanted) - self._seconds_a_job)
             except BaseException as error:
-                for job in jobs:
+                for job in turn.jobs:
                     self._loop.call_soon_threadsafe(_fail, job.future, RuntimeError(f"the search crashed: {error!r}"))
                 raise
             finally:
                 with self._changed:
-                    self._queue.charge(key, time.perf_counter() - begin)
+                    self._queue.charge(turn, time.perf_counter() - begin)
+                    self.running -= sum(turn.weights.values())
 
     def _observe(self, jobs: Sequence[_Job[WorkT, ResultT]], begin: float) -> None:
         self._metrics.batch_size.observe(len(jobs))

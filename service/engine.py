@@ -7,8 +7,9 @@ from typing import Any
 
 from models.eligibility import Eligibility
 from models.ranking import Ranking
+from service.admission import Admission
 from service.batcher import Batcher
-from service.errors import NotReady, Overloaded
+from service.errors import NotReady
 from service.line_up import LineUp
 from service.model_switch import ModelSwitch
 from service.redis_client import RedisGate
@@ -33,7 +34,8 @@ class Engine:
 
     Attributes:
         models: Which models answer, and how that changes.
-        batcher: The queue.
+        batcher: The queue before the search.
+        admission: Lets requests in.
         gate: Redis; None where none is used.
     """
 
@@ -52,6 +54,12 @@ class Engine:
             workers=settings.search_workers,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
+        )
+        self.admission = Admission(
+            settings,
+            metrics,
+            running=lambda: self.batcher.running,
+            seconds_per_request=lambda: self.batcher.seconds_per_request,
         )
 
     async def start(self) -> None:
@@ -92,13 +100,6 @@ class Engine:
     def refuse(self) -> None:
         """Takes no further request."""
         self._refuses = True
-
-    def overloaded(self) -> Overloaded | None:
-        """The error for a request that comes now, if more wait already than may."""
-        if not self.batcher.is_full:
-            return None
-        self.metrics.shed.labels("overload").inc()
-        return self.batcher.overloaded()
 
     async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:
         """The leaves that meet a filter; one not answered lately is worked out in a thread.

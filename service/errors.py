@@ -14,6 +14,8 @@ from service.openapi import reference
 from service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
+# A client chooses how many faults it makes and how long their texts are; an answer stays under 64 KiB whatever comes.
+MAX_FAULTS, MAX_POINTER, MAX_DETAIL, MAX_INSTANCE = 20, 120, 300, 256
 logger = logging.getLogger("rqrec")
 
 
@@ -95,6 +97,21 @@ class DeadlinePassed(Exception):
         super().__init__("the time given to this request was up before it was answered: see timeout_ms")
 
 
+class BodyTimeout(Exception):
+    """The request's body did not arrive in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the request's body did not arrive in time: send it at once, see RQREC_BODY_TIMEOUT_S")
+
+
+class BadRequest(Exception):
+    """A request's head is not HTTP that is understood here."""
+
+
+class HeadTooLarge(Exception):
+    """A request's line or headers are over their limit."""
+
+
 class ClientGone(Exception):
     """The client hung up before the answer; nobody reads this."""
 
@@ -121,6 +138,9 @@ NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
 INTERNAL = Kind("internal", "The service failed", 500, True)
 OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
 RATE_LIMITED = Kind("rate-limited", "This client asks too often", 429, True)
+BODY_TIMEOUT = Kind("body-timeout", "The body did not arrive in time", 408, True)
+BAD_REQUEST = Kind("bad-request", "The request is not valid HTTP", 400, False)
+HEAD_TOO_LARGE = Kind("head-too-large", "The request's headers are over a limit", 431, False)
 DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
@@ -136,6 +156,9 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     Overloaded: OVERLOADED,
     RateLimited: RATE_LIMITED,
     DeadlinePassed: DEADLINE,
+    BodyTimeout: BODY_TIMEOUT,
+    BadRequest: BAD_REQUEST,
+    HeadTooLarge: HEAD_TOO_LARGE,
     ClientGone: CLIENT_GONE,
 }
 
@@ -166,11 +189,9 @@ def problem_response(error: Exception, path: str) -> Response:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
     if isinstance(error, InvalidPart):
-        part = ProblemPart(pointer=_pointer(("body", *error.within, *error.place)), detail=str(error))
-        return _problem(INVALID, f"{part.pointer}: {part.detail}", path, [part])
+        return _invalid(path, [(("body", *error.within, *error.place), str(error))])
     if isinstance(error, RequestValidationError):
-        parts = [ProblemPart(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors()]
-        return _problem(INVALID, "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts), path, parts)
+        return _invalid(path, [(one["loc"], one["msg"]) for one in error.errors()])
     if isinstance(error, HTTPException):
         response = _problem(Kind("http", error.detail, error.status_code, False), error.detail, path)
         response.headers.update(error.headers or {})
@@ -179,13 +200,30 @@ def problem_response(error: Exception, path: str) -> Response:
     return _problem(INTERNAL, "see the service's log for this request_id", path)
 
 
+def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> Response:
+    """The first faults of a request, by place and reason, each cut to a bounded length."""
+    parts = [
+        ProblemPart(pointer=shortened(_pointer(place), MAX_POINTER), detail=shortened(reason, MAX_DETAIL))
+        for place, reason in faults[:MAX_FAULTS]
+    ]
+    detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
+    if len(faults) > len(parts):
+        detail = f"the first {len(parts)} of {len(faults)} faults: {detail}"
+    return _problem(INVALID, shortened(detail, MAX_DETAIL * 4), path, parts)
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of at most so many characters; three dots stand for what was cut off."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def _problem(kind: Kind, detail: str, path: str, parts: Sequence[ProblemPart] = ()) -> Response:
     problem = Problem(
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=detail,
-        instance=path,
+        detail=shortened(detail, MAX_DETAIL * 4),
+        instance=shortened(path, MAX_INSTANCE),
         request_id=request_id.get(),
         retryable=kind.retryable,
         errors=list(parts),

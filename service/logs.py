@@ -1,7 +1,9 @@
 """Logs: as text for people, as JSON for programs, with the request and the trace that a line belongs to."""
 
 import logging
+import re
 import sys
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import Scope
@@ -9,10 +11,29 @@ from starlette.types import Scope
 from service.ids import IdsFilter
 from service.settings import LogFormat, Settings
 
+# What ends a line, or moves a terminal's cursor, in a text that a client has chosen.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 TEXT = "%(levelname)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
 RENAMED = {"levelname": "level", "name": "logger"}
 requests = logging.getLogger("rqrec.requests")
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, whatever its values are; the lines of a traceback are indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The record's line, its control characters escaped."""
+        return _escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, as lines that cannot be taken for records."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"  | {_escaped(line)}" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def log_request(scope: Scope, status: int, seconds: float) -> None:
@@ -28,5 +49,5 @@ def set_up_logs(settings: Settings) -> None:
     if settings.log_format is LogFormat.JSON:
         handler.setFormatter(JsonFormatter(JSON, rename_fields=RENAMED, timestamp="time"))
     else:
-        handler.setFormatter(logging.Formatter(TEXT))
+        handler.setFormatter(TextFormatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,37 +1,41 @@
 """Middleware that bounds how often one client may ask, counted in Redis for all replicas together."""
 
+import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import Any
 
-from limits import RateLimitItem, WindowStats, parse
+from cachetools import TTLCache
+from limits import WindowStats, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.admission import PROBES
 from service.errors import RateLimited, problem_response
 from service.redis_client import RedisAway, RedisGate
+from service.request_context import context_of
 from service.settings import Settings
-from service.shedding import NEVER_SHED
 from service.telemetry import Metrics
 
 KEY_PREFIX = "rqrec:rate"
-AnswerT = TypeVar("AnswerT")
+REDIS_WAIT_S = 0.01
+MAX_COUNTING = 8  # calls of Redis at the same time
+REMEMBERED_CLIENTS = 10_000
 
 
 class RateLimitMiddleware:
     """Answers 429 to a client that asks more often than it may; probes and metrics are free. Pure ASGI.
 
-    A client is who sends the same value of the header that the settings name, or else who has the same address. While
-    Redis is away nobody is refused.
+    A request waits for Redis a few milliseconds at most: where Redis is slower, it passes, and what Redis says then
+    holds for the client's next requests. While Redis is away nobody is refused.
 
     Args:
         app: The app.
-        settings: The rate, and the header.
+        settings: The rate.
         gate: Redis; None to count in process, each replica for itself.
         metrics: Told of whom it refuses.
     """
@@ -40,15 +44,20 @@ class RateLimitMiddleware:
         assert settings.rate_limit is not None
         self.app = app
         self._rate = parse(settings.rate_limit)
-        self._header = settings.rate_limit_header
         self._gate = gate
         self._metrics = metrics
         storage: Storage = MemoryStorage() if gate is None else _SharedStorage(gate.client)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._counting: set[asyncio.Task[bool]] = set()
+        self._refused_until: TTLCache[str, float] = TTLCache(REMEMBERED_CLIENTS, self._rate.get_expiry(), time.time)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on unless its client has had its share."""
-        if scope["type"] != "http" or scope["path"] in NEVER_SHED or await self._may(client := self._client(scope)):
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+            return
+        client = hashlib.blake2b(context_of(scope).client.encode(), digest_size=16).hexdigest()  # a key may be a secret
+        if await self._may(client):
             await self.app(scope, receive, send)
             return
         self._metrics.shed.labels("rate").inc()
@@ -57,29 +66,42 @@ class RateLimitMiddleware:
         )
         await problem_response(error, scope["path"])(scope, receive, send)
 
-    def _client(self, scope: Scope) -> str:
-        named = Headers(scope=scope).get(self._header)
-        address = scope["client"][0] if scope.get("client") else ""
-        # The header may be a secret, which has no place in Redis.
-        return hashlib.blake2b((named or address).encode(), digest_size=16).hexdigest()
-
     async def _may(self, client: str) -> bool:
-        return await self._asked(self._limiter.hit, client, without_redis=True)
+        if self._refused_until.get(client, 0) > time.time():
+            return False
+        if self._gate is None:
+            return await self._limiter.hit(self._rate, client)
+        if len(self._counting) >= MAX_COUNTING:
+            return True
+        counting = asyncio.create_task(self._count(self._gate, client))
+        self._counting.add(counting)
+        counting.add_done_callback(self._counting.discard)
+        done, _ = await asyncio.wait({counting}, timeout=REDIS_WAIT_S)
+        return counting.result() if done else True
+
+    async def _count(self, gate: RedisGate, client: str) -> bool:
+        begin = time.monotonic()
+        try:
+            may = await gate.call(self._limiter.hit, self._rate, client)
+        except RedisAway:
+            return True
+        if not may and time.monotonic() - begin > REDIS_WAIT_S:  # its request has passed; the next ones shall not
+            self._refused_until[client] = time.time() + await self._wait_s(client)
+        return bool(may)
 
     async def _wait_s(self, client: str) -> int:
         now = time.time()
-        window = await self._asked(self._limiter.get_window_stats, client, without_redis=WindowStats(now, 0))
-        return max(1, math.ceil(window.reset_time - now))
-
-    async def _asked(
-        self, question: Callable[[RateLimitItem, str], Awaitable[AnswerT]], client: str, *, without_redis: AnswerT
-    ) -> AnswerT:
+        if (until := self._refused_until.get(client, 0)) > now:
+            return math.ceil(until - now)
+        stats: Awaitable[WindowStats]
         if self._gate is None:
-            return await question(self._rate, client)
+            stats = self._limiter.get_window_stats(self._rate, client)
+        else:
+            stats = self._gate.call(self._limiter.get_window_stats, self._rate, client)
         try:
-            return await self._gate.call(question, self._rate, client)
+            return max(1, math.ceil((await stats).reset_time - now))
         except RedisAway:
-            return without_redis
+            return 1
 
 
 class _SharedStorage(RedisStorage):

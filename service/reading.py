@@ -4,40 +4,55 @@ from typing import TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+from service.engine import Engine
 from service.errors import ClientGone, TooLarge
+from service.request_context import context_of
 
+MAX_CONTAINERS = 50_000  # each becomes a Python object before the schema can refuse it
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
-    """The body; of one that is too large, no more is read.
+async def read_body(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+    """The body of a request, within the time that its context gives it; of one that is too large, no more is read.
 
     Raises:
         TooLarge: If it has more bytes than it may.
+        Overloaded: If the bodies of all requests have.
         ClientGone: If the client hung up before the end of it.
     """
-    body: bytes = b""
+    context, max_bytes = context_of(scope), engine.settings.max_body_bytes
+    parts: list[bytes] = []
+    context.begin_body()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
+        part: bytes = message.get("body", b"")
+        engine.admission.hold_body(context, len(part))
+        if context.body_bytes > max_bytes:
             raise TooLarge(f"a request body may have at most {max_bytes} bytes")
         if not message.get("more_body", False):
-            return body
+            context.finish_body()
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
 
 
 def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
     """A body as a model.
 
     Raises:
+        TooLarge: If it has more lists and objects, or a longer history, than it may.
         RequestValidationError: If it is not one, with the places of the faults.
     """
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise TooLarge(f"a request body may have at most {MAX_CONTAINERS} lists and objects")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False)
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in faults:
+            if fault["type"] == "too_long" and fault["loc"] in {("history",), ("exclude",)}:
+                raise TooLarge(f"{fault['loc'][0]}: {fault['msg']}") from error
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from error

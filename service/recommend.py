@@ -1,5 +1,6 @@
 """One recommendation: item ids → leaves → search → items."""
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -13,10 +14,14 @@ from models.trie import IntArray
 from service.engine import Engine
 from service.ids import random_uuid
 from service.line_up import LineUp
+from service.request_context import RequestContext
 from service.schemas import RecommendRequest
 from service.served_model import ServedModel
+from service.settings import Settings
 from service.snapshot import SearchWork, Snapshot, search_key
 from service.table import Item
+
+SHADOW = "shadow"  # the client that a shadow's searches are for
 
 
 class _Answer(NamedTuple):
@@ -37,21 +42,29 @@ class _Answer(NamedTuple):
     is_fallback: bool
 
 
-async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp) -> bytes:
+async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, context: RequestContext) -> bytes:
     """Answers a validated request from the present snapshot of the model that its key goes to.
+
+    Args:
+        request: What is asked.
+        engine: The running service.
+        line_up: Which models answer.
+        context: Of the request, under which this runs.
 
     Returns:
         A `RecommendReply` as JSON.
 
     Raises:
-        Overloaded: If too many wait.
-        DeadlinePassed: If the answer was not found in time.
+        Overloaded: If its beams are more than there is room for now.
     """
+    if request.timeout_ms is not None:
+        context.set_timeout(request.timeout_ms / 1000)
+    engine.admission.weigh(context, search_weight(request, engine.settings))
     begin, metrics = time.perf_counter(), engine.metrics
     recommendation_id = random_uuid()
     key = request.routing_key or recommendation_id
     part, model = line_up.answering(key)
-    answer = await _answer(request, engine, model)
+    answer = await _answer(request, engine, model, client=context.client)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.trie.codes_of(best.leaves_K).tolist()
@@ -83,9 +96,14 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp) 
     )
 
 
-async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel) -> _Answer:
-    begin, snapshot = time.perf_counter(), model.snapshot
-    deadline = begin + (request.timeout_ms or engine.settings.timeout_ms) / 1000
+def search_weight(request: RecommendRequest, settings: Settings) -> int:
+    """What a request's search costs, in searches of the default width."""
+    beam_width = max(request.beam_width or settings.beam_width, request.k)
+    return max(math.ceil(beam_width / settings.beam_width), 1)
+
+
+async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel, *, client: str) -> _Answer:
+    snapshot = model.snapshot
     metrics, table = engine.metrics, snapshot.table
     with metrics.encode_seconds.time():
         leaves = table.find([*request.history, *request.exclude])
@@ -102,7 +120,8 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
         beam_width = request.beam_width or engine.settings.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        best = await engine.batcher.submit(key, SearchWork(known, excluded, request.k, reserved), deadline=deadline)
+        work = SearchWork(known, excluded, request.k, reserved)
+        best = await engine.batcher.submit(key, work, client=client, weight=search_weight(request, engine.settings))
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
@@ -111,7 +130,8 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel)
 
 async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedModel, answered: Sequence[str]) -> None:
     """Asks a shadow what was answered already, and measures how the two lists differ."""
-    answer = await _answer(request, engine, shadow)
+    async with asyncio.timeout(engine.settings.timeout_ms / 1000):
+        answer = await _answer(request, engine, shadow, client=SHADOW)
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
         engine.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.semantic_ids import parse_semantic_id
 from models.trie import IntArray
-from service.disconnect import unless_client_goes
 from service.engine import Engine
 from service.errors import (
     DEADLINE,
@@ -27,6 +26,7 @@ from service.errors import (
 from service.openapi import json_body
 from service.reading import parse_json, read_body
 from service.recommend import find_items, recommend
+from service.request_context import context_of
 from service.schemas import (
     MAX_PAGE,
     Health,
@@ -122,11 +122,11 @@ class FastLane:
 
 async def _recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
     line_up, settings = engine.line_up, engine.settings
-    request = parse_json(await read_body(receive, max_bytes=settings.max_body_bytes), RecommendRequest)
+    request = parse_json(await read_body(scope, receive, engine), RecommendRequest)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
         if len(ids) > settings.max_history_items:
             raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
-    return await unless_client_goes(scope, recommend(request, engine, line_up))
+    return await recommend(request, engine, line_up, context_of(scope))
 
 
 @router.get(
@@ -161,7 +161,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
 )
 async def get_items_below(
     model: ModelNow,
-    prefix: Annotated[str, Path(pattern=r"^\d{1,9}(-\d{1,9})*$", max_length=256, examples=["12-7"])],
+    prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> ItemPage:
@@ -196,7 +196,7 @@ async def get_readiness(engine: EngineNow, model: ModelNow) -> Readiness:
 @router.get("/metrics", tags=["operation"], response_class=Response)
 async def get_metrics(engine: EngineNow) -> Response:
     """Metrics for Prometheus."""
-    return Response(generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(await engine.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _leaf(snapshot: Snapshot, item_id: str) -> IntArray:

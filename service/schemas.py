@@ -1,10 +1,23 @@
 """The bodies of requests and replies; OpenAPI is generated from these."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 MAX_K = 100
+MAX_FIELDS = 64  # of any object; one that has fields of its own names them below
+MAX_HISTORY = 10_000
+LARGEST_WHOLE = 10**100
 MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
@@ -14,19 +27,59 @@ MAX_VECTOR = 100_000
 MAX_PAGE = 1000
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
+# A list ends at its first fault: 500,000 faults would take minutes and gigabytes to tell of.
+ItemIds = Annotated[list[ItemId], Field(max_length=MAX_HISTORY, fail_fast=True)]
 Code = Annotated[int, Field(ge=0)]
-
-
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = bool | int | float | str
 Whole = Annotated[int, Field(ge=-(10**100), le=10**100)]
-Scalar = bool | Whole | Finite | str
-Values = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_FILTER_VALUES)]
+SCALAR_SCHEMA = TypeAdapter(bool | Whole | Finite | str).json_schema()
 
 
-class Condition(BaseModel):
-    """What an attribute must meet: every operator that is given."""
+def _are_scalars(values: list[Any]) -> list[Scalar]:
+    """Lets texts, numbers of a sane size, true and false pass; a union of types would take 2 us for each value."""
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool:
+            continue
+        if kind is not int and kind is not float:
+            raise ValueError(f"a value is a string, a number, true or false; got {kind.__name__}")
+        if not (abs(value) <= LARGEST_WHOLE if kind is int else math.isfinite(value)):
+            raise ValueError("a number is finite, and a whole one lies between -1e100 and 1e100")
+    return values
+
+
+Values = Annotated[
+    list[Annotated[Any, WithJsonSchema(SCALAR_SCHEMA)]],
+    Field(min_length=1, max_length=MAX_FILTER_VALUES),
+    AfterValidator(_are_scalars),
+]
+
+
+class Body(BaseModel):
+    """A request's body: nothing beside its fields, and nothing taken for what it is not."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, fields: object) -> object:
+        return bounded(fields, MAX_FIELDS, "fields")
+
+
+def bounded(fields: object, limit: int, kind: str) -> object:
+    """Lets a JSON object pass that has few members; what else comes is looked at later.
+
+    Raises:
+        ValueError: If it has more, before any of them is looked at.
+    """
+    if isinstance(fields, dict) and len(fields) > limit:
+        raise ValueError(f"at most {limit} {kind} are taken, got {len(fields)}")
+    return fields
+
+
+class Condition(Body):
+    """What an attribute must meet: every operator that is given."""
 
     any_of: Values | None = Field(None, description="The attribute, or one value of a list, is one of these.")
     none_of: Values | None = Field(None, description="Neither the attribute nor a value of a list is one of these.")
@@ -39,23 +92,30 @@ class Condition(BaseModel):
             raise ValueError("give at least one of any_of, none_of, gte and lte")
         return self
 
+    @property
+    def num_values(self) -> int:
+        """How many values it names."""
+        return len(self.any_of or ()) + len(self.none_of or ())
 
-class RecommendRequest(BaseModel):
+
+Filter = Annotated[
+    dict[str, Condition],
+    Field(max_length=MAX_CONDITIONS),
+    BeforeValidator(lambda fields: bounded(fields, MAX_CONDITIONS, "conditions")),
+]
+
+
+class RecommendRequest(Body):
     """A user's history, and what to recommend after it."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]},
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]})
 
-    history: list[ItemId] = Field(description="Item ids, oldest first; may be empty.")
+    history: ItemIds = Field(description="Item ids, oldest first; may be empty.")
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
-    exclude: list[ItemId] = Field(default_factory=list, description="Items that must not be returned.")
+    exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")
     exclude_history: bool = Field(True, description="Whether the items of the history must not be returned either.")
-    filter: dict[str, Condition] = Field(
+    filter: Filter = Field(
         default_factory=dict,
-        max_length=MAX_CONDITIONS,
         description="Conditions on item attributes, all of which an item must meet; item_id makes an allow-list.",
         examples=[{"genres": {"any_of": ["Comedy"]}, "year": {"gte": 1990}}],
     )
@@ -79,6 +139,14 @@ class RecommendRequest(BaseModel):
     timeout_ms: int | None = Field(
         None, ge=1, le=MAX_TIMEOUT_MS, description="After this long the answer is 504 and the work is dropped."
     )
+
+    @model_validator(mode="after")
+    def _filters_by_few_values(self) -> Self:
+        if self.filter:
+            total = sum(condition.num_values for condition in self.filter.values())
+            if total > MAX_FILTER_VALUES:
+                raise ValueError(f"filter: all conditions together take {MAX_FILTER_VALUES} values, got {total}")
+        return self
 
 
 class Recommendation(BaseModel):
@@ -128,12 +196,10 @@ class ItemReply(SemanticIdReply):
     payload: dict[str, Any]
 
 
-class WriteItemRequest(BaseModel):
+class WriteItemRequest(Body):
     """An item's content; all of it, for what is left out is taken away."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
         json_schema_extra={"examples": [{"attributes": {"title": "Heat", "genres": ["Crime"], "year": 1995}}]},
     )
 
@@ -142,9 +208,8 @@ class WriteItemRequest(BaseModel):
         max_length=MAX_ATTRIBUTES,
         description="By name: those that the catalogue shows, and the vectors that the model was trained with.",
     )
-    text_vector: list[Finite] | None = Field(
+    text_vector: Annotated[list[Finite], Field(max_length=MAX_VECTOR, fail_fast=True)] | None = Field(
         None,
-        max_length=MAX_VECTOR,
         description="The embedding of the item's text; by default the service makes it with the encoder of training.",
     )
 
@@ -163,12 +228,10 @@ class ItemPage(BaseModel):
     next_offset: int | None = Field(description="Where the next page begins; null on the last one.")
 
 
-class ActivateRequest(BaseModel):
+class ActivateRequest(Body):
     """What part a model takes up."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"part": "canary", "percent": 5}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"part": "canary", "percent": 5}]})
 
     part: Literal["active", "canary", "shadow"] = Field(
         "active",

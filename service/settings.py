@@ -1,6 +1,7 @@
 """The service's settings, read from environment variables with the prefix RQREC_."""
 
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from limits import parse
@@ -52,7 +53,10 @@ class Settings(BaseSettings):
     max_batch: int = Field(
         16, ge=1, le=1024, description="requests in one batch at the most; twice as many in a backlog"
     )
-    max_queue: int = Field(256, ge=1, description="requests that may wait; beyond, they are answered 429")
+    max_queue: int = Field(
+        256, ge=1, description="requests that may wait, their bodies' arrival included; beyond, they are answered 429"
+    )
+    max_admin_requests: int = Field(32, ge=1, description="the same for requests with the admin token, on their own")
     timeout_ms: int = Field(5000, ge=1, le=600_000, description="time for a request that names none, in milliseconds")
     beam_width: int = Field(50, ge=1, le=500, description="beams kept at every level where a request names no width")
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for filters answered lately")
@@ -78,11 +82,34 @@ class Settings(BaseSettings):
     near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")
     max_body_bytes: int = Field(1 << 20, ge=1, description="largest request body")
+    max_bodies_bytes: int = Field(64 << 20, ge=1, description="memory for all bodies that are being read or answered")
+    max_head_bytes: int = Field(16 << 10, ge=1024, description="largest request line with its headers")
+    max_connections: int = Field(
+        4096,
+        ge=1,
+        description="open connections; beyond, the longest idle one makes room. At most what ulimit -n allows",
+    )
+    max_client_connections: int = Field(
+        2048, ge=1, description="open connections of one address that is no trusted proxy"
+    )
+    head_timeout_s: float = Field(10.0, gt=0, description="time for a request's headers, from its first byte")
+    body_timeout_s: float = Field(5.0, gt=0, description="time for a request's body, from its headers")
+    send_timeout_s: float = Field(10.0, gt=0, description="a client that reads nothing for so long is cut off")
+    keep_alive_s: float = Field(75.0, gt=0, description="an idle connection is closed after so long")
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list,
+        description='networks whose X-Forwarded-For and client keys are believed, such as ["10.0.0.0/8"]',
+    )
+    cors_origins: list[str] = Field(
+        default_factory=list,
+        description='origins whose pages may call, such as ["https://shop.example"]; none by default',
+    )
     rate_limit: str | None = Field(
         None, description="requests of one client, such as 100/second or 5000/hour; without it, as many as it likes"
     )
     rate_limit_header: str = Field(
-        "X-API-Key", description="the header that names a client; by address where it is missing"
+        "X-API-Key",
+        description="the header in which a trusted proxy names a client by a key; all others are told apart by address",
     )
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json with request_id and trace_id")
     log_requests: bool = Field(False, description="log a line for every request")

@@ -1,17 +1,48 @@
 """Prometheus metrics: what is measured."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from starlette.types import Scope
 
 SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIO_BUCKETS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+PAGE_SHARE = 0.25  # of a core, at the most, for a flood of scrapes
 UNMATCHED = "unmatched"
 OTHER_METHOD = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
+
+
+class MetricsPage:
+    """The metrics as Prometheus reads them, made for all who ask at the same time, and never for long.
+
+    Args:
+        registry: The metrics.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._making: asyncio.Task[bytes] | None = None
+        self._not_before = 0.0
+
+    async def text(self) -> bytes:
+        """The page, with what happened until now."""
+        if self._making is None:
+            self._making = asyncio.create_task(self._make())
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> bytes:
+        await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
+        self._making = None  # whoever asks from here on wants a later page
+        begin = time.monotonic()
+        page = generate_latest(self._registry)
+        end = time.monotonic()
+        self._not_before = end + (end - begin) / PAGE_SHARE
+        return page
 
 
 class Metrics:
@@ -22,6 +53,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.page = MetricsPage(registry)
         ProcessCollector(registry=registry)
         self.requests = Counter(
             "rqrec_http_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
@@ -53,6 +85,14 @@ class Metrics:
         self.shed = Counter(
             "rqrec_requests_shed_total",
             "Requests not answered: overload, rate (of one client), deadline (504), abandoned (nobody waits).",
+            ["reason"],
+            registry=registry,
+        )
+        self.connections = Gauge("rqrec_connections", "Open connections.", registry=registry)
+        self.connections_refused = Counter(
+            "rqrec_connections_closed_total",
+            "Connections closed by the service: all (no place), client (its share is taken), displaced (idle, for a "
+            "new one), silent (a time limit passed).",
             ["reason"],
             registry=registry,
         )
@@ -125,6 +165,7 @@ class Metrics:
         # A counter that first appears with its first count has not increased, and no alert would notice.
         for counter, values in (
             (self.shed, ("overload", "rate", "deadline", "abandoned")),
+            (self.connections_refused, ("all", "client", "displaced", "silent")),
             (self.fallbacks, ("popular", "degraded")),
             (self.model_loads, ("loaded", "failed")),
             (self.answers, ("active", "canary")),

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
-from service.shedding import NEVER_SHED
+from service.admission import PROBES
 
 SERVICE_NAME = "rqrec"
 
 
-def traced(app: ASGIApp, endpoint: str) -> tuple[ASGIApp, Callable[[], None]]:
-    """An app that sends a span for every request, as a child of the one that the request names.
+def add_tracing(app: FastAPI, endpoint: str) -> Callable[[], None]:
+    """Lets an app send a span for every request, as a child of the one that the request names.
 
     Args:
         app: The app.
         endpoint: Where spans go, such as http://collector:4318/v1/traces.
 
     Returns:
-        The app with its traces, and what sends the last of them; to be called at the end.
+        Sends the last spans; to be called at the end.
 
     Raises:
         RuntimeError: If the packages are not installed.
@@ -33,8 +33,10 @@ def traced(app: ASGIApp, endpoint: str) -> tuple[ASGIApp, Callable[[], None]]:
         raise RuntimeError(f"RQREC_OTLP_ENDPOINT is set, but {error}: pip install 'rqrec[otel]'") from error
     provider = TracerProvider(resource=Resource.create({"service.name": SERVICE_NAME}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    excluded = ",".join(path.lstrip("/") for path in NEVER_SHED)
-    with_spans = OpenTelemetryMiddleware(
-        app, tracer_provider=provider, excluded_urls=excluded, exclude_spans=["send", "receive"]
+    app.add_middleware(
+        OpenTelemetryMiddleware,
+        tracer_provider=provider,
+        excluded_urls=",".join(path.lstrip("/") for path in PROBES),
+        exclude_spans=["send", "receive"],
     )
-    return with_spans, provider.shutdown
+    return provider.shutdown

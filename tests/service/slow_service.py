@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from models.ranking import Ranking
 from service.app import create_app
-from service.server import serve
+from service.server.draining import serve
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork, search
 

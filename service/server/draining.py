@@ -13,11 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.engine import Engine
-from service.protocol import protocol_with
+from service.server.connection import Front, connection_class
+from service.server.connection_table import ConnectionTable
 
-# Load balancers keep idle connections for a minute. A server that closes one first may close it under a request that is
-# on its way.
-KEEP_ALIVE_S = 75
+BODIES_S = 1.0  # for bodies that are on their way when new requests are refused
 LINGER_S = 0.5  # for who has just got an answer, and for connections that the process has not yet taken in
 LOOK_EVERY_S = 0.02
 START_FAILED = 3
@@ -49,7 +48,11 @@ class DrainingServer(uvicorn.Server):
         await self._wait(settings.drain_s)
         self._engine.refuse()
         give_up = time.monotonic() + settings.grace_s
-        await self._wait(settings.grace_s, set(self.server_state.tasks))
+        accepted = set(self.server_state.tasks)
+        await self._wait(min(BODIES_S, settings.grace_s), accepted)
+        for connection in self.server_state.connections:
+            connection.cut_body()  # type: ignore[union-attr]
+        await self._wait(give_up - time.monotonic(), accepted)
         await self._wait(LINGER_S)
         # What is left are clients that read slowly.
         self.config.timeout_graceful_shutdown = max(math.ceil(give_up - time.monotonic()), 1)
@@ -67,15 +70,17 @@ class DrainingServer(uvicorn.Server):
 def serve(app: FastAPI) -> None:
     """Serves an app of `create_app` until a signal; exits 3 where it does not start, or its address is taken."""
     engine: Engine = app.state.engine
+    settings, identity = engine.settings, engine.admission.identity
+    front = Front(settings, ConnectionTable(settings, engine.metrics, identity.is_proxy), app.state.gate.admit)
     config = uvicorn.Config(
         app,
-        http=protocol_with(app.state.shedding.refusal),
-        host=engine.settings.host,
-        port=engine.settings.port,
+        http=connection_class(front),
+        ws="none",
+        host=settings.host,
+        port=settings.port,
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = DrainingServer(config, engine)
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,0 +1,70 @@
+"""Who a client is: what fairness, rates and budgets count by."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from starlette.types import Scope
+
+Network = IPv4Network | IPv6Network
+FORWARDED_FOR = b"x-forwarded-for"
+IPV6_SITE_BITS = 64  # one host may take any address of such a network
+UNKNOWN = "unknown"  # a socket without an address, such as a Unix socket
+
+
+class ClientIdentity:
+    """Tells clients apart by what they cannot choose: the address that they connect from.
+
+    A proxy that the settings trust says whom it forwards: the last address in X-Forwarded-For that is no trusted proxy,
+    and, in the header that names a key, a key that it has checked. From anybody else both headers mean nothing.
+
+    Args:
+        trusted_proxies: Networks of the proxies.
+        key_header: The header that names a key, such as X-API-Key.
+    """
+
+    def __init__(self, trusted_proxies: Sequence[Network], key_header: str) -> None:
+        self._trusted = tuple(trusted_proxies)
+        self._key_header = key_header.lower().encode("latin-1")
+        self._is_trusted = lru_cache(maxsize=4096)(self._look_up)
+
+    def of(self, scope: Scope) -> str:
+        """The client of an ASGI request; equal for all requests of one client."""
+        address = scope["client"][0] if scope.get("client") else UNKNOWN
+        if not self._trusted or not self._is_trusted(address):
+            return site_of(address)
+        forwarded: list[str] = []
+        for name, value in scope["headers"]:
+            if name == self._key_header and value:
+                return f"key:{value.decode('latin-1')}"
+            if name == FORWARDED_FOR:
+                forwarded += value.decode("latin-1").split(",")
+        for hop in reversed(forwarded):
+            if not self._is_trusted(hop.strip()):
+                return site_of(hop.strip())
+        return site_of(address)
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether connections from an address carry the requests of many clients."""
+        return bool(self._trusted) and self._is_trusted(address)
+
+    def _look_up(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._trusted)
+
+
+@lru_cache(maxsize=4096)
+def site_of(address: str) -> str:
+    """An address; of IPv6 its network of 64 bits, which is what one host is given."""
+    if ":" not in address:
+        return address
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(IPv6Network((int(found), IPV6_SITE_BITS), strict=False))
+    return str(getattr(found, "ipv4_mapped", None) or found)
