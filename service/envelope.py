@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Admission
-from service.errors import BadRequest, BodyTimeout, DeadlinePassed, Overloaded, problem_response
+from service.errors import BodyTimeout, DeadlinePassed, Overloaded, problem_response
 from service.ids import Header, take_ids
 from service.request_context import CONTEXT, RequestContext
 from service.telemetry import Metrics
@@ -139,7 +140,7 @@ def check_path(scope: Scope) -> None:
     """Lets a path pass that names one thing only.
 
     Raises:
-        BadRequest: If the path is no UTF-8, where several would read alike, or has control characters.
+        RequestValidationError: If the path is no UTF-8, where several would read alike, or has control characters.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" not in raw_path:
@@ -148,6 +149,10 @@ def check_path(scope: Scope) -> None:
     try:
         path.decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the path must be UTF-8, percent-encoded: {error}") from error
+        raise _invalid_path(f"must be UTF-8, percent-encoded: {error}") from error
     if CONTROL.search(path):
-        raise BadRequest("the path must have no control characters")
+        raise _invalid_path("must have no control characters")
+
+
+def _invalid_path(reason: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("path",), "msg": f"the path {reason}", "type": "path"}])

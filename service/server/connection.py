@@ -7,6 +7,7 @@ Upgrade for the end of HTTP and lets trailers be headers. It uses what uvicorn d
 
 import asyncio
 import functools
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -28,8 +29,10 @@ READ_BYTES = 16_384
 # Parsed at once, apart from bodies: bounds how many pipelined requests are read ahead of the one that is answered.
 SLICE_BYTES, SLICE_AHEAD_BYTES = 1024, 256
 WRITE_BUFFER_BYTES = 16_384  # of answers that the client has not read
+KERNEL_BUFFER_BYTES = 131_072  # the same in the kernel, which would grow it to megabytes
 LINGER_S = 2.0  # for a client that is still sending to read why its connection is being closed
 MAX_HEADERS = 100
+CONTINUE = b"100-continue"
 _read = memoryview(bytearray(READ_BYTES))
 
 
@@ -89,6 +92,8 @@ class Connection(asyncio.BufferedProtocol):
         """Lists the connection, or closes it where there is no place."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one but by inheritance
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if (sock := self._transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
         client = _address(self._transport, "peername")
         self._addresses = {"client": client, "server": _address(self._transport, "sockname")}
         self.address = client[0] if client else ""
@@ -125,10 +130,6 @@ class Connection(asyncio.BufferedProtocol):
             self.expires_at = self._loop.time() + self._front.settings.head_timeout_s
         self._unparsed += _read[:nbytes]
         self._parse()
-
-    def eof_received(self) -> bool:
-        """The client sends no more; it still gets the answer to what it has sent."""
-        return self._current is not None
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -214,9 +215,7 @@ class Connection(asyncio.BufferedProtocol):
             scope,
             self,
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
-            expects_continue=any(
-                name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers
-            ),
+            expects_continue=any(name == b"expect" and value.lower() == CONTINUE for name, value in self._headers),
         )
         self._arriving = exchange
         self._queue.append(exchange)
@@ -326,13 +325,21 @@ class Connection(asyncio.BufferedProtocol):
                 limit = self._front.settings.max_head_bytes
                 self._fault = HeadTooLarge(f"a request's line and headers may have at most {limit} bytes")
             if self._fault is not None:
-                self._start_next()
+                self._stop_at_fault(self._fault)
         if not self._transport.is_closing() and not self._is_lingering:
             if self._has_to_wait:
                 self._transport.pause_reading()
                 self._is_paused = True
             else:
                 self._read_on()
+
+    def _stop_at_fault(self, fault: Exception) -> None:
+        """Nothing after this can be parsed: ends the request whose body it is in, else it gets an answer of its own."""
+        if self._arriving is not None and self._arriving is self._current and self._context is not None:
+            self._current.keep_alive = False
+            self._context.end(fault)
+        else:
+            self._start_next()
 
     @property
     def _has_to_wait(self) -> bool:

@@ -1,5 +1,6 @@
-"""The service with a search that takes a while: `python -m tests.service.slow_service`."""
+"""The service with a search that takes SEARCH_S seconds: `python -m tests.service.slow_service`."""
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from service.server.draining import serve
 from service.settings import Settings
 from service.snapshot import SearchKey, SearchWork, search
 
-SEARCH_S = 0.4
+SEARCH_S = float(os.environ.get("SEARCH_S", "0.4"))
 
 
 def slow_search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:

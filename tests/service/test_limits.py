@@ -14,8 +14,11 @@ from tests.service.conftest import settings_for
 
 def test_a_client_over_its_rate_is_told_when_to_come_back(bundles: Path, redis_server: RedisServer) -> None:
     fields = {"rate_limit": "3/minute", "redis_url": redis_server.url, "redis_timeout_s": 2.0}
-    settings = settings_for(bundles, **fields)
-    with TestClient(create_app(settings)) as one, TestClient(create_app(settings)) as other:
+    settings = settings_for(bundles, trusted_proxies=["10.0.0.0/8"], **fields)
+    one, other = (
+        TestClient(create_app(settings), client=("10.0.0.1", 1)) for _ in range(2)
+    )  # a proxy that checks keys
+    with one, other:
         key = {"X-API-Key": "a-secret-key"}
         statuses = [client.get("/items/100", headers=key).status_code for client in (one, other, one, other, one)]
         assert statuses == [200, 200, 200, 429, 429]  # counted for both replicas together

@@ -24,11 +24,12 @@ def metric(url: str, sample: str) -> float:
 @contextmanager
 def overloaded(bundles: Path) -> Iterator[tuple[str, list["Future[httpx.Response]"]]]:
     """A service whose search is at work and whose queue is full, and the requests that it has accepted."""
-    settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_QUEUE": "1", "RQREC_MAX_BATCH": "1"}
+    settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_QUEUE": "1", "RQREC_MAX_BATCH": "1", "SEARCH_S": "3"}
+    settings["RQREC_TIMEOUT_MS"] = "60000"
     with running_service(settings, module=SLOW) as (url, _), ThreadPoolExecutor(2) as pool:
-        accepted = [pool.submit(httpx.post, f"{url}/recommend", json=BODY)]
+        accepted = [pool.submit(httpx.post, f"{url}/recommend", json=BODY, timeout=60)]
         until(lambda: metric(url, "rqrec_batch_size_count") == 1)
-        accepted.append(pool.submit(httpx.post, f"{url}/recommend", json=BODY))
+        accepted.append(pool.submit(httpx.post, f"{url}/recommend", json=BODY, timeout=60))
         until(lambda: metric(url, "rqrec_queue_depth") == 1)
         yield url, accepted
 
@@ -89,11 +90,11 @@ def test_a_body_that_was_not_asked_for_is_not_waited_for(bundles: Path) -> None:
 
 
 def test_a_client_that_hangs_up_costs_no_search(bundles: Path) -> None:
-    settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_BATCH": "1"}
+    settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_BATCH": "1", "SEARCH_S": "2"}
     body = json.dumps(BODY).encode()
     request = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     with running_service(settings, module=SLOW) as (url, _), ThreadPoolExecutor(1) as pool:
-        searched = pool.submit(httpx.post, f"{url}/recommend", json=BODY)
+        searched = pool.submit(httpx.post, f"{url}/recommend", json=BODY, timeout=60)
         until(lambda: metric(url, "rqrec_batch_size_count") == 1)
         with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection:
             connection.sendall(request)

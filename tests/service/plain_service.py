@@ -1,0 +1,15 @@
+"""The service under plain uvicorn, without `service.server`; with `slow`, its search takes a while."""
+
+import sys
+
+import uvicorn
+
+from service.app import create_app
+from service.settings import Settings
+from service.snapshot import search
+from tests.service.slow_service import slow_search
+
+if __name__ == "__main__":
+    settings = Settings()
+    app = create_app(settings, search=slow_search if "slow" in sys.argv else search)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None)
