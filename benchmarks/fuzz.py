@@ -4,9 +4,10 @@
 
 Starts the service as the README does, with a Redis of its own and an admin token, and sends bodies that were valid
 before something was done to them: bytes flipped, cut out, doubled or put in, values of the JSON replaced by odd ones,
-keys added or taken away. Each must be answered, and never with 500; 504 is right where the body asks for hardly any
-time.
-The last line printed is JSON: answers by status, server errors, and broken connections, which have to be none.
+keys added or taken away; now and then as many faults as a body can hold. Each must be answered within a second, never
+with 500, and an error in less than 64 KiB; 504 is right where the body asks for hardly any time.
+The last line printed is JSON: answers by status, server errors, slow and large answers, and broken connections, which
+have to be none.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,9 @@ from models.bundle import read_bundle
 TOKEN = "fuzz"  # noqa: S105 - of a service that listens to this process only
 CONNECTIONS = 16
 SERVER_ERROR, GATEWAY_TIMEOUT = 500, 504
+LARGE_EVERY, LARGE_BODIES = 300, 40  # of so many bodies one is as large as may be; of so many kinds
+SLOWEST_S, LARGEST_ERROR = 1.0, 64 << 10
+FAULTS = ("server_errors", "slow", "large", "broken")
 DEPTH = 5  # to which values are replaced
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, -(2**64), 10**300, 1e308, float("nan"), float("inf"), -0.0, 0.1),
@@ -60,6 +65,32 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
         ("PUT", "/items/fuzz", {"attributes": {}, "text_vector": [0.5, -1e3, 0.0]}),
         ("POST", "/models/none/activate", {"part": "canary", "percent": 5}),
     ]
+
+
+def large(rng: random.Random, *, max_bytes: int = 1 << 20) -> bytes:
+    """A body of about the largest size, full of faults of one kind."""
+    one = rng.choice(("0", '""', "[]", "{}", "null", "true", "1e400", '"x"', "[[]]", '"\\ud800"', "9" * 400))
+    count = rng.choice((1000, 10_000, max_bytes)) // (len(one) + 1)
+    values = ",".join([one] * max(count, 1))
+    names = ",".join(f'"a{number}":{one}' for number in range(max(max_bytes // (len(one) + 12), 1)))
+    conditions = ",".join(f'"a{number}":{{"any_of":[{",".join([one] * 9999)}]}}' for number in range(20))
+    body = rng.choice(
+        (
+            f'{{"history":[{values}]}}',
+            f'{{"history":[],"exclude":[{values}]}}',
+            f'{{"history":[],{names}}}',
+            f'{{"history":[],"filter":{{{names}}}}}',
+            f'{{"history":[],"filter":{{{conditions}}}}}',
+            f'{{"history":[],"filter":{{"item_id":{{"none_of":[{values}]}}}}}}',
+            f'{{"history":[],"filter":{{"item_id":{{{names}}}}}}}',
+            f'{{"attributes":{{{names}}}}}',
+            f'{{"text_vector":[{values}]}}',
+            "[" * max_bytes,
+            '{"history":' * (max_bytes // 11),
+            f'{{"{"k" * (max_bytes - 20)}":1}}',
+        )
+    )
+    return body[:max_bytes].encode("utf-8", "surrogatepass")
 
 
 def malformed(body: dict[str, Any], rng: random.Random) -> bytes:
@@ -119,42 +150,47 @@ async def fuzz(
         What the last line says, and under `samples` the first bodies that were answered wrongly.
     """
     rng = random.Random(seed)
-    statuses, broken, samples = Counter[int](), 0, list[dict[str, str]]()
+    large_bodies = [large(rng) for _ in range(LARGE_BODIES)]  # beforehand: making one takes time from every answer
+    statuses, counts, samples = Counter[int](), Counter[str](), list[dict[str, str]]()
     numbers = iter(track(range(bodies), description="fuzzing"))
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     limits = httpx.Limits(max_connections=CONNECTIONS)
 
     async def connection(client: httpx.AsyncClient) -> None:
-        nonlocal broken
-        for _ in numbers:
+        for number in numbers:
             method, path, body = rng.choice(requests)
-            content = malformed(body, rng)
+            content = rng.choice(large_bodies) if number % LARGE_EVERY == LARGE_EVERY - 1 else malformed(body, rng)
+            begin = time.monotonic()
             try:
                 response = await client.request(method, path, content=content)
             except httpx.TransportError as error:
-                broken += 1
-                samples.append({"request": f"{method} {path}", "body": repr(content), "answer": repr(error)})
-                continue
-            statuses[response.status_code] += 1
-            if _is_fault(response.status_code):
-                samples.append({"request": f"{method} {path}", "body": repr(content), "answer": response.text})
+                found, answer = {"broken"}, repr(error)
+            else:
+                statuses[response.status_code] += 1
+                found, answer = set(_faults(response, time.monotonic() - begin)), response.text[:1000]
+            counts.update(found)
+            if found:
+                samples.append({"request": f"{method} {path}", "body": repr(content[:1000]), "answer": answer})
 
     async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=30) as client:
         await asyncio.gather(*(connection(client) for _ in range(CONNECTIONS)))
         (await client.get("/readyz")).raise_for_status()
-    server_errors = sum(count for status, count in statuses.items() if _is_fault(status))
     by_status = {str(status): count for status, count in sorted(statuses.items())}
     return {
         "bodies": bodies,
         "statuses": by_status,
-        "server_errors": server_errors,
-        "broken": broken,
+        **{name: counts[name] for name in FAULTS},
         "samples": samples[:5],
     }
 
 
-def _is_fault(status: int) -> bool:
-    return status >= SERVER_ERROR and status != GATEWAY_TIMEOUT
+def _faults(response: httpx.Response, seconds: float) -> Iterator[str]:
+    if response.status_code >= SERVER_ERROR and response.status_code != GATEWAY_TIMEOUT:
+        yield "server_errors"
+    if seconds > SLOWEST_S:
+        yield "slow"
+    if response.is_error and len(response.content) > LARGEST_ERROR:
+        yield "large"
 
 
 def main() -> None:
@@ -174,7 +210,7 @@ def main() -> None:
     for sample in result.pop("samples"):
         print(sample)
     print(json.dumps(result))
-    sys.exit(result["server_errors"] + result["broken"] > 0)
+    sys.exit(any(result[name] for name in FAULTS))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,285 @@
+"""Lets strangers do what they like with connections to a running service, and looks at what it costs everybody else.
+
+    python -m benchmarks.strangers --bundle artifacts/ml-100k/bundles --seconds 60
+
+Starts the service as the README does. From many addresses of this machine connections are opened that send upgrades,
+trailers, half requests or nothing, pipeline without reading, trickle, or send heads and bodies without an end; one
+client floods it with wide searches and heavy filters. Meanwhile a probe and a modest client ask as usual.
+The last line printed is JSON: connections made; answers that nobody had asked for, or with a status that does not fit
+(wrong); the modest client's and the probe's slowest answer, and by how much memory grew. The program exits 1 where an
+answer was wrong, or a limit below was passed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from benchmarks.running import running_service
+from benchmarks.soak import resident_mib
+from models.bundle import read_bundle
+
+STRANGERS, GREEDY, GREEDY_BODIES = 48, 60, 90
+ASK_EVERY_S = 0.05
+SLOWEST_PROBE_S, SLOWEST_ANSWER_S, GROWN_MIB = 1.0, 2.0, 200.0
+MIB = 1 << 20
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+# What a connection may be answered: errors of its own making, time limits, overload, and 200 for what was right.
+FITTING = {200, 400, 404, 408, 413, 422, 429, 431, 503, 504}
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a stranger sends on one connection.
+
+    Attributes:
+        parts: Bytes, with a pause between two parts.
+        requests: How many answers they may get at the most.
+        reads: Whether the stranger reads answers.
+        pause_s: Between two parts.
+    """
+
+    parts: tuple[bytes, ...]
+    requests: int
+    reads: bool = True
+    pause_s: float = 0.0
+
+
+@dataclass
+class Seen:
+    """What came of it."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def _head(*headers: str, line: str = "POST /recommend HTTP/1.1") -> bytes:
+    return "\r\n".join([line, "Host: x", *headers]).encode() + b"\r\n\r\n"
+
+
+def _post(body: bytes, *headers: str) -> bytes:
+    return _head(f"Content-Length: {len(body)}", *headers) + body
+
+
+def _upgrade(rng: random.Random, body: bytes) -> Act:
+    offer = rng.choice(("h2c", "websocket", "TLS/1.2", "x", "h2c, websocket"))
+    smuggled = rng.choice((_head(line="GET /healthz HTTP/1.1"), body, b"\x00\x01", b""))
+    return Act((_post(smuggled, "Connection: Upgrade", f"Upgrade: {offer}"),), 1)
+
+
+def _trailers(rng: random.Random, body: bytes) -> Act:
+    trailers = rng.choice(
+        (b"Authorization: Bearer x\r\n", b"a: b\r\n" * 100_000, b"a: " + b"b" * MIB, b"Upgrade: h2c\r\n")
+    )
+    return Act((_head("Transfer-Encoding: chunked"), b"%x\r\n%b\r\n0\r\n" % (len(body), body), trailers + b"\r\n"), 1)
+
+
+def _half(rng: random.Random, body: bytes) -> Act:
+    whole = _post(body)
+    return Act((whole[: rng.randrange(len(whole))],), 1)
+
+
+def _trickle(rng: random.Random, body: bytes) -> Act:
+    whole = _post(body)
+    return Act(tuple(whole[n : n + 1] for n in range(rng.randrange(len(whole)))), 1, pause_s=rng.choice((0.001, 0.2)))
+
+
+def _endless(rng: random.Random, _body: bytes) -> Act:
+    start = rng.choice((b"GET /", b"GET / HTTP/1.1\r\nA: ", b"GET / HTTP/1.1\r\n", _head("Content-Length: 1000000")))
+    return Act((start, *[rng.choice((b"a", b"a: b\r\n", b" ")) * 65_536] * rng.randrange(1, 60)), 1)
+
+
+def _pipeline(rng: random.Random, body: bytes) -> Act:
+    count = rng.randrange(2, 2000)
+    one = rng.choice((_head(line="GET /healthz HTTP/1.1"), _head(line="GET /nowhere HTTP/1.1"), _post(body)))
+    return Act((one * count,), count, reads=rng.random() < 0.5)
+
+
+def _garbage(rng: random.Random, body: bytes) -> Act:
+    whole = bytearray(_post(body))
+    for _ in range(rng.randrange(1, 8)):
+        whole[rng.randrange(len(whole))] = rng.randrange(256)
+    return Act((bytes(whole),), 3)
+
+
+def _nothing(_rng: random.Random, _body: bytes) -> Act:
+    return Act((), 0)
+
+
+ACTS: dict[str, Callable[[random.Random, bytes], Act]] = {
+    act.__name__.strip("_"): act
+    for act in (_upgrade, _trailers, _half, _trickle, _endless, _pipeline, _garbage, _nothing)
+}
+
+
+class Strangers:
+    """The strangers and the greedy client.
+
+    Args:
+        url: The service.
+        item_ids: Some that it knows.
+        seconds: How long.
+        seed: Of everything random.
+    """
+
+    def __init__(self, url: str, item_ids: list[str], *, seconds: float, seed: int) -> None:
+        self.seen = Seen()
+        self._url = httpx.URL(url)
+        self._item_ids = item_ids
+        self._end = time.monotonic() + seconds
+        self._rng = random.Random(seed)
+        self._greedy_bodies = [self._greedy_body(number) for number in range(GREEDY_BODIES)]
+
+    def _greedy_body(self, number: int) -> bytes:
+        body: dict[str, object] = {"history": self._item_ids[:3], "k": 50, "beam_width": 500}
+        if number % 3 == 0:
+            values = [str(self._rng.random()) for _ in range(5000)]
+            body |= {"filter": {"item_id": {"none_of": values}}, "timeout_ms": self._rng.choice((1, 50, 5000))}
+        return json.dumps(body).encode()
+
+    async def run(self) -> None:
+        """Everybody at once."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(STRANGERS):
+                group.create_task(self._stranger(f"127.0.1.{1 + number % 12}"))
+            for _ in range(GREEDY):
+                group.create_task(self._greedy())
+
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._end
+
+    async def _stranger(self, address: str) -> None:
+        body = json.dumps({"history": self._item_ids[:3], "k": 3}).encode()
+        while not self._is_over():
+            kind = self._rng.choice(list(ACTS))
+            act = ACTS[kind](self._rng, body)
+            answers = b""
+            with contextlib.suppress(OSError, TimeoutError):
+                answers = await self._play(act, address)
+            codes = [int(code) for code in STATUS.findall(answers)]
+            self.seen.kinds[kind] += 1
+            self.seen.statuses.update(codes)
+            if len(codes) > act.requests + 1 or not set(codes) <= FITTING:
+                self.seen.wrong.append(f"{kind}: {codes[:9]} after {act.parts[:1]!r}"[:400])
+
+    async def _play(self, act: Act, address: str) -> bytes:
+        answers = bytearray()
+        async with asyncio.timeout(min(12.0, max(self._end - time.monotonic(), 0.1) + 1)):
+            reader, writer = await asyncio.open_connection(
+                self._url.host, self._url.port, local_addr=(address, 0), limit=65_536
+            )
+            try:
+                for part in act.parts:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(act.pause_s)
+                while act.reads and (part := await reader.read(65_536)):
+                    answers += part
+                    if len(STATUS.findall(answers)) >= max(act.requests, 1) and self._rng.random() < 0.5:
+                        break
+            finally:
+                writer.transport.abort()
+        return bytes(answers)
+
+    async def _greedy(self) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address="127.0.3.1")
+        async with httpx.AsyncClient(base_url=self._url, transport=transport, timeout=30) as client:
+            while not self._is_over():
+                body = self._rng.choice(self._greedy_bodies)
+                with contextlib.suppress(httpx.TransportError):
+                    self.seen.statuses[(await client.post("/recommend", content=body)).status_code] += 1
+
+
+def ask(method: str, url: str, body: object, address: str, seconds: float) -> tuple[list[float], list[str]]:
+    """Asks again and again from an address; how long each answer took, and which were not 200.
+
+    Runs in a process of its own: the strangers' would make its own slowness look like the service's.
+    """
+    took, wrong, end = list[float](), list[str](), time.monotonic() + seconds
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            response = client.request(method, url, json=body)
+            took.append(time.monotonic() - begin)
+            if response.status_code != httpx.codes.OK:
+                wrong.append(f"{url} was answered {response.status_code} from {address}")
+            time.sleep(ASK_EVERY_S)
+    return took, wrong
+
+
+def quantiles(seconds: list[float]) -> tuple[float, float]:
+    """The median and the largest."""
+    ordered = sorted(seconds) or [float("inf")]
+    return ordered[len(ordered) // 2], ordered[-1]
+
+
+def faults(summary: dict[str, float]) -> Iterator[str]:
+    """What of a run is not as it has to be."""
+    limits = {"wrong": 0, "slowest_probe_s": SLOWEST_PROBE_S, "slowest_answer_s": SLOWEST_ANSWER_S, "mib": GROWN_MIB}
+    for name, limit in limits.items():
+        if summary[name] > limit:
+            yield f"{name} is {summary[name]}, expected at most {limit:g}"
+
+
+def measure(bundle: Path, *, seconds: float, seed: int) -> tuple[dict[str, float], Seen]:
+    """Runs it all; returns the last line, and what was seen."""
+    item_ids = read_bundle(bundle).items["item_id"].head(5).to_list()
+    with running_service({"RQREC_BUNDLE": str(bundle)}) as (url, process), ProcessPoolExecutor(2) as askers:
+        before = resident_mib(process.pid)
+        modest = {"history": item_ids[:3], "k": 5}
+        asking = [
+            askers.submit(ask, "GET", f"{url}/healthz", None, "127.0.2.1", seconds),
+            askers.submit(ask, "POST", f"{url}/recommend", modest, "127.0.2.2", seconds),
+        ]
+        strangers = Strangers(url, item_ids, seconds=seconds, seed=seed)
+        asyncio.run(strangers.run())
+        (probes_s, wrong_probes), (answers_s, wrong_answers) = (one.result() for one in asking)
+        grown = resident_mib(process.pid) - before
+    seen = strangers.seen
+    seen.wrong += wrong_probes + wrong_answers
+    probe, slowest_probe = quantiles(probes_s)
+    answer, slowest_answer = quantiles(answers_s)
+    summary = {
+        "connections": float(sum(seen.kinds.values())),
+        "wrong": float(len(seen.wrong)),
+        "median_probe_s": round(probe, 4),
+        "slowest_probe_s": round(slowest_probe, 3),
+        "median_answer_s": round(answer, 4),
+        "slowest_answer_s": round(slowest_answer, 3),
+        "mib": round(grown, 1),
+    }
+    return summary, seen
+
+
+def main() -> None:
+    """Runs, prints, and exits 1 where something was not as it has to be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
+    parser.add_argument("--seconds", type=float, default=60, help="how long (default 60)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    summary, seen = measure(arguments.bundle, seconds=arguments.seconds, seed=arguments.seed)
+    console = Console()
+    console.print(dict(seen.kinds), dict(seen.statuses), seen.wrong[:5])
+    wrong = list(faults(summary))
+    for fault in wrong:
+        console.print(fault)
+    print(json.dumps(summary))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
