@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: llhttp parses it (httptools), and everything that its client can send has a bound.
+"""One HTTP/1.1 connection: requests are answered in order, and everything that its client can send has a bound.
 
 Stands in the place of uvicorn's own protocol, which bounds neither headers nor pipelined requests nor silence, takes an
 Upgrade for the end of HTTP and lets trailers be headers. It uses what uvicorn documents: a protocol class, given as
@@ -12,16 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-import httptools
 from starlette.types import Scope
 
 from service.envelope import Refusal
-from service.errors import BadRequest, ClientGone, HeadTooLarge, NotReady, problem_response
+from service.errors import ClientGone, NotReady, problem_response
 from service.ids import Header
 from service.request_context import CONTEXT, RequestContext
 from service.server.connection_table import NEVER, ConnectionTable
 from service.server.exchange import Exchange
-from service.server.request_head import head_without_upgrade, scope_of
+from service.server.request_parser import RequestHead, RequestParser
+from service.server.scope import scope_of
 from service.settings import Settings
 
 # One read of a socket, into a buffer that all connections share: what is read is parsed before the next read.
@@ -31,7 +31,6 @@ SLICE_BYTES, SLICE_AHEAD_BYTES = 1024, 256
 WRITE_BUFFER_BYTES = 16_384  # of answers that the client has not read
 KERNEL_BUFFER_BYTES = 131_072  # the same in the kernel, which would grow it to megabytes
 LINGER_S = 2.0  # for a client that is still sending to read why its connection is being closed
-MAX_HEADERS = 100
 CONTINUE = b"100-continue"
 _read = memoryview(bytearray(READ_BYTES))
 
@@ -82,11 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         self._queue: deque[Exchange] = deque()
         self._is_starting = self._is_paused = self._is_lingering = self._awaits_head = False
         self._drained: asyncio.Future[None] | None = None
-        self._fault: Exception | None = None
-        self._upgrade_head = b""
-        self._without_progress = 0  # bytes parsed since a request's head, a part of its body, or its end
-        self._parser = self._new_parser()
-        self.on_message_begin()
+        self._parser = RequestParser(self, front.settings.max_head_bytes)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lists the connection, or closes it where there is no place."""
@@ -169,67 +164,23 @@ class Connection(asyncio.BufferedProtocol):
         """See `Listed` and `Wire`."""
         self._transport.abort()
 
-    # What llhttp calls.
+    # What the parser calls; see `service.server.request_parser.RequestHandler`.
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._url = b""
-        self._headers: list[Header] = []
-        self._is_head_complete = False
-
-    def on_url(self, url: bytes) -> None:
-        """A part of its target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; after the body has begun, a trailer, which means nothing here."""
-        if self._is_head_complete:
-            return
-        self._headers.append((name.lower(), value))
-        if len(self._headers) > MAX_HEADERS:
-            self._fault = HeadTooLarge(f"a request may have at most {MAX_HEADERS} headers")
-
-    def on_headers_complete(self) -> None:
-        """The request is admitted, refused or queued."""
-        self._is_head_complete = True
-        self._without_progress = 0
-        if self._fault is not None:
-            return
-        method = self._parser.get_method()
-        if self._parser.should_upgrade():
-            # llhttp gives up the connection here. The upgrade is not taken, which HTTP allows (RFC 9110, 7.8): the same
-            # head without it is parsed in its place, so that the body stays this request's.
-            self._upgrade_head = head_without_upgrade(method, self._url, self._headers)
-            if method == b"CONNECT" or not self._upgrade_head:
-                self._fault = BadRequest("this is no proxy, and speaks HTTP/1.1 only")
-            return
-        version = self._parser.get_http_version()
-        try:
-            scope = scope_of(
-                method, self._url, version, self._headers, addresses=self._addresses, state=self._app_state
-            )
-        except BadRequest as error:
-            self._fault = error
-            return
-        exchange = Exchange(
-            scope,
-            self,
-            keep_alive=version == "1.1" and self._parser.should_keep_alive(),
-            expects_continue=any(name == b"expect" and value.lower() == CONTINUE for name, value in self._headers),
-        )
-        self._arriving = exchange
-        self._queue.append(exchange)
+    def begin_request(self, head: RequestHead) -> None:
+        """A request is admitted, refused, or queued behind the one that is being answered."""
+        scope = scope_of(head, addresses=self._addresses, state=self._app_state)
+        expects = any(name == b"expect" and value.lower() == CONTINUE for name, value in head.headers)
+        self._arriving = Exchange(scope, self, keep_alive=head.keep_alive, expects_continue=expects)
+        self._queue.append(self._arriving)
         self._start_next()
 
-    def on_body(self, data: bytes) -> None:
+    def take_body(self, data: bytes) -> None:
         """A part of the body."""
-        self._without_progress = 0
         if self._arriving is not None:
             self._arriving.feed(data)
 
-    def on_message_complete(self) -> None:
+    def end_request(self) -> None:
         """The request is whole."""
-        self._without_progress = 0
         exchange, self._arriving = self._arriving, None
         if exchange is not None:
             exchange.feed_end()
@@ -279,11 +230,6 @@ class Connection(asyncio.BufferedProtocol):
 
     # Its own steps.
 
-    def _new_parser(self) -> Any:
-        parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return parser
-
     def _await_request(self) -> None:
         self.idle_since = self._loop.time()
         if self._drained is None:
@@ -313,19 +259,9 @@ class Connection(asyncio.BufferedProtocol):
             size = READ_BYTES if self._arriving else SLICE_BYTES if self._current is None else SLICE_AHEAD_BYTES
             data = bytes(self._unparsed[:size])
             del self._unparsed[:size]
-            self._without_progress += len(data)
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._unparsed[:0] = self._upgrade_head + data[upgrade.args[0] :]
-                self._upgrade_head, self._parser = b"", self._new_parser()
-            except httptools.HttpParserError as error:
-                self._fault = self._fault or BadRequest(f"this is not HTTP/1.1: {error}")
-            if self._without_progress > self._front.settings.max_head_bytes and self._fault is None:
-                limit = self._front.settings.max_head_bytes
-                self._fault = HeadTooLarge(f"a request's line and headers may have at most {limit} bytes")
-            if self._fault is not None:
-                self._stop_at_fault(self._fault)
+            self._unparsed[:0] = self._parser.feed(data)
+            if self._parser.fault is not None:
+                self._stop_at_fault(self._parser.fault)
         if not self._transport.is_closing() and not self._is_lingering:
             if self._has_to_wait:
                 self._transport.pause_reading()
@@ -344,7 +280,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def _has_to_wait(self) -> bool:
         is_full = self._arriving is not None and self._arriving.is_full
-        is_over = self._fault is not None or self._is_lingering or self._transport.is_closing()
+        is_over = self._parser.fault is not None or self._is_lingering or self._transport.is_closing()
         return bool(self._queue) or is_full or is_over
 
     def _read_on(self) -> None:
@@ -361,8 +297,8 @@ class Connection(asyncio.BufferedProtocol):
             while self._current is None and self._drained is None and not self._transport.is_closing():
                 if self._queue:
                     self._start(self._queue.popleft())
-                elif self._fault is not None and not self._is_lingering:
-                    self._answer_fault(self._fault)
+                elif self._parser.fault is not None and not self._is_lingering:
+                    self._answer_fault(self._parser.fault)
                 else:
                     return
         finally:
