@@ -257,9 +257,8 @@ class Chaos:
 
 def _known(bundle: Bundle) -> dict[str, tuple[list[int], dict[str, Any]]]:
     """A bundle's items: semantic ID and attributes by item id."""
-    shown = items_of(bundle.items.drop("semantic_id", "popularity", "item_vector"))
-    codes = bundle.items["semantic_id"].to_list()
-    return {item.item_id: (row, item.attributes) for item, row in zip(shown, codes, strict=True)}
+    codes = bundle.learned.codes_RL.tolist()
+    return {item.item_id: (row, item.attributes) for item, row in zip(items_of(bundle.items), codes, strict=True)}
 
 
 def two_models(bundle: Bundle, folder: Path) -> dict[str, Bundle]:

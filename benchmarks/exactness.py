@@ -79,11 +79,11 @@ def measure(
     Returns:
         The comparisons, and the median milliseconds of scoring one history exhaustively.
     """
-    trie = SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
+    trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
     config = RetrieverConfig(**bundle.manifest.retriever)  # type: ignore[arg-type]
     retriever = Retriever(config).eval()
     retriever.load_state_dict(load_file(bundle.path / RETRIEVER_WEIGHTS))
-    item_vectors_ND = bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
+    item_vectors_ND = bundle.learned.vectors_RD[trie.row_of_leaf_N]
     nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
     onnx, reference = (
         Recommender(engine, trie, max_history=config.max_history, popularity_N=nothing_N)
@@ -161,7 +161,7 @@ def real_histories(
     loaded = load_dataset(dataset, data_dir=data_dir)
     if loaded.fingerprint != bundle.manifest.data_fingerprint:
         raise ValueError(f"the bundle was trained on {bundle.manifest.dataset!r} of other content than {dataset!r}")
-    trie = SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
+    trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
     sequences = user_sequences(loaded)
     leaf_of_item_N = trie.leaf_of_row_N
     histories = []

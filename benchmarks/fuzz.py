@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     items = read_bundle(arguments.bundle).items
-    payload = items.drop("semantic_id", "popularity", "item_vector", "item_id").row(0, named=True)
+    payload = items.drop("item_id").row(0, named=True)
     requests = valid_requests(items["item_id"].head(5).to_list(), payload)
     with tempfile.TemporaryDirectory() as folder, running_redis(Path(folder)) as redis:
         settings = {"RQREC_BUNDLE": str(arguments.bundle), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": TOKEN}

@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.machine import description
 from benchmarks.running import running_redis, running_service
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.bundle import CONTENTS, ITEMS, Bundle, read_bundle, seal_bundle
+from models.bundle import CONTENTS, ITEM_ID, ITEMS, LEARNED_ITEMS, Bundle, LearnedItems, read_bundle, seal_bundle
 from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer
 
@@ -52,11 +52,11 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
     """Writes a bundle with so many items: copies of the given one's; returns its folder."""
     shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
     rows_N = np.arange(num_items) % len(bundle.items)
-    codes_NL = synthetic_codes(num_items, seed=0).astype(np.int32)
-    bundle.items[rows_N].with_columns(
-        pl.Series("item_id", [f"copy-{number}" for number in range(num_items)]),
-        pl.Series("semantic_id", codes_NL, dtype=pl.Array(pl.Int32, codes_NL.shape[1])),
-    ).write_parquet(target / ITEMS)
+    codes_NL = synthetic_codes(num_items, seed=0)
+    ids = pl.Series(ITEM_ID, [f"copy-{number}" for number in range(num_items)])
+    bundle.items[rows_N].with_columns(ids).write_parquet(target / ITEMS)
+    learned = bundle.learned
+    LearnedItems(codes_NL, learned.popularity_R[rows_N], learned.vectors_RD[rows_N]).write(target / LEARNED_ITEMS)
     contents_NP = np.load(bundle.path / CONTENTS, allow_pickle=False)
     np.save(target / CONTENTS, contents_NP[rows_N], allow_pickle=False)
     manifest = replace(bundle.manifest, version=target.name, num_items=num_items, golden=[])
@@ -67,7 +67,7 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
 def measure(bundle: Bundle, folder: Path, *, writes: int) -> Delays:
     """Writes items one after the other to one of two replicas."""
     token = secrets.token_hex(8)
-    block = ItemTokenizer(bundle).featurizer.block(TEXT)
+    block = ItemTokenizer(bundle).featurizer.given_block(TEXT)
     rng = np.random.default_rng(0)
     confirmed, elsewhere = [], []
     with running_redis(folder, keeps=True) as redis:

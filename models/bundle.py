@@ -11,7 +11,8 @@ A bundle is written whole and renamed into place, then never changed:
     featurizer.json        how an item's attributes become its features
     projection.npy         features → content
     contents.npy           the content of each item, by which new items find their like
-    items.parquet          item_id, semantic_id, popularity, item vector and the item's attributes
+    items.parquet          item_id and the item's attributes, whatever their names
+    learned_items.parquet  semantic_id, popularity and item_vector of the same rows
 
 Reading checks every file against the manifest. No pickle is ever loaded.
 """
@@ -27,20 +28,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-FORMAT = 7  # 7: the search graph works out by itself what exclusions close
-READABLE_FORMATS = (7,)
+FORMAT = 8  # 8: what was learned of the items lies apart from their attributes, so that no two names collide
+READABLE_FORMATS = (8,)
 MANIFEST = "manifest.json"
-ITEMS = "items.parquet"
+ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
 TOKENIZER_GRAPH = "tokenizer.onnx"
 SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
 FEATURIZER, PROJECTION, CONTENTS = "featurizer.json", "projection.npy", "contents.npy"
 GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
-FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS)
+FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
 CURRENT = "current"
-ITEM_COLUMNS = ("item_id", "semantic_id", "popularity", "item_vector")
+ITEM_ID = "item_id"
+SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector"
 
 
 class BundleError(ValueError):
@@ -95,13 +99,57 @@ class Manifest:
         return int(str(self.retriever["max_history"]))
 
 
+@dataclass(frozen=True, eq=False)
+class LearnedItems:
+    """What training learned of the items, a row an item.
+
+    Shapes: R items, L levels, D width.
+
+    Attributes:
+        codes_RL: Their semantic IDs, int64.
+        popularity_R: How often each was chosen in training, int64.
+        vectors_RD: What the search reads of each, float32.
+    """
+
+    codes_RL: NDArray[np.int64]
+    popularity_R: NDArray[np.int64]
+    vectors_RD: NDArray[np.float32]
+
+    def write(self, path: Path) -> None:
+        """Writes a table that `read` reads."""
+        columns = {
+            SEMANTIC_ID: self.codes_RL.astype(np.int32),
+            POPULARITY: self.popularity_R,
+            ITEM_VECTOR: self.vectors_RD,
+        }
+        pl.DataFrame(columns).write_parquet(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "LearnedItems":
+        """Reads what `write` wrote."""
+        frame = pl.read_parquet(path)
+        return cls(
+            frame[SEMANTIC_ID].to_numpy().astype(np.int64),
+            frame[POPULARITY].to_numpy().astype(np.int64),
+            frame[ITEM_VECTOR].to_numpy(),
+        )
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that has been read and verified: its folder, its manifest and its items in training's row order."""
+    """A bundle that has been read and verified.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+        items: item_id and the attributes, in training's row order.
+        learned: What was learned of the same rows.
+    """
 
     path: Path
     manifest: Manifest
     items: pl.DataFrame
+    learned: LearnedItems
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -124,14 +172,14 @@ def read_bundle(path: Path) -> Bundle:
                 f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
                 "altered; copy or publish the bundle again"
             )
-    items = pl.read_parquet(folder / ITEMS)
-    missing = [column for column in ITEM_COLUMNS if column not in items.columns]
-    if missing or len(items) != manifest.num_items:
+    items, learned = pl.read_parquet(folder / ITEMS), LearnedItems.read(folder / LEARNED_ITEMS)
+    if ITEM_ID not in items.columns or {len(items), len(learned.codes_RL)} != {manifest.num_items}:
         raise BundleError(
-            f"{ITEMS} of bundle {folder} must have {manifest.num_items} rows and the columns {list(ITEM_COLUMNS)}, "
-            f"got {len(items)} rows without {missing}: publish the bundle again"
+            f"{ITEMS} and {LEARNED_ITEMS} of bundle {folder} must have {manifest.num_items} rows and the column "
+            f"{ITEM_ID!r}, got {len(items)} and {len(learned.codes_RL)} rows and {items.columns}: publish the bundle "
+            "again"
         )
-    return Bundle(folder, manifest, items)
+    return Bundle(folder, manifest, items, learned)
 
 
 def bundles_at_hand(path: Path) -> dict[str, Path]:

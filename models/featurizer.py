@@ -121,12 +121,13 @@ class Featurizer:
     @property
     def of_content_E(self) -> NDArray[np.bool_]:
         """The columns that an item has before anybody chose it: all but the co-occurrence's."""
-        widths = [(block.name != COLLABORATIVE, block.width + block.is_marked) for block in self.blocks]
+        collaborative = self.given_block(COLLABORATIVE)
+        widths = [(block is not collaborative, block.width + block.is_marked) for block in self.blocks]
         return np.repeat(*map(np.array, zip(*widths, strict=True)))
 
-    def block(self, name: str) -> FittedBlock | None:
-        """The block of that name, None where there is none."""
-        return next((block for block in self.blocks if block.name == name), None)
+    def given_block(self, name: str) -> FittedBlock | None:
+        """The block of a given vector, None where there is none; an attribute may bear the same name."""
+        return next((block for block in self.blocks if (block.name, block.source) == (name, Source.GIVEN)), None)
 
     def transform(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
         """The features of items.
@@ -192,9 +193,9 @@ def texts_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
         return [""] * len(items)
     named = []
     for name in attributes:
-        is_list = isinstance(items.schema[name], pl.List)
-        value = pl.col(name).list.join(", ") if is_list else pl.col(name)
+        # The column itself and not its name: polars reads names such as "*" as patterns.
+        column = items[name].list.join(", ") if isinstance(items.schema[name], pl.List) else items[name]
+        label = f"{name.replace('_', ' ').capitalize()}: "
         # What is empty or null has no label either.
-        label = pl.format(f"{name.replace('_', ' ').capitalize()}: {{}}", value)
-        named.append(pl.when(value.str.len_chars() > 0).then(label))
-    return items.select(pl.concat_str(named, separator=SEPARATOR, ignore_nulls=True)).to_series().to_list()
+        named.append(label + column.replace("", None))
+    return pl.select(pl.concat_str(named, separator=SEPARATOR, ignore_nulls=True)).to_series().to_list()

@@ -36,9 +36,9 @@ class ItemTokenizer:
 
     def __init__(self, bundle: Bundle) -> None:
         self.featurizer = Featurizer.from_json((bundle.path / FEATURIZER).read_text(encoding="utf-8"))
-        self.is_known_R: NDArray[np.bool_] = bundle.items["popularity"].to_numpy() > 0
-        self.vectors_RD: NDArray[np.float32] = bundle.items["item_vector"].to_numpy()
-        self.codes_RL: NDArray[np.integer] = bundle.items["semantic_id"].to_numpy()
+        self.is_known_R: NDArray[np.bool_] = bundle.learned.popularity_R > 0
+        self.vectors_RD = bundle.learned.vectors_RD
+        self.codes_RL: NDArray[np.integer] = bundle.learned.codes_RL
         contents_RP = np.load(bundle.path / CONTENTS, allow_pickle=False)
         known = self.is_known_R if self.is_known_R.any() else ~self.is_known_R
         projection_EP = np.load(bundle.path / PROJECTION, allow_pickle=False)
@@ -50,7 +50,7 @@ class ItemTokenizer:
     @property
     def text_width(self) -> int:
         """Numbers in the embedding of a text; 0 where the model reads no text."""
-        block = self.featurizer.block(TEXT)
+        block = self.featurizer.given_block(TEXT)
         return block.width if block is not None else 0
 
     @property

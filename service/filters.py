@@ -10,14 +10,12 @@ import polars as pl
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from models.bundle import ITEM_COLUMNS
 from models.eligibility import Eligibility
 from models.trie import SemanticIdTrie
 from service.errors import InvalidPart
 from service.schemas import Condition, Scalar
 from service.telemetry import Metrics
 
-ITEM_ID, *_INTERNAL = ITEM_COLUMNS
 CACHE_TIER = "filter"
 LARGEST_INTEGER = 2**127 - 1
 
@@ -39,7 +37,7 @@ class Filters:
     """
 
     def __init__(self, items: pl.DataFrame, trie: SemanticIdTrie, metrics: Metrics, *, cache_bytes: int) -> None:
-        self._items = items.drop(_INTERNAL, strict=False)
+        self._items = items
         self._trie = trie
         self._metrics = metrics
         self._cache_bytes = cache_bytes
@@ -58,7 +56,7 @@ class Filters:
             added: Items that are new rows, with the same attributes.
             trie: The changed trie.
         """
-        items = pl.concat([self._items, added.select(self._items.columns)])
+        items = pl.concat([self._items, added[self._items.columns]])
         return Filters(items, trie, self._metrics, cache_bytes=self._cache_bytes)
 
     def kept(self, is_kept_R: NDArray[np.bool_], trie: SemanticIdTrie) -> "Filters":
@@ -89,7 +87,8 @@ class Filters:
     def _tests(self, name: str, condition: Condition) -> list[pl.Expr]:
         if name not in self._items.columns:
             raise InvalidFilter((name,), f"unknown attribute; the catalogue's are {sorted(self._items.columns)}")
-        attribute, kind = pl.col(name), self._items.schema[name]
+        # The column itself and not its name: polars reads names such as "*" as patterns.
+        attribute, kind = pl.lit(self._items[name]), self._items.schema[name]
         value_kind = cast("pl.DataType", kind.inner) if isinstance(kind, pl.List) else kind
         tests = []
         for operator, values in (("any_of", condition.any_of), ("none_of", condition.none_of)):

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.bundle import ITEM_ID
 from models.featurizer import Given
 from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.changes import Put
 from service.errors import InvalidPart
-from service.table import ITEM_ID, items_of
+from service.table import items_of
 
-TEXT_VECTOR = "text_vector"
+TEXT_VECTOR, VECTORS = "text_vector", "vectors"
 
 
 class InvalidItem(InvalidPart):
@@ -50,10 +51,11 @@ def tokenise(
     frame = pl.DataFrame([_column(name, values.get(name), kind) for name, kind in types.items()])
     features_1E = tokenizer.features(frame, _text(text_vector, frame, tokenizer))
     (codes,) = tokenizer.codes(features_1E).tolist()
-    (item,) = items_of(frame.select(schema.names()))
-    hidden = {name: values[name] for name in vectors if values.get(name) is not None}
-    if text_vector is not None:
-        hidden[TEXT_VECTOR] = text_vector
+    (item,) = items_of(frame[schema.names()])
+    hidden = {
+        VECTORS: {name: values[name] for name in vectors if values.get(name) is not None},
+        TEXT_VECTOR: text_vector,
+    }
     return Put(item, tuple(codes), features_1E.tobytes(), json.dumps(hidden))
 
 
@@ -64,11 +66,13 @@ def tokenise_anew(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
         InvalidItem: If this model cannot take it.
     """
     hidden = json.loads(put.hidden)
-    text_vector = hidden.pop(TEXT_VECTOR, None)
+    text_vector = hidden.get(TEXT_VECTOR)
     if text_vector is not None and len(text_vector) != tokenizer.text_width:
         text_vector = None  # of another encoder
     known = {*schema.names(), *tokenizer.vector_attributes} - {ITEM_ID}
-    attributes = {name: value for name, value in {**put.item.attributes, **hidden}.items() if name in known}
+    attributes = {
+        name: value for name, value in {**put.item.attributes, **hidden.get(VECTORS, {})}.items() if name in known
+    }
     return tokenise(put.item_id, attributes, text_vector, schema, tokenizer)
 
 

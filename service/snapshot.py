@@ -108,10 +108,9 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
     """The state that a bundle was published with, warmed up."""
-    manifest, items = bundle.manifest, bundle.items
-    trie = SemanticIdTrie.build(items["semantic_id"].to_numpy(), codebook_size=manifest.codebook_size)
-    item_vectors_ND = items["item_vector"].to_numpy()[trie.row_of_leaf_N]
-    popularity_R = items["popularity"].to_numpy().astype(np.int64)
+    manifest, items, learned = bundle.manifest, bundle.items, bundle.learned
+    trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
+    item_vectors_ND, popularity_R = learned.vectors_RD[trie.row_of_leaf_N], learned.popularity_R
     is_new_R = popularity_R == 0
     recommender = Recommender(
         load_search_engine(bundle, trie, item_vectors_ND, settings),

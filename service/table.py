@@ -13,10 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.bundle import ITEM_COLUMNS
+from models.bundle import ITEM_ID
 from models.trie import NO_LEAF, IntArray, SemanticIdTrie
-
-ITEM_ID = ITEM_COLUMNS[0]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class ItemTable:
     @classmethod
     def of(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
         """The table of a bundle's items (see `models.bundle.Bundle.items`)."""
-        rows = items_of(items.drop(ITEM_COLUMNS[1:]))
+        rows = items_of(items)
         return cls(trie, rows, {item.item_id: row for row, item in enumerate(rows)}, {})
 
     def changed(self, trie: SemanticIdTrie, added: Sequence[Item], removed: Sequence[str]) -> "ItemTable":
@@ -98,9 +96,7 @@ def items_of(frame: pl.DataFrame) -> list[Item]:
     """The rows of a frame as items: `item_id`, and the other columns as their attributes."""
     attributes = frame.drop(ITEM_ID)
     payloads: list[str] = (
-        attributes.select(pl.struct(attributes.columns).struct.json_encode()).to_series().to_list()
-        if attributes.width
-        else ["{}"] * len(frame)
+        attributes.to_struct().struct.json_encode().to_list() if attributes.width else ["{}"] * len(frame)
     )
     return [Item(item_id, payload) for item_id, payload in zip(frame[ITEM_ID], payloads, strict=True)]
 

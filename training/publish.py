@@ -13,14 +13,15 @@ from models.bundle import (
     FEATURIZER,
     FORMAT,
     HALF_SEARCH_GRAPH,
-    ITEM_COLUMNS,
     ITEMS,
+    LEARNED_ITEMS,
     PROJECTION,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
     BundleError,
+    LearnedItems,
     Manifest,
     new_directory,
     point_current,
@@ -125,15 +126,9 @@ def _write(
     np.save(folder / PROJECTION, projection_EP, allow_pickle=False)
     np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
     (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
-    item_id, semantic_id, popularity, item_vector = ITEM_COLUMNS
-    items = dataset.items.select(
-        item_id,
-        pl.Series(semantic_id, ids.codes_NL.astype("int32")),
-        pl.Series(popularity, popularity_N),
-        pl.Series(item_vector, item_vectors_ND, dtype=pl.Array(pl.Float32, item_vectors_ND.shape[1])),
-        *(payload_column(dataset.items[name]) for name in dataset.items.columns if name not in ITEM_COLUMNS),
-    )
-    items.select(column for column in items.columns if items.schema[column] != pl.Null).write_parquet(folder / ITEMS)
+    LearnedItems(ids.codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
+    shown = [payload_column(column) for column in dataset.items.iter_columns()]
+    pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
     return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
 
 

@@ -8,7 +8,6 @@ import pytest
 from models.bundle import (
     FILES,
     FORMAT,
-    ITEMS,
     MANIFEST,
     SEARCH_GRAPH,
     Bundle,
@@ -35,7 +34,7 @@ def test_reads_what_was_published(bundle: Bundle) -> None:
     assert set(bundle.manifest.checksums) == {*FILES, MANIFEST}
     assert {"rqrec", "popularity", "item-kNN", "tokenizer"} == set(bundle.manifest.metrics)
     assert "DecoderSettings.width = 16" in bundle.manifest.config
-    assert bundle.items.columns == ["item_id", "semantic_id", "popularity", "item_vector", "title", "year", "genres"]
+    assert bundle.items.columns == ["item_id", "title", "year", "genres"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -128,4 +127,4 @@ def test_new_directory_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_semantic_ids_are_unique(bundle: Bundle) -> None:
-    assert bundle.items["semantic_id"].n_unique() == len(bundle.items), ITEMS
+    assert len(np.unique(bundle.learned.codes_RL, axis=0)) == len(bundle.items)

@@ -54,11 +54,11 @@ with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
 
 @pytest.fixture(scope="module")
 def trie(bundle: Bundle) -> SemanticIdTrie:
-    return SemanticIdTrie.build(bundle.items["semantic_id"].to_numpy(), codebook_size=bundle.manifest.codebook_size)
+    return SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
 
 
 def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
-    return bundle.items["item_vector"].to_numpy()[trie.row_of_leaf_N]
+    return bundle.learned.vectors_RD[trie.row_of_leaf_N]
 
 
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:

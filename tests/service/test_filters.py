@@ -16,9 +16,6 @@ from service.telemetry import Metrics
 ITEMS = pl.DataFrame(
     {
         "item_id": ["a", "b", "c", "d"],
-        "semantic_id": [[0], [1], [2], [3]],
-        "popularity": [1, 1, 1, 1],
-        "item_vector": [[0.0]] * 4,
         "genres": [["Comedy", "War"], ["War"], [], None],
         "year": [1990, 2001, None, 2010],
         "studio": ["Ghibli", None, "Pixar", "Pixar"],

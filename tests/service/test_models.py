@@ -40,7 +40,7 @@ def client(three_bundles: Path) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def film(bundle: Bundle) -> dict[str, Any]:
-    block = ItemTokenizer(bundle).featurizer.block(TEXT)
+    block = ItemTokenizer(bundle).featurizer.given_block(TEXT)
     assert block is not None
     attributes = {"title": "Horror 900 (1985)", "genres": ["Horror"], "year": 1985}
     return {"attributes": attributes, "text_vector": list(np.linspace(-1, 1, block.width))}

@@ -29,10 +29,11 @@ def test_recommends_what_the_history_is_like(client: TestClient, bundle: Bundle)
     assert scores == sorted(scores, reverse=True)
     assert all(item["log_prob"] < 0 for item in reply["items"])
     assert sum(item["payload"]["genres"] == ["Horror"] for item in reply["items"]) >= 4
-    by_id = {row["item_id"]: row for row in bundle.items.to_dicts()}
+    codes = dict(zip(bundle.items["item_id"], bundle.learned.codes_RL.tolist(), strict=True))
+    titles = dict(bundle.items.select("item_id", "title").iter_rows())
     for item in reply["items"]:
-        assert item["semantic_id"] == by_id[item["item_id"]]["semantic_id"]
-        assert item["payload"]["title"] == by_id[item["item_id"]]["title"]
+        assert item["semantic_id"] == codes[item["item_id"]]
+        assert item["payload"]["title"] == titles[item["item_id"]]
 
 
 def test_history_and_exclusions_are_left_out(client: TestClient) -> None:
@@ -72,7 +73,8 @@ def test_without_a_usable_history_the_popular_items_come(
     reply = recommend(client, history=history, k=3, exclude=["100"])
     assert reply["fallback"] == "popular"
     assert reply["unknown_items"] == history
-    popularity = {row["item_id"]: row["popularity"] for row in bundle.items.to_dicts() if row["item_id"] != "100"}
+    popularity = dict(zip(bundle.items["item_id"], bundle.learned.popularity_R.tolist(), strict=True))
+    del popularity["100"]
     returned = [popularity[item["item_id"]] for item in reply["items"]]
     assert returned == sorted(popularity.values(), reverse=True)[:3]
 
@@ -92,10 +94,10 @@ def test_only_the_most_recent_items_count_in_a_long_history(client: TestClient) 
 
 
 def test_items_and_their_semantic_ids(client: TestClient, bundle: Bundle) -> None:
-    row = bundle.items.row(5, named=True)
+    row, codes = bundle.items.row(5, named=True), bundle.learned.codes_RL[5].tolist()
     semantic_id = client.get(f"/items/{row['item_id']}/semantic-id").json()
     version = bundle.manifest.version
-    assert semantic_id == {"item_id": row["item_id"], "semantic_id": row["semantic_id"], "model_version": version}
+    assert semantic_id == {"item_id": row["item_id"], "semantic_id": codes, "model_version": version}
     item = client.get(f"/items/{row['item_id']}").json()
     assert item == {**semantic_id, "payload": {name: row[name] for name in ("title", "year", "genres")}}
 

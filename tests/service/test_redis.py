@@ -57,7 +57,7 @@ def test_the_table_stands_in_redis_under_the_models_version(
     client: TestClient, redis_server: RedisServer, bundle: Bundle, prefix: str
 ) -> None:
     row = bundle.items.row(3, named=True)
-    text = "-".join(map(str, row["semantic_id"]))
+    text = "-".join(map(str, bundle.learned.codes_RL[3]))
     assert redis_server.client.hget(f"{prefix}:semantic-ids", row["item_id"]) == text
     stored = json.loads(str(redis_server.client.hget(f"{prefix}:items", text)))
     assert stored["item_id"] == row["item_id"]

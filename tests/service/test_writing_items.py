@@ -44,7 +44,7 @@ def client(bundles: Path, redis_server: RedisServer) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def film(bundle: Bundle) -> dict[str, Any]:
     """A film with a text vector: the small bundle's encoder knows the texts of training only."""
-    block = ItemTokenizer(bundle).featurizer.block(TEXT)
+    block = ItemTokenizer(bundle).featurizer.given_block(TEXT)
     assert block is not None
     return {"attributes": FILM, "text_vector": list(np.linspace(-1, 1, block.width))}
 
@@ -139,7 +139,7 @@ def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pages_below_a_prefix(client: TestClient, bundle: Bundle) -> None:
-    first = bundle.items["semantic_id"].to_numpy()[:, 0]
+    first = bundle.learned.codes_RL[:, 0]
     code = int(first[0])
     total = int((first == code).sum())
     seen, offset = [], 0
