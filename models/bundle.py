@@ -13,6 +13,8 @@ A bundle is written whole and renamed into place, then never changed:
     contents.npy           the content of each item, by which new items find their like
     items.parquet          item_id and the item's attributes, whatever their names
     learned_items.parquet  semantic_id, popularity and item_vector of the same rows
+    text_encoder.onnx      token_ids_NT, mask_NT → vectors_NE: the sentence encoder of training, if it can be exported
+    text_tokenizer.json    text → tokens, likewise
 
 Reading checks every file against the manifest. No pickle is ever loaded.
 """
@@ -32,8 +34,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-FORMAT = 8  # 8: what was learned of the items lies apart from their attributes, so that no two names collide
-READABLE_FORMATS = (8,)
+FORMAT = 9  # 8: items' attributes lie apart from what was learned of them; 9: the encoder of texts is in the bundle
+READABLE_FORMATS = (9,)
 MANIFEST = "manifest.json"
 ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
@@ -42,6 +44,8 @@ SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
 FEATURIZER, PROJECTION, CONTENTS = "featurizer.json", "projection.npy", "contents.npy"
 GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
 FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
+TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
+TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
 CURRENT = "current"
 ITEM_ID = "item_id"
 SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector"
@@ -65,6 +69,7 @@ class Manifest:
         retriever: The fields of `RetrieverConfig`.
         tokenizer: The fields of `RqVaeConfig`.
         metrics: What evaluation measured, by group.
+        no_text_encoder: Why the bundle holds no encoder of texts; empty where it holds one.
         golden: Histories and their answers (see `models.golden`).
         config: The resolved gin configuration, as text.
         checksums: SHA-256 of every file, by name; the manifest's own is over its other fields.
@@ -79,9 +84,15 @@ class Manifest:
     retriever: Mapping[str, object]
     tokenizer: Mapping[str, object]
     metrics: Mapping[str, Mapping[str, float]]
+    no_text_encoder: str
     golden: Sequence[Mapping[str, Any]]
     config: str
     checksums: Mapping[str, str]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files beside the manifest."""
+        return FILES if self.no_text_encoder else (*FILES, *TEXT_FILES)
 
     @property
     def codebook_size(self) -> int:
@@ -163,7 +174,7 @@ def read_bundle(path: Path) -> Bundle:
     """
     folder = _folder(path)
     manifest = read_manifest(folder)
-    for name in FILES:
+    for name in manifest.files:
         file = folder / name
         if not file.is_file():
             raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
@@ -203,7 +214,7 @@ def current_version(path: Path) -> str:
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
     """Adds the manifest, with the checksums of the files that the folder holds; the last step of writing a bundle."""
-    fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in FILES}}
+    fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in manifest.files}}
     fields["checksums"][MANIFEST] = _manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Exports the tokenizer and the whole search to ONNX graphs.
+"""Exports the tokenizer, the whole search and the encoder of texts to ONNX graphs.
 
 Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.beam_search`.
 """
@@ -22,6 +22,7 @@ from models.exclusion import EligibleTensors
 from models.onnx_engine import OUTPUTS, catalogue_inputs, eligible_inputs
 from models.retriever import Retriever
 from models.rqvae import RqVae
+from models.text_encoder import MASK, TOKEN_IDS, VECTORS
 from models.trie import SemanticIdTrie
 from models.trie_tensors import TrieTensors
 
@@ -79,6 +80,34 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         list(OUTPUTS),
         (*(axes for _, axes in example.values()), trie_axes),
     )
+
+
+def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
+    """Writes token_ids_NT and mask_NT (int64) → vectors_NE (float32); see `models.text_encoder.TextEncoder`.
+
+    Args:
+        encoder: A SentenceTransformer on the CPU: its modules in turn make a dictionary's "sentence_embedding".
+        path: The file to write.
+        reads_types: Whether its transformer reads the types of tokens, which are 0 in a text that is no pair.
+    """
+    example_NT, axes = torch.ones(2, 5, dtype=torch.int64), {0: DYNAMIC, 1: DYNAMIC}
+    module = _TextEncoder(encoder, reads_types=reads_types)
+    _export(module, (example_NT, example_NT.clone()), path, [TOKEN_IDS, MASK], [VECTORS], (axes, axes))
+
+
+class _TextEncoder(nn.Module):
+    def __init__(self, encoder: nn.Module, *, reads_types: bool) -> None:
+        super().__init__()
+        self.encoder = encoder.float()
+        self.reads_types = reads_types
+
+    def forward(self, token_ids_NT: Tensor, mask_NT: Tensor) -> Tensor:
+        features = {"input_ids": token_ids_NT, "attention_mask": mask_NT}
+        if self.reads_types:
+            features["token_type_ids"] = torch.zeros_like(token_ids_NT)
+        for module in self.encoder.children():
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 class _Tokenizer(nn.Module):

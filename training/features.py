@@ -138,7 +138,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     blocks = tuple(block for block in fitted if block is not None)
     if not blocks:
         raise ValueError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
-    featurizer = Featurizer(blocks, text_attributes, settings.text_encoder)
+    featurizer = Featurizer(blocks, text_attributes)
     return Features(featurizer.transform(items, given), featurizer)
 
 

@@ -29,6 +29,7 @@ from models.bundle import (
     seal_bundle,
 )
 from models.export import export_search, export_tokenizer
+from models.featurizer import TEXT, Featurizer
 from models.golden import Golden, record_golden
 from models.new_items import content_of
 from models.retriever import Retriever
@@ -42,7 +43,8 @@ from training.data.prepare import load_prepared, prepare_data
 from training.data.splits import leave_one_out, user_sequences
 from training.distributed import process
 from training.evaluate import evaluate, item_vectors, load_results, make_recommender
-from training.features import Features, load_features, make_features
+from training.features import Features, FeatureSettings, load_features, make_features
+from training.text_export import publish_text_encoder
 from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
 from training.train_decoder import load_retriever, train_decoder
 from training.train_rqvae import load_rqvae, train_rqvae
@@ -75,7 +77,8 @@ def publish(workspace: Workspace) -> Path:
     if not _is_intact(bundle):
         retriever, tokenizer = load_retriever(decoder), load_rqvae(rqvae)
         with new_directory(bundle) as folder:
-            golden = _write(folder, dataset, load_features(features), load_semantic_ids(tokens), retriever, tokenizer)
+            loaded = load_features(features)
+            golden = _write(folder, dataset, loaded, load_semantic_ids(tokens), retriever, tokenizer)
             manifest = Manifest(
                 format=FORMAT,
                 version=version,
@@ -86,6 +89,7 @@ def publish(workspace: Workspace) -> Path:
                 retriever=asdict(retriever.config),
                 tokenizer=asdict(tokenizer.config),
                 metrics=load_results(evaluation),
+                no_text_encoder=_write_text_encoder(folder, dataset, loaded.featurizer),
                 golden=[asdict(one) for one in golden],
                 config=resolved_config(),
                 checksums={},
@@ -130,6 +134,14 @@ def _write(
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
     return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
+
+
+def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer) -> str:
+    """Writes the encoder of the items' texts; returns why there is none, empty where there is one."""
+    if featurizer.given_block(TEXT) is None:
+        return "the model reads no text"
+    texts = [text for text in featurizer.texts(dataset.items) if text]
+    return publish_text_encoder(FeatureSettings().text_encoder, texts, folder)
 
 
 def payload_column(column: pl.Series) -> pl.Series:

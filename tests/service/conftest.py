@@ -9,9 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.running import RedisServer, running_redis, running_service
-from models.bundle import FEATURIZER, ITEMS, Bundle, point_current, seal_bundle
+from models.bundle import ITEMS, Bundle, point_current, seal_bundle
 from service.app import create_app
 from service.settings import Settings
+from tests.text_encoders import write_text_encoder
 
 WITHIN_S = 10.0
 SLOW = ("-m", "tests.service.slow_service")  # what `running_service` runs for a search that takes a while
@@ -67,9 +68,9 @@ def write_variant(
     shutil.copytree(bundle.path, target)
     titled = bundle.items.with_columns(title=bundle.items["title"] + f" of {version}")
     (titled if items is None else items).write_parquet(target / ITEMS)
-    featurizer = (target / FEATURIZER).read_text()
-    (target / FEATURIZER).write_text(featurizer.replace('"lsa"', '"tests.service.words:encoder"'))
-    seal_bundle(target, replace(bundle.manifest, version=version, **manifest))  # type: ignore[arg-type]
+    write_text_encoder(target)
+    fields = {"version": version, "no_text_encoder": "", **manifest}
+    seal_bundle(target, replace(bundle.manifest, **fields))  # type: ignore[arg-type]
     return target
 
 

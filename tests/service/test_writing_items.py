@@ -18,9 +18,11 @@ from benchmarks.running import RedisServer
 from models.bundle import Bundle
 from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer, NoTextEncoder
+from models.text_encoder import TextEncoder
 from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import settings_for
+from tests.text_encoders import with_text_encoder
 
 TOKEN = "a-secret-token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -159,11 +161,11 @@ def test_writes_that_wait_for_the_text_encoder_hold_up_nobody_else(
 ) -> None:
     is_loaded = threading.Event()
 
-    def load(_name: str) -> None:
+    def load(_tokenizer: ItemTokenizer) -> TextEncoder:
         is_loaded.wait(30)
         raise NoTextEncoder("it is not here")
 
-    monkeypatch.setattr("models.item_tokenizer._load", load)
+    monkeypatch.setattr(ItemTokenizer, "load_text_encoder", load)
     settings = settings_for(bundles, redis_url=redis_server.url, redis_timeout_s=2.0, admin_token="t")
     headers = {"authorization": "Bearer t"}
     with TestClient(create_app(settings)) as client, ThreadPoolExecutor(40) as pool:
@@ -176,3 +178,15 @@ def test_writes_that_wait_for_the_text_encoder_hold_up_nobody_else(
         assert not any(write.done() for write in writes)
         is_loaded.set()
         assert {write.result().status_code for write in writes} == {422}
+
+
+def test_an_item_with_text_needs_no_vector_where_the_bundle_holds_an_encoder(
+    bundle: Bundle, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    folder = with_text_encoder(bundle, tmp_path / "copy")
+    with replica(folder, redis_server) as client:
+        written = [client.put(f"/items/{name}", json={"attributes": FILM}) for name in ("one", "other")]
+        assert [one.status_code for one in written] == [201, 201]
+        one, other = (one.json()["semantic_id"] for one in written)
+        assert one[:-1] == other[:-1]
+        assert client.get("/items/one").json()["payload"] == FILM

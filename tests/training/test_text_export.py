@@ -1,0 +1,103 @@
+"""The exported encoder against sentence-transformers itself, on a transformer of random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from models.text_encoder import TextEncoder
+from training import text_export
+from training.text_export import SAMPLES, publish_text_encoder
+
+WIDTH, LONGEST = 16, 24
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+TEXTS = ["Title: Heat. Genres: Crime, Drama", "HEAT", "heat", "x " * 100]
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small BERT that nobody trained."""
+    folder = tmp_path_factory.mktemp("bert")
+    letters = [chr(code) for code in range(33, 127)]
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *letters, *(f"##{one}" for one in letters)])}
+    tokenizer = Tokenizer(WordPiece(vocab=vocabulary, unk_token="[UNK]", max_input_chars_per_word=200))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def model(folder: Path, kind: str) -> SentenceTransformer:
+    reader = Transformer(str(folder), max_seq_length=LONGEST, do_lower_case=kind == "lower-cased")
+    torch.manual_seed(1)
+    more: dict[str, list[torch.nn.Module]] = {
+        "normalised": [Pooling(WIDTH, "mean"), Normalize()],
+        "lower-cased": [Pooling(WIDTH, "mean")],
+        "first token": [Pooling(WIDTH, "cls")],
+        "largest": [Pooling(WIDTH, "max")],
+        "dense": [Pooling(WIDTH, "mean"), Dense(WIDTH, 6), Normalize()],
+    }
+    return SentenceTransformer(modules=[reader, *more[kind]], device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["normalised", "lower-cased", "first token", "largest", "dense"])
+def test_the_exported_encoder_gives_the_vectors_of_the_original(
+    transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    original = model(transformer, kind)
+    expected_NE = original.encode(TEXTS)
+    monkeypatch.setattr(text_export, "load_text_encoder", lambda _name: original)
+    assert publish_text_encoder("any", TEXTS, tmp_path) == ""
+    exported_NE = TextEncoder(tmp_path / TEXT_ENCODER_GRAPH, tmp_path / TEXT_TOKENIZER).encode(TEXTS)
+    assert exported_NE == pytest.approx(expected_NE, abs=1e-4)
+    is_lowered = kind == "lower-cased"
+    assert (exported_NE[1] == pytest.approx(exported_NE[2], abs=1e-4)) == is_lowered
+
+
+def worse(original: SentenceTransformer) -> Callable[..., np.ndarray]:
+    encode = original.encode
+    return lambda texts, **fields: encode(texts, **fields) + np.float32(0.5)
+
+
+def test_an_export_that_gives_other_vectors_is_not_published(
+    transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = model(transformer, "normalised")
+    monkeypatch.setattr(original, "encode", worse(original))
+    monkeypatch.setattr(text_export, "load_text_encoder", lambda _name: original)
+    assert "gives other vectors once exported" in publish_text_encoder("any", [], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Lengths:
+    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> np.ndarray:
+        return np.array([[len(text)] for text in sentences], dtype=np.float32)
+
+
+def test_an_encoder_of_the_users_own_is_stated_and_not_published(tmp_path: Path) -> None:
+    reason = publish_text_encoder(f"{__name__}:Lengths", list(SAMPLES), tmp_path)
+    assert reason == f"the text encoder '{__name__}:Lengths' is no sentence-transformers model with a fast tokenizer"
+    assert publish_text_encoder("lsa", [], tmp_path) == "the text encoder 'lsa' knows the texts of training only"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,90 @@
+"""The sentence encoder of training → what a bundle holds of it: an ONNX graph and a tokenizer.json.
+
+Shapes: N texts, E vector dim.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from models.export import export_text_encoder
+from models.text_encoder import TextEncoder
+from training.text import LSA, load_text_encoder
+
+MIN_COSINE = 0.9999
+SAMPLES = (
+    "Heat",
+    "  Title: 2001: A SPACE Odyssey.\tGenres: Sci-Fi, Drama\n",
+    "Amélie, 千と千尋の神隠し, Броненосец «Потёмкин» 🎬",
+    "a word of a long text, " * 2000,
+)
+TEXTS_COMPARED = 28  # beside these samples
+logger = logging.getLogger("rqrec")
+
+
+class NotExportable(Exception):
+    """A text encoder that a bundle cannot hold; says why."""
+
+
+def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
+    """Writes the encoder that made the features, or says why the bundle holds none.
+
+    Args:
+        name: See `training.text.load_text_encoder`; "lsa" is never exported.
+        texts: The items' texts: on some of these and on `SAMPLES` the written encoder must agree with the original.
+        folder: The bundle's.
+
+    Returns:
+        Why the bundle holds no encoder of texts; empty where it holds one.
+    """
+    if name == LSA:
+        return f"the text encoder {LSA!r} knows the texts of training only"
+    try:
+        _export(name, [*SAMPLES, *texts[:TEXTS_COMPARED]], folder)
+    except NotExportable as error:
+        for file in (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER):
+            (folder / file).unlink(missing_ok=True)
+        logger.warning("%s: items with text will have to be written with text_vector", error)
+        return str(error)
+    return ""
+
+
+def _export(name: str, texts: list[str], folder: Path) -> None:
+    encoder: Any = load_text_encoder(name)
+    tokenizer: Any = getattr(encoder, "tokenizer", None)
+    is_model = isinstance(encoder, torch.nn.Module)
+    if not is_model or not getattr(tokenizer, "is_fast", False):
+        raise NotExportable(f"the text encoder {name!r} is no sentence-transformers model with a fast tokenizer")
+    original_NE = np.asarray(encoder.to("cpu").encode(texts, batch_size=len(texts), show_progress_bar=False))
+    try:
+        (folder / TEXT_TOKENIZER).write_text(_tokenizer_json(encoder), encoding="utf-8")
+        reads_types = "token_type_ids" in tokenizer.model_input_names
+        export_text_encoder(encoder, folder / TEXT_ENCODER_GRAPH, reads_types=reads_types)
+        exported_NE = TextEncoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER).encode(texts)
+        cosine = _least_cosine(original_NE, exported_NE)
+    except Exception as error:  # of whatever kind the exporter raises over another's code
+        raise NotExportable(f"the text encoder {name!r} cannot be exported ({type(error).__name__})") from error
+    if not cosine >= MIN_COSINE:
+        raise NotExportable(f"the text encoder {name!r} gives other vectors once exported (cosine {cosine:.4f})")
+
+
+def _tokenizer_json(encoder: Any) -> str:
+    """The tokenizer with what sentence-transformers does around it: where it cuts texts off, and how it pads them."""
+    fast = encoder.tokenizer
+    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    longest = encoder.max_seq_length or fast.model_max_length
+    tokenizer.enable_truncation(int(longest), direction=fast.truncation_side)
+    tokenizer.enable_padding(direction=fast.padding_side, pad_id=fast.pad_token_id, pad_token=fast.pad_token)
+    return tokenizer.to_str()
+
+
+def _least_cosine(one_NE: NDArray[np.float32], other_NE: NDArray[np.float32]) -> float:
+    products_N = np.einsum("ne,ne->n", one_NE, other_NE)
+    return float((products_N / np.linalg.norm(one_NE, axis=1) / np.linalg.norm(other_NE, axis=1)).min())
