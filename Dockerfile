@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The service, in two targets; mount a folder of bundles at /bundles.
-#   docker build .                 by ONNX Runtime on the CPU: no torch inside
+#   docker build .                 by ONNX Runtime on the CPU, texts included: no torch inside
 #   docker build --target gpu .    by ONNX Runtime or torch on a GPU (docker run --gpus all)
 FROM python:3.11-slim AS build-cpu
 WORKDIR /src

@@ -39,7 +39,7 @@ check: setup ## Formatter, linters, types, import rules, container files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/yamllint --strict docker-compose.yml deploy
+	$(BIN)/yamllint --strict docker-compose.yml deploy .github
 
 test: check ## All checks and all tests, as CI runs them
 	$(BIN)/pytest

@@ -24,16 +24,37 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from models.bundle_error import BundleError, reading
+from models.featurizer import Featurizer
+from models.learned_items import LearnedItems
+from models.manifest import Manifest
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "LearnedItems",
+    "Manifest",
+    "bundles_at_hand",
+    "current_version",
+    "new_directory",
+    "point_current",
+    "read_bundle",
+    "read_manifest",
+    "read_version",
+    "seal_bundle",
+]
 FORMAT = 9  # 8: items' attributes lie apart from what was learned of them; 9: the encoder of texts is in the bundle
 READABLE_FORMATS = (9,)
 MANIFEST = "manifest.json"
@@ -48,119 +69,29 @@ TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
 TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
 CURRENT = "current"
 ITEM_ID = "item_id"
-SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector"
-
-
-class BundleError(ValueError):
-    """Raised when a bundle cannot be read; says what is wrong with it and what to do."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    Attributes:
-        format: Version of the bundle's layout.
-        version: Name of the model, unique to this training run.
-        created_at: ISO 8601 time of publishing, UTC.
-        dataset: Name of the data set.
-        data_fingerprint: SHA-256 of the data set, hexadecimal.
-        num_items: Rows of items.parquet.
-        retriever: The fields of `RetrieverConfig`.
-        tokenizer: The fields of `RqVaeConfig`.
-        metrics: What evaluation measured, by group.
-        no_text_encoder: Why the bundle holds no encoder of texts; empty where it holds one.
-        golden: Histories and their answers (see `models.golden`).
-        config: The resolved gin configuration, as text.
-        checksums: SHA-256 of every file, by name; the manifest's own is over its other fields.
-    """
-
-    format: int
-    version: str
-    created_at: str
-    dataset: str
-    data_fingerprint: str
-    num_items: int
-    retriever: Mapping[str, object]
-    tokenizer: Mapping[str, object]
-    metrics: Mapping[str, Mapping[str, float]]
-    no_text_encoder: str
-    golden: Sequence[Mapping[str, Any]]
-    config: str
-    checksums: Mapping[str, str]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of the files beside the manifest."""
-        return FILES if self.no_text_encoder else (*FILES, *TEXT_FILES)
-
-    @property
-    def codebook_size(self) -> int:
-        """V, codes per level."""
-        return int(str(self.retriever["codebook_size"]))
-
-    @property
-    def relevance_weight(self) -> float:
-        """Weight of an item's rating beside its log-probability."""
-        return float(str(self.retriever["relevance_weight"]))
-
-    @property
-    def max_history(self) -> int:
-        """T, the most recent items that the retriever reads."""
-        return int(str(self.retriever["max_history"]))
 
 
 @dataclass(frozen=True, eq=False)
-class LearnedItems:
-    """What training learned of the items, a row an item.
-
-    Shapes: R items, L levels, D width.
-
-    Attributes:
-        codes_RL: Their semantic IDs, int64.
-        popularity_R: How often each was chosen in training, int64.
-        vectors_RD: What the search reads of each, float32.
-    """
-
-    codes_RL: NDArray[np.int64]
-    popularity_R: NDArray[np.int64]
-    vectors_RD: NDArray[np.float32]
-
-    def write(self, path: Path) -> None:
-        """Writes a table that `read` reads."""
-        columns = {
-            SEMANTIC_ID: self.codes_RL.astype(np.int32),
-            POPULARITY: self.popularity_R,
-            ITEM_VECTOR: self.vectors_RD,
-        }
-        pl.DataFrame(columns).write_parquet(path)
-
-    @classmethod
-    def read(cls, path: Path) -> "LearnedItems":
-        """Reads what `write` wrote."""
-        frame = pl.read_parquet(path)
-        return cls(
-            frame[SEMANTIC_ID].to_numpy().astype(np.int64),
-            frame[POPULARITY].to_numpy().astype(np.int64),
-            frame[ITEM_VECTOR].to_numpy(),
-        )
-
-
-@dataclass(frozen=True)
 class Bundle:
-    """A bundle that has been read and verified.
+    """A bundle that has been read and verified, but for its graphs and weights: whoever opens those verifies them.
 
     Attributes:
         path: Its folder.
         manifest: What it says of itself.
         items: item_id and the attributes, in training's row order.
         learned: What was learned of the same rows.
+        featurizer: Attributes to features.
+        projection_EP: Features to content.
+        contents_RP: The content of the same rows.
     """
 
     path: Path
     manifest: Manifest
     items: pl.DataFrame
     learned: LearnedItems
+    featurizer: Featurizer
+    projection_EP: NDArray[np.float32]
+    contents_RP: NDArray[np.floating]
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -170,37 +101,67 @@ def read_bundle(path: Path) -> Bundle:
         path: A bundle's folder, or a folder of bundles whose `current` link names one.
 
     Raises:
-        BundleError: If the bundle is missing, of another format, truncated or altered.
+        BundleError: If the bundle is missing, of another format, truncated, altered or wrong; nothing else is raised.
     """
     folder = _folder(path)
     manifest = read_manifest(folder)
-    for name in manifest.files:
-        file = folder / name
-        if not file.is_file():
-            raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
-        if name not in manifest.checksums or _sha256(file) != manifest.checksums[name]:
-            raise BundleError(
-                f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
-                "altered; copy or publish the bundle again"
-            )
-    items, learned = pl.read_parquet(folder / ITEMS), LearnedItems.read(folder / LEARNED_ITEMS)
-    if ITEM_ID not in items.columns or {len(items), len(learned.codes_RL)} != {manifest.num_items}:
-        raise BundleError(
-            f"{ITEMS} and {LEARNED_ITEMS} of bundle {folder} must have {manifest.num_items} rows and the column "
-            f"{ITEM_ID!r}, got {len(items)} and {len(learned.codes_RL)} rows and {items.columns}: publish the bundle "
-            "again"
+    for name in _files(manifest):
+        _check_file(folder, name, manifest.checksums.get(name))
+    rows, config = manifest.num_items, manifest.retriever_config
+    with reading(folder, ITEMS):
+        items = pl.read_parquet(folder / ITEMS)
+        _check_items(items, rows)
+    with reading(folder, LEARNED_ITEMS):
+        learned = LearnedItems.read(
+            folder / LEARNED_ITEMS,
+            rows=rows,
+            levels=config.num_levels,
+            codebook_size=config.codebook_size,
+            width=config.width,
         )
-    return Bundle(folder, manifest, items, learned)
+    with reading(folder, FEATURIZER):
+        featurizer = Featurizer.from_json((folder / FEATURIZER).read_text(encoding="utf-8"))
+        if featurizer.width != config.feature_dim:
+            raise ValueError(f"expected {config.feature_dim} columns of features, got {featurizer.width}")
+    with reading(folder, PROJECTION):
+        projection_EP = _read_matrix(folder / PROJECTION, (np.float32,), rows=featurizer.width, columns=None)
+    with reading(folder, CONTENTS):
+        kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
+        contents_RP = _read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns)
+    return Bundle(folder, manifest, items, learned, featurizer, projection_EP, contents_RP)
+
+
+def read_version(path: Path, version: str) -> Bundle:
+    """Reads and verifies one of the bundles at hand.
+
+    Raises:
+        BundleError: If there is none of that version, or it cannot be used.
+    """
+    folder = bundles_at_hand(path).get(version)
+    if folder is None:
+        raise BundleError(f"there is no bundle {version!r} in {path}: publish or copy it there")
+    bundle = read_bundle(folder)
+    if bundle.manifest.version != version:
+        raise BundleError(f"the bundle in {folder} is {bundle.manifest.version!r}: name its folder by its version")
+    return bundle
 
 
 def bundles_at_hand(path: Path) -> dict[str, Path]:
-    """The bundles of a folder, by version, or the one bundle that the path is; nothing is verified."""
-    if not (path / CURRENT).exists():
-        return {read_manifest(path).version: path.resolve()}
-    folders = (
-        folder for folder in sorted(path.iterdir()) if not folder.is_symlink() and not folder.name.startswith(".")
-    )
-    return {folder.name: folder.resolve() for folder in folders if (folder / MANIFEST).is_file()}
+    """The bundles of a folder, by version, or the one bundle that the path is; nothing is verified.
+
+    What cannot be looked at is left out, so that one bad folder hides no other.
+    """
+    if _is_file(path / MANIFEST) and not _is_file(path / CURRENT / MANIFEST):
+        try:
+            return {read_manifest(path.resolve()).version: path.resolve()}
+        except BundleError:
+            return {path.resolve().name: path.resolve()}
+    try:
+        folders = sorted(path.iterdir())
+    except OSError:
+        return {}
+    shown = (folder for folder in folders if not folder.is_symlink() and not folder.name.startswith("."))
+    return {folder.name: folder.absolute() for folder in shown if _is_file(folder / MANIFEST)}
 
 
 def current_version(path: Path) -> str:
@@ -214,7 +175,7 @@ def current_version(path: Path) -> str:
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
     """Adds the manifest, with the checksums of the files that the folder holds; the last step of writing a bundle."""
-    fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in manifest.files}}
+    fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in _files(manifest)}}
     fields["checksums"][MANIFEST] = _manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
 
@@ -250,36 +211,85 @@ def new_directory(target: Path) -> Iterator[Path]:
         raise
 
 
-def _folder(path: Path) -> Path:
-    return (path / CURRENT if (path / CURRENT).exists() else path).resolve()
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Reads what a bundle says of itself; its other files are not looked at.
 
     Raises:
-        BundleError: If the manifest is missing, of another format, truncated or altered.
+        BundleError: If the manifest is missing, of another format, truncated, altered or wrong.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")
+    with reading(folder, MANIFEST):
+        if not path.is_file():
+            raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")
+        text = path.read_text(encoding="utf-8")
+        fields = json.loads(text)
+        found = fields.get("format") if isinstance(fields, dict) else None
+        if found not in READABLE_FORMATS:
+            newer = isinstance(found, int) and found > max(READABLE_FORMATS)
+            remedy = "upgrade this software, or publish with this version" if newer else "publish again"
+            readable = f"{min(READABLE_FORMATS)}-{max(READABLE_FORMATS)}"
+            raise BundleError(f"bundle format {shortened(found)} is not readable here ({readable}): {remedy}")
+        try:
+            Manifest(**fields)
+        except TypeError as error:
+            raise BundleError(f"{path} has missing or unknown fields ({error}): publish again") from error
+        if fields["checksums"].get(MANIFEST) != _manifest_checksum(fields):
+            raise BundleError(f"{path} does not match its own checksum: it was altered; copy or publish it again")
+        manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
+        manifest.check()
+        return manifest
+
+
+def _files(manifest: Manifest) -> tuple[str, ...]:
+    return FILES if manifest.no_text_encoder else (*FILES, *TEXT_FILES)
+
+
+def _folder(path: Path) -> Path:
+    with reading(path, CURRENT):
+        current = path / CURRENT
+        if current.is_symlink() and not _is_file(current / MANIFEST):
+            raise BundleError(
+                f"{current} names {current.readlink()}, and no bundle is there: let it name one of "
+                f"{sorted(bundles_at_hand(path))}, or publish again"
+            )
+        return (current if _is_file(current / MANIFEST) else path).resolve()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file, as far as this user can see."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{path} is not valid JSON ({error}): it was truncated or altered; publish again") from error
-    found = fields.get("format") if isinstance(fields, dict) else None
-    if found not in READABLE_FORMATS:
-        newer = isinstance(found, int) and found > max(READABLE_FORMATS)
-        remedy = "upgrade this software, or publish with this version" if newer else "publish again"
-        readable = f"{min(READABLE_FORMATS)}-{max(READABLE_FORMATS)}"
-        raise BundleError(f"bundle format {found} is not readable here ({readable}): {remedy}")
-    try:
-        manifest = Manifest(**fields)
-    except TypeError as error:
-        raise BundleError(f"{path} has missing or unknown fields ({error}): publish again") from error
-    if manifest.checksums.get(MANIFEST) != _manifest_checksum(fields):
-        raise BundleError(f"{path} does not match its own checksum: it was altered; copy or publish the bundle again")
-    return manifest
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _check_file(folder: Path, name: str, checksum: str | None) -> None:
+    with reading(folder, name):
+        if not (folder / name).is_file():
+            raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
+        if _sha256(folder / name) != checksum:
+            raise BundleError(
+                f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
+                "altered; copy or publish the bundle again"
+            )
+
+
+def _check_items(items: pl.DataFrame, rows: int) -> None:
+    if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
+        raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
+    if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
+        raise ValueError(f"every {ITEM_ID} must be there, and once")
+
+
+def _read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None) -> NDArray[Any]:
+    matrix = np.load(path, allow_pickle=False)
+    if not isinstance(matrix, np.ndarray) or matrix.dtype not in kinds or matrix.ndim != 2:
+        raise ValueError(f"expected a matrix of {[kind.__name__ for kind in kinds]}, got {shortened(matrix)}")
+    if len(matrix) != rows or matrix.shape[1] != (matrix.shape[1] if columns is None else columns):
+        raise ValueError(f"expected the shape ({rows}, {columns or 'any'}), got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("every number must be finite")
+    return matrix
 
 
 def _manifest_checksum(fields: Mapping[str, Any]) -> str:

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 FloatArray = NDArray[np.float32]
 TEXT, COLLABORATIVE = "text", "collaborative"
 PRESENT = "_present"
 SEPARATOR = ". "
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Source(StrEnum):
@@ -149,16 +151,19 @@ class Featurizer:
 
     @classmethod
     def from_json(cls, text: str) -> "Featurizer":
-        """Reads what `to_json` wrote."""
-        fields = json.loads(text)
-        blocks = tuple(
-            FittedBlock(
-                **{**block, "source": Source(block["source"])}
-                | {name: tuple(block[name]) for name in ("labels", "mean_W")}
-            )
-            for block in fields["blocks"]
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        featurizer = TypeAdapter(cls).validate_json(text, strict=True)
+        numbers = [number for block in featurizer.blocks for number in (block.weight, block.scale, *block.mean_W)]
+        is_usable = all(abs(number) <= MAX_FLOAT32 for number in numbers) and all(
+            one.scale for one in featurizer.blocks
         )
-        return cls(blocks, tuple(fields["text_attributes"]))
+        if not featurizer.blocks or not is_usable:
+            raise ValueError("a featurizer needs blocks, whose numbers must be float32 and whose scales must not be 0")
+        return featurizer
 
 
 def number_values(column: pl.Series) -> Given:

@@ -57,8 +57,12 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
     """What of the known answers does not come again; nothing where all is well."""
+    try:
+        answers = _ask(recommender, [one.history for one in golden])
+    except Exception as error:  # of whatever kind: a graph of another's may fail in any way
+        return [f"the search fails ({type(error).__name__}: {error})"]
     faults = []
-    for one, answer in zip(golden, _ask(recommender, [one.history for one in golden]), strict=True):
+    for one, answer in zip(golden, answers, strict=True):
         known = dict(zip(one.rows, one.scores, strict=True))
         shared = known.keys() & answer.keys()
         if len(answer) != len(known) or len(shared) < SHARED_AT_LEAST * len(known):

@@ -3,6 +3,8 @@
 Shapes: N items, R rows of the bundle, E feature columns, L levels (the collision level included), D width.
 """
 
+from reprlib import repr as shortened
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -10,13 +12,13 @@ from numpy.typing import NDArray
 from models.bundle import (
     CONTENTS,
     FEATURIZER,
-    PROJECTION,
     TEXT_ENCODER_GRAPH,
     TEXT_TOKENIZER,
     TOKENIZER_GRAPH,
     Bundle,
 )
-from models.featurizer import TEXT, Featurizer, FloatArray, Given, Source
+from models.bundle_error import reading
+from models.featurizer import TEXT, FloatArray, Given, Source
 from models.new_items import ContentNeighbours
 from models.onnx_engine import open_session
 from models.text_encoder import TextEncoder, shared_text_encoder
@@ -41,17 +43,38 @@ class ItemTokenizer:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self.featurizer = Featurizer.from_json((bundle.path / FEATURIZER).read_text(encoding="utf-8"))
+        self.featurizer = bundle.featurizer
         self.is_known_R: NDArray[np.bool_] = bundle.learned.popularity_R > 0
         self.vectors_RD = bundle.learned.vectors_RD
         self.codes_RL: NDArray[np.integer] = bundle.learned.codes_RL
-        contents_RP = np.load(bundle.path / CONTENTS, allow_pickle=False)
-        known = self.is_known_R if self.is_known_R.any() else ~self.is_known_R
-        projection_EP = np.load(bundle.path / PROJECTION, allow_pickle=False)
-        self._neighbours = ContentNeighbours(projection_EP, contents_RP[known], self.vectors_RD[known])
-        self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)
         self._bundle = bundle
         self._text_encoder: TextEncoder | None = None
+        with reading(bundle.path, CONTENTS):
+            known = self.is_known_R if self.is_known_R.any() else ~self.is_known_R
+            self._neighbours = ContentNeighbours(
+                bundle.projection_EP, bundle.contents_RP[known], self.vectors_RD[known]
+            )
+        with reading(bundle.path, TOKENIZER_GRAPH):
+            self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)
+        self._try(bundle)
+
+    def _try(self, bundle: Bundle) -> None:
+        """Tokenises the first item, so that what does not fit together is noticed here.
+
+        Raises:
+            BundleError: If that fails.
+        """
+        nothing = {name: pl.Array(pl.Float32, width) for name, width in self.vector_attributes.items()}
+        with reading(bundle.path, FEATURIZER):
+            item = bundle.items[:1].with_columns(pl.Series(name, [None], dtype=kind) for name, kind in nothing.items())
+            self.featurizer.texts(item)
+            features_1E = self.features(item, None)
+            vectors_1D = self.vectors(features_1E)
+        with reading(bundle.path, TOKENIZER_GRAPH):
+            codes_1L, config = self.codes(features_1E), bundle.manifest.retriever_config
+            is_code = (codes_1L >= 0) & (codes_1L < config.codebook_size)
+            if codes_1L.shape != (1, config.num_levels - 1) or not is_code.all() or not np.isfinite(vectors_1D).all():
+                raise ValueError(f"of the first item it makes the codes {shortened(codes_1L.tolist())}")
 
     @property
     def text_width(self) -> int:
@@ -86,12 +109,18 @@ class ItemTokenizer:
 
         Raises:
             NoTextEncoder: If the bundle holds no encoder; says why.
+            BundleError: If it cannot be used.
         """
         if reason := self._bundle.manifest.no_text_encoder:
             raise NoTextEncoder(reason)
         if self._text_encoder is None:
             folder = self._bundle.path
-            self._text_encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+            with reading(folder, TEXT_ENCODER_GRAPH):
+                encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+                vectors_1W = encoder.encode(["a text"])
+                if vectors_1W.shape != (1, self.text_width) or not np.isfinite(vectors_1W).all():
+                    raise ValueError(f"expected a vector of {self.text_width} numbers, got shape {vectors_1W.shape}")
+            self._text_encoder = encoder
         return self._text_encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from models.bundle import BundleError, read_bundle
 from service.app import create_app
+from service.device import NoDevice, check_device
 from service.logs import set_up_logs
 from service.server.draining import serve
 from service.settings import Settings
@@ -14,15 +15,16 @@ SWITCH_INTERVAL_S = 100e-6
 
 
 def main() -> None:
-    """Serves until a signal; exits 2 with a message where a setting or the bundle cannot be used."""
+    """Serves until a signal; exits 2 with one line where a setting or the bundle cannot be used."""
     # The search thread asks for the interpreter a few times a batch: at the default of 5 ms it mostly waits. Much less
     # than this, and of three threads that ask none gets anywhere: below 10 us a service with two workers stood still.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         settings = Settings()
         set_up_logs(settings)
+        check_device(settings)
         read_bundle(settings.bundle)
-    except (ValidationError, BundleError) as error:
+    except (ValidationError, NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")

@@ -16,6 +16,7 @@ from service.admission import Admission
 from service.errors import BodyTimeout, DeadlinePassed, Overloaded, problem_response
 from service.ids import Header, take_ids
 from service.request_context import CONTEXT, RequestContext
+from service.startup import failing_in_one_line
 from service.telemetry import Metrics
 
 PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")  # load their scripts and styles from elsewhere
@@ -93,7 +94,7 @@ class Envelope:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, failing_in_one_line(send))
         elif CONTEXT in scope:
             await self._answer(scope[CONTEXT], scope, receive, send)
         else:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
+from models.bundle_error import reading
 from models.eligibility import Eligibility
 from models.new_items import NewItems
 from models.onnx_engine import OnnxEngine, cuda_is_available
@@ -18,6 +19,7 @@ from models.ranking import Ranking
 from models.recommender import Recommender, SearchEngine
 from models.trie import IntArray, SemanticIdTrie
 from service.changes import Entry
+from service.device import check_device
 from service.filters import Filters
 from service.settings import Backend, Device, Precision, Settings
 from service.table import ItemTable
@@ -107,7 +109,18 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 
 def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
-    """The state that a bundle was published with, warmed up."""
+    """The state that a bundle was published with, warmed up.
+
+    Raises:
+        BundleError: If the bundle cannot be used.
+        NoDevice: If what the settings want to search with is not there.
+    """
+    check_device(settings)
+    with reading(bundle.path, SEARCH_GRAPH):
+        return _load(bundle, settings, metrics)
+
+
+def _load(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
     manifest, items, learned = bundle.manifest, bundle.items, bundle.learned
     trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
     item_vectors_ND, popularity_R = learned.vectors_RD[trie.row_of_leaf_N], learned.popularity_R
@@ -122,7 +135,10 @@ def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snaps
         ),
     )
     for length in WARM_UP_LENGTHS:
-        recommender.recommend([np.zeros(length, dtype=np.int64)], k=1, beam_width=settings.beam_width)
+        history = np.zeros(length, dtype=np.int64)
+        (found,) = recommender.recommend([history], k=1, beam_width=settings.beam_width)
+        if not ((found.leaves_K >= 0) & (found.leaves_K < trie.num_leaves)).all():
+            raise ValueError(f"it finds {found.leaves_K.tolist()} among {trie.num_leaves} leaves")
     filters = Filters(items, trie, metrics, cache_bytes=settings.filter_cache_bytes)
     table = ItemTable.of(items, trie)
     return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors_ND, popularity_R, is_new_R, {})

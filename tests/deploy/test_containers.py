@@ -1,12 +1,17 @@
 """Manifests and compose file: valid by schema, and in step with the service."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from docker.utils.build import exclude_paths
 
 from service.settings import Settings
 
@@ -54,8 +59,105 @@ def test_what_compose_mounts_is_there() -> None:
     assert all((ROOT / path).is_dir() for path in mounted)
 
 
-def test_images_hold_every_package_of_the_distribution() -> None:
-    packages = re.search(r"^packages = \[(.*)\]", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
-    assert packages is not None
-    for name in {package.split(".")[0] for package in re.findall(r'"([\w.]+)"', packages[1])}:
-        assert DOCKERFILE.count(f"COPY {name} {name}\n") == 2
+def instructions(name: str) -> list[tuple[str, list[str]]]:
+    """Every instruction of that name in the Dockerfile: the stage that it is in, and its words."""
+    found, stage = [], ""
+    for line in DOCKERFILE.replace("\\\n", " ").splitlines():
+        word, *rest = line.split() or [""]
+        stage = rest[-1] if word == "FROM" else stage
+        if word == name:
+            found.append((stage, rest))
+    return found
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Docker sends to a build: the files that git holds, less what .dockerignore leaves out, by Docker's own client."""
+    everything, sent = tmp_path_factory.mktemp("everything"), tmp_path_factory.mktemp("sent")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, check=True, cwd=ROOT, capture_output=True, text=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (everything / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, everything / name)
+    (everything / "models" / "__pycache__").mkdir()
+    (everything / "models" / "__pycache__" / "old.pyc").touch()
+    (everything / ".env").touch()
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in sorted(exclude_paths(str(everything), patterns)):
+        target = sent / name
+        if (everything / name).is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(everything / name, target)
+    return sent
+
+
+def test_everything_that_the_dockerfile_copies_is_in_the_context(context: Path) -> None:
+    copied = [(stage, words[:-1]) for stage, words in instructions("COPY") if not words[0].startswith("--")]
+    assert {stage for stage, _ in copied} == {"build-cpu", "build-gpu"}
+    missing = [(stage, source) for stage, sources in copied for source in sources if not (context / source).exists()]
+    assert missing == []
+
+
+def test_the_context_holds_nothing_else(context: Path) -> None:
+    assert not [path for path in context.rglob("*") if path.name == "__pycache__" or path.suffix == ".pyc"]
+    allowed = {"models", "training", "service", "rqrec_client", "pyproject.toml", "constraints.txt", "README.md"}
+    assert {path.name for path in context.iterdir()} <= {*allowed, "Dockerfile", ".dockerignore"}
+
+
+def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path: Path) -> None:
+    """As the build stages do it, but for the packages that it needs: those are this environment's."""
+    for stage in ("build-cpu", "build-gpu"):
+        folder, target = tmp_path / stage, tmp_path / f"{stage}-installed"
+        folder.mkdir()
+        for _, words in (one for one in instructions("COPY") if one[0] == stage):
+            for source in words[:-1]:
+                place = folder / source if words[-1] == "./" else folder / words[-1]
+                copy = shutil.copytree if (context / source).is_dir() else shutil.copy
+                copy(context / source, place)
+        install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), "."]
+        subprocess.run([sys.executable, *install], check=True, cwd=folder)
+        begin = [sys.executable, "-m", "service"]
+        environment = os.environ | {"PYTHONPATH": str(target), "RQREC_BUNDLE": str(tmp_path / "nowhere")}
+        done = subprocess.run(begin, check=False, cwd=target, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "there is no bundle at" in done.stderr
+
+
+def test_hosted_ci_runs_the_tests_and_builds_every_image() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert any("make" in step.get("run", "") and "test" in step["run"] for step in jobs["test"]["steps"])
+    final = {stage for stage, _ in instructions("CMD")}
+    assert set(jobs["images"]["strategy"]["matrix"]["target"]) == final == {"cpu", "gpu"}
+
+
+def megabytes(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)([A-Za-z]+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * {"mb": 1, "m": 1, "mi": 1, "g": 1024, "gb": 1024, "gi": 1024}[unit.lower()]
+
+
+def test_redis_refuses_writes_before_it_is_killed() -> None:
+    redis = COMPOSE["services"]["redis"]
+    (stateful,) = (one for one in MANIFESTS if one["kind"] == "StatefulSet")
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    limits = [
+        (redis["command"][1:], redis["mem_limit"]),
+        (container["args"], container["resources"]["limits"]["memory"]),
+    ]
+    for arguments, limit in limits:
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        assert options["--maxmemory-policy"] == "noeviction"
+        assert megabytes(options["--maxmemory"]) <= 0.7 * megabytes(limit)
+        assert (options["--appendonly"], options["--appendfsync"]) == ("yes", "always")
+
+
+def test_the_images_run_as_the_user_that_the_manifests_name() -> None:
+    (deployment,) = (one for one in MANIFESTS if one["kind"] == "Deployment")
+    user = deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
+    assert {stage: words for stage, words in instructions("USER")} == {"cpu": [str(user)], "gpu": [str(user)]}
+
+
+def test_the_images_need_no_more_than_the_service_imports() -> None:
+    extras = [words[-1] for _, words in instructions("RUN") if "install" in words and "--constraint" in words]
+    assert [extra.strip("'") for extra in extras] == [".[cpu,otel]", ".[gpu,otel]"]

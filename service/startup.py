@@ -1,0 +1,26 @@
+"""How a start that fails is told."""
+
+import sys
+
+from starlette.types import Message, Send
+
+from models.bundle_error import BundleError
+from service.device import NoDevice
+
+OUTSIDE = (BundleError, NoDevice, MemoryError)  # errors of a start whose reason lies outside of the program
+
+
+def failing_in_one_line(send: Send) -> Send:
+    """Lets the server say in one line why the app does not start, where that is no fault of the program.
+
+    Args:
+        send: ASGI's, of the lifespan.
+    """
+
+    async def send_reason(message: Message) -> None:
+        error = sys.exc_info()[1]  # Starlette sends its traceback from within the handler
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, OUTSIDE):
+            message = {**message, "message": f"cannot start: {str(error) or 'not enough memory'}"}
+        await send(message)
+
+    return send_reason
