@@ -234,7 +234,9 @@ def read_manifest(folder: Path) -> Manifest:
         except TypeError as error:
             raise BundleError(f"{path} has missing or unknown fields ({error}): publish again") from error
         if fields["checksums"].get(MANIFEST) != _manifest_checksum(fields):
-            raise BundleError(f"{path} does not match its own checksum: it was altered; copy or publish it again")
+            raise BundleError(
+                f"{path} does not match its own checksum: it was altered; copy or publish the bundle again"
+            )
         manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
         manifest.check()
         return manifest

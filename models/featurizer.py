@@ -158,10 +158,8 @@ class Featurizer:
         """
         featurizer = TypeAdapter(cls).validate_json(text, strict=True)
         numbers = [number for block in featurizer.blocks for number in (block.weight, block.scale, *block.mean_W)]
-        is_usable = all(abs(number) <= MAX_FLOAT32 for number in numbers) and all(
-            one.scale for one in featurizer.blocks
-        )
-        if not featurizer.blocks or not is_usable:
+        has_scales = all(block.scale for block in featurizer.blocks)
+        if not featurizer.blocks or not has_scales or not all(abs(number) <= MAX_FLOAT32 for number in numbers):
             raise ValueError("a featurizer needs blocks, whose numbers must be float32 and whose scales must not be 0")
         return featurizer
 

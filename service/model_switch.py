@@ -9,7 +9,7 @@ from typing import cast
 
 from cachetools import TTLCache
 
-from models.bundle import Bundle, BundleError, Manifest, bundles_at_hand, current_version, read_bundle, read_manifest
+from models.bundle import Bundle, BundleError, Manifest, bundles_at_hand, current_version, read_manifest, read_version
 from service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from service.line_up import LineUp, Part, Roles
 from service.periodic import Periodic
@@ -194,10 +194,7 @@ class ModelSwitch:
 
 
 def _read(version: str, settings: Settings) -> Bundle:
-    folder = bundles_at_hand(settings.bundle).get(version)
-    if folder is None:
-        raise BundleError(f"there is no bundle {version} in {settings.bundle}")
-    return read_bundle(folder)
+    return read_version(settings.bundle, version)
 
 
 def _manifests(settings: Settings) -> dict[str, Manifest | BundleError]:

@@ -72,7 +72,7 @@ def instructions(name: str) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Docker sends to a build: the files that git holds, less what .dockerignore leaves out, by Docker's own client."""
+    """What Docker's own client sends to a build of what git holds, by .dockerignore."""
     everything, sent = tmp_path_factory.mktemp("everything"), tmp_path_factory.mktemp("sent")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, check=True, cwd=ROOT, capture_output=True, text=True).stdout.split("\0"):
@@ -141,11 +141,8 @@ def test_redis_refuses_writes_before_it_is_killed() -> None:
     redis = COMPOSE["services"]["redis"]
     (stateful,) = (one for one in MANIFESTS if one["kind"] == "StatefulSet")
     (container,) = stateful["spec"]["template"]["spec"]["containers"]
-    limits = [
-        (redis["command"][1:], redis["mem_limit"]),
-        (container["args"], container["resources"]["limits"]["memory"]),
-    ]
-    for arguments, limit in limits:
+    ours, theirs = redis["mem_limit"], container["resources"]["limits"]["memory"]
+    for arguments, limit in ((redis["command"][1:], ours), (container["args"], theirs)):
         options = dict(zip(arguments[::2], arguments[1::2], strict=True))
         assert options["--maxmemory-policy"] == "noeviction"
         assert megabytes(options["--maxmemory"]) <= 0.7 * megabytes(limit)
@@ -155,9 +152,9 @@ def test_redis_refuses_writes_before_it_is_killed() -> None:
 def test_the_images_run_as_the_user_that_the_manifests_name() -> None:
     (deployment,) = (one for one in MANIFESTS if one["kind"] == "Deployment")
     user = deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
-    assert {stage: words for stage, words in instructions("USER")} == {"cpu": [str(user)], "gpu": [str(user)]}
+    assert dict(instructions("USER")) == {"cpu": [str(user)], "gpu": [str(user)]}
 
 
-def test_the_images_need_no_more_than_the_service_imports() -> None:
+def test_the_images_hold_no_training() -> None:
     extras = [words[-1] for _, words in instructions("RUN") if "install" in words and "--constraint" in words]
     assert [extra.strip("'") for extra in extras] == [".[cpu,otel]", ".[gpu,otel]"]
