@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from reprlib import repr as shortened
 
 from pydantic import TypeAdapter
@@ -46,7 +47,7 @@ class Manifest:
     config: str
     checksums: Mapping[str, str]
 
-    @property
+    @cached_property
     def retriever_config(self) -> RetrieverConfig:
         """The retriever's sizes.
 

@@ -116,7 +116,7 @@ def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snaps
         NoDevice: If what the settings want to search with is not there.
     """
     check_device(settings)
-    with reading(bundle.path, SEARCH_GRAPH):
+    with reading(bundle.path, "the content"):
         return _load(bundle, settings, metrics)
 
 
@@ -134,14 +134,24 @@ def _load(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
             is_new_R[trie.row_of_leaf_N], item_vectors_ND, relevance_weight=manifest.relevance_weight
         ),
     )
-    for length in WARM_UP_LENGTHS:
-        history = np.zeros(length, dtype=np.int64)
-        (found,) = recommender.recommend([history], k=1, beam_width=settings.beam_width)
-        if not ((found.leaves_K >= 0) & (found.leaves_K < trie.num_leaves)).all():
-            raise ValueError(f"it finds {found.leaves_K.tolist()} among {trie.num_leaves} leaves")
+    with reading(bundle.path, SEARCH_GRAPH):
+        _warm_up(recommender, settings)
     filters = Filters(items, trie, metrics, cache_bytes=settings.filter_cache_bytes)
     table = ItemTable.of(items, trie)
     return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors_ND, popularity_R, is_new_R, {})
+
+
+def _warm_up(recommender: Recommender, settings: Settings) -> None:
+    """Searches, so that no request pays for the first time.
+
+    Raises:
+        ValueError: If the search finds what is not there.
+    """
+    for length in WARM_UP_LENGTHS:
+        history, leaves = np.zeros(length, dtype=np.int64), recommender.trie.num_leaves
+        (found,) = recommender.recommend([history], k=1, beam_width=settings.beam_width)
+        if not ((found.leaves_K >= 0) & (found.leaves_K < leaves)).all():
+            raise ValueError(f"it finds {found.leaves_K.tolist()} among {leaves} leaves")
 
 
 def load_search_engine(
@@ -154,8 +164,10 @@ def load_search_engine(
         from models.torch_engine import load_torch_engine  # noqa: PLC0415
 
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
-        return load_torch_engine(weights, config, trie, item_vectors_ND, settings.device, half=half)
+        with reading(bundle.path, RETRIEVER_WEIGHTS):
+            return load_torch_engine(weights, config, trie, item_vectors_ND, settings.device, half=half)
     cuda = settings.device is Device.CUDA or (settings.device is Device.AUTO and cuda_is_available())
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
     max_history = bundle.manifest.max_history
-    return OnnxEngine(bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history)
+    with reading(bundle.path, graph):
+        return OnnxEngine(bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history)

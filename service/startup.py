@@ -8,6 +8,7 @@ from models.bundle_error import BundleError
 from service.device import NoDevice
 
 OUTSIDE = (BundleError, NoDevice, MemoryError)  # errors of a start whose reason lies outside of the program
+NO_THREAD = "can't start new thread"  # of a RuntimeError, where memory or processes are limited
 
 
 def failing_in_one_line(send: Send) -> Send:
@@ -19,7 +20,8 @@ def failing_in_one_line(send: Send) -> Send:
 
     async def send_reason(message: Message) -> None:
         error = sys.exc_info()[1]  # Starlette sends its traceback from within the handler
-        if message["type"] == "lifespan.startup.failed" and isinstance(error, OUTSIDE):
+        is_outside = isinstance(error, OUTSIDE) or str(error) == NO_THREAD
+        if message["type"] == "lifespan.startup.failed" and is_outside:
             message = {**message, "message": f"cannot start: {str(error) or 'not enough memory'}"}
         await send(message)
 

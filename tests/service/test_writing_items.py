@@ -166,7 +166,8 @@ def test_writes_that_wait_for_the_text_encoder_hold_up_nobody_else(
         raise NoTextEncoder("it is not here")
 
     monkeypatch.setattr(ItemTokenizer, "load_text_encoder", load)
-    settings = settings_for(bundles, redis_url=redis_server.url, redis_timeout_s=2.0, admin_token="t")
+    fields: dict[str, object] = {"redis_url": redis_server.url, "redis_timeout_s": 2.0, "admin_token": "t"}
+    settings = settings_for(bundles, max_admin_requests=50, **fields)
     headers = {"authorization": "Bearer t"}
     with TestClient(create_app(settings)) as client, ThreadPoolExecutor(40) as pool:
         put = partial(client.put, json={"attributes": {"title": "a film"}}, headers=headers)

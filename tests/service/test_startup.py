@@ -1,0 +1,54 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from starlette.types import Message, Scope
+
+from models.bundle import BundleError
+from service.app import create_app
+from service.device import NoDevice
+from service.engine import Engine
+from tests.service.conftest import settings_for
+
+
+def told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
+    """What a server is told of a start that fails so."""
+
+    async def fail(_engine: Engine) -> None:
+        raise error
+
+    monkeypatch.setattr(Engine, "start", fail)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    with pytest.raises(type(error)):
+        asyncio.run(create_app(settings_for(Path("nowhere")))(scope, receive, send))
+    (message,) = sent
+    assert message["type"] == "lifespan.startup.failed"
+    return str(message["message"])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (BundleError("search.onnx is empty"), "cannot start: search.onnx is empty"),
+        (NoDevice("there is no GPU"), "cannot start: there is no GPU"),
+        (MemoryError(), "cannot start: not enough memory"),
+        (RuntimeError("can't start new thread"), "cannot start: can't start new thread"),
+    ],
+    ids=str,
+)
+def test_a_start_that_fails_for_a_reason_outside_says_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    assert told(monkeypatch, error) == line
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" in told(monkeypatch, ZeroDivisionError("a fault"))
