@@ -24,12 +24,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -37,11 +36,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from models.bundle_error import BundleError, reading
+from models.bundle_tables import ITEM_ID, read_items, read_matrix
 from models.featurizer import Featurizer
 from models.learned_items import LearnedItems
-from models.manifest import Manifest
+from models.manifest import MANIFEST, Manifest, manifest_checksum
 
 __all__ = [
+    "ITEM_ID",
+    "MANIFEST",
     "Bundle",
     "BundleError",
     "LearnedItems",
@@ -57,7 +59,6 @@ __all__ = [
 ]
 FORMAT = 9  # 8: items' attributes lie apart from what was learned of them; 9: the encoder of texts is in the bundle
 READABLE_FORMATS = (9,)
-MANIFEST = "manifest.json"
 ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
 TOKENIZER_GRAPH = "tokenizer.onnx"
@@ -68,7 +69,6 @@ FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, 
 TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
 TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
 CURRENT = "current"
-ITEM_ID = "item_id"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,7 @@ def read_bundle(path: Path) -> Bundle:
         _check_file(folder, name, manifest.checksums.get(name))
     rows, config = manifest.num_items, manifest.retriever_config
     with reading(folder, ITEMS):
-        items = pl.read_parquet(folder / ITEMS)
-        _check_items(items, rows)
+        items = read_items(folder / ITEMS, rows=rows)
     with reading(folder, LEARNED_ITEMS):
         learned = LearnedItems.read(
             folder / LEARNED_ITEMS,
@@ -124,10 +123,10 @@ def read_bundle(path: Path) -> Bundle:
         if featurizer.width != config.feature_dim:
             raise ValueError(f"expected {config.feature_dim} columns of features, got {featurizer.width}")
     with reading(folder, PROJECTION):
-        projection_EP = _read_matrix(folder / PROJECTION, (np.float32,), rows=featurizer.width, columns=None)
+        projection_EP = read_matrix(folder / PROJECTION, (np.float32,), rows=featurizer.width, columns=None)
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
-        contents_RP = _read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns)
+        contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns)
     return Bundle(folder, manifest, items, learned, featurizer, projection_EP, contents_RP)
 
 
@@ -176,7 +175,7 @@ def current_version(path: Path) -> str:
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
     """Adds the manifest, with the checksums of the files that the folder holds; the last step of writing a bundle."""
     fields = asdict(manifest) | {"checksums": {name: _sha256(folder / name) for name in _files(manifest)}}
-    fields["checksums"][MANIFEST] = _manifest_checksum(fields)
+    fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
 
 
@@ -233,7 +232,7 @@ def read_manifest(folder: Path) -> Manifest:
             Manifest(**fields)
         except TypeError as error:
             raise BundleError(f"{path} has missing or unknown fields ({error}): publish again") from error
-        if fields["checksums"].get(MANIFEST) != _manifest_checksum(fields):
+        if fields["checksums"].get(MANIFEST) != manifest_checksum(fields):
             raise BundleError(
                 f"{path} does not match its own checksum: it was altered; copy or publish the bundle again"
             )
@@ -274,30 +273,6 @@ def _check_file(folder: Path, name: str, checksum: str | None) -> None:
                 f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
                 "altered; copy or publish the bundle again"
             )
-
-
-def _check_items(items: pl.DataFrame, rows: int) -> None:
-    if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
-        raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
-    if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
-        raise ValueError(f"every {ITEM_ID} must be there, and once")
-
-
-def _read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None) -> NDArray[Any]:
-    matrix = np.load(path, allow_pickle=False)
-    if not isinstance(matrix, np.ndarray) or matrix.dtype not in kinds or matrix.ndim != 2:
-        raise ValueError(f"expected a matrix of {[kind.__name__ for kind in kinds]}, got {shortened(matrix)}")
-    if len(matrix) != rows or matrix.shape[1] != (matrix.shape[1] if columns is None else columns):
-        raise ValueError(f"expected the shape ({rows}, {columns or 'any'}), got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise ValueError("every number must be finite")
-    return matrix
-
-
-def _manifest_checksum(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of the manifest's fields, its own checksum left out."""
-    others = {name: checksum for name, checksum in fields["checksums"].items() if name != MANIFEST}
-    return hashlib.sha256(json.dumps({**fields, "checksums": others}, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -1,16 +1,20 @@
 """What a bundle says of itself."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from reprlib import repr as shortened
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from models.featurizer import MAX_FLOAT32
 from models.retriever_config import RetrieverConfig
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,9 @@ class Manifest:
                 raise ValueError("a golden answer needs a history, and a finite score a row")
             if not all(isinstance(row, int) and 0 <= row < rows for row in (*history, *answer)):
                 raise ValueError(f"golden rows must be in [0, {rows})")
+
+
+def manifest_checksum(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest's fields, its own checksum left out."""
+    others = {name: checksum for name, checksum in fields["checksums"].items() if name != MANIFEST}
+    return hashlib.sha256(json.dumps({**fields, "checksums": others}, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import onnx
 import polars as pl
 import pytest
 
-from models import bundle as bundle_module
 from models.bundle import (
     CONTENTS,
     FEATURIZER,
@@ -36,13 +34,8 @@ from models.bundle import (
     Bundle,
     BundleError,
     read_bundle,
-    read_manifest,
 )
-from models.golden import Golden, golden_faults
-from models.item_tokenizer import ItemTokenizer
-from service.snapshot import load_snapshot
-from service.telemetry import Metrics
-from tests.service.conftest import settings_for
+from tests.service.sealing import seal, use
 from tests.text_encoders import with_text_encoder, write_text_encoder
 
 UNUSED = {RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, "search_fp16.onnx"}  # by the service on a CPU
@@ -53,27 +46,6 @@ Change = Callable[[Path], object]
 @pytest.fixture
 def copy(bundle: Bundle, tmp_path: Path) -> Path:
     return with_text_encoder(bundle, tmp_path / "copy")
-
-
-def seal(folder: Path, **changes: object) -> None:
-    """Writes a manifest whose checksums are right, whatever the fields and the files."""
-    fields = json.loads((folder / MANIFEST).read_text()) | changes
-    if isinstance(fields.get("checksums"), dict):
-        names = {*FILES, *TEXT_FILES}
-        fields["checksums"] = {
-            name: bundle_module._sha256(folder / name) for name in names if (folder / name).is_file()
-        }
-        fields["checksums"][MANIFEST] = bundle_module._manifest_checksum(fields)
-    (folder / MANIFEST).write_text(json.dumps(fields))
-
-
-def use(folder: Path) -> None:
-    """All that the service does before a model answers."""
-    bundle = read_bundle(folder)
-    snapshot = load_snapshot(bundle, settings_for(folder), Metrics())
-    if faults := golden_faults(snapshot.recommender, [Golden.of(fields) for fields in bundle.manifest.golden]):
-        raise BundleError(faults[0])
-    ItemTokenizer(bundle).load_text_encoder()
 
 
 def items(change: Callable[[pl.DataFrame], pl.DataFrame], name: str = ITEMS) -> Change:
@@ -295,74 +267,6 @@ def test_whatever_goes_wrong_in_reading_is_a_bundle_error(
         read_bundle(copy)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"format": [9]},
-        {"format": 9.5},
-        {"format": 10**400},
-        {"format": True},
-        {"version": 1},
-        {"version": ""},
-        {"version": "a\nb"},
-        {"version": "../up"},
-        {"num_items": "64"},
-        {"num_items": 63},
-        {"num_items": -1},
-        {"num_items": 64.0},
-        {"num_items": 10**30},
-        {"retriever": None},
-        {"retriever": {}},
-        {"retriever": []},
-        {"tokenizer": 1},
-        {"metrics": {"rqrec": 1}},
-        {"metrics": {"rqrec": {"recall": "high"}}},
-        {"golden": None},
-        {"golden": [1]},
-        {"golden": [{}]},
-        {"golden": [{"history": [], "rows": [], "scores": []}]},
-        {"golden": [{"history": [64], "rows": [1], "scores": [1.0]}]},
-        {"golden": [{"history": [-1], "rows": [1], "scores": [1.0]}]},
-        {"golden": [{"history": [1.5], "rows": [1], "scores": [1.0]}]},
-        {"golden": [{"history": [1], "rows": [1], "scores": []}]},
-        {"golden": [{"history": [1], "rows": [1], "scores": [float("nan")]}]},
-        {"golden": [{"history": [1], "rows": [1], "scores": [1.0]}]},
-        {"checksums": None},
-        {"checksums": []},
-        {"config": None},
-        {"no_text_encoder": None},
-        {"created_at": {}},
-    ],
-    ids=str,
-)
-def test_a_wrong_field_of_the_manifest_is_a_bundle_error(copy: Path, changes: dict[str, object]) -> None:
-    seal(copy, **changes)
-    with pytest.raises(BundleError) as caught:
-        use(copy)
-    assert len(str(caught.value)) < 1500
-
-
-@pytest.mark.parametrize(
-    "field", ["num_levels", "codebook_size", "width", "max_history", "feature_dim", "relevance_weight"]
-)
-@pytest.mark.parametrize("value", ["4", None, -1, 0, 1e308, 10**30, float("nan")])
-def test_a_wrong_size_of_the_retriever_is_a_bundle_error(copy: Path, bundle: Bundle, field: str, value: object) -> None:
-    if field == "relevance_weight" and value in (-1, 0, 10**30):
-        return  # odd, and a number
-    seal(copy, retriever={**bundle.manifest.retriever, field: value})
-    with pytest.raises(BundleError):
-        use(copy)
-
-
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, '{"format":' * 50_000, "9" * 10_000, "null", '"9"', '{"format": 9}']
-)
-def test_a_manifest_of_another_shape_is_a_bundle_error(copy: Path, content: str) -> None:
-    (copy / MANIFEST).write_text(content)
-    with pytest.raises(BundleError):
-        read_manifest(copy)
-
-
 def start(bundle: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {"RQREC_BUNDLE": str(bundle), "RQREC_PORT": "0", **environment}
     return subprocess.run(
@@ -392,9 +296,3 @@ def test_an_unusable_bundle_is_one_line_at_the_start(copy: Path, name: str) -> N
     assert done.returncode in (2, 3)
     assert "Traceback" not in done.stderr
     assert sum(name in line for line in done.stderr.splitlines()) == 1
-
-
-def test_the_manifest_is_the_one_that_was_written(bundle: Bundle) -> None:
-    written = json.loads((bundle.path / MANIFEST).read_text())
-    assert asdict(bundle.manifest) == written
-    assert isinstance(bundle.manifest.golden[0]["history"][0], int)

@@ -1,0 +1,34 @@
+"""Seals bundles of any content, and uses them as the service does before a model answers."""
+
+import json
+from pathlib import Path
+
+from models import bundle as bundle_module
+from models.bundle import FILES, MANIFEST, TEXT_FILES, BundleError, read_bundle
+from models.golden import Golden, golden_faults
+from models.item_tokenizer import ItemTokenizer
+from models.manifest import manifest_checksum
+from service.snapshot import load_snapshot
+from service.telemetry import Metrics
+from tests.service.conftest import settings_for
+
+
+def seal(folder: Path, **changes: object) -> None:
+    """Writes a manifest whose checksums are right, whatever the fields and the files."""
+    fields = json.loads((folder / MANIFEST).read_text()) | changes
+    if isinstance(fields.get("checksums"), dict):
+        names = {*FILES, *TEXT_FILES}
+        fields["checksums"] = {
+            name: bundle_module._sha256(folder / name) for name in names if (folder / name).is_file()
+        }
+        fields["checksums"][MANIFEST] = manifest_checksum(fields)
+    (folder / MANIFEST).write_text(json.dumps(fields))
+
+
+def use(folder: Path) -> None:
+    """All that the service does before a model answers."""
+    bundle = read_bundle(folder)
+    snapshot = load_snapshot(bundle, settings_for(folder), Metrics())
+    if faults := golden_faults(snapshot.recommender, [Golden.of(fields) for fields in bundle.manifest.golden]):
+        raise BundleError(faults[0])
+    ItemTokenizer(bundle).load_text_encoder()
