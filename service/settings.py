@@ -85,12 +85,12 @@ class Settings(BaseSettings):
     max_bodies_bytes: int = Field(64 << 20, ge=1, description="memory for all bodies that are being read or answered")
     max_head_bytes: int = Field(16 << 10, ge=1024, description="largest request line with its headers")
     max_connections: int = Field(
-        4096,
+        2048,
         ge=1,
         description="open connections; beyond, the longest idle one makes room. At most what ulimit -n allows",
     )
     max_client_connections: int = Field(
-        2048, ge=1, description="open connections of one address that is no trusted proxy"
+        1024, ge=1, description="open connections of one address that is no trusted proxy"
     )
     head_timeout_s: float = Field(10.0, gt=0, description="time for a request's headers, from its first byte")
     body_timeout_s: float = Field(5.0, gt=0, description="time for a request's body, from its headers")
