@@ -142,7 +142,13 @@ def _places(value: Any, depth: int = DEPTH) -> Iterator[tuple[Any, Any]]:
 
 
 async def fuzz(
-    url: str, requests: list[tuple[str, str, dict[str, Any]]], *, token: str, bodies: int, seed: int
+    url: str,
+    requests: list[tuple[str, str, dict[str, Any]]],
+    *,
+    token: str,
+    bodies: int,
+    seed: int,
+    slowest_s: float = SLOWEST_S,
 ) -> dict[str, Any]:
     """Sends the bodies.
 
@@ -167,7 +173,10 @@ async def fuzz(
                 found, answer = {"broken"}, repr(error)
             else:
                 statuses[response.status_code] += 1
-                found, answer = set(_faults(response, time.monotonic() - begin)), response.text[:1000]
+                found, answer = (
+                    set(_faults(response, is_slow=time.monotonic() - begin > slowest_s)),
+                    response.text[:1000],
+                )
             counts.update(found)
             if found:
                 samples.append({"request": f"{method} {path}", "body": repr(content[:1000]), "answer": answer})
@@ -184,10 +193,10 @@ async def fuzz(
     }
 
 
-def _faults(response: httpx.Response, seconds: float) -> Iterator[str]:
+def _faults(response: httpx.Response, *, is_slow: bool) -> Iterator[str]:
     if response.status_code >= SERVER_ERROR and response.status_code != GATEWAY_TIMEOUT:
         yield "server_errors"
-    if seconds > SLOWEST_S:
+    if is_slow:
         yield "slow"
     if response.is_error and len(response.content) > LARGEST_ERROR:
         yield "large"
