@@ -24,7 +24,12 @@ def main() -> None:
         set_up_logs(settings)
         check_device(settings)
         read_bundle(settings.bundle)
-    except (ValidationError, NoDevice, BundleError) as error:
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(map(str, fault["loc"])).upper()
+            print(f"rqrec: RQREC_{name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        sys.exit(2)
+    except (NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")

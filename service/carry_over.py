@@ -1,22 +1,27 @@
 """Carries what was written to the catalogue over to the next model, whose codes differ.
 
-Every change of a model before this one is tokenised anew and added to this one's log exactly once, in its order,
-whichever replica does it. Replicas change over one by one, so this goes on while some still write for the old model.
+Every change of a model before this one is tokenised anew and added to this one's log, in its order, whichever replica
+does it. Replicas change over one by one, so this goes on while some still write for the old model. A change carries the
+position that it had, so one that is carried twice, or after a later one of the same item, changes nothing.
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from models.item_tokenizer import ItemTokenizer
-from service.change_log import NOT_BEGUN, START, ChangeLog, is_before
-from service.changes import BadChange, Change, Delete, from_json
+from service.change_log import ChangeLog
+from service.changes import Change, Delete, Put, from_json
 from service.item_content import InvalidItem, tokenise_anew
 from service.live_catalogue import LiveCatalogue
+from service.log_state import START, Event, is_before, is_position, order_of
+from service.reconcile import UNUSABLE
 from service.redis_client import RedisGate
 from service.snapshot import Snapshot
 from service.telemetry import Metrics
 
+APPENDED_AT_ONCE = 100
 logger = logging.getLogger("rqrec")
 
 
@@ -50,6 +55,7 @@ class CarryOver:
         self._tokenizer = tokenizer
         self._metrics = metrics
         self._tokenising = tokenising
+        self._sources: set[str] = set()
 
     async def begin(self, version: str) -> None:
         """Carries over from a model from now on.
@@ -58,6 +64,7 @@ class CarryOver:
             RedisAway: If Redis is.
         """
         if version != self._log.version:
+            self._sources.add(version)
             await self._log.carry_from(version)
 
     async def step(self) -> None:
@@ -66,54 +73,72 @@ class CarryOver:
         Raises:
             RedisAway: If Redis is.
         """
-        for source, position in (await self._log.carried()).items():
+        carried = await self._log.carried()
+        for lost in self._sources - carried.keys():
+            await self._log.carry_from(lost)
+        self._sources |= carried.keys()
+        for source, position in carried.items():
             while (after := await self._step(source, position)) is not None:
                 position = after  # noqa: PLW2901 - the next position of the same source
 
     async def _step(self, source: str, position: str) -> str | None:
         """One portion; returns its last position, None where there is nothing more or another replica is at it."""
         log = ChangeLog(self._gate, source)
-        state, events = await log.read(position or START)
-        if state is None:
+        begin = position if is_position(position) else START
+        look = await log.look(begin)
+        if look.log is None or not look.is_whole:  # its own replicas put that right
             return None
-        changes: list[tuple[Change, str]]
-        if is_before(position or START, state.cut_after) or (position == NOT_BEGUN and state.position != START):
-            state, entries = await log.entries()
-            if state is None:
+        changes: list[tuple[Change, Event]] = []
+        if is_before(begin, look.log.cut_after):
+            found = await log.read(look)
+            if found is None:
                 return None
-            after = state.position
-            changes = [(Delete(one) if entry is None else entry.put, source) for one, entry in entries.items()]
-        elif events:
-            after = events[-1].position
-            changes = []
-            for event in events:
-                try:
-                    change = from_json(event.change)
-                except BadChange:  # logged by who followed that log
-                    continue
-                if event.origin != self._log.version:  # else it came from here
-                    changes.append((change, event.origin or source))
+            after = look.log.position
+            for item_id, (stamp, entry) in found.entries.items():
+                changes.append((Delete(item_id) if entry is None else entry.put, Event(after, "", "", source, stamp)))
+            changes.sort(key=lambda one: order_of(one[1].stamp))
+        elif look.events:
+            after = look.events[-1].position
+            changes = [
+                (change, event._replace(origin=event.origin or source, at=event.stamp))
+                for event in look.events
+                if (change := _change(event)) is not None
+            ]
         else:
             return None
-        carried = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._tokenised, changes)
+        wanted = [(change, event) for change, event in changes if event.origin != self._log.version]  # else from here
+        carried = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._tokenised, wanted)
+        while len(carried) > APPENDED_AT_ONCE:
+            if not await self._log.append_carried(source, position, position, carried[:APPENDED_AT_ONCE]):
+                return None
+            del carried[:APPENDED_AT_ONCE]
         return after if await self._log.append_carried(source, position, after, carried) else None
 
-    def _tokenised(self, changes: list[tuple[Change, str]]) -> list[tuple[Change, str]]:
-        found: list[tuple[Change, str]] = []
-        for change, origin in changes:
+    def _tokenised(self, changes: Sequence[tuple[Change, Event]]) -> list[tuple[Change, Event]]:
+        found: list[tuple[Change, Event]] = []
+        for change, event in changes:
+            if not is_before(self._live.stamp_of(change.item_id), event.stamp):
+                continue  # written since, or carried over before
             if isinstance(change, Delete):
-                found.append((change, origin))
-            elif not self._is_trained_on(change.item_id, change.item.payload):
+                found.append((change, event))
+            elif not self._is_trained_on(change):
                 try:
                     schema = self._published.filters.schema
-                    found.append((tokenise_anew(change, schema, self._tokenizer), origin))
-                except (InvalidItem, ValueError) as error:
-                    logger.error("item %r is not carried over: %s", change.item_id, error)  # noqa: TRY400 - says it all
+                    found.append((tokenise_anew(change, schema, self._tokenizer), event))
+                except (InvalidItem, *UNUSABLE) as error:
+                    logger.error("item %r is not carried over: %.500s", change.item_id, error)  # noqa: TRY400
                     self._metrics.catalogue_changes.labels("not carried over").inc()
         return found
 
-    def _is_trained_on(self, item_id: str, payload: str) -> bool:
+    def _is_trained_on(self, put: Put) -> bool:
         """Whether the bundle already holds the item as it was written: its own codes are the better ones then."""
-        row = self._published.table.row(item_id)
-        is_same = row is not None and self._published.table.rows[row].payload == payload
-        return is_same and item_id not in self._live.snapshot.entries
+        row = self._published.table.row(put.item_id)
+        is_same = row is not None and self._published.table.rows[row].payload == put.item.payload
+        return is_same and not self._live.stamp_of(put.item_id)
+
+
+def _change(event: Event) -> Change | None:
+    try:
+        return from_json(event.change)
+    except UNUSABLE:  # logged by who followed that log
+        return None

@@ -1,70 +1,38 @@
 """The catalogue's changes in Redis: a stream that gives them one order, and what the older ones of them came to.
 
-Under the model's version lie `changes`, the stream; `entries`, a hash of every item written, as of a position in the
-stream; `log`, which says of which position, and up to which the stream was cut; and `carried`, which says up to where
-the streams of models before this one were carried over. Nothing of these expires.
+Under the model's version lie `changes`, the stream, in which every event names the one before it; `entries`, a hash of
+every item written, as of a position in the stream; `log`, which says of which position, how many entries there are and
+what their digest is, and where the stream begins; and `carried`, which says up to where the streams of models before
+this one were carried over. Nothing of these expires. A reader can tell by them whether anything is missing.
 """
 
-import contextlib
-import uuid
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-from redis.exceptions import WatchError
+from service.changes import Change, to_json
+from service.lock import Lock
+from service.log_state import START, Event, Found, LogState, Look, Stamped, entry_texts, read_entries
+from service.redis_client import RedisGate, version_prefix
+from service.redis_scripts import (
+    APPEND,
+    APPEND_CARRIED,
+    BEGIN,
+    LOOK,
+    READ_ENTRIES,
+    READ_HASH,
+    READ_HASH_PAGE,
+    SAVE,
+    run,
+)
 
-from service.changes import Change, Entry, entry_from_json, entry_to_json, to_json
-from service.redis_client import RedisGate, add_rename
-from service.shared_table import version_prefix
-
-START = "0-0"
-READ_AT_ONCE = 500
-WRITTEN_AT_ONCE = 1000
-STAGED_LIVES_S = 3600
+READ_AT_ONCE, READ_BYTES_AT_ONCE = 500, 1 << 20
+LONGEST_CHANGE = 32 << 20  # bytes; ours are as long as a few request bodies
+ENTRIES_AT_ONCE = 200
+LOCK_LIVES_S = STAGED_LIVES_S = 5.0
+READING_LIVES_MS = 3000
 NOT_BEGUN = ""
-NOTHING = "nothing"  # marks a position
-
-
-class Event(NamedTuple):
-    """A change as it stands in the stream.
-
-    Attributes:
-        position: Where.
-        change: See `service.changes`.
-        token: Its writer's.
-        origin: The model version that it was written for, if it was carried over from there.
-    """
-
-    position: str
-    change: str
-    token: str
-    origin: str = ""
-
-
-@dataclass(frozen=True)
-class LogState:
-    """What `log` says, as its fields.
-
-    Attributes:
-        epoch: Names the stream; another one is a stream that began anew.
-        position: The last change that is among the entries.
-        catalogue_version: How many changes that makes.
-        cut_after: Changes up to this position may be gone from the stream.
-    """
-
-    epoch: str
-    position: str
-    catalogue_version: int
-    cut_after: str
-
-    @classmethod
-    def of(cls, fields: Mapping[str, str]) -> "LogState | None":
-        """The inverse of `asdict` after a passage through Redis; None where there is no log."""
-        if not fields:
-            return None
-        version = int(fields["catalogue_version"])
-        return cls(fields["epoch"], fields["position"], version, fields["cut_after"])
 
 
 class ChangeLog:
@@ -80,86 +48,134 @@ class ChangeLog:
         prefix = version_prefix(version)
         self._stream, self._entries, self._log = f"{prefix}:changes", f"{prefix}:entries", f"{prefix}:log"
         self._carried = f"{prefix}:carried"
+        self._reading = f"{prefix}:reading"
+        self._lock = Lock(gate, f"{prefix}:publisher", LOCK_LIVES_S)
+        self._staged = f"{prefix}:staged:{self._lock.token}"
+        self._cursor = "0"
         self.version = version
 
-    async def append(self, change: Change, token: str) -> None:
+    async def append(self, change: Change, token: str, *, after: str = START) -> None:
         """Adds a change.
+
+        Args:
+            change: The change.
+            token: The writer's.
+            after: The last position that the writer knows; the change gets a later one.
 
         Raises:
             RedisAway: If Redis is, or cannot hold it; the change may have been added nonetheless.
         """
-        fields: dict[Any, Any] = {"change": to_json(change), "token": token}
-        await self._gate.call(self._gate.client.xadd, self._stream, fields)
+        await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", "")
 
-    async def read(self, after: str) -> tuple[LogState | None, list[Event]]:
-        """What the log says, None where there is none, and at the same moment the next changes of the stream.
+    async def look(self, after: str) -> Look:
+        """What Redis holds, with the next events after a position.
 
         Raises:
             RedisAway: If Redis is.
         """
-        pipeline = self._gate.client.pipeline(transaction=True)
-        pipeline.hgetall(self._log)
-        pipeline.xrange(self._stream, min=f"({after}", count=READ_AT_ONCE)
-        log, events = await self._gate.call(pipeline.execute)
-        return LogState.of(log), [
-            Event(position, fields.get("change", ""), fields.get("token", ""), fields.get("origin", ""))
-            for position, fields in events
-        ]
+        limits = (READ_AT_ONCE, READ_BYTES_AT_ONCE, LONGEST_CHANGE)
+        keys = [self._log, self._entries, self._stream, self._reading]
+        fields, tag, num_entries, num_events, first, last, reading, events = await run(
+            self._gate, LOOK, keys, after, *limits
+        )
+        log = LogState.of(dict(zip(fields[::2], fields[1::2], strict=True)))
+        read = [Event(*event) for event in events]
+        return Look(log, tag, num_entries, num_events, first, last, bool(reading), read)
 
-    async def entries(self) -> tuple[LogState | None, dict[str, Entry | None]]:
-        """What the log says, and the entries of that moment.
-
-        Raises:
-            RedisAway: If Redis is.
-            BadChange: If there is something else.
-        """
-        pipeline = self._gate.client.pipeline(transaction=True)
-        pipeline.hgetall(self._log)
-        pipeline.hgetall(self._entries)
-        log, entries = await self._gate.call(pipeline.execute)
-        return LogState.of(log), {item_id: entry_from_json(text) for item_id, text in entries.items()}
-
-    async def save(
-        self,
-        before: LogState | None,
-        entries: Mapping[str, Entry | None],
-        *,
-        position: str,
-        catalogue_version: int,
-    ) -> None:
-        """Writes the entries as of a position; where there was no log, a new one begins there.
-
-        Nothing happens if another replica was faster.
+    async def read(self, look: Look) -> Found | None:
+        """All that there is; None where that became something else meanwhile.
 
         Args:
-            before: What the log said when the caller read it last.
-            entries: All items written since the bundle was published.
-            position: The last change that they came of.
-            catalogue_version: How many changes that makes.
+            look: As it was a moment ago.
 
         Raises:
             RedisAway: If Redis is.
         """
-        client, staged = self._gate.client, f"{self._entries}:{uuid.uuid4()}"
-        texts = {item_id: entry_to_json(entry) for item_id, entry in entries.items()}
-        pairs = iter(texts.items())
-        while chunk := dict(islice(pairs, WRITTEN_AT_ONCE)):
-            pipeline = client.pipeline(transaction=False)
-            pipeline.hset(staged, mapping=cast("dict[Any, Any]", chunk))
-            pipeline.expire(staged, STAGED_LIVES_S)
-            await self._gate.call(pipeline.execute)
-        # Of the stream stays what came after the last saving: who is that far behind need not begin anew.
-        epoch, cut_after = (before.epoch, before.position) if before is not None else (str(uuid.uuid4()), position)
-        after = LogState(epoch, position, catalogue_version, cut_after)
-        await self._gate.call(self._switch, before, after, staged if texts else None)
+        entries: dict[str, Stamped] = {}
+        if look.num_entries > 0:
+            async for page in self._pages():
+                entries |= page
+        begin = look.log.position if look.log is not None and look.is_whole else START
+        events: list[Event] = []
+        position, is_linked = begin, True
+        while True:
+            now = await self.look(position)
+            if now.tag != look.tag:
+                return None
+            is_linked &= now.follows(position)
+            events += now.events
+            if not now.events:
+                return Found(entries, events, position, is_linked)
+            position = now.events[-1].position
 
-    async def carry_from(self, version: str) -> None:
-        """Notes that the changes of another model version are to be carried over into these.
+    async def some_entries(self) -> dict[str, Stamped | None]:
+        """Some of the entries, others at every call; None for one that cannot be read.
 
         Raises:
             RedisAway: If Redis is.
         """
-        await self._gate.call(self._gate.client.hsetnx, self._carried, version, NOT_BEGUN)
+        self._cursor, found = await run(self._gate, READ_HASH_PAGE, [self._entries], self._cursor, ENTRIES_AT_ONCE)
+        readable = await asyncio.to_thread(read_entries, found)
+        return {item_id: readable.get(item_id) for item_id in found[::2]}
+
+    async def _pages(self) -> AsyncIterator[dict[str, Stamped]]:
+        """The entries that can be read; one may come twice."""
+        cursor = "0"
+        while True:
+            keys, arguments = [self._entries, self._reading], (cursor, ENTRIES_AT_ONCE, READING_LIVES_MS)
+            cursor, found = await run(self._gate, READ_ENTRIES, keys, *arguments)
+            yield await asyncio.to_thread(read_entries, found)
+            if cursor == "0":
+                return
+
+    async def save(self, before: LogState, entries: Mapping[str, Stamped], after: LogState) -> bool:
+        """Adds what has changed since the log was written to the entries, and cuts the stream one saving behind.
+
+        Args:
+            before: What the log says, or nothing happens.
+            entries: The items changed since.
+            after: What the log is to say; its epoch and `cut_after` come from the one before.
+
+        Returns:
+            Whether that was done; not while another replica reads the entries, or if it was faster.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        try:
+            await self._stage(entries)
+            keys = [self._log, self._entries, self._stream, self._staged, self._reading]
+            said = (after.position, after.catalogue_version, after.count, after.digest)
+            return bool(await run(self._gate, SAVE, keys, before.epoch, before.position, *said))
+        finally:
+            await self._unstage()
+
+    async def begin(self, tag: str, known_to: str, entries: Mapping[str, Stamped], after: LogState) -> bool:
+        """Puts entries and log in the place of what Redis holds, whatever that is; events that came later stay.
+
+        Args:
+            tag: Of the log as the caller knows it; if it has changed, nothing happens.
+            known_to: The last event of the stream that the caller knows.
+            entries: All of them.
+            after: What the log is to say: the epoch is new, the position later than all that were.
+
+        Returns:
+            Whether that was done; not if another replica is doing it, or was faster.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        async with self._lock.held() as is_held:
+            if not is_held:
+                return False
+            try:
+                await self._stage(entries)
+                keys = [self._log, self._entries, self._stream, self._staged, self._lock.key]
+                said = (after.position, after.epoch, after.catalogue_version, after.count, after.digest)
+                guard = (self._lock.token, self._lock.lives_ms, tag, known_to)
+                return bool(await run(self._gate, BEGIN, keys, *guard, *said))
+            finally:
+                await self._unstage()
 
     async def carried(self) -> dict[str, str]:
         """Up to which position the changes of other model versions were carried over, by version.
@@ -167,16 +183,27 @@ class ChangeLog:
         Raises:
             RedisAway: If Redis is.
         """
-        return cast("dict[str, str]", await self._gate.call(self._gate.client.hgetall, self._carried))
+        found = await run(self._gate, READ_HASH, [self._carried])
+        return dict(zip(found[::2], found[1::2], strict=True))
 
-    async def append_carried(self, source: str, before: str, after: str, changes: Sequence[tuple[Change, str]]) -> bool:
+    async def carry_from(self, version: str, position: str = NOT_BEGUN) -> None:
+        """Notes that the changes of another model version are to be carried over into these, unless that is noted.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        await self._gate.call(self._gate.client.hsetnx, self._carried, version, position)
+
+    async def append_carried(
+        self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
+    ) -> bool:
         """Adds changes that were carried over, unless another replica was faster.
 
         Args:
             source: The model version that they were carried from.
             before: Up to which position its changes had been carried over when the caller looked.
             after: Up to which they are then.
-            changes: With the model version that each was written for.
+            events: With the events of the other model; their origin is told.
 
         Returns:
             Whether they were added.
@@ -184,51 +211,19 @@ class ChangeLog:
         Raises:
             RedisAway: If Redis is.
         """
-        added: bool = await self._gate.call(self._append_carried, source, before, after, changes)
-        return added
+        added = [part for change, event in events for part in (to_json(change), "", event.origin, event.stamp)]
+        keys = [self._stream, self._carried]
+        return bool(await run(self._gate, APPEND_CARRIED, keys, source, before, after, START, *added))
 
-    async def _append_carried(
-        self, source: str, before: str, after: str, changes: Sequence[tuple[Change, str]]
-    ) -> bool:
-        async with self._gate.client.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(self._carried)
-            if await cast("Awaitable[str | None]", pipeline.hget(self._carried, source)) != before:
-                return False
-            pipeline.multi()  # type: ignore[no-untyped-call]
-            for change, origin in changes:
-                pipeline.xadd(self._stream, {"change": to_json(change), "token": "", "origin": origin})
-            pipeline.hset(self._carried, source, after)
-            try:
-                await pipeline.execute()
-            except WatchError:
-                return False
-        return True
+    async def _stage(self, entries: Mapping[str, Stamped]) -> None:
+        pairs = iter(entries.items())
+        while chunk := list(islice(pairs, ENTRIES_AT_ONCE)):
+            await self._lock.keep()
+            pipeline = self._gate.client.pipeline(transaction=False)
+            texts: dict[Any, Any] = await asyncio.to_thread(entry_texts, chunk)
+            pipeline.hset(self._staged, mapping=texts)
+            pipeline.pexpire(self._staged, round(1000 * STAGED_LIVES_S))
+            await self._gate.call(pipeline.execute)
 
-    async def _switch(self, before: LogState | None, after: LogState, staged: str | None) -> None:
-        async with self._gate.client.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(self._log, self._stream)
-            if LogState.of(await cast("Awaitable[dict[str, str]]", pipeline.hgetall(self._log))) != before:
-                return
-            # After a loss the stream may already hold a change that came in before anybody noticed.
-            is_lost = before is None and await cast("Awaitable[str]", pipeline.type(self._stream)) == "none"
-            pipeline.multi()  # type: ignore[no-untyped-call]
-            pipeline.delete(self._entries)
-            if staged is not None:
-                add_rename(pipeline, staged, self._entries)
-                pipeline.persist(self._entries)
-            if before is not None:
-                pipeline.xtrim(self._stream, minid=after.cut_after, approximate=False)
-            elif is_lost and after.position != START:  # every later change shall have a later position
-                pipeline.xadd(self._stream, {"change": NOTHING}, id=after.position)
-            pipeline.hset(self._log, mapping=cast("dict[Any, Any]", asdict(after)))
-            with contextlib.suppress(WatchError):
-                await pipeline.execute()
-
-
-def is_before(position: str, other: str) -> bool:
-    """Whether a position in the stream comes before another."""
-    return _numbers(position) < _numbers(other)
-
-
-def _numbers(position: str) -> tuple[int, ...]:
-    return tuple(map(int, position.split("-")))
+    async def _unstage(self) -> None:
+        await self._gate.try_to_delete(self._staged)

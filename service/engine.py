@@ -92,6 +92,7 @@ class Engine:
             raise NotReady("the service is shutting down")
         if not self.batcher.is_working:
             raise NotReady("the search has crashed and is being started anew")
+        self.models.check_ready()
 
     def leave(self) -> None:
         """Is ready no more, and still answers."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from service.served_model import ServedModel
@@ -28,12 +28,14 @@ class Roles:
         part: CANARY: answers a part of the requests in the active one's place; SHADOW: is asked about them as well, and
             nobody sees what it answers.
         percent: Of the request keys, that go to the trial.
+        revision: How often roles were given, on any replica; of two different roles the one with the higher holds.
     """
 
     active: str
     trial: str | None = None
     part: Part = Part.ACTIVE
     percent: float = 0.0
+    revision: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return (
@@ -47,9 +49,10 @@ class Roles:
 
     def with_part(self, version: str, part: Part, percent: float) -> "Roles":
         """These roles once a version has taken up a part; whoever becomes active ends the trial."""
+        revision = self.revision + 1
         if part is Part.ACTIVE or version == self.active:
-            return Roles(version)
-        return Roles(self.active, version, part, percent)
+            return Roles(version, revision=revision)
+        return Roles(self.active, version, part, percent, revision)
 
     def to_json(self) -> str:
         """For Redis; `from_json` reads it."""
@@ -64,8 +67,10 @@ class Roles:
         """
         try:
             fields = json.loads(text)
-            return cls(str(fields["active"]), fields["trial"], Part(fields["part"]), float(fields["percent"]))
-        except (TypeError, KeyError) as error:
+            trial = None if fields["trial"] is None else str(fields["trial"])
+            revision = int(fields.get("revision", 0))
+            return cls(str(fields["active"]), trial, Part(fields["part"]), float(fields["percent"]), revision)
+        except (TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"not roles as this software writes them: {error}") from error
 
 

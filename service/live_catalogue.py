@@ -1,19 +1,22 @@
 """The catalogue of one replica: follows the changes that all replicas share, and adds to them."""
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from models.item_tokenizer import ItemTokenizer
-from service.change_log import START, ChangeLog, Event, LogState, is_before
-from service.changes import BadChange, Change, Delete, Outcome, from_json
+from service.change_log import ChangeLog
+from service.changes import Change, Outcome
 from service.errors import NotReady
-from service.ledger import apply_changes, check, with_entries, without_lost_rows
+from service.log_state import START, Event, Found, LogState, Look, Stamped, is_before, next_position
 from service.periodic import Periodic
+from service.reconcile import Stamps, joined
 from service.redis_client import RedisAway
+from service.replay import Portion, Replay
 from service.settings import Settings
+from service.shared_table import Point
 from service.snapshot import Snapshot
 from service.telemetry import Metrics
 
@@ -23,7 +26,7 @@ Told = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None]]
 
 
 class LiveCatalogue:
-    """Keeps a snapshot up to date with the log.
+    """Keeps a snapshot up to date with the log, and the log with all that this replica knows.
 
     Args:
         published: The state that the bundle was published with.
@@ -35,6 +38,8 @@ class LiveCatalogue:
 
     Attributes:
         snapshot: The state now.
+        is_current: Whether this replica had all changes when it looked last.
+        has_caught_up: Whether it ever had.
     """
 
     def __init__(
@@ -47,18 +52,30 @@ class LiveCatalogue:
         told: Told,
     ) -> None:
         self.snapshot = published
-        self._published = published
-        self._tokenizer = tokenizer
+        self.is_current = self.has_caught_up = False
+        self._replay = Replay(published, tokenizer, metrics, keep_rows=settings.catalogue_save_every)
         self._log = log
         self._metrics = metrics
         self._settings = settings
         self._told = told
-        self._epoch: str | None = None
-        self._position = START
+        self._point = Point("", START)
+        self._stamps = Stamps()
+        self._unsaved: dict[str, str] = {}  # items by the position of their last change
+        self._seen: Look | None = None  # when all of it was applied
+        self._is_doubtful = False  # whether the entries in Redis are not those that they should be
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._is_stopping = False
         self._applying = asyncio.Lock()
         self._following = Periodic(self._follow, settings.catalogue_poll_s)
+
+    @property
+    def point(self) -> Point:
+        """Where in the changes the snapshot stands."""
+        return self._point
+
+    def stamp_of(self, item_id: str) -> str:
+        """When an item was written last, as a position; empty for never."""
+        return self._stamps.of(item_id)
 
     async def write(self, change: Change) -> Outcome:
         """Adds a change, and waits until this replica has applied it.
@@ -72,7 +89,7 @@ class LiveCatalogue:
         applied: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[token] = applied
         try:
-            await self._log.append(change, token)
+            await self._log.append(change, token, after=self._point.position)
             self._following.now()
             async with asyncio.timeout(self._settings.write_timeout_s):
                 return await applied
@@ -90,7 +107,6 @@ class LiveCatalogue:
 
         Raises:
             RedisAway: If Redis is; following goes on nonetheless.
-            BadChange: If what the changes came to was written by other software.
         """
         try:
             await self.catch_up()
@@ -106,84 +122,164 @@ class LiveCatalogue:
         await self._following.stop()
 
     async def catch_up(self) -> None:
-        """Applies all changes that are there.
+        """Applies all changes that are there, and puts back what Redis has lost of those that were.
 
         Raises:
             RedisAway: If Redis is.
-            BadChange: If what the changes came to was written by other software.
         """
         async with self._applying:  # one at a time, or a change would count twice
-            while True:
-                state, events = await self._log.read(self._position)
-                if state is None:  # the first replica ever, or Redis has lost what it had
-                    await self._save(None)
-                elif state.epoch != self._epoch or is_before(self._position, state.cut_after):
-                    await self._reload()
-                elif events:
-                    await self._apply(events)
-                    if self.snapshot.catalogue_version - state.catalogue_version >= self._settings.catalogue_save_every:
-                        await self._save(state)
-                else:
-                    return
+            try:
+                while (look := await self._log.look(self._point.position)) != self._seen or self._is_doubtful:
+                    if not await self._take(look):
+                        self.is_current = False
+                        return
+            except BaseException:
+                self.is_current = False
+                raise
+            self.is_current = self.has_caught_up = True
+            await self._save_if_due(look)  # if others read the entries before
+
+    async def check_entries(self) -> None:
+        """Compares some of the entries in Redis, others at every call, with what this replica knows of the same items.
+
+        What differs is put right when the changes are looked for next.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        async with self._applying:
+            if self._seen is None or self._seen.log is None:
+                return
+            position = self._seen.log.position
+            theirs = await self._log.some_entries()
+            unchanged = [one for one in theirs if not is_before(position, self._unsaved.get(one, ""))]
+            mine = {item_id: _stamped(item_id, self._stamps, self.snapshot) for item_id in unchanged}
+            if (await self._log.look(self._point.position)).log == self._seen.log:
+                self._is_doubtful = any(theirs[item_id] != mine[item_id] for item_id in unchanged)
 
     async def _follow(self) -> None:
-        with contextlib.suppress(RedisAway):  # counted where it was noticed
+        try:
             await self.catch_up()
-
-    async def _save(self, before: LogState | None) -> None:
-        version = self.snapshot.catalogue_version
-        await self._log.save(before, self.snapshot.entries, position=self._position, catalogue_version=version)
-
-    async def _reload(self) -> None:
-        state, entries = await self._log.entries()
-        if state is None:
+        except RedisAway:  # counted and logged where it was noticed
             return
-        known, missing = self.snapshot.entries, list[Change]()
-        if self._epoch not in {None, state.epoch} and is_before(state.position, self._position):
-            # Redis lost everything, and a replica that was behind this one has put back what it had.
-            lost = [item_id for item_id, entry in known.items() if entries.get(item_id, "none") != entry]
-            missing = [Delete(item_id) if (entry := known[item_id]) is None else entry.put for item_id in lost]
-        after = await asyncio.to_thread(
-            with_entries, self._published, entries, self._tokenizer, catalogue_version=state.catalogue_version
-        )
-        await self._become(after, state.position, list({**known, **entries}))
-        self._epoch = state.epoch
-        for change in missing:
-            await self._log.append(change, "")
+
+    async def _take(self, look: Look) -> bool:
+        """Takes in one look; returns False where another replica has to finish something before."""
+        is_known = look.log is not None and look.log.epoch == self._point.epoch and look.is_whole
+        if look.log is None or not is_known or self._is_doubtful or not self._continues(look):
+            return await self._reconcile(look)
+        if look.events:
+            await self._apply(look.events)
+        await self._save_if_due(look)
+        self._seen = replace(look, events=[]) if look.last == self._point.position else None
+        return True
+
+    def _continues(self, look: Look) -> bool:
+        """Whether the stream is the one that was read before, and goes on from there."""
+        before, is_all = self._seen, not look.events or look.events[-1].position == look.last
+        if before is not None and is_all and before.first == look.first:
+            is_long_enough = look.num_events == before.num_events + len(look.events)
+            return is_long_enough and look.follows(self._point.position)
+        return look.follows(self._point.position)
 
     async def _apply(self, events: Sequence[Event]) -> None:
         self._metrics.catalogue_lag.set(len(events))
-        changes = [self._read(event) for event in events]
-        good = [change for change in changes if change is not None]
-        version = self.snapshot.catalogue_version + len(events)
-        after, outcomes = await asyncio.to_thread(self._applied, good, version)
-        await self._become(after, events[-1].position, list(dict.fromkeys(change.item_id for change in good)))
+        for portion in self._replay.portions(events, self._stamps):
+            after, outcomes = await asyncio.to_thread(self._replay.apply, self.snapshot, portion)
+            written = self._replay.note(self._stamps, portion, outcomes)
+            self._unsaved.update(dict.fromkeys(written, portion.position))
+            await self._become(after, Point(self._point.epoch, portion.position), written)
+            self._answer(portion, outcomes)
         self._metrics.catalogue_lag.set(0)
-        told = iter(outcomes)
-        for event, change in zip(events, changes, strict=True):
-            if change is None:
-                continue
-            outcome = next(told)
-            self._metrics.catalogue_changes.labels(outcome.result.name.lower()).inc()
+
+    def _answer(self, portion: Portion, outcomes: Sequence[Outcome | None]) -> None:
+        for (event, _), outcome in zip(portion.changes, outcomes, strict=True):
             waiting = self._waiting.get(event.token)
-            if waiting is not None and not waiting.done():
+            if outcome is not None and waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
 
-    def _applied(self, changes: Sequence[Change], version: int) -> tuple[Snapshot, list[Outcome]]:
-        after, outcomes = apply_changes(self.snapshot, changes, self._tokenizer, catalogue_version=version)
-        return without_lost_rows(after, at_least=self._settings.catalogue_save_every), outcomes
+    async def _become(self, after: Snapshot, point: Point, differing: Sequence[str]) -> None:
+        before, self.snapshot, self._point = self.snapshot, after, point
+        await self._told(before, after, differing)
 
-    def _read(self, event: Event) -> Change | None:
-        try:
-            change = from_json(event.change)
-            check(change, self._published, self._tokenizer)
-        except BadChange as error:
-            logger.error("change %s is skipped: %s", event.position, error)  # noqa: TRY400 - the message says it all
-            self._metrics.catalogue_changes.labels("bad").inc()
-            return None
-        return change
+    async def _save_if_due(self, look: Look) -> None:
+        """Adds what has changed since the last saving, by whichever replica, to the entries if that is much."""
+        before, version = look.log, self.snapshot.catalogue_version
+        if before is None or look.is_read or version - before.catalogue_version < self._settings.catalogue_save_every:
+            return
+        self._unsaved = {item_id: at for item_id, at in self._unsaved.items() if is_before(before.position, at)}
+        changed = {item_id: _stamped(item_id, self._stamps, self.snapshot) for item_id in self._unsaved}
+        await self._log.save(before, changed, self._log_now(before.epoch, self._point.position))
 
-    async def _become(self, after: Snapshot, position: str, differing: Sequence[str]) -> None:
-        before, self.snapshot, self._position = self.snapshot, after, position
-        if differing:
-            await self._told(before, after, differing)
+    async def _reconcile(self, look: Look) -> bool:
+        """Joins what Redis holds with what this replica knows, follows it from there, and puts back what it lacks.
+
+        Returns:
+            False if another replica is putting something back.
+        """
+        self._seen = None
+        # Of an epoch that another replica has begun meanwhile nothing is known.
+        self._is_doubtful &= look.log is not None and look.log.epoch == self._point.epoch
+        found = await self._log.read(look)
+        if found is None:  # it has changed meanwhile: look again
+            return True
+        theirs = Stamps({item_id: stamped.stamp for item_id, stamped in found.entries.items()})
+        is_whole = (
+            look.log is not None
+            and not self._is_doubtful
+            and found.is_linked
+            and theirs.digest == look.log.digest
+            and look.is_whole
+        )
+        for event in found.events:
+            change = self._replay.read(event)
+            if change is not None and is_before(theirs.of(change.item_id), event.stamp):
+                theirs.note(change.item_id, event.stamp)
+        if is_whole and not any(is_before(theirs.of(item_id), stamp) for item_id, stamp in self._stamps.items()):
+            assert look.log is not None
+            version = look.log.catalogue_version
+            snapshot, stamps = await asyncio.to_thread(self._replay.state_of, found.entries, version)
+            await self._adopt(snapshot, stamps, Point(look.log.epoch, look.log.position))
+            return True
+        return await self._put_back(look, found)
+
+    async def _put_back(self, look: Look, found: Found) -> bool:
+        """Begins a new epoch with all that is known, here and in Redis."""
+        mine = {item_id: _stamped(item_id, self._stamps, self.snapshot) for item_id, _ in self._stamps.items()}
+        version = max(self.snapshot.catalogue_version, 0 if look.log is None else look.log.catalogue_version)
+        snapshot, stamps = await asyncio.to_thread(self._replay.state_of, joined(mine, found.entries), version)
+        done: list[tuple[Portion, list[Outcome | None]]] = []
+        for portion in self._replay.portions(found.events, stamps):
+            snapshot, outcomes = await asyncio.to_thread(self._replay.apply, snapshot, portion)
+            self._replay.note(stamps, portion, outcomes)
+            done.append((portion, outcomes))
+        entries = {item_id: _stamped(item_id, stamps, snapshot) for item_id, _ in stamps.items()}
+        position = next_position([self._point.position, found.last, *(stamp for _, stamp in stamps.items())])
+        log = LogState(uuid.uuid4().hex, position, snapshot.catalogue_version, position, len(stamps), stamps.digest)
+        if not await self._log.begin(look.tag, found.last, entries, log):
+            return False
+        if not look.is_empty:
+            self._metrics.catalogue_repairs.inc()
+            logger.warning(
+                "Redis lacked a part of the catalogue: put back %d items as epoch %s", len(entries), log.epoch
+            )
+        await self._adopt(snapshot, stamps, Point(log.epoch, position))
+        for portion, outcomes in done:
+            self._answer(portion, outcomes)
+        return True
+
+    async def _adopt(self, snapshot: Snapshot, stamps: Stamps, point: Point) -> None:
+        """Takes up another state, whatever came before."""
+        before = self._stamps
+        differing = {item_id for item_id, stamp in stamps.items() if before.of(item_id) != stamp}
+        differing |= {item_id for item_id, _ in before.items() if not stamps.of(item_id)}
+        self._stamps, self._unsaved, self._is_doubtful = stamps, {}, False
+        await self._become(snapshot, point, list(differing))
+
+    def _log_now(self, epoch: str, position: str) -> LogState:
+        version = self.snapshot.catalogue_version
+        return LogState(epoch, position, version, position, len(self._stamps), self._stamps.digest)
+
+
+def _stamped(item_id: str, stamps: Stamps, snapshot: Snapshot) -> Stamped:
+    return Stamped(stamps.of(item_id), snapshot.entries.get(item_id))

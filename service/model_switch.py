@@ -5,6 +5,8 @@ import contextlib
 import gc
 import logging
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import cast
 
 from cachetools import TTLCache
@@ -13,14 +15,15 @@ from models.bundle import Bundle, BundleError, Manifest, bundles_at_hand, curren
 from service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from service.line_up import LineUp, Part, Roles
 from service.periodic import Periodic
-from service.redis_client import RedisAway, RedisGate
+from service.redis_client import KEY_PREFIX, RedisAway, RedisGate, RedisRefused
+from service.redis_scripts import GIVE_ROLES, run
 from service.served_model import ServedModel
 from service.settings import Settings
-from service.shared_table import KEY_PREFIX
 from service.telemetry import Metrics
 
 ROLES_KEY, LAST_ACTIVE_KEY = f"{KEY_PREFIX}:roles", f"{KEY_PREFIX}:last-active"
 REFUSED_FOR_S = 60.0
+NO_EVICTION = "noeviction"
 logger = logging.getLogger("rqrec")
 
 
@@ -41,9 +44,14 @@ class ModelSwitch:
         self._gate = gate
         self._metrics = metrics
         self._settings = settings
+        self._open: dict[ServedModel, AsyncExitStack] = {}
+        self._known_revision = 0
+        self._has_seen_roles = gate is None
+        self._evicts = False
         self._switching = asyncio.Lock()
         self._following = Periodic(self._follow, settings.redis_check_s)
         self._refused: TTLCache[Roles, None] = TTLCache(16, REFUSED_FOR_S)
+        metrics.catalogue_current.set_function(lambda: self.line_up is not None and self.line_up.active.is_current)
 
     async def start(self) -> None:
         """Loads the models that the roles in Redis name, else the one that `current` names.
@@ -51,12 +59,14 @@ class ModelSwitch:
         Raises:
             BundleError: If that cannot be used.
         """
-        roles = await self._stored()
+        roles = None
+        with contextlib.suppress(RedisAway):
+            roles = await self._stored()
         if roles is not None:
             try:
                 await self._switch(roles)
-            except BundleError as error:
-                logger.error("not serving by the roles in Redis: %s", error)  # noqa: TRY400 - the message says it all
+            except Exception as error:
+                _log_refused("not serving by the roles in Redis", error)
         if self.line_up is None:
             await self._switch(Roles(await asyncio.to_thread(current_version, self._settings.bundle)))
         if self._gate is not None:
@@ -67,13 +77,24 @@ class ModelSwitch:
         if self._gate is not None:
             await self._following.stop()
         async with self._switching:
-            line_up, self.line_up = self.line_up, None
-            for model in line_up.models if line_up is not None else []:
-                await model.stop()
+            self.line_up = None
+            await self._retire(list(self._open))
+
+    def check_ready(self) -> None:
+        """Checks that the models that answer are those that they should be, and know the catalogue as it is.
+
+        Raises:
+            NotReady: If not.
+        """
+        if not (self._has_seen_roles or self._settings.ready_without_redis):
+            raise NotReady("the models' roles are not known yet: Redis is away")
+        for model in self._running:
+            model.check_ready()
 
     async def at_hand(self) -> dict[str, Manifest | BundleError]:
         """What the bundles say of themselves, by version; an error where one cannot be read."""
-        return await asyncio.to_thread(_manifests, self._settings)
+        running = {model.version: model.bundle.manifest for model in self._running}
+        return {**running, **await asyncio.to_thread(_manifests, self._settings)}
 
     async def assign(self, version: str, part: Part, percent: float) -> Roles:
         """Gives a model a part, on this replica now and on the others soon; if that fails, all stays as it was.
@@ -84,7 +105,7 @@ class ModelSwitch:
         Raises:
             UnknownModel: If there is no such bundle.
             UnusableModel: If it cannot be loaded, or does not give its known answers.
-            Conflict: If another change is under way.
+            Conflict: If another change is under way, here or on another replica.
             NotReady: If Redis is away, and the others would not hear of it.
         """
         if self._switching.locked():
@@ -92,105 +113,193 @@ class ModelSwitch:
         async with self._switching:
             if self.line_up is None:
                 raise NotReady("the service is not ready, or shutting down")
-            if version not in await asyncio.to_thread(bundles_at_hand, self._settings.bundle):
+            if version not in await self.at_hand():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists those at hand")
-            roles = self.line_up.roles.with_part(version, part, percent)
+            known = max(self._known_revision, self.line_up.roles.revision)
+            roles = replace(self.line_up.roles, revision=known).with_part(version, part, percent)
             try:
-                loaded = await self._load(roles)
-            except BundleError as error:
-                raise UnusableModel(str(error)) from error
-            try:
-                await self._store(roles)
+                await self._switch(roles, known)
             except RedisAway as error:
-                await self._retire(loaded.models)
                 raise NotReady(f"Redis is away ({error}), and other replicas would not hear of it") from error
-            await self._take_up(loaded)
             return roles
 
     async def _follow(self) -> None:
-        roles = await self._stored()
-        if roles is None or self.line_up is None or roles == self.line_up.roles or roles in self._refused:
-            return
+        with contextlib.suppress(RedisAway):
+            await self._check_eviction()
+            stored = await self._stored()
+            await self._keep_last_active()
+            if self.line_up is None or self._switching.locked():
+                return
+            mine = self.line_up.roles
+            if mine.revision > (0 if stored is None else stored.revision):
+                logger.warning("Redis lost the roles of the models: put back %s", mine)
+                await self._store(mine, mine.revision)
+            elif (
+                stored is not None
+                and stored not in self._refused
+                and (stored, stored.revision)
+                != (
+                    mine,
+                    mine.revision,
+                )
+            ):
+                await self._take_up(stored)
+
+    async def _take_up(self, roles: Roles) -> None:
+        """Switches to the roles in Redis, if that can be done here."""
         async with self._switching:
             try:
                 await self._switch(roles)
-            except BundleError as error:
+            except (RedisAway, NotReady):
+                return  # at the next check
+            except Exception as error:
                 self._refused[roles] = None
-                logger.error("the roles in Redis cannot be taken up here: %s", error)  # noqa: TRY400 - says it all
+                _log_refused("the roles in Redis cannot be taken up here", error)
 
-    async def _switch(self, roles: Roles) -> None:
-        await self._take_up(await self._load(roles))
+    async def _switch(self, roles: Roles, known_revision: int | None = None) -> None:
+        """Loads the models of these roles and lets them answer; if anything fails, all stays as it was.
+
+        Args:
+            roles: The roles.
+            known_revision: Where they are new: of the roles that they follow on, for the other replicas to hear of.
+
+        Raises:
+            UnusableModel: If a model cannot be loaded.
+            Conflict: If the other replicas have other roles already.
+            RedisAway: If Redis is, and this is not the start.
+            NotReady: If the catalogue is not known, and this is not the start.
+        """
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._tidy_up)
+            line_up = await self._load(roles)
+            if known_revision is not None and not await self._store(roles, known_revision):
+                raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
+            before, self.line_up = self.line_up, line_up
+            await self._note(line_up)
+            if before is not None:
+                await self._hand_over(before)
 
     async def _load(self, roles: Roles) -> LineUp:
         """The models in these roles; those that answer already stay as they are."""
-        models: list[ServedModel] = []
-        try:
-            for version in roles.versions:
-                running = [model for model in self._running if model.version == version]
-                models.append(running[0] if running else await self._start_model(version))
-                await models[-1].take_over(await self._read_key(LAST_ACTIVE_KEY))
-        except BaseException:
-            await self._retire(models)
-            raise
+        is_start, models = self.line_up is None, list[ServedModel]()
+        for version in roles.versions:
+            running = [model for model in self._running if model.version == version]
+            models.append(running[0] if running else await self._open_model(version))
+            try:
+                if (last := await self._read_key(LAST_ACTIVE_KEY)) is not None:
+                    await models[-1].take_over(last)
+            except RedisAway:
+                if not is_start:
+                    raise
+            if not is_start:
+                await models[-1].until_ready()
         return LineUp(roles, *models)
 
-    async def _start_model(self, version: str) -> ServedModel:
-        try:
-            bundle = await asyncio.to_thread(_read, version, self._settings)
-            model = await ServedModel.load(bundle, self._gate, self._metrics, self._settings)
-            await model.start()
-        except BaseException:
-            self._metrics.model_loads.labels("failed").inc()
-            raise
+    async def _open_model(self, version: str) -> ServedModel:
+        async with AsyncExitStack() as stack:
+            try:
+                bundle = await asyncio.to_thread(_read, version, self._settings)
+                opened = ServedModel.open(bundle, self._gate, self._metrics, self._settings)
+                model = await stack.enter_async_context(opened)
+            except Exception as error:
+                self._metrics.model_loads.labels("failed").inc()
+                if isinstance(error, BundleError):
+                    raise UnusableModel(str(error)) from error
+                logger.exception("model %s cannot be loaded", version)
+                raise UnusableModel(f"it cannot be loaded: {type(error).__name__}: {error}") from error
+            self._open[model] = stack.pop_all()
         self._metrics.model_loads.labels("loaded").inc()
         return model
 
-    async def _take_up(self, line_up: LineUp) -> None:
-        before, self.line_up = self.line_up, line_up
+    async def _note(self, line_up: LineUp) -> None:
         active = line_up.active
+        self._known_revision = max(self._known_revision, line_up.roles.revision)
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
         logger.info("serving %s", line_up.roles)
-        if self._gate is not None:
-            with contextlib.suppress(RedisAway):
+        with contextlib.suppress(RedisAway):
+            if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, active.version)
-        if before is not None:
-            await self._retire(before.models)
-            for model in line_up.models:  # what was written while they were loaded
+
+    async def _hand_over(self, before: LineUp) -> None:
+        """Stops those that answer no more; what was written for them meanwhile is carried over."""
+        assert self.line_up is not None
+        await self._retire_unused()
+        with contextlib.suppress(RedisAway):
+            for model in self.line_up.models:
                 await model.take_over(before.active.version)
+
+    async def _tidy_up(self) -> None:
+        await self._retire_unused()
         # What is loaded stays: without this a full collection walks through it all and stops every request for 60 ms.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
 
+    async def _retire_unused(self) -> None:
+        await self._retire([model for model in self._open if model not in self._running])
+
     async def _retire(self, models: Iterable[ServedModel]) -> None:
-        """Stops those of the models that are not in the line-up; what they were asked before they still answer."""
+        """Stops models; what they were asked before they still answer."""
         for model in models:
-            if model not in self._running:
-                await model.stop()
+            await self._open.pop(model).aclose()
 
     @property
     def _running(self) -> list[ServedModel]:
         return self.line_up.models if self.line_up is not None else []
 
     async def _stored(self) -> Roles | None:
-        """The roles in Redis; None where there are none to be had."""
+        """The roles in Redis; None where there are none.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
         text = await self._read_key(ROLES_KEY)
+        self._has_seen_roles = True
         try:
-            return None if text is None else Roles.from_json(text)
+            roles = None if text is None else Roles.from_json(text)
         except ValueError as error:
             logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - the message says it all
             return None
+        self._known_revision = max(self._known_revision, 0 if roles is None else roles.revision)
+        return roles
 
-    async def _store(self, roles: Roles) -> None:
-        if self._gate is not None:
-            await self._gate.call(self._gate.client.set, ROLES_KEY, roles.to_json())
+    async def _store(self, roles: Roles, known_revision: int) -> bool:
+        """Stores roles unless there are others that the caller does not know."""
+        if self._gate is None:
+            return True
+        return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], roles.to_json(), known_revision))
+
+    async def _keep_last_active(self) -> None:
+        if self._gate is not None and self.line_up is not None and await self._read_key(LAST_ACTIVE_KEY) is None:
+            await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, self.line_up.active.version)
+
+    async def _check_eviction(self) -> None:
+        """Says so if Redis would drop what was written when it is full."""
+        assert self._gate is not None
+        with contextlib.suppress(RedisRefused):  # INFO may be forbidden
+            info = await self._gate.call(self._gate.client.info, "memory")
+            policy = info.get("maxmemory_policy", NO_EVICTION)
+            if policy != NO_EVICTION and not self._evicts:
+                logger.error("Redis drops keys when it is full (maxmemory-policy %s): set noeviction", policy)
+            self._evicts = policy != NO_EVICTION
+            self._metrics.redis_evicts.set(self._evicts)
 
     async def _read_key(self, key: str) -> str | None:
-        """What Redis holds; None where that is nothing, and where there is no Redis to be asked."""
-        with contextlib.suppress(RedisAway):
-            if self._gate is not None:
-                return cast("str | None", await self._gate.call(self._gate.client.get, key))
-        return None
+        """What Redis holds; None where that is nothing, or no text.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        if self._gate is None:
+            return None
+        try:
+            return cast("str | None", await self._gate.call(self._gate.client.get, key))
+        except RedisRefused:
+            return None
+
+
+def _log_refused(what: str, error: Exception) -> None:
+    logger.error("%s: %s", what, error)
 
 
 def _read(version: str, settings: Settings) -> Bundle:
@@ -204,4 +313,6 @@ def _manifests(settings: Settings) -> dict[str, Manifest | BundleError]:
             found[version] = read_manifest(folder)
         except BundleError as error:
             found[version] = error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            found[version] = BundleError(f"its manifest cannot be read ({type(error).__name__}: {error})")
     return found

@@ -4,44 +4,52 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+LONGEST_PAUSE_S = 60.0
 logger = logging.getLogger("rqrec")
 
 
 class Periodic:
     """Calls a coroutine function every so often, and at once when asked to, until stopped.
 
-    What is running when `stop` comes is finished and not cancelled: a call of Redis that is cut off may swallow it.
+    stop() lets the current run finish: cancelling a Redis call can lose the cancellation.
 
     Args:
-        work: What to do; what it raises is logged, and it is called again.
+        work: What to do. What it raises is logged, once until it succeeds; it is called again after pauses that double.
         every_s: Pause between two calls, in seconds.
     """
 
     def __init__(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         self._work = work
         self._every_s = every_s
+        self._failures = 0
         self._wake = asyncio.Event()
         self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """The pause before the next call."""
+        return min(self._every_s * (1 << self._failures), max(LONGEST_PAUSE_S, self._every_s))
 
     def start(self) -> None:
         """Begins with a pause."""
         self._task = asyncio.create_task(self._run())
 
     def now(self) -> None:
-        """Ends the pause, or skips the next one."""
-        self._wake.set()
+        """Ends the pause, or skips the next one; not after a failure."""
+        if not self._failures:
+            self._wake.set()
 
     async def stop(self) -> None:
         """Returns when nothing runs any more."""
         self._is_stopped = True
-        self.now()
+        self._wake.set()
         if self._task is not None:
             await self._task
 
     async def _run(self) -> None:
         while True:
-            timer = asyncio.get_running_loop().call_later(self._every_s, self._wake.set)
+            timer = asyncio.get_running_loop().call_later(self.pause_s, self._wake.set)
             await self._wake.wait()
             timer.cancel()
             self._wake.clear()
@@ -50,4 +58,10 @@ class Periodic:
             try:
                 await self._work()
             except Exception:
-                logger.exception("%s failed; it will be tried again", self._work.__qualname__)
+                if not self._failures:
+                    logger.exception("%s fails; it is tried again until it succeeds", self._work.__qualname__)
+                self._failures = min(self._failures + 1, 32)
+            else:
+                if self._failures:
+                    logger.info("%s succeeds again", self._work.__qualname__)
+                self._failures = 0

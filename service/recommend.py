@@ -9,8 +9,6 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from models.ranking import Ranking
-from models.semantic_ids import format_semantic_id
-from models.trie import IntArray
 from service.engine import Engine
 from service.ids import random_uuid
 from service.line_up import LineUp
@@ -68,9 +66,9 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, 
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.trie.codes_of(best.leaves_K).tolist()
-        items, degraded = await find_items(model, snapshot, best.leaves_K, codes)
+        items = snapshot.table.items(best.leaves_K)
     fallback: Literal["popular", "degraded"] | None = (
-        "popular" if answer.is_fallback else "degraded" if degraded else None
+        "popular" if answer.is_fallback else None if model.is_current else "degraded"
     )
     metrics.answers.labels(part).inc()
     metrics.eligible_ratio.observe(answer.eligible_items / len(snapshot.table))
@@ -135,27 +133,6 @@ async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedMode
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
         engine.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))
-
-
-async def find_items(
-    model: ServedModel, snapshot: Snapshot, leaves: IntArray, codes: Sequence[Sequence[int]]
-) -> tuple[list[Item], bool]:
-    """The items at leaves that bear these codes, and whether Redis was away.
-
-    Redis is believed where it holds the item that the snapshot has there; else the snapshot's own table answers, as it
-    does for items written since the bundle was published.
-    """
-    own = snapshot.table.items(leaves)
-    if model.shared is None or not own:
-        return own, False
-    stored = await model.shared.items([format_semantic_id(row) for row in codes])
-    if stored is None:
-        return own, True
-    written = snapshot.entries
-    return [
-        theirs if theirs is not None and theirs.item_id == mine.item_id and mine.item_id not in written else mine
-        for theirs, mine in zip(stored, own, strict=True)
-    ], False
 
 
 def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:

@@ -1,34 +1,40 @@
 """Connects to Redis: one server, a Sentinel's master or a cluster, by URL; retries, and a breaker over all calls."""
 
-from collections.abc import Awaitable, Callable
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 from circuitbreaker import CircuitBreaker
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
+from service.redis_url import RedisUrl, read_redis_url
 from service.settings import Settings
 from service.telemetry import Metrics
 
 ResultT = TypeVar("ResultT")
 FAILURES = (RedisError, RedisClusterException, OSError)
 RETRY_BASE_S, RETRY_CAP_S = 0.01, 0.1
-SENTINEL_PORT, SERVER_PORT = 26379, 6379
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+LOGGED_AGAIN_AFTER_S = 600.0
+KEY_PREFIX = "rqrec"
+logger = logging.getLogger("rqrec")
 
 
 class RedisAway(Exception):
     """Redis did not answer, or answered with an error; what depends on it must do without."""
 
 
+class RedisRefused(RedisAway):
+    """Redis answered with an error: it is there, and does not do this."""
+
+
 class RedisGate:
-    """A client behind a circuit breaker: after an error nobody asks for a while, so that a slow Redis slows nothing.
+    """A client behind a circuit breaker: after a failure nobody asks for a while, so that a slow Redis slows nothing.
 
     Attributes:
         client: For building commands; to run them use `call`.
@@ -40,14 +46,17 @@ class RedisGate:
         self._breaker = CircuitBreaker(
             failure_threshold=1,
             recovery_timeout=max(settings.redis_pause_s, 1e-3),
-            expected_exception=FAILURES,
+            expected_exception=_is_failure,
             name="redis",
         )
+        self._logged: dict[str, float] = {}  # when each kind of failure was logged last
+        self._is_away = False
 
     async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
         """The command's answer.
 
         Raises:
+            RedisRefused: If Redis answered with an error.
             RedisAway: If Redis failed, or failed a moment ago.
         """
         if self._breaker.opened:
@@ -55,74 +64,77 @@ class RedisGate:
         try:
             answer: ResultT = await self._breaker.call_async(command, *arguments)
         except FAILURES as error:
-            self._metrics.redis_up.set(0)
             self._metrics.redis_errors.inc()
+            self._log(error)
+            if not _is_failure(type(error), error):
+                self._note_answer()
+                raise RedisRefused(f"{type(error).__name__}: {error}") from error
+            self._is_away = True
+            self._metrics.redis_up.set(0)
             raise RedisAway(f"{type(error).__name__}: {error}") from error
-        self._metrics.redis_up.set(1)
+        self._note_answer()
         return answer
+
+    async def try_to_delete(self, *keys: str) -> None:
+        """Deletes keys that expire by themselves, if Redis is there."""
+        try:
+            await self.call(self.client.delete, *keys)
+        except RedisAway:
+            return
 
     async def close(self) -> None:
         """Lets go of the connections."""
         await self.client.aclose()
 
+    def _note_answer(self) -> None:
+        self._metrics.redis_up.set(1)
+        if self._is_away:
+            self._is_away = False
+            logger.info("Redis answers again")
+
+    def _log(self, error: Exception) -> None:
+        """Logs a failure, unless one of its kind was logged lately."""
+        kind, now = f"{type(error).__name__} {str(error).partition(' ')[0]}", time.monotonic()
+        if now - self._logged.get(kind, -LOGGED_AGAIN_AFTER_S) >= LOGGED_AGAIN_AFTER_S:
+            self._logged[kind] = now
+            logger.warning("Redis fails: %s: %.300s", type(error).__name__, error)
+
+
+def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
+    """Whether Redis is away, and did not merely answer that it will not do something."""
+    return issubclass(kind, FAILURES) and not isinstance(error, ResponseError)
+
 
 def connect(settings: Settings) -> Redis:
-    """A client of the Redis that the settings name; nothing is sent yet.
-
-    redis://, rediss:// (TLS) and unix:// name a server; `redis+sentinel://host:port,host:port/<master>/<db>` the
-    Sentinels and the master's name; `redis+cluster://host:port,host:port` some nodes of a cluster. User and password
-    of an ACL stand in the URL, as does `?ssl_ca_certs=…` for TLS to one server.
-
-    Raises:
-        ValueError: If the URL is none of these.
-    """
+    """A client of the Redis that the settings name (see `service.redis_url`); nothing is sent yet."""
     assert settings.redis_url is not None
-    url = settings.redis_url.get_secret_value()
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"RQREC_REDIS_URL must begin with one of {', '.join(SCHEMES)}, got {parts.scheme!r}")
+    url = read_redis_url(settings.redis_url.get_secret_value())
     timeouts = {"socket_timeout": settings.redis_timeout_s, "socket_connect_timeout": settings.redis_timeout_s}
-    backoff = ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S)
-    common: dict[str, Any] = {**timeouts, "decode_responses": True, "retry": Retry(backoff, settings.redis_retries)}
-    scheme, _, kind = parts.scheme.partition("+")
-    common["max_connections"] = settings.redis_connections
-    if not kind:
-        return Redis.from_url(url, **common)
-    common["ssl"] = scheme == "rediss"
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    if credentials:
-        username, _, password = map(unquote, credentials.partition(":"))
-        common |= {"username": username or None, "password": password or None}
-    if kind == "sentinel":
-        return _sentinel_master(hosts, parts.path, common=common, timeouts=timeouts)
-    return _cluster(hosts, parts.path, common=common)
-
-
-def _sentinel_master(hosts: str, path: str, *, common: dict[str, Any], timeouts: dict[str, Any]) -> Redis:
-    names = path.strip("/").split("/")
-    master, database = names[0], int(names[1]) if len(names) > 1 else 0
-    if not master or not hosts:
-        raise ValueError("a Sentinel URL is redis+sentinel://host:port,host:port/<master>/<db>")
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        _addresses(hosts, SENTINEL_PORT), sentinel_kwargs={**timeouts, "ssl": common["ssl"]}
-    )
-    found: Redis = sentinel.master_for(master, db=database, **common)
-    return found
-
-
-def _cluster(hosts: str, path: str, *, common: dict[str, Any]) -> Redis:
-    if not hosts or path.strip("/0"):
-        raise ValueError("a cluster's URL is redis+cluster://host:port,host:port, without a database")
-    nodes = [ClusterNode(host, port) for host, port in _addresses(hosts, SERVER_PORT)]
+    common: dict[str, Any] = {
+        **timeouts,
+        "decode_responses": True,
+        "encoding_errors": "replace",  # what others wrote must not raise here
+        "retry": Retry(ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S), settings.redis_retries),
+        "max_connections": settings.redis_connections,
+    }
+    if url.kind == "server":
+        return Redis.from_url(url.text, **common)
+    common |= {"ssl": url.is_tls, "username": url.username, "password": url.password}
+    if url.kind == "sentinel":
+        return _sentinel_master(url, common=common, timeouts=timeouts)
+    nodes = [ClusterNode(host, port) for host, port in url.addresses]
     # Not a Redis, but every command that is used here has the same name and arguments there.
     return cast("Redis", RedisCluster(startup_nodes=nodes, **common))
 
 
-def _addresses(hosts: str, default_port: int) -> list[tuple[str, int]]:
-    pairs = [host.rpartition(":") if ":" in host else (host, ":", str(default_port)) for host in hosts.split(",")]
-    return [(host, int(port)) for host, _, port in pairs]
+def _sentinel_master(url: RedisUrl, *, common: Mapping[str, Any], timeouts: Mapping[str, Any]) -> Redis:
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        url.addresses, sentinel_kwargs={**timeouts, "ssl": common["ssl"]}
+    )
+    found: Redis = sentinel.master_for(url.master, db=url.database, **common)
+    return found
 
 
-def add_rename(pipeline: Pipeline, source: str, target: str) -> None:
-    """Adds RENAME to a transaction; the method of that name refuses in a cluster, even where both are in one slot."""
-    pipeline.execute_command("RENAME", source, target)
+def version_prefix(version: str) -> str:
+    """What all keys of a model version begin with; in a cluster they lie in one slot."""
+    return f"{KEY_PREFIX}:{{{version}}}"

@@ -25,7 +25,7 @@ from service.errors import (
 )
 from service.openapi import json_body
 from service.reading import parse_json, read_body
-from service.recommend import find_items, recommend
+from service.recommend import recommend
 from service.request_context import context_of
 from service.schemas import (
     MAX_PAGE,
@@ -150,7 +150,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     snapshot = model.snapshot
     leaf = _leaf(snapshot, item_id)
     codes = snapshot.trie.codes_of(leaf).tolist()
-    ((item,), _) = await find_items(model, snapshot, leaf, codes)
+    (item,) = snapshot.table.items(leaf)
     return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
 
 

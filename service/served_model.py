@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 from models.bundle import Bundle, BundleError
@@ -13,6 +14,7 @@ from models.item_tokenizer import ItemTokenizer, NoTextEncoder
 from service.carry_over import CarryOver
 from service.change_log import ChangeLog
 from service.changes import Put
+from service.errors import NotReady
 from service.item_content import tokenise
 from service.live_catalogue import LiveCatalogue
 from service.periodic import Periodic
@@ -26,60 +28,76 @@ logger = logging.getLogger("rqrec")
 
 
 class ServedModel:
-    """Made by `load`; `start` lets it follow Redis, if there is one.
+    """Made by `open`, which alone starts and stops it.
 
     Args:
         bundle: What it was loaded from.
         published: The state that the bundle was published with.
+        tokenizer: Makes semantic IDs of items that training did not know.
         gate: Redis; None where none is used, and the catalogue cannot be written.
         metrics: Told of all that happens.
         settings: All settings.
 
     Attributes:
-        tokenizer: Makes semantic IDs of items that training did not know.
-        shared: The table in Redis.
         live: The catalogue's changes.
     """
 
     def __init__(
-        self, bundle: Bundle, published: Snapshot, gate: RedisGate | None, metrics: Metrics, settings: Settings
+        self,
+        bundle: Bundle,
+        published: Snapshot,
+        tokenizer: ItemTokenizer,
+        gate: RedisGate | None,
+        metrics: Metrics,
+        settings: Settings,
     ) -> None:
         self.bundle = bundle
-        self.tokenizer = ItemTokenizer(bundle)
-        self.shared: SharedTable | None = None
+        self.tokenizer = tokenizer
         self.live: LiveCatalogue | None = None
+        self._shared: SharedTable | None = None
         self._published = published
         self._carry_over: CarryOver | None = None
+        self._settings = settings
         self._warming_up: asyncio.Future[None] | None = None
-        self._warms_up = settings.admin_token is not None
         # Threads of their own: texts wait while their encoder is loaded, and may not take the threads of others. Two,
         # for items that come with their vectors need not wait for that.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
         self._keeping_house = Periodic(self._keep_house, settings.redis_check_s)
         if gate is not None:
-            self.shared = SharedTable(gate, published.version, metrics, settings)
+            self._shared = SharedTable(gate, published.version, settings)
             log = ChangeLog(gate, published.version)
-            self.live = LiveCatalogue(published, self.tokenizer, log, metrics, settings, self._tell)
-            self._carry_over = CarryOver(gate, log, published, self.live, self.tokenizer, metrics, self._tokenising)
+            self.live = LiveCatalogue(published, tokenizer, log, metrics, settings, self._tell)
+            self._carry_over = CarryOver(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
 
     @classmethod
-    async def load(cls, bundle: Bundle, gate: RedisGate | None, metrics: Metrics, settings: Settings) -> "ServedModel":
-        """Loads a bundle, warms its search up and asks what it must know, in a thread.
+    @asynccontextmanager
+    async def open(
+        cls, bundle: Bundle, gate: RedisGate | None, metrics: Metrics, settings: Settings
+    ) -> AsyncIterator["ServedModel"]:
+        """A model that follows Redis inside the block, if there is one; with Redis away, as soon as it is back.
+
+        Its search is warmed up, and it has been asked what it must know.
 
         Raises:
             BundleError: If its answers are not those known.
         """
 
-        def load() -> Snapshot:
+        def load() -> tuple[Snapshot, ItemTokenizer]:
             published = load_snapshot(bundle, settings, metrics)
             golden = [Golden.of(fields) for fields in bundle.manifest.golden]
             if faults := golden_faults(published.recommender, golden):
                 raise BundleError(
                     f"bundle {bundle.path} does not give its known answers here, so it is not served: {faults[0]}"
                 )
-            return published
+            return published, ItemTokenizer(bundle)
 
-        return cls(bundle, await asyncio.to_thread(load), gate, metrics, settings)
+        published, tokenizer = await asyncio.to_thread(load)
+        model = cls(bundle, published, tokenizer, gate, metrics, settings)
+        try:
+            await model._start()
+            yield model
+        finally:
+            await model._stop()
 
     @property
     def version(self) -> str:
@@ -91,22 +109,31 @@ class ServedModel:
         """The state now."""
         return self._published if self.live is None else self.live.snapshot
 
-    async def start(self) -> None:
-        """Catches up with the changes, writes the table, and goes on with both; with Redis away, as soon as it is back.
+    @property
+    def is_current(self) -> bool:
+        """Whether the state had all changes of the catalogue when this replica looked last."""
+        return self.live is None or self.live.is_current
+
+    def check_ready(self) -> None:
+        """Checks that the model knows the catalogue as it is, and can take items.
 
         Raises:
-            BadChange: If other software has written the changes.
+            NotReady: If not.
         """
-        if self.live is None or self.shared is None:
-            return
-        if self._warms_up:
-            self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
-        try:
-            await self.live.start()
-            await self.shared.keep_whole(self.snapshot.table)
-        except RedisAway as error:
-            logger.warning("Redis is away (%s): answering from the own copy", error)
-        self._keeping_house.start()
+        if self.live is not None and not (self.live.has_caught_up or self._settings.ready_without_redis):
+            raise NotReady("the changes of the catalogue are not read yet: Redis is away, or still being read")
+        if self._warming_up is not None and not self._warming_up.done():
+            raise NotReady("the text encoder is being loaded")
+
+    async def until_ready(self) -> None:
+        """Waits for the text encoder.
+
+        Raises:
+            NotReady: If the changes of the catalogue are not known.
+        """
+        if self._warming_up is not None:
+            await asyncio.shield(self._warming_up)
+        self.check_ready()
 
     async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
         """What is to be written of an item; see `service.item_content.tokenise`, which this calls in a thread."""
@@ -115,27 +142,42 @@ class ServedModel:
             self._tokenising, tokenise, item_id, attributes, text_vector, schema, self.tokenizer
         )
 
-    async def take_over(self, version: str | None) -> None:
-        """Carries over what was written for another model, now and as long as this one follows Redis."""
-        if self._carry_over is None or self.live is None or version is None:
-            return
-        with contextlib.suppress(RedisAway):
+    async def take_over(self, version: str) -> None:
+        """Carries over what was written for another model, now and as long as this one follows Redis.
+
+        Raises:
+            RedisAway: If Redis is; it is carried over later.
+        """
+        if self._carry_over is not None and self.live is not None:
             await self._carry_over.begin(version)
             await self._carry_over.step()
             await self.live.catch_up()
 
-    async def stop(self) -> None:
-        """Follows nothing any more."""
+    async def _start(self) -> None:
+        if self.live is None or self._shared is None:
+            return
+        if self._settings.admin_token is not None:
+            self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
+        with contextlib.suppress(RedisAway):  # logged where it was noticed
+            await self.live.start()
+            await self._shared.keep_whole(self.snapshot.table, self.live.point)
+        self._keeping_house.start()
+
+    async def _stop(self) -> None:
         if self.live is not None:
             await self._keeping_house.stop()
             await self.live.stop()
         self._tokenising.shutdown(wait=False)
 
     async def _keep_house(self) -> None:
-        assert self.shared is not None
+        assert self._shared is not None
         assert self._carry_over is not None
+        assert self.live is not None
+        if not self.live.has_caught_up:
+            return
         with contextlib.suppress(RedisAway):
-            await self.shared.keep_whole(self.snapshot.table)
+            await self.live.check_entries()
+            await self._shared.keep_whole(self.snapshot.table, self.live.point)
             await self._carry_over.step()
 
     def _load_text_encoder(self) -> None:
@@ -145,5 +187,5 @@ class ServedModel:
             logger.info("%s: items are written with text_vector, or without strings", error)
 
     async def _tell(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
-        if self.shared is not None:
-            await self.shared.update(before.table, after.table, item_ids)
+        if self._shared is not None and self.live is not None:
+            await self._shared.update(before.table, after.table, item_ids, self.live.point)

@@ -8,6 +8,8 @@ from limits import parse
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.redis_url import read_redis_url
+
 
 class Backend(StrEnum):
     """What searches: ONNX Runtime, which needs no torch, or PyTorch."""
@@ -69,6 +71,9 @@ class Settings(BaseSettings):
     redis_connections: int = Field(16, ge=1, description="connections to Redis at the most")
     redis_pause_s: float = Field(1.0, ge=0, description="after an error, Redis is not asked for this long")
     redis_check_s: float = Field(5.0, gt=0, description="how often the table in Redis is looked after")
+    ready_without_redis: bool = Field(
+        False, description="be ready though Redis is away since the start, and items written or deleted are not known"
+    )
     redis_table_ttl_s: int = Field(
         86_400, ge=60, description="a version's table stays this long after its last replica"
     )
@@ -78,8 +83,6 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         None, min_length=1, description="bearer token of the admin routes; without it they are off"
     )
-    near_cache_items: int = Field(10_000, ge=1, description="items of Redis that are kept in process")
-    near_cache_ttl_s: float = Field(10.0, gt=0, description="how long they are")
     max_history_items: int = Field(1000, ge=1, description="longest history or exclude list of a request")
     max_body_bytes: int = Field(1 << 20, ge=1, description="largest request body")
     max_bodies_bytes: int = Field(64 << 20, ge=1, description="memory for all bodies that are being read or answered")
@@ -118,6 +121,13 @@ class Settings(BaseSettings):
     grace_s: float = Field(25.0, ge=1, description="seconds that it then waits for what it accepted")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            read_redis_url(url.get_secret_value())
+        return url
 
     @field_validator("rate_limit")
     @classmethod

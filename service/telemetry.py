@@ -128,6 +128,19 @@ class Metrics:
         self.catalogue_lag = Gauge(
             "rqrec_catalogue_lag_events", "Changes that were read and are not applied yet.", registry=registry
         )
+        self.catalogue_current = Gauge(
+            "rqrec_catalogue_current",
+            "1 if the active model had all changes of the catalogue when it looked last, or uses no Redis.",
+            registry=registry,
+        )
+        self.catalogue_repairs = Counter(
+            "rqrec_catalogue_repairs_total",
+            "Times that Redis had lost a part of the catalogue and this replica put it back.",
+            registry=registry,
+        )
+        self.redis_evicts = Gauge(
+            "rqrec_redis_evicts", "1 if Redis drops keys when it is full, which loses writes.", registry=registry
+        )
         self.redis_up = Gauge("rqrec_redis_up", "1 if Redis answered last, 0 if not or not used.", registry=registry)
         self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
         self.model_loads = Counter(

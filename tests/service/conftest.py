@@ -1,4 +1,7 @@
+import contextlib
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -107,3 +110,39 @@ def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         settings = {"RQREC_BUNDLE": str(folder), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}
         with running_service(settings, log=log) as (url, _):
             yield Served(url, token, log)
+
+
+@pytest.fixture
+def slow_redis() -> Iterator[Callable[[RedisServer, float], str]]:
+    """Gives the URL of a Redis whose every answer comes so many seconds late."""
+    stop, threads = threading.Event(), list[threading.Thread]()
+
+    def forward(source: socket.socket, target: socket.socket, late_s: float) -> None:
+        with source, target, contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                time.sleep(late_s)
+                target.sendall(data)
+
+    def start(server: RedisServer, late_s: float) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(0.1)
+
+        def accept() -> None:
+            with listener:
+                while not stop.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        client, _ = listener.accept()
+                        client.setblocking(True)
+                        redis = socket.create_connection(("127.0.0.1", server.port))
+                        for one, other, delay_s in ((client, redis, 0.0), (redis, client, late_s)):
+                            thread = threading.Thread(target=forward, args=(one, other, delay_s), daemon=True)
+                            thread.start()
+
+        threads.append(threading.Thread(target=accept, daemon=True))
+        threads[-1].start()
+        return f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+    yield start
+    stop.set()
+    for thread in threads:
+        thread.join()

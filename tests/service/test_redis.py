@@ -24,8 +24,8 @@ BODY = {"history": ["116", "117"], "k": 5}
 
 @contextmanager
 def service(bundles: Path, url: str, **fields: object) -> Iterator[TestClient]:
-    """The service on a Redis that it looks after ten times a second, and whose answers it hardly keeps."""
-    eager = {"redis_pause_s": 0.0, "redis_check_s": 0.1, "near_cache_ttl_s": 0.001, "redis_retries": 0}
+    """The service on a Redis that it looks after ten times a second."""
+    eager = {"redis_pause_s": 0.0, "redis_check_s": 0.1, "redis_retries": 0}
     settings = settings_for(bundles, redis_url=url, **{"redis_timeout_s": 0.5, **eager, **fields})
     with TestClient(create_app(settings)) as client:
         yield client
@@ -67,30 +67,32 @@ def test_the_table_stands_in_redis_under_the_models_version(
         assert 0 < int(str(redis_server.client.ttl(f"{prefix}:{key}"))) <= 86_400
     assert sorted(redis_server.client.keys()) == [
         "rqrec:last-active",
-        *(f"{prefix}:{key}" for key in ("items", "log", "semantic-ids", "whole")),
+        *(f"{prefix}:{key}" for key in ("changes", "items", "log", "semantic-ids", "whole")),
     ]
 
 
-def test_answers_come_from_redis(client: TestClient, redis_server: RedisServer, prefix: str) -> None:
-    (first, *_), _ = answer(client)
-    text = str(redis_server.client.hget(f"{prefix}:semantic-ids", first))
-    redis_server.client.hset(
-        f"{prefix}:items", text, json.dumps({"item_id": first, "payload": {"title": "from Redis"}})
-    )
-    until(lambda: client.get(f"/items/{first}").json()["payload"] == {"title": "from Redis"})
+def test_no_answer_asks_redis(bundles: Path, redis_server: RedisServer) -> None:
+    def commands() -> int:
+        return int(redis_server.client.info("stats")["total_commands_processed"])
+
+    with service(bundles, redis_server.url, redis_check_s=600, catalogue_poll_s=600) as client:
+        before = commands()
+        for _ in range(5):
+            (first, *_), fallback = answer(client)
+            assert fallback is None
+            assert client.get(f"/items/{first}").status_code == 200
+        assert commands() == before + 1  # the question itself
 
 
-def test_a_batch_is_one_round_trip_and_the_next_none(bundles: Path, redis_server: RedisServer) -> None:
-    with service(bundles, redis_server.url, near_cache_ttl_s=60, redis_check_s=600) as client:
-
-        def calls() -> int:
-            return int(redis_server.client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
-
-        before = calls()
+def test_a_redis_that_is_slow_and_in_time_slows_no_answer(
+    bundles: Path, redis_server: RedisServer, slow_redis: Callable[[RedisServer, float], str]
+) -> None:
+    with service(bundles, slow_redis(redis_server, 0.2), redis_timeout_s=2.0) as client:
         answer(client)
-        assert calls() == before + 1
-        answer(client)
-        assert calls() == before + 1
+        begin = time.monotonic()
+        for _ in range(20):
+            assert answer(client)[1] is None
+        assert time.monotonic() - begin < 20 * 0.2 / 2
 
 
 def test_redis_stopped_and_back_empty(client: TestClient, redis_server: RedisServer, prefix: str) -> None:
@@ -108,41 +110,13 @@ def test_redis_stopped_and_back_empty(client: TestClient, redis_server: RedisSer
     assert metric(client, "rqrec_redis_up") == 1
 
 
-def test_foreign_content_is_not_believed_and_is_put_right(
-    client: TestClient, redis_server: RedisServer, prefix: str
-) -> None:
-    before, _ = answer(client)
-    for key in redis_server.client.hkeys(f"{prefix}:items"):
-        redis_server.client.hset(f"{prefix}:items", key, json.dumps({"item_id": "another", "payload": {}}))
-    time.sleep(0.01)
-    assert answer(client) == (before, None)
-    for key in redis_server.client.hkeys(f"{prefix}:items"):
-        redis_server.client.hset(f"{prefix}:items", key, "nonsense")
-    time.sleep(0.01)
-    assert answer(client) == (before, None)
-    with redis_server.client.pipeline() as pipeline:
-        pipeline.delete(f"{prefix}:items")
-        pipeline.set(f"{prefix}:items", "a string where a hash should be")
-        pipeline.execute()
-    until(lambda: answer(client)[1] == "degraded" or redis_server.client.type(f"{prefix}:items") == "hash")
-    assert answer(client)[0] == before
-    redis_server.client.delete(f"{prefix}:whole")
-    until(lambda: redis_server.client.type(f"{prefix}:items") == "hash")
-    until(lambda: answer(client) == (before, None))
-
-
-def test_a_slow_redis_slows_few_requests(bundles: Path, redis_server: RedisServer) -> None:
-    with service(
-        bundles, redis_server.url, redis_timeout_s=0.2, redis_pause_s=1.0, redis_check_s=600, near_cache_ttl_s=0.001
-    ) as client:
+def test_a_redis_that_stands_still_slows_nobody(bundles: Path, redis_server: RedisServer) -> None:
+    with service(bundles, redis_server.url, redis_timeout_s=0.2, redis_pause_s=1.0, redis_check_s=600) as client:
         before, _ = answer(client)
         begin = time.monotonic()
         redis_server.client.client_pause(2000)
-        time.sleep(0.01)  # the near cache's time
-        assert answer(client) == (before, "degraded")
-        for _ in range(20):
-            assert answer(client) == (before, "degraded")
-        assert time.monotonic() - begin < 1.0
+        until(lambda: answer(client) == (before, "degraded"))
+        assert time.monotonic() - begin < 1.5
         until(lambda: answer(client) == (before, None))
 
 
@@ -156,12 +130,25 @@ def test_redis_out_of_memory(bundles: Path, redis_server: RedisServer) -> None:
         until(lambda: answer(client) == (items, None) and bool(redis_server.client.keys("*:whole")))
 
 
-def test_starts_without_redis(bundles: Path, redis_server: RedisServer) -> None:
+def test_a_replica_that_starts_without_redis_answers_and_is_not_ready_until_it_has_caught_up(
+    bundles: Path, redis_server: RedisServer
+) -> None:
     redis_server.stop()
     with service(bundles, redis_server.url) as client:
         items, fallback = answer(client)
-    assert len(items) == 5
-    assert fallback == "degraded"
+        assert len(items) == 5
+        assert fallback == "degraded"
+        assert client.get("/readyz").status_code == 503
+        assert metric(client, "rqrec_catalogue_current") == 0
+        redis_server.start()
+        until(lambda: client.get("/readyz").status_code == 200)
+        until(lambda: answer(client) == (items, None))
+        assert metric(client, "rqrec_catalogue_current") == 1
+        redis_server.stop()
+        until(lambda: answer(client) == (items, "degraded"))
+        assert client.get("/readyz").status_code == 200  # it was, and answers better than nobody
+    with service(bundles, redis_server.url, ready_without_redis=True) as client:
+        assert client.get("/readyz").status_code == 200
 
 
 def test_two_replicas_write_the_table_once(bundles: Path, redis_server: RedisServer, prefix: str) -> None:
