@@ -54,8 +54,8 @@ class ChangeLog:
         self._cursor = "0"
         self.version = version
 
-    async def append(self, change: Change, token: str, *, after: str = START) -> None:
-        """Adds a change.
+    async def append(self, change: Change, token: str, *, after: str = START) -> str:
+        """Adds a change; returns its position.
 
         Args:
             change: The change.
@@ -65,7 +65,7 @@ class ChangeLog:
         Raises:
             RedisAway: If Redis is, or cannot hold it; the change may have been added nonetheless.
         """
-        await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", "")
+        return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
     async def look(self, after: str) -> Look:
         """What Redis holds, with the next events after a position.

@@ -160,10 +160,11 @@ def is_position(text: str) -> bool:
     )
 
 
-def next_position(positions: Iterable[str]) -> str:
-    """The first position after all of some."""
+def next_position(positions: Iterable[str], now_s: float) -> str:
+    """A position after all of some, and not before a moment in seconds since 1970."""
+    now = (round(1000 * now_s), 0)
     time, number = max(map(order_of, positions), default=(0, 0))
-    return f"{time}-{number + 1}"
+    return f"{now[0]}-{now[1]}" if now > (time, number) else f"{time}-{number + 1}"
 
 
 def digest_of(item_id: str, stamp: str) -> int:
@@ -186,7 +187,7 @@ def entry_texts(entries: Iterable[tuple[str, Stamped]]) -> dict[str, str]:
 
 
 def read_entries(found: Sequence[str]) -> dict[str, Stamped]:
-    """The entries that can be read of a page of the hash: item id, text, item id, text…"""
+    """The entries that can be read of a page of the hash: item ids and texts in turn."""
     page: dict[str, Stamped] = {}
     for item_id, text in zip(found[::2], found[1::2], strict=True):
         with contextlib.suppress(BadChange, ArithmeticError, RecursionError):  # the digest tells that it is missing

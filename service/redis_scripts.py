@@ -66,7 +66,8 @@ if is_mine(KEYS[1], ARGV[1]) then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
-# Keys: log, entries, stream, reading. Arguments: a position, and how many events after it, of how many bytes, and how long each.
+# Keys: log, entries, stream, reading. Arguments: a position, and how many events after it, of how many bytes, and how
+# long each.
 LOOK = f"""{_LOG_TAG}
 local log, entries, size = redis.pcall('HGETALL', KEYS[1]), redis.pcall('HLEN', KEYS[2]), redis.pcall('XLEN', KEYS[3])
 if log.err then log = {{}} end
@@ -158,7 +159,12 @@ if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] then return 0 end
 local staged = redis.call('HGETALL', KEYS[4])
 for i = 1, #staged, 2 do redis.call('HSET', KEYS[2], staged[i], staged[i + 1]) end
 write_log(KEYS[1], ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[2])
-redis.call('XTRIM', KEYS[3], 'MINID', ARGV[2])
+-- Not XTRIM: in some releases its MINID removes too much of a stream whose events lie far apart.
+while true do
+  local gone = redis.call('XRANGE', KEYS[3], '-', '(' .. ARGV[2], 'COUNT', 100)
+  if #gone == 0 then break end
+  for _, event in ipairs(gone) do redis.call('XDEL', KEYS[3], event[1]) end
+end
 redis.call('DEL', KEYS[4])
 return 1
 """

@@ -182,6 +182,7 @@ class Metrics:
             (self.fallbacks, ("popular", "degraded")),
             (self.model_loads, ("loaded", "failed")),
             (self.answers, ("active", "canary")),
+            (self.catalogue_changes, ("bad",)),
             (self.shadow_answers, ("answered", "skipped", "failed")),
         ):
             for value in values:
