@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from redis import ConnectionPool
+from redis.exceptions import RedisError
+
 SENTINEL_PORT, SERVER_PORT, LAST_PORT = 26379, 6379, 65535
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 ODD_CHARACTERS = "user and password must be percent-encoded, such as %40 for @, %2F for / and %23 for #"
@@ -54,15 +57,22 @@ def read_redis_url(text: str) -> RedisUrl:
     scheme, _, kind = parts.scheme.partition("+")
     if kind:
         return _several(text, parts, kind, is_tls=scheme == "rediss")
-    if scheme == "unix":
-        if not parts.path:
-            raise ValueError("must name a socket: unix:///path/of/the.sock?db=0")
-        return RedisUrl(text, "server", False)
+    if scheme == "unix" and not parts.path:
+        raise ValueError("must name a socket: unix:///path/of/the.sock?db=0")
+    if scheme != "unix":
+        _check_server(parts)
+    try:
+        ConnectionPool.from_url(text).make_connection()  # connects only when it is used
+    except (TypeError, ValueError, RedisError):
+        raise ValueError(f"has options after ? that a connection does not take; {ODD_CHARACTERS}") from None
+    return RedisUrl(text, "server", scheme == "rediss")
+
+
+def _check_server(parts: SplitResult) -> None:
     address = parts.netloc.rpartition("@")[2]
     if address:  # else localhost
         _address(address, SERVER_PORT)
     _database(parts.path.strip("/"))
-    return RedisUrl(text, "server", scheme == "rediss")
 
 
 def _several(text: str, parts: SplitResult, kind: str, *, is_tls: bool) -> RedisUrl:

@@ -1,6 +1,9 @@
 """Several bundles: switching, trials, and what a switch must not lose."""
 
 import asyncio
+import gc
+import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer
 from service.app import create_app
 from service.line_up import Part, Roles
+from service.redis_client import RedisAway
+from service.served_model import ServedModel
 from tests.service.conftest import settings_for, until, write_variant
 
 TOKEN = "a-secret-token"
@@ -259,3 +264,122 @@ def test_a_restart_with_a_new_bundle_keeps_what_was_written(
     with service(three_bundles / "second", redis_url=redis_server.url) as client:
         assert ask(client)["model_version"] == "second"
         assert client.get("/items/new").json()["payload"] == film["attributes"]
+
+
+def threads_that_tokenise() -> int:
+    return sum(thread.name.startswith("rqrec-tokenise") for thread in threading.enumerate())
+
+
+def loaded_models() -> int:
+    gc.collect()
+    return sum(type(one) is ServedModel for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("graph"), KeyError("field")], ids=repr)
+@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "SharedTable.keep_whole"])
+def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise error
+
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        gc.unfreeze()
+        models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)
+        with monkeypatch.context() as patched:
+            patched.setattr(f"service.served_model.{place}", fail)
+            for _ in range(3):
+                response = client.post("/models/second/activate")
+                assert (response.status_code, response.json()["type"]) == (409, "unusable-model"), response.text
+        del response
+        gc.unfreeze()
+        assert loaded_models() == models
+        until(lambda: threads_that_tokenise() <= threads)
+        until(lambda: num_tasks(client) <= tasks)
+        assert ask(client)["model_version"] == "first"
+        assert activate(client, "second")["second"] == "active"
+
+
+def num_tasks(client: TestClient) -> int:
+    async def count() -> int:
+        return len(asyncio.all_tasks())
+
+    assert client.portal is not None
+    return client.portal.call(count)
+
+
+def test_models_are_listed_whatever_lies_in_the_folder(client: TestClient, three_bundles: Path) -> None:
+    bad = {
+        "deep": "[" * 100_000,
+        "foreign": '{"format": 7}',
+        "list": "[]",
+        "text": "not JSON",
+        "binary": b"\xff\xfe\x00",
+    }
+    for name, content in bad.items():
+        (three_bundles / name).mkdir()
+        data = content if isinstance(content, bytes) else content.encode()
+        (three_bundles / name / "manifest.json").write_bytes(data)
+    (three_bundles / "current").unlink()
+    models = {model["version"]: model for model in client.get("/models").json()["models"]}
+    assert all(models[name]["fault"] for name in bad)
+    assert models["first"]["part"] == "active"
+    for name in bad:
+        assert client.post(f"/models/{name}/activate").status_code == 409
+    assert activate(client, "second")["second"] == "active"
+    shutil.rmtree(three_bundles)
+    assert client.get("/models").status_code == 200
+    assert ask(client)["model_version"] == "second"
+
+
+def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, redis_server: RedisServer) -> None:
+    slow = {"redis_url": redis_server.url, "redis_check_s": 600}  # nobody hears of the other
+    with service(three_bundles, **slow) as one, service(three_bundles, **slow) as other:
+        activate(one, "second")
+        response = other.post("/models/third/activate")
+        assert (response.status_code, response.json()["type"]) == (409, "conflict")
+        assert ask(other)["model_version"] == "first"
+    with service(three_bundles, redis_url=redis_server.url) as later:
+        assert ask(later)["model_version"] == "second"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "wrong type", "garbage", "an older state"])
+@pytest.mark.parametrize("key", ["rqrec:roles", "rqrec:last-active"])
+def test_roles_that_redis_lost_are_put_back(
+    three_bundles: Path, redis_server: RedisServer, key: str, damage: str
+) -> None:
+    redis = redis_server.client
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        activate(one, "third")
+        older = redis.get(key)
+        activate(one, "second")
+        now = redis.get(key)
+        redis.delete(key)
+        if damage == "wrong type":
+            redis.rpush(key, "x")
+        elif damage == "garbage" and key == "rqrec:roles":
+            redis.set(key, b"\xff{")
+        elif damage == "an older state" and key == "rqrec:roles":
+            redis.set(key, str(older))
+
+        def is_back() -> bool:
+            try:
+                return redis.type(key) == "string" and redis.get(key) == now
+            except UnicodeDecodeError:
+                return False
+
+        until(is_back)
+        with service(three_bundles, redis_url=redis_server.url) as later:
+            assert ask(later)["model_version"] == ask(one)["model_version"] == "second"
+
+
+def test_a_model_is_not_activated_before_it_knows_the_catalogue(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_self: object) -> None:
+        raise RedisAway("it failed")
+
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        monkeypatch.setattr("service.live_catalogue.LiveCatalogue.catch_up", away)
+        assert client.post("/models/second/activate").status_code == 503
+        assert ask(client)["model_version"] == "first"
