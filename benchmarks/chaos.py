@@ -3,8 +3,9 @@
     python -m benchmarks.chaos --bundle artifacts/ml-100k/bundles --seconds 300
 
 Starts the service as the README does, with two models and a Redis that keeps what it has as docker-compose.yml has it.
-While clients ask for recommendations, items are written and deleted, Redis is killed and started again, the other model
-is activated, bursts overload the queue, and malformed bodies come in. Every list is checked against the catalogue of
+While clients ask for recommendations, items are written and deleted, Redis is killed and started again, loses keys or
+finds others' content in them, and is paused or killed while they are put back, the other model is activated, bursts
+overload the queue, and malformed bodies come in. Every list is checked against the catalogue of
 the model version that it names, and against what was written and deleted by then; at the end every confirmed change has
 to be there. The last line printed is JSON: requests sent, answered, and shed (429, 503, 504), answers that were wrong,
 and requests or confirmed changes that were lost. The last two have to be 0.
@@ -39,7 +40,10 @@ TOKEN = "chaos"  # noqa: S105 - of a service that listens to this process only
 CLIENTS, WRITERS, ITEMS_A_WRITER = 6, 2, 5
 BURST = 400
 SHED = (429, 503, 504)
-REDIS_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 12.0, 10.0
+REDIS_EVERY_S, DAMAGE_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 3.0, 12.0, 10.0
+KEYS = ("changes", "entries", "log", "items", "semantic-ids", "whole", "carried")
+POISON: tuple[dict[Any, Any], ...] = ({"change": "{"}, {"other": "fields"}, {"change": b"\xff", "prev": "nonsense"})
+REDIS_PAUSED_MS = 1000
 REDIS_AWAY_S = (0.1, 3.0)
 PAUSE_S = 0.02  # between two requests of a client
 # A deletion holds at once; while models change and Redis comes back it may come late, and this late it is a fault.
@@ -80,6 +84,7 @@ class Chaos:
         self.events: Counter[str] = Counter()
         self.faults: list[str] = []
         self._redis = redis
+        self._redis_is_taken, self._model_is_taken = asyncio.Lock(), asyncio.Lock()
         self._rng = random.Random(seed)
         self._end = time.monotonic() + seconds
         self._versions = list(bundles)
@@ -107,6 +112,7 @@ class Chaos:
                 *(self._until_the_end(partial(self._write, writer), PAUSE_S) for writer in range(WRITERS)),
                 self._until_the_end(self._send_garbage, PAUSE_S),
                 self._until_the_end(self._restart_redis, REDIS_EVERY_S),
+                self._until_the_end(self._damage_redis, DAMAGE_EVERY_S),
                 self._until_the_end(self._change_model, MODEL_EVERY_S),
                 self._until_the_end(self._burst, BURST_EVERY_S),
                 self._show(),
@@ -217,15 +223,58 @@ class Chaos:
         self.events["malformed bodies"] += 1
 
     async def _restart_redis(self) -> None:
-        await asyncio.to_thread(self._redis.stop)
-        await asyncio.sleep(self._rng.uniform(*REDIS_AWAY_S))
-        await asyncio.to_thread(self._redis.start)
+        async with self._redis_is_taken:
+            await asyncio.to_thread(self._redis.stop)
+            await asyncio.sleep(self._rng.uniform(*REDIS_AWAY_S))
+            await asyncio.to_thread(self._redis.start)
         self.events["restarts of Redis"] += 1
+
+    async def _damage_redis(self) -> None:
+        """Damages some keys of the model that answers, and strikes again while they are put back."""
+        async with self._redis_is_taken, self._model_is_taken:
+            response = await self._ask("GET", "/readyz")
+            if response is None or not response.is_success:
+                return
+            prefix = f"rqrec:{{{response.json()['model_version']}}}"
+            for name in self._rng.sample(KEYS, self._rng.randrange(1, len(KEYS))):
+                await asyncio.to_thread(self._damage, f"{prefix}:{name}", self._rng.randrange(3))
+            await asyncio.sleep(self._rng.uniform(0, 0.3))
+            second_fault = self._rng.randrange(3)
+            if second_fault == 1:
+                await asyncio.to_thread(self._redis.client.client_pause, REDIS_PAUSED_MS)
+            elif second_fault == 2:
+                await asyncio.to_thread(self._redis.stop)
+                await asyncio.to_thread(self._redis.start)
+            await self._until_put_back()
+
+    def _damage(self, key: str, kind: int) -> None:
+        client = self._redis.client
+        if kind == 0 and key.endswith(":changes"):
+            client.xadd(key, self._rng.choice(POISON))
+            self.events["poison events"] += 1
+        else:
+            client.delete(key)
+            self.events["lost keys"] += 1
+            if kind == 1:
+                client.set(key, "a text")
+                self.events["keys of a wrong type"] += 1
+
+    async def _until_put_back(self) -> None:
+        """Waits until the replica has all changes: before, only it knows what Redis lost."""
+        give_up = time.monotonic() + SETTLED_S
+        await asyncio.sleep(1.0)
+        while time.monotonic() < give_up:
+            response = await self._ask("GET", "/metrics")
+            if response is not None and "rqrec_catalogue_current 1.0" in response.text:
+                return
+            await asyncio.sleep(0.1)
+        self._fault("wrong", "Redis was not put right in time")
 
     async def _change_model(self) -> None:
         version = self._versions[self.events["models tried"] % 2 - 1]
         self.events["models tried"] += 1
-        response = await self._ask_until_confirmed("POST", f"/models/{version}/activate")
+        async with self._model_is_taken:
+            response = await self._ask_until_confirmed("POST", f"/models/{version}/activate")
         if response.is_success:
             self.events["models changed"] += 1
         else:

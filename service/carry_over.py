@@ -106,7 +106,7 @@ class CarryOver:
             ]
         else:
             return None
-        wanted = [(change, event) for change, event in changes if event.origin != self._log.version]  # else from here
+        wanted = self._wanted(changes)
         carried = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._tokenised, wanted)
         while len(carried) > APPENDED_AT_ONCE:
             if not await self._log.append_carried(source, position, position, carried[:APPENDED_AT_ONCE]):
@@ -114,11 +114,23 @@ class CarryOver:
             del carried[:APPENDED_AT_ONCE]
         return after if await self._log.append_carried(source, position, after, carried) else None
 
+    def _wanted(self, changes: Sequence[tuple[Change, Event]]) -> list[tuple[Change, Event]]:
+        """What this model does not know yet; of what came from here, what its log has lost since."""
+        wanted, named = [], set[str]()
+        for change, event in changes:
+            item_id = change.item_id
+            is_held = item_id in named or self._live.snapshot.table.row(item_id) is not None
+            if not is_before(self._live.stamp_of(item_id), event.stamp):
+                continue
+            if event.origin == self._log.version and isinstance(change, Delete) and not is_held:
+                continue  # it came to nothing here, and would go round in circles
+            named.add(item_id)
+            wanted.append((change, event))
+        return wanted
+
     def _tokenised(self, changes: Sequence[tuple[Change, Event]]) -> list[tuple[Change, Event]]:
         found: list[tuple[Change, Event]] = []
         for change, event in changes:
-            if not is_before(self._live.stamp_of(change.item_id), event.stamp):
-                continue  # written since, or carried over before
             if isinstance(change, Delete):
                 found.append((change, event))
             elif not self._is_trained_on(change):

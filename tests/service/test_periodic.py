@@ -31,7 +31,7 @@ def test_what_fails_is_tried_less_and_less_often_and_logged_once(caplog: pytest.
         await periodic.stop()
 
     asyncio.run(scenario())
-    assert caplog.text.count("it is broken") == 1
+    assert caplog.text.count("RuntimeError: it is broken") == 1
     assert caplog.text.count("succeeds again") == 1
 
 
