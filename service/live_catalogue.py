@@ -5,11 +5,11 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from models.item_tokenizer import ItemTokenizer
 from service.change_log import ChangeLog
-from service.changes import Change, Outcome, Result
+from service.changes import Change, Outcome
 from service.errors import NotReady
 from service.log_state import START, Event, Found, LogState, Look, Stamped, is_before, next_position
 from service.periodic import Periodic
@@ -20,29 +20,11 @@ from service.settings import Settings
 from service.shared_table import Point
 from service.snapshot import Snapshot
 from service.telemetry import Metrics
+from service.waiting_writes import WaitingWrites
 
 logger = logging.getLogger("rqrec")
 
 Told = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None]]
-
-
-@dataclass
-class _Waiting:
-    """A writer that waits for its change.
-
-    Attributes:
-        change: What it wrote.
-        outcome: What came of it.
-        position: Where in the stream it stands; empty until that is known.
-    """
-
-    change: Change
-    outcome: "asyncio.Future[Outcome]"
-    position: str = ""
-
-    def tell(self, outcome: Outcome) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
 
 
 class LiveCatalogue:
@@ -83,7 +65,7 @@ class LiveCatalogue:
         self._unsaved: dict[str, str] = {}  # items by the position of their last change
         self._seen: Look | None = None  # when all of it was applied
         self._is_doubtful = False  # whether the entries in Redis are not those that they should be
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting = WaitingWrites()
         self._is_stopping = False
         self._applying = asyncio.Lock()
         self._following = Periodic(self._follow, settings.catalogue_poll_s)
@@ -106,20 +88,17 @@ class LiveCatalogue:
         if self._is_stopping:
             raise NotReady("another model is taking over: send it again")
         token = uuid.uuid4().hex
-        waiting = self._waiting[token] = _Waiting(change, asyncio.get_running_loop().create_future())
-        try:
-            waiting.position = await self._log.append(change, token, after=self._point.position)
-            self._following.now()
-            async with asyncio.timeout(self._settings.write_timeout_s):
-                return await waiting.outcome
-        except (RedisAway, TimeoutError) as error:
-            raise NotReady(
-                f"Redis does not confirm the change ({str(error) or 'no answer in time'}): send it again, which does "
-                "no harm if it came in after all"
-            ) from error
-        finally:
-            waiting.outcome.cancel()  # for who waits until nobody waits
-            del self._waiting[token]
+        with self._waiting.one(change, token) as waiting:
+            try:
+                waiting.position = await self._log.append(change, token, after=self._point.position)
+                self._following.now()
+                async with asyncio.timeout(self._settings.write_timeout_s):
+                    return await waiting.outcome
+            except (RedisAway, TimeoutError) as error:
+                raise NotReady(
+                    f"Redis does not confirm the change ({str(error) or 'no answer in time'}): send it again, which "
+                    "does no harm if it came in after all"
+                ) from error
 
     async def start(self) -> None:
         """Catches up, now and from now on.
@@ -135,9 +114,7 @@ class LiveCatalogue:
     async def stop(self) -> None:
         """Follows no more, once nobody waits for a change; others are refused meanwhile."""
         self._is_stopping = True
-        while self._waiting:
-            await asyncio.wait([one.outcome for one in self._waiting.values()])
-            await asyncio.sleep(0)  # who waited takes note
+        await self._waiting.until_none()
         await self._following.stop()
 
     async def catch_up(self) -> None:
@@ -208,14 +185,8 @@ class LiveCatalogue:
             written = self._replay.note(self._stamps, portion, outcomes)
             self._unsaved.update(dict.fromkeys(written, portion.position))
             await self._become(after, Point(self._point.epoch, portion.position), written)
-            self._answer(portion, outcomes)
+            self._waiting.answer(portion, outcomes)
         self._metrics.catalogue_lag.set(0)
-
-    def _answer(self, portion: Portion, outcomes: Sequence[Outcome | None]) -> None:
-        for (event, _), outcome in zip(portion.changes, outcomes, strict=True):
-            waiting = self._waiting.get(event.token)
-            if outcome is not None and waiting is not None:
-                waiting.tell(outcome)
 
     async def _become(self, after: Snapshot, point: Point, differing: Sequence[str]) -> None:
         before, self.snapshot, self._point = self.snapshot, after, point
@@ -286,7 +257,7 @@ class LiveCatalogue:
             )
         await self._adopt(snapshot, stamps, Point(log.epoch, position))
         for portion, outcomes in done:
-            self._answer(portion, outcomes)
+            self._waiting.answer(portion, outcomes)
         return True
 
     async def _adopt(self, snapshot: Snapshot, stamps: Stamps, point: Point) -> None:
@@ -295,17 +266,9 @@ class LiveCatalogue:
         differing = {item_id for item_id, stamp in stamps.items() if before.of(item_id) != stamp}
         differing |= {item_id for item_id, _ in before.items() if not stamps.of(item_id)}
         self._stamps, self._unsaved, self._is_doubtful = stamps, {}, False
-        was_there = {one.change.item_id for one in self._waiting.values() if self._holds(one.change.item_id)}
+        old = self.snapshot
         await self._become(snapshot, point, list(differing))
-        for waiting in self._waiting.values():  # another replica may have put their changes among the entries
-            item_id = waiting.change.item_id
-            if waiting.position and not is_before(stamps.of(item_id), waiting.position):
-                entry = snapshot.entries.get(item_id)
-                result = Result.REPLACED if item_id in was_there else Result.ADDED
-                waiting.tell(Outcome(Result.DELETED) if entry is None else Outcome(result, entry.semantic_id))
-
-    def _holds(self, item_id: str) -> bool:
-        return self.snapshot.table.row(item_id) is not None
+        self._waiting.answer_from(old, snapshot, stamps)
 
     def _log_now(self, epoch: str, position: str) -> LogState:
         version = self.snapshot.catalogue_version

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import cast
 
 from cachetools import TTLCache
 
@@ -15,15 +14,13 @@ from models.bundle import Bundle, BundleError, Manifest, bundles_at_hand, curren
 from service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from service.line_up import LineUp, Part, Roles
 from service.periodic import Periodic
-from service.redis_client import KEY_PREFIX, RedisAway, RedisGate, RedisRefused
-from service.redis_scripts import GIVE_ROLES, run
+from service.redis_client import RedisAway, RedisGate
 from service.served_model import ServedModel
 from service.settings import Settings
+from service.shared_roles import SharedRoles
 from service.telemetry import Metrics
 
-ROLES_KEY, LAST_ACTIVE_KEY = f"{KEY_PREFIX}:roles", f"{KEY_PREFIX}:last-active"
 REFUSED_FOR_S = 60.0
-NO_EVICTION = "noeviction"
 logger = logging.getLogger("rqrec")
 
 
@@ -45,9 +42,7 @@ class ModelSwitch:
         self._metrics = metrics
         self._settings = settings
         self._open: dict[ServedModel, AsyncExitStack] = {}
-        self._known_revision = 0
-        self._has_seen_roles = gate is None
-        self._evicts = False
+        self._shared = SharedRoles(gate)
         self._switching = asyncio.Lock()
         self._following = Periodic(self._follow, settings.redis_check_s)
         self._refused: TTLCache[Roles, None] = TTLCache(16, REFUSED_FOR_S)
@@ -61,7 +56,7 @@ class ModelSwitch:
         """
         roles = None
         with contextlib.suppress(RedisAway):
-            roles = await self._stored()
+            roles = await self._shared.read()
         if roles is not None:
             try:
                 await self._switch(roles)
@@ -86,7 +81,7 @@ class ModelSwitch:
         Raises:
             NotReady: If not.
         """
-        if not (self._has_seen_roles or self._settings.ready_without_redis):
+        if not (self._shared.is_read or self._settings.ready_without_redis):
             raise NotReady("the models' roles are not known yet: Redis is away")
         for model in self._running:
             model.check_ready()
@@ -115,7 +110,7 @@ class ModelSwitch:
                 raise NotReady("the service is not ready, or shutting down")
             if version not in await self.at_hand():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists those at hand")
-            known = max(self._known_revision, self.line_up.roles.revision)
+            known = max(self._shared.known_revision, self.line_up.roles.revision)
             roles = replace(self.line_up.roles, revision=known).with_part(version, part, percent)
             try:
                 await self._switch(roles, known)
@@ -125,15 +120,17 @@ class ModelSwitch:
 
     async def _follow(self) -> None:
         with contextlib.suppress(RedisAway):
-            await self._check_eviction()
-            stored = await self._stored()
-            await self._keep_last_active()
+            assert self._gate is not None
+            await self._gate.check_eviction()
+            stored = await self._shared.read()
             if self.line_up is None or self._switching.locked():
                 return
+            if await self._shared.last_active() is None:
+                await self._shared.note_active(self.line_up.active.version)
             mine = self.line_up.roles
             if mine.revision > (0 if stored is None else stored.revision):
                 logger.warning("Redis lost the roles of the models: put back %s", mine)
-                await self._store(mine, mine.revision)
+                await self._shared.give(mine, mine.revision)
             elif (
                 stored is not None
                 and stored not in self._refused
@@ -172,7 +169,7 @@ class ModelSwitch:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._tidy_up)
             line_up = await self._load(roles)
-            if known_revision is not None and not await self._store(roles, known_revision):
+            if known_revision is not None and not await self._shared.give(roles, known_revision):
                 raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
             before, self.line_up = self.line_up, line_up
             await self._note(line_up)
@@ -186,7 +183,7 @@ class ModelSwitch:
             running = [model for model in self._running if model.version == version]
             models.append(running[0] if running else await self._open_model(version))
             try:
-                if (last := await self._read_key(LAST_ACTIVE_KEY)) is not None:
+                if (last := await self._shared.last_active()) is not None:
                     await models[-1].take_over(last)
             except RedisAway:
                 if not is_start:
@@ -213,12 +210,9 @@ class ModelSwitch:
 
     async def _note(self, line_up: LineUp) -> None:
         active = line_up.active
-        self._known_revision = max(self._known_revision, line_up.roles.revision)
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
         logger.info("serving %s", line_up.roles)
-        with contextlib.suppress(RedisAway):
-            if self._gate is not None:
-                await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, active.version)
+        await self._shared.note_active(active.version)
 
     async def _hand_over(self, before: LineUp) -> None:
         """Stops those that answer no more; what was written for them meanwhile is carried over."""
@@ -246,56 +240,6 @@ class ModelSwitch:
     @property
     def _running(self) -> list[ServedModel]:
         return self.line_up.models if self.line_up is not None else []
-
-    async def _stored(self) -> Roles | None:
-        """The roles in Redis; None where there are none.
-
-        Raises:
-            RedisAway: If Redis is.
-        """
-        text = await self._read_key(ROLES_KEY)
-        self._has_seen_roles = True
-        try:
-            roles = None if text is None else Roles.from_json(text)
-        except ValueError as error:
-            logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - the message says it all
-            return None
-        self._known_revision = max(self._known_revision, 0 if roles is None else roles.revision)
-        return roles
-
-    async def _store(self, roles: Roles, known_revision: int) -> bool:
-        """Stores roles unless there are others that the caller does not know."""
-        if self._gate is None:
-            return True
-        return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], roles.to_json(), known_revision))
-
-    async def _keep_last_active(self) -> None:
-        if self._gate is not None and self.line_up is not None and await self._read_key(LAST_ACTIVE_KEY) is None:
-            await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, self.line_up.active.version)
-
-    async def _check_eviction(self) -> None:
-        """Says so if Redis would drop what was written when it is full."""
-        assert self._gate is not None
-        with contextlib.suppress(RedisRefused):  # INFO may be forbidden
-            info = await self._gate.call(self._gate.client.info, "memory")
-            policy = info.get("maxmemory_policy", NO_EVICTION)
-            if policy != NO_EVICTION and not self._evicts:
-                logger.error("Redis drops keys when it is full (maxmemory-policy %s): set noeviction", policy)
-            self._evicts = policy != NO_EVICTION
-            self._metrics.redis_evicts.set(self._evicts)
-
-    async def _read_key(self, key: str) -> str | None:
-        """What Redis holds; None where that is nothing, or no text.
-
-        Raises:
-            RedisAway: If Redis is.
-        """
-        if self._gate is None:
-            return None
-        try:
-            return cast("str | None", await self._gate.call(self._gate.client.get, key))
-        except RedisRefused:
-            return None
 
 
 def _log_refused(what: str, error: Exception) -> None:

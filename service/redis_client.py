@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 FAILURES = (RedisError, RedisClusterException, OSError)
 RETRY_BASE_S, RETRY_CAP_S = 0.01, 0.1
 LOGGED_AGAIN_AFTER_S = 600.0
-KEY_PREFIX = "rqrec"
+KEY_PREFIX, NO_EVICTION = "rqrec", "noeviction"
 logger = logging.getLogger("rqrec")
 
 
@@ -50,7 +50,7 @@ class RedisGate:
             name="redis",
         )
         self._logged: dict[str, float] = {}  # when each kind of failure was logged last
-        self._is_away = False
+        self._is_away = self._evicts = False
 
     async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
         """The command's answer.
@@ -81,6 +81,23 @@ class RedisGate:
             await self.call(self.client.delete, *keys)
         except RedisAway:
             return
+
+    async def check_eviction(self) -> None:
+        """Says so if Redis would drop what was written when it is full.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        try:
+            info = await self.call(self.client.info, "memory")
+        except RedisRefused:  # it may be forbidden
+            return
+        nodes = list(info.values()) if all(isinstance(node, dict) for node in info.values()) else [info]
+        evicts = any(node.get("maxmemory_policy", NO_EVICTION) != NO_EVICTION for node in nodes)
+        if evicts and not self._evicts:
+            logger.error("Redis drops keys when it is full, which loses writes: set maxmemory-policy %s", NO_EVICTION)
+        self._evicts = evicts
+        self._metrics.redis_evicts.set(evicts)
 
     async def close(self) -> None:
         """Lets go of the connections."""

@@ -13,7 +13,13 @@ def test_nothing_is_wrong_or_lost_while_everything_goes_wrong(bundles: Path) -> 
     chaos = run(bundles, seconds=20, seed=0)
     assert chaos.faults == []
     assert chaos.counts["sent"] == chaos.counts["answered"] + chaos.counts["shed"] > 500
-    assert min(chaos.events[name] for name in ("restarts of Redis", "lost keys", "models changed", "items written", "bursts")) > 0
+    assert (
+        min(
+            chaos.events[name]
+            for name in ("restarts of Redis", "lost keys", "models changed", "items written", "bursts")
+        )
+        > 0
+    )
 
 
 def test_a_wrong_answer_and_a_lost_change_are_noticed(bundle: Bundle, bundles: Path, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def put(client: TestClient, item_id: str, film: dict[str, Any], year: int) -> No
 
 def catalogue(client: TestClient) -> dict[str, tuple[Any, ...]]:
     """Every item with its semantic ID and attributes; no two have one semantic ID."""
-    snapshot = client.app.state.engine.line_up.active.snapshot  # type: ignore[attr-defined]
+    app: Any = client.app
+    snapshot = app.state.engine.line_up.active.snapshot
     leaves = np.arange(len(snapshot.table))
     codes = map(tuple, snapshot.trie.codes_of(leaves).tolist())
     found = {item.item_id: (row, item.payload) for item, row in zip(snapshot.table.items(leaves), codes, strict=True)}
@@ -59,9 +60,9 @@ def catalogue(client: TestClient) -> dict[str, tuple[Any, ...]]:
 
 def table(server: RedisServer, prefix: str) -> dict[str, tuple[Any, ...]]:
     """The same as other programs find it in Redis."""
-    ids, items = server.client.hgetall(f"{prefix}:semantic-ids"), server.client.hgetall(f"{prefix}:items")
-    assert set(ids.values()) == items.keys()  # type: ignore[union-attr]
-    stored = {item_id: (text, json.loads(items[text])) for item_id, text in ids.items()}  # type: ignore[union-attr,index]
+    ids, items = _client(server).hgetall(f"{prefix}:semantic-ids"), _client(server).hgetall(f"{prefix}:items")
+    assert set(ids.values()) == items.keys()
+    stored = {item_id: (text, json.loads(items[text])) for item_id, text in ids.items()}
     assert all(item_id == one["item_id"] for item_id, (_, one) in stored.items())
     return {item_id: (tuple(map(int, text.split("-"))), one["payload"]) for item_id, (text, one) in stored.items()}
 
@@ -73,42 +74,46 @@ def is_in_redis(server: RedisServer, prefix: str, expected: dict[str, tuple[Any,
         return False
 
 
+def _client(server: RedisServer) -> Any:
+    return server.client
+
+
 def deleted(server: RedisServer, key: str) -> None:
-    server.client.delete(key)
+    _client(server).delete(key)
 
 
 def of_a_wrong_type(server: RedisServer, key: str) -> None:
-    is_text = server.client.type(key) == "string"
-    server.client.delete(key)
+    is_text = _client(server).type(key) == "string"
+    _client(server).delete(key)
     if is_text:
-        server.client.rpush(key, "a list")
+        _client(server).rpush(key, "a list")
     else:
-        server.client.set(key, "a text")
+        _client(server).set(key, "a text")
 
 
 def truncated(server: RedisServer, key: str) -> None:
-    kind = server.client.type(key)
+    kind = _client(server).type(key)
     if kind == "hash":
-        names = sorted(server.client.hkeys(key))
-        server.client.hdel(key, *names[: (len(names) + 1) // 2])
+        names = sorted(_client(server).hkeys(key))
+        _client(server).hdel(key, *names[: (len(names) + 1) // 2])
     elif kind == "stream":
-        for position, _ in server.client.xrevrange(key, count=3):
-            server.client.xdel(key, position)
+        for position, _ in _client(server).xrevrange(key, count=3):
+            _client(server).xdel(key, position)
     else:
-        server.client.set(key, str(server.client.get(key))[:5])
+        _client(server).set(key, str(_client(server).get(key))[:5])
 
 
 def garbled(server: RedisServer, key: str) -> None:
-    kind = server.client.type(key)
+    kind = _client(server).type(key)
     if kind == "hash":
-        for name, value in server.client.hgetall(key).items():
-            server.client.hset(key, name, value[: len(value) // 2] + "\x00 ?")
+        for name, value in _client(server).hgetall(key).items():
+            _client(server).hset(key, name, value[: len(value) // 2] + "\x00 ?")
     elif kind == "stream":
-        position, _ = server.client.xrevrange(key, count=2)[1]
-        server.client.xdel(key, position)
-        server.client.xadd(key, {"change": "{", "prev": "nonsense", b"\xff": b"\xfe"})  # type: ignore[dict-item]
+        position, _ = _client(server).xrevrange(key, count=2)[1]
+        _client(server).xdel(key, position)
+        _client(server).xadd(key, {"change": "{", "prev": "nonsense", b"\xff": b"\xfe"})
     else:
-        server.client.set(key, b"\xff{[")
+        _client(server).set(key, b"\xff{[")
 
 
 KEYS = ("changes", "entries", "log", "items", "semantic-ids", "whole", "carried", "publisher", "writer", "reading")

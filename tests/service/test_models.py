@@ -311,7 +311,7 @@ def num_tasks(client: TestClient) -> int:
 
 
 def test_models_are_listed_whatever_lies_in_the_folder(client: TestClient, three_bundles: Path) -> None:
-    bad = {
+    bad: dict[str, str | bytes] = {
         "deep": "[" * 100_000,
         "foreign": '{"format": 7}',
         "list": "[]",
