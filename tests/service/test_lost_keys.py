@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 
 from benchmarks.running import RedisServer
 from models.bundle import Bundle
-from models.featurizer import TEXT
 from models.item_tokenizer import ItemTokenizer
 from service.app import create_app
 from tests.service.conftest import settings_for, until
@@ -31,10 +30,8 @@ def replica(bundles: Path, server: RedisServer, **fields: object) -> Iterator[Te
 
 @pytest.fixture(scope="module")
 def film(bundle: Bundle) -> dict[str, Any]:
-    block = ItemTokenizer(bundle).featurizer.block(TEXT)
-    assert block is not None
     attributes = {"title": "Horror 900 (1985)", "genres": ["Horror"], "year": 1985}
-    return {"attributes": attributes, "text_vector": list(np.linspace(-1, 1, block.width))}
+    return {"attributes": attributes, "text_vector": list(np.linspace(-1, 1, ItemTokenizer(bundle).text_width))}
 
 
 @pytest.fixture
