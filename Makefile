@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test test-portable bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,18 @@ check: setup ## Formatter, linters, types, import rules, container files
 
 test: check ## All checks and all tests, as CI runs them
 	$(BIN)/pytest
+
+# PyTorch, MKL, oneDNN, OpenBLAS and NumPy can be told to do without newer instructions; ONNX Runtime cannot.
+NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \
+  NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX512_ICL AVX512_SPR'
+NO_AVX512 := ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2 DNNL_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
+  NPY_DISABLE_CPU_FEATURES='X86_V4 AVX512_ICL AVX512_SPR'
+# NumPy warns of features that the processor does not have.
+PORTABLE := $(BIN)/pytest -W 'ignore:During parsing environment variable:ImportWarning' tests/models tests/training
+
+test-portable: setup ## The tests of models and training as on processors without AVX2, and without AVX-512
+	$(NO_AVX2) $(PORTABLE)
+	$(NO_AVX512) $(PORTABLE)
 
 bench-search: setup ## Speed of the search beside transformers.generate (5 minutes)
 	$(BIN)/python -m benchmarks.search

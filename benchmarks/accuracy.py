@@ -22,19 +22,20 @@ from rich.table import Table
 
 from benchmarks.machine import description
 from benchmarks.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
+from models.errors import UserError
 from training.baselines import item_popularity, rank_by_content_knn, rank_by_item_knn, rank_by_popularity
-from training.config import DEFAULT_CONFIG, load_config
-from training.data.prepare import load_prepared, prepare_data
+from training.config import DEFAULT_CONFIG, read_settings
+from training.data.dataset import DataError
+from training.data.prepare import load_prepared
 from training.data.sequence_files import read_day_gaps, read_sequence_files
 from training.data.splits import leave_one_out, user_sequences
-from training.evaluate import EvaluationSettings, figures, load_recommender
-from training.features import load_features, make_features
+from training.evaluate import figures, load_recommender
+from training.features import load_features
 from training.metrics import bootstrap_interval, gains, hits, ranks_of_targets
 from training.ranking import rank_holdout
-from training.tokenize_items import load_semantic_ids, tokenize_items
-from training.train_decoder import train_decoder
-from training.train_rqvae import train_rqvae
-from training.workspace import Workspace
+from training.run import Run, RunSettings
+from training.tokenize_items import load_semantic_ids
+from training.workspace import open_workspace
 
 RQREC, SASREC = "RQRec", "SASRec"
 DIFFERENCE = f"{RQREC} - {SASREC}"
@@ -60,19 +61,18 @@ class Comparison:
     tokenizer: Mapping[str, float]
 
 
-def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
+def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
     """Trains what is not trained yet and ranks the test items with every model."""
-    settings = EvaluationSettings()
-    data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
-    tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
-    split = leave_one_out(user_sequences(load_prepared(data)))
-    loaded = load_features(features)
+    settings = trained.settings.evaluation
+    split = leave_one_out(user_sequences(load_prepared(trained.data)))
+    loaded = load_features(trained.features)
     features_NE = loaded.features_NE
     num_items, test, k = len(features_NE), split.test, settings.list_length
     popularity_N = item_popularity(split.train, num_items)
-    recommender = load_recommender(tokens, decoder, loaded, popularity_N)
-    bar = train_sasrec(workspace, sasrec)
-    seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in (features, rqvae, tokens, decoder))}
+    recommender = load_recommender(trained.tokens, trained.decoder, loaded, popularity_N)
+    bar = train_sasrec(trained.workspace, trained.data, sasrec)
+    stages = (trained.features, trained.rqvae, trained.tokens, trained.decoder)
+    seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in stages)}
     lists = {
         "popularity": rank_by_popularity(split.train, num_items, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
@@ -86,7 +86,7 @@ def compare(workspace: Workspace, sasrec: SasRecSettings) -> Comparison:
         for name, lists_UK in lists.items()
     }
     ranks = {name: ranks_of_targets(lists_UK, test.targets_U) for name, lists_UK in lists.items()}
-    return Comparison(models, _intervals(ranks), load_semantic_ids(tokens).figures)
+    return Comparison(models, _intervals(ranks), load_semantic_ids(trained.tokens).figures)
 
 
 def _intervals(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, Intervals]:
@@ -145,7 +145,7 @@ def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: in
     """Compares on each order, prints the tables, writes results.json below the root, and prints the last line.
 
     Raises:
-        ValueError: If the shuffled order alone is asked for and the data set gives no days.
+        DataError: If the shuffled order alone is asked for and the data set gives no days.
     """
     sasrec = SasRecSettings() if epochs is None else replace(SasRecSettings(), epochs=epochs)
     sources = {"file": dataset}
@@ -155,14 +155,16 @@ def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: in
             sources["shuffled"] = str(shuffled)
     possible = [order for order in orders if order in sources]
     if not possible:
-        raise ValueError(
+        raise DataError(
             f"{dataset} gives no days (<Name>_day_gaps.txt), so its ties cannot be shuffled: use --order file"
         )
     results = {}
     for order in possible:
         more = [] if epochs is None else [f"DecoderSettings.epochs = {epochs}"]
-        load_config([DEFAULT_CONFIG], [*bindings, *more, f"DatasetSettings.source = {sources[order]!r}"])
-        comparison = compare(Workspace(root / order, Path("artifacts/data")), sasrec)
+        source = f"DatasetSettings.source = {sources[order]!r}"
+        settings = read_settings(RunSettings, [DEFAULT_CONFIG], [*bindings, *more, source])
+        with open_workspace(root / order, Path("artifacts/data")) as workspace:
+            comparison = compare(Run(workspace, settings), sasrec)
         print_comparison(comparison, f"{Path(dataset).name}, order of equal times: {order}; {description()}")
         results[order] = asdict(comparison)
         (root / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
@@ -190,7 +192,7 @@ def main() -> None:
     orders = ORDERS if arguments.order == "both" else (arguments.order,)
     try:
         run(arguments.dataset, orders, arguments.set, arguments.epochs, root)
-    except ValueError as error:
+    except UserError as error:
         parser.error(str(error))
 
 

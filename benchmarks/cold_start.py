@@ -29,7 +29,7 @@ from models.semantic_ids import append_collision_codes
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_content_knn
-from training.config import DEFAULT_CONFIG, load_config
+from training.config import DEFAULT_CONFIG, read_settings
 from training.content import fit_content, with_new_items
 from training.data.dataset import Dataset
 from training.data.sources import load_dataset
@@ -38,9 +38,10 @@ from training.evaluate import item_vectors
 from training.features import Features, FeatureSettings, item_features
 from training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from training.ranking import rank_holdout
+from training.run import RunSettings
 from training.train_decoder import DecoderSettings, fit_retriever
 from training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
-from training.workspace import Workspace, stage_key
+from training.workspace import Workspace, open_workspace, stage_key
 
 DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0
@@ -97,25 +98,30 @@ def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
     )
 
 
-def measure(data: ColdData, workspace: Workspace) -> dict[str, dict[str, float]]:
+def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict[str, dict[str, float]]:
     """Trains without the held-out items, adds them, and asks.
+
+    Args:
+        data: Known items and new ones.
+        workspace: Keeps the checkpoints.
+        settings: Of features, RQ-VAE and retriever; those of the data set are not read.
 
     Returns:
         Figures by model.
     """
     num_warm, device = data.num_warm, torch.device("cpu")
-    feature_settings, settings, decoder_settings = FeatureSettings(), RqVaeSettings(), DecoderSettings()
-    features = item_features(data.dataset, feature_settings)
+    rqvae_settings, decoder_settings = settings.rqvae, settings.decoder
+    features = item_features(data.dataset, settings.features)
     features_NE = features.features_NE
-    key = stage_key([], _ColdStart(data.dataset.fingerprint, feature_settings, settings, decoder_settings))
-    checkpoints, tensorboard = workspace.checkpoints("cold-start", key), workspace.root / "tensorboard"
-    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(settings, features.blocks)
-    rqvae = fit_rqvae(config, warm_features, settings, checkpoints / "rqvae", tensorboard)
+    key = stage_key([], _ColdStart(data.dataset.fingerprint, settings.features, rqvae_settings, decoder_settings))
+    checkpoints, tensorboard = workspace.checkpoints("cold-start", key), workspace.tensorboard
+    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(rqvae_settings, features.blocks)
+    rqvae = fit_rqvae(config, warm_features, rqvae_settings, checkpoints / "rqvae", tensorboard)
     with torch.no_grad():
         quantised_NL = rqvae.get_codebook_indices(torch.from_numpy(features_NE)).numpy()
     # Collision codes count in row order, so those of the items that training knew stay as they were.
-    codes_NL = append_collision_codes(quantised_NL, codebook_size=settings.codebook_size)
-    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=settings.codebook_size)
+    codes_NL = append_collision_codes(quantised_NL, codebook_size=rqvae_settings.codebook_size)
+    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=rqvae_settings.codebook_size)
     split = leave_one_out(user_sequences(data.dataset))
     retriever = fit_retriever(
         trie, features_NE[:num_warm], split, decoder_settings, checkpoints / "decoder", tensorboard
@@ -172,11 +178,12 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, help="default artifacts/cold-start/<name>")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
-    load_config([DEFAULT_CONFIG], arguments.set)
+    settings = read_settings(RunSettings, [DEFAULT_CONFIG], arguments.set)
     dataset = load_dataset(arguments.dataset, data_dir=DATA_DIR)
     data = hold_out(dataset, HELD_OUT_SHARE, seed=SEED)
     root = arguments.work_dir or Path("artifacts/cold-start") / dataset.name
-    found = measure(data, Workspace(root, DATA_DIR))
+    with open_workspace(root, DATA_DIR) as workspace:
+        found = measure(data, workspace, settings)
     new = len(dataset.items) - data.num_warm
     title = f"{dataset.name}: {new} of {len(dataset.items)} items are new, {len(data.questions)} users; {description()}"
     table = Table(title=title, title_justify="left")

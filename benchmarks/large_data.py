@@ -22,7 +22,7 @@ from benchmarks.machine import description
 from training.data.prepare import DatasetSettings, load_prepared, prepare_data
 from training.data.sequences import SeqData, move_to_disk, tokenize_sequences
 from training.data.splits import leave_one_out, user_sequences
-from training.workspace import Workspace
+from training.workspace import open_workspace
 
 RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
@@ -76,8 +76,8 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     """
     seconds = {}
     begin = time.perf_counter()
-    workspace = Workspace(root, root)
-    stage = prepare_data(workspace, DatasetSettings(source=str(folder)))
+    with open_workspace(root, root) as workspace:
+        stage = prepare_data(workspace, DatasetSettings(source=str(folder)))
     seconds["read_s"] = time.perf_counter() - begin
     begin = time.perf_counter()
     dataset = load_prepared(stage)

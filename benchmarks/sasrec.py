@@ -21,14 +21,14 @@ from torch.nn import functional as F
 from models.layers import Block, Dropout, causal_bias
 from models.recommender import pad
 from models.retriever import PADDING
-from training.data.prepare import load_prepared, prepare_data
+from training.data.prepare import load_prepared
 from training.data.sequences import SeqBatch, SeqData
 from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
 from training.device import autocast, training_device
 from training.loop import Schedule, Work, train
 from training.metrics import ndcg_at_k, ranks_of_targets
 from training.ranking import user_batches
-from training.workspace import Stage, Workspace, stage_key
+from training.workspace import Stage, Workspace
 
 NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
 VALIDATION_K, VALIDATION_USERS = 10, 5000
@@ -96,18 +96,16 @@ class SasRec(nn.Module):
         return states_MD @ self.items.weight.T
 
 
-def train_sasrec(workspace: Workspace, settings: SasRecSettings) -> Stage:
+def train_sasrec(workspace: Workspace, data: Stage, settings: SasRecSettings) -> Stage:
     """Runs the training as a stage, resuming from a checkpoint of the same data and settings."""
-    data = prepare_data(workspace)
-    checkpoints = workspace.checkpoints(NAME, stage_key([data], settings))
 
-    def write(directory: Path) -> None:
+    def write(directory: Path, checkpoints: Path) -> None:
         dataset = load_prepared(data)
         split = leave_one_out(user_sequences(dataset))
-        model = fit_sasrec(split, len(dataset.items), settings, checkpoints, workspace.root / "tensorboard")
+        model = fit_sasrec(split, len(dataset.items), settings, checkpoints, workspace.tensorboard)
         save_file(model.state_dict(), directory / WEIGHTS)
 
-    return workspace.run(NAME, inputs=[data], settings=settings, write=write)
+    return workspace.train(NAME, inputs=[data], settings=settings, write=write)
 
 
 def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRec:

@@ -28,8 +28,9 @@ from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, reque
 from models.ranking import SearchOutput
 from models.retriever import Retriever
 from models.trie import IntArray, SemanticIdTrie
-from training.config import DEFAULT_CONFIG, load_config
-from training.train_decoder import DecoderSettings, retriever_config
+from training.config import DEFAULT_CONFIG, read_settings
+from training.run import RunSettings
+from training.train_decoder import retriever_config
 
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10
 BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)
@@ -46,9 +47,9 @@ class DefaultModel:
     """
 
     def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
-        load_config([DEFAULT_CONFIG])
+        settings = read_settings(RunSettings, [DEFAULT_CONFIG]).decoder
         torch.manual_seed(0)
-        self.config = retriever_config(DecoderSettings(), trie, feature_dim=1)
+        self.config = retriever_config(settings, trie, feature_dim=1)
         retriever = Retriever(self.config).eval()
         for weight in retriever.parameters():
             if weight.dim() > 1:

@@ -22,14 +22,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import description
 from models.trie import SemanticIdTrie
-from training.config import DEFAULT_CONFIG, load_config
-from training.data.prepare import load_prepared, prepare_data
+from training.config import DEFAULT_CONFIG, read_settings
+from training.data.prepare import load_prepared
 from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
-from training.features import load_features, make_features
-from training.tokenize_items import load_semantic_ids, tokenize_items
-from training.train_decoder import DecoderSettings, fit_retriever
+from training.features import load_features
+from training.run import Run, RunSettings
+from training.tokenize_items import load_semantic_ids
+from training.train_decoder import fit_retriever
 from training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
-from training.workspace import Workspace
+from training.workspace import open_workspace
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
 SHOWN = 6
@@ -72,11 +73,11 @@ def measure(fit: Callable[[Path], object], items: int) -> Speed:
     )
 
 
-def rqvae_speed(workspace: Workspace, steps: int) -> Speed:
+def rqvae_speed(run: Run, steps: int) -> Speed:
     """Stage one, without its k-means start."""
-    features = load_features(make_features(workspace))
+    features = load_features(run.features)
     features_NE = torch.from_numpy(features.features_NE)
-    settings = replace(RqVaeSettings(), steps=steps)
+    settings = replace(run.settings.rqvae, steps=steps)
     config = rqvae_config(settings, features.blocks)
     epochs = -(-steps // -(-len(features_NE) // settings.batch_size))
 
@@ -91,13 +92,13 @@ def rqvae_speed(workspace: Workspace, steps: int) -> Speed:
     return replace(speed, seconds=max(speed.seconds - start, 0.0))
 
 
-def decoder_speed(workspace: Workspace, steps: int) -> Speed:
+def decoder_speed(run: Run, steps: int) -> Speed:
     """Stage two, on as many users as make so many steps, without validation."""
-    ids = load_semantic_ids(tokenize_items(workspace))
+    ids = load_semantic_ids(run.tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-    split = leave_one_out(user_sequences(load_prepared(prepare_data(workspace))))
-    features_NE = load_features(make_features(workspace)).features_NE
-    settings = replace(DecoderSettings(), epochs=1)
+    split = leave_one_out(user_sequences(load_prepared(run.data)))
+    features_NE = load_features(run.features).features_NE
+    settings = replace(run.settings.decoder, epochs=1)
     chosen_U = np.arange(len(split.train)) < steps * settings.batch_size
     train, nobody = split.train.select(chosen_U), np.zeros(len(split.validation), dtype=np.bool_)
     asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
@@ -117,10 +118,12 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>/file, as the accuracy's is")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
-    load_config([DEFAULT_CONFIG], [*arguments.set, f"DatasetSettings.source = {arguments.dataset!r}"])
+    source = f"DatasetSettings.source = {arguments.dataset!r}"
+    settings = read_settings(RunSettings, [DEFAULT_CONFIG], [*arguments.set, source])
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
-    workspace = Workspace(root, Path("artifacts/data"))
-    found = {"RQ-VAE": rqvae_speed(workspace, arguments.steps), "retriever": decoder_speed(workspace, arguments.steps)}
+    with open_workspace(root, Path("artifacts/data")) as workspace:
+        run = Run(workspace, settings)
+        found = {"RQ-VAE": rqvae_speed(run, arguments.steps), "retriever": decoder_speed(run, arguments.steps)}
     table = Table(title=f"{Path(arguments.dataset).name}; {description()}", title_justify="left")
     for column in ("stage", "items/s", "outside matrix products", "of which"):
         table.add_column(column)

@@ -22,10 +22,6 @@ Reading checks every file against the manifest. No pickle is ever loaded.
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from reprlib import repr as shortened
@@ -38,6 +34,7 @@ from pydantic import TypeAdapter
 from models.bundle_error import BundleError, reading
 from models.bundle_tables import ITEM_ID, read_items, read_matrix
 from models.featurizer import Featurizer
+from models.files import to_disk
 from models.learned_items import LearnedItems
 from models.manifest import MANIFEST, Manifest, manifest_checksum
 
@@ -50,7 +47,6 @@ __all__ = [
     "Manifest",
     "bundles_at_hand",
     "current_version",
-    "new_directory",
     "point_current",
     "read_bundle",
     "read_manifest",
@@ -185,29 +181,7 @@ def point_current(bundles: Path, version: str) -> None:
     staged.unlink(missing_ok=True)
     staged.symlink_to(version)
     staged.replace(bundles / CURRENT)
-
-
-@contextmanager
-def new_directory(target: Path) -> Iterator[Path]:
-    """Yields a fresh folder that takes the target's place if the block succeeds, and is removed if it fails.
-
-    Whoever looks at the target sees the whole old folder, for an instant none, or the whole new one.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield staged
-        staged.chmod(0o755)
-        if target.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            target.rename(replaced / target.name)
-            staged.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            staged.rename(target)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
+    to_disk(bundles)
 
 
 def read_manifest(folder: Path) -> Manifest:

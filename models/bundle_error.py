@@ -6,10 +6,12 @@ from pathlib import Path
 
 from polars.exceptions import PanicException
 
+from models.errors import UserError
+
 LONGEST_REASON = 300  # characters
 
 
-class BundleError(ValueError):
+class BundleError(UserError):
     """Raised when a bundle cannot be read; says what is wrong with it and what to do."""
 
 

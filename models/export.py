@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 from onnxscript import opset20 as op
 from torch import Tensor, nn
 
@@ -143,6 +143,7 @@ def _export(
         )
     assert program is not None
     _drop_needless_nodes(program.model)
+    ClearMetadataAndDocStringPass()(program.model)  # it holds addresses in memory, which differ from run to run
     program.save(path, external_data=False)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from reprlib import repr as shortened
 from typing import Any
@@ -50,6 +50,11 @@ class Manifest:
     golden: Sequence[Mapping[str, Sequence[int | float]]]
     config: str
     checksums: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the bundle holds but the time of publishing: equal runs publish bundles of one digest."""
+        return manifest_checksum({**asdict(self), "created_at": ""})
 
     @cached_property
     def retriever_config(self) -> RetrieverConfig:

@@ -1,6 +1,6 @@
 """A small shop whose users each like one kind of film: what the slower tests train on in seconds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from models.bundle import Bundle, read_bundle
-from training.config import load_config
-from training.publish import BUNDLES, publish
-from training.workspace import Workspace
+from training.config import read_settings
+from training.publish import BUNDLES
+from training.run import Run, RunSettings
+from training.workspace import open_workspace
 
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16
@@ -65,31 +66,30 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shop(tmp_path_factory.mktemp("data") / "shop")
 
 
-@pytest.fixture
-def configure(shop: Path) -> Iterator[Callable[..., None]]:
-    """Configures the small recipe on the shop, with any further bindings."""
-
-    def apply(*bindings: str) -> None:
-        load_config([], [f"DatasetSettings.source = '{shop}'", *SMALL_CONFIG, *bindings])
-
-    yield apply
-    load_config([])
+def small_settings(source: Path, *bindings: str) -> RunSettings:
+    """The small recipe on a folder of data, with any further bindings."""
+    return read_settings(RunSettings, [], [f"DatasetSettings.source = '{source}'", *SMALL_CONFIG, *bindings])
 
 
 @pytest.fixture(scope="session")
-def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace in which every stage has been run."""
+def configure(shop: Path) -> Callable[..., RunSettings]:
+    """The small recipe on the shop, with any further bindings."""
+    return lambda *bindings: small_settings(shop, *bindings)
+
+
+@pytest.fixture(scope="session")
+def trained(configure: Callable[..., RunSettings], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has published."""
     root = tmp_path_factory.mktemp("trained")
-    workspace = Workspace(root / "work", root / "data")
-    load_config([], [f"DatasetSettings.source = '{shop}'", *SMALL_CONFIG])
-    publish(workspace)
-    load_config([])
-    return workspace
+    with open_workspace(root / "work", root / "data") as workspace:
+        run = Run(workspace, configure())
+        assert run.bundle.is_dir()
+    return run
 
 
 @pytest.fixture(scope="session")
-def bundles(trained: Workspace) -> Path:
-    return trained.root / BUNDLES
+def bundles(trained: Run) -> Path:
+    return trained.workspace.root / BUNDLES
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,24 @@
 """Checkpoints: weights as safetensors, and beside them all that is needed to go on as if nothing had happened."""
 
+import hashlib
+import json
+import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.bundle import new_directory
+from models.files import new_directory
 
 WEIGHTS, BEST_WEIGHTS, STATE = "weights.safetensors", "best.safetensors", "state.pt"
+CHECKSUMS = "checksums.json"
 KEPT = 2
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,6 +40,16 @@ class Progress:
     best_epoch: int = -1
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """What a checkpoint holds."""
+
+    progress: Progress
+    weights: Mapping[str, Tensor]
+    best_weights: dict[str, Tensor] | None
+    state: Mapping[str, Any]
+
+
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
@@ -40,7 +57,7 @@ def save_checkpoint(
     progress: Progress,
     best_weights: dict[str, Tensor] | None,
 ) -> Path:
-    """Writes a checkpoint below the folder, whole or not at all, and removes all but the newest few."""
+    """Writes a checkpoint below the folder, whole or not at all, and removes all but it and the one before it."""
     target = folder / f"step-{progress.step:08d}"
     with new_directory(target) as directory:
         save_file(copy_weights(model), directory / WEIGHTS)
@@ -54,33 +71,91 @@ def save_checkpoint(
             "cuda_rng": cuda_rng,
         }
         torch.save(state, directory / STATE)
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
+        checksums = {file.name: _sha256(file) for file in directory.iterdir()}
+        (directory / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+    # A later step's checkpoint is one that could not be read, or training would have gone on from there.
+    kept = [one for one in _checkpoints(folder) if one.name <= target.name][-KEPT:]
+    for old in _checkpoints(folder):
+        if old not in kept:
+            shutil.rmtree(old)
     return target
 
 
 def restore_latest_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor] | None]:
-    """Brings model, optimiser and random numbers back to the newest checkpoint below the folder.
+    """Brings model, optimiser and random numbers back to the newest checkpoint below the folder that is whole.
+
+    One of which a part is missing, altered or of another model is passed over with a warning that names it.
 
     Returns:
-        The progress then, a fresh one if there is no checkpoint, and the best weights by then.
+        The progress then, a fresh one if there is no such checkpoint, and the best weights by then.
     """
-    checkpoints = sorted(folder.glob("step-*"))
-    if not checkpoints:
-        return Progress(), None
-    newest = checkpoints[-1]
-    model.load_state_dict(load_file(newest / WEIGHTS), strict=True)
-    state = torch.load(newest / STATE, weights_only=True)  # plain data only: no code runs from the file
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["rng"])
-    if state["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-    best = load_file(newest / BEST_WEIGHTS) if (newest / BEST_WEIGHTS).is_file() else None
-    return Progress(**state["progress"]), best
+    checkpoints = _checkpoints(folder)
+    for checkpoint in reversed(checkpoints):
+        try:
+            saved = _read(checkpoint, model, optimizer)
+        except Exception as error:  # a broken file makes its reader raise anything
+            logger.warning("checkpoint %s cannot be used (%s): looking for the one before it", checkpoint, error)
+            continue
+        model.load_state_dict(saved.weights)
+        optimizer.load_state_dict(dict(saved.state["optimizer"]))
+        torch.set_rng_state(saved.state["rng"])
+        if saved.state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(saved.state["cuda_rng"])
+        logger.info("going on from step %d, checkpoint %s", saved.progress.step, checkpoint)
+        return saved.progress, saved.best_weights
+    if checkpoints:
+        logger.warning("no checkpoint in %s can be used: training starts over", folder)
+    return Progress(), None
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the model's weights on the CPU."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those below the folder, oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def _read(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> _Saved:
+    """Reads a checkpoint, after which nothing of it can fail to be restored.
+
+    Raises:
+        ValueError: If a part is missing or altered, or belongs to another model; says which.
+    """
+    checksums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+    for name, checksum in checksums.items():
+        if _sha256(checkpoint / name) != checksum:
+            raise ValueError(f"{name} does not match its checksum")
+    best = load_file(checkpoint / BEST_WEIGHTS) if BEST_WEIGHTS in checksums else None
+    weights = load_file(checkpoint / WEIGHTS)
+    state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # plain data: no code runs from it
+    for name, found in ((WEIGHTS, weights), (BEST_WEIGHTS, best)):
+        if found is not None and _shapes(found) != _shapes(model.state_dict()):
+            raise ValueError(f"{name} is of a model of another shape")
+    _check_optimizer(state["optimizer"], optimizer)
+    torch.Generator().set_state(state["rng"])
+    return _Saved(Progress(**state["progress"]), weights, best, state)
+
+
+def _check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    if len(numbers) != len(parameters) or not set(state["state"]) <= set(numbers):
+        raise ValueError(f"{STATE} is of an optimiser of another model")
+    for number, parameter in zip(numbers, parameters, strict=True):
+        for value in state["state"].get(number, {}).values():
+            if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{STATE} is of an optimiser of another shape")
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

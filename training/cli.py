@@ -1,40 +1,66 @@
 """The command line that every stage shares."""
 
 import argparse
+import errno
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from training.config import ConfigError, load_config
-from training.data.dataset import DataError
+from models.errors import UserError
+from training.config import read_settings
 from training.distributed import join, leave, wait_for_all
 from training.loop import TrainingInterrupted
-from training.workspace import Workspace
+from training.run import Run, RunSettings
+from training.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
+# Of the machine and not of the program: no space, a quota, no permission, a read-only file system.
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def stage_command(run: Callable[[Workspace], object], description: str | None) -> None:
-    """Parses the command line, configures by gin, runs a stage and those before it, and exits 2 on bad input."""
+def stage_command(ask: Callable[[Run], object], description: str | None) -> None:
+    """Parses the command line and asks a run for a result; exits 2 with one line on what its user can mend.
+
+    Args:
+        ask: Asks the run for a stage's result, so that it is made, and those before it.
+        description: What the command does, for its help.
+    """
     arguments = _parser(description).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
-    bindings = list(arguments.set)
-    if arguments.dataset:
-        bindings.append(f"DatasetSettings.source = {arguments.dataset!r}")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("training").setLevel(logging.INFO)
     join()
     try:
-        load_config(arguments.config, bindings)
-        workspace = Workspace(arguments.work_dir, arguments.data_dir, arguments.resume)
-        run(workspace)
-        wait_for_all()  # whoever leaves first breaks the others' connections
-    except (ConfigError, DataError, ImportError, ValueError) as error:
+        settings = read_settings(RunSettings, arguments.config, _bindings(arguments))
+        with open_workspace(arguments.work_dir, arguments.data_dir, resume=arguments.resume) as workspace:
+            ask(Run(workspace, settings))
+            wait_for_all()  # whoever leaves first breaks the others' connections
+    except UserError as error:
         sys.exit(_complain(error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
         sys.exit(_complain(f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
+    except Exception as error:
+        if not _is_of_the_machine(error):
+            raise
+        sys.exit(_complain(error, EXIT_REFUSED))
     finally:
         leave()
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an operation of the system failed for a reason of its own; libraries give it in the message alone."""
+    if isinstance(error, OSError):
+        return error.errno in MACHINE_ERRORS
+    return any(f"{os.strerror(number)} (os error {number})" in str(error) for number in MACHINE_ERRORS)
+
+
+def _bindings(arguments: argparse.Namespace) -> list[str]:
+    dataset = [f"DatasetSettings.source = {arguments.dataset!r}"] if arguments.dataset else []
+    return [*arguments.set, *dataset]
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

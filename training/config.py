@@ -1,38 +1,92 @@
-"""Configuration by gin files: every stage's settings are a frozen dataclass whose fields a gin file may bind."""
+"""Configuration by gin files, read once: what comes of it are settings, which are passed on.
+
+Settings are frozen dataclasses that check their own values. A gin file binds their fields by the class's name.
+"""
 
 import tokenize
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import gin
+from pydantic import Field, ValidationError
+
+from models.errors import UserError
 
 DEFAULT_CONFIG = Path("configs/decoder.gin")
-SettingsT = TypeVar("SettingsT", bound=type)
+SettingsT = TypeVar("SettingsT")
 
-# gin carries no types: this is the one place where that shows.
-configurable = cast("Callable[[SettingsT], SettingsT]", gin.configurable)
-
-
-class ConfigError(ValueError):
-    """Raised when a gin file or binding names something that does not exist or cannot be parsed."""
+DropProbability = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def load_config(files: Iterable[Path], bindings: Iterable[str] = ()) -> None:
-    """Forgets the present bindings and reads gin files, then single bindings such as ``DecoderSettings.width = 64``.
+class ConfigError(UserError):
+    """Raised when a setting does not exist, cannot be parsed or has a value that cannot be used."""
+
+
+def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterable[str] = ()) -> SettingsT:
+    """Reads gin files, then single bindings such as ``DecoderSettings.width = 64``; what neither names has its default.
+
+    Args:
+        kind: A dataclass whose every field is a dataclass of settings.
+        files: Gin files; a later one overrides an earlier one.
+        bindings: Override the files.
 
     Raises:
-        ConfigError: If a file is missing or malformed, or binds an unknown parameter.
+        ConfigError: If a file is missing or malformed, or binds an unknown parameter or an unusable value.
     """
-    gin.clear_config()
+    sections = get_type_hints(kind)
+    for section in sections.values():
+        _register(section)
     names = [str(file) for file in files]
+    gin.clear_config()
     try:
         gin.parse_config_files_and_bindings(names, list(bindings))
+        values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
     except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
         # gin appends where it was to the message; the first line says what is wrong.
         raise ConfigError(f"cannot use configuration {', '.join(names)}: {str(error).strip()}") from error
+    finally:
+        gin.clear_config()
+    return kind(**{name: _checked(section, values[section]) for name, section in sections.items()})
 
 
-def resolved_config() -> str:
-    """All bindings in force, as the text of a gin file."""
-    return str(gin.config_str())
+def settings_as_gin(settings: Any) -> str:
+    """All settings, defaults included, as the text of a gin file that gives the same settings.
+
+    Args:
+        settings: What `read_settings` returned.
+    """
+    lines = []
+    for field in fields(settings):
+        section = getattr(settings, field.name)
+        for name, value in asdict(section).items():
+            plain = value.value if isinstance(value, Enum) else value
+            lines.append(f"{type(section).__name__}.{name} = {plain!r}")
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def _register(section: type) -> None:
+    gin.external_configurable(section)
+
+
+def _checked(section: type[SettingsT], values: Mapping[str, object]) -> SettingsT:
+    names = set(get_type_hints(section))
+    for name in sorted(values.keys() - names):
+        has = ", ".join(sorted(names))
+        raise ConfigError(f"{section.__name__} doesn't have a parameter named {name!r}, but {has}")
+    try:
+        return section(**values)
+    except ValidationError as error:
+        found = "; ".join(_complaint(section.__name__, one) for one in error.errors())
+        raise ConfigError(f"cannot use configuration: {found}") from error
+
+
+def _complaint(section: str, error: Mapping[str, Any]) -> str:
+    place = ".".join([section, *map(str, error["loc"])])
+    problem = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    return f"{place}: {problem}" if not error["loc"] else f"{place}: {problem}, got {error['input']!r}"

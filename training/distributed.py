@@ -1,19 +1,23 @@
 """Training in several processes: who does what, and how their gradients come together.
 
 `torchrun --nproc-per-node=2 -m training.pipeline …` starts them. Every process runs every stage; the first one alone
-makes and writes what needs no training, all of them take their part of every batch, and the sum of their gradients is
-that of the whole batch. Without torchrun there is one process, and nothing here costs anything.
+makes and writes what needs no training. A training starts in all of them from the first one's weights; all take their
+part of every batch, and the sum of their gradients is that of the whole batch. What is to be decided (which checkpoint,
+whether a result stands) the first one decides for all. Without torchrun there is one process, and nothing here costs
+anything.
 """
 
 import os
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from training.device import training_device
 
+T = TypeVar("T")
 LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait
 
 
@@ -48,13 +52,26 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def from_first(value: float) -> float:
-    """The first process's value, in every process; waits for the first."""
+def from_first(value: T) -> T:
+    """The first process's value, in every process; waits for the first.
+
+    Args:
+        value: Anything that can be pickled; tensors on the CPU.
+    """
     if processes() == 1:
         return value
-    shared = torch.tensor([value], dtype=torch.float64, device=training_device())
-    distributed.broadcast(shared, src=0)
-    return float(shared)
+    shared = [value]
+    distributed.broadcast_object_list(shared, src=0, device=training_device())
+    return shared[0]
+
+
+@torch.no_grad()
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrites tensors by the first process's, in place."""
+    if processes() == 1:
+        return
+    for tensor in tensors:
+        distributed.broadcast(tensor, src=0)
 
 
 def any_process(flag: bool) -> bool:

@@ -6,12 +6,14 @@ the items of the history excluded, and a hit is the exact item.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt, model_validator
+from pydantic.dataclasses import dataclass as settings_dataclass
 from rich.table import Table
 
 from models.new_items import NewItems
@@ -20,12 +22,11 @@ from models.retriever import CatalogueTensors, Retriever
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
-from training.config import configurable
 from training.content import fit_content, with_new_items
-from training.data.prepare import load_prepared, prepare_data
+from training.data.prepare import load_prepared
 from training.data.splits import Holdout, leave_one_out, user_sequences
 from training.device import training_device
-from training.features import Features, load_features, make_features
+from training.features import Features, load_features
 from training.metrics import (
     catalogue_coverage,
     intra_list_diversity,
@@ -35,8 +36,8 @@ from training.metrics import (
     recall_at_k,
 )
 from training.ranking import rank_holdout
-from training.tokenize_items import load_semantic_ids, tokenize_items
-from training.train_decoder import load_retriever, train_decoder
+from training.tokenize_items import load_semantic_ids
+from training.train_decoder import load_retriever
 from training.workspace import Stage, Workspace
 
 RESULTS = "evaluation.json"
@@ -45,8 +46,7 @@ TOKENIZER = "tokenizer"
 CODE_VERSION = 2  # 2: items that nobody chose in training are candidates too
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class EvaluationSettings:
     """How models are compared.
 
@@ -57,17 +57,22 @@ class EvaluationSettings:
         beam_width: Of the retriever's search.
     """
 
-    ks: tuple[int, ...] = (5, 10, 20)
-    list_length: int = 20
-    profile_k: int = 10
-    beam_width: int = 50
+    ks: tuple[PositiveInt, ...] = (5, 10, 20)
+    list_length: PositiveInt = 20
+    profile_k: PositiveInt = 10
+    beam_width: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if max(*self.ks, self.profile_k) > self.list_length:
+            raise ValueError(f"ks and profile_k must be <= list_length, got {self.ks} and {self.profile_k}")
+        return self
 
 
-def evaluate(workspace: Workspace) -> Stage:
+def evaluate(
+    workspace: Workspace, data: Stage, features: Stage, tokens: Stage, decoder: Stage, settings: EvaluationSettings
+) -> Stage:
     """Runs the stage; writes evaluation.json: figures by model, and the tokenizer's."""
-    data, features = prepare_data(workspace), make_features(workspace)
-    tokens, decoder = tokenize_items(workspace), train_decoder(workspace)
-    settings = EvaluationSettings()
 
     def write(directory: Path) -> None:
         split = leave_one_out(user_sequences(load_prepared(data)))

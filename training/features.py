@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.numpy import load_file, save_file
 
 from models.featurizer import (
@@ -26,9 +28,8 @@ from models.featurizer import (
 )
 from models.rqvae import FeatureBlock, FeatureKind
 from training.collaborative import cooccurrence_vectors
-from training.config import configurable
-from training.data.dataset import ITEM_ID, Dataset
-from training.data.prepare import load_prepared, prepare_data
+from training.data.dataset import ITEM_ID, DataError, Dataset
+from training.data.prepare import load_prepared
 from training.data.splits import leave_one_out, user_sequences
 from training.text import encode_texts
 from training.workspace import Stage, Workspace
@@ -38,8 +39,7 @@ FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
 CODE_VERSION = 2  # 2: the featurizer is kept
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class FeatureSettings:
     """How items become features.
 
@@ -58,16 +58,16 @@ class FeatureSettings:
     """
 
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
-    lsa_dim: int = 64
-    collaborative_dim: int = 64
-    min_label_count: int = 5
-    max_labels: int = 512
-    label_weight: float = 0.1
-    text_weight: float = 1.0
-    vector_weight: float = 1.0
-    number_weight: float = 1.0
-    collaborative_weight: float = 0.5
-    seed: int = 0
+    lsa_dim: PositiveInt = 64
+    collaborative_dim: NonNegativeInt = 64
+    min_label_count: NonNegativeInt = 5
+    max_labels: NonNegativeInt = 512
+    label_weight: NonNegativeFloat = 0.1
+    text_weight: NonNegativeFloat = 1.0
+    vector_weight: NonNegativeFloat = 1.0
+    number_weight: NonNegativeFloat = 1.0
+    collaborative_weight: NonNegativeFloat = 0.5
+    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,8 @@ class Features:
         return tuple(layout)
 
 
-def make_features(workspace: Workspace) -> Stage:
+def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) -> Stage:
     """Runs the stage: the prepared data's items to features, saved."""
-    data = prepare_data(workspace)
-    settings = FeatureSettings()
 
     def write(directory: Path) -> None:
         features = item_features(load_prepared(data), settings)
@@ -117,7 +115,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     item together are its text. Only training interactions enter the co-occurrence.
 
     Raises:
-        ValueError: If the items have no usable attribute.
+        DataError: If the items have no usable attribute.
     """
     items, given, fitted = dataset.items, dict[str, Given](), list[FittedBlock | None]()
     for name in items.columns:
@@ -137,7 +135,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
         fitted.append(_fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight))
     blocks = tuple(block for block in fitted if block is not None)
     if not blocks:
-        raise ValueError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
+        raise DataError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
     featurizer = Featurizer(blocks, text_attributes)
     return Features(featurizer.transform(items, given), featurizer)
 

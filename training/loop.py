@@ -16,8 +16,9 @@ from rich.progress import Progress as ProgressBar
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from models.errors import UserError
 from training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
-from training.distributed import any_process, from_first, process, processes, sum_gradients
+from training.distributed import any_process, copy_from_first, from_first, process, processes, sum_gradients
 
 BatchT = TypeVar("BatchT")
 LOG_EVERY_STEPS = 10
@@ -27,6 +28,10 @@ SEED_STRIDE = 1_000_003
 
 class TrainingInterrupted(Exception):
     """Raised after a stop was asked for and a checkpoint written; says where."""
+
+
+class TrainingDiverged(UserError, FloatingPointError):
+    """Raised when the loss is no longer finite; says what to change."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,14 @@ def train(
     """Trains a model in place, going on from the newest checkpoint if there is one; ends with the best weights.
 
     On SIGINT or SIGTERM the running step is finished and a checkpoint written. Several processes
-    (`training.distributed`) share every batch; how many they are may change at every resumption.
+    (`training.distributed`) start from the first one's weights and share every batch; how many they are may change at
+    every resumption.
 
     Raises:
         TrainingInterrupted: After such a stop.
-        FloatingPointError: If the loss is no longer finite.
+        TrainingDiverged: If the loss is no longer finite.
     """
-    progress, best = restore_latest_checkpoint(checkpoints, model, optimizer)
+    progress, best = _begin(checkpoints, model, optimizer)
     start_step, is_first = progress.step, process() == 0
     if not is_first:  # or all would drop the same activations
         torch.manual_seed(torch.initial_seed() + SEED_STRIDE * process() + start_step)
@@ -147,6 +153,20 @@ def train(
     return progress
 
 
+def _begin(
+    checkpoints: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor] | None]:
+    """Brings every process to where the first one's newest checkpoint is, or to its fresh weights if it has none."""
+    if processes() == 1:
+        return restore_latest_checkpoint(checkpoints, model, optimizer)
+    is_first = process() == 0
+    restored = restore_latest_checkpoint(checkpoints, model, optimizer) if is_first else (Progress(), None)
+    copy_from_first([*model.parameters(), *model.buffers()])
+    (progress, best), state = from_first((restored, optimizer.state_dict()))
+    optimizer.load_state_dict(state)
+    return progress, best
+
+
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -160,8 +180,32 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate(done)
     optimizer.zero_grad(set_to_none=True)
-    begin = process() * schedule.accumulate
-    parts = work.split(batch, processes() * schedule.accumulate)[begin : begin + schedule.accumulate]
+    means = add_gradients(model, work, batch, done, accumulate=schedule.accumulate)
+    nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
+    optimizer.step()
+    return means
+
+
+def add_gradients(
+    model: nn.Module, work: Work[BatchT], batch: BatchT, done: float, *, accumulate: int
+) -> dict[str, Tensor]:
+    """Adds the gradients of a whole batch to the model's, in every process; each works out its own parts of it.
+
+    Args:
+        model: The model.
+        work: How a batch is cut, and its losses.
+        batch: The whole batch, the same in every process.
+        done: Share of training done.
+        accumulate: Parts that each process takes one after the other.
+
+    Returns:
+        The means of the losses over this process's parts.
+
+    Raises:
+        TrainingDiverged: If the loss is not finite.
+    """
+    begin = process() * accumulate
+    parts = work.split(batch, processes() * accumulate)[begin : begin + accumulate]
     own_weight = sum(weight for _, weight in parts)
     means: dict[str, Tensor] = {}
     for part, weight in parts:
@@ -169,14 +213,12 @@ def _step(
             continue
         losses = work.losses(part, done)
         if not torch.isfinite(losses["loss"]):
-            raise FloatingPointError(f"the loss is {float(losses['loss'].detach())}: lower learning_rate")
+            raise TrainingDiverged(f"the loss is {float(losses['loss'].detach())}: lower learning_rate")
         (losses["loss"] * weight).backward()
         for name, value in losses.items():
             mean = value.detach() * (weight / own_weight)
             means[name] = means[name] + mean if name in means else mean
     sum_gradients(model.parameters())
-    nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
-    optimizer.step()
     return means
 
 

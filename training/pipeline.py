@@ -7,18 +7,17 @@ from rich.console import Console
 
 from training.cli import stage_command
 from training.distributed import process
-from training.evaluate import evaluate, load_results, results_table
-from training.publish import publish
-from training.workspace import Workspace
+from training.evaluate import load_results, results_table
+from training.run import Run
 
 
-def run(workspace: Workspace) -> None:
+def train_and_publish(run: Run) -> None:
     """Trains, evaluates and publishes; prints the tables in between."""
     console = Console(quiet=process() > 0)
-    for table in results_table(load_results(evaluate(workspace))):
+    for table in results_table(load_results(run.evaluation)):
         console.print(table)
-    console.print(f"bundle: {publish(workspace)}", soft_wrap=True)
+    console.print(f"bundle: {run.bundle}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    stage_command(run, __doc__)
+    stage_command(train_and_publish, __doc__)

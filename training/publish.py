@@ -23,78 +23,77 @@ from models.bundle import (
     BundleError,
     LearnedItems,
     Manifest,
-    new_directory,
     point_current,
     read_bundle,
     seal_bundle,
 )
 from models.export import export_search, export_tokenizer
 from models.featurizer import TEXT, Featurizer
+from models.files import new_directory
 from models.golden import Golden, record_golden
 from models.new_items import content_of
 from models.retriever import Retriever
 from models.rqvae import RqVae
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity
-from training.config import resolved_config
 from training.content import fit_content
 from training.data.dataset import Dataset
-from training.data.prepare import load_prepared, prepare_data
+from training.data.prepare import load_prepared
 from training.data.splits import leave_one_out, user_sequences
 from training.distributed import process
-from training.evaluate import evaluate, item_vectors, load_results, make_recommender
-from training.features import Features, FeatureSettings, load_features, make_features
+from training.evaluate import item_vectors, load_results, make_recommender
+from training.features import Features, load_features
 from training.text_export import publish_text_encoder
-from training.tokenize_items import SemanticIds, load_semantic_ids, tokenize_items
-from training.train_decoder import load_retriever, train_decoder
-from training.train_rqvae import load_rqvae, train_rqvae
-from training.workspace import Workspace, stage_key
+from training.tokenize_items import SemanticIds, load_semantic_ids
+from training.train_decoder import load_retriever
+from training.train_rqvae import load_rqvae
+from training.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
 
 
 @dataclass(frozen=True)
+class Trained:
+    """The results of every stage before publishing."""
+
+    data: Stage
+    features: Stage
+    rqvae: Stage
+    tokens: Stage
+    decoder: Stage
+    evaluation: Stage
+
+
+@dataclass(frozen=True)
 class _Format:
     bundle_format: int = FORMAT
+    code_version: int = 2  # 2: every user may read it, and equal runs give equal files
 
 
-def publish(workspace: Workspace) -> Path:
+def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config: str) -> Path:
     """Writes `bundles/<version>` below the workspace's root, unless it stands, and lets `bundles/current` name it.
 
     Of several processes the first one writes. The version is the data set's name and a key of everything that the
     bundle was made from.
 
+    Args:
+        workspace: Where to.
+        trained: What is published.
+        text_encoder: What encoded the items' texts; see `training.text.encode_texts`.
+        config: The settings of the run, as text.
+
     Returns:
         The bundle's folder.
     """
-    data, features, tokens = prepare_data(workspace), make_features(workspace), tokenize_items(workspace)
-    rqvae, decoder, evaluation = train_rqvae(workspace), train_decoder(workspace), evaluate(workspace)
-    dataset = load_prepared(data)
-    version = f"{dataset.name}-{stage_key([data, tokens, rqvae, decoder, evaluation], _Format())}"
+    dataset = load_prepared(trained.data)
+    inputs = [trained.data, trained.tokens, trained.rqvae, trained.decoder, trained.evaluation]
+    version = f"{dataset.name}-{stage_key(inputs, _Format())}"
     bundle = workspace.root / BUNDLES / version
     if process() > 0:
         return bundle
     if not _is_intact(bundle):
-        retriever, tokenizer = load_retriever(decoder), load_rqvae(rqvae)
         with new_directory(bundle) as folder:
-            loaded = load_features(features)
-            golden = _write(folder, dataset, loaded, load_semantic_ids(tokens), retriever, tokenizer)
-            manifest = Manifest(
-                format=FORMAT,
-                version=version,
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                dataset=dataset.name,
-                data_fingerprint=dataset.fingerprint,
-                num_items=len(dataset.items),
-                retriever=asdict(retriever.config),
-                tokenizer=asdict(tokenizer.config),
-                metrics=load_results(evaluation),
-                no_text_encoder=_write_text_encoder(folder, dataset, loaded.featurizer),
-                golden=[asdict(one) for one in golden],
-                config=resolved_config(),
-                checksums={},
-            )
-            seal_bundle(folder, manifest)
+            _write(folder, trained, dataset, version, text_encoder, config)
         read_bundle(bundle)
     point_current(bundle.parent, version)
     return bundle
@@ -108,7 +107,30 @@ def _is_intact(bundle: Path) -> bool:
     return True
 
 
-def _write(
+def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_encoder: str, config: str) -> None:
+    """Fills a bundle's folder."""
+    features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
+    retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
+    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer)
+    manifest = Manifest(
+        format=FORMAT,
+        version=version,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        num_items=len(dataset.items),
+        retriever=asdict(retriever.config),
+        tokenizer=asdict(tokenizer.config),
+        metrics=load_results(trained.evaluation),
+        no_text_encoder=_write_text_encoder(folder, dataset, features.featurizer, text_encoder),
+        golden=[asdict(one) for one in golden],
+        config=config,
+        checksums={},
+    )
+    seal_bundle(folder, manifest)
+
+
+def _write_files(
     folder: Path,
     dataset: Dataset,
     features: Features,
@@ -136,12 +158,12 @@ def _write(
     return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
 
 
-def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer) -> str:
+def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, encoder: str) -> str:
     """Writes the encoder of the items' texts; returns why there is none, empty where there is one."""
     if featurizer.given_block(TEXT) is None:
         return "the model reads no text"
     texts = [text for text in featurizer.texts(dataset.items) if text]
-    return publish_text_encoder(FeatureSettings().text_encoder, texts, folder)
+    return publish_text_encoder(encoder, texts, folder)
 
 
 def payload_column(column: pl.Series) -> pl.Series:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from models.errors import MissingPackage
+
 LSA = "lsa"
 ENCODE_BATCH = 64
 # Models that come as a package, for machines that reach a package index and no hub.
@@ -39,7 +41,7 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
         float32 of shape (N, E).
 
     Raises:
-        ImportError: If the encoder's package is not installed; says which extra to install.
+        MissingPackage: If the encoder's package is not installed; says which extra to install.
     """
     if encoder == LSA:
         return _latent_semantic_analysis(texts, lsa_dim, seed)
@@ -57,7 +59,7 @@ def load_text_encoder(encoder: str) -> SentenceEncoder:
             an installed package holds (`PACKAGED`) is read from there and not fetched. Never a name out of a bundle.
 
     Raises:
-        ImportError: If the encoder's package is not installed; says which extra to install.
+        MissingPackage: If the encoder's package is not installed; says which extra to install.
     """
     packaged = PACKAGED.get(encoder)
     if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
@@ -69,7 +71,7 @@ def load_text_encoder(encoder: str) -> SentenceEncoder:
             return loaded
         transformers = importlib.import_module("sentence_transformers")
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             f"text encoder {encoder!r} needs a package that is not installed ({error}): "
             f"pip install {module if function else '-e .[text]'}, or set FeatureSettings.text_encoder = 'lsa'"
         ) from error

@@ -13,18 +13,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.numpy import load_file, save_file
 from sklearn.preprocessing import normalize
 
+from models.errors import UserError
 from models.semantic_ids import append_collision_codes, collision_ratio
-from training.config import configurable
-from training.data.prepare import load_prepared, prepare_data
+from training.config import Share
+from training.data.prepare import load_prepared
 from training.data.splits import Sequences, leave_one_out, user_sequences
-from training.features import load_features, make_features
-from training.train_rqvae import load_rqvae, train_rqvae
+from training.features import load_features
+from training.train_rqvae import load_rqvae
 from training.workspace import Stage, Workspace
 
 CODES, FIGURES = "semantic_ids.safetensors", "figures.json"
+
+
+class CollapsedSemanticIds(UserError):
+    """Raised when semantic IDs tell items apart too badly to train on; says what to change."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,7 @@ class SemanticIds:
     figures: dict[str, float]
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class SemanticIdSettings:
     """When semantic IDs count as collapsed, so that no retriever is trained on them.
 
@@ -47,18 +52,18 @@ class SemanticIdSettings:
         max_collision_ratio: Largest share of items that do not have their quantised codes to themselves.
     """
 
-    min_perplexity_share: float = 0.05
-    max_collision_ratio: float = 0.6
+    min_perplexity_share: Share = 0.05
+    max_collision_ratio: Share = 0.6
 
 
-def tokenize_items(workspace: Workspace) -> Stage:
+def tokenize_items(
+    workspace: Workspace, data: Stage, features: Stage, rqvae: Stage, settings: SemanticIdSettings
+) -> Stage:
     """Runs the stage.
 
     Raises:
-        ValueError: If the semantic IDs have collapsed.
+        CollapsedSemanticIds: If the semantic IDs have collapsed.
     """
-    data, features, rqvae = prepare_data(workspace), make_features(workspace), train_rqvae(workspace)
-    settings = SemanticIdSettings()
 
     def write(directory: Path) -> None:
         model, dataset = load_rqvae(rqvae), load_prepared(data)
@@ -74,7 +79,10 @@ def tokenize_items(workspace: Workspace) -> Stage:
             **neighbourhood_figures(codes_NL, features_NE.numpy(), leave_one_out(user_sequences(dataset)).train),
         }
         check_not_collapsed(figures, codebook_size=size, settings=settings)
-        unique_NL = append_collision_codes(codes_NL, codebook_size=size)
+        try:
+            unique_NL = append_collision_codes(codes_NL, codebook_size=size)
+        except ValueError as error:
+            raise CollapsedSemanticIds(str(error)) from error
         save_file({"codes_NL": unique_NL, "codebook_size": np.array(size)}, directory / CODES)
         (directory / FIGURES).write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
@@ -140,18 +148,18 @@ def check_not_collapsed(figures: Mapping[str, float], *, codebook_size: int, set
     """Lets usable semantic IDs pass.
 
     Raises:
-        ValueError: If the first level hardly distinguishes items, or too many items share their codes; says what to
-            change.
+        CollapsedSemanticIds: If the first level hardly distinguishes items, or too many items share their codes; says
+            what to change.
     """
     remedy = "look at the features, and at RqVaeSettings.learning_rate, mode and commitment_weight"
     least, perplexity = settings.min_perplexity_share * codebook_size, figures["perplexity_0"]
     if perplexity < least:
-        raise ValueError(
+        raise CollapsedSemanticIds(
             f"the semantic IDs have collapsed: the first level has perplexity {perplexity:.1f}, expected at least "
             f"{least:.1f} of {codebook_size} codes (SemanticIdSettings.min_perplexity_share): {remedy}"
         )
     if figures["collision_ratio"] > settings.max_collision_ratio:
-        raise ValueError(
+        raise CollapsedSemanticIds(
             f"the semantic IDs have collapsed: {figures['collision_ratio']:.0%} of the items share their codes with "
             f"another, expected at most {settings.max_collision_ratio:.0%} (SemanticIdSettings.max_collision_ratio): "
             f"{remedy}, or raise codebook_size"

@@ -5,14 +5,16 @@ Run as `python -m training.train_decoder configs/decoder_ml25m.gin`; it makes th
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,18 +24,17 @@ from models.retriever_config import RetrieverConfig
 from models.torch_engine import TorchEngine
 from models.trie import SemanticIdTrie
 from training.baselines import item_popularity
-from training.cli import stage_command
-from training.config import configurable
-from training.data.prepare import load_prepared, prepare_data
+from training.config import DropProbability, Share
+from training.data.prepare import load_prepared
 from training.data.sequences import SeqBatch, SeqData, move_to_disk, tokenize_sequences
-from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
 from training.device import autocast, training_device
-from training.features import load_features, make_features
+from training.features import load_features
 from training.loop import Schedule, Work, train
 from training.metrics import ndcg_at_k, ranks_of_targets
 from training.ranking import rank_holdout
-from training.tokenize_items import load_semantic_ids, tokenize_items
-from training.workspace import Stage, Workspace, stage_key
+from training.tokenize_items import load_semantic_ids
+from training.workspace import Stage, Workspace
 
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
@@ -41,8 +42,7 @@ VALIDATION_K = 10
 CODE_VERSION = 4  # 4: the generation's gradient in part
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class DecoderSettings:
     """The retriever and its training.
 
@@ -75,31 +75,37 @@ class DecoderSettings:
         seed: Of weights, batches, dropout and the validation sample.
     """
 
-    width: int = 128
-    num_heads: int = 4
-    ff_width: int = 512
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    max_history: int = 50
-    dropout: float = 0.4
-    decoder_dropout: float = 0.2
-    feature_dropout: float = 0.2
-    generation_gradient: float = 0.1
-    temperature: float = 0.07
-    relevance_weight: float = 8.0
-    negatives: int = 1536
-    epochs: int = 40
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    width: PositiveInt = 128
+    num_heads: PositiveInt = 4
+    ff_width: PositiveInt = 512
+    encoder_layers: PositiveInt = 4
+    decoder_layers: PositiveInt = 2
+    max_history: PositiveInt = 50
+    dropout: DropProbability = 0.4
+    decoder_dropout: DropProbability = 0.2
+    feature_dropout: DropProbability = 0.2
+    generation_gradient: Share = 0.1
+    temperature: PositiveFloat = 0.07
+    relevance_weight: NonNegativeFloat = 8.0
+    negatives: PositiveInt = 1536
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.05
     bf16: bool = True
-    validate_every_epochs: int = 2
-    validation_users: int = 2000
-    patience: int = 5
-    beam_width: int = 50
-    checkpoint_every_steps: int = 500
-    accumulate: int = 1
-    seed: int = 0
+    validate_every_epochs: PositiveInt = 2
+    validation_users: PositiveInt = 2000
+    patience: PositiveInt = 5
+    beam_width: PositiveInt = 50
+    checkpoint_every_steps: PositiveInt = 500
+    accumulate: PositiveInt = 1
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width must be a multiple of num_heads, got {self.width} and {self.num_heads}")
+        return self
 
 
 class DecoderBatch(NamedTuple):
@@ -133,24 +139,21 @@ class DecoderBatch(NamedTuple):
         return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
 
 
-def train_decoder(workspace: Workspace) -> Stage:
+def train_decoder(
+    workspace: Workspace, data: Stage, features: Stage, tokens: Stage, settings: DecoderSettings
+) -> Stage:
     """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
-    data, features, tokens = prepare_data(workspace), make_features(workspace), tokenize_items(workspace)
-    settings = DecoderSettings()
-    checkpoints = workspace.checkpoints(NAME, stage_key([data, features, tokens], settings, CODE_VERSION))
 
-    def write(directory: Path) -> None:
+    def write(directory: Path, checkpoints: Path) -> None:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         split = leave_one_out(user_sequences(load_prepared(data)))
         features_NE = load_features(features).features_NE
-        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.root / "tensorboard")
+        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.tensorboard)
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
-    return workspace.run(
-        NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION, together=True
-    )
+    return workspace.train(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
 
 
 def fit_retriever(
@@ -180,36 +183,15 @@ def fit_retriever(
         tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
         # On disk, so that what training reads need not fit into memory. The file goes with the last who reads it.
         tokens = move_to_disk(tokens, Path(scratch) / "sequences.npy")
-    sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-
-    def batches(epoch: int) -> Iterator[DecoderBatch]:
-        for number, windows in enumerate(sequences.epoch(epoch)):
-            rng = np.random.default_rng((settings.seed, epoch, number))
-            yield DecoderBatch.of(windows, rng.integers(0, trie.num_leaves, settings.negatives))
-
-    def losses(batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
-        batch = batch.to(device)
-        rated = RatedItems.of(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
-        with autocast(device, enabled=settings.bf16):
-            output = model(batch.windows.history_BT, batch.windows.targets_BT, rated, catalogue)
-        levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
-        parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
-        return {"loss": output.loss, **parts, **levels}
-
+    work = retriever_work(model, catalogue, tokens, settings)
     train(
         NAME,
         model,
         optimizer,
-        Work(
-            sequences.num_batches,
-            batches,
-            losses,
-            _validation(model, trie, catalogue, split, settings),
-            split=DecoderBatch.split,
-        ),
+        replace(work, validate=_validation(model, trie, catalogue, split, settings)),
         Schedule(
             epochs=settings.epochs,
             learning_rate=settings.learning_rate,
@@ -224,6 +206,37 @@ def fit_retriever(
         tensorboard=tensorboard,
     )
     return model.eval().cpu()
+
+
+def retriever_work(
+    model: Retriever, catalogue: CatalogueTensors, tokens: Sequences, settings: DecoderSettings
+) -> Work[DecoderBatch]:
+    """What a training of the retriever does in the loop, but for validation.
+
+    Args:
+        model: The retriever.
+        catalogue: What it recommends from, on the model's device.
+        tokens: Training sequences of leaf positions.
+        settings: All of the model and of its training.
+    """
+    device, num_leaves = catalogue.rows_N.device, len(catalogue.rows_N)
+    sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
+
+    def batches(epoch: int) -> Iterator[DecoderBatch]:
+        for number, windows in enumerate(sequences.epoch(epoch)):
+            rng = np.random.default_rng((settings.seed, epoch, number))
+            yield DecoderBatch.of(windows, rng.integers(0, num_leaves, settings.negatives))
+
+    def losses(batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
+        batch = batch.to(device)
+        rated = RatedItems.of(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
+        with autocast(device, enabled=settings.bf16):
+            output = model(batch.windows.history_BT, batch.windows.targets_BT, rated, catalogue)
+        levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
+        parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
+        return {"loss": output.loss, **parts, **levels}
+
+    return Work(sequences.num_batches, batches, losses, split=DecoderBatch.split)
 
 
 def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int) -> RetrieverConfig:
@@ -282,4 +295,6 @@ def load_retriever(stage: Stage) -> Retriever:
 
 
 if __name__ == "__main__":
-    stage_command(train_decoder, __doc__)
+    from training.cli import stage_command  # which knows every stage
+
+    stage_command(lambda run: run.decoder, __doc__)

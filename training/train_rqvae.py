@@ -5,21 +5,23 @@ Run as `python -m training.train_rqvae configs/rqvae_ml25m.gin`; it makes the st
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.quantize import QuantizeMode
 from models.rqvae import FeatureBlock, RqVae, RqVaeConfig
-from training.cli import stage_command
-from training.config import configurable
+from training.config import ConfigError
 from training.device import training_device
-from training.features import load_features, make_features
+from training.features import load_features
 from training.loop import Schedule, Work, train
-from training.workspace import Stage, Workspace, stage_key
+from training.workspace import Stage, Workspace
 
 NAME = "rqvae"
 WEIGHTS = "rqvae.safetensors"
@@ -28,8 +30,7 @@ DEAD_CODE_BATCH = 4096
 CODE_VERSION = 2  # 2: starts at principal components
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class RqVaeSettings:
     """The RQ-VAE and its training.
 
@@ -52,50 +53,47 @@ class RqVaeSettings:
         seed: Of weights, k-means, batches and noise.
     """
 
-    hidden_widths: tuple[int, ...] = (512, 256, 128)
-    embed_dim: int = 128
-    codebook_size: int = 256
-    num_levels: int = 3
-    mode: str = "gumbel_softmax"
-    commitment_weight: float = 0.25
-    start_temperature: float = 1.0
-    end_temperature: float = 0.1
-    steps: int = 400
-    batch_size: int = 1024
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-4
-    dead_code_every_steps: int = 100
-    checkpoint_every_steps: int = 500
-    accumulate: int = 1
-    seed: int = 0
+    hidden_widths: tuple[PositiveInt, ...] = (512, 256, 128)
+    embed_dim: PositiveInt = 128
+    codebook_size: Annotated[int, Field(gt=1)] = 256
+    num_levels: PositiveInt = 3
+    mode: QuantizeMode = QuantizeMode.GUMBEL_SOFTMAX
+    commitment_weight: NonNegativeFloat = 0.25
+    start_temperature: PositiveFloat = 1.0
+    end_temperature: PositiveFloat = 0.1
+    steps: PositiveInt = 400
+    batch_size: PositiveInt = 1024
+    learning_rate: PositiveFloat = 3e-4
+    weight_decay: NonNegativeFloat = 1e-4
+    dead_code_every_steps: PositiveInt = 100
+    checkpoint_every_steps: PositiveInt = 500
+    accumulate: PositiveInt = 1
+    seed: NonNegativeInt = 0
 
 
-def train_rqvae(workspace: Workspace) -> Stage:
+def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) -> Stage:
     """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
-    features = make_features(workspace)
-    settings = RqVaeSettings()
-    checkpoints = workspace.checkpoints(NAME, stage_key([features], settings, CODE_VERSION))
 
-    def write(directory: Path) -> None:
+    def write(directory: Path, checkpoints: Path) -> None:
         loaded = load_features(features)
         config = rqvae_config(settings, loaded.blocks)
         features_NE = torch.from_numpy(loaded.features_NE)
-        model = fit_rqvae(config, features_NE, settings, checkpoints, workspace.root / "tensorboard")
+        model = fit_rqvae(config, features_NE, settings, checkpoints, workspace.tensorboard)
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(config)), encoding="utf-8")
 
-    return workspace.run(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION, together=True)
+    return workspace.train(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION)
 
 
 def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...]) -> RqVaeConfig:
     """The sizes and choices of an RQ-VAE for features of these blocks."""
     return RqVaeConfig(
         blocks=blocks,
-        hidden_widths=tuple(settings.hidden_widths),
+        hidden_widths=settings.hidden_widths,
         embed_dim=settings.embed_dim,
         codebook_size=settings.codebook_size,
         num_levels=settings.num_levels,
-        mode=QuantizeMode(settings.mode),
+        mode=settings.mode,
         commitment_weight=settings.commitment_weight,
     )
 
@@ -106,10 +104,10 @@ def fit_rqvae(
     """Trains an RQ-VAE on features of shape (N, E), on the GPU where there is one.
 
     Raises:
-        ValueError: If there are fewer items than codes in a codebook.
+        ConfigError: If there are fewer items than codes in a codebook.
     """
     if len(features_NE) < settings.codebook_size:
-        raise ValueError(
+        raise ConfigError(
             f"codebook_size must be <= the number of items, got {settings.codebook_size} codes for {len(features_NE)} "
             "items: lower RqVaeSettings.codebook_size"
         )
@@ -121,8 +119,29 @@ def fit_rqvae(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    batches = -(-len(features_NE) // settings.batch_size)
-    epochs = -(-settings.steps // batches)
+    work = rqvae_work(model, features_NE, settings)
+    train(
+        NAME,
+        model,
+        optimizer,
+        work,
+        Schedule(
+            epochs=-(-settings.steps // work.num_batches(0)),
+            learning_rate=settings.learning_rate,
+            warmup_share=0.02,
+            gradient_clip=1.0,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            accumulate=settings.accumulate,
+        ),
+        checkpoints=checkpoints,
+        tensorboard=tensorboard,
+    )
+    return model.eval().cpu()
+
+
+def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Work[Tensor]:
+    """What a training of the RQ-VAE does in the loop, on features of shape (N, E) on the model's device."""
+    device = features_NE.device
     cooling = settings.end_temperature / settings.start_temperature
 
     def epoch_batches(epoch: int) -> tuple[Tensor, ...]:
@@ -150,23 +169,8 @@ def fit_rqvae(
     def split(rows_B: Tensor, parts: int) -> list[tuple[Tensor, float]]:
         return [(rows, len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
 
-    train(
-        NAME,
-        model,
-        optimizer,
-        Work(lambda _: batches, epoch_batches, losses, after_step=after_step, split=split),
-        Schedule(
-            epochs=epochs,
-            learning_rate=settings.learning_rate,
-            warmup_share=0.02,
-            gradient_clip=1.0,
-            checkpoint_every_steps=settings.checkpoint_every_steps,
-            accumulate=settings.accumulate,
-        ),
-        checkpoints=checkpoints,
-        tensorboard=tensorboard,
-    )
-    return model.eval().cpu()
+    num_batches = -(-len(features_NE) // settings.batch_size)
+    return Work(lambda _: num_batches, epoch_batches, losses, after_step=after_step, split=split)
 
 
 def load_rqvae(stage: Stage) -> RqVae:
@@ -178,4 +182,6 @@ def load_rqvae(stage: Stage) -> RqVae:
 
 
 if __name__ == "__main__":
-    stage_command(train_rqvae, __doc__)
+    from training.cli import stage_command  # which knows every stage
+
+    stage_command(lambda run: run.rqvae, __doc__)

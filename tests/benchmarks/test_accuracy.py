@@ -7,14 +7,12 @@ import pytest
 from benchmarks.accuracy import DIFFERENCE, run, shuffle_ties
 from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
 from tests.conftest import SMALL_CONFIG
-from training.config import load_config
 from training.data.sources import load_dataset
 from training.data.splits import leave_one_out, user_sequences
 
 
 def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(str(shop), ("file", "shuffled"), SMALL_CONFIG, 2, tmp_path)
-    load_config([])
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(last) == {"recall@10", "ndcg@10", "sasrec_recall@10"}
     results = json.loads((tmp_path / "results.json").read_text())

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cold_start import hold_out, measure
-from tests.conftest import SMALL_CONFIG
-from training.config import load_config
+from tests.conftest import small_settings
 from training.data.sources import load_dataset
 from training.data.splits import user_sequences
 from training.workspace import Workspace
@@ -21,9 +20,7 @@ def test_new_items_are_found_by_their_content(shop: Path, tmp_path: Path) -> Non
     # An item keeps its attributes under its new number.
     names = dict(zip(dataset.items["item_id"], dataset.items["title"], strict=True))
     assert all(names[item] == title for item, title in data.dataset.items.select("item_id", "title").iter_rows())
-    load_config([], SMALL_CONFIG)
-    found = measure(data, Workspace(tmp_path / "work", tmp_path))
-    load_config([])
+    found = measure(data, Workspace(tmp_path / "work", tmp_path), small_settings(shop))
     assert {"RQRec", "content-kNN", "RQRec, new items only", "RQRec, other users"} <= found.keys()
     assert found["RQRec, 2 of 20 places reserved"]["recall@20"] >= found["RQRec"]["recall@20"]
     assert found["RQRec, new items only"]["recall@20"] == 1.0  # there are six

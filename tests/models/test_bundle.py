@@ -12,10 +12,10 @@ from models.bundle import (
     SEARCH_GRAPH,
     Bundle,
     BundleError,
-    new_directory,
     point_current,
     read_bundle,
 )
+from models.files import new_directory
 
 
 @pytest.fixture

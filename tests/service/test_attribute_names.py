@@ -13,10 +13,9 @@ from benchmarks.running import running_redis
 from models.bundle import read_bundle
 from models.item_tokenizer import ItemTokenizer
 from service.app import create_app
-from tests.conftest import SMALL_CONFIG
+from tests.conftest import small_settings
 from tests.service.conftest import settings_for
-from training.config import load_config
-from training.publish import BUNDLES, publish
+from training.run import Run
 from training.workspace import Workspace
 
 ITEMS = 64
@@ -44,10 +43,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "interactions.parquet"
     )
     quick = ("RqVaeSettings.steps = 20", "DecoderSettings.epochs = 1", "SemanticIdSettings.max_collision_ratio = 1.0")
-    load_config([], [f"DatasetSettings.source = '{folder}'", *SMALL_CONFIG, *quick])
-    publish(workspace := Workspace(folder / "work", folder))
-    load_config([])
-    return workspace.root / BUNDLES
+    return Run(Workspace(folder / "work", folder), small_settings(folder, *quick)).bundle.parent
 
 
 @pytest.fixture(scope="module")

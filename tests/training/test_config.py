@@ -2,24 +2,22 @@ from pathlib import Path
 
 import pytest
 
-import training.pipeline  # noqa: F401 - registers every stage's settings
-from training.config import ConfigError, load_config, resolved_config
-from training.train_decoder import DecoderSettings
+from training.config import ConfigError, read_settings, settings_as_gin
+from training.data.download import RELEASES
+from training.run import RunSettings
 
 CONFIGS = sorted(Path("configs").glob("*.gin"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_config_in_the_repository_can_be_read(path: Path) -> None:
-    load_config([path])
-    assert resolved_config()
+    assert read_settings(RunSettings, [path]).dataset.source in RELEASES
 
 
 def test_bindings_override_files(tmp_path: Path) -> None:
     file = tmp_path / "a.gin"
     file.write_text("DecoderSettings.width = 32\nDecoderSettings.epochs = 3\n")
-    load_config([file], ["DecoderSettings.epochs = 7"])
-    settings = DecoderSettings()
+    settings = read_settings(RunSettings, [file], ["DecoderSettings.epochs = 7"]).decoder
     assert (settings.width, settings.epochs) == (32, 7)
 
 
@@ -29,19 +27,36 @@ def test_bindings_override_files(tmp_path: Path) -> None:
         ("DecoderSettings.widht = 3", "doesn't have a parameter named 'widht'"),
         ("DecodrSettings.width = 3", "No configurable matching 'DecodrSettings'"),
         ("DecoderSettings.width = (", "cannot use configuration"),
+        ("DecoderSettings.width = 10", r"DecoderSettings: width must be a multiple of num_heads, got 10 and 4"),
+        ("DecoderSettings.dropout = 1.0", r"DecoderSettings\.dropout: must be less than 1, got 1\.0"),
+        ("DecoderSettings.epochs = 'many'", r"DecoderSettings\.epochs: must be a valid integer.*got 'many'"),
+        ("DecoderSettings.epochs = 0", r"DecoderSettings\.epochs: must be greater than 0, got 0"),
+        ("RqVaeSettings.codebook_size = 1", r"RqVaeSettings\.codebook_size: must be greater than 1, got 1"),
+        ("RqVaeSettings.mode = 'soft'", r"RqVaeSettings\.mode: must be 'gumbel_softmax', .*got 'soft'"),
+        ("RqVaeSettings.hidden_widths = (16, -1)", r"RqVaeSettings\.hidden_widths\.1: must be greater than 0, got -1"),
+        ("FeatureSettings.collaborative_dim = -1", r"collaborative_dim: must be greater than or equal to 0, got -1"),
+        ("SemanticIdSettings.max_collision_ratio = 2", r"max_collision_ratio: must be less than or equal to 1, got 2"),
+        ("EvaluationSettings.ks = (5, 50)", r"EvaluationSettings: ks and profile_k must be <= list_length"),
     ],
 )
-def test_an_unknown_or_malformed_parameter_is_an_error(binding: str, message: str) -> None:
+def test_an_unknown_or_unusable_parameter_is_an_error(binding: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load_config([], [binding])
+        read_settings(RunSettings, [], [binding])
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere.gin"):
-        load_config([tmp_path / "nowhere.gin"])
+        read_settings(RunSettings, [tmp_path / "nowhere.gin"])
 
 
 def test_a_new_configuration_forgets_the_old_one() -> None:
-    load_config([], ["DecoderSettings.width = 32"])
-    load_config([])
-    assert DecoderSettings().width == 128
+    read_settings(RunSettings, [], ["DecoderSettings.width = 32"])
+    assert read_settings(RunSettings, []) == RunSettings()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_settings_as_text_give_the_same_settings(path: Path, tmp_path: Path) -> None:
+    settings = read_settings(RunSettings, [path], ["RqVaeSettings.mode = 'rotation_trick'"])
+    file = tmp_path / "again.gin"
+    file.write_text(settings_as_gin(settings))
+    assert read_settings(RunSettings, [file]) == settings

@@ -17,22 +17,22 @@ import torch
 from models.bundle import MANIFEST, read_bundle
 from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
 from training.data.splits import Sequences
-from training.evaluate import ITEM_KNN, POPULARITY, RQREC, evaluate, load_results
-from training.features import load_features, make_features
-from training.publish import payload_column, publish
+from training.evaluate import ITEM_KNN, POPULARITY, RQREC, load_results
+from training.features import load_features
+from training.publish import payload_column
+from training.run import Run, RunSettings
 from training.tokenize_items import (
     SemanticIdSettings,
     check_not_collapsed,
     codebook_figures,
     load_semantic_ids,
     neighbourhood_figures,
-    tokenize_items,
 )
-from training.train_decoder import load_retriever, train_decoder
-from training.train_rqvae import load_rqvae, train_rqvae
-from training.workspace import Workspace
+from training.train_decoder import load_retriever
+from training.train_rqvae import load_rqvae
+from training.workspace import Workspace, open_workspace
 
-Configure = Callable[..., None]
+Configure = Callable[..., RunSettings]
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -79,19 +79,17 @@ def test_collapsed_ids_stop_training_with_the_reason(figures: dict[str, float], 
         check_not_collapsed(figures, codebook_size=256, settings=SemanticIdSettings())
 
 
-def test_every_item_gets_its_own_semantic_id(trained: Workspace, configure: Configure) -> None:
-    configure()
-    ids = load_semantic_ids(tokenize_items(trained))
+def test_every_item_gets_its_own_semantic_id(trained: Run) -> None:
+    ids = load_semantic_ids(trained.tokens)
     assert ids.codes_NL.shape == (64, 4)
     assert len(np.unique(ids.codes_NL, axis=0)) == 64
-    features_NE = torch.from_numpy(load_features(make_features(trained)).features_NE)
-    codes_NL = load_rqvae(train_rqvae(trained)).get_codebook_indices(features_NE)
+    features_NE = torch.from_numpy(load_features(trained.features).features_NE)
+    codes_NL = load_rqvae(trained.rqvae).get_codebook_indices(features_NE)
     assert np.array_equal(ids.codes_NL[:, :-1], codes_NL.numpy())
 
 
-def test_the_retriever_learns_what_users_like(trained: Workspace, configure: Configure) -> None:
-    configure()
-    results = load_results(evaluate(trained))
+def test_the_retriever_learns_what_users_like(trained: Run) -> None:
+    results = load_results(trained.evaluation)
     assert results[RQREC]["users"] == 160
     for metric in ("recall@10", "ndcg@10"):
         assert results[RQREC][metric] > 2 * results[POPULARITY][metric]
@@ -102,25 +100,25 @@ def test_the_retriever_learns_what_users_like(trained: Workspace, configure: Con
     )
 
 
-def test_what_stands_is_reused_and_what_changed_is_not(trained: Workspace, configure: Configure) -> None:
-    configure()
-    files = [*trained.root.glob("*/stage.json"), *trained.root.glob("bundles/*/*")]
+def test_what_stands_is_reused_and_what_changed_is_not(trained: Run, configure: Configure) -> None:
+    root, data_dir = trained.workspace.root, trained.workspace.data_dir
+    files = [*root.glob("*/stage.json"), *root.glob("bundles/*/*")]
     assert len(files) > 10
     before = {path: path.stat().st_mtime_ns for path in files}
-    publish(trained)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    keys = train_rqvae(trained).key, train_decoder(trained).key
-    configure("DecoderSettings.dropout = 0.0")
-    assert train_rqvae(trained).key == keys[0]
-    other = Workspace(trained.root.parent / "other", trained.data_dir)
-    configure("DecoderSettings.dropout = 0.0", "RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
-    assert train_rqvae(other).key != keys[0]
-    assert train_decoder(other).key != keys[1]
+    with open_workspace(root, data_dir) as workspace:
+        assert Run(workspace, configure()).bundle == trained.bundle
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+        assert Run(workspace, configure("DecoderSettings.dropout = 0.0")).rqvae.key == trained.rqvae.key
+    with open_workspace(root.parent / "other", data_dir) as workspace:
+        changed = "DecoderSettings.dropout = 0.0", "RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1"
+        other = Run(workspace, configure(*changed))
+        assert other.rqvae.key != trained.rqvae.key
+        assert other.decoder.key != trained.decoder.key
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path, trained: Workspace, configure: Configure) -> None:
-    configure("DecoderSettings.epochs = 2", "RqVaeSettings.steps = 20")
-    one, other = (train_decoder(Workspace(tmp_path / name, tmp_path)) for name in ("one", "other"))
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, configure: Configure) -> None:
+    settings = configure("DecoderSettings.epochs = 2", "RqVaeSettings.steps = 20")
+    one, other = (Run(Workspace(tmp_path / name, tmp_path), settings).decoder for name in ("one", "other"))
     ours, theirs = (load_retriever(stage).state_dict() for stage in (one, other))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -166,18 +164,18 @@ def test_bad_input_is_refused_with_one_clear_line(shop: Path, tmp_path: Path) ->
     assert "Traceback" not in complaint
 
 
-def test_stage_stamps_say_what_a_result_was_made_from(trained: Workspace) -> None:
-    stamp = json.loads((trained.root / "rqvae" / "stage.json").read_text())
+def test_stage_stamps_say_what_a_result_was_made_from(trained: Run) -> None:
+    stamp = json.loads((trained.workspace.root / "rqvae" / "stage.json").read_text())
     assert stamp["settings"]["steps"] == 60
     assert len(stamp["inputs"]) == 1
 
 
-def test_an_altered_bundle_is_published_again(trained: Workspace, configure: Configure, tmp_path: Path) -> None:
-    configure()
-    copy = Workspace(Path(shutil.copytree(trained.root, tmp_path / "work", symlinks=True)), trained.data_dir)
-    bundle = publish(copy)
+def test_an_altered_bundle_is_published_again(trained: Run, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(trained.workspace.root, tmp_path / "work", symlinks=True))
+    copy = Workspace(root, trained.workspace.data_dir)
+    bundle = Run(copy, trained.settings).bundle
     (bundle / MANIFEST).write_text("{")
-    assert publish(copy) == bundle
+    assert Run(copy, trained.settings).bundle == bundle
     assert read_bundle(bundle.parent).path == bundle.resolve()
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.errors import UserError
+
 ITEM_ID, USER_ID, TIMESTAMP = "item_id", "user_id", "timestamp"
 EXAMPLES_SHOWN = 5
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Raised when raw data cannot be used; says what was expected, what came and what to do."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.progress import wrap_file
 
-from models.bundle import new_directory
+from models.files import new_directory
 from training.data.dataset import DataError
 
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"

@@ -67,7 +67,10 @@ class ML25MItemData:
             return items
         require_file(vectors_path, expected="poster vectors, one row for each movieId in poster_ids.csv")
         require_file(ids_path, expected="the movieIds of the rows of poster_vectors.npy")
-        vectors = np.load(vectors_path, allow_pickle=False)
+        try:
+            vectors = np.load(vectors_path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{vectors_path} must be an array that numpy.save wrote: {error}") from error
         ids = pl.read_csv(ids_path, schema_overrides={"movieId": pl.String})
         require_columns(ids.columns, ["movieId"], path=ids_path)
         if vectors.ndim != 2 or len(vectors) != len(ids):

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pydantic.dataclasses import dataclass as settings_dataclass
 
-from training.config import configurable
-from training.data.dataset import Dataset
+from training.data.dataset import DataError, Dataset
+from training.data.download import RELEASES
 from training.data.sources import load_dataset
 from training.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
 
 
-@configurable
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True)
 class DatasetSettings:
     """Which data.
 
@@ -35,27 +35,36 @@ class _Source:
     files: tuple[tuple[str, int, int], ...]
 
 
-def prepare_data(workspace: Workspace, settings: DatasetSettings | None = None) -> Stage:
-    """Runs the stage. A folder's data is read again when a file's size or time of change differs.
+def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
+    """Runs the stage, which pins a run's inputs: the stages after it read what it wrote, and never the source.
+
+    A folder's data is read again by a later run when a file's size or time of change differs.
 
     Args:
         workspace: Where to.
-        settings: Which data; None for what gin binds.
+        settings: Which data.
+
+    Raises:
+        DataError: If the data cannot be used, or changed while it was read.
     """
-    settings = settings or DatasetSettings()
-    folder = Path(settings.source)
-    files = tuple(
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.glob("*")) if path.is_file()
-    )
+    files = _files(settings.source)
 
     def write(directory: Path) -> None:
         dataset = load_dataset(settings.source, data_dir=workspace.data_dir, drop_duplicates=settings.drop_duplicates)
+        if _files(settings.source) != files:
+            raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
         description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
+
+
+def _files(source: str) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of every file of a folder; none of a release, which is fetched once."""
+    paths = [] if source in RELEASES else [path for path in sorted(Path(source).glob("*")) if path.is_file()]
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
 
 def load_prepared(stage: Stage) -> Dataset:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.retriever import PADDING
+from training.data.dataset import DataError
 from training.data.splits import Sequences
 
 BATCHES_PER_BUCKET = 16
@@ -53,7 +54,7 @@ class SeqData:
         seed: Of the cuts and the order.
 
     Raises:
-        ValueError: If no sequence has two items.
+        DataError: If no sequence has two items.
     """
 
     def __init__(self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int) -> None:
@@ -62,7 +63,7 @@ class SeqData:
         self._begins_U, self._ends_U = sequences.offsets_U[:-1][has_target_U], sequences.offsets_U[1:][has_target_U]
         self.max_history, self.batch_size, self.seed = max_history, batch_size, seed
         if not has_target_U.any():
-            raise ValueError("training needs at least one user with two items before the held-out ones, got none")
+            raise DataError("training needs at least one user with two items before the held-out ones, got none")
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
         """The batches of one epoch, in order."""

@@ -40,8 +40,11 @@ def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) 
         raise DataError(f"DATASET must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
     for marker, read in LAYOUTS:
         if any(folder.glob(marker)):
-            interactions, items = read(folder)
-            return build_dataset(folder.resolve().name, interactions, items, drop_duplicates=drop_duplicates)
+            try:
+                interactions, items = read(folder)
+                return build_dataset(folder.resolve().name, interactions, items, drop_duplicates=drop_duplicates)
+            except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+                raise DataError(f"cannot read {folder}, which holds {marker}: {error}") from error
     raise DataError(
         f"{folder} holds none of {[marker for marker, _ in LAYOUTS]}: see 'Your own data' in the README for the layouts"
     )

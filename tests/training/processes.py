@@ -1,0 +1,132 @@
+"""What the tests of training in several processes run in each of them: `processes.py TASK OUT ARGUMENT...`.
+
+Everything is computed in float64: rounding, which differs with the processor and with how a batch is cut, is then far
+smaller than any fault.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.quantize import QuantizeMode
+from models.retriever import CatalogueTensors, Retriever
+from models.rqvae import FeatureBlock, FeatureKind, RqVae
+from models.trie import SemanticIdTrie
+from training.data.splits import Sequences
+from training.distributed import copy_from_first, join, leave, process, wait_for_all
+from training.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
+from training.train_decoder import DecoderSettings, retriever_config, retriever_work
+from training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
+
+ITEMS, USERS = 64, 40
+BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 4), FeatureBlock("poster", FeatureKind.CONTINUOUS, 8))
+# No chance: what is dropped and mixed would differ from process to process.
+RQVAE = RqVaeSettings(
+    hidden_widths=(16,), embed_dim=8, codebook_size=16, mode=QuantizeMode.ROTATION_TRICK, batch_size=21
+)
+DECODER = DecoderSettings(
+    width=16,
+    num_heads=2,
+    ff_width=32,
+    encoder_layers=1,
+    decoder_layers=1,
+    max_history=8,
+    dropout=0.0,
+    decoder_dropout=0.0,
+    feature_dropout=0.0,
+    negatives=64,
+    batch_size=25,
+    bf16=False,
+)
+Weights = Mapping[str, Tensor]
+
+
+def features() -> Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.hstack([rng.random((ITEMS, 4)) < 0.5, rng.normal(size=(ITEMS, 8))]).astype(np.float64))
+
+
+def rqvae_gradients(accumulate: str) -> Weights:
+    features_NE = features()
+    torch.manual_seed(process())
+    model = RqVae(rqvae_config(RQVAE, BLOCKS)).double().train()
+    model.initialise(features_NE, seed=0)
+    for parameter in model.parameters():  # no part starts at zero, where gradients vanish
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    return gradients_of(model, rqvae_work(model, features_NE, RQVAE), accumulate)
+
+
+def retriever_gradients(accumulate: str) -> Weights:
+    rng = np.random.default_rng(0)
+    codes_NL = np.stack(np.unravel_index(rng.choice(8**3, ITEMS, replace=False), (8, 8, 8)), axis=1)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=8)
+    lengths_U = rng.integers(2, 13, USERS)
+    items_I = rng.integers(0, ITEMS, lengths_U.sum()).astype(np.int32)
+    tokens = Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
+    torch.manual_seed(process())
+    features_NE = features()
+    model = Retriever(retriever_config(DECODER, trie, feature_dim=features_NE.shape[1])).double().train()
+    popularity_N = np.bincount(items_I, minlength=ITEMS)
+    catalogue = CatalogueTensors.of(trie, features_NE.numpy(), popularity_N, torch.device("cpu"))
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign] # losses are in float32 at the least
+    return gradients_of(model, retriever_work(model, catalogue, tokens, DECODER), accumulate)
+
+
+def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
+    copy_from_first(model.parameters())
+    batch = next(iter(work.batches(0)))
+    add_gradients(model, work, batch, 0.5, accumulate=int(accumulate))
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
+    """A regression from weights that differ from process to process; returns what it ends with."""
+    torch.manual_seed(process())
+    model = nn.Linear(4, 2).double()
+
+    def batches(epoch: int) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(epoch)
+        for _ in range(5):
+            yield torch.randn(16, 4, generator=generator, dtype=torch.float64)
+
+    def losses(batch: Tensor, _done: float) -> Mapping[str, Tensor]:
+        return {"loss": F.mse_loss(model(batch), batch[:, :2] * batch.sum(1, keepdim=True))}
+
+    def split(batch: Tensor, parts: int) -> list[tuple[Tensor, float]]:
+        return [(rows, len(rows) / len(batch)) for rows in batch.tensor_split(parts)]
+
+    def after_step(step: int) -> None:
+        if step == stop_after and process() == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    work = Work(lambda _: 5, batches, losses, after_step=after_step, split=split)
+    schedule = Schedule(epochs, 0.05, 0.1, 1.0, checkpoint_every_steps=100)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with contextlib.suppress(TrainingInterrupted):
+        train("toy", model, optimizer, work, schedule, checkpoints=Path(folder) / "c", tensorboard=Path(folder) / "t")
+    return model.state_dict()
+
+
+TASKS: Mapping[str, Callable[[str], Weights]] = {
+    "rqvae": rqvae_gradients,
+    "retriever": retriever_gradients,
+    "start": lambda folder: toy(folder, epochs=0),
+    "whole": lambda folder: toy(folder, epochs=2),
+    "stopped": lambda folder: toy(folder, epochs=2, stop_after=3),
+}
+
+if __name__ == "__main__":
+    task, out, argument = sys.argv[1:]
+    join()
+    torch.save(dict(TASKS[task](argument)), f"{out}-{process()}.pt")
+    wait_for_all()
+    leave()

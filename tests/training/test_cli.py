@@ -1,0 +1,105 @@
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.bundle import BundleError
+from models.errors import MissingPackage, UserError
+from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
+from training.config import ConfigError
+from training.data.dataset import DataError
+from training.loop import TrainingDiverged, TrainingInterrupted
+from training.run import Run
+from training.tokenize_items import CollapsedSemanticIds
+from training.workspace import WorkspaceBusy, open_workspace
+
+FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a command whose run fails with an error."""
+    config = tmp_path / "empty.gin"
+    config.touch()
+
+    def run(error: BaseException | None, *arguments: str) -> None:
+        def ask(_run: Run) -> None:
+            if error is not None:
+                raise error
+
+        line = ["train", str(config), "--work-dir", str(tmp_path / "work"), *arguments]
+        monkeypatch.setattr(sys, "argv", line)
+        stage_command(ask, None)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", FOR_USERS)
+def test_an_error_made_for_users_is_one_line(
+    kind: type[UserError], command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        command(kind("expected this, got that: do so"))
+    assert capsys.readouterr().err == "train: expected this, got that: do so\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_fault_of_the_machine_is_one_line(
+    number: int, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        command(OSError(number, "no luck", "/disk/file"))
+    assert capsys.readouterr().err == f"train: [Errno {number}] no luck: '/disk/file'\n"
+
+
+def test_a_full_disk_that_a_library_met_is_one_line(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        command(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert capsys.readouterr().err == "train: I/O error: No space left on device (os error 28)\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("operands could not be broadcast"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        KeyError("x"),
+        ImportError("cannot import name"),
+        FloatingPointError("underflow"),
+        OSError(errno.EIO, "input/output error"),
+        RuntimeError("shapes"),
+        AssertionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception, command: Callable[..., None]) -> None:
+    with pytest.raises(type(error)) as caught:
+        command(error)
+    assert caught.value is error
+
+
+def test_an_interruption_is_one_line(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_INTERRUPTED)):
+        command(TrainingInterrupted("stopped at step 3"))
+    assert capsys.readouterr().err == "train: interrupted: stopped at step 3 - run the same command to go on\n"
+
+
+def test_a_busy_folder_is_one_line(
+    command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_workspace(tmp_path / "work", tmp_path), pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        command(None)
+    assert capsys.readouterr().err.startswith(f"train: another run is working in {tmp_path / 'work'}: wait")
+
+
+def test_a_setting_that_cannot_be_used_is_one_line(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        command(None, "--set", "DecoderSettings.dropout = 7")
+    complaint = capsys.readouterr().err
+    assert complaint == "train: cannot use configuration: DecoderSettings.dropout: must be less than 1, got 7\n"

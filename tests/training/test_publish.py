@@ -1,0 +1,102 @@
+"""What the world sees of a published bundle: who may read it, and that equal runs publish equal bundles."""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from models.bundle import (
+    CURRENT,
+    MANIFEST,
+    Bundle,
+    read_bundle,
+)
+from models.files import new_directory
+from tests.conftest import SMALL_CONFIG
+from training.publish import BUNDLES
+
+REPOSITORY = Path(__file__).parents[2]
+NOBODY = 65534
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="module")
+def published(shop: Path) -> Iterator[list[Path]]:
+    """The bundles of two equal runs in processes of their own, under a strict umask and different hash seeds."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # unlike pytest's own folders, others may enter it
+        config, works = Path(name) / "small.gin", [Path(name) / seed for seed in ("1", "2")]
+        config.write_text("\n".join(SMALL_CONFIG))
+        command = [sys.executable, "-m", "training.pipeline", str(config), "--dataset", str(shop), "--work-dir"]
+        for work in works:
+            environment = {**os.environ, "PYTHONHASHSEED": work.name}
+            subprocess.run([*command, str(work)], cwd=REPOSITORY, check=True, env=environment, umask=0o077)
+        yield [work / BUNDLES for work in works]
+
+
+def modes(folder: Path) -> dict[bool, set[int]]:
+    """The modes of a folder and of all below it: of folders under True, of files under False."""
+    found: dict[bool, set[int]] = {True: set(), False: set()}
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            found[path.is_dir()].add(stat.S_IMODE(path.stat().st_mode))
+    return found
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_whatever_is_put_in_place_may_be_read_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "a" / "b" / "bundle") as directory:
+        save_file({}, directory / "weights.safetensors")
+        with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+            file.write(b"of mode 0600")
+        Path(tempfile.mkdtemp(dir=directory)).joinpath("inner").touch()
+    assert modes(tmp_path / "a") == {True: {0o755}, False: {0o644}}
+
+
+def test_every_file_of_a_bundle_may_be_read_by_all(published: list[Path]) -> None:
+    for bundles in published:
+        assert modes(bundles) == {True: {0o755}, False: {0o644}}
+        assert (bundles / CURRENT).is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_reads_what_was_published(published: list[Path]) -> None:
+    files = [path for path in (published[0] / CURRENT).iterdir() if path.is_file()]
+    assert MANIFEST in {path.name for path in files}
+    subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL, user=NOBODY, group=NOBODY, extra_groups=[])
+
+
+def test_equal_runs_publish_equal_bundles(published: list[Path]) -> None:
+    one, other = (read_bundle(bundles) for bundles in published)
+    assert one.path.name == other.path.name
+    for path in one.path.iterdir():
+        assert path.name == MANIFEST or path.read_bytes() == (other.path / path.name).read_bytes(), path.name
+    assert one.manifest.digest == other.manifest.digest
+    assert replace(one.manifest, created_at="", checksums={}) == replace(other.manifest, created_at="", checksums={})
+
+
+def test_the_digest_of_a_bundle_says_all_but_when(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert replace(manifest, created_at="another time").digest == manifest.digest
+    assert replace(manifest, config="another").digest != manifest.digest
+    assert replace(manifest, checksums={**manifest.checksums, "items.parquet": "another"}).digest != manifest.digest
+
+
+def test_graphs_hold_nothing_of_the_process_that_wrote_them(bundle: Bundle) -> None:
+    for graph in bundle.path.glob("*.onnx"):
+        content = graph.read_bytes()
+        assert b".py" not in content
+        assert b" at 0x" not in content

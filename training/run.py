@@ -1,0 +1,84 @@
+"""A run: its settings are read once, and every stage is entered once, at the first question for its result."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from training.config import settings_as_gin
+from training.data.prepare import DatasetSettings, prepare_data
+from training.evaluate import EvaluationSettings, evaluate
+from training.features import FeatureSettings, make_features
+from training.publish import Trained, publish
+from training.tokenize_items import SemanticIdSettings, tokenize_items
+from training.train_decoder import DecoderSettings, train_decoder
+from training.train_rqvae import RqVaeSettings, train_rqvae
+from training.workspace import Stage, Workspace
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of every stage."""
+
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    rqvae: RqVaeSettings = field(default_factory=RqVaeSettings)
+    semantic_ids: SemanticIdSettings = field(default_factory=SemanticIdSettings)
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who asks for a stage's result runs the stages before it; what stands in the workspace is not made again.
+
+    The inputs are what the data were when `data` was first asked for. A file that changes afterwards is the next run's.
+
+    Attributes:
+        workspace: Where the stages keep what they make.
+        settings: Of all of them.
+    """
+
+    workspace: Workspace
+    settings: RunSettings
+
+    @cached_property
+    def data(self) -> Stage:
+        """The prepared data."""
+        return prepare_data(self.workspace, self.settings.dataset)
+
+    @cached_property
+    def features(self) -> Stage:
+        """The items' features."""
+        return make_features(self.workspace, self.data, self.settings.features)
+
+    @cached_property
+    def rqvae(self) -> Stage:
+        """The trained RQ-VAE."""
+        return train_rqvae(self.workspace, self.features, self.settings.rqvae)
+
+    @cached_property
+    def tokens(self) -> Stage:
+        """The items' semantic IDs."""
+        return tokenize_items(self.workspace, self.data, self.features, self.rqvae, self.settings.semantic_ids)
+
+    @cached_property
+    def decoder(self) -> Stage:
+        """The trained retriever."""
+        return train_decoder(self.workspace, self.data, self.features, self.tokens, self.settings.decoder)
+
+    @cached_property
+    def evaluation(self) -> Stage:
+        """What the retriever was measured at."""
+        stages = (self.data, self.features, self.tokens, self.decoder)
+        return evaluate(self.workspace, *stages, self.settings.evaluation)
+
+    @cached_property
+    def bundle(self) -> Path:
+        """The published bundle."""
+        stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
+        return publish(
+            self.workspace,
+            Trained(*stages),
+            text_encoder=self.settings.features.text_encoder,
+            config=settings_as_gin(self.settings),
+        )
