@@ -1,21 +1,26 @@
 """Items that the retriever never learnt to generate: how they get a vector, and how they get into a list.
 
-Nobody chose them in training, or they were written since. Their semantic IDs are in the trie, but the code decoder has
-only ever been told that nothing is there. What speaks for them is their content: they take the mean vector of the known
-items most like them (content to collaborative vector, as van den Oord et al. 2013 do with a network), are rated by the
-cosine like every item, and join the candidates that the search found. Needs no torch.
+Nobody chose them in training, or they were written since. The code decoder has only ever been told that nothing is
+there; so those written since are not in its trie at all. What speaks for them is their content: they take the mean
+vector of the known items most like them (content to collaborative vector, as van den Oord et al. 2013 do with a
+network), are rated by the cosine like every item, and join the candidates that the search found. Of many new items only
+those of the clusters nearest to a user are rated. Needs no torch.
 
-Shapes: B users, k items asked for, K beams, N leaves or rows, M new items, E feature columns, P content width, D width.
+Shapes: B users, k items asked for, K beams, N leaves or known items, M new items, X of them that are rated, or known
+items that are compared, Y the nearest of these, E feature columns, P content width, D width.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.eligibility import Eligibility
+from models.eligibility import BoolArray, Candidates, Eligibility
+from models.growing import GrowingArray
 from models.ranking import Ranking, SearchOutput, rankings
-from models.trie import IntArray
+from models.trie import IntArray, SemanticIdTrie
+from models.vector_index import VectorIndex
 
 FloatArray = NDArray[np.float32]
 NEIGHBOURS = 20
@@ -25,6 +30,14 @@ ANCHORS = 10
 # large a share of new items as the catalogue does.
 CAUTION = 1.0
 COSINES_AT_ONCE = 1 << 25
+# Of more known items than these, so many of the nearest clusters are compared with a new one.
+COMPARED_ALL, COMPARED, CONTENT_CLUSTERS = 100_000, 8192, 256
+LARGEST_FEATURE = 1e15  # whose products stay within float32
+# So many new items are all rated; of more, as many of the nearest clusters, beside those that came last.
+RATED_ALL = 4096
+RATED = 1024
+UNSORTED = 1024
+SPARE = 64  # candidates beyond those asked for, should some be gone
 
 
 class ContentNeighbours:
@@ -38,36 +51,53 @@ class ContentNeighbours:
 
     def __init__(self, projection_EP: FloatArray, contents_NP: NDArray[np.floating], vectors_ND: FloatArray) -> None:
         self._projection_EP = projection_EP
-        self._contents_NP = contents_NP
+        self._contents_NP = contents_NP.astype(np.float32)
         self._vectors_ND = vectors_ND
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """The mean direction of the nearest known items, at their mean length; shape (M, D)."""
         contents_MP = content_of(features_ME, self._projection_EP)
-        rows_at_once = max(COSINES_AT_ONCE // len(self._contents_NP), 1)
-        contents_PN = self._contents_NP.T.astype(np.float32)
-        parts = [
-            self._of(contents_MP[begin : begin + rows_at_once], contents_PN)
-            for begin in range(0, len(contents_MP), rows_at_once)
-        ]
+        if self._index is not None:
+            rows = [self._index.rows(content_P, COMPARED) for content_P in contents_MP]
+            parts = [
+                self._mean(content_P[None] @ self._contents_NP.take(row_X, axis=0).T, row_X)
+                for content_P, row_X in zip(contents_MP, rows, strict=True)
+            ]
+        else:
+            at_once = max(COSINES_AT_ONCE // len(self._contents_NP), 1)
+            everyone_N = np.arange(len(self._contents_NP))
+            parts = [
+                self._mean(contents_MP[begin : begin + at_once] @ self._contents_NP.T, everyone_N)
+                for begin in range(0, len(contents_MP), at_once)
+            ]
         return np.concatenate([np.zeros((0, self._vectors_ND.shape[1]), dtype=np.float32), *parts])
 
-    def _of(self, contents_MP: FloatArray, contents_PN: FloatArray) -> FloatArray:
-        cosines_MN = contents_MP @ contents_PN
-        count = min(NEIGHBOURS, cosines_MN.shape[1])
-        nearest_MX = np.argpartition(-cosines_MN, count - 1, axis=1)[:, :count]
-        cosines_MX = np.take_along_axis(cosines_MN, nearest_MX, axis=1)
-        weights_MX = np.exp(NEIGHBOUR_SHARPNESS * (cosines_MX - cosines_MX.max(axis=1, keepdims=True)))
-        weights_MX /= weights_MX.sum(axis=1, keepdims=True)
-        vectors_MXD = self._vectors_ND[nearest_MX]
-        lengths_MX = np.linalg.norm(vectors_MXD, axis=2)
-        means_MD = np.einsum("mx,mxd->md", weights_MX / np.maximum(lengths_MX, 1e-12), vectors_MXD)
-        lengths_M1 = (weights_MX * lengths_MX).sum(axis=1, keepdims=True)
+    @cached_property
+    def _index(self) -> VectorIndex | None:
+        """Of many known items; those nearest to a new one are looked for in few clusters."""
+        if len(self._contents_NP) <= COMPARED_ALL:
+            return None
+        return VectorIndex.build(self._contents_NP, most_clusters=CONTENT_CLUSTERS)
+
+    def _mean(self, cosines_MX: FloatArray, row_X: IntArray) -> FloatArray:
+        """The mean direction of the nearest of some known items, at their mean length."""
+        count = min(NEIGHBOURS, cosines_MX.shape[1])
+        nearest_MY = np.argpartition(-cosines_MX, count - 1, axis=1)[:, :count]
+        cosines_MY = np.take_along_axis(cosines_MX, nearest_MY, axis=1)
+        weights_MY = np.exp(NEIGHBOUR_SHARPNESS * (cosines_MY - cosines_MY.max(axis=1, keepdims=True)))
+        weights_MY /= weights_MY.sum(axis=1, keepdims=True)
+        vectors_MYD = self._vectors_ND[row_X[nearest_MY]]
+        lengths_MY = np.linalg.norm(vectors_MYD, axis=2)
+        means_MD = np.einsum("my,myd->md", weights_MY / np.maximum(lengths_MY, 1e-12), vectors_MYD)
+        lengths_M1 = (weights_MY * lengths_MY).sum(axis=1, keepdims=True)
         return np.asarray(unit_rows(means_MD) * lengths_M1, dtype=np.float32)
 
 
 def content_of(features_ME: FloatArray, projection_EP: FloatArray) -> FloatArray:
     """Items' content at unit length, shape (M, P)."""
+    largest_M1 = np.abs(features_ME).max(axis=1, keepdims=True, initial=0)
+    if (largest_M1 > LARGEST_FEATURE).any():  # their direction is all that counts
+        features_ME = np.asarray(features_ME / np.maximum(largest_M1, 1), dtype=np.float32)
     return unit_rows(features_ME @ projection_EP)
 
 
@@ -81,35 +111,61 @@ class NewItems:
     """The new items of a catalogue, as candidates beside those that the search found.
 
     Args:
-        leaves_M: Their leaves in ascending order.
-        item_vectors_ND: The catalogue's vectors by leaf.
-        relevance_weight: Of the rating beside the log-probability (see `models.retriever.Retriever.rerank`).
+        places: Their places: leaves of the trie, or added ones (see `models.eligibility`).
+        units: Their vectors at unit length.
+        is_new_N: Which leaves are among them.
+        relevance_weight: Of the rating beside the log-probability (see `models.retriever.Retriever.rerank`); at 0 the
+            new items come after all that the search found.
+        index: Of the first of them, where they are many.
     """
 
-    def __init__(self, leaves_M: IntArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> None:
-        self.leaves_M = leaves_M
-        self._unit_DM = unit_rows(item_vectors_ND[leaves_M]).T
-        self._is_new_N = np.zeros(len(item_vectors_ND), dtype=np.bool_)
-        self._is_new_N[leaves_M] = True
-        self._weight = relevance_weight
+    def __init__(
+        self,
+        places: GrowingArray[np.int64],
+        units: GrowingArray[np.float32],
+        is_new_N: BoolArray,
+        *,
+        relevance_weight: float,
+        index: VectorIndex | None = None,
+    ) -> None:
+        self._is_new_N, self._weight = is_new_N, relevance_weight
+        self._places, self._units, self._index = _indexed(places, units, index)
 
     @classmethod
-    def of(cls, is_new_N: NDArray[np.bool_], item_vectors_ND: FloatArray, *, relevance_weight: float) -> "NewItems":
-        """Those of the leaves that are new; none where ratings count for nothing."""
-        leaves_M = np.flatnonzero(is_new_N & (relevance_weight > 0))
-        return cls(leaves_M, item_vectors_ND, relevance_weight=relevance_weight)
+    def of(cls, is_new_N: BoolArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> "NewItems":
+        """Those of the leaves that are new; none where ratings count for nothing, for the search finds them."""
+        is_new_N = is_new_N & (relevance_weight > 0)
+        leaves_M = np.flatnonzero(is_new_N)
+        units_MD = unit_rows(item_vectors_ND[leaves_M])
+        return cls(GrowingArray(leaves_M), GrowingArray(units_MD), is_new_N, relevance_weight=relevance_weight)
 
     @classmethod
-    def none(cls) -> "NewItems":
-        """No new items, in this catalogue and in those that follow it."""
-        return cls(np.empty(0, dtype=np.int64), np.empty((0, 1), dtype=np.float32), relevance_weight=0.0)
+    def none(cls, trie: SemanticIdTrie, width: int) -> "NewItems":
+        """No new items yet, for a model whose ratings count for nothing."""
+        nothing_MD = np.empty((0, width), dtype=np.float32)
+        is_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
+        return cls(GrowingArray(np.empty(0, dtype=np.int64)), GrowingArray(nothing_MD), is_new_N, relevance_weight=0.0)
 
-    def over(self, is_new_N: NDArray[np.bool_], item_vectors_ND: FloatArray) -> "NewItems":
-        """Those of another catalogue."""
-        return NewItems.of(is_new_N, item_vectors_ND, relevance_weight=self._weight)
+    def with_added(self, places_M: IntArray, vectors_MD: FloatArray) -> "NewItems":
+        """These and more."""
+        return NewItems(
+            self._places.extended(places_M),
+            self._units.extended(unit_rows(vectors_MD)),
+            self._is_new_N,
+            relevance_weight=self._weight,
+            index=self._index,
+        )
 
     def __len__(self) -> int:
-        return len(self.leaves_M)
+        return len(self._places)
+
+    def candidates(self, eligibility: Eligibility) -> Candidates:
+        """Those of them that are eligible; takes time for each of them, so it is worth keeping."""
+        allowed_M = eligibility.allows(self._places.rows)
+        if self._index is None or np.count_nonzero(allowed_M) <= RATED_ALL:
+            return Candidates(np.flatnonzero(allowed_M), None)
+        end = len(self._index)
+        return Candidates(end + np.flatnonzero(allowed_M[end:]), self._index.among(allowed_M[:end]))
 
     def merged(
         self,
@@ -127,54 +183,123 @@ class NewItems:
 
         Args:
             found: What the search found; new items among it are passed over.
-            excluded: For each user, leaves that it must not get.
-            eligibility: The leaves that any user may get.
+            excluded: For each user, places that it must not get.
+            eligibility: The places that any user may get.
             k: How many items to return.
             reserved: For each user, how many of them shall be new items, if so many are eligible.
         """
-        ratings_BM = found.queries_BD @ self._unit_DM / self._weight - CAUTION
-        log_probs_BM = np.minimum(ratings_BM + self._offsets(found)[:, None], 0.0)
-        scores_BM = log_probs_BM + self._weight * ratings_BM
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
-        is_full = scores_BK.shape[1] == k and not self._is_new_N[leaves_BK].any()
-        if is_full and not any(reserved) and (scores_BM.max(axis=1) <= scores_BK[:, -1]).all():  # as nearly always
-            return rankings(leaves_BK, log_probs_BK, scores_BK)
-        scores_BM[:, ~eligibility.allows(self.leaves_M)] = -np.inf
-        user_X = np.repeat(np.arange(len(excluded)), [len(leaves) for leaves in excluded])
-        leaf_X = np.concatenate([np.empty(0, dtype=np.int64), *excluded])
-        barred_X = self._is_new_N[leaf_X]
-        scores_BM[user_X[barred_X], np.searchsorted(self.leaves_M, leaf_X[barred_X])] = -np.inf
-        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
-        # The candidates of both kinds side by side; of equal scores the one that comes first is taken.
-        leaves_BX = np.concatenate([found.leaves_BK, np.broadcast_to(self.leaves_M, scores_BM.shape)], axis=1)
-        log_probs_BX = np.concatenate([found.log_probs_BK, log_probs_BM], axis=1)
-        scores_BX = np.concatenate([np.where(is_known_BK, found.scores_BK, -np.inf), scores_BM], axis=1)
-        wanted_BX = scores_BX
-        if any(reserved):
-            wanted_BX = scores_BX.copy()
-            _reserve(wanted_BX[:, -len(self) :], np.asarray(reserved))
-        chosen_BK = np.argsort(-wanted_BX, axis=1, kind="stable")[:, :k]
-        chosen_scores_BK = np.take_along_axis(scores_BX, chosen_BK, axis=1)
-        if any(reserved):  # chosen before better ones, and listed where they belong
-            order_BK = np.argsort(-chosen_scores_BK, axis=1, kind="stable")
-            chosen_BK = np.take_along_axis(chosen_BK, order_BK, axis=1)
-            chosen_scores_BK = np.take_along_axis(chosen_scores_BK, order_BK, axis=1)
-        return rankings(
-            np.take_along_axis(leaves_BX, chosen_BK, axis=1),
-            np.take_along_axis(log_probs_BX, chosen_BK, axis=1),
-            chosen_scores_BK,
-        )
+        lists = rankings(leaves_BK, log_probs_BK, scores_BK)
+        is_full_B = (scores_BK[:, -1] > -np.inf) & ~self._is_new_N[leaves_BK].any(axis=1) & (scores_BK.shape[1] == k)
+        offsets_B = self._offsets(found)
+        candidates = eligibility.candidates or self._unrestricted()
+        all_BX = self._dots(candidates, found.queries_BD)
+        for user, query_D in enumerate(found.queries_BD):
+            rows_X, dots_X = self._rated(candidates, query_D, None if all_BX is None else all_BX[user])
+            best = self._score(dots_X.max(initial=-np.inf), offsets_B[user])[1]
+            if is_full_B[user] and not reserved[user] and best <= scores_BK[user, -1]:  # no new item comes in
+                continue
+            top = self._best(rows_X, dots_X, excluded[user], eligibility, k)
+            if len(top[0]) < k and candidates.clusters is not None:  # many were gone or excluded, or passed no filter
+                every = eligibility.candidates or self.candidates(eligibility)
+                wanted = RATED + len(excluded[user])
+                top = self._best(*self._rated(every, query_D, None, wanted), excluded[user], eligibility, k)
+            lists[user] = self._joined(found, user, *top, offsets_B[user], k=k, reserved=reserved[user])
+        return lists
+
+    def _unrestricted(self) -> Candidates:
+        """All of them; whether one is eligible is asked of those that would come into a list."""
+        return Candidates(np.arange(0 if self._index is None else len(self._index), len(self)), self._index)
+
+    def _dots(self, candidates: Candidates, queries_BD: FloatArray) -> FloatArray | None:
+        """The products of all users and candidates; None where there are too many candidates."""
+        if candidates.clusters is not None:
+            return None
+        rows_X, units_MD = candidates.rows_X, self._units.rows
+        return np.asarray(queries_BD @ (units_MD if len(rows_X) == len(self) else units_MD[rows_X]).T)
+
+    def _rated(
+        self, candidates: Candidates, query_D: FloatArray, dots_X: FloatArray | None, count: int = RATED
+    ) -> tuple[IntArray, FloatArray]:
+        """The candidates that a user's query is compared with, and the products."""
+        rows_X = candidates.rows_X
+        if candidates.clusters is not None:
+            nearest_X = candidates.clusters.rows(query_D, count)
+            rows_X = np.concatenate([nearest_X, rows_X]) if len(rows_X) else nearest_X
+        if dots_X is None:
+            dots_X = self._units.rows.take(rows_X, axis=0) @ query_D
+        return rows_X, dots_X
+
+    def _best(
+        self, rows_X: IntArray, dots_X: FloatArray, excluded: IntArray, eligibility: Eligibility, k: int
+    ) -> tuple[IntArray, FloatArray]:
+        """The places and products of the k best that a user may get, best first."""
+        for count in (k + SPARE + len(excluded), len(rows_X)):
+            top = np.argpartition(-dots_X, count - 1)[:count] if count < len(rows_X) else np.arange(len(rows_X))
+            top = top[np.lexsort((rows_X[top], -dots_X[top]))]
+            places = self._places.rows[rows_X[top]]
+            is_good = eligibility.allows(places) & ~np.isin(places, excluded)
+            if np.count_nonzero(is_good) >= k:
+                break
+        return places[is_good][:k], dots_X[top][is_good][:k]
+
+    def _joined(
+        self,
+        found: SearchOutput,
+        user: int,
+        places: IntArray,
+        dots: FloatArray,
+        offset: np.float32,
+        *,
+        k: int,
+        reserved: int,
+    ) -> Ranking:
+        """A user's list of both kinds; of equal scores the found item comes first."""
+        leaves_K, scores_K = found.leaves_BK[user], found.scores_BK[user]
+        known = (leaves_K >= 0) & ~self._is_new_N[leaves_K] & (scores_K > -np.inf)
+        log_probs_new, scores_new = self._score(dots, offset)
+        leaves_X = np.concatenate([leaves_K[known], places])
+        log_probs_X = np.concatenate([found.log_probs_BK[user][known], log_probs_new])
+        scores_X = np.concatenate([scores_K[known], scores_new])
+        wanted_X = scores_X.copy()
+        first = np.count_nonzero(known)
+        wanted_X[first : first + reserved] = np.inf  # chosen before better ones, and listed where they belong
+        chosen = np.argsort(-wanted_X, kind="stable")[:k]
+        chosen = chosen[np.argsort(-scores_X[chosen], kind="stable")]
+        return Ranking(leaves_X[chosen].astype(np.int64), log_probs_X[chosen], scores_X[chosen])
+
+    def _score(self, dots: FloatArray, offset: np.float32) -> tuple[FloatArray, FloatArray]:
+        """The log-probabilities and scores of new items by their products with a user's query."""
+        ratings = dots / np.float32(self._weight or 1) - np.float32(CAUTION)
+        log_probs = np.minimum(ratings + offset, np.float32(0))
+        return log_probs, log_probs + np.float32(self._weight) * ratings
 
     def _offsets(self, found: SearchOutput) -> FloatArray:
-        """Each user's mean of log-probability less rating over the best found items, 0 where there are none."""
+        """Each user's mean of log-probability less rating over the best found items, 0 where there are none.
+
+        Where ratings count for nothing, the least log-probability: no new item comes before a found one.
+        """
+        is_found_BK = found.scores_BK > -np.inf
+        if not self._weight:
+            return np.asarray(np.where(is_found_BK, found.log_probs_BK, 0).min(axis=1, initial=0))
+        is_found_BX = is_found_BK[:, :ANCHORS]
         log_probs_BX, scores_BX = found.log_probs_BK[:, :ANCHORS], found.scores_BK[:, :ANCHORS]
-        is_found_BX = scores_BX > -np.inf
         log_probs_BX, scores_BX = np.where(is_found_BX, log_probs_BX, 0), np.where(is_found_BX, scores_BX, 0)
         differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self._weight).sum(axis=1)
         return np.asarray(differences_B / np.maximum(is_found_BX.sum(axis=1), 1), dtype=np.float32)
 
 
-def _reserve(scores_BM: FloatArray, reserved_B: IntArray) -> None:
-    """Raises each user's best new items, as many as are reserved and eligible, above everything."""
-    place_BM = np.argsort(np.argsort(-scores_BM, axis=1, kind="stable"), axis=1)
-    scores_BM[(place_BM < reserved_B[:, None]) & (scores_BM > -np.inf)] = np.inf
+def _indexed(
+    places: GrowingArray[np.int64], units: GrowingArray[np.float32], index: VectorIndex | None
+) -> tuple[GrowingArray[np.int64], GrowingArray[np.float32], VectorIndex | None]:
+    """The rows with an index, where they are many; a few at their end may be in none.
+
+    Clusters are found anew when there are twice as many rows; these then get the order of their clusters.
+    """
+    if len(units) <= RATED_ALL:
+        return places, units, None
+    if index is None or len(units) >= 2 * index.trained_on:
+        index = VectorIndex.build(units.rows)
+        places, units = GrowingArray(places.rows[index.order_X]), GrowingArray(units.rows[index.order_X])
+        return places, units, index.reordered()
+    return places, units, index.over(units.rows) if len(units) - len(index) > UNSORTED else index

@@ -1,6 +1,7 @@
 """The search on ONNX Runtime: the default for serving. Needs no torch."""
 
 import copy
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -18,6 +19,7 @@ from models.trie_arrays import TrieArrays, by_depth
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
+ITEM_VECTORS = "item_vectors_ND"
 OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 
 
@@ -58,21 +60,26 @@ class OnnxEngine:
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
-        self._read(trie, item_vectors_ND)
+        self._is_half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
+        self._catalogue = self._values(catalogue_inputs(trie, item_vectors_ND))
+        self._bound = local()
 
-    def over(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> "OnnxEngine":
-        """See `models.recommender.SearchEngine`."""
+    def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
+        """See `models.recommender.SearchEngine`; the trie's arrays are shared."""
         other = copy.copy(self)
-        other._read(trie, item_vectors_ND)
+        other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
+        other._bound = local()
         return other
 
-    def _read(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> None:
-        half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
-        catalogue = catalogue_inputs(trie, item_vectors_ND.astype(np.float16) if half else item_vectors_ND)
-        # On the CPU arrays are read where they lie; a GPU gets its copy once.
+    def _values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
+        """Arrays as ONNX Runtime takes them: on the CPU they are read where they lie, a GPU gets a copy."""
         device = ("cuda", 0) if self._cuda else ()
-        self._catalogue = {name: ort.OrtValue.ortvalue_from_numpy(array, *device) for name, array in catalogue.items()}
-        self._bound = local()
+        return {
+            name: ort.OrtValue.ortvalue_from_numpy(
+                array.astype(np.float16) if self._is_half and name == ITEM_VECTORS else array, *device
+            )
+            for name, array in arrays.items()
+        }
 
     def search(
         self,
@@ -148,7 +155,7 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
     """The inputs of the search graph that change with the catalogue, in their order."""
-    return {"item_vectors_ND": item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.of(trie).by_input_name()}
+    return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.of(trie).by_input_name()}
 
 
 def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = None) -> ort.InferenceSession:

@@ -42,18 +42,15 @@ class TorchEngine:
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device)).eval()
-        self._read(trie, item_vectors_ND)
-
-    def over(self, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32]) -> "TorchEngine":
-        """See `models.recommender.SearchEngine`."""
-        other = copy.copy(self)
-        other._read(trie, torch.from_numpy(item_vectors_ND))
-        return other
-
-    def _read(self, trie: SemanticIdTrie, item_vectors_ND: torch.Tensor) -> None:
         self._trie = TrieTensors.of(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
+
+    def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
+        """See `models.recommender.SearchEngine`; the trie's tensors are shared."""
+        other = copy.copy(self)
+        other._item_vectors_ND = self._tensor(item_vectors_PD)
+        return other
 
     def search(
         self,

@@ -147,8 +147,4 @@ def _accepted(outcome: Outcome, item_id: str) -> Outcome:
         raise UnknownItem(f"the catalogue holds no item {item_id!r}")
     if outcome.result is Result.LAST_ITEM:
         raise Conflict("this is the last item, and a catalogue has at least one")
-    if outcome.result is Result.PREFIX_FULL:
-        raise Conflict(
-            "as many items of equal codes are there already as have a collision code: the content is a copy of theirs"
-        )
     return outcome

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from models.item_tokenizer import ItemTokenizer
+from models.trie import NO_LEAF
 from service.change_log import ChangeLog
 from service.changes import Change, Delete, Put, from_json
 from service.item_content import InvalidItem, tokenise_anew
@@ -119,7 +120,7 @@ class CarryOver:
         wanted, named = [], set[str]()
         for change, event in changes:
             item_id = change.item_id
-            is_held = item_id in named or self._live.snapshot.table.row(item_id) is not None
+            is_held = item_id in named or self._live.snapshot.table.find([item_id])[0] != NO_LEAF
             if not is_before(self._live.stamp_of(item_id), event.stamp):
                 continue
             if event.origin == self._log.version and isinstance(change, Delete) and not is_held:
@@ -144,8 +145,8 @@ class CarryOver:
 
     def _is_trained_on(self, put: Put) -> bool:
         """Whether the bundle already holds the item as it was written: its own codes are the better ones then."""
-        row = self._published.table.row(put.item_id)
-        is_same = row is not None and self._published.table.rows[row].payload == put.item.payload
+        place = self._published.table.find([put.item_id])
+        is_same = place[0] != NO_LEAF and self._published.table.items(place)[0].payload == put.item.payload
         return is_same and not self._live.stamp_of(put.item_id)
 
 

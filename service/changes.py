@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from service.table import Item
-
-Codes = tuple[int, ...]
+from service.table import Codes, Item
 
 
 class BadChange(ValueError):
@@ -57,7 +55,6 @@ class Result(StrEnum):
     REPLACED = "replaced"
     DELETED = "deleted"
     UNKNOWN_ITEM = "unknown item"
-    PREFIX_FULL = "prefix full"
     LAST_ITEM = "last item"
 
 

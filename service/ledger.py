@@ -3,35 +3,49 @@
 Every replica applies the same changes in the same order to the same bundle; what comes of them depends on nothing else,
 the collision codes included. So no two items ever get one semantic ID, and all replicas agree.
 
-Shapes: N leaves, R rows, M new rows, E feature columns, D width.
+Shapes: M written items, L levels, D width.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from models.item_tokenizer import ItemTokenizer
-from models.trie import NO_LEAF
-from service.changes import BadChange, Change, Codes, Delete, Entry, Outcome, Result
+from models.trie import NO_LEAF, IntArray
+from service.changes import BadChange, Change, Delete, Entry, Outcome, Put, Result
 from service.snapshot import Snapshot
-from service.table import ItemTable, frame_of
+from service.table import Codes, ItemTable, frame_of, is_unicode
+
+LOST_ROWS_SHARE = 0.25  # of the rows in use: so seldom are all of them copied
 
 
 def check(change: Change, snapshot: Snapshot, tokenizer: ItemTokenizer) -> None:
     """Lets a change pass that can be applied.
 
     Raises:
-        BadChange: If it was made for another model.
+        BadChange: If it was made for another model, or by other software.
     """
-    if isinstance(change, Delete):
-        return
+    if not is_unicode(change.item_id):
+        raise BadChange(f"expected an item_id that UTF-8 can spell, got {change.item_id!r}")
+    if isinstance(change, Put):
+        _check_put(change, snapshot, tokenizer)
+
+
+def _check_put(put: Put, snapshot: Snapshot, tokenizer: ItemTokenizer) -> None:
     trie, width = snapshot.trie, tokenizer.featurizer.width
-    if len(change.codes) != trie.num_levels - 1 or not all(0 <= code < trie.codebook_size for code in change.codes):
-        raise BadChange(f"expected {trie.num_levels - 1} codes in [0, {trie.codebook_size}), got {change.codes}")
-    if len(change.features) != width * np.dtype(np.float32).itemsize:
-        raise BadChange(f"expected {width} features, got {len(change.features)} bytes")
+    if len(put.codes) != trie.num_levels - 1 or not all(0 <= code < trie.codebook_size for code in put.codes):
+        raise BadChange(f"expected {trie.num_levels - 1} codes in [0, {trie.codebook_size}), got {put.codes}")
+    if len(put.features) != width * np.dtype(np.float32).itemsize:
+        raise BadChange(f"expected {width} features, got {len(put.features)} bytes")
+    if not np.isfinite(np.frombuffer(put.features, dtype=np.float32)).all():
+        raise BadChange("expected finite features, got infinite ones or none")
+    try:
+        frame_of([put.item], snapshot.filters.schema)
+    except (pl.exceptions.PolarsError, UnicodeError) as error:
+        raise BadChange(f"expected a payload of the catalogue's attributes, got another one: {error}") from error
 
 
 def apply_changes(
@@ -53,7 +67,7 @@ def apply_changes(
 def with_entries(
     snapshot: Snapshot, entries: Mapping[str, Entry | None], tokenizer: ItemTokenizer, *, catalogue_version: int
 ) -> Snapshot:
-    """The state in which some items are as their entries say.
+    """The state in which some items are as their entries say. It costs what it changes, not the catalogue.
 
     Args:
         snapshot: The state before.
@@ -61,96 +75,114 @@ def with_entries(
         tokenizer: Makes their vectors.
         catalogue_version: Of the state after.
     """
-    if not entries:
-        return replace(snapshot, catalogue_version=catalogue_version)
-    table, first_row = snapshot.table, len(snapshot.table.rows)
-    written = [entry for entry in entries.values() if entry is not None]
-    items = [entry.put.item for entry in written]
-    old_leaves_M = table.find(list(entries))
-    trie = snapshot.trie.changed(
-        inserted_ML=np.array([entry.semantic_id for entry in written], dtype=np.int64) if written else None,
-        inserted_rows_M=np.arange(first_row, first_row + len(written)),
-        deleted_leaves=np.sort(old_leaves_M[old_leaves_M >= 0]),
-    )
-    # An item that is replaced stays as popular as it was.
-    old_rows = [table.row(item.item_id) for item in items]
-    popularity_M = [0 if row is None else snapshot.popularity_R[row] for row in old_rows]
-    popularity_R = np.append(snapshot.popularity_R, np.array(popularity_M, dtype=np.int64))
-    rows_N = trie.row_of_leaf_N
-    is_added_N = rows_N >= first_row
-    vectors_ND = np.empty((trie.num_leaves, snapshot.item_vectors_ND.shape[1]), dtype=np.float32)
-    vectors_ND[~is_added_N] = snapshot.item_vectors_ND[table.leaf_of_row[rows_N[~is_added_N]]]
-    vectors_MD, is_new_M = _vectors(written, table, tokenizer)
-    vectors_ND[is_added_N] = vectors_MD[rows_N[is_added_N] - first_row]
-    is_new_R = np.append(snapshot.is_new_R, is_new_M)
-    return replace(
-        snapshot,
-        catalogue_version=catalogue_version,
-        table=table.changed(trie, items, [item_id for item_id, entry in entries.items() if entry is None]),
-        recommender=snapshot.recommender.over(trie, vectors_ND, popularity_R[rows_N], is_new_R[rows_N]),
-        filters=snapshot.filters.over(frame_of(items, snapshot.filters.schema), trie),
-        item_vectors_ND=vectors_ND,
-        popularity_R=popularity_R,
-        is_new_R=is_new_R,
-        entries={**snapshot.entries, **entries},
-    )
+    written, table = [entry for entry in entries.values() if entry is not None], snapshot.table
+    vectors_MD, leaf_M = _vectors(written, table, tokenizer), _own_leaves(written, table, tokenizer)
+    return replace(_changed(snapshot, entries, vectors_MD, leaf_M), catalogue_version=catalogue_version)
 
 
 def without_lost_rows(snapshot: Snapshot, *, at_least: int) -> Snapshot:
-    """The same state without the rows that no leaf names any more, if there are so many; the bundle's rows stay."""
-    table, rows_N = snapshot.table, snapshot.trie.row_of_leaf_N
-    written = sum(entry is not None for entry in snapshot.entries.values())
-    if len(table.rows) - len(table.first_rows) - written < at_least:
+    """The same state without the rows that no item stands for any more, if there are so many.
+
+    Args:
+        snapshot: The state.
+        at_least: Rows; where many are in use, a share of these.
+    """
+    table, published = snapshot.table, snapshot.published
+    lost = len(table.rows) - table.num_live_rows
+    if published is None or lost < max(at_least, LOST_ROWS_SHARE * table.num_live_rows):
         return snapshot
-    is_kept_R = np.zeros(len(table.rows), dtype=np.bool_)
-    is_kept_R[: len(table.first_rows)] = True
-    is_kept_R[rows_N] = True
-    new_row_R = np.cumsum(is_kept_R) - 1
-    trie = replace(snapshot.trie, row_of_leaf_N=new_row_R[rows_N].astype(np.int32))
-    popularity_R, is_new_R = snapshot.popularity_R[is_kept_R], snapshot.is_new_R[is_kept_R]
-    rows_N = trie.row_of_leaf_N
+    places_M = table.find([item_id for item_id, entry in snapshot.entries.items() if entry is not None])
+    leaf_M = np.where(places_M < table.trie.num_leaves, places_M, NO_LEAF)
+    compact = _changed(published, snapshot.entries, snapshot.item_vectors.rows[places_M], leaf_M)
+    return replace(compact, catalogue_version=snapshot.catalogue_version)
+
+
+def _changed(
+    snapshot: Snapshot, entries: Mapping[str, Entry | None], vectors_MD: NDArray[np.float32], leaf_M: IntArray
+) -> Snapshot:
+    """The one way from a state to the next: table, recommender and filters follow from the entries.
+
+    Args:
+        snapshot: The state before.
+        entries: What is written, None for what is taken out.
+        vectors_MD: Of what is written.
+        leaf_M: See `ItemTable.changed`.
+    """
+    if not entries:
+        return snapshot
+    before = snapshot.table
+    written = [entry for entry in entries.values() if entry is not None]
+    removed = [item_id for item_id, entry in entries.items() if entry is None]
+    codes_ML = np.array([entry.semantic_id for entry in written], dtype=np.int64).reshape(-1, before.trie.num_levels)
+    table = before.changed(removed, [entry.put.item for entry in written], codes_ML, leaf_M)
+    item_vectors = snapshot.item_vectors.extended(vectors_MD)
+    places_M = before.trie.num_leaves + np.arange(len(before.rows), len(table.rows))
+    everything = snapshot.recommender.everything
+    if table.leaf_state is not before.leaf_state:
+        bundle_leaves = np.array([before.leaf_of_id[one] for one in entries if one in before.leaf_of_id])
+        everything = everything.changed(bundle_leaves, table.place_of_leaf_N[bundle_leaves] == bundle_leaves)
+    recommender = snapshot.recommender.with_written(
+        item_vectors.rows,
+        everything=everything.with_added(table.is_there.rows, table.num_added),
+        added_M=places_M[leaf_M == NO_LEAF],
+        place_of_leaf_N=table.place_of_leaf_N,
+        is_foreign_S=table.is_foreign.rows,
+    )
+    # What is deleted and was never in the bundle is forgotten.
+    kept = {one: entry for one, entry in entries.items() if entry is not None or one in before.leaf_of_id}
+    known = snapshot.entries
+    for item_id in entries.keys() - kept.keys():
+        known = known.discard(item_id)
     return replace(
         snapshot,
-        table=table.kept(trie, is_kept_R, new_row_R),
-        recommender=snapshot.recommender.over(trie, snapshot.item_vectors_ND, popularity_R[rows_N], is_new_R[rows_N]),
-        filters=snapshot.filters.kept(is_kept_R, trie),
-        popularity_R=popularity_R,
-        is_new_R=is_new_R,
+        table=table,
+        recommender=recommender,
+        filters=snapshot.filters.with_table(table, recommender.prepared),
+        item_vectors=item_vectors,
+        entries=known.update(kept),
+        published=snapshot.published or snapshot,
     )
 
 
-def _vectors(
-    written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The items' vectors, and whether the model never learnt to generate them.
+def _own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
+    """The leaves of items that the search finds as they are: training knew them, under the same semantic ID."""
+    leaf_M = _known_leaves(written, table, tokenizer)
+    known = np.flatnonzero(leaf_M != NO_LEAF)
+    codes = [written[number].semantic_id for number in known.tolist()]
+    codes_XL = np.array(codes, dtype=np.int64).reshape(-1, table.trie.num_levels)
+    has_moved_X = (table.trie.codes_of(leaf_M[known]) != codes_XL).any(axis=1)
+    leaf_M[known[has_moved_X]] = NO_LEAF
+    return leaf_M
 
-    What training knew keeps the vector that its users gave it, whatever is written of it; under another semantic ID it
-    has to be generated like a new item all the same.
-    """
-    vectors_MD = np.zeros((len(written), tokenizer.vectors_RD.shape[1]), dtype=np.float32)
-    is_new_M = np.ones(len(written), dtype=np.bool_)
-    unknown = []
-    for place, entry in enumerate(written):
-        row = table.first_rows.get(entry.put.item_id)
-        if row is None or not tokenizer.is_known_R[row]:
-            unknown.append(place)
-        else:
-            vectors_MD[place] = tokenizer.vectors_RD[row]
-            is_new_M[place] = tuple(tokenizer.codes_RL[row].tolist()) != entry.semantic_id
-    if unknown:
-        features = [np.frombuffer(written[place].put.features, dtype=np.float32) for place in unknown]
+
+def _known_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
+    """The leaves at which training knew the items, `NO_LEAF` for others."""
+    leaf_M = np.array([table.leaf_of_id.get(one.put.item_id, NO_LEAF) for one in written], dtype=np.int64)
+    return np.where(tokenizer.is_known_R[table.trie.row_of_leaf_N[leaf_M]], leaf_M, NO_LEAF)
+
+
+def _vectors(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> NDArray[np.float32]:
+    """The items' vectors: what training knew keeps the vector that its users gave it, whatever is written of it."""
+    leaf_M = _known_leaves(written, table, tokenizer)
+    vectors_MD = tokenizer.vectors_RD[table.trie.row_of_leaf_N[leaf_M]]
+    unknown = np.flatnonzero(leaf_M == NO_LEAF)
+    if len(unknown):
+        features = [np.frombuffer(written[number].put.features, dtype=np.float32) for number in unknown.tolist()]
         vectors_MD[unknown] = tokenizer.vectors(np.stack(features))
-    return vectors_MD, is_new_M
+    return vectors_MD
 
 
 class _Ledger:
-    """Which semantic ID every change leads to, one after the other."""
+    """Which semantic ID every change leads to, one after the other.
+
+    The last code tells apart the items whose other codes are equal: the smallest number that is free, however large.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.entries: dict[str, Entry | None] = {}
-        self._snapshot = snapshot
+        self._table = snapshot.table
         self._count = len(snapshot.table)
-        self._taken: dict[Codes, set[int]] = {}
+        self._taken: dict[Codes, int] = {}
 
     def apply(self, change: Change) -> Outcome:
         if isinstance(change, Delete):
@@ -160,15 +192,13 @@ class _Ledger:
             semantic_id = old
         else:
             taken = self._taken_below(change.codes)
-            free = next((code for code in range(self._snapshot.trie.codebook_size) if code not in taken), None)
-            if free is None:
-                return Outcome(Result.PREFIX_FULL)
-            taken.add(free)
+            free = (~taken & (taken + 1)).bit_length() - 1
             semantic_id = (*change.codes, free)
+            self._taken[change.codes] = taken | 1 << free
             if old is None:
                 self._count += 1
             else:
-                self._taken_below(old[:-1]).discard(old[-1])
+                self._free(old)
         self.entries[change.item_id] = Entry(change, semantic_id)
         return Outcome(Result.ADDED if old is None else Result.REPLACED, semantic_id)
 
@@ -179,7 +209,7 @@ class _Ledger:
         if self._count == 1:
             return Outcome(Result.LAST_ITEM)
         self._count -= 1
-        self._taken_below(old[:-1]).discard(old[-1])
+        self._free(old)
         self.entries[item_id] = None
         return Outcome(Result.DELETED)
 
@@ -187,13 +217,13 @@ class _Ledger:
         if item_id in self.entries:
             entry = self.entries[item_id]
             return None if entry is None else entry.semantic_id
-        leaf = self._snapshot.table.find([item_id])
-        return None if leaf[0] == NO_LEAF else tuple(self._snapshot.trie.codes_of(leaf)[0].tolist())
+        place = self._table.find([item_id])
+        return None if place[0] == NO_LEAF else tuple(self._table.codes_of(place)[0].tolist())
 
-    def _taken_below(self, prefix: Codes) -> set[int]:
+    def _free(self, semantic_id: Codes) -> None:
+        *prefix, last = semantic_id
+        self._taken[tuple(prefix)] = self._taken_below(tuple(prefix)) & ~(1 << last)
+
+    def _taken_below(self, prefix: Codes) -> int:
         taken = self._taken.get(prefix)
-        if taken is None:
-            trie = self._snapshot.trie
-            leaves = np.arange(*trie.leaf_range(prefix))
-            taken = self._taken[prefix] = set(trie.codes_of(leaves)[:, -1].tolist())
-        return taken
+        return self._table.taken_below([prefix])[0] if taken is None else taken

@@ -65,7 +65,7 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, 
     answer = await _answer(request, engine, model, client=context.client)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
-        codes = snapshot.trie.codes_of(best.leaves_K).tolist()
+        codes = snapshot.table.codes_of(best.leaves_K).tolist()
         items = snapshot.table.items(best.leaves_K)
     fallback: Literal["popular", "degraded"] | None = (
         "popular" if answer.is_fallback else None if model.is_current else "degraded"

@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 
 from models.item_tokenizer import ItemTokenizer
-from service.changes import BadChange, Codes, Entry
+from service.changes import BadChange, Entry
 from service.ledger import apply_changes, check, with_entries
 from service.log_state import Stamped, digest_of, is_before, order_of
 from service.snapshot import Snapshot
+from service.table import Codes
 
+MAX_COLLISION_CODE = 1 << 24  # more items than a catalogue has; the codes in use are counted as bits
 Skipped = Callable[[str, Exception], None]
 # What content raises that cannot be applied; what the machine raises (MemoryError) says nothing about content.
 UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, pl.exceptions.PolarsError)
@@ -105,6 +107,8 @@ def _is_ours(item_id: str, stamped: Stamped, published: Snapshot, tokenizer: Ite
         check(entry.put, published, tokenizer)
         if entry.put.item_id != item_id or entry.semantic_id[: len(entry.put.codes)] != entry.put.codes:
             raise BadChange("the entry is of another item, or of another semantic ID")
+        if len(entry.semantic_id) != published.trie.num_levels or not 0 <= entry.semantic_id[-1] < MAX_COLLISION_CODE:
+            raise BadChange(f"expected a last code in [0, {MAX_COLLISION_CODE}), got {entry.semantic_id}")
     except UNUSABLE as error:
         skipped(item_id, error)
         return False

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AfterValidator
@@ -138,7 +137,7 @@ async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdR
     """An item's semantic ID."""
     snapshot = model.snapshot
     leaf = _leaf(snapshot, item_id)
-    codes = snapshot.trie.codes_of(leaf)[0].tolist()
+    codes = snapshot.table.codes_of(leaf)[0].tolist()
     return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
 
 
@@ -149,7 +148,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     """An item's attributes and semantic ID."""
     snapshot = model.snapshot
     leaf = _leaf(snapshot, item_id)
-    codes = snapshot.trie.codes_of(leaf).tolist()
+    codes = snapshot.table.codes_of(leaf).tolist()
     (item,) = snapshot.table.items(leaf)
     return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
 
@@ -167,16 +166,16 @@ async def get_items_below(
 ) -> ItemPage:
     """The items whose semantic IDs begin with a prefix."""
     snapshot = model.snapshot
-    first, last = snapshot.trie.leaf_range(parse_semantic_id(prefix))
-    leaves = np.arange(min(first + offset, last), min(first + offset + limit, last))
-    items, codes = snapshot.table.items(leaves), snapshot.trie.codes_of(leaves).tolist()
+    below = snapshot.table.below(parse_semantic_id(prefix))
+    places = below[offset : offset + limit]
+    items, codes = snapshot.table.items(places), snapshot.table.codes_of(places).tolist()
     return ItemPage(
         items=[
             SemanticIdReply(item_id=item.item_id, semantic_id=row, model_version=snapshot.version)
             for item, row in zip(items, codes, strict=True)
         ],
-        total=last - first,
-        next_offset=offset + limit if first + offset + limit < last else None,
+        total=len(below),
+        next_offset=offset + limit if offset + limit < len(below) else None,
     )
 
 

@@ -154,8 +154,8 @@ def to_json(item: Item) -> str:
 def _chunks(table: ItemTable) -> Iterator[tuple[dict[Any, Any], dict[Any, Any]]]:
     """All items by semantic ID and all semantic IDs by item id, some at a time."""
     for begin in range(0, len(table), PUBLISH_CHUNK):
-        leaves = np.arange(begin, min(begin + PUBLISH_CHUNK, len(table)))
-        texts = [format_semantic_id(codes) for codes in table.trie.codes_of(leaves).tolist()]
+        leaves = table.places[begin : begin + PUBLISH_CHUNK]
+        texts = [format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()]
         items = table.items(leaves)
         pairs = list(zip(texts, items, strict=True))
         yield {text: to_json(item) for text, item in pairs}, {item.item_id: text for text, item in pairs}
@@ -164,11 +164,11 @@ def _chunks(table: ItemTable) -> Iterator[tuple[dict[Any, Any], dict[Any, Any]]]
 def _difference(before: ItemTable, after: ItemTable, item_ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Semantic IDs that go, item ids that go, and semantic ID, item and item id of what comes, one after the other."""
     old, new = before.find(item_ids), after.find(item_ids)
-    removed = [format_semantic_id(codes) for codes in before.trie.codes_of(old[old >= 0]).tolist()]
+    removed = [format_semantic_id(codes) for codes in before.codes_of(old[old >= 0]).tolist()]
     gone = [item_ids[place] for place in np.flatnonzero(new < 0).tolist()]
     leaves = new[new >= 0]
     written: list[str] = []
-    for item, codes in zip(after.items(leaves), after.trie.codes_of(leaves).tolist(), strict=True):
+    for item, codes in zip(after.items(leaves), after.codes_of(leaves).tolist(), strict=True):
         written += (format_semantic_id(codes), to_json(item), item.item_id)
     return removed, gone, written
 
@@ -177,14 +177,14 @@ def _items_agree(texts: Sequence[str], values: Sequence[str], table: ItemTable) 
     leaves = table.find([_item_id(value) for value in values])
     if not np.all(leaves >= 0):
         return False
-    ours = zip(table.items(leaves), table.trie.codes_of(leaves).tolist(), strict=True)
+    ours = zip(table.items(leaves), table.codes_of(leaves).tolist(), strict=True)
     return [(format_semantic_id(codes), to_json(item)) for item, codes in ours] == list(zip(texts, values, strict=True))
 
 
 def _ids_agree(item_ids: Sequence[str], texts: Sequence[str], table: ItemTable) -> bool:
     leaves = table.find(item_ids)
     return bool(np.all(leaves >= 0)) and [
-        format_semantic_id(codes) for codes in table.trie.codes_of(leaves).tolist()
+        format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()
     ] == list(texts)
 
 

@@ -3,16 +3,18 @@
 Shapes: B requests of a batch.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rpds import HashTrieMap
 
 from models.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
 from models.bundle_error import reading
 from models.eligibility import Eligibility
+from models.growing import GrowingArray
 from models.new_items import NewItems
 from models.onnx_engine import OnnxEngine, cuda_is_available
 from models.ranking import Ranking
@@ -22,7 +24,7 @@ from service.changes import Entry
 from service.device import check_device
 from service.filters import Filters
 from service.settings import Backend, Device, Precision, Settings
-from service.table import ItemTable
+from service.table import ItemTable, as_shown
 from service.telemetry import Metrics
 
 WARM_UP_LENGTHS = (1, 20)
@@ -35,13 +37,12 @@ class Snapshot:
     Attributes:
         version: The model's.
         catalogue_version: Changes since the bundle was published.
-        table: Items and leaves.
-        recommender: Histories of leaves to the best leaves.
-        filters: Conditions to leaves.
-        item_vectors_ND: What the search reads of each leaf.
-        popularity_R: How often each row of the table was chosen in training.
-        is_new_R: Which rows the model never learnt to generate (see `models.new_items`).
-        entries: The items written since the bundle was published, None for those deleted.
+        table: Items and places.
+        recommender: Histories of places to the best places.
+        filters: Conditions to places.
+        item_vectors: What the search reads of each place.
+        entries: The items written since the bundle was published, None for those of the bundle that were deleted.
+        published: The state that the bundle was published with; None where that is this one.
     """
 
     version: str
@@ -49,14 +50,13 @@ class Snapshot:
     table: ItemTable
     recommender: Recommender
     filters: Filters
-    item_vectors_ND: NDArray[np.float32]
-    popularity_R: NDArray[np.int64]
-    is_new_R: NDArray[np.bool_]
-    entries: Mapping[str, Entry | None]
+    item_vectors: GrowingArray[np.float32]
+    entries: "HashTrieMap[str, Entry | None]" = field(default_factory=HashTrieMap)
+    published: "Snapshot | None" = None
 
     @property
     def trie(self) -> SemanticIdTrie:
-        """The catalogue's semantic IDs."""
+        """The semantic IDs of the bundle."""
         return self.table.trie
 
 
@@ -73,8 +73,8 @@ class SearchWork(NamedTuple):
     """One request's part of a search.
 
     Attributes:
-        history: Leaves, oldest first.
-        excluded: Leaves that it must not get.
+        history: Places, oldest first.
+        excluded: Places that it must not get.
         k: How many it wants.
         reserved: How many of them shall be new items.
     """
@@ -96,7 +96,7 @@ def search_key(
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """The best eligible leaves of each history."""
+    """The best eligible places for each history."""
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],
         k=max(work.k for work in batch),
@@ -121,24 +121,23 @@ def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snaps
 
 
 def _load(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
-    manifest, items, learned = bundle.manifest, bundle.items, bundle.learned
+    manifest, items, learned = bundle.manifest, as_shown(bundle.items), bundle.learned
     trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
-    item_vectors_ND, popularity_R = learned.vectors_RD[trie.row_of_leaf_N], learned.popularity_R
-    is_new_R = popularity_R == 0
+    # Room for as many items again takes memory only once they are written.
+    item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
+    popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     recommender = Recommender(
-        load_search_engine(bundle, trie, item_vectors_ND, settings),
+        load_search_engine(bundle, trie, item_vectors.rows, settings),
         trie,
         max_history=manifest.max_history,
-        popularity_N=popularity_R[trie.row_of_leaf_N],
-        new_items=NewItems.of(
-            is_new_R[trie.row_of_leaf_N], item_vectors_ND, relevance_weight=manifest.relevance_weight
-        ),
+        popularity_N=popularity_N,
+        new_items=NewItems.of(popularity_N == 0, item_vectors.rows, relevance_weight=manifest.relevance_weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, settings)
-    filters = Filters(items, trie, metrics, cache_bytes=settings.filter_cache_bytes)
     table = ItemTable.of(items, trie)
-    return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors_ND, popularity_R, is_new_R, {})
+    filters = Filters(items, table, metrics, cache_bytes=settings.filter_cache_bytes, prepare=recommender.prepared)
+    return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors)
 
 
 def _warm_up(recommender: Recommender, settings: Settings) -> None:

@@ -1,20 +1,28 @@
-"""The replica's own table between items and the leaves of the trie: what every answer is checked against.
+"""The replica's own table of items: where each stands, and what every answer is checked against.
 
-Shapes: N leaves, R rows, M looked-up items.
+The bundle's part never changes. What is written since lies beside it as rows that are only ever added to; so a write
+costs what it changes. An item that the search can find stands at its leaf, with the content of the bundle or of a row;
+every other written item has a place of its own after the leaves (see `models.eligibility`).
+
+Shapes: N leaves, S written rows and added places, P places, L levels, M looked-up or written items.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from rpds import HashTrieMap
 
 from models.bundle import ITEM_ID
-from models.trie import NO_LEAF, IntArray, SemanticIdTrie
+from models.growing import GrowingArray
+from models.trie import NO_LEAF, Int32Array, IntArray, SemanticIdTrie, pack_codes
+
+NO_ROW = -1
+Codes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -33,63 +41,211 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The items of one state of the catalogue, by the rows that the trie's leaves name.
+    """The items of one state of the catalogue.
 
     Attributes:
-        trie: The catalogue's semantic IDs.
-        rows: Every row's item; also rows that no leaf names any more.
-        first_rows: Row of each item of the bundle, by id.
-        later_rows: The same for items that were written or taken out since: these go before; None for one taken out.
+        trie: The semantic IDs of the bundle.
+        bundle_items: The bundle's items by leaf.
+        leaf_of_id: Their leaves by id.
+        place_of_leaf_N: Where the bundle's item of each leaf stands now: at the leaf, at an added place, or nowhere.
+        row_of_leaf_N: The row with its content where it stands at the leaf and was written, else `NO_ROW`.
+        place_of_id: The places of items that the bundle does not know, by id.
+        rows: What was written, oldest first; also what was replaced since.
+        row_codes: The semantic ID of each row.
+        is_foreign: Whether the bundle does not know the item of each row.
+        is_there: Which added places have an item: place N + s has that of row s.
+        num_leaves_there: Leaves with an item.
+        num_added: Added places with an item.
+        num_live_rows: Rows that an item stands for.
+        taken: The last codes that are in use below other codes, as bits, where that differs from the bundle.
+        state: Another object for every state, and
+        leaf_state: for every state of the leaves.
     """
 
     trie: SemanticIdTrie
-    rows: list[Item]
-    first_rows: Mapping[str, int]
-    later_rows: Mapping[str, int | None]
+    bundle_items: Sequence[Item]
+    leaf_of_id: Mapping[str, int]
+    place_of_leaf_N: Int32Array
+    row_of_leaf_N: Int32Array
+    rows: GrowingArray[np.object_]
+    row_codes: GrowingArray[np.int64]
+    is_foreign: GrowingArray[np.bool_]
+    is_there: GrowingArray[np.bool_]
+    num_leaves_there: int
+    num_added: int = 0
+    num_live_rows: int = 0
+    place_of_id: "HashTrieMap[str, int]" = field(default_factory=HashTrieMap)
+    taken: "HashTrieMap[Codes, int]" = field(default_factory=HashTrieMap)
+    state: object = field(default_factory=object)
+    leaf_state: object = field(default_factory=object)
 
     @classmethod
     def of(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
-        """The table of a bundle's items (see `models.bundle.Bundle.items`)."""
-        rows = items_of(items)
-        return cls(trie, rows, {item.item_id: row for row, item in enumerate(rows)}, {})
+        """The table of a bundle.
 
-    def changed(self, trie: SemanticIdTrie, added: Sequence[Item], removed: Sequence[str]) -> "ItemTable":
-        """The table of a changed trie: the items that are its new rows, in order, and those that left it."""
-        later = {item.item_id: row for row, item in enumerate(added, start=len(self.rows))}
-        return ItemTable(
-            trie, [*self.rows, *added], self.first_rows, {**self.later_rows, **later, **dict.fromkeys(removed)}
+        Args:
+            items: Items by the rows that the trie's leaves name, with their attributes as payloads show them.
+            trie: Their trie.
+        """
+        by_leaf = items_of(items[trie.row_of_leaf_N])
+        none, nothing = np.zeros(0, dtype=np.bool_), np.empty((0, trie.num_levels), dtype=np.int64)
+        return cls(
+            trie,
+            by_leaf,
+            {item.item_id: leaf for leaf, item in enumerate(by_leaf)},
+            np.arange(trie.num_leaves, dtype=np.int32),
+            np.full(trie.num_leaves, NO_ROW, dtype=np.int32),
+            GrowingArray(np.empty(0, dtype=np.object_)),
+            GrowingArray(nothing),
+            GrowingArray(none),
+            GrowingArray(none),
+            trie.num_leaves,
         )
 
-    def kept(self, trie: SemanticIdTrie, is_kept_R: NDArray[np.bool_], new_row_R: IntArray) -> "ItemTable":
-        """The table with some of its rows, all that the bundle has among them, under their new numbers."""
-        later = {item_id: None if row is None else int(new_row_R[row]) for item_id, row in self.later_rows.items()}
-        rows = [item for item, is_kept in zip(self.rows, is_kept_R.tolist(), strict=True) if is_kept]
-        return ItemTable(trie, rows, self.first_rows, later)
+    def changed(
+        self, removed: Sequence[str], written: Sequence[Item], codes_ML: IntArray, leaf_M: IntArray
+    ) -> "ItemTable":
+        """The table after some items were taken out and others written; this one stays as it is.
+
+        Args:
+            removed: Ids; those that are not there are passed over.
+            written: Items that are new, or take the place of those of the same id.
+            codes_ML: Their semantic IDs.
+            leaf_M: The leaf at which each stands, `NO_LEAF` for one that gets an added place.
+        """
+        ids = [*removed, *(item.item_id for item in written)]
+        old_M, num_leaves, first = self.find(ids), self.trie.num_leaves, len(self.rows)
+        home_M = np.array([self.leaf_of_id.get(item_id, NO_LEAF) for item_id in ids], dtype=np.int64)
+        row_M = np.arange(first, first + len(written))
+        is_added_M, nowhere = leaf_M == NO_LEAF, np.full(len(removed), NO_LEAF)
+        place_M = np.concatenate([nowhere, np.where(is_added_M, num_leaves + row_M, leaf_M)]).astype(np.int64)
+        gone_rows = old_M[old_M >= num_leaves] - num_leaves
+        old_leaves = old_M[(old_M != NO_LEAF) & (old_M < num_leaves)]
+        freed = len(gone_rows) + int(np.count_nonzero(self.row_of_leaf_N[old_leaves] != NO_ROW))
+        items_M = np.empty(len(written), dtype=np.object_)
+        items_M[:] = written
+        is_foreign_M = home_M == NO_LEAF
+        changed = replace(
+            self,
+            rows=self.rows.extended(items_M),
+            row_codes=self.row_codes.extended(codes_ML),
+            is_foreign=self.is_foreign.extended(is_foreign_M[len(removed) :]),
+            is_there=_without(self.is_there, gone_rows).extended(is_added_M),
+            num_added=self.num_added + int(np.count_nonzero(is_added_M)) - len(gone_rows),
+            num_live_rows=self.num_live_rows + len(written) - freed,
+            place_of_id=self._place_of_id(
+                [item_id for item_id, leaf in zip(ids, home_M.tolist(), strict=True) if leaf == NO_LEAF],
+                place_M[is_foreign_M],
+            ),
+            taken=self._taken(self.codes_of(old_M[old_M != NO_LEAF]), codes_ML),
+            state=object(),
+        )
+        row_at_leaf_M = np.concatenate([nowhere, np.where(is_added_M, NO_ROW, row_M)])
+        is_own_M = ~is_foreign_M
+        return changed._with_leaves(home_M[is_own_M], place_M[is_own_M], row_at_leaf_M[is_own_M])
+
+    def _with_leaves(self, leaves_M: IntArray, place_M: IntArray, row_M: IntArray) -> "ItemTable":
+        """The table in which the bundle's items of some leaves stand elsewhere, or have the content of other rows."""
+        if not len(leaves_M):
+            return self
+        place_of_leaf_N, row_of_leaf_N = self.place_of_leaf_N.copy(), self.row_of_leaf_N.copy()
+        place_of_leaf_N[leaves_M], row_of_leaf_N[leaves_M] = place_M, row_M
+        come = np.count_nonzero(place_M == leaves_M) - np.count_nonzero(self.place_of_leaf_N[leaves_M] == leaves_M)
+        return replace(
+            self,
+            place_of_leaf_N=place_of_leaf_N,
+            row_of_leaf_N=row_of_leaf_N,
+            num_leaves_there=self.num_leaves_there + int(come),
+            leaf_state=object(),
+        )
+
+    def _place_of_id(self, ids: Sequence[str], place_M: IntArray) -> "HashTrieMap[str, int]":
+        place_of_id = self.place_of_id
+        for item_id, place in zip(ids, place_M.tolist(), strict=True):
+            place_of_id = place_of_id.discard(item_id) if place == NO_LEAF else place_of_id.insert(item_id, place)
+        return place_of_id
 
     def __len__(self) -> int:
-        return self.trie.num_leaves
+        return self.num_leaves_there + self.num_added
 
     @cached_property
-    def leaf_of_row(self) -> IntArray:
-        """The leaf of each row that this state has had, -1 where there is none any more."""
-        return self.trie.leaf_of_row_N
-
-    def row(self, item_id: str) -> int | None:
-        """The item's row, None where the catalogue does not hold it."""
-        if item_id in self.later_rows:
-            return self.later_rows[item_id]
-        return self.first_rows.get(item_id)
+    def places(self) -> IntArray:
+        """The place of every item, the leaves first; shape (P,)."""
+        leaves_N = np.arange(self.trie.num_leaves)
+        added = self.trie.num_leaves + np.flatnonzero(self.is_there.rows)
+        return np.concatenate([leaves_N[self.place_of_leaf_N == leaves_N], added])
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
-        """The leaf of each item, -1 where the catalogue does not hold it; shape (M,)."""
-        rows = map(self.row if self.later_rows else self.first_rows.get, item_ids)
-        row_M = np.array([NO_LEAF if row is None else row for row in rows], dtype=np.int64)
-        return np.where(row_M == NO_LEAF, NO_LEAF, self.leaf_of_row[row_M])
+        """The place of each item, `NO_LEAF` where the catalogue does not hold it; shape (M,)."""
+        leaf_of_id = self.leaf_of_id
+        leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
+        if not len(self.rows) and self.num_leaves_there == self.trie.num_leaves:
+            return leaf_M
+        place_M = np.where(leaf_M == NO_LEAF, NO_LEAF, self.place_of_leaf_N[leaf_M]).astype(np.int64)
+        if self.place_of_id:
+            for number in np.flatnonzero(leaf_M == NO_LEAF).tolist():
+                place_M[number] = self.place_of_id.get(item_ids[number], NO_LEAF)
+        return place_M
 
-    def items(self, leaves_M: IntArray) -> list[Item]:
-        """The item at each leaf."""
-        rows = self.rows
-        return [rows[row] for row in self.trie.row_of_leaf_N[leaves_M].tolist()]
+    def items(self, places_M: IntArray) -> list[Item]:
+        """The item at each place."""
+        num_leaves, bundle_items, rows = self.trie.num_leaves, self.bundle_items, self.rows.rows
+        if not len(rows):
+            return [bundle_items[leaf] for leaf in places_M.tolist()]
+        is_leaf_M = places_M < num_leaves
+        row_M = np.where(is_leaf_M, self.row_of_leaf_N[np.where(is_leaf_M, places_M, 0)], places_M - num_leaves)
+        return [
+            bundle_items[place] if row == NO_ROW else rows[row]
+            for place, row in zip(places_M.tolist(), row_M.tolist(), strict=True)
+        ]
+
+    def codes_of(self, places_M: IntArray) -> IntArray:
+        """The semantic ID of the item at each place, int64 of shape (M, L)."""
+        num_leaves = self.trie.num_leaves
+        is_leaf_M = places_M < num_leaves
+        if is_leaf_M.all():
+            return self.trie.codes_of(places_M)
+        codes_ML = np.empty((len(places_M), self.trie.num_levels), dtype=np.int64)
+        codes_ML[is_leaf_M] = self.trie.codes_of(places_M[is_leaf_M])
+        codes_ML[~is_leaf_M] = self.row_codes.rows[places_M[~is_leaf_M] - num_leaves]
+        return codes_ML
+
+    def below(self, prefix: Sequence[int]) -> IntArray:
+        """The places of the items whose semantic IDs begin with a prefix, by semantic ID."""
+        first, last = self.trie.leaf_range(prefix)
+        leaves: IntArray = np.arange(first, last)
+        leaves = leaves[self.place_of_leaf_N[first:last] == leaves]
+        if len(prefix) > self.trie.num_levels:
+            return leaves
+        is_below_S = self.is_there.rows.copy()
+        for level, code in enumerate(prefix):
+            is_below_S &= self.row_codes.rows[:, level] == code
+        if not is_below_S.any():
+            return leaves
+        places: IntArray = np.concatenate([leaves, self.trie.num_leaves + np.flatnonzero(is_below_S)])
+        return places[np.lexsort(self.codes_of(places).T[::-1])]
+
+    def taken_below(self, prefixes: Sequence[Codes]) -> list[int]:
+        """The last codes in use below all other codes of semantic IDs, as bits."""
+        trie, known = self.trie, [self.taken.get(prefix) for prefix in prefixes]
+        if None not in known or not prefixes:
+            return [bits or 0 for bits in known]
+        size = trie.codebook_size
+        begin_M = pack_codes(np.array(prefixes, dtype=np.int64).reshape(len(prefixes), -1), size) * size
+        ranges = zip(*np.searchsorted(trie.keys_N, [begin_M, begin_M + size]).tolist(), strict=True)
+        return [
+            sum(1 << code for code in (trie.keys_N[first:last] % size).tolist()) if bits is None else bits
+            for bits, (first, last) in zip(known, ranges, strict=True)
+        ]
+
+    def _taken(self, vacated_ML: IntArray, codes_ML: IntArray) -> "HashTrieMap[Codes, int]":
+        changes = [((*prefix,), last, False) for *prefix, last in vacated_ML.tolist()]
+        changes += [((*prefix,), last, True) for *prefix, last in codes_ML.tolist()]
+        prefixes = list(dict.fromkeys(prefix for prefix, _, _ in changes))
+        taken = dict(zip(prefixes, self.taken_below(prefixes), strict=True))
+        for prefix, last, is_taken in changes:
+            taken[prefix] = taken[prefix] | 1 << last if is_taken else taken[prefix] & ~(1 << last)
+        return self.taken.update(taken)
 
 
 def items_of(frame: pl.DataFrame) -> list[Item]:
@@ -102,6 +258,48 @@ def items_of(frame: pl.DataFrame) -> list[Item]:
 
 
 def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
-    """The inverse of `items_of`."""
-    rows = [{**item.attributes, ITEM_ID: item.item_id} for item in items]
-    return pl.DataFrame(rows, schema=schema)
+    """The inverse of `items_of`, for payloads that it made.
+
+    Raises:
+        polars.exceptions.PolarsError: If a payload is something else.
+    """
+    attributes = pl.Struct({name: kind for name, kind in schema.items() if name != ITEM_ID})
+    payloads = pl.Series([item.payload for item in items], dtype=pl.String)
+    ids = pl.Series(ITEM_ID, [item.item_id for item in items], dtype=pl.String)
+    if not attributes.fields:
+        return pl.DataFrame([ids])
+    columns = {ITEM_ID: ids, **payloads.str.json_decode(attributes).struct.unnest().to_dict()}
+    return pl.DataFrame([columns[name] for name in schema])
+
+
+def as_shown(items: pl.DataFrame) -> pl.DataFrame:
+    """The same items with numbers as their payloads show them: a float32 of 9.99 is 9.99, and so is a decimal."""
+    return items.with_columns(
+        pl.col(name).cast(_with_numbers(kind, pl.String())).cast(_with_numbers(kind, pl.Float64()))
+        for name, kind in items.schema.items()
+        if _with_numbers(kind, pl.Float64()) != kind
+    )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON can spell and no item can bear."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _with_numbers(kind: pl.DataType, number: pl.DataType) -> pl.DataType:
+    """The type with another one for float32 and decimals, in lists too."""
+    if isinstance(kind, pl.List):
+        return pl.List(_with_numbers(kind.inner, number))  # type: ignore[arg-type]
+    return number if kind == pl.Float32 or kind.is_decimal() else kind
+
+
+def _without(is_there: GrowingArray[np.bool_], rows: IntArray) -> GrowingArray[np.bool_]:
+    if not len(rows):
+        return is_there
+    is_there_S = is_there.rows.copy()
+    is_there_S[rows] = False
+    return GrowingArray(is_there_S)

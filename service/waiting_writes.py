@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from models.trie import NO_LEAF
 from service.changes import Change, Outcome, Result
 from service.log_state import is_before
 from service.reconcile import Stamps
@@ -69,5 +70,5 @@ class WaitingWrites:
             if not waiting.position or waiting.outcome.done() or is_before(stamps.of(item_id), waiting.position):
                 continue
             entry = after.entries.get(item_id)
-            result = Result.ADDED if before.table.row(item_id) is None else Result.REPLACED
+            result = Result.ADDED if before.table.find([item_id])[0] == NO_LEAF else Result.REPLACED
             waiting.outcome.set_result(Outcome(Result.DELETED) if entry is None else Outcome(result, entry.semantic_id))

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from models.eligibility import Eligibility
+from models.popularity import Popularity
 from models.recommender import Recommender
 from models.retriever import Retriever
 from models.trie import SemanticIdTrie
@@ -49,3 +53,39 @@ def test_refuses_popularity_of_another_catalogue(trie: SemanticIdTrie, retriever
     engine = random_engine(retriever, trie)
     with pytest.raises(ValueError, match=r"one entry a leaf \(40\), got 3"):
         Recommender(engine, trie, max_history=6, popularity_N=np.zeros(3, dtype=np.int64))
+
+
+def test_popular_items_of_a_filter_come_in_order_whether_prepared_or_not(recommender: Recommender) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mask_N = rng.random(40) < rng.random()
+        excluded = np.flatnonzero((rng.random(40) < 0.3) & mask_N)
+        k = int(rng.integers(1, 50))
+        eligibility = Eligibility.of(recommender.trie, mask_N)
+        expected = [leaf for leaf in range(39, -1, -1) if mask_N[leaf] and leaf not in excluded][:k]
+        for one in (eligibility, recommender.prepared(eligibility)):
+            assert recommender.popular(k=k, excluded=excluded, eligibility=one).leaves_K.tolist() == expected
+
+
+def test_the_most_popular_items_of_a_large_catalogue_take_no_look_at_the_others() -> None:
+    popularity = Popularity.of(np.arange(100_000) % 1000)
+    everything = Eligibility.everything(SemanticIdTrie.build(np.arange(100_000)[:, None], codebook_size=100_000))
+    looked_at = _CountingOrder(popularity.order_N)
+    counting = replace(popularity, order_N=looked_at)  # type: ignore[arg-type]
+    best = counting.best(everything, 10, np.arange(5) * 1000 + 999)
+    assert best.places_X.tolist() == [1000 * number + 999 for number in range(5, 15)]
+    assert looked_at.count <= 1000
+
+
+class _CountingOrder:
+    """An order that counts how much of it is read."""
+
+    def __init__(self, order_N: np.ndarray) -> None:
+        self.order_N, self.count = order_N, 0
+
+    def __len__(self) -> int:
+        return len(self.order_N)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        self.count += len(self.order_N[part])
+        return self.order_N[part]

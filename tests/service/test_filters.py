@@ -1,4 +1,8 @@
+import gc
+import math
+import tracemalloc
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.trie import SemanticIdTrie
-from service.filters import Filters, InvalidFilter
-from service.schemas import Condition
+from service.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, InvalidFilter, filter_key
+from service.schemas import MAX_FILTER_VALUES, Condition
+from service.table import ItemTable, as_shown
 from service.telemetry import Metrics
 
 ITEMS = pl.DataFrame(
@@ -24,11 +29,11 @@ ITEMS = pl.DataFrame(
         "size": [{"cm": 1}] * 4,
     }
 )
-TRIE = SemanticIdTrie.build(np.arange(4)[:, None], codebook_size=4)
+TABLE = ItemTable.of(ITEMS, SemanticIdTrie.build(np.arange(4)[:, None], codebook_size=4))
 
 
 def passing(**conditions: dict[str, Any]) -> list[str]:
-    filters = Filters(ITEMS, TRIE, Metrics(), cache_bytes=1 << 20)
+    filters = Filters(ITEMS, TABLE, Metrics(), cache_bytes=1 << 20)
     eligibility = filters.eligibility({name: Condition.model_validate(value) for name, value in conditions.items()})
     return [ITEMS["item_id"][leaf] for leaf in range(4) if eligibility.allows(np.array([leaf]))[0]]
 
@@ -83,14 +88,127 @@ def test_refuses_what_the_catalogue_cannot_answer(
 def test_answers_are_kept_until_the_cache_is_full() -> None:
     metrics = Metrics()
     condition = {"year": Condition(gte=2000)}
-    one_answer = Filters(ITEMS, TRIE, metrics, cache_bytes=1 << 20).eligibility(condition).nbytes
-    filters = Filters(ITEMS, TRIE, metrics, cache_bytes=one_answer)
+    one = Filters(ITEMS, TABLE, Metrics(), cache_bytes=1 << 20)
+    one.eligibility(condition)
+    filters = Filters(ITEMS, TABLE, metrics, cache_bytes=one.cached_bytes)
     first = filters.eligibility(condition)
     assert filters.eligibility({"year": Condition(gte=2000)}) is first
     filters.eligibility({"year": Condition(gte=1990)})
     assert filters.eligibility(condition) is not first
     hits = metrics.registry.get_sample_value("rqrec_cache_requests_total", {"tier": "filter", "result": "hit"})
     assert hits == 1
+
+
+NUMBERS = as_shown(
+    pl.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "single": pl.Series([9.99, 0.1, 16777216.0], dtype=pl.Float32),
+            "double": pl.Series([9.99, 0.1, 2.0**53], dtype=pl.Float64),
+            "decimal": pl.Series([Decimal("9.99"), Decimal("0.10"), Decimal(3)]),
+            "singles": pl.Series([[9.99, 1.5], [0.1], None], dtype=pl.List(pl.Float32)),
+            "whole": pl.Series([2**53 + 1, 2**53, 3], dtype=pl.Int64),
+        }
+    )
+)
+
+
+@pytest.mark.parametrize("name", ["single", "double", "decimal", "singles"])
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_number_is_found_as_its_payload_shows_it(name: str, row: int) -> None:
+    table = ItemTable.of(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
+    filters = Filters(NUMBERS, table, Metrics(), cache_bytes=1 << 20)
+
+    def ids(**condition: Any) -> list[str]:
+        eligibility = filters.eligibility({name: Condition.model_validate(condition)})
+        return [item.item_id for item in table.items(table.places[eligibility.allows(table.places)])]
+
+    shown = table.bundle_items[row].attributes[name]
+    number = shown[0] if isinstance(shown, list) else shown
+    item_id = table.bundle_items[row].item_id
+    assert number == [9.99, 0.1][row]
+    assert ids(any_of=[number]) == [item_id]
+    assert item_id not in ids(none_of=[number])
+    assert ids(any_of=[math.nextafter(number, 10)]) == []
+    if name != "singles":
+        assert item_id in ids(gte=number)
+        assert item_id in ids(lte=number)
+        assert item_id not in ids(gte=math.nextafter(number, 10))
+        assert item_id not in ids(lte=math.nextafter(number, 0))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"whole": {"any_of": [2**53]}}, ["b"]),
+        ({"whole": {"any_of": [float(2**53)]}}, ["b"]),
+        ({"whole": {"gte": 2.5, "lte": 3.5}}, ["c"]),
+        ({"whole": {"gte": 1e300}}, []),
+        ({"whole": {"gte": -1e300, "lte": 1e300}}, ["a", "b", "c"]),
+        ({"double": {"any_of": [2**53]}}, ["c"]),
+        ({"double": {"any_of": [2**53 + 1]}}, []),
+        ({"single": {"any_of": [16777216]}}, ["c"]),
+        ({"single": {"any_of": [16777217]}}, []),
+    ],
+)
+def test_whole_numbers_and_floats_compare_exactly(conditions: dict[str, dict[str, Any]], expected: list[str]) -> None:
+    table = ItemTable.of(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
+    filters = Filters(NUMBERS, table, Metrics(), cache_bytes=1 << 20)
+    eligibility = filters.eligibility({name: Condition.model_validate(value) for name, value in conditions.items()})
+    passing = table.places[eligibility.allows(table.places)]
+    assert [item.item_id for item in table.items(passing)] == expected
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda number: {"studio": Condition(any_of=[str(number) + "x" * 900_000])},
+        lambda number: {"studio": Condition(any_of=[f"{number} {other}" for other in range(5000)])},
+        lambda number: {"year": Condition(any_of=[10**99 + number * 10**9 + other for other in range(5000)])},
+    ],
+)
+def test_the_cache_counts_all_that_a_filter_leaves_behind(condition: Callable[[int], dict[str, Condition]]) -> None:
+    filters = Filters(ITEMS, TABLE, Metrics(), cache_bytes=1 << 20)
+    filters.eligibility(condition(0))
+    gc.collect()
+    tracemalloc.start()
+    for number in range(1, 41):
+        filters.eligibility(condition(number))
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1 << 20
+    assert filters.cached_bytes <= 1 << 20
+    assert filters.cached_bytes >= 41 * BYTES_BESIDE_ARRAYS
+
+
+def test_a_key_is_the_same_for_what_says_the_same_and_no_other() -> None:
+    def key(**conditions: dict[str, Any]) -> bytes:
+        return filter_key({name: Condition.model_validate(value) for name, value in conditions.items()})
+
+    one = key(year={"any_of": [1, 2, 2], "gte": 1}, studio={"none_of": ["a", "b"]})
+    assert one == key(studio={"none_of": ["b", "a"]}, year={"gte": 1, "any_of": [2, 1]})
+    others = [
+        key(year={"any_of": [1, 2]}, studio={"none_of": ["a", "b"]}),
+        key(year={"none_of": [1, 2], "gte": 1}, studio={"none_of": ["a", "b"]}),
+        key(year={"any_of": [1, 2], "lte": 1}, studio={"none_of": ["a", "b"]}),
+        key(colour={"any_of": [True]}),
+        key(colour={"any_of": [1]}),
+        key(colour={"any_of": ["True"]}),
+        key(studio={"any_of": ["\ud800"]}),
+        key(studio={"any_of": ["a', 'b"]}),
+        key(studio={"any_of": ["a", "b"]}),
+    ]
+    assert len({one, *others}) == 1 + len(others)
+    assert {len(other) for other in (one, key(studio={"any_of": ["x" * 10**6]}))} == {KEY_BYTES}
+
+
+def test_a_filter_has_a_bounded_number_of_values() -> None:
+    half = [*range(MAX_FILTER_VALUES // 2)]
+    assert passing(year={"any_of": half}, score={"none_of": half})
+    with pytest.raises(InvalidFilter, match="at most 10000 values in all") as refused:
+        passing(year={"any_of": half}, score={"none_of": [*half, -1]})
+    assert refused.value.place == ("score", "none_of")
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from benchmarks.running import RedisServer
 from models.bundle import Bundle
 from models.item_tokenizer import ItemTokenizer
 from service.change_log import ChangeLog
-from service.changes import Change, Codes, Delete, Put, Result
+from service.changes import Change, Delete, Put, Result
 from service.errors import NotReady
 from service.ledger import apply_changes, without_lost_rows
 from service.live_catalogue import LiveCatalogue
@@ -23,7 +24,7 @@ from service.redis_client import RedisGate
 from service.schemas import Condition
 from service.settings import Settings
 from service.snapshot import Snapshot, load_snapshot
-from service.table import Item
+from service.table import Codes, Item
 from service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
@@ -50,12 +51,19 @@ def put(item_id: str, content: int, published: Snapshot, tokenizer: ItemTokenize
 
 def contents(snapshot: Snapshot) -> dict[str, tuple[str, Codes]]:
     """Every item with its payload and semantic ID, as a search would reach it."""
-    leaves = np.arange(len(snapshot.table))
-    codes = map(tuple, snapshot.trie.codes_of(leaves).tolist())
-    found = {item.item_id: (item.payload, row) for item, row in zip(snapshot.table.items(leaves), codes, strict=True)}
-    assert snapshot.table.find(list(found)).tolist() == leaves.tolist()
-    assert len(snapshot.item_vectors_ND) == len(leaves) == len({row for _, row in found.values()})
+    table, places = snapshot.table, snapshot.table.places
+    codes = map(tuple, table.codes_of(places).tolist())
+    found = {item.item_id: (item.payload, row) for item, row in zip(table.items(places), codes, strict=True)}
+    assert table.find(list(found)).tolist() == places.tolist()
+    assert len(table) == len(places) == len({row for _, row in found.values()})
     return found
+
+
+def vectors(snapshot: Snapshot) -> NDArray[np.float32]:
+    """Every item's vector, by item id."""
+    table = snapshot.table
+    ids = sorted(item.item_id for item in table.items(table.places))
+    return snapshot.item_vectors.rows[table.find(ids)]
 
 
 @dataclass
@@ -158,7 +166,7 @@ def test_replicas_agree_with_a_model(
             one_state, other_state = (replica.live.snapshot for replica in replicas)
             assert contents(one_state) == contents(other_state)
             assert one_state.catalogue_version == other_state.catalogue_version
-            assert np.allclose(one_state.item_vectors_ND, other_state.item_vectors_ND, atol=1e-5)
+            assert np.allclose(vectors(one_state), vectors(other_state), atol=1e-5)
             assert {item_id: payload for item_id, (payload, _) in contents(one_state).items()} == expected
             assert len(one_state.table.rows) < len(published.table.rows) + len(IDS) + SAVE_EVERY
 
@@ -180,7 +188,7 @@ def test_what_follows_does_not_depend_on_batches(published: Snapshot, tokenizer:
         one_by_one += told
     assert outcomes == one_by_one
     assert contents(whole) == contents(state)
-    assert np.allclose(whole.item_vectors_ND, state.item_vectors_ND, atol=1e-5)
+    assert np.allclose(vectors(whole), vectors(state), atol=1e-5)
     assert whole.entries == state.entries
 
 
@@ -197,11 +205,13 @@ def test_rows_that_nothing_names_any_more_go(published: Snapshot, tokenizer: Ite
     assert kept.table.find(["new", "newer"])[0] == -1
     year = {"year": Condition(gte=2, lte=3)}
     for snapshot in (state, kept):
-        leaves = np.flatnonzero(snapshot.filters.eligibility(year).allows(np.arange(len(snapshot.table))))
-        assert {item.item_id for item in snapshot.table.items(leaves)} == {"100", "newer"}
+        places = snapshot.table.places
+        passing = places[snapshot.filters.eligibility(year).allows(places)]
+        assert {item.item_id for item in snapshot.table.items(passing)} == {"100", "newer"}
     history = kept.table.find(["101"])
     before, after = (
-        snapshot.recommender.recommend([history], k=9, beam_width=50)[0].leaves_K.tolist() for snapshot in (state, kept)
+        snapshot.table.items(snapshot.recommender.recommend([history], k=9, beam_width=50)[0].leaves_K)
+        for snapshot in (state, kept)
     )
     assert before == after
     more = [put("100", 5, published, tokenizer)]
@@ -211,16 +221,15 @@ def test_rows_that_nothing_names_any_more_go(published: Snapshot, tokenizer: Ite
     assert contents(before_more) == contents(after_more)
 
 
-def test_the_last_item_and_a_full_prefix_are_refused(published: Snapshot, tokenizer: ItemTokenizer) -> None:
+def test_the_last_item_stays_and_a_prefix_is_never_full(published: Snapshot, tokenizer: ItemTokenizer) -> None:
     everything = list(contents(published))
     state, outcomes = apply_changes(published, [Delete(one) for one in everything], tokenizer, catalogue_version=64)
     assert [outcome.result for outcome in outcomes] == [Result.DELETED] * 63 + [Result.LAST_ITEM]
     assert list(contents(state)) == everything[-1:]
     more = [put(f"copy {number}", 0, published, tokenizer) for number in range(20)]
     _, outcomes = apply_changes(state, more, tokenizer, catalogue_version=84)
-    codes = [outcome.semantic_id[-1] for outcome in outcomes if outcome.result is Result.ADDED]
-    assert codes == list(range(16))
-    assert [outcome.result for outcome in outcomes[16:]] == [Result.PREFIX_FULL] * 4
+    assert [outcome.result for outcome in outcomes] == [Result.ADDED] * 20
+    assert [outcome.semantic_id[-1] for outcome in outcomes] == list(range(20))  # 16 is the codebook's size
 
 
 def test_an_emptied_redis_gets_everything_back(

@@ -1,0 +1,110 @@
+"""New items beyond those that are all rated: the bounds of the work, and what it finds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.eligibility import Eligibility
+from models.new_items import RATED, RATED_ALL, UNSORTED, NewItems, unit_rows
+from models.ranking import SearchOutput
+from models.trie import IntArray, SemanticIdTrie
+from models.vector_index import VectorIndex
+
+WIDTH, WEIGHT, GROUPS = 16, 8.0, 40
+NONE: IntArray = np.empty(0, dtype=np.int64)
+
+
+def grouped(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(size=(GROUPS, WIDTH))
+    return (centres[rng.integers(GROUPS, size=count)] + rng.normal(scale=0.3, size=(count, WIDTH))).astype(np.float32)
+
+
+def nothing_found(queries: np.ndarray) -> SearchOutput:
+    users = len(queries)
+    nowhere = np.full((users, 10), -1, dtype=np.int32)
+    none = np.full((users, 10), -np.inf, dtype=np.float32)
+    return SearchOutput(nowhere, none, none, (WEIGHT * queries).astype(np.float32))
+
+
+def new_items(trie: SemanticIdTrie, vectors: np.ndarray, at_once: int) -> tuple[NewItems, Eligibility]:
+    new = NewItems.of(np.zeros(trie.num_leaves, dtype=np.bool_), np.zeros((0, WIDTH), np.float32), relevance_weight=8.0)
+    for begin in range(0, len(vectors), at_once):
+        part = vectors[begin : begin + at_once]
+        new = new.with_added(trie.num_leaves + np.arange(begin, begin + len(part)), part)
+    everything = Eligibility.everything(trie).with_added(np.ones(len(vectors), dtype=np.bool_), len(vectors))
+    return new, everything
+
+
+@pytest.mark.parametrize("at_once", [500, 20_000])
+def test_of_many_a_bounded_number_is_rated_and_most_of_the_best_are_found(trie: SemanticIdTrie, at_once: int) -> None:
+    vectors, queries = grouped(20_000), unit_rows(grouped(50, seed=1))
+    new, everything = new_items(trie, vectors, at_once)
+    lists = new.merged(nothing_found(queries), [NONE] * 50, everything, k=10, reserved=[0] * 50)
+    best = np.argsort(-(queries @ unit_rows(vectors).T), axis=1)[:, :10] + trie.num_leaves
+    shared = [len(set(ranking.leaves_K.tolist()) & set(row.tolist())) for ranking, row in zip(lists, best, strict=True)]
+    assert np.mean(shared) >= 8
+    for query in queries:
+        rows, _ = new._rated(new._unrestricted(), query, None)
+        assert len(rows) <= RATED + UNSORTED
+        assert len(set(rows.tolist())) == len(rows)
+
+
+def test_few_are_all_rated(trie: SemanticIdTrie) -> None:
+    vectors, queries = grouped(RATED_ALL), unit_rows(grouped(20, seed=1))
+    new, everything = new_items(trie, vectors, 700)
+    lists = new.merged(nothing_found(queries), [NONE] * 20, everything, k=10, reserved=[0] * 20)
+    best = np.argsort(-(queries @ unit_rows(vectors).T), axis=1)[:, :10] + trie.num_leaves
+    assert [ranking.leaves_K.tolist() for ranking in lists] == best.tolist()
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+@pytest.mark.parametrize("left", [1, 7, 3000, 9000])
+def test_k_come_back_whatever_a_filter_leaves_and_however_many_are_gone(
+    trie: SemanticIdTrie, left: int, is_prepared: bool
+) -> None:
+    vectors, queries = grouped(10_000), unit_rows(grouped(5, seed=1))
+    new, everything = new_items(trie, vectors, 10_000)
+    # Those that are left are the farthest from the first user.
+    mask = np.zeros(len(vectors), dtype=np.bool_)
+    mask[np.argsort(unit_rows(vectors) @ queries[0])[:left]] = True
+    eligibility = everything.with_added(mask, left)
+    if is_prepared:
+        eligibility = replace(eligibility, candidates=new.candidates(eligibility))
+    excluded = trie.num_leaves + np.flatnonzero(mask)[: left // 2]
+    for ranking in new.merged(nothing_found(queries), [excluded] * 5, eligibility, k=10, reserved=[3] * 5):
+        places = ranking.leaves_K - trie.num_leaves
+        assert len(set(places.tolist())) == len(places) == min(10, left - left // 2)
+        assert mask[places].all()
+        assert not np.isin(ranking.leaves_K, excluded).any()
+        assert (np.diff(ranking.scores_K) <= 0).all()
+
+
+def test_equal_vectors_are_no_trouble(trie: SemanticIdTrie) -> None:
+    vectors = np.repeat(grouped(1), 10_000, axis=0)
+    new, everything = new_items(trie, vectors, 3000)
+    (ranking,) = new.merged(nothing_found(unit_rows(grouped(1))), [NONE], everything, k=10, reserved=[0])
+    assert len(set(ranking.leaves_K.tolist())) == 10
+
+
+def test_where_ratings_count_for_nothing_new_items_come_last(trie: SemanticIdTrie) -> None:
+    new = NewItems.none(trie, WIDTH).with_added(trie.num_leaves + np.arange(2), grouped(2))
+    everything = Eligibility.everything(trie).with_added(np.ones(2, dtype=np.bool_), 2)
+    log_probs = np.array([[-1.0, -4.0]], dtype=np.float32)
+    found = SearchOutput(np.array([[3, 5]], dtype=np.int32), log_probs, log_probs, np.zeros((1, WIDTH), np.float32))
+    (ranking,) = new.merged(found, [NONE], everything, k=4, reserved=[0])
+    assert ranking.leaves_K[:2].tolist() == [3, 5]
+    assert set(ranking.leaves_K[2:].tolist()) == {trie.num_leaves, trie.num_leaves + 1}
+    assert np.isfinite(ranking.scores_K).all()
+
+
+def test_an_index_grown_row_by_row_holds_every_row_once() -> None:
+    units = unit_rows(grouped(3000))
+    index = VectorIndex.build(units[:2000]).over(units[:2500]).over(units)
+    assert sorted(index.order_X.tolist()) == list(range(3000))
+    mask = np.random.default_rng(0).random(3000) < 0.1
+    few = index.among(mask)
+    assert sorted(few.order_X.tolist()) == np.flatnonzero(mask).tolist()
+    assert sorted(few.rows(units[0], 10_000).tolist()) == np.flatnonzero(mask).tolist()
+    assert len(few.rows(units[0], 20)) == 20
