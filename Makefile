@@ -86,8 +86,9 @@ soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wr
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data
 
-fuzz: train ## 100,000 malformed bodies to the service, and none may be answered by a server error (3 minutes)
+fuzz: train ## 100,000 malformed bodies, then a minute of strangers' connections; nobody may be answered wrongly or late (5 minutes)
 	$(BIN)/python -m benchmarks.fuzz --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.strangers --bundle '$(RQREC_BUNDLE)'
 
 chaos: train ## Everything goes wrong for five minutes, and every answer is checked
 	$(BIN)/python -m benchmarks.chaos --bundle '$(RQREC_BUNDLE)'

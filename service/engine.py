@@ -10,6 +10,7 @@ from models.ranking import Ranking
 from service.admission import Admission
 from service.batcher import Batcher
 from service.errors import NotReady
+from service.filter_flights import FilterFlights
 from service.line_up import LineUp
 from service.model_switch import ModelSwitch
 from service.redis_client import RedisGate
@@ -45,6 +46,7 @@ class Engine:
         self.gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
         self.models = ModelSwitch(self.gate, metrics, settings)
         self._is_leaving = self._refuses = False
+        self._filter_flights = FilterFlights()
         self._beside: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
@@ -103,14 +105,14 @@ class Engine:
         self._refuses = True
 
     async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:
-        """The leaves that meet a filter; one not answered lately is worked out in a thread.
+        """The items that meet a filter; see `service.filter_flights`.
 
         Raises:
             InvalidFilter: If the catalogue cannot answer it.
         """
         if not conditions:
             return snapshot.recommender.everything
-        return await asyncio.to_thread(snapshot.filters.eligibility, conditions)
+        return await self._filter_flights.eligibility(snapshot.filters, conditions)
 
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Does a shadow's work once the answer is on its way; not at all where others would have to wait for it."""
@@ -126,6 +128,7 @@ class Engine:
         """Stops being ready, answers what waits, closes connections."""
         await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
+        self._filter_flights.stop()
         if self._beside:
             await asyncio.wait(self._beside)
         if self.gate is not None:

@@ -1,0 +1,83 @@
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from service.filter_flights import FilterFlights
+from service.schemas import Condition
+
+CONDITIONS = {"genres": Condition.model_validate({"any_of": ["War"]})}
+OTHERS = {"genres": Condition.model_validate({"any_of": ["Horror"]})}
+
+
+class SlowFilters:
+    """Filters that are worked out when the gate opens, and remember what was."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.worked_out: list[Any] = []
+
+    def cached(self, _key: bytes) -> None:
+        return None
+
+    def work_out(self, _key: bytes, conditions: Any) -> Any:
+        self.worked_out.append(conditions)
+        assert self.gate.wait(10)
+        return conditions
+
+
+async def asked(flights: FilterFlights, filters: Any, conditions: Any, times: int) -> list[asyncio.Task[Any]]:
+    tasks = [asyncio.create_task(flights.eligibility(filters, conditions)) for _ in range(times)]
+    await asyncio.sleep(0.05)
+    return tasks
+
+
+def test_a_filter_that_many_ask_for_is_worked_out_once() -> None:
+    async def scenario() -> None:
+        flights, filters = FilterFlights(), SlowFilters()
+        tasks = await asked(flights, filters, CONDITIONS, 12)
+        tasks[0].cancel()  # the one that began it
+        filters.gate.set()
+        found = await asyncio.gather(*tasks[1:])
+        assert found == [CONDITIONS] * 11
+        assert filters.worked_out == [CONDITIONS]
+        flights.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_nobody_waits_for_is_not_begun() -> None:
+    async def scenario() -> None:
+        flights, filters = FilterFlights(), SlowFilters()
+        busy = await asked(flights, filters, CONDITIONS, 1) + await asked(flights, filters, OTHERS, 1)
+        third = {"genres": Condition.model_validate({"any_of": ["Romance"]})}
+        left = await asked(flights, filters, third, 5)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        filters.gate.set()
+        await asyncio.gather(*busy)
+        await asyncio.sleep(0.05)
+        assert filters.worked_out == [CONDITIONS, OTHERS]
+        flights.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_filter_that_cannot_be_answered_fails_for_all_who_asked() -> None:
+    class NoFilters(SlowFilters):
+        def work_out(self, key: bytes, conditions: Any) -> Any:
+            super().work_out(key, conditions)
+            raise ValueError("no such attribute")
+
+    async def scenario() -> None:
+        flights, filters = FilterFlights(), NoFilters()
+        tasks = await asked(flights, filters, CONDITIONS, 3)
+        filters.gate.set()
+        for task in tasks:
+            with pytest.raises(ValueError, match="no such attribute"):
+                await task
+        flights.stop()
+
+    asyncio.run(scenario())
