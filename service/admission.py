@@ -20,7 +20,7 @@ from service.telemetry import Metrics
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 RECOMMEND = "/recommend"
-ADMIN = "admin"  # the client that the bearer of the admin token is
+ADMIN = "admin"  # the client that probes and the bearer of the admin token are
 ADMIN_TIMEOUT_S = 300.0  # loading a model takes as long as it takes
 RESERVE_SHARE = 1 / 8  # of the permits, kept for clients that hold few
 SMALL_BODY_BYTES = 64 << 10

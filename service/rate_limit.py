@@ -14,7 +14,7 @@ from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.admission import PROBES
+from service.admission import ADMIN
 from service.errors import RateLimited, problem_response
 from service.redis_client import RedisAway, RedisGate
 from service.request_context import context_of
@@ -28,7 +28,7 @@ REMEMBERED_CLIENTS = 10_000
 
 
 class RateLimitMiddleware:
-    """Answers 429 to a client that asks more often than it may; probes and metrics are free. Pure ASGI.
+    """Answers 429 to a client that asks more often than it may; probes and the admin are free. Pure ASGI.
 
     A request waits for Redis a few milliseconds at most: where Redis is slower, it passes, and what Redis says then
     holds for the client's next requests. While Redis is away nobody is refused.
@@ -53,10 +53,11 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on unless its client has had its share."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        client = context_of(scope).client if scope["type"] == "http" else ADMIN
+        if client == ADMIN:
             await self.app(scope, receive, send)
             return
-        client = hashlib.blake2b(context_of(scope).client.encode(), digest_size=16).hexdigest()  # a key may be a secret
+        client = hashlib.blake2b(client.encode(), digest_size=16).hexdigest()  # a key may be a secret
         if await self._may(client):
             await self.app(scope, receive, send)
             return
