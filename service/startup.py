@@ -6,6 +6,7 @@ from starlette.types import Message, Send
 
 from models.bundle_error import BundleError
 from service.device import NoDevice
+from service.errors import UnusableModel
 
 OUTSIDE = (BundleError, NoDevice, MemoryError)  # errors of a start whose reason lies outside of the program
 NO_THREAD = "can't start new thread"  # of a RuntimeError, where memory or processes are limited
@@ -20,6 +21,8 @@ def failing_in_one_line(send: Send) -> Send:
 
     async def send_reason(message: Message) -> None:
         error = sys.exc_info()[1]  # Starlette sends its traceback from within the handler
+        if isinstance(error, UnusableModel):
+            error = error.__cause__
         is_outside = isinstance(error, OUTSIDE) or str(error) == NO_THREAD
         if message["type"] == "lifespan.startup.failed" and is_outside:
             message = {**message, "message": f"cannot start: {str(error) or 'not enough memory'}"}

@@ -48,10 +48,10 @@ def catalogue(client: TestClient) -> dict[str, tuple[Any, ...]]:
     """Every item with its semantic ID and attributes; no two have one semantic ID."""
     app: Any = client.app
     snapshot = app.state.engine.line_up.active.snapshot
-    leaves = np.arange(len(snapshot.table))
-    codes = map(tuple, snapshot.trie.codes_of(leaves).tolist())
-    found = {item.item_id: (row, item.payload) for item, row in zip(snapshot.table.items(leaves), codes, strict=True)}
-    assert len({row for row, _ in found.values()}) == len(found) == len(leaves)
+    places = snapshot.table.places
+    codes = map(tuple, snapshot.table.codes_of(places).tolist())
+    found = {item.item_id: (row, item.payload) for item, row in zip(snapshot.table.items(places), codes, strict=True)}
+    assert len({row for row, _ in found.values()}) == len(found) == len(places)
     return found
 
 
