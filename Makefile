@@ -42,7 +42,7 @@ check: setup ## Formatter, linters, types, import rules, container files
 	$(BIN)/yamllint --strict docker-compose.yml deploy .github
 
 test: check ## All checks and all tests, as CI runs them
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # PyTorch, MKL, oneDNN, OpenBLAS and NumPy can be told to do without newer instructions; ONNX Runtime cannot.
 NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \

@@ -25,9 +25,9 @@ def main() -> None:
         check_device(settings)
         read_bundle(settings.bundle)
     except ValidationError as error:
-        for fault in error.errors():
-            name = "_".join(map(str, fault["loc"])).upper()
-            print(f"rqrec: RQREC_{name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        faults = {f"RQREC_{str(fault['loc'][0]).upper()}": fault["msg"] for fault in reversed(error.errors())}
+        for name, reason in faults.items():
+            print(f"rqrec: {name}: {reason.removeprefix('Value error, ')}", file=sys.stderr)
         sys.exit(2)
     except (NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)

@@ -29,7 +29,7 @@ from service.errors import (
 from service.line_up import Part, Roles
 from service.live_catalogue import LiveCatalogue
 from service.openapi import json_body
-from service.reading import parse_json, read_body
+from service.reading import parse_json, read_body, read_json
 from service.routes import EngineNow, ItemIdInPath, ModelNow
 from service.schemas import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from service.served_model import ServedModel
@@ -72,7 +72,7 @@ async def put_item(
     Sending the same again does no harm.
     """
     live = _live(model)
-    body = parse_json(await read_body(request.scope, request.receive, engine), WriteItemRequest)
+    body = await read_json(request.scope, request.receive, engine, WriteItemRequest)
     put = await model.tokenise(item_id, body.attributes, body.text_vector)
     outcome = _accepted(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200

@@ -18,7 +18,9 @@ from service.request_context import RequestContext
 from service.settings import Settings
 from service.telemetry import Metrics
 
-PROBES = ("/healthz", "/readyz", "/metrics")
+METRICS = "/metrics"
+PROBES = ("/healthz", "/readyz", METRICS)
+MAX_SCRAPES = 4  # of one client at the same time
 RECOMMEND = "/recommend"
 ADMIN = "admin"  # the client that probes and the bearer of the admin token are
 ADMIN_TIMEOUT_S = 300.0  # loading a model takes as long as it takes
@@ -65,6 +67,7 @@ class Admission:
         self._admins = 0
         self._body_bytes = 0
         self._held: Counter[str] = Counter()
+        self._scrapes: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -85,6 +88,8 @@ class Admission:
         """
         settings = self._settings
         body_timeout_s = settings.body_timeout_s
+        if scope["path"] == METRICS:
+            return self._admit_scrape(scope)
         if scope["path"] in PROBES:
             return RequestContext(ADMIN, body_timeout_s=body_timeout_s, timeout_s=None)
         if scope["path"] != RECOMMEND and self._bears_token(scope):
@@ -99,6 +104,21 @@ class Admission:
         return RequestContext(
             client, body_timeout_s=body_timeout_s, timeout_s=settings.timeout_ms / 1000, release=self._release
         )
+
+    def _admit_scrape(self, scope: Scope) -> RequestContext:
+        """Lets Prometheus in whatever the load is, and a flood of scrapes not."""
+        client = self.identity.of(scope)
+        if self._scrapes[client] >= MAX_SCRAPES:
+            raise self._refuse(f"{MAX_SCRAPES} scrapes of this client are under way")
+        self._scrapes[client] += 1
+
+        def release(_context: RequestContext) -> None:
+            self._scrapes[client] -= 1
+            if not self._scrapes[client]:
+                del self._scrapes[client]
+
+        body_timeout_s = self._settings.body_timeout_s
+        return RequestContext(ADMIN, body_timeout_s=body_timeout_s, timeout_s=None, release=release)
 
     def weigh(self, context: RequestContext, weight: int) -> None:
         """Sets what a request counts for, once that is known.

@@ -52,7 +52,12 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
                 await asyncio.to_thread(finish)
 
     app = FastAPI(
-        title="RQRec", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan, telemetry=NO_TELEMETRY
+        title="RQRec",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
+        redirect_slashes=False,  # a redirect repeats the Host that the client chose
     )
     app.state.engine = engine
     app.include_router(router)
@@ -62,7 +67,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.state.gate = Gate(engine.admission, metrics, observers)
     # Each goes around those before it, and around all of them what the caller of this function adds.
-    app.add_middleware(FastLane, engine=engine)
+    app.add_middleware(FastLane, engine=engine, document=app.openapi)
     if settings.rate_limit is not None:
         app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
     if settings.otlp_endpoint is not None:

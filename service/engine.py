@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from models.eligibility import Eligibility
@@ -47,6 +48,7 @@ class Engine:
         self.models = ModelSwitch(self.gate, metrics, settings)
         self._is_leaving = self._refuses = False
         self._filter_flights = FilterFlights()
+        self._long_turn = asyncio.Semaphore()
         self._beside: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
@@ -113,6 +115,13 @@ class Engine:
         if not conditions:
             return snapshot.recommender.everything
         return await self._filter_flights.eligibility(snapshot.filters, conditions)
+
+    @asynccontextmanager
+    async def long_turn(self) -> AsyncIterator[None]:
+        """For work of milliseconds on the event loop: one at a time, and everything else comes in between."""
+        async with self._long_turn:
+            await asyncio.sleep(0)
+            yield
 
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Does a shadow's work once the answer is on its way; not at all where others would have to wait for it."""

@@ -28,6 +28,26 @@ local function next_of(position)
   return string.format('%.0f-%.0f', time, number + 1)
 end
 """
+# A position that no clock gives, such as the largest of all, would be the last one ever: nothing could follow it.
+_DROP_IMPOSSIBLE = """
+local function is_possible(position)
+  local time, number = string.match(position, '^(%d+)-(%d+)$')
+  return #time <= 15 and #number <= 15
+end
+local function drop_impossible(key, floor)
+  local last, is_dropped = floor, false
+  while true do
+    local found = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+    if found.err then return end
+    if not found[1] then break end
+    last = found[1][1]
+    if is_possible(last) then break end
+    redis.call('XDEL', key, last)
+    last, is_dropped = floor, true
+  end
+  if is_dropped then redis.pcall('XSETID', key, last) end
+end
+"""
 _LOG_TAG = """
 local function tag_of(key)
   local fields = redis.pcall('HGETALL', key)
@@ -68,7 +88,8 @@ return 1
 
 # Keys: log, entries, stream, reading. Arguments: a position, and how many events after it, of how many bytes, and how
 # long each.
-LOOK = f"""{_LOG_TAG}
+LOOK = f"""{_LOG_TAG}{_DROP_IMPOSSIBLE}
+drop_impossible(KEYS[3], ARGV[1])
 local log, entries, size = redis.pcall('HGETALL', KEYS[1]), redis.pcall('HLEN', KEYS[2]), redis.pcall('XLEN', KEYS[3])
 if log.err then log = {{}} end
 if type(entries) ~= 'number' then entries = -1 end
@@ -97,7 +118,8 @@ return {{log, tag_of(KEYS[1]), entries, size, first, last, is_read and 1 or 0, e
 """
 
 # Keys: stream. Arguments: a position that all events come after; then change, token, origin and stamp of each.
-APPEND = f"""{_POSITIONS}
+APPEND = f"""{_POSITIONS}{_DROP_IMPOSSIBLE}
+drop_impossible(KEYS[1], ARGV[1])
 local tail = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local prev = tail and tail[1] or ''
 local floor = is_before(prev, ARGV[1]) and ARGV[1] or prev
@@ -107,7 +129,10 @@ for i = 2, #ARGV, 4 do
       'at', ARGV[i + 3], 'prev', prev)
   end
   local added = add(next_of(floor))
-  if added.err then added = add('*') end
+  if added.err and redis.call('EXISTS', KEYS[1]) == 1 then  -- an event that is gone was later than any clock
+    redis.pcall('XSETID', KEYS[1], floor)
+    added = add(next_of(floor))
+  end
   if added.err then return added end
   prev, floor = added, added
 end

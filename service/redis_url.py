@@ -1,13 +1,18 @@
 """Reads the URL of a Redis. It may hold a password, so no message repeats any part of it."""
 
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
 SENTINEL_PORT, SERVER_PORT, LAST_PORT = 26379, 6379, 65535
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+# Of a connection; what would change how it behaves is a setting.
+OPTIONS = {
+    *("db", "client_name", "protocol", "username", "password", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile"),
+    *("ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "socket_keepalive"),
+}
 ODD_CHARACTERS = "user and password must be percent-encoded, such as %40 for @, %2F for / and %23 for #"
 
 
@@ -57,6 +62,11 @@ def read_redis_url(text: str) -> RedisUrl:
     scheme, _, kind = parts.scheme.partition("+")
     if kind:
         return _several(text, parts, kind, is_tls=scheme == "rediss")
+    if unknown := {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - OPTIONS:
+        raise ValueError(
+            f"has {len(unknown)} options after ? that a connection does not take, which takes "
+            f"{', '.join(sorted(OPTIONS))}; {ODD_CHARACTERS}"
+        )
     if scheme == "unix" and not parts.path:
         raise ValueError("must name a socket: unix:///path/of/the.sock?db=0")
     if scheme != "unix":

@@ -1,6 +1,9 @@
 """The routes: HTTP in, one call of the code that does the work, HTTP out."""
 
-from typing import Annotated
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -23,7 +26,7 @@ from service.errors import (
     problem_response,
 )
 from service.openapi import json_body
-from service.reading import parse_json, read_body
+from service.reading import read_json
 from service.recommend import recommend
 from service.request_context import context_of
 from service.schemas import (
@@ -40,7 +43,8 @@ from service.served_model import ServedModel
 from service.snapshot import Snapshot
 
 router = APIRouter()
-RECOMMEND, SEMANTIC_ID = "/recommend", "/semantic-id"
+RECOMMEND, SEMANTIC_ID, HEALTH, DOCUMENT = "/recommend", "/semantic-id", "/healthz", "/openapi.json"
+SMALL_PAGE = 100  # items; a page of a thousand takes milliseconds
 JSON = "application/json"
 
 
@@ -90,29 +94,38 @@ _RECOMMEND_ROUTE = router.routes[-1]
 
 
 class FastLane:
-    """Answers POST /recommend by itself and passes all else on to the app. Pure ASGI.
+    """Answers POST /recommend and what never changes by itself, and passes all else on to the app. Pure ASGI.
 
-    FastAPI describes the route and could serve it as well; but its layers would take as long as a search in a batch.
+    FastAPI describes the routes and could serve them as well; but its layers would take as long as a search in a batch,
+    and it makes its document anew, in milliseconds, for everybody who asks.
 
     Args:
         app: The app with all of its routes.
         engine: Of the app.
+        document: The OpenAPI document.
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+    def __init__(self, app: ASGIApp, engine: Engine, document: Callable[[], dict[str, Any]]) -> None:
         self.app = app
         self.engine = engine
+        self._document = cache(lambda: json.dumps(document()).encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
-        if scope["type"] != "http" or scope["path"] != RECOMMEND or scope["method"] != "POST":
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ()
+        if asked == ("POST", RECOMMEND):
+            scope["route"] = _RECOMMEND_ROUTE
+            try:
+                reply = await _recommend(scope, receive, self.engine)
+            except Exception as error:
+                await problem_response(error, RECOMMEND)(scope, receive, send)
+                return
+        elif asked == ("GET", HEALTH):
+            scope["route"], reply = _HEALTH_ROUTE, _HEALTH
+        elif asked == ("GET", DOCUMENT):
+            reply = self._document()
+        else:
             await self.app(scope, receive, send)
-            return
-        scope["route"] = _RECOMMEND_ROUTE
-        try:
-            reply = await _recommend(scope, receive, self.engine)
-        except Exception as error:
-            await problem_response(error, RECOMMEND)(scope, receive, send)
             return
         headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -121,7 +134,7 @@ class FastLane:
 
 async def _recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
     line_up, settings = engine.line_up, engine.settings
-    request = parse_json(await read_body(scope, receive, engine), RecommendRequest)
+    request = await read_json(scope, receive, engine, RecommendRequest)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
         if len(ids) > settings.max_history_items:
             raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
@@ -159,13 +172,20 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     responses=declared(INVALID, OVERLOADED, NOT_READY),
 )
 async def get_items_below(
+    engine: EngineNow,
     model: ModelNow,
     prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> ItemPage:
     """The items whose semantic IDs begin with a prefix."""
-    snapshot = model.snapshot
+    if limit > SMALL_PAGE:
+        async with engine.long_turn():
+            return _page(model.snapshot, prefix, offset, limit)
+    return _page(model.snapshot, prefix, offset, limit)
+
+
+def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
     below = snapshot.table.below(parse_semantic_id(prefix))
     places = below[offset : offset + limit]
     items, codes = snapshot.table.items(places), snapshot.table.codes_of(places).tolist()
@@ -179,10 +199,13 @@ async def get_items_below(
     )
 
 
-@router.get("/healthz", tags=["operation"])
+@router.get(HEALTH, tags=["operation"])
 async def get_health() -> Health:
     """Whether the process is alive."""
     return Health()
+
+
+_HEALTH_ROUTE, _HEALTH = router.routes[-1], Health().model_dump_json().encode()
 
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))

@@ -3,10 +3,12 @@
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated
 
 from limits import parse
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_core import from_json
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.redis_url import read_redis_url
 
@@ -43,7 +45,7 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """All settings; the README has them as a table. Build one and hand it to `create_app`."""
 
-    model_config = SettingsConfigDict(env_prefix="RQREC_", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RQREC_", env_ignore_empty=True, extra="ignore", allow_inf_nan=False)
 
     bundle: Path = Field(Path("artifacts/work/bundles"), description="a bundle, or a folder of bundles with `current`")
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
@@ -99,19 +101,20 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(5.0, gt=0, description="time for a request's body, from its headers")
     send_timeout_s: float = Field(10.0, gt=0, description="a client that reads nothing for so long is cut off")
     keep_alive_s: float = Field(75.0, gt=0, description="an idle connection is closed after so long")
-    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
         default_factory=list,
-        description='networks whose X-Forwarded-For and client keys are believed, such as ["10.0.0.0/8"]',
+        description="networks whose X-Forwarded-For and client keys are believed, such as 10.0.0.0/8,fd00::/8",
     )
-    cors_origins: list[str] = Field(
+    cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description='origins whose pages may call, such as ["https://shop.example"]; none by default',
+        description="origins whose pages may call, such as https://shop.example, separated by commas; none by default",
     )
     rate_limit: str | None = Field(
         None, description="requests of one client, such as 100/second or 5000/hour; without it, as many as it likes"
     )
     rate_limit_header: str = Field(
         "X-API-Key",
+        pattern="^[A-Za-z0-9-]+$",
         description="the header in which a trusted proxy names a client by a key; all others are told apart by address",
     )
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json with request_id and trace_id")
@@ -129,9 +132,28 @@ class Settings(BaseSettings):
             read_redis_url(url.get_secret_value())
         return url
 
+    @field_validator("trusted_proxies", "cors_origins", mode="before")
+    @classmethod
+    def _is_a_list(cls, text: object) -> object:
+        """A list in JSON, or separated by commas."""
+        if not isinstance(text, str):
+            return text
+        if text.lstrip().startswith("["):
+            return from_json(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, text: str) -> str:
+        try:
+            text.encode("idna")
+        except UnicodeError as error:
+            raise ValueError(f"is no name of a host, nor an address: {error}") from error
+        return text
+
     @field_validator("rate_limit")
     @classmethod
     def _is_a_rate(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse(text)
+        if text is not None and parse(text).amount < 1:
+            raise ValueError("must let at least one request pass, such as 1/second")
         return text

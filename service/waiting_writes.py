@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from models.trie import NO_LEAF
-from service.changes import Change, Outcome, Result
+from service.changes import Change, Outcome, Put, Result
 from service.log_state import is_before
 from service.reconcile import Stamps
 from service.replay import Portion
@@ -70,5 +70,7 @@ class WaitingWrites:
             if not waiting.position or waiting.outcome.done() or is_before(stamps.of(item_id), waiting.position):
                 continue
             entry = after.entries.get(item_id)
+            if entry is None and isinstance(waiting.change, Put):
+                continue  # it came in, and is gone again: its writer is told that nothing is confirmed
             result = Result.ADDED if before.table.find([item_id])[0] == NO_LEAF else Result.REPLACED
             waiting.outcome.set_result(Outcome(Result.DELETED) if entry is None else Outcome(result, entry.semantic_id))

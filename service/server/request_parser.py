@@ -116,7 +116,8 @@ class RequestParser:
         elif self._parser.should_upgrade():
             # llhttp gives up the connection here and takes the body for another protocol's. The same head without the
             # offer is parsed in its place, so that the body stays this request's.
-            self._head_again = _without_upgrade(method, self._url, self._headers)
+            version = self._parser.get_http_version()
+            self._head_again = _without_upgrade(method, self._url, version, self._headers)
         else:
             version = self._parser.get_http_version()
             keep_alive = version == "1.1" and self._parser.should_keep_alive()
@@ -142,9 +143,9 @@ class RequestParser:
         return parser
 
 
-def _without_upgrade(method: bytes, url: bytes, headers: list[Header]) -> bytes:
+def _without_upgrade(method: bytes, url: bytes, version: str, headers: list[Header]) -> bytes:
     """A request's head again, without its offer to speak another protocol."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (method, url)]
+    lines = [b"%b %b HTTP/%b\r\n" % (method, url, version.encode())]
     for name, value in headers:
         kept = value
         if name == b"connection":

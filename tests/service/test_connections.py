@@ -103,6 +103,33 @@ def test_curl_with_http2_is_answered(server: Running) -> None:
     assert found.stdout == "200", found
 
 
+def test_an_upgrade_of_http_1_0_stays_1_0(server: Running) -> None:
+    request = b"GET /healthz HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    codes, answers = ask(server, request)
+    assert codes == [200]
+    assert b"connection: close" in answers
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/metrics", "/healthz", "/semantic-ids/1/items?limit=1000"])
+def test_a_flood_of_what_is_costly_to_make_keeps_no_probe_waiting(server: Running, path: str) -> None:
+    flood = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 20
+    with ExitStack() as stack:
+        for number in range(120):
+            connection = stack.enter_context(connected(server, f"127.0.0.{2 + number % 3}"))
+            connection.sendall(flood)
+        begin = time.monotonic()
+        assert httpx.get(f"{server[0]}/healthz", timeout=30).status_code == 200
+        assert time.monotonic() - begin < 4
+
+
+def test_large_bodies_are_parsed_one_at_a_time(server: Running) -> None:
+    body = json.dumps({"history": [], **{str(number): 1 for number in range(60_000)}}).encode()
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connected(server)).sendall(post(body))
+        assert httpx.get(f"{server[0]}/healthz", timeout=30).status_code == 200
+
+
 def test_connect_and_http2_without_asking_are_refused(server: Running) -> None:
     assert ask(server, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")[0] == [400]
     assert ask(server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")[0] == [400]

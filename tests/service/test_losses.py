@@ -50,6 +50,29 @@ def restored(server: RedisServer, state: dict[str, bytes]) -> None:
         pipeline.execute()
 
 
+@pytest.mark.parametrize(
+    "position", ["18446744073709551615-18446744073709551615", "18446744073709551614-1", "1000000000000000-0"]
+)
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_an_event_at_a_position_that_no_clock_gives_stops_no_write(
+    published: Snapshot, tokenizer: ItemTokenizer, redis_server: RedisServer, position: str, is_deleted: bool
+) -> None:
+    async def scenario() -> None:
+        async with two_replicas(published, tokenizer, redis_server) as (one, other):
+            await one.live.write(put("before", 1, published, tokenizer))
+            stream = keys(published)["changes"]
+            redis_server.client.xadd(stream, {"change": "z"}, id=position)
+            if is_deleted:  # its position stays the stream's last
+                redis_server.client.xdel(stream, position)
+            outcome = await one.live.write(put("after", 2, published, tokenizer))
+            assert outcome.semantic_id
+            await other.live.write(put("later", 3, published, tokenizer))
+            await agree([one, other])
+            assert {"before", "after", "later"} <= contents(other.live.snapshot).keys()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("writes_before_anybody_looks", [0, 1, 4])
 def test_a_failover_to_a_copy_that_lagged_loses_nothing(
     published: Snapshot, tokenizer: ItemTokenizer, redis_server: RedisServer, writes_before_anybody_looks: int

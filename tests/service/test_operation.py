@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.bundle import Bundle
+from service.__main__ import main
 from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import settings_for
@@ -104,3 +105,39 @@ def test_secrets_do_not_show_in_the_settings() -> None:
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RQREC_BEAM_WIDTH", "33")
     assert Settings().beam_width == 33
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8,fd00::/8", '["10.0.0.0/8", "fd00::/8"]', " 10.0.0.0/8 , fd00::/8 "])
+def test_lists_in_the_environment_are_separated_by_commas_or_json(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("RQREC_TRUSTED_PROXIES", text)
+    monkeypatch.setenv("RQREC_CORS_ORIGINS", "https://shop.example")
+    settings = Settings()
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
+    assert settings.cors_origins == ["https://shop.example"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("RQREC_TRUSTED_PROXIES", "nowhere"),
+        ("RQREC_TRUSTED_PROXIES", "[1"),
+        ("RQREC_RATE_LIMIT_HEADER", "é☃"),
+        ("RQREC_RATE_LIMIT", "0/second"),
+        ("RQREC_HOST", "a" * 300),
+        ("RQREC_HOST", "é..x"),
+        ("RQREC_REDIS_PAUSE_S", "inf"),
+        ("RQREC_KEEP_ALIVE_S", "inf"),
+        ("RQREC_GRACE_S", "nan"),
+        ("RQREC_REDIS_URL", "redis://h?retry_on_error=1"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_name(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    monkeypatch.setenv("RQREC_BUNDLE", str(bundles))
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert name in line
