@@ -17,6 +17,7 @@ from service.server.connection import Front, connection_class
 from service.server.connection_table import ConnectionTable
 
 BODIES_S = 1.0  # for bodies that are on their way when new requests are refused
+SLOW_READERS_S = 5.0  # for clients that have not read their answer by then
 LINGER_S = 0.5  # for who has just got an answer, and for connections that the process has not yet taken in
 LOOK_EVERY_S = 0.02
 START_FAILED = 3
@@ -54,8 +55,8 @@ class DrainingServer(uvicorn.Server):
             connection.cut_body()  # type: ignore[union-attr]
         await self._wait(give_up - time.monotonic(), accepted)
         await self._wait(LINGER_S)
-        # What is left are clients that read slowly.
-        self.config.timeout_graceful_shutdown = max(math.ceil(give_up - time.monotonic()), 1)
+        left_s = min(give_up - time.monotonic(), SLOW_READERS_S)
+        self.config.timeout_graceful_shutdown = max(math.ceil(left_s), 1)
         await super().shutdown(sockets)
 
     async def _wait(self, seconds: float, until_done: Iterable["asyncio.Task[None]"] | None = None) -> None:
