@@ -119,6 +119,8 @@ return {{log, tag_of(KEYS[1]), entries, size, first, last, is_read and 1 or 0, e
 
 # Keys: stream. Arguments: a position that all events come after; then change, token, origin and stamp of each.
 APPEND = f"""{_POSITIONS}{_DROP_IMPOSSIBLE}
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'stream' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end  -- replicas put the stream back
 drop_impossible(KEYS[1], ARGV[1])
 local tail = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local prev = tail and tail[1] or ''
