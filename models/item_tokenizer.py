@@ -39,14 +39,12 @@ class ItemTokenizer:
         featurizer: Attributes to features.
         is_known_R: Which of the bundle's items somebody chose in training.
         vectors_RD: The bundle's item vectors.
-        codes_RL: The bundle's semantic IDs.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.featurizer = bundle.featurizer
         self.is_known_R: NDArray[np.bool_] = bundle.learned.popularity_R > 0
         self.vectors_RD = bundle.learned.vectors_RD
-        self.codes_RL: NDArray[np.integer] = bundle.learned.codes_RL
         self._bundle = bundle
         self._text_encoder: TextEncoder | None = None
         with reading(bundle.path, CONTENTS):

@@ -1,8 +1,8 @@
 """Admission control: who may come in, before anything is spent on a request.
 
 A request holds a permit from its headers on until it is answered. Requests that are being searched do not count as
-waiting. Probes and metrics are always let in, or an overload would blind and kill the service; requests with the admin
-token have permits of their own, so that a rollback works in an overload.
+waiting. Probes are always let in, and a few scrapes of every client, or an overload would blind and kill the service;
+requests with the admin token have permits of their own, so that a rollback works in an overload.
 """
 
 import hmac
