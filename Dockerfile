@@ -9,7 +9,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
 COPY service service
-COPY rqrec_client rqrec_client
+COPY rqrec.client rqrec.client
 RUN /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu,otel]'
 
 FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 AS base-gpu
@@ -24,7 +24,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
 COPY service service
-COPY rqrec_client rqrec_client
+COPY rqrec.client rqrec.client
 # The constraints pin what runs on a CPU: torch and ONNX Runtime are others here.
 RUN grep -v -e '^torch==' -e '^onnxruntime==' constraints.txt > constraints-gpu.txt \
     && /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints-gpu.txt '.[gpu,otel]'

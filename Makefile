@@ -101,7 +101,7 @@ format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 openapi: setup ## Write docs/openapi.json anew from the service's code
-	$(BIN)/python -c 'import json; from service.app import create_app; from service.settings import Settings; \
+	$(BIN)/python -c 'import json; from rqrec.service.app import create_app; from rqrec.service.settings import Settings; \
 	print(json.dumps(create_app(Settings()).openapi(), indent=2))' > docs/openapi.json
 
 clean: ## Remove what was built and trained, but not downloaded data

@@ -21,17 +21,18 @@ from rich.progress import track
 from rich.table import Table
 from safetensors.torch import load_file
 
-from models.bundle import RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
-from models.exhaustive import ExhaustiveScorer, ExhaustiveScores
-from models.onnx_engine import OnnxEngine
-from models.ranking import Ranking
-from models.recommender import Recommender
-from models.retriever import Retriever
-from models.retriever_config import RetrieverConfig
-from models.torch_engine import TorchEngine
-from models.trie import IntArray, SemanticIdTrie
-from training.data.sources import load_dataset
-from training.data.splits import user_sequences
+from rqrec.models.array_types import IntArray
+from rqrec.models.bundle.bundle import RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.exhaustive import ExhaustiveScorer, ExhaustiveScores
+from rqrec.models.search.onnx_engine import OnnxEngine
+from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.recommender import Recommender
+from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import user_sequences
 
 K, BEAM_WIDTHS, HISTORIES = 10, (10, 20, 50, 100), 2_000
 SHARES_OF_A_HISTORY = (0.3, 0.6, 1.0)

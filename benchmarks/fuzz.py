@@ -27,7 +27,7 @@ import httpx
 from rich.progress import track
 
 from benchmarks.running import running_redis, running_service
-from models.bundle import read_bundle
+from rqrec.models.bundle.bundle import read_bundle
 
 TOKEN = "fuzz"  # noqa: S105 - of a service that listens to this process only
 CONNECTIONS = 16

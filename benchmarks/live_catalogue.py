@@ -25,9 +25,18 @@ from rich.table import Table
 from benchmarks.machine import description
 from benchmarks.running import running_redis, running_service
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.bundle import CONTENTS, ITEM_ID, ITEMS, LEARNED_ITEMS, Bundle, LearnedItems, read_bundle, seal_bundle
-from models.featurizer import TEXT
-from models.item_tokenizer import ItemTokenizer
+from rqrec.models.bundle.bundle import (
+    CONTENTS,
+    ITEM_ID,
+    ITEMS,
+    LEARNED_ITEMS,
+    Bundle,
+    LearnedItems,
+    read_bundle,
+    seal_bundle,
+)
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.tokenizer.featurizer import TEXT
 
 SIZES = (12_000, 1_000_000)
 WRITES = 30

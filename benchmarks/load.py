@@ -23,9 +23,9 @@ from rich.table import Table
 
 from benchmarks.machine import description
 from benchmarks.running import SERVICE, running_service
-from models.bundle import read_bundle
-from training.data.sources import load_dataset
-from training.data.splits import leave_one_out, user_sequences
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import leave_one_out, user_sequences
 
 DATA_DIR = Path("artifacts/data")
 CONNECTIONS = (1, 8, 32, 128)

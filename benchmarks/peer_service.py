@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.peer import TransformersPeer
-from models.ranking import Ranking
-from models.recommender import pad
-from service.app import create_app
-from service.server.draining import serve
-from service.settings import Settings
-from service.snapshot import SearchKey, SearchWork
+from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.recommender import pad
+from rqrec.service.app import create_app
+from rqrec.service.server.draining import serve
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import SearchKey, SearchWork
 
 _peers: dict[str, TransformersPeer] = {}
 

@@ -18,17 +18,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import Block, Dropout, causal_bias
-from models.recommender import pad
-from models.retriever import PADDING
-from training.data.prepare import load_prepared
-from training.data.sequences import SeqBatch, SeqData
-from training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
-from training.device import autocast, training_device
-from training.loop import Schedule, Work, train
-from training.metrics import ndcg_at_k, ranks_of_targets
-from training.ranking import user_batches
-from training.workspace import Stage, Workspace
+from rqrec.models.retriever.layers import Block, Dropout, causal_bias
+from rqrec.models.retriever.retriever import PADDING
+from rqrec.models.search.recommender import pad
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.sequences import SeqBatch, SeqData
+from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from rqrec.training.device import autocast, training_device
+from rqrec.training.loop import Schedule, Work, train
+from rqrec.training.metrics import ndcg_at_k, ranks_of_targets
+from rqrec.training.ranking import user_batches
+from rqrec.training.workspace import Stage, Workspace
 
 NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
 VALIDATION_K, VALIDATION_USERS = 10, 5000

@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.machine import description, median_seconds
 from benchmarks.search import DefaultModel, Ours, random_histories
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.eligibility import Eligibility
-from models.trie import SemanticIdTrie
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.trie.trie import SemanticIdTrie
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 BEAM_WIDTH, KEPT_SHARE = 20, 0.01

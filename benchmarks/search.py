@@ -22,15 +22,17 @@ from rich.table import Table
 from benchmarks.machine import GEMM_FLOPS, description, gemm, median_seconds
 from benchmarks.peer import TransformersPeer
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.eligibility import Eligibility
-from models.export import export_search
-from models.onnx_engine import OnnxEngine, catalogue_inputs, open_session, request_inputs
-from models.ranking import SearchOutput
-from models.retriever import Retriever
-from models.trie import IntArray, SemanticIdTrie
-from training.config import DEFAULT_CONFIG, read_settings
-from training.run import RunSettings
-from training.train_decoder import retriever_config
+from rqrec.models.array_types import IntArray
+from rqrec.models.onnx_session import open_session
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.export import export_search
+from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.run import RunSettings
+from rqrec.training.train_decoder import retriever_config
 
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10
 BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)

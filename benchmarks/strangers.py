@@ -29,7 +29,7 @@ from rich.console import Console
 
 from benchmarks.running import running_service
 from benchmarks.soak import resident_mib
-from models.bundle import read_bundle
+from rqrec.models.bundle.bundle import read_bundle
 
 STRANGERS, GREEDY, GREEDY_BODIES = 48, 60, 90
 ASK_EVERY_S = 0.05

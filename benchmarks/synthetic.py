@@ -6,8 +6,8 @@ Shapes: N items, L levels (the collision level included), V codes per level.
 import numpy as np
 from numpy.typing import NDArray
 
-from models.semantic_ids import append_collision_codes
-from models.trie import pack_codes
+from rqrec.models.trie.semantic_ids import append_collision_codes
+from rqrec.models.trie.trie import pack_codes
 
 CODEBOOK_SIZE = 256
 QUANTISED_LEVELS = 3

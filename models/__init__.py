@@ -1,1 +1,1 @@
-"""Modules and arrays that training and serving share. Only `bundle.py` touches disk."""
+"""Modules and arrays that training and serving share: a folder a subject. Only the bundle touches disk."""

@@ -4,12 +4,12 @@ import sys
 
 from pydantic import ValidationError
 
-from models.bundle import BundleError, read_bundle
-from service.app import create_app
-from service.device import NoDevice, check_device
-from service.logs import set_up_logs
-from service.server.draining import serve
-from service.settings import Settings
+from rqrec.models.bundle.bundle import BundleError, read_bundle
+from rqrec.service.app import create_app
+from rqrec.service.device import NoDevice, check_device
+from rqrec.service.logs import set_up_logs
+from rqrec.service.server.draining import serve
+from rqrec.service.settings import Settings
 
 SWITCH_INTERVAL_S = 100e-6
 

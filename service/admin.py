@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from models.bundle import Manifest
-from service.changes import Delete, Outcome, Result
-from service.engine import Engine
-from service.errors import (
+from rqrec.models.bundle.bundle import Manifest
+from rqrec.service.changes import Delete, Outcome, Result
+from rqrec.service.engine import Engine
+from rqrec.service.errors import (
     ADMIN_OFF,
     CONFLICT,
     INVALID,
@@ -26,13 +26,13 @@ from service.errors import (
     UnknownItem,
     declared,
 )
-from service.line_up import Part, Roles
-from service.live_catalogue import LiveCatalogue
-from service.openapi import json_body
-from service.reading import parse_json, read_body, read_json
-from service.routes import EngineNow, ItemIdInPath, ModelNow
-from service.schemas import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
-from service.served_model import ServedModel
+from rqrec.service.line_up import Part, Roles
+from rqrec.service.live_catalogue import LiveCatalogue
+from rqrec.service.openapi import json_body
+from rqrec.service.reading import parse_json, read_body, read_json
+from rqrec.service.routes import EngineNow, ItemIdInPath, ModelNow
+from rqrec.service.schemas import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
+from rqrec.service.served_model import ServedModel
 
 bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
 

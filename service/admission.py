@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Scope
 
-from service.clients import ClientIdentity
-from service.errors import Overloaded
-from service.request_context import RequestContext
-from service.settings import Settings
-from service.telemetry import Metrics
+from rqrec.service.clients import ClientIdentity
+from rqrec.service.errors import Overloaded
+from rqrec.service.request_context import RequestContext
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 
 METRICS = "/metrics"
 PROBES = ("/healthz", "/readyz", METRICS)

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import NotReady
-from service.fair_queue import ClientQueue, Turn
-from service.telemetry import Metrics
+from rqrec.service.errors import NotReady
+from rqrec.service.fair_queue import ClientQueue, Turn
+from rqrec.service.telemetry import Metrics
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WorkT = TypeVar("WorkT")

@@ -10,17 +10,17 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from models.item_tokenizer import ItemTokenizer
-from models.trie import NO_LEAF
-from service.change_log import ChangeLog
-from service.changes import Change, Delete, Put, from_json
-from service.item_content import InvalidItem, tokenise_anew
-from service.live_catalogue import LiveCatalogue
-from service.log_state import START, Event, is_before, is_position, order_of
-from service.reconcile import UNUSABLE
-from service.redis_client import RedisGate
-from service.snapshot import Snapshot
-from service.telemetry import Metrics
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.trie.trie import NO_LEAF
+from rqrec.service.change_log import ChangeLog
+from rqrec.service.changes import Change, Delete, Put, from_json
+from rqrec.service.item_content import InvalidItem, tokenise_anew
+from rqrec.service.live_catalogue import LiveCatalogue
+from rqrec.service.log_state import START, Event, is_before, is_position, order_of
+from rqrec.service.reconcile import UNUSABLE
+from rqrec.service.redis_client import RedisGate
+from rqrec.service.snapshot import Snapshot
+from rqrec.service.telemetry import Metrics
 
 APPENDED_AT_ONCE = 100
 logger = logging.getLogger("rqrec")

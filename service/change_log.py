@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from service.changes import Change, to_json
-from service.lock import Lock
-from service.log_state import START, Event, Found, LogState, Look, Stamped, entry_texts, read_entries
-from service.redis_client import RedisGate, version_prefix
-from service.redis_scripts import (
+from rqrec.service.changes import Change, to_json
+from rqrec.service.lock import Lock
+from rqrec.service.log_state import START, Event, Found, LogState, Look, Stamped, entry_texts, read_entries
+from rqrec.service.redis_client import RedisGate, version_prefix
+from rqrec.service.redis_scripts import (
     APPEND,
     APPEND_CARRIED,
     BEGIN,

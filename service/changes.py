@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from service.table import Codes, Item
+from rqrec.service.table import Codes, Item
 
 
 class BadChange(ValueError):

@@ -2,8 +2,8 @@
 
 import importlib.util
 
-from models.onnx_engine import cuda_is_available
-from service.settings import Backend, Device, Settings
+from rqrec.models.onnx_session import cuda_is_available
+from rqrec.service.settings import Backend, Device, Settings
 
 
 class NoDevice(Exception):

@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-from models.eligibility import Eligibility
-from models.ranking import Ranking
-from service.admission import Admission
-from service.batcher import Batcher
-from service.errors import NotReady
-from service.filter_flights import FilterFlights
-from service.line_up import LineUp
-from service.model_switch import ModelSwitch
-from service.redis_client import RedisGate
-from service.schemas import Condition
-from service.settings import Settings
-from service.snapshot import SearchKey, SearchWork, Snapshot, search
-from service.telemetry import Metrics
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.ranking import Ranking
+from rqrec.service.admission import Admission
+from rqrec.service.batcher import Batcher
+from rqrec.service.errors import NotReady
+from rqrec.service.filter_flights import FilterFlights
+from rqrec.service.line_up import LineUp
+from rqrec.service.model_switch import ModelSwitch
+from rqrec.service.redis_client import RedisGate
+from rqrec.service.schemas import Condition
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import SearchKey, SearchWork, Snapshot, search
+from rqrec.service.telemetry import Metrics
 
 Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 

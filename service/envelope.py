@@ -12,12 +12,12 @@ from urllib.parse import unquote_to_bytes
 from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.admission import Admission
-from service.errors import BodyTimeout, DeadlinePassed, Overloaded, problem_response
-from service.ids import Header, take_ids
-from service.request_context import CONTEXT, RequestContext
-from service.startup import failing_in_one_line
-from service.telemetry import Metrics
+from rqrec.service.admission import Admission
+from rqrec.service.errors import BodyTimeout, DeadlinePassed, Overloaded, problem_response
+from rqrec.service.ids import Header, take_ids
+from rqrec.service.request_context import CONTEXT, RequestContext
+from rqrec.service.startup import failing_in_one_line
+from rqrec.service.telemetry import Metrics
 
 PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")  # load their scripts and styles from elsewhere
 # Keep a browser from making more of an answer than the JSON that it is.

@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from service.ids import request_id
-from service.openapi import reference
-from service.schemas import Problem, ProblemPart
+from rqrec.service.ids import request_id
+from rqrec.service.openapi import reference
+from rqrec.service.schemas import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
 # A client chooses how many faults it makes and how long their texts are; an answer stays under 64 KiB whatever comes.

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from models.eligibility import Eligibility
-from service.filters import Filters, filter_key
-from service.schemas import Condition
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.service.filters import Filters, filter_key
+from rqrec.service.schemas import Condition
 
 # A second filter may pass one that takes long; more would take the processor from the search.
 THREADS = 2

@@ -19,12 +19,13 @@ import polars as pl
 from cachetools import LRUCache
 from polars import selectors
 
-from models.eligibility import BoolArray, Eligibility
-from models.growing import GrowingArray
-from service.errors import InvalidPart
-from service.schemas import MAX_FILTER_VALUES, Condition, Scalar
-from service.table import ItemTable, frame_of, is_unicode
-from service.telemetry import Metrics
+from rqrec.models.array_types import BoolArray
+from rqrec.models.growing_array import GrowingArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.service.errors import InvalidPart
+from rqrec.service.schemas import MAX_FILTER_VALUES, Condition, Scalar
+from rqrec.service.table import ItemTable, frame_of, is_unicode
+from rqrec.service.telemetry import Metrics
 
 CACHE_TIER = "filter"
 LARGEST_INTEGER = 2**127 - 1

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.bundle import ITEM_ID
-from models.featurizer import TEXT, Given, Source
-from models.item_tokenizer import ItemTokenizer, NoTextEncoder
-from service.changes import Put
-from service.errors import InvalidPart
-from service.table import is_unicode, items_of
+from rqrec.models.bundle.bundle import ITEM_ID
+from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
+from rqrec.service.changes import Put
+from rqrec.service.errors import InvalidPart
+from rqrec.service.table import is_unicode, items_of
 
 TEXT_VECTOR, VECTORS = "text_vector", "vectors"
 MAX_DEPTH = 8  # the time that polars takes for lists in lists doubles with each

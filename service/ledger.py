@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.item_tokenizer import ItemTokenizer
-from models.trie import NO_LEAF, IntArray
-from service.changes import BadChange, Change, Delete, Entry, Outcome, Put, Result
-from service.snapshot import Snapshot
-from service.table import Codes, ItemTable, frame_of, is_unicode
+from rqrec.models.array_types import IntArray
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.trie.trie import NO_LEAF
+from rqrec.service.changes import BadChange, Change, Delete, Entry, Outcome, Put, Result
+from rqrec.service.snapshot import Snapshot
+from rqrec.service.table import Codes, ItemTable, frame_of, is_unicode
 
 LOST_ROWS_SHARE = 0.25  # of the rows in use: so seldom are all of them copied
 

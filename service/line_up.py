@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from service.served_model import ServedModel
+from rqrec.service.served_model import ServedModel
 
 SHARES = 1 << 64
 

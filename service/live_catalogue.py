@@ -7,20 +7,20 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from models.item_tokenizer import ItemTokenizer
-from service.change_log import ChangeLog
-from service.changes import Change, Outcome
-from service.errors import NotReady
-from service.log_state import START, Event, Found, LogState, Look, Stamped, is_before, next_position
-from service.periodic import Periodic
-from service.reconcile import Stamps, joined
-from service.redis_client import RedisAway
-from service.replay import Portion, Replay
-from service.settings import Settings
-from service.shared_table import Point
-from service.snapshot import Snapshot
-from service.telemetry import Metrics
-from service.waiting_writes import WaitingWrites
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.change_log import ChangeLog
+from rqrec.service.changes import Change, Outcome
+from rqrec.service.errors import NotReady
+from rqrec.service.log_state import START, Event, Found, LogState, Look, Stamped, is_before, next_position
+from rqrec.service.periodic import Periodic
+from rqrec.service.reconcile import Stamps, joined
+from rqrec.service.redis_client import RedisAway
+from rqrec.service.replay import Portion, Replay
+from rqrec.service.settings import Settings
+from rqrec.service.shared_table import Point
+from rqrec.service.snapshot import Snapshot
+from rqrec.service.telemetry import Metrics
+from rqrec.service.waiting_writes import WaitingWrites
 
 logger = logging.getLogger("rqrec")
 

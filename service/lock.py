@@ -5,8 +5,8 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.redis_client import RedisAway, RedisGate
-from service.redis_scripts import KEEP_LOCK, LOCK, UNLOCK, run
+from rqrec.service.redis_client import RedisAway, RedisGate
+from rqrec.service.redis_scripts import KEEP_LOCK, LOCK, UNLOCK, run
 
 
 class Lock:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha1
 from typing import NamedTuple
 
-from service.changes import BadChange, Entry, entry_from_json, entry_to_json
+from rqrec.service.changes import BadChange, Entry, entry_from_json, entry_to_json
 
 START, BEFORE_ALL = "0-0", "0-1"
 POSITION_DIGITS = 15  # of milliseconds: no clock is ahead of the year 30000

@@ -8,8 +8,8 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import Scope
 
-from service.ids import IdsFilter
-from service.settings import LogFormat, Settings
+from rqrec.service.ids import IdsFilter
+from rqrec.service.settings import LogFormat, Settings
 
 # What ends a line, or moves a terminal's cursor, in a text that a client has chosen.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -10,15 +10,23 @@ from dataclasses import replace
 
 from cachetools import TTLCache
 
-from models.bundle import Bundle, BundleError, Manifest, bundles_at_hand, current_version, read_manifest, read_version
-from service.errors import Conflict, NotReady, UnknownModel, UnusableModel
-from service.line_up import LineUp, Part, Roles
-from service.periodic import Periodic
-from service.redis_client import RedisAway, RedisGate
-from service.served_model import ServedModel
-from service.settings import Settings
-from service.shared_roles import SharedRoles
-from service.telemetry import Metrics
+from rqrec.models.bundle.bundle import (
+    Bundle,
+    BundleError,
+    Manifest,
+    bundles_at_hand,
+    current_version,
+    read_manifest,
+    read_version,
+)
+from rqrec.service.errors import Conflict, NotReady, UnknownModel, UnusableModel
+from rqrec.service.line_up import LineUp, Part, Roles
+from rqrec.service.periodic import Periodic
+from rqrec.service.redis_client import RedisAway, RedisGate
+from rqrec.service.served_model import ServedModel
+from rqrec.service.settings import Settings
+from rqrec.service.shared_roles import SharedRoles
+from rqrec.service.telemetry import Metrics
 
 REFUSED_FOR_S = 60.0
 logger = logging.getLogger("rqrec")

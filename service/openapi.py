@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.schemas import ActivateRequest, Problem, RecommendRequest, WriteItemRequest
+from rqrec.service.schemas import ActivateRequest, Problem, RecommendRequest, WriteItemRequest
 
 TEMPLATE = "#/components/schemas/{model}"
 ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)

@@ -14,12 +14,12 @@ from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.admission import ADMIN
-from service.errors import RateLimited, problem_response
-from service.redis_client import RedisAway, RedisGate
-from service.request_context import context_of
-from service.settings import Settings
-from service.telemetry import Metrics
+from rqrec.service.admission import ADMIN
+from rqrec.service.errors import RateLimited, problem_response
+from rqrec.service.redis_client import RedisAway, RedisGate
+from rqrec.service.request_context import context_of
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 
 KEY_PREFIX = "rqrec:rate"
 REDIS_WAIT_S = 0.01

@@ -6,9 +6,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
-from service.engine import Engine
-from service.errors import ClientGone, TooLarge
-from service.request_context import context_of
+from rqrec.service.engine import Engine
+from rqrec.service.errors import ClientGone, TooLarge
+from rqrec.service.request_context import context_of
 
 MAX_CONTAINERS = 50_000  # each becomes a Python object before the schema can refuse it
 LARGE_BODY_BYTES = 16 << 10  # to parse as much takes about a millisecond

@@ -8,16 +8,16 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from models.ranking import Ranking
-from service.engine import Engine
-from service.ids import random_uuid
-from service.line_up import LineUp
-from service.request_context import RequestContext
-from service.schemas import RecommendRequest
-from service.served_model import ServedModel
-from service.settings import Settings
-from service.snapshot import SearchWork, Snapshot, search_key
-from service.table import Item
+from rqrec.models.search.ranking import Ranking
+from rqrec.service.engine import Engine
+from rqrec.service.ids import random_uuid
+from rqrec.service.line_up import LineUp
+from rqrec.service.request_context import RequestContext
+from rqrec.service.schemas import RecommendRequest
+from rqrec.service.served_model import ServedModel
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import SearchWork, Snapshot, search_key
+from rqrec.service.table import Item
 
 SHADOW = "shadow"  # the client that a shadow's searches are for
 

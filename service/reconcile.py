@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from models.item_tokenizer import ItemTokenizer
-from service.changes import BadChange, Entry
-from service.ledger import apply_changes, check, with_entries
-from service.log_state import Stamped, digest_of, is_before, order_of
-from service.snapshot import Snapshot
-from service.table import Codes
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.changes import BadChange, Entry
+from rqrec.service.ledger import apply_changes, check, with_entries
+from rqrec.service.log_state import Stamped, digest_of, is_before, order_of
+from rqrec.service.snapshot import Snapshot
+from rqrec.service.table import Codes
 
 MAX_COLLISION_CODE = 1 << 24  # more items than a catalogue has; the codes in use are counted as bits
 Skipped = Callable[[str, Exception], None]

@@ -13,9 +13,9 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from service.redis_url import RedisUrl, read_redis_url
-from service.settings import Settings
-from service.telemetry import Metrics
+from rqrec.service.redis_url import RedisUrl, read_redis_url
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 
 ResultT = TypeVar("ResultT")
 FAILURES = (RedisError, RedisClusterException, OSError)

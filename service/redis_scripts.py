@@ -7,7 +7,7 @@ that a full Redis refuses, if it has one: Redis refuses only the first, and woul
 from collections.abc import Sequence
 from typing import Any
 
-from service.redis_client import RedisGate
+from rqrec.service.redis_client import RedisGate
 
 _POSITIONS = """
 local function parts(position)

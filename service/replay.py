@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from models.item_tokenizer import ItemTokenizer
-from service.changes import Change, Outcome, Result, from_json
-from service.ledger import apply_changes, check, without_lost_rows
-from service.log_state import Event, Stamped, is_before
-from service.reconcile import UNUSABLE, Stamps, state_of
-from service.snapshot import Snapshot
-from service.telemetry import Metrics
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.changes import Change, Outcome, Result, from_json
+from rqrec.service.ledger import apply_changes, check, without_lost_rows
+from rqrec.service.log_state import Event, Stamped, is_before
+from rqrec.service.reconcile import UNUSABLE, Stamps, state_of
+from rqrec.service.snapshot import Snapshot
+from rqrec.service.telemetry import Metrics
 
 NOTHING = "nothing"  # the first event of an epoch
 EFFECTIVE = (Result.ADDED, Result.REPLACED, Result.DELETED)

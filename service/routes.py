@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from models.semantic_ids import parse_semantic_id
-from models.trie import IntArray
-from service.engine import Engine
-from service.errors import (
+from rqrec.models.array_types import IntArray
+from rqrec.models.trie.semantic_ids import parse_semantic_id
+from rqrec.service.engine import Engine
+from rqrec.service.errors import (
     DEADLINE,
     INVALID,
     NOT_READY,
@@ -25,11 +25,11 @@ from service.errors import (
     declared,
     problem_response,
 )
-from service.openapi import json_body
-from service.reading import read_json
-from service.recommend import recommend
-from service.request_context import context_of
-from service.schemas import (
+from rqrec.service.openapi import json_body
+from rqrec.service.reading import read_json
+from rqrec.service.recommend import recommend
+from rqrec.service.request_context import context_of
+from rqrec.service.schemas import (
     MAX_PAGE,
     Health,
     ItemPage,
@@ -39,8 +39,8 @@ from service.schemas import (
     RecommendRequest,
     SemanticIdReply,
 )
-from service.served_model import ServedModel
-from service.snapshot import Snapshot
+from rqrec.service.served_model import ServedModel
+from rqrec.service.snapshot import Snapshot
 
 router = APIRouter()
 RECOMMEND, SEMANTIC_ID, HEALTH, DOCUMENT = "/recommend", "/semantic-id", "/healthz", "/openapi.json"

@@ -8,21 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from models.bundle import Bundle, BundleError
-from models.golden import Golden, golden_faults
-from models.item_tokenizer import ItemTokenizer, NoTextEncoder
-from service.carry_over import CarryOver
-from service.change_log import ChangeLog
-from service.changes import Put
-from service.errors import NotReady
-from service.item_content import tokenise
-from service.live_catalogue import LiveCatalogue
-from service.periodic import Periodic
-from service.redis_client import RedisAway, RedisGate
-from service.settings import Settings
-from service.shared_table import SharedTable
-from service.snapshot import Snapshot, load_snapshot
-from service.telemetry import Metrics
+from rqrec.models.bundle.bundle import Bundle, BundleError
+from rqrec.models.bundle.golden import Golden, golden_faults
+from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.service.carry_over import CarryOver
+from rqrec.service.change_log import ChangeLog
+from rqrec.service.changes import Put
+from rqrec.service.errors import NotReady
+from rqrec.service.item_content import tokenise
+from rqrec.service.live_catalogue import LiveCatalogue
+from rqrec.service.periodic import Periodic
+from rqrec.service.redis_client import RedisAway, RedisGate
+from rqrec.service.settings import Settings
+from rqrec.service.shared_table import SharedTable
+from rqrec.service.snapshot import Snapshot, load_snapshot
+from rqrec.service.telemetry import Metrics
 
 logger = logging.getLogger("rqrec")
 

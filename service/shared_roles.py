@@ -4,9 +4,9 @@ import contextlib
 import logging
 from typing import cast
 
-from service.line_up import Roles
-from service.redis_client import KEY_PREFIX, RedisAway, RedisGate, RedisRefused
-from service.redis_scripts import GIVE_ROLES, run
+from rqrec.service.line_up import Roles
+from rqrec.service.redis_client import KEY_PREFIX, RedisAway, RedisGate, RedisRefused
+from rqrec.service.redis_scripts import GIVE_ROLES, run
 
 ROLES_KEY, LAST_ACTIVE_KEY = f"{KEY_PREFIX}:roles", f"{KEY_PREFIX}:last-active"
 logger = logging.getLogger("rqrec")

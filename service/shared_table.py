@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.semantic_ids import format_semantic_id
-from service.lock import Lock
-from service.log_state import is_before
-from service.redis_client import RedisAway, RedisGate, version_prefix
-from service.redis_scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run
-from service.settings import Settings
-from service.table import Item, ItemTable
+from rqrec.models.trie.semantic_ids import format_semantic_id
+from rqrec.service.lock import Lock
+from rqrec.service.log_state import is_before
+from rqrec.service.redis_client import RedisAway, RedisGate, version_prefix
+from rqrec.service.redis_scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run
+from rqrec.service.settings import Settings
+from rqrec.service.table import Item, ItemTable
 
 PUBLISH_CHUNK, CHECK_CHUNK = 1000, 500
 WRITER_LOCK_S = STAGED_LIVES_S = 30

@@ -11,21 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from rpds import HashTrieMap
 
-from models.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
-from models.bundle_error import reading
-from models.eligibility import Eligibility
-from models.growing import GrowingArray
-from models.new_items import NewItems
-from models.onnx_engine import OnnxEngine, cuda_is_available
-from models.ranking import Ranking
-from models.recommender import Recommender, SearchEngine
-from models.trie import IntArray, SemanticIdTrie
-from service.changes import Entry
-from service.device import check_device
-from service.filters import Filters
-from service.settings import Backend, Device, Precision, Settings
-from service.table import ItemTable, as_shown
-from service.telemetry import Metrics
+from rqrec.models.array_types import IntArray
+from rqrec.models.bundle.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
+from rqrec.models.bundle.error import reading
+from rqrec.models.growing_array import GrowingArray
+from rqrec.models.onnx_session import cuda_is_available
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.onnx_engine import OnnxEngine
+from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.recommender import Recommender, SearchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.service.changes import Entry
+from rqrec.service.device import check_device
+from rqrec.service.filters import Filters
+from rqrec.service.settings import Backend, Device, Precision, Settings
+from rqrec.service.table import ItemTable, as_shown
+from rqrec.service.telemetry import Metrics
 
 WARM_UP_LENGTHS = (1, 20)
 
@@ -160,7 +162,7 @@ def load_search_engine(
     half = settings.precision is Precision.HALF
     if settings.backend is Backend.TORCH:
         # The one import inside a function: serving by ONNX Runtime must work where torch is not installed.
-        from models.torch_engine import load_torch_engine  # noqa: PLC0415
+        from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415
 
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
         with reading(bundle.path, RETRIEVER_WEIGHTS):

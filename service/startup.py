@@ -4,9 +4,9 @@ import sys
 
 from starlette.types import Message, Send
 
-from models.bundle_error import BundleError
-from service.device import NoDevice
-from service.errors import UnusableModel
+from rqrec.models.bundle.error import BundleError
+from rqrec.service.device import NoDevice
+from rqrec.service.errors import UnusableModel
 
 OUTSIDE = (BundleError, NoDevice, MemoryError)  # errors of a start whose reason lies outside of the program
 NO_THREAD = "can't start new thread"  # of a RuntimeError, where memory or processes are limited

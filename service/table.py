@@ -2,7 +2,7 @@
 
 The bundle's part never changes. What is written since lies beside it as rows that are only ever added to; so a write
 costs what it changes. An item that the search can find stands at its leaf, with the content of the bundle or of a row;
-every other written item has a place of its own after the leaves (see `models.eligibility`).
+every other written item has a place of its own after the leaves (see `models.search.eligibility`).
 
 Shapes: N leaves, S written rows and added places, P places, L levels, M looked-up or written items.
 """
@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 from rpds import HashTrieMap
 
-from models.bundle import ITEM_ID
-from models.growing import GrowingArray
-from models.trie import NO_LEAF, Int32Array, IntArray, SemanticIdTrie, pack_codes
+from rqrec.models.array_types import Int32Array, IntArray
+from rqrec.models.bundle.bundle import ITEM_ID
+from rqrec.models.growing_array import GrowingArray
+from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie, pack_codes
 
 NO_ROW = -1
 Codes = tuple[int, ...]

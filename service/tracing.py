@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from service.admission import PROBES
+from rqrec.service.admission import PROBES
 
 SERVICE_NAME = "rqrec"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from models.trie import NO_LEAF
-from service.changes import Change, Outcome, Put, Result
-from service.log_state import is_before
-from service.reconcile import Stamps
-from service.replay import Portion
-from service.snapshot import Snapshot
+from rqrec.models.trie.trie import NO_LEAF
+from rqrec.service.changes import Change, Outcome, Put, Result
+from rqrec.service.log_state import is_before
+from rqrec.service.reconcile import Stamps
+from rqrec.service.replay import Portion
+from rqrec.service.snapshot import Snapshot
 
 
 @dataclass

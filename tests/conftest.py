@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.bundle import Bundle, read_bundle
-from training.config import read_settings
-from training.publish import BUNDLES
-from training.run import Run, RunSettings
-from training.workspace import open_workspace
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.training.config import read_settings
+from rqrec.training.publish import BUNDLES
+from rqrec.training.run import Run, RunSettings
+from rqrec.training.workspace import open_workspace
 
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16

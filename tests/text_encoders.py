@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, seal_bundle
-from models.text_encoder import MASK, TOKEN_IDS, VECTORS
+from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, seal_bundle
+from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 
 WIDTH = 4  # of the small recipe's text
 LONGEST = 64

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import normalize
 
-from training.data.splits import Holdout, Sequences
+from rqrec.training.data.splits import Holdout, Sequences
 
 USERS_PER_BLOCK = 512
 ITEM_KNN_NEIGHBOURS = 100

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.files import new_directory
+from rqrec.models.files import new_directory
 
 WEIGHTS, BEST_WEIGHTS, STATE = "weights.safetensors", "best.safetensors", "state.pt"
 CHECKSUMS = "checksums.json"

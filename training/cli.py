@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from models.errors import UserError
-from training.config import read_settings
-from training.distributed import join, leave, wait_for_all
-from training.loop import TrainingInterrupted
-from training.run import Run, RunSettings
-from training.workspace import open_workspace
+from rqrec.models.errors import UserError
+from rqrec.training.config import read_settings
+from rqrec.training.distributed import join, leave, wait_for_all
+from rqrec.training.loop import TrainingInterrupted
+from rqrec.training.run import Run, RunSettings
+from rqrec.training.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2

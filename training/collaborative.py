@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from training.data.splits import Sequences
+from rqrec.training.data.splits import Sequences
 
 WINDOW = 10
 SMOOTHING = 0.75  # exponent on the context counts (Levy et al. 2015), so that rare items do not dominate

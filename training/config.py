@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import gin
 from pydantic import Field, ValidationError
 
-from models.errors import UserError
+from rqrec.models.errors import UserError
 
 DEFAULT_CONFIG = Path("configs/decoder.gin")
 SettingsT = TypeVar("SettingsT")

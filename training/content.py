@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from models.new_items import ContentNeighbours, FloatArray, content_of
-from training.features import Features
+from rqrec.models.array_types import FloatArray
+from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
+from rqrec.training.features import Features
 
 CONTENT_WIDTH = 128  # of 1,022 columns on Amazon Beauty; 64 lose a fifth of the new items' recall
 
@@ -18,7 +19,7 @@ def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
     """The principal directions of the features at unit length, less the columns that a new item lacks.
 
     Returns:
-        projection_EP, for `models.new_items.content_of`.
+        projection_EP, for `models.search.new_items.content_of`.
     """
     of_content_E = features.featurizer.of_content_E
     unit_NE = normalize(features.features_NE * of_content_E)

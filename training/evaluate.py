@@ -1,6 +1,6 @@
 """Stage: the trained retriever, beside baselines, on the held-out test items.
 
-The retriever is asked through `models.recommender`, as the service asks it. Every model ranks the whole catalogue,
+The retriever is asked through the recommender, as the service asks it. Every model ranks the whole catalogue,
 the items of the history excluded, and a hit is the exact item.
 """
 
@@ -16,18 +16,18 @@ from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as settings_dataclass
 from rich.table import Table
 
-from models.new_items import NewItems
-from models.recommender import Recommender
-from models.retriever import CatalogueTensors, Retriever
-from models.torch_engine import TorchEngine
-from models.trie import SemanticIdTrie
-from training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
-from training.content import fit_content, with_new_items
-from training.data.prepare import load_prepared
-from training.data.splits import Holdout, leave_one_out, user_sequences
-from training.device import training_device
-from training.features import Features, load_features
-from training.metrics import (
+from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.recommender import Recommender
+from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+from rqrec.training.content import fit_content, with_new_items
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.splits import Holdout, leave_one_out, user_sequences
+from rqrec.training.device import training_device
+from rqrec.training.features import Features, load_features
+from rqrec.training.metrics import (
     catalogue_coverage,
     intra_list_diversity,
     mean_reciprocal_rank,
@@ -35,10 +35,10 @@ from training.metrics import (
     ranks_of_targets,
     recall_at_k,
 )
-from training.ranking import rank_holdout
-from training.tokenize_items import load_semantic_ids
-from training.train_decoder import load_retriever
-from training.workspace import Stage, Workspace
+from rqrec.training.ranking import rank_holdout
+from rqrec.training.tokenize_items import load_semantic_ids
+from rqrec.training.train_decoder import load_retriever
+from rqrec.training.workspace import Stage, Workspace
 
 RESULTS = "evaluation.json"
 RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"

@@ -12,13 +12,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.numpy import load_file, save_file
 
-from models.featurizer import (
+from rqrec.models.array_types import FloatArray
+from rqrec.models.tokenizer.featurizer import (
     COLLABORATIVE,
     PRESENT,
     TEXT,
     Featurizer,
     FittedBlock,
-    FloatArray,
     Given,
     Source,
     label_marks,
@@ -26,13 +26,13 @@ from models.featurizer import (
     texts_of,
     vector_values,
 )
-from models.rqvae import FeatureBlock, FeatureKind
-from training.collaborative import cooccurrence_vectors
-from training.data.dataset import ITEM_ID, DataError, Dataset
-from training.data.prepare import load_prepared
-from training.data.splits import leave_one_out, user_sequences
-from training.text import encode_texts
-from training.workspace import Stage, Workspace
+from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind
+from rqrec.training.collaborative import cooccurrence_vectors
+from rqrec.training.data.dataset import ITEM_ID, DataError, Dataset
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.text import encode_texts
+from rqrec.training.workspace import Stage, Workspace
 
 FREE_TEXT_DISTINCT_SHARE = 0.5  # a string column with more distinct values than this share of its rows is text
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"

@@ -16,9 +16,16 @@ from rich.progress import Progress as ProgressBar
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from models.errors import UserError
-from training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
-from training.distributed import any_process, copy_from_first, from_first, process, processes, sum_gradients
+from rqrec.models.errors import UserError
+from rqrec.training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
+from rqrec.training.distributed import (
+    any_process,
+    copy_from_first,
+    from_first,
+    process,
+    processes,
+    sum_gradients,
+)
 
 BatchT = TypeVar("BatchT")
 LOG_EVERY_STEPS = 10

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from safetensors.torch import save_file
 
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     CONTENTS,
     FEATURIZER,
     FORMAT,
@@ -27,27 +27,27 @@ from models.bundle import (
     read_bundle,
     seal_bundle,
 )
-from models.export import export_search, export_tokenizer
-from models.featurizer import TEXT, Featurizer
-from models.files import new_directory
-from models.golden import Golden, record_golden
-from models.new_items import content_of
-from models.retriever import Retriever
-from models.rqvae import RqVae
-from models.trie import SemanticIdTrie
-from training.baselines import item_popularity
-from training.content import fit_content
-from training.data.dataset import Dataset
-from training.data.prepare import load_prepared
-from training.data.splits import leave_one_out, user_sequences
-from training.distributed import process
-from training.evaluate import item_vectors, load_results, make_recommender
-from training.features import Features, load_features
-from training.text_export import publish_text_encoder
-from training.tokenize_items import SemanticIds, load_semantic_ids
-from training.train_decoder import load_retriever
-from training.train_rqvae import load_rqvae
-from training.workspace import Stage, Workspace, stage_key
+from rqrec.models.bundle.golden import Golden, record_golden
+from rqrec.models.files import new_directory
+from rqrec.models.items.content_neighbours import content_of
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.export import export_search, export_tokenizer
+from rqrec.models.tokenizer.featurizer import TEXT, Featurizer
+from rqrec.models.tokenizer.rqvae import RqVae
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.baselines import item_popularity
+from rqrec.training.content import fit_content
+from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.distributed import process
+from rqrec.training.evaluate import item_vectors, load_results, make_recommender
+from rqrec.training.features import Features, load_features
+from rqrec.training.text_export import publish_text_encoder
+from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
+from rqrec.training.train_decoder import load_retriever
+from rqrec.training.train_rqvae import load_rqvae
+from rqrec.training.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from models.eligibility import Eligibility
-from models.recommender import Recommender
-from training.data.splits import Holdout
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.recommender import Recommender
+from rqrec.training.data.splits import Holdout
 
 USERS_PER_BATCH = 128
 NOTHING = -1

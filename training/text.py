@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from models.errors import MissingPackage
+from rqrec.models.errors import MissingPackage
 
 LSA = "lsa"
 ENCODE_BATCH = 64

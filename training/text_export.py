@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
-from models.export import export_text_encoder
-from models.text_encoder import TextEncoder
-from training.text import LSA, load_text_encoder
+from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from rqrec.models.search.export import export_text_encoder
+from rqrec.models.tokenizer.text_encoder import TextEncoder
+from rqrec.training.text import LSA, load_text_encoder
 
 MIN_COSINE = 0.9999
 SAMPLES = (

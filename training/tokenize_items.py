@@ -17,14 +17,14 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.numpy import load_file, save_file
 from sklearn.preprocessing import normalize
 
-from models.errors import UserError
-from models.semantic_ids import append_collision_codes, collision_ratio
-from training.config import Share
-from training.data.prepare import load_prepared
-from training.data.splits import Sequences, leave_one_out, user_sequences
-from training.features import load_features
-from training.train_rqvae import load_rqvae
-from training.workspace import Stage, Workspace
+from rqrec.models.errors import UserError
+from rqrec.models.trie.semantic_ids import append_collision_codes, collision_ratio
+from rqrec.training.config import Share
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
+from rqrec.training.features import load_features
+from rqrec.training.train_rqvae import load_rqvae
+from rqrec.training.workspace import Stage, Workspace
 
 CODES, FIGURES = "semantic_ids.safetensors", "figures.json"
 

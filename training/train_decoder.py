@@ -18,23 +18,23 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.recommender import Recommender
-from models.retriever import PADDING, CatalogueTensors, RatedItems, Retriever
-from models.retriever_config import RetrieverConfig
-from models.torch_engine import TorchEngine
-from models.trie import SemanticIdTrie
-from training.baselines import item_popularity
-from training.config import DropProbability, Share
-from training.data.prepare import load_prepared
-from training.data.sequences import SeqBatch, SeqData, move_to_disk, tokenize_sequences
-from training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
-from training.device import autocast, training_device
-from training.features import load_features
-from training.loop import Schedule, Work, train
-from training.metrics import ndcg_at_k, ranks_of_targets
-from training.ranking import rank_holdout
-from training.tokenize_items import load_semantic_ids
-from training.workspace import Stage, Workspace
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.retriever import PADDING, CatalogueTensors, RatedItems, Retriever
+from rqrec.models.search.recommender import Recommender
+from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.baselines import item_popularity
+from rqrec.training.config import DropProbability, Share
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.sequences import SeqBatch, SeqData, move_to_disk, tokenize_sequences
+from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
+from rqrec.training.device import autocast, training_device
+from rqrec.training.features import load_features
+from rqrec.training.loop import Schedule, Work, train
+from rqrec.training.metrics import ndcg_at_k, ranks_of_targets
+from rqrec.training.ranking import rank_holdout
+from rqrec.training.tokenize_items import load_semantic_ids
+from rqrec.training.workspace import Stage, Workspace
 
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
@@ -295,6 +295,6 @@ def load_retriever(stage: Stage) -> Retriever:
 
 
 if __name__ == "__main__":
-    from training.cli import stage_command  # which knows every stage
+    from rqrec.training.cli import stage_command  # which knows every stage
 
     stage_command(lambda run: run.decoder, __doc__)

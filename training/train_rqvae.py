@@ -15,13 +15,13 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.quantize import QuantizeMode
-from models.rqvae import FeatureBlock, RqVae, RqVaeConfig
-from training.config import ConfigError
-from training.device import training_device
-from training.features import load_features
-from training.loop import Schedule, Work, train
-from training.workspace import Stage, Workspace
+from rqrec.models.tokenizer.quantize import QuantizeMode
+from rqrec.models.tokenizer.rqvae import FeatureBlock, RqVae, RqVaeConfig
+from rqrec.training.config import ConfigError
+from rqrec.training.device import training_device
+from rqrec.training.features import load_features
+from rqrec.training.loop import Schedule, Work, train
+from rqrec.training.workspace import Stage, Workspace
 
 NAME = "rqvae"
 WEIGHTS = "rqvae.safetensors"
@@ -182,6 +182,6 @@ def load_rqvae(stage: Stage) -> RqVae:
 
 
 if __name__ == "__main__":
-    from training.cli import stage_command  # which knows every stage
+    from rqrec.training.cli import stage_command  # which knows every stage
 
     stage_command(lambda run: run.rqvae, __doc__)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from models.errors import UserError
-from models.files import make_folder, new_directory
-from training.distributed import from_first, process, wait_for_all
+from rqrec.models.errors import UserError
+from rqrec.models.files import make_folder, new_directory
+from rqrec.training.distributed import from_first, process, wait_for_all
 
 STAMP = "stage.json"
 KEY_LENGTH = 16

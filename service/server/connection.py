@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, cast
 
 from starlette.types import Scope
 
-from service.envelope import Refusal
-from service.errors import ClientGone, NotReady, problem_response
-from service.ids import Header
-from service.request_context import CONTEXT, RequestContext
-from service.server.connection_table import NEVER, ConnectionTable
-from service.server.exchange import Exchange
-from service.server.request_parser import RequestHead, RequestParser
-from service.server.scope import scope_of
-from service.settings import Settings
+from rqrec.service.envelope import Refusal
+from rqrec.service.errors import ClientGone, NotReady, problem_response
+from rqrec.service.ids import Header
+from rqrec.service.request_context import CONTEXT, RequestContext
+from rqrec.service.server.connection_table import NEVER, ConnectionTable
+from rqrec.service.server.exchange import Exchange
+from rqrec.service.server.request_parser import RequestHead, RequestParser
+from rqrec.service.server.scope import scope_of
+from rqrec.service.settings import Settings
 
 # One read of a socket, into a buffer that all connections share: what is read is parsed before the next read.
 READ_BYTES = 16_384

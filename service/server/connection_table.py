@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from service.clients import site_of
-from service.settings import Settings
-from service.telemetry import Metrics
+from rqrec.service.clients import site_of
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 
 SWEEP_EVERY_S = 0.5
 KEPT_DESCRIPTORS = 128  # for files, Redis and what else the process opens

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import httptools
 
-from service.errors import BadRequest, HeadTooLarge
-from service.ids import Header
+from rqrec.service.errors import BadRequest, HeadTooLarge
+from rqrec.service.ids import Header
 
 MAX_HEADERS = 100
 UPGRADE_HEADERS = (b"upgrade", b"http2-settings")

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 import httptools
 from starlette.types import Scope
 
-from service.errors import BadRequest
-from service.server.request_parser import RequestHead
+from rqrec.service.errors import BadRequest
+from rqrec.service.server.request_parser import RequestHead
 
 
 def scope_of(head: RequestHead, *, addresses: dict[str, Any], state: dict[str, Any]) -> Scope:

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.accuracy import DIFFERENCE, run, shuffle_ties
 from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import leave_one_out, user_sequences
 from tests.conftest import SMALL_CONFIG
-from training.data.sources import load_dataset
-from training.data.splits import leave_one_out, user_sequences
 
 
 def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import polars as pl
 
 from benchmarks.chaos import TOKEN, Chaos, run
 from benchmarks.running import running_redis, running_service
-from models.bundle import Bundle
+from rqrec.models.bundle.bundle import Bundle
 
 
 def test_nothing_is_wrong_or_lost_while_everything_goes_wrong(bundles: Path) -> None:

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cold_start import hold_out, measure
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.workspace import Workspace
 from tests.conftest import small_settings
-from training.data.sources import load_dataset
-from training.data.splits import user_sequences
-from training.workspace import Workspace
 
 
 def test_new_items_are_found_by_their_content(shop: Path, tmp_path: Path) -> None:

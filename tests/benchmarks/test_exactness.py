@@ -6,17 +6,17 @@ import torch
 
 from benchmarks.exactness import TOLERANCE, measure, real_histories
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.bundle import Bundle
-from models.exhaustive import ExhaustiveScorer
-from models.export import export_search
-from models.onnx_engine import OnnxEngine
-from models.recommender import Recommender
-from models.retriever import Retriever
-from models.retriever_config import RetrieverConfig
-from models.torch_engine import TorchEngine
-from models.trie import SemanticIdTrie
-from training.data.sources import load_dataset
-from training.data.splits import user_sequences
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.exhaustive import ExhaustiveScorer
+from rqrec.models.search.export import export_search
+from rqrec.models.search.onnx_engine import OnnxEngine
+from rqrec.models.search.recommender import Recommender
+from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import user_sequences
 
 CPU = torch.device("cpu")
 DATA = Path(__file__).parents[2] / "artifacts" / "data"

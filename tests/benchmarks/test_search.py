@@ -4,7 +4,7 @@ import pytest
 from benchmarks.peer import TransformersPeer
 from benchmarks.search import DefaultModel, Ours, measure, random_histories
 from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
-from models.trie import SemanticIdTrie
+from rqrec.models.trie.trie import SemanticIdTrie
 
 
 def test_a_short_run_gives_every_figure() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from docker.utils.build import exclude_paths
 
-from service.settings import Settings
+from rqrec.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = [
@@ -102,7 +102,7 @@ def test_everything_that_the_dockerfile_copies_is_in_the_context(context: Path) 
 
 def test_the_context_holds_nothing_else(context: Path) -> None:
     assert not [path for path in context.rglob("*") if path.name == "__pycache__" or path.suffix == ".pyc"]
-    allowed = {"models", "training", "service", "rqrec_client", "pyproject.toml", "constraints.txt", "README.md"}
+    allowed = {"models", "training", "service", "rqrec.client", "pyproject.toml", "constraints.txt", "README.md"}
     assert {path.name for path in context.iterdir()} <= {*allowed, "Dockerfile", ".dockerignore"}
 
 

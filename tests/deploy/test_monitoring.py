@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from benchmarks.running import free_port
-from rqrec_client import Client, ProblemError
-from service.telemetry import Metrics
+from rqrec.client import Client, ProblemError
+from rqrec.service.telemetry import Metrics
 from tests.service.conftest import Served, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

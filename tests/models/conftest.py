@@ -3,11 +3,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.exhaustive import ExhaustiveScorer, ExhaustiveScores
-from models.retriever import CatalogueTensors, Retriever
-from models.retriever_config import RetrieverConfig
-from models.torch_engine import TorchEngine
-from models.trie import SemanticIdTrie
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.search.exhaustive import ExhaustiveScorer, ExhaustiveScores
+from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.trie import SemanticIdTrie
 
 CPU = torch.device("cpu")
 FEATURE_DIM = 5

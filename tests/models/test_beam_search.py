@@ -4,10 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.beam_search import top_k
-from models.eligibility import Eligibility
-from models.recommender import Recommender, pad
-from models.trie import SemanticIdTrie
+from rqrec.models.search.beam_search import top_k
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.recommender import Recommender, pad
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes, random_engine, random_retriever, score_every_item
 
 

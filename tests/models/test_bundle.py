@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     FILES,
     FORMAT,
     MANIFEST,
@@ -15,7 +15,7 @@ from models.bundle import (
     point_current,
     read_bundle,
 )
-from models.files import new_directory
+from rqrec.models.files import new_directory
 
 
 @pytest.fixture

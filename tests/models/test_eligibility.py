@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.eligibility import Eligibility
-from models.trie import SemanticIdTrie
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes
 
 

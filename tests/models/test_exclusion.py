@@ -3,10 +3,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.eligibility import Eligibility
-from models.exclusion import ClosedNodes, EligibleTensors
-from models.recommender import pad
-from models.trie import IntArray, SemanticIdTrie
+from rqrec.models.array_types import IntArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.exclusion import ClosedNodes, EligibleTensors
+from rqrec.models.search.recommender import pad
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import CPU, random_codes
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.growing import SMALLEST_ROOM, GrowingArray
+from rqrec.models.growing_array import SMALLEST_ROOM, GrowingArray
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.lists(st.integers(-9, 9), max_size=700)), max_size=20))

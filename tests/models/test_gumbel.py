@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.gumbel import gumbel_softmax
+from rqrec.models.tokenizer.gumbel import gumbel_softmax
 
 
 def test_rows_are_positive_and_sum_to_one() -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.eligibility import Eligibility
-from models.new_items import RATED, RATED_ALL, UNSORTED, NewItems, unit_rows
-from models.ranking import SearchOutput
-from models.trie import IntArray, SemanticIdTrie
-from models.vector_index import VectorIndex
+from rqrec.models.array_types import IntArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_items import RATED, RATED_ALL, UNSORTED, NewItems
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.search.vector_index import VectorIndex, unit_rows
+from rqrec.models.trie.trie import SemanticIdTrie
 
 WIDTH, WEIGHT, GROUPS = 16, 8.0, 40
 NONE: IntArray = np.empty(0, dtype=np.int64)

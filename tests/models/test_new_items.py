@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.eligibility import Eligibility
-from models.new_items import CAUTION, ContentNeighbours, NewItems, unit_rows
-from models.ranking import SearchOutput
-from models.trie import SemanticIdTrie
+from rqrec.models.items.content_neighbours import ContentNeighbours
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_items import CAUTION, NewItems
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.search.vector_index import unit_rows
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes
 
 WEIGHT = 8.0
@@ -102,7 +104,7 @@ def test_of_many_known_items_the_nearest_are_looked_for_in_few_clusters(monkeypa
     vectors_ND = np.repeat(rng.normal(size=(30, 4)).astype(np.float32), 100, axis=0)
     features_ME = centres + rng.normal(scale=0.05, size=(30, 8)).astype(np.float32)
     exact = ContentNeighbours(np.eye(8, dtype=np.float32), contents_NP, vectors_ND).vectors(features_ME)
-    monkeypatch.setattr("models.new_items.COMPARED_ALL", 1000)
-    monkeypatch.setattr("models.new_items.COMPARED", 300)
+    monkeypatch.setattr("rqrec.models.search.new_items.COMPARED_ALL", 1000)
+    monkeypatch.setattr("rqrec.models.search.new_items.COMPARED", 300)
     few = ContentNeighbours(np.eye(8, dtype=np.float32), contents_NP, vectors_ND).vectors(features_ME)
     np.testing.assert_allclose(few, exact, atol=1e-3)

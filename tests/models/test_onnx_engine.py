@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from models.buckets import pad_to_bucket
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     HALF_SEARCH_GRAPH,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
@@ -18,19 +17,14 @@ from models.bundle import (
     TOKENIZER_WEIGHTS,
     Bundle,
 )
-from models.eligibility import Eligibility
-from models.onnx_engine import (
-    CPU_PROVIDER,
-    OnnxEngine,
-    catalogue_inputs,
-    cuda_is_available,
-    open_session,
-    request_inputs,
-)
-from models.recommender import pad
-from models.rqvae import RqVae, RqVaeConfig
-from models.torch_engine import load_torch_engine
-from models.trie import SemanticIdTrie
+from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_session
+from rqrec.models.search.buckets import pad_to_bucket
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
+from rqrec.models.search.recommender import pad
+from rqrec.models.search.torch_engine import load_torch_engine
+from rqrec.models.tokenizer.rqvae import RqVae, RqVaeConfig
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.text_encoders import with_text_encoder
 
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
@@ -45,8 +39,8 @@ from pathlib import Path
 # None makes every import of the name fail as if it were not installed.
 sys.modules.update(dict.fromkeys(("torch", "transformers", "sentence_transformers", "safetensors", "sklearn", "gin")))
 from fastapi.testclient import TestClient
-from service.app import create_app
-from service.settings import Settings
+from rqrec.service.app import create_app
+from rqrec.service.settings import Settings
 
 with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
     reply = client.post("/recommend", json={"history": ["100"], "k": 3})

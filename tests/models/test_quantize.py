@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.quantize import QuantizeMode, Quantizer, pass_gradient
+from rqrec.models.tokenizer.quantize import QuantizeMode, Quantizer, pass_gradient
 
 
 def two_codes(mode: QuantizeMode = QuantizeMode.STRAIGHT_THROUGH) -> Quantizer:

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.eligibility import Eligibility
-from models.popularity import Popularity
-from models.recommender import Recommender
-from models.retriever import Retriever
-from models.trie import SemanticIdTrie
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.popularity import Popularity
+from rqrec.models.search.recommender import Recommender
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_engine
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.layers import Attention, Dropout
-from models.retriever import PADDING, RatedItems, Retriever, RetrieverOutput
-from models.trie import SemanticIdTrie
+from rqrec.models.retriever.layers import Attention, Dropout
+from rqrec.models.retriever.retriever import PADDING, RatedItems, Retriever, RetrieverOutput
+from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
 
 

@@ -3,8 +3,8 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from models.quantize import QuantizeMode
-from models.rqvae import FeatureBlock, FeatureKind, RqVae, RqVaeConfig
+from rqrec.models.tokenizer.quantize import QuantizeMode
+from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae, RqVaeConfig
 
 BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 3), FeatureBlock("poster", FeatureKind.CONTINUOUS, 5))
 CONFIG = RqVaeConfig(

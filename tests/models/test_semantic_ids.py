@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.semantic_ids import append_collision_codes, collision_ratio, format_semantic_id, parse_semantic_id
+from rqrec.models.trie.semantic_ids import (
+    append_collision_codes,
+    collision_ratio,
+    format_semantic_id,
+    parse_semantic_id,
+)
 
 
 def test_colliding_items_are_numbered_in_row_order() -> None:

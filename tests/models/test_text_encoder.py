@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, read_bundle
-from models.item_tokenizer import ItemTokenizer, NoTextEncoder
-from models.text_encoder import TextEncoder, shared_text_encoder
+from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, read_bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
 from tests.text_encoders import LONGEST, with_text_encoder, write_text_encoder
 
 TEXTS = ["Heat", "a much longer text, with more tokens", "x" * 2 * LONGEST, "Æon 🎬"]

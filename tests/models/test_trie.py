@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.trie import SemanticIdTrie, pack_codes, unpack_codes
+from rqrec.models.trie.trie import SemanticIdTrie, pack_codes, unpack_codes
 
 CODEBOOK_SIZE = 4
 

@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.running import RedisServer, running_redis, running_service
-from models.bundle import ITEMS, Bundle, point_current, seal_bundle
-from service.app import create_app
-from service.settings import Settings
+from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, seal_bundle
+from rqrec.service.app import create_app
+from rqrec.service.settings import Settings
 from tests.text_encoders import write_text_encoder
 
 WITHIN_S = 10.0

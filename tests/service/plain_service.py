@@ -4,9 +4,9 @@ import sys
 
 import uvicorn
 
-from service.app import create_app
-from service.settings import Settings
-from service.snapshot import search
+from rqrec.service.app import create_app
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import search
 from tests.service.slow_service import slow_search
 
 if __name__ == "__main__":

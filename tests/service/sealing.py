@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from models import bundle as bundle_module
-from models.bundle import FILES, MANIFEST, TEXT_FILES, BundleError, read_bundle
-from models.golden import Golden, golden_faults
-from models.item_tokenizer import ItemTokenizer
-from models.manifest import manifest_checksum
-from service.snapshot import load_snapshot
-from service.telemetry import Metrics
+from rqrec.models.bundle import bundle as bundle_module
+from rqrec.models.bundle.bundle import FILES, MANIFEST, TEXT_FILES, BundleError, read_bundle
+from rqrec.models.bundle.golden import Golden, golden_faults
+from rqrec.models.bundle.manifest import manifest_checksum
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.snapshot import load_snapshot
+from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
 

@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Sequence
 
-from models.ranking import Ranking
-from service.app import create_app
-from service.server.draining import serve
-from service.settings import Settings
-from service.snapshot import SearchKey, SearchWork, search
+from rqrec.models.search.ranking import Ranking
+from rqrec.service.app import create_app
+from rqrec.service.server.draining import serve
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import SearchKey, SearchWork, search
 
 SEARCH_S = float(os.environ.get("SEARCH_S", "0.4"))
 

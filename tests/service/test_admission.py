@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.admission import ADMIN, Admission
-from service.app import create_app
-from service.clients import ClientIdentity
-from service.errors import BodyTimeout, ClientGone, DeadlinePassed, Overloaded
-from service.request_context import RequestContext
-from service.settings import Settings
-from service.telemetry import Metrics
+from rqrec.service.admission import ADMIN, Admission
+from rqrec.service.app import create_app
+from rqrec.service.clients import ClientIdentity
+from rqrec.service.errors import BodyTimeout, ClientGone, DeadlinePassed, Overloaded
+from rqrec.service.request_context import RequestContext
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
 LARGEST_ERROR = 64 << 10

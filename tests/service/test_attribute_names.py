@@ -10,13 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.running import running_redis
-from models.bundle import read_bundle
-from models.item_tokenizer import ItemTokenizer
-from service.app import create_app
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.app import create_app
+from rqrec.training.run import Run
+from rqrec.training.workspace import Workspace
 from tests.conftest import small_settings
 from tests.service.conftest import settings_for
-from training.run import Run
-from training.workspace import Workspace
 
 ITEMS = 64
 TOKEN = "a-secret-token"

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service import batcher as module
-from service.batcher import Batcher
-from service.errors import DeadlinePassed, NotReady
-from service.request_context import RequestContext
-from service.telemetry import Metrics
+from rqrec.service import batcher as module
+from rqrec.service.batcher import Batcher
+from rqrec.service.errors import DeadlinePassed, NotReady
+from rqrec.service.request_context import RequestContext
+from rqrec.service.telemetry import Metrics
 
 Run = Callable[[str, Sequence[int]], list[int]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     CURRENT,
     MANIFEST,
     BundleError,
@@ -14,7 +14,7 @@ from models.bundle import (
     point_current,
     read_version,
 )
-from service.app import create_app
+from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 
 

@@ -16,16 +16,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.bundle import Bundle
-from models.eligibility import Eligibility
-from models.item_tokenizer import ItemTokenizer
-from models.new_items import ANCHORS, CAUTION
-from service.changes import Change, Delete, Entry, Put, Result
-from service.ledger import apply_changes, with_entries, without_lost_rows
-from service.schemas import Condition
-from service.snapshot import Snapshot, load_snapshot
-from service.table import Codes, Item
-from service.telemetry import Metrics
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_items import ANCHORS, CAUTION
+from rqrec.service.changes import Change, Delete, Entry, Put, Result
+from rqrec.service.ledger import apply_changes, with_entries, without_lost_rows
+from rqrec.service.schemas import Condition
+from rqrec.service.snapshot import Snapshot, load_snapshot
+from rqrec.service.table import Codes, Item
+from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
 FOREIGN = [f"new {number}" for number in range(5)]

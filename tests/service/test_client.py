@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rqrec_client import AsyncClient, Client, ProblemError
-from service.app import create_app
+from rqrec.client import AsyncClient, Client, ProblemError
+from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
 PROBLEM = {

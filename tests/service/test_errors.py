@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from models.bundle import BundleError
-from service.app import create_app
-from service.errors import MEDIA_TYPE
-from service.schemas import Problem
+from rqrec.models.bundle.bundle import BundleError
+from rqrec.service.app import create_app
+from rqrec.service.errors import MEDIA_TYPE
+from rqrec.service.schemas import Problem
 from tests.service.conftest import settings_for
 
 

@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.trie import SemanticIdTrie
-from service.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, InvalidFilter, filter_key
-from service.schemas import MAX_FILTER_VALUES, Condition
-from service.table import ItemTable, as_shown
-from service.telemetry import Metrics
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.service.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, InvalidFilter, filter_key
+from rqrec.service.schemas import MAX_FILTER_VALUES, Condition
+from rqrec.service.table import ItemTable, as_shown
+from rqrec.service.telemetry import Metrics
 
 ITEMS = pl.DataFrame(
     {

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bundle import Bundle
-from models.item_tokenizer import ItemTokenizer
-from models.new_items import ContentNeighbours
-from service.item_content import InvalidItem, tokenise
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.items.content_neighbours import ContentNeighbours
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.item_content import InvalidItem, tokenise
 
 ATTRIBUTES: dict[str, Any] = {
     "item_id": pl.String,

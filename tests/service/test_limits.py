@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from benchmarks.running import RedisServer
-from service.app import create_app
+from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 
 

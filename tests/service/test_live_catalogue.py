@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.running import RedisServer
-from models.bundle import Bundle
-from models.item_tokenizer import ItemTokenizer
-from service.change_log import ChangeLog
-from service.changes import Change, Delete, Put, Result
-from service.errors import NotReady
-from service.ledger import apply_changes, without_lost_rows
-from service.live_catalogue import LiveCatalogue
-from service.redis_client import RedisGate
-from service.schemas import Condition
-from service.settings import Settings
-from service.snapshot import Snapshot, load_snapshot
-from service.table import Codes, Item
-from service.telemetry import Metrics
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.change_log import ChangeLog
+from rqrec.service.changes import Change, Delete, Put, Result
+from rqrec.service.errors import NotReady
+from rqrec.service.ledger import apply_changes, without_lost_rows
+from rqrec.service.live_catalogue import LiveCatalogue
+from rqrec.service.redis_client import RedisGate
+from rqrec.service.schemas import Condition
+from rqrec.service.settings import Settings
+from rqrec.service.snapshot import Snapshot, load_snapshot
+from rqrec.service.table import Codes, Item
+from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
 IDS = ["100", "101", "164", "new", "newer"]  # two of the bundle, three not

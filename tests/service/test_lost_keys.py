@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.running import RedisServer
-from models.bundle import Bundle
-from models.item_tokenizer import ItemTokenizer
-from service.app import create_app
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.app import create_app
 from tests.service.conftest import settings_for, until
 
 HEADERS = {"Authorization": "Bearer token"}

@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.bundle import Bundle
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.service.app import create_app
+from rqrec.service.settings import Settings
 from service.__main__ import main
-from service.app import create_app
-from service.settings import Settings
 from tests.service.conftest import settings_for
 
 OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"

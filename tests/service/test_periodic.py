@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from service.periodic import Periodic
+from rqrec.service.periodic import Periodic
 
 
 def test_what_fails_is_tried_less_and_less_often_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

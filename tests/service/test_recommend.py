@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from models.bundle import Bundle
-from service.app import create_app
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 
 HORROR = [str(116 + i) for i in range(16)]

@@ -12,10 +12,10 @@ from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
 from benchmarks.running import RedisServer, free_port
-from models.bundle import Bundle
-from service.app import create_app
-from service.redis_client import connect
-from service.settings import Settings
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.service.app import create_app
+from rqrec.service.redis_client import connect
+from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for, until
 
 LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each other on the port so much higher

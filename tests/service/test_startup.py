@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Scope
 
-from models.bundle import BundleError
-from service.app import create_app
-from service.device import NoDevice
-from service.engine import Engine
+from rqrec.models.bundle.bundle import BundleError
+from rqrec.service.app import create_app
+from rqrec.service.device import NoDevice
+from rqrec.service.engine import Engine
 from tests.service.conftest import settings_for
 
 

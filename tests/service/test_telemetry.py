@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.running import running_service
-from service.app import create_app
+from rqrec.service.app import create_app
 from tests.service.conftest import settings_for, until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

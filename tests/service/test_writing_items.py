@@ -15,12 +15,12 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 
 from benchmarks.running import RedisServer
-from models.bundle import Bundle
-from models.featurizer import TEXT
-from models.item_tokenizer import ItemTokenizer, NoTextEncoder
-from models.text_encoder import TextEncoder
-from service.app import create_app
-from service.settings import Settings
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.models.tokenizer.featurizer import TEXT
+from rqrec.models.tokenizer.text_encoder import TextEncoder
+from rqrec.service.app import create_app
+from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for
 from tests.text_encoders import with_text_encoder
 

@@ -15,7 +15,7 @@ import onnx
 import polars as pl
 import pytest
 
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     CONTENTS,
     FEATURIZER,
     FILES,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import MANIFEST, Bundle, BundleError, read_manifest
+from rqrec.models.bundle.bundle import MANIFEST, Bundle, BundleError, read_manifest
 from tests.service.sealing import seal, use
 from tests.text_encoders import with_text_encoder
 

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantize import QuantizeMode
-from models.retriever import CatalogueTensors, Retriever
-from models.rqvae import FeatureBlock, FeatureKind, RqVae
-from models.trie import SemanticIdTrie
-from training.data.splits import Sequences
-from training.distributed import copy_from_first, join, leave, process, wait_for_all
-from training.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
-from training.train_decoder import DecoderSettings, retriever_config, retriever_work
-from training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
+from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.tokenizer.quantize import QuantizeMode
+from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.data.splits import Sequences
+from rqrec.training.distributed import copy_from_first, join, leave, process, wait_for_all
+from rqrec.training.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
+from rqrec.training.train_decoder import DecoderSettings, retriever_config, retriever_work
+from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
 
 ITEMS, USERS = 64, 40
 BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 4), FeatureBlock("poster", FeatureKind.CONTINUOUS, 8))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.checkpoint import (
+from rqrec.training.checkpoint import (
     BEST_WEIGHTS,
     CHECKSUMS,
     STATE,

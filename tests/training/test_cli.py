@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import BundleError
-from models.errors import MissingPackage, UserError
-from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
-from training.config import ConfigError
-from training.data.dataset import DataError
-from training.loop import TrainingDiverged, TrainingInterrupted
-from training.run import Run
-from training.tokenize_items import CollapsedSemanticIds
-from training.workspace import WorkspaceBusy, open_workspace
+from rqrec.models.bundle.bundle import BundleError
+from rqrec.models.errors import MissingPackage, UserError
+from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
+from rqrec.training.config import ConfigError
+from rqrec.training.data.dataset import DataError
+from rqrec.training.loop import TrainingDiverged, TrainingInterrupted
+from rqrec.training.run import Run
+from rqrec.training.tokenize_items import CollapsedSemanticIds
+from rqrec.training.workspace import WorkspaceBusy, open_workspace
 
 FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from training.config import ConfigError, read_settings, settings_as_gin
-from training.data.download import RELEASES
-from training.run import RunSettings
+from rqrec.training.config import ConfigError, read_settings, settings_as_gin
+from rqrec.training.data.download import RELEASES
+from rqrec.training.run import RunSettings
 
 CONFIGS = sorted(Path("configs").glob("*.gin"))
 

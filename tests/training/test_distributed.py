@@ -78,7 +78,7 @@ def test_the_command_goes_on_with_another_number_of_processes(shop: Path, tmp_pa
     config, work = tmp_path / "small.gin", tmp_path / "work"
     longer = ("RqVaeSettings.steps = 1000", "RqVaeSettings.checkpoint_every_steps = 10")
     config.write_text("\n".join([*SMALL_CONFIG, *longer]))
-    command = ["-m", "training.train_rqvae", str(config), "--dataset", str(shop), "--work-dir", str(work)]
+    command = ["-m", "rqrec.training.train_rqvae", str(config), "--dataset", str(shop), "--work-dir", str(work)]
     stopped = start(command, 2)
     while not list(work.glob("rqvae-checkpoints/*/step-*")):
         assert stopped.poll() is None, stopped.communicate()

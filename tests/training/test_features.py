@@ -5,12 +5,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.rqvae import FeatureKind
-from training.collaborative import cooccurrence_vectors
-from training.data.dataset import Dataset, build_dataset
-from training.data.splits import Sequences
-from training.features import Features, FeatureSettings, item_features
-from training.text import encode_texts
+from rqrec.models.tokenizer.rqvae import FeatureKind
+from rqrec.training.collaborative import cooccurrence_vectors
+from rqrec.training.data.dataset import Dataset, build_dataset
+from rqrec.training.data.splits import Sequences
+from rqrec.training.features import Features, FeatureSettings, item_features
+from rqrec.training.text import encode_texts
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
 

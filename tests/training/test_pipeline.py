@@ -14,23 +14,23 @@ import polars as pl
 import pytest
 import torch
 
-from models.bundle import MANIFEST, read_bundle
-from training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
-from training.data.splits import Sequences
-from training.evaluate import ITEM_KNN, POPULARITY, RQREC, load_results
-from training.features import load_features
-from training.publish import payload_column
-from training.run import Run, RunSettings
-from training.tokenize_items import (
+from rqrec.models.bundle.bundle import MANIFEST, read_bundle
+from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
+from rqrec.training.data.splits import Sequences
+from rqrec.training.evaluate import ITEM_KNN, POPULARITY, RQREC, load_results
+from rqrec.training.features import load_features
+from rqrec.training.publish import payload_column
+from rqrec.training.run import Run, RunSettings
+from rqrec.training.tokenize_items import (
     SemanticIdSettings,
     check_not_collapsed,
     codebook_figures,
     load_semantic_ids,
     neighbourhood_figures,
 )
-from training.train_decoder import load_retriever
-from training.train_rqvae import load_rqvae
-from training.workspace import Workspace, open_workspace
+from rqrec.training.train_decoder import load_retriever
+from rqrec.training.train_rqvae import load_rqvae
+from rqrec.training.workspace import Workspace, open_workspace
 
 Configure = Callable[..., RunSettings]
 REPOSITORY = Path(__file__).parents[2]
@@ -141,7 +141,9 @@ def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> su
 
 def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    process = run_training("training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
+    process = run_training(
+        "rqrec.training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50"
+    )
     while not list(work.glob("rqvae-checkpoints/*/step-*")):
         assert process.poll() is None, process.communicate()
     os.kill(process.pid, signal.SIGINT)
@@ -157,7 +159,7 @@ def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop:
 
 
 def test_bad_input_is_refused_with_one_clear_line(shop: Path, tmp_path: Path) -> None:
-    process = run_training("training.train_rqvae", shop, tmp_path / "work", "--set", "RqVaeSettings.stepz = 1")
+    process = run_training("rqrec.training.train_rqvae", shop, tmp_path / "work", "--set", "RqVaeSettings.stepz = 1")
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == EXIT_REFUSED
     assert "doesn't have a parameter named 'stepz'" in complaint

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save_file
 
-from models.bundle import (
+from rqrec.models.bundle.bundle import (
     CURRENT,
     MANIFEST,
     Bundle,
     read_bundle,
 )
-from models.files import new_directory
+from rqrec.models.files import new_directory
+from rqrec.training.publish import BUNDLES
 from tests.conftest import SMALL_CONFIG
-from training.publish import BUNDLES
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
@@ -41,7 +41,7 @@ def published(shop: Path) -> Iterator[list[Path]]:
         Path(name).chmod(0o755)  # unlike pytest's own folders, others may enter it
         config, works = Path(name) / "small.gin", [Path(name) / seed for seed in ("1", "2")]
         config.write_text("\n".join(SMALL_CONFIG))
-        command = [sys.executable, "-m", "training.pipeline", str(config), "--dataset", str(shop), "--work-dir"]
+        command = [sys.executable, "-m", "rqrec.training.pipeline", str(config), "--dataset", str(shop), "--work-dir"]
         for work in works:
             if work != works[0]:  # the rounding of a second training is not what is tested
                 shutil.copytree(works[0], work, ignore=shutil.ignore_patterns(BUNDLES))

@@ -13,10 +13,10 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from models.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
-from models.text_encoder import TextEncoder
-from training import text_export
-from training.text_export import SAMPLES, publish_text_encoder
+from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from rqrec.models.tokenizer.text_encoder import TextEncoder
+from rqrec.training import text_export
+from rqrec.training.text_export import SAMPLES, publish_text_encoder
 
 WIDTH, LONGEST = 16, 24
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

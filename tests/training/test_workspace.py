@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-import training.data.prepare
-import training.data.sources
+import rqrec.training.data.prepare
+import rqrec.training.data.sources
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.evaluate import load_results
+from rqrec.training.run import Run, RunSettings
+from rqrec.training.workspace import KEPT_KEYS, Stage, Workspace, WorkspaceBusy, open_workspace
 from tests.conftest import small_settings, write_shop
-from training.data.dataset import DataError
-from training.data.prepare import load_prepared
-from training.evaluate import load_results
-from training.run import Run, RunSettings
-from training.workspace import KEPT_KEYS, Stage, Workspace, WorkspaceBusy, open_workspace
 
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
 STAGES = ("data", "features", "rqvae", "semantic_ids", "decoder", "evaluation")
@@ -52,13 +52,13 @@ def test_a_run_enters_every_stage_once_and_looks_at_its_inputs_once(
     tmp_path: Path, configure: Callable[..., RunSettings], entered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: Counter[str] = Counter()
-    load = training.data.sources.load_dataset
+    load = rqrec.training.data.sources.load_dataset
 
     def load_dataset(source: str, **arguments: Any) -> Any:
         read[source] += 1
         return load(source, **arguments)
 
-    monkeypatch.setattr(training.data.prepare, "load_dataset", load_dataset)
+    monkeypatch.setattr(rqrec.training.data.prepare, "load_dataset", load_dataset)
     settings = configure(*SHORT)
     with open_workspace(tmp_path / "work", tmp_path) as workspace:
         run = Run(workspace, settings)
@@ -98,13 +98,13 @@ def test_a_row_that_comes_while_a_run_trains_is_the_next_runs(tmp_path: Path) ->
 
 def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = write_shop(tmp_path / "shop")
-    load = training.data.sources.load_dataset
+    load = rqrec.training.data.sources.load_dataset
 
     def load_dataset(source: str, **arguments: Any) -> Any:
         append_row(shop)
         return load(source, **arguments)
 
-    monkeypatch.setattr(training.data.prepare, "load_dataset", load_dataset)
+    monkeypatch.setattr(rqrec.training.data.prepare, "load_dataset", load_dataset)
     with (
         open_workspace(tmp_path / "work", tmp_path) as workspace,
         pytest.raises(DataError, match="changed while they were read: run the same command again"),
@@ -125,7 +125,7 @@ def test_a_folder_is_open_to_one_run_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_leaves_its_folder_open(tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from training.workspace import open_workspace as w\n"
+    hold = "import sys, time; from pathlib import Path; from rqrec.training.workspace import open_workspace as w\n"
     hold += "with w(Path(sys.argv[1]), Path('.')): print('open', flush=True); time.sleep(300)"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.errors import UserError
+from rqrec.models.errors import UserError
 
 ITEM_ID, USER_ID, TIMESTAMP = "item_id", "user_id", "timestamp"
 EXAMPLES_SHOWN = 5

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.progress import wrap_file
 
-from models.files import new_directory
-from training.data.dataset import DataError
+from rqrec.models.files import new_directory
+from rqrec.training.data.dataset import DataError
 
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"
 RELEASES = ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from training.data.dataset import DataError, require_columns, require_file
+from rqrec.training.data.dataset import DataError, require_columns, require_file
 
 NO_GENRES = "(no genres listed)"
 GENRES_100K = [

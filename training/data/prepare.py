@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 from pydantic.dataclasses import dataclass as settings_dataclass
 
-from training.data.dataset import DataError, Dataset
-from training.data.download import RELEASES
-from training.data.sources import load_dataset
-from training.workspace import Stage, Workspace
+from rqrec.training.data.dataset import DataError, Dataset
+from rqrec.training.data.download import RELEASES
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.dataset import DataError, require_columns, require_file
+from rqrec.training.data.dataset import DataError, require_columns, require_file
 
 
 def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.retriever import PADDING
-from training.data.dataset import DataError
-from training.data.splits import Sequences
+from rqrec.models.retriever.retriever import PADDING
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.splits import Sequences
 
 BATCHES_PER_BUCKET = 16
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.dataset import DataError, Dataset, build_dataset
-from training.data.download import RELEASES, fetch_movielens
-from training.data.movielens import read_1m_layout, read_100k_layout, read_100k_parquet, read_csv_layout
-from training.data.sequence_files import read_sequence_files
-from training.data.tables import read_tables
+from rqrec.training.data.dataset import DataError, Dataset, build_dataset
+from rqrec.training.data.download import RELEASES, fetch_movielens
+from rqrec.training.data.movielens import read_1m_layout, read_100k_layout, read_100k_parquet, read_csv_layout
+from rqrec.training.data.sequence_files import read_sequence_files
+from rqrec.training.data.tables import read_tables
 
 Reader = Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]]
 

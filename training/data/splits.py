@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset
+from rqrec.training.data.dataset import Dataset
 
 MIN_ITEMS_TO_EVALUATE = 3
 IndexArray = NDArray[np.int32]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.dataset import DataError, require_columns
+from rqrec.training.data.dataset import DataError, require_columns
 
 READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
     ".parquet": pl.scan_parquet,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.dataset import DataError, Dataset, build_dataset
+from rqrec.training.data.dataset import DataError, Dataset, build_dataset
 
 ITEMS = pl.DataFrame({"item_id": ["a", "b", "c"], "genres": [["x"], ["x", "y"], None]})
 

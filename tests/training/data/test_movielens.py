@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from training.data.dataset import DataError
-from training.data.movielens import (
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.movielens import (
     GENRES_100K,
     ML25MItemData,
     read_1m_layout,

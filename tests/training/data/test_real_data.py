@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.data.dataset import Dataset
-from training.data.sources import load_dataset
-from training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import leave_one_out, user_sequences
 
 REPOSITORY = Path(__file__).parents[3]
 RESEARCH_DATA = Path(os.environ.get("RQREC_RESEARCH_DATA", REPOSITORY.parent / "shared" / "data"))

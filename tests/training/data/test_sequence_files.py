@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data.dataset import DataError, build_dataset
-from training.data.sequence_files import read_day_gaps, read_sequence_files
+from rqrec.training.data.dataset import DataError, build_dataset
+from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
 
 ITEMS = [
     {"item_id": 1, "title": "Red Lacquer", "categories": [["Beauty", "Nails"], ["Beauty", "Gifts"]], "brand": "OPI"},

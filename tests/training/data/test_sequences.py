@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sequences import SeqData, move_to_disk, tokenize_sequences
-from training.data.splits import Sequences
+from rqrec.training.data.sequences import SeqData, move_to_disk, tokenize_sequences
+from rqrec.training.data.splits import Sequences
 
 
 def ragged(lengths: list[int]) -> Sequences:

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sequences import SeqData
-from training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out
+from rqrec.training.data.sequences import SeqData
+from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out
 
 Rows = list[list[int]]
 rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8)

@@ -4,9 +4,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data.dataset import DataError
-from training.data.sources import load_dataset
-from training.data.tables import read_tables
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.tables import read_tables
 
 INTERACTIONS = pl.DataFrame({"user_id": [7, 7], "item_id": [2, 1], "timestamp": [5, 9], "rating": [1.0, 5.0]})
 WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {

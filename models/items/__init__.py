@@ -1,0 +1,1 @@
+"""Items that training did not know: how they get codes and vectors."""

@@ -1,0 +1,83 @@
+"""Vectors of items that training did not know, from known items like them in content. Needs no torch.
+
+Content to collaborative vector, as van den Oord et al. 2013 do with a network: here by the mean of the nearest.
+
+Shapes: M new items, N known items, X known items that are compared, Y the nearest of these, E feature columns,
+P content width, D width.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rqrec.models.array_types import FloatArray, IntArray
+from rqrec.models.search.vector_index import VectorIndex, unit_rows
+
+NEIGHBOURS = 20
+NEIGHBOUR_SHARPNESS = 10.0  # of the softmax over their cosines
+COSINES_AT_ONCE = 1 << 25
+# Of more known items than these, so many of the nearest clusters are compared with a new one.
+COMPARED_ALL, COMPARED, CONTENT_CLUSTERS = 100_000, 8192, 256
+LARGEST_FEATURE = 1e15  # whose products stay within float32
+
+
+class ContentNeighbours:
+    """Known items by content.
+
+    Args:
+        projection_EP: Features to content; zero for columns that say nothing of a new item.
+        contents_NP: What it makes of each known item's features, at unit length; any precision.
+        vectors_ND: The known items' vectors.
+    """
+
+    def __init__(self, projection_EP: FloatArray, contents_NP: NDArray[np.floating], vectors_ND: FloatArray) -> None:
+        self._projection_EP = projection_EP
+        self._contents_NP = contents_NP.astype(np.float32)
+        self._vectors_ND = vectors_ND
+
+    def vectors(self, features_ME: FloatArray) -> FloatArray:
+        """The mean direction of the nearest known items, at their mean length; shape (M, D)."""
+        contents_MP = content_of(features_ME, self._projection_EP)
+        if self._index is not None:
+            rows = [self._index.rows(content_P, COMPARED) for content_P in contents_MP]
+            parts = [
+                self._mean(content_P[None] @ self._contents_NP.take(row_X, axis=0).T, row_X)
+                for content_P, row_X in zip(contents_MP, rows, strict=True)
+            ]
+        else:
+            at_once = max(COSINES_AT_ONCE // len(self._contents_NP), 1)
+            everyone_N = np.arange(len(self._contents_NP))
+            parts = [
+                self._mean(contents_MP[begin : begin + at_once] @ self._contents_NP.T, everyone_N)
+                for begin in range(0, len(contents_MP), at_once)
+            ]
+        return np.concatenate([np.zeros((0, self._vectors_ND.shape[1]), dtype=np.float32), *parts])
+
+    @cached_property
+    def _index(self) -> VectorIndex | None:
+        """Of many known items; those nearest to a new one are looked for in few clusters."""
+        if len(self._contents_NP) <= COMPARED_ALL:
+            return None
+        return VectorIndex.build(self._contents_NP, most_clusters=CONTENT_CLUSTERS)
+
+    def _mean(self, cosines_MX: FloatArray, row_X: IntArray) -> FloatArray:
+        """The mean direction of the nearest of some known items, at their mean length."""
+        count = min(NEIGHBOURS, cosines_MX.shape[1])
+        nearest_MY = np.argpartition(-cosines_MX, count - 1, axis=1)[:, :count]
+        cosines_MY = np.take_along_axis(cosines_MX, nearest_MY, axis=1)
+        weights_MY = np.exp(NEIGHBOUR_SHARPNESS * (cosines_MY - cosines_MY.max(axis=1, keepdims=True)))
+        weights_MY /= weights_MY.sum(axis=1, keepdims=True)
+        vectors_MYD = self._vectors_ND[row_X[nearest_MY]]
+        lengths_MY = np.linalg.norm(vectors_MYD, axis=2)
+        means_MD = np.einsum("my,myd->md", weights_MY / np.maximum(lengths_MY, 1e-12), vectors_MYD)
+        lengths_M1 = (weights_MY * lengths_MY).sum(axis=1, keepdims=True)
+        return np.asarray(unit_rows(means_MD) * lengths_M1, dtype=np.float32)
+
+
+def content_of(features_ME: FloatArray, projection_EP: FloatArray) -> FloatArray:
+    """Items' content at unit length, shape (M, P)."""
+    largest_M1 = np.abs(features_ME).max(axis=1, keepdims=True, initial=0)
+    if (largest_M1 > LARGEST_FEATURE).any():  # their direction is all that counts
+        features_ME = np.asarray(features_ME / np.maximum(largest_M1, 1), dtype=np.float32)
+    return unit_rows(features_ME @ projection_EP)

@@ -1,0 +1,1 @@
+"""The retriever: a Transformer that generates the next item's semantic ID."""

@@ -1,0 +1,134 @@
+"""The code decoder: a state of the history encoder to the next item's codes, level by level.
+
+Shapes: B users, M positions, L levels, V codes per level, D width, K beams, R = B K rows, X rows of a cache.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.layers import Block, Dropout, causal_bias
+from rqrec.models.trie.lookup import take, take_rows
+
+
+class Written(NamedTuple):
+    """Keys and values of a block, each position's written once and never moved, and where each beam's own stand.
+
+    Attributes:
+        keys_XD: One row a position.
+        values_XD: As the keys.
+        places: For each position so far the row of every beam's own, int32, shape (B K,).
+    """
+
+    keys_XD: Tensor
+    values_XD: Tensor
+    places: tuple[Tensor, ...]
+
+
+class Decoding(NamedTuple):
+    """Where a decoding stands.
+
+    Attributes:
+        logits_RV: Of the next code, shape (B K, V).
+        inputs_XD: What stands for a code at the next levels, row (level - 1) V + code.
+        queries_XD: The first block's queries of those.
+        written: Each block's keys and values.
+    """
+
+    logits_RV: Tensor
+    inputs_XD: Tensor
+    queries_XD: Tensor
+    written: tuple[Written, ...]
+
+
+class CodeDecoder(nn.Module):
+    """Generates an item's codes one level after the other from a state of the history encoder."""
+
+    level_offsets_L: Tensor
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        self.codebook_size = config.codebook_size
+        self.width = config.width
+        self.level_codes = nn.Embedding(max(config.num_levels - 1, 1) * config.codebook_size, config.width)
+        self.positions = nn.Embedding(config.num_levels, config.width)
+        self.dropout = Dropout(config.decoder_dropout)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.num_heads, ff_width=config.ff_width, dropout=config.decoder_dropout)
+            for _ in range(config.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.heads = nn.ModuleList(nn.Linear(config.width, config.codebook_size) for _ in range(config.num_levels))
+        offsets_L = torch.arange(config.num_levels - 1) * config.codebook_size
+        self.register_buffer("level_offsets_L", offsets_L, persistent=False)
+
+    def forward(self, states_MD: Tensor, codes_ML: Tensor) -> list[Tensor]:
+        """Logits of every level given the true codes before it (teacher forcing).
+
+        Args:
+            states_MD: History states, shape (M, D).
+            codes_ML: The true codes, int64, shape (M, L); the last level's is not read.
+
+        Returns:
+            L tensors of shape (M, V).
+        """
+        earlier_MLD = self.level_codes(codes_ML[:, :-1] + self.level_offsets_L)
+        x_MLD = self.dropout(torch.cat([states_MD.unsqueeze(1), earlier_MLD], dim=1) + self.positions.weight)
+        bias_LL = causal_bias(x_MLD.shape[1], x_MLD.device)
+        x_RD = x_MLD.flatten(0, 1)
+        for block in self.blocks:
+            x_RD = block(x_RD, bias_LL)
+        x_MLD = self.norm(x_RD).view(x_MLD.shape)
+        return [head(x_MLD[:, level]) for level, head in enumerate(self.heads)]
+
+    def begin(self, states_BD: Tensor) -> Decoding:
+        """Starts from history states with one beam a user; the logits are those of level 0."""
+        # The input of a later level is one of V vectors, so the first block's projections of all of them are written
+        # beforehand and only looked up. In an exported graph they are constants.
+        later_LVD = self.level_codes.weight[: self.level_offsets_L.numel() * self.codebook_size].view(
+            -1, self.codebook_size, self.width
+        )
+        inputs_XD = (later_LVD + self.positions.weight[1:].unsqueeze(1)).flatten(0, 1)
+        x_BD = states_BD + self.positions.weight[0]
+        place_B = torch.arange(len(states_BD), dtype=torch.int32, device=states_BD.device)
+        first, *others = self._blocks()
+        queries_XD, *later = first.project(inputs_XD)
+        _, keys_BD, values_BD = first.project(x_BD)
+        written = [Written(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), (place_B,))]
+        x_BD = first.first(x_BD, values_BD)
+        for block in others:
+            _, keys_BD, values_BD = block.project(x_BD)
+            written.append(Written(keys_BD, values_BD, (place_B,)))
+            x_BD = block.first(x_BD, values_BD)
+        return Decoding(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(written))
+
+    def step(self, decoding: Decoding, parents_R: Tensor, codes_R: Tensor, level: int) -> Decoding:
+        """Goes on with chosen codes.
+
+        Args:
+            decoding: Where the decoding stands.
+            parents_R: The row that each new beam continues, int32.
+            codes_R: The code that each chose at the level before, int32.
+            level: The level to come, 1..L-1.
+        """
+        input_R = codes_R + (level - 1) * self.codebook_size
+        x_RD, q_RD = take_rows(decoding.inputs_XD, input_R), take_rows(decoding.queries_XD, input_R)
+        written = []
+        for place, (block, before) in enumerate(zip(self._blocks(), decoding.written, strict=True)):
+            keys_XD, values_XD = before.keys_XD, before.values_XD
+            if place == 0:
+                own_R = input_R + (len(keys_XD) - len(decoding.inputs_XD))
+            else:
+                q_RD, k_RD, v_RD = block.project(x_RD)
+                own_R = torch.arange(len(x_RD), dtype=torch.int32, device=x_RD.device) + len(keys_XD)
+                keys_XD, values_XD = torch.cat([keys_XD, k_RD]), torch.cat([values_XD, v_RD])
+            places = (*(take(place, parents_R) for place in before.places), own_R)
+            keys, values = ([take_rows(rows_XD, place) for place in places] for rows_XD in (keys_XD, values_XD))
+            x_RD = block.step(x_RD, q_RD, keys, values)
+            written.append(Written(keys_XD, values_XD, places))
+        return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), written=tuple(written))
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]

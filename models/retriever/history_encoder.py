@@ -1,0 +1,65 @@
+"""The history encoder: item vectors, oldest first, to the state after each.
+
+Shapes: B users, T history items, D width, R = B T rows, H heads, X heads of all blocks.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.layers import Block, Dropout, causal_bias
+
+
+class HistoryEncoder(nn.Module):
+    """A causal Transformer over item vectors, oldest first, padding last.
+
+    It knows an item's place only by its distance, as a learned bias a head and layer (Raffel et al. 2020, arXiv
+    1910.10683, §2.1, without buckets): five items mean the same at the start of a history as at its end.
+    """
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        self.distances = nn.Embedding(config.max_history, config.encoder_layers * config.num_heads)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.num_heads, ff_width=config.ff_width, dropout=config.dropout)
+            for _ in range(config.encoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, items_BTD: Tensor) -> Tensor:
+        """Reads histories: position t of the result has seen items 0..t. Shape (B, T, D) in and out.
+
+        Being causal, it needs no padding mask: what follows a user's last item changes nothing before it.
+        """
+        x_RD, bias_HTT = self._read(items_BTD.flatten(0, 1), items_BTD.shape[1])
+        return torch.as_tensor(self.norm(self.blocks[-1](x_RD, bias_HTT))).view(items_BTD.shape)
+
+    def last(self, items_RD: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
+        """The state after each history's last item, shape (B, D); the last block computes no other position.
+
+        Args:
+            items_RD: Item vectors of B histories one after the other, shape (B T, D).
+            lengths_B: Items in each history, 1..T.
+            history_length: T.
+        """
+        x_RD, bias_HTT = self._read(items_RD, history_length)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        last_B = lengths_B - 1
+        rows_B = last_B + torch.arange(len(lengths_B), device=last_B.device) * history_length
+        bias_BH1T = bias_HTT.index_select(1, last_B).transpose(0, 1).unsqueeze(2)
+        return torch.as_tensor(self.norm(last.last(x_RD, rows_B, bias_BH1T)))
+
+    def _read(self, items_RD: Tensor, history_length: int) -> tuple[Tensor, Tensor]:
+        """Runs all blocks but the last; returns its input and its bias."""
+        # Made for the longest history and cut: in an exported graph the whole is a constant.
+        steps_T = torch.arange(self.distances.num_embeddings, device=items_RD.device)
+        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the future is hidden anyway
+        longest_XTT = self.distances(distances_TT).permute(2, 0, 1) + causal_bias(len(steps_T), steps_T.device)
+        biases_XTT = longest_XTT[:, :history_length, :history_length]
+        *biases, last_bias_HTT = biases_XTT.chunk(len(self.blocks))
+        x_RD = self.dropout(items_RD)
+        for block, bias_HTT in zip(self.blocks, biases, strict=False):
+            x_RD = block(x_RD, bias_HTT)
+        return x_RD, last_bias_HTT

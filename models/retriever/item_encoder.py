@@ -1,0 +1,56 @@
+"""The item encoder: what an item's content and semantic ID say of it, as one vector.
+
+Shapes: N items, L levels, E feature columns, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.layers import Dropout
+
+
+class ItemEncoder(nn.Module):
+    """Turns items into the vectors that the history encoder reads and that rate candidates.
+
+    The sum of the levels' code embeddings, an MLP of the levels side by side, a vector of the two-code prefix, an MLP
+    of the item's features, and a vector of the item's own. It knows the catalogue of its training; items that came
+    later get their vectors elsewhere: see `models.search.new_items`.
+    """
+
+    level_offsets_L: Tensor
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        levels, codes, width = config.num_levels, config.codebook_size, config.width
+        self.level_codes = nn.Embedding(levels * codes, width)
+        self.prefixes = nn.Embedding(config.num_prefixes, width) if config.num_prefixes else None
+        self.mix = nn.Sequential(nn.Linear(levels * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.content = nn.Sequential(
+            Dropout(config.feature_dropout),
+            nn.Linear(config.feature_dim, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.own = nn.Embedding(config.num_items, width) if config.num_items else None
+        self.register_buffer("level_offsets_L", torch.arange(levels) * codes, persistent=False)
+
+    def forward(self, codes_NL: Tensor, prefixes_N: Tensor, features_NE: Tensor, rows_N: Tensor) -> Tensor:
+        """Encodes items.
+
+        Args:
+            codes_NL: Semantic IDs, int64, shape (N, L).
+            prefixes_N: Number of each item's two-code prefix: its node at depth 2 of the trie.
+            features_NE: Features as the RQ-VAE reads them, shape (N, E).
+            rows_N: Each item's row in the tables of training.
+
+        Returns:
+            Item vectors, shape (N, D).
+        """
+        levels_NLD = self.level_codes(codes_NL + self.level_offsets_L)
+        vectors_ND = levels_NLD.sum(-2) + self.mix(levels_NLD.flatten(-2)) + self.content(features_NE)
+        if self.prefixes is not None:
+            vectors_ND = vectors_ND + self.prefixes(prefixes_N)
+        if self.own is not None:
+            vectors_ND = vectors_ND + self.own(rows_N)
+        return torch.as_tensor(vectors_ND)

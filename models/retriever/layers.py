@@ -1,0 +1,186 @@
+"""Transformer parts that the history encoder and the code decoder share.
+
+Shapes: B rows, T positions, D width, H heads.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from rqrec.models.trie.lookup import take_rows
+
+BYTE_VALUES = 256
+BYTES_PER_WORD = 8
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) that draws one random byte an activation.
+
+    On a CPU the random numbers of `torch.nn.Dropout` cost a fifth of a training step; bytes cost an eighth of that.
+
+    Args:
+        probability: Of dropping an activation while training, in [0, 1); rounded to a multiple of 1/256.
+
+    Raises:
+        ValueError: If the probability is out of range.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        if not 0 <= probability < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {probability}")
+        self.dropped = min(round(probability * BYTE_VALUES), BYTE_VALUES - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops and rescales while training; returns the input unchanged otherwise."""
+        if not self.training or self.dropped == 0:
+            return x
+        words = torch.empty(-(-x.numel() // BYTES_PER_WORD), dtype=torch.int64, device=x.device)
+        # Without bounds random_ never sets the sign bit, and every eighth byte would stay below 128.
+        words.random_(torch.iinfo(torch.int64).min, None)
+        keep = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * (keep * (BYTE_VALUES / (BYTE_VALUES - self.dropped))).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused query-key-value projection.
+
+    Positions come as rows, R = B T, which is how a linear layer with bias becomes one operation.
+
+    Args:
+        width: D, a multiple of `num_heads`.
+        num_heads: H.
+
+    Raises:
+        ValueError: If width is not a multiple of num_heads.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(f"width must be a multiple of num_heads, got {width} and {num_heads}")
+        self.width, self.num_heads = width, num_heads
+        self.scale = (width // num_heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
+        """Attends over all positions of each sequence.
+
+        Args:
+            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            bias_HTT: Added to the scores of the earlier position (last axis) for the later one, broadcastable to
+                shape (B, H, T, T); -inf hides a position.
+
+        Returns:
+            What `out` is to project, shape (B T, D).
+        """
+        q_RD, k_RD, v_RD = self.qkv(x_RD).chunk(3, dim=1)
+        return self._mix(q_RD, k_RD, v_RD, bias_HTT)
+
+    def last(self, x_RD: Tensor, last_BD: Tensor, bias_BH1T: Tensor) -> Tensor:
+        """`forward` for one attending position of each sequence.
+
+        Args:
+            x_RD: All positions, shape (B T, D).
+            last_BD: The one that attends.
+            bias_BH1T: Added to its scores.
+
+        Returns:
+            What `out` is to project, shape (B, D).
+        """
+        q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
+        kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
+        k_RD, v_RD = kv_RD2.chunk(2, dim=1)
+        return self._mix(q_BD, k_RD, v_RD, bias_BH1T)
+
+    def _mix(self, q_XD: Tensor, k_RD: Tensor, v_RD: Tensor, bias: Tensor) -> Tensor:
+        heads, head_width = self.num_heads, self.width // self.num_heads
+        queries, keys = bias.shape[-2:]
+        q = q_XD.view(-1, queries, heads, head_width).transpose(1, 2)
+        k, v = (part.view(-1, keys, heads, head_width).transpose(1, 2) for part in (k_RD, v_RD))
+        # Written out: the fused kernel's backward pass is five times slower on a CPU at these short lengths.
+        scores_BHTS = (q @ k.transpose(-1, -2)) * self.scale + bias
+        mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
+        return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
+
+    def step(self, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+        """Attends from one new position of each of R sequences.
+
+        Args:
+            q_RD: Its query, scaled.
+            keys: The keys of all positions, the new one's too, each of shape (R, D).
+            values: Their values.
+
+        Returns:
+            What `out` is to project, shape (R, D).
+        """
+        # There are at most L positions: whole matrices multiplied one by one beat many tiny matrix products, and
+        # beat one product with an axis for the positions, which is broadcast and summed row by row.
+        scores_RHS = torch.stack([self._heads(q_RD * k_RD).sum(-1) for k_RD in keys], dim=-1)
+        weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
+        mixed = [weight_RH1 * self._heads(v_RD) for weight_RH1, v_RD in zip(weights, values, strict=True)]
+        return torch.as_tensor(reduce(torch.add, mixed).flatten(1))
+
+    def _heads(self, x_RD: Tensor) -> Tensor:
+        return x_RD.view(-1, self.num_heads, self.width // self.num_heads)
+
+
+class Block(nn.Module):
+    """A pre-norm Transformer block: attention, then a feed-forward net, each added to its input.
+
+    Args:
+        width: D.
+        num_heads: H.
+        ff_width: Inner width of the feed-forward net.
+        dropout: Probability of dropping an activation while training.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, ff_width: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, num_heads)
+        self.ff_norm = nn.LayerNorm(width)
+        self.ff = nn.Sequential(nn.Linear(width, ff_width), nn.ReLU())
+        self.ff_out = nn.Linear(ff_width, width, bias=False)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
+        """Runs all positions at once; see `Attention.forward`. Shape (B T, D) in and out."""
+        return self._add(x_RD, self.attention(self.attention_norm(x_RD), bias_HTT))
+
+    def last(self, x_RD: Tensor, rows_B: Tensor, bias_BH1T: Tensor) -> Tensor:
+        """What `forward` computes at one row of each sequence; see `Attention.last`. Shape (B, D)."""
+        normed_RD = self.attention_norm(x_RD)
+        attended_BD = self.attention.last(normed_RD, take_rows(normed_RD, rows_B), bias_BH1T)
+        return self._add(take_rows(x_RD, rows_B), attended_BD)
+
+    def project(self, x_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scaled queries, keys and values of positions, for `step`; each of shape (R, D)."""
+        q_RD, k_RD, v_RD = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
+        return q_RD * self.attention.scale, k_RD, v_RD
+
+    def first(self, x_RD: Tensor, v_RD: Tensor) -> Tensor:
+        """What `forward` computes at a sequence's first position, which sees but itself. Shape (R, D)."""
+        return self._add(x_RD, v_RD)
+
+    def step(self, x_RD: Tensor, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+        """What `forward` computes at the newest position of each sequence; see `Attention.step`. Shape (R, D)."""
+        return self._add(x_RD, self.attention.step(q_RD, keys, values))
+
+    def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
+        x_RD = self._residual(x_RD, attended_RD, self.attention.out)
+        return self._residual(x_RD, self.ff(self.ff_norm(x_RD)), self.ff_out)
+
+    def _residual(self, x_RD: Tensor, y_RX: Tensor, linear: nn.Linear) -> Tensor:
+        if self.training:
+            return torch.as_tensor(x_RD + self.dropout(linear(y_RX)))
+        # Without a bias, projecting and adding are one operation.
+        return torch.addmm(x_RD, y_RX, linear.weight.t())
+
+
+def causal_bias(length: int, device: torch.device) -> Tensor:
+    """0 where a position may look, -inf where it would see a later one, shape (length, length)."""
+    return torch.full((length, length), -torch.inf, device=device).triu(1)

@@ -1,0 +1,1 @@
+"""The search: the best eligible items for a history, by PyTorch or ONNX Runtime."""

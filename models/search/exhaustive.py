@@ -1,0 +1,59 @@
+"""Exhaustive scoring of the catalogue: what the search must agree with. Far too slow to serve.
+
+Shapes: N leaves, L levels, T history items, D width.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rqrec.models.array_types import IntArray
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.trie.tensors import TriePaths
+from rqrec.models.trie.trie import SemanticIdTrie
+
+
+class ExhaustiveScores(NamedTuple):
+    """What is known of every leaf.
+
+    Attributes:
+        log_probs_NL: log p of each leaf's code at each level given the history and the codes before.
+        scores_N: What leaves are ranked by (`Retriever.rerank`).
+    """
+
+    log_probs_NL: NDArray[np.float32]
+    scores_N: NDArray[np.float32]
+
+    @property
+    def log_probs_N(self) -> NDArray[np.float32]:
+        """Log p(item | history) of each leaf."""
+        return np.asarray(self.log_probs_NL.sum(axis=1))
+
+
+class ExhaustiveScorer:
+    """Scores every leaf by feeding its own codes to the decoder, all of them at once.
+
+    Args:
+        retriever: In evaluation mode.
+        trie: The catalogue.
+        item_vectors_ND: `Retriever.item_vectors`.
+    """
+
+    def __init__(self, retriever: Retriever, trie: SemanticIdTrie, item_vectors_ND: Tensor) -> None:
+        self._retriever = retriever
+        self._item_vectors_ND = item_vectors_ND
+        self._paths = TriePaths.of(trie).to(item_vectors_ND.device)
+
+    @torch.inference_mode()
+    def score(self, history_T: IntArray) -> ExhaustiveScores:
+        """Scores all leaves for one history of leaf positions, oldest first."""
+        vectors_ND, retriever = self._item_vectors_ND, self._retriever
+        history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
+        state_1D = retriever.history(history_1TD)[:, -1]
+        leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
+        log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
+        scores_1N = retriever.rerank(retriever.weighted_queries(state_1D), vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
+        return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_1N[0].cpu().numpy())

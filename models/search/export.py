@@ -1,0 +1,170 @@
+"""Exports the tokenizer, the whole search and the encoder of texts to ONNX graphs.
+
+Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.search.beam_search`.
+"""
+
+import copy
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+from onnxscript import opset20 as op
+from torch import Tensor, nn
+
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.beam_search import BeamSearch
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.onnx_engine import OUTPUTS, catalogue_inputs, eligible_inputs
+from rqrec.models.tokenizer.rqvae import RqVae
+from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
+from rqrec.models.trie.tensors import TrieTensors
+from rqrec.models.trie.trie import SemanticIdTrie
+
+OPSET = 20
+INDEXED_BY_SECOND_INPUT = ("Gather", "GatherElements", "ScatterElements")
+DYNAMIC = torch.export.Dim.DYNAMIC
+
+
+def export_tokenizer(rqvae: RqVae, path: Path) -> None:
+    """Writes features_NE (float32) → codes_NL (int64), the collision code not included."""
+    example_NE = torch.zeros(2, rqvae.config.feature_dim)
+    _export(_Tokenizer(rqvae), (example_NE,), path, ["features_NE"], ["codes_NL"], ({0: DYNAMIC},))
+
+
+def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
+    """Writes the search; every axis but the width is free, and the catalogue's arrays are inputs.
+
+    Args:
+        retriever: A trained retriever on the CPU.
+        trie: Any catalogue with the retriever's number of levels, as an example.
+        path: The file to write.
+        half: Compute in float16, for a GPU: weights and item vectors too, but log-probabilities stay float32.
+    """
+    if half:
+        retriever = copy.deepcopy(retriever).half()
+    eligibility = Eligibility.everything(trie)
+    two_axes, one_axis = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
+    example: dict[str, tuple[Any, Any]] = {
+        "history_BT": (torch.zeros(2, 3, dtype=torch.int64), two_axes),
+        "lengths_B": (torch.full((2,), 3), one_axis),
+        "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
+        "eligible": (
+            EligibleTensors.of(eligibility, torch.device("cpu")),
+            EligibleTensors._make([(one_axis,) * trie.num_levels, one_axis, None]),
+        ),
+        "excluded_BX": (torch.zeros(2, 5, dtype=torch.int64), two_axes),
+        "item_vectors_ND": (
+            torch.zeros(2, retriever.config.width, dtype=torch.float16 if half else torch.float32),
+            one_axis,
+        ),
+        "paths_LN": (torch.from_numpy(trie.paths_LN), {1: DYNAMIC}),
+    }
+    trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
+    names = [
+        *("history_BT", "lengths_B", "beam_slots_K"),
+        *eligible_inputs(eligibility),
+        "excluded_BX",
+        *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
+    ]
+    _export(
+        BeamSearch(retriever),
+        (*(value for value, _ in example.values()), TrieTensors.of(trie)),
+        path,
+        names,
+        list(OUTPUTS),
+        (*(axes for _, axes in example.values()), trie_axes),
+    )
+
+
+def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
+    """Writes token_ids_NT and mask_NT (int64) → vectors_NE (float32); see `models.tokenizer.text_encoder.TextEncoder`.
+
+    Args:
+        encoder: A SentenceTransformer on the CPU: its modules in turn make a dictionary's "sentence_embedding".
+        path: The file to write.
+        reads_types: Whether its transformer reads the types of tokens, which are 0 in a text that is no pair.
+    """
+    example_NT, axes = torch.ones(2, 5, dtype=torch.int64), {0: DYNAMIC, 1: DYNAMIC}
+    module = _TextEncoder(encoder, reads_types=reads_types)
+    _export(module, (example_NT, example_NT.clone()), path, [TOKEN_IDS, MASK], [VECTORS], (axes, axes))
+
+
+class _TextEncoder(nn.Module):
+    def __init__(self, encoder: nn.Module, *, reads_types: bool) -> None:
+        super().__init__()
+        self.encoder = encoder.float()
+        self.reads_types = reads_types
+
+    def forward(self, token_ids_NT: Tensor, mask_NT: Tensor) -> Tensor:
+        features = {"input_ids": token_ids_NT, "attention_mask": mask_NT}
+        if self.reads_types:
+            features["token_type_ids"] = torch.zeros_like(token_ids_NT)
+        for module in self.encoder.children():
+            features = module(features)
+        return features["sentence_embedding"]
+
+
+class _Tokenizer(nn.Module):
+    def __init__(self, rqvae: RqVae) -> None:
+        super().__init__()
+        self.rqvae = rqvae
+
+    def forward(self, features_NE: Tensor) -> Tensor:
+        return self.rqvae.get_codebook_indices(features_NE)
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Any, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[Any, ...],
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not used here, is missing
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of its own deprecations
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            custom_translation_table={torch.ops.aten.floor_divide.default: _divide_naturals},
+            verbose=False,
+        )
+    assert program is not None
+    _drop_needless_nodes(program.model)
+    ClearMetadataAndDocStringPass()(program.model)  # it holds addresses in memory, which differ from run to run
+    program.save(path, external_data=False)
+
+
+def _divide_naturals(dividend: Any, divisor: Any) -> Any:
+    """Division of natural numbers; torch's translation handles signs that never occur here, in eight nodes."""
+    return op.Div(dividend, op.CastLike(divisor, dividend))
+
+
+def _drop_needless_nodes(model: ir.Model) -> None:
+    """Drops what torch's exporter adds around lookups: ONNX takes 32-bit indices, and a vector needs no flattening."""
+    for node in model.graph:
+        if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
+            continue
+        if node.op_type in INDEXED_BY_SECOND_INPUT:
+            cast = node.inputs[1].producer()
+            narrow = cast.inputs[0] if cast is not None and cast.op_type == "Cast" else None
+            if narrow is not None and narrow.dtype == ir.DataType.INT32:
+                node.replace_input_with(1, narrow)
+        elif node.op_type == "Reshape":
+            source, shape = node.inputs[0], ir.convenience.get_const_tensor(node.inputs[1])
+            is_vector = source.shape is not None and len(source.shape) == 1
+            if is_vector and shape is not None and shape.numpy().tolist() == [-1]:
+                ir.convenience.replace_all_uses_with(node.outputs[0], source)
+    RemoveUnusedNodesPass()(model)

@@ -1,0 +1,159 @@
+"""The search on ONNX Runtime: the default for serving. Needs no torch."""
+
+import copy
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from rqrec.models.array_types import IntArray
+from rqrec.models.onnx_session import cuda_is_available, open_session
+from rqrec.models.search.buckets import pad_to_bucket
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.trie.arrays import TrieArrays, by_depth
+from rqrec.models.trie.trie import SemanticIdTrie
+
+SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
+ITEM_VECTORS = "item_vectors_ND"
+OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
+
+
+class OnnxEngine:
+    """Searches one catalogue with the graph that `models.search.export` wrote.
+
+    The trie and the item vectors are inputs of the search graph, so a changed catalogue needs no new graph.
+
+    Args:
+        search_graph: Histories → best leaves, log-probabilities and scores; in float32 or float16.
+        trie: The catalogue.
+        item_vectors_ND: The bundle's, by leaf.
+        threads: Parts of a batch that are searched at the same time, one thread each. Two searches side by side are
+            faster than one on two threads: most of its operations are too small to be shared.
+        cuda: Compute on the GPU, and fail if that is not possible. Shapes are padded to few (`models.search.buckets`).
+        max_history: T of the model, which histories are padded to on a GPU.
+
+    Raises:
+        RuntimeError: If the GPU is asked for and ONNX Runtime has no CUDA provider.
+    """
+
+    def __init__(
+        self,
+        search_graph: Path,
+        trie: SemanticIdTrie,
+        item_vectors_ND: NDArray[np.float32],
+        *,
+        threads: int = 1,
+        cuda: bool = False,
+        max_history: int = 0,
+    ) -> None:
+        if cuda and not cuda_is_available():
+            raise RuntimeError(
+                f"ONNX Runtime offers {ort.get_available_providers()}, not CUDA: install the gpu extra, or use the CPU"
+            )
+        self._cuda = cuda
+        self._search = open_session(search_graph, cuda=cuda)
+        self._max_history = max_history
+        self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
+        self._parts = threads
+        self._is_half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
+        self._catalogue = self._values(catalogue_inputs(trie, item_vectors_ND))
+        self._bound = local()
+
+    def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
+        """See `models.search.recommender.SearchEngine`; the trie's arrays are shared."""
+        other = copy.copy(self)
+        other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
+        other._bound = local()
+        return other
+
+    def _values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
+        """Arrays as ONNX Runtime takes them: on the CPU they are read where they lie, a GPU gets a copy."""
+        device = ("cuda", 0) if self._cuda else ()
+        return {
+            name: ort.OrtValue.ortvalue_from_numpy(
+                array.astype(np.float16) if self._is_half and name == ITEM_VECTORS else array, *device
+            )
+            for name, array in arrays.items()
+        }
+
+    def search(
+        self,
+        history_BT: IntArray,
+        lengths_B: IntArray,
+        excluded_BX: IntArray,
+        eligibility: Eligibility,
+        *,
+        beam_width: int,
+    ) -> SearchOutput:
+        """See `models.search.recommender.SearchEngine`."""
+
+        def part(users: slice) -> SearchOutput:
+            return self._run(
+                request_inputs(history_BT[users], lengths_B[users], excluded_BX[users], eligibility, beam_width)
+            )
+
+        if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
+            return part(slice(None))
+        size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
+        first, *others = (slice(begin, begin + size) for begin in range(0, len(lengths_B), size))
+        found = self._threads.map(part, others)
+        return SearchOutput(*map(np.concatenate, zip(part(first), *found, strict=True)))
+
+    def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
+        users = len(request["lengths_B"])
+        if self._cuda:
+            request = pad_to_bucket(request, max_history=self._max_history)
+        binding = self._binding()
+        for name, array in request.items():
+            binding.bind_cpu_input(name, array)
+        binding.clear_binding_outputs()  # the shapes of this run's may be others
+        for name in OUTPUTS:
+            binding.bind_output(name)
+        self._search.run_with_iobinding(binding)
+        return SearchOutput(*(output[:users] for output in binding.copy_outputs_to_cpu()))
+
+    def _binding(self) -> ort.IOBinding:
+        """This thread's binding: the catalogue's arrays are bound once and not with every request."""
+        if not hasattr(self._bound, "binding"):
+            binding = self._search.io_binding()
+            for name, value in self._catalogue.items():
+                binding.bind_ortvalue_input(name, value)
+            self._bound.binding = binding
+        return self._bound.binding
+
+
+def request_inputs(
+    history_BT: IntArray,
+    lengths_B: IntArray,
+    excluded_BX: IntArray,
+    eligibility: Eligibility,
+    beam_width: int,
+) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with a request; see `models.search.recommender.SearchEngine`."""
+    return {
+        "history_BT": history_BT,
+        "lengths_B": lengths_B,
+        "beam_slots_K": np.arange(beam_width, dtype=np.float32),
+        **eligible_inputs(eligibility),
+        "excluded_BX": excluded_BX,
+    }
+
+
+def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with a filter, in their order."""
+    return {
+        **by_depth("penalties", eligibility.penalties),
+        "eligible_below": eligibility.eligible_below,
+        "first_inner_I": eligibility.first_inner_I,
+    }
+
+
+def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
+    """The inputs of the search graph that change with the catalogue, in their order."""
+    return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.of(trie).by_input_name()}

@@ -1,0 +1,108 @@
+"""The search on PyTorch: for training's own checks, and for serving on a GPU."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from rqrec.models.array_types import IntArray
+from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.beam_search import BeamSearch
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.trie.tensors import TrieTensors
+from rqrec.models.trie.trie import SemanticIdTrie
+
+
+class TorchEngine:
+    """Searches one catalogue with a retriever.
+
+    Args:
+        retriever: A trained retriever; put into evaluation mode and moved to the device.
+        trie: The catalogue.
+        item_vectors_ND: `Retriever.item_vectors`.
+        device: Where to compute.
+        half: Compute in bfloat16 where float32 is not needed.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        trie: SemanticIdTrie,
+        item_vectors_ND: torch.Tensor,
+        *,
+        device: torch.device,
+        half: bool = False,
+    ) -> None:
+        self._device, self._half = device, half
+        self._beam_search = BeamSearch(retriever.to(device)).eval()
+        self._trie = TrieTensors.of(trie).to(self._device)
+        self._paths_LN = self._tensor(trie.paths_LN)
+        self._item_vectors_ND = item_vectors_ND.to(self._device)
+
+    def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
+        """See `models.search.recommender.SearchEngine`; the trie's tensors are shared."""
+        other = copy.copy(self)
+        other._item_vectors_ND = self._tensor(item_vectors_PD)
+        return other
+
+    def search(
+        self,
+        history_BT: IntArray,
+        lengths_B: IntArray,
+        excluded_BX: IntArray,
+        eligibility: Eligibility,
+        *,
+        beam_width: int,
+    ) -> SearchOutput:
+        """See `models.search.recommender.SearchEngine`."""
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            self._beam_search.eval()  # the retriever may be in training between two searches
+            found = self._beam_search(
+                self._tensor(history_BT),
+                self._tensor(lengths_B),
+                torch.arange(beam_width, dtype=torch.float32, device=self._device),
+                EligibleTensors.of(eligibility, self._device),
+                self._tensor(excluded_BX),
+                self._item_vectors_ND,
+                self._paths_LN,
+                self._trie,
+            )
+            return SearchOutput(*(array.cpu().numpy() for array in found))
+
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def load_torch_engine(
+    weights: Path,
+    config: Mapping[str, Any],
+    trie: SemanticIdTrie,
+    item_vectors_ND: NDArray[np.float32],
+    device: str,
+    *,
+    half: bool = False,
+) -> TorchEngine:
+    """Loads a retriever's weights for searching.
+
+    Args:
+        weights: A safetensors file.
+        config: The fields of its `RetrieverConfig`.
+        trie: The catalogue.
+        item_vectors_ND: The bundle's, by leaf.
+        device: "cpu", "cuda", or "auto" for the GPU if there is one.
+        half: See `TorchEngine`; ignored on a CPU.
+    """
+    retriever = Retriever(RetrieverConfig(**config))
+    retriever.load_state_dict(load_file(weights))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    vectors_ND = torch.from_numpy(item_vectors_ND)
+    return TorchEngine(retriever, trie, vectors_ND, device=torch.device(device), half=half and device == "cuda")

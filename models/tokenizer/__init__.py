@@ -1,0 +1,1 @@
+"""The tokenizer: an item's attributes to features, and features to codes."""

@@ -1,0 +1,149 @@
+"""One level of residual quantisation: a codebook, its losses, its initialisation and its dead codes.
+
+Shapes: B rows, N rows of the whole catalogue, V codes, D latent width.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqrec.models.tokenizer.gumbel import gumbel_softmax
+
+DEAD_SHARE = 0.03  # a code used less than this share of an even usage is dead
+
+
+class QuantizeMode(StrEnum):
+    """How gradients pass the choice of a code.
+
+    GUMBEL_SOFTMAX mixes codewords softly while training (Jang et al. 2017, arXiv 1611.01144), STRAIGHT_THROUGH copies
+    the gradient past the choice (van den Oord et al. 2017, arXiv 1711.00937), ROTATION_TRICK rotates and scales it
+    (Fifty et al. 2024, arXiv 2410.06424).
+    """
+
+    GUMBEL_SOFTMAX = "gumbel_softmax"
+    STRAIGHT_THROUGH = "straight_through"
+    ROTATION_TRICK = "rotation_trick"
+
+
+class QuantizeOutput(NamedTuple):
+    """Quantised rows.
+
+    Attributes:
+        codes_B: Nearest code of each row, int64.
+        embeddings_BD: The quantised rows: in training by Gumbel-softmax a soft mix, else codewords without gradient.
+        loss_B: Codebook loss plus weighted commitment loss of each row.
+    """
+
+    codes_B: Tensor
+    embeddings_BD: Tensor
+    loss_B: Tensor
+
+
+class Quantizer(nn.Module):
+    """A codebook.
+
+    Args:
+        codebook_size: V, above 1.
+        embed_dim: D.
+        mode: How gradients pass the choice of a code.
+        commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
+
+    Raises:
+        ValueError: If codebook_size is not above 1.
+    """
+
+    codebook_VD: Tensor
+
+    def __init__(self, codebook_size: int, embed_dim: int, *, mode: QuantizeMode, commitment_weight: float) -> None:
+        super().__init__()
+        if codebook_size <= 1:
+            raise ValueError(f"codebook_size must be > 1, got {codebook_size}")
+        self.mode = QuantizeMode(mode)
+        self.commitment_weight = commitment_weight
+        self.codebook_VD = nn.Parameter(torch.randn(codebook_size, embed_dim))
+
+    def forward(self, x_BD: Tensor, temperature: float) -> QuantizeOutput:
+        """Quantises rows, with losses for training.
+
+        Args:
+            x_BD: Rows (of a level above the first: residuals), shape (B, D).
+            temperature: Of the Gumbel-softmax; the other modes do not read it.
+        """
+        distances_BV = self.squared_distances(x_BD)
+        codes_B = distances_BV.argmin(dim=1)
+        nearest_BD = self.codebook_VD[codes_B]
+        embeddings_BD = nearest_BD.detach()
+        if self.mode is QuantizeMode.GUMBEL_SOFTMAX and self.training:
+            # As the posterior of a mixture of Gaussians whose variance is the present error, so that a temperature
+            # means the same at every level, however small its residuals.
+            error = distances_BV.min(dim=1).values.mean().detach().clamp_min(torch.finfo(x_BD.dtype).tiny)
+            weights_BV = gumbel_softmax(-distances_BV * (x_BD.shape[1] / (2 * error)), temperature)
+            embeddings_BD = weights_BV @ self.codebook_VD
+        # Of the nearest codeword in every mode: drawing soft mixes to the rows instead lets codewords drift together.
+        codebook_loss_B = (x_BD.detach() - nearest_BD).square().mean(dim=1)
+        commitment_loss_B = (x_BD - nearest_BD.detach()).square().mean(dim=1)
+        return QuantizeOutput(codes_B, embeddings_BD, codebook_loss_B + self.commitment_weight * commitment_loss_B)
+
+    def squared_distances(self, x_BD: Tensor) -> Tensor:
+        """Squared Euclidean distances of rows to the codewords, shape (B, V)."""
+        products_BV = x_BD @ self.codebook_VD.T
+        return x_BD.square().sum(1, keepdim=True) - 2 * products_BV + self.codebook_VD.square().sum(1)
+
+    @torch.no_grad()
+    def initialise(self, x_ND: Tensor, *, seed: int) -> None:
+        """Places the codewords at the k-means centres of the rows (Zeghidour et al. 2021, arXiv 2107.03312, §III-C).
+
+        With fewer distinct rows than codes the spare codewords repeat rows; they stay unused.
+
+        Raises:
+            ValueError: If there are no rows.
+        """
+        if len(x_ND) == 0:
+            raise ValueError("k-means needs at least one row, got none")
+        size = len(self.codebook_VD)
+        distinct_ND = torch.unique(x_ND, dim=0)
+        if len(distinct_ND) <= size:
+            self.codebook_VD.copy_(distinct_ND[torch.arange(size) % len(distinct_ND)])
+            return
+        centres = KMeans(n_clusters=size, n_init=1, random_state=seed).fit(x_ND.cpu().numpy()).cluster_centers_
+        self.codebook_VD.copy_(torch.from_numpy(centres))
+
+    @torch.no_grad()
+    def replace_dead_codes(self, x_BD: Tensor) -> int:
+        """Moves each code that the rows hardly use to a row, those that the codebook serves worst first.
+
+        Returns:
+            How many codes were moved.
+        """
+        nearest_B = self.squared_distances(x_BD).min(dim=1)
+        size = len(self.codebook_VD)
+        counts_V = torch.bincount(nearest_B.indices, minlength=size)
+        dead = torch.nonzero(counts_V < DEAD_SHARE * len(x_BD) / size).flatten()[: len(x_BD)]
+        worst_first = nearest_B.values.argsort(descending=True)
+        self.codebook_VD[dead] = x_BD[worst_first[: len(dead)]]
+        return len(dead)
+
+
+def pass_gradient(x_BD: Tensor, quantised_BD: Tensor, mode: QuantizeMode) -> Tensor:
+    """Returns the quantised rows with a gradient towards the rows they stand for, by the mode's rule."""
+    if mode is QuantizeMode.STRAIGHT_THROUGH:
+        return x_BD + (quantised_BD - x_BD).detach()
+    if mode is QuantizeMode.ROTATION_TRICK:
+        return _rotate(x_BD, quantised_BD.detach())
+    return quantised_BD  # the soft mix carries its own gradient
+
+
+def _rotate(x_BD: Tensor, quantised_BD: Tensor) -> Tensor:
+    """Maps x onto its quantised row by a constant rotation and scale (arXiv 2410.06424, eq. 4 in Householder form)."""
+    from_BD = F.normalize(x_BD, dim=1).detach()
+    to_BD = F.normalize(quantised_BD, dim=1)
+    half_BD = F.normalize(from_BD + to_BD, dim=1)
+    tiny = torch.finfo(x_BD.dtype).tiny
+    scale_B1 = (quantised_BD.norm(dim=1, keepdim=True) / x_BD.norm(dim=1, keepdim=True).clamp_min(tiny)).detach()
+    reflected_BD = x_BD - 2 * (x_BD * half_BD).sum(1, keepdim=True) * half_BD
+    rotated_BD: Tensor = scale_B1 * (reflected_BD + 2 * (x_BD * from_BD).sum(1, keepdim=True) * to_BD)
+    return rotated_BD

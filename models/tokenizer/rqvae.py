@@ -1,0 +1,275 @@
+"""RQ-VAE: item features to a tuple of codes by residual quantisation (Lee et al. 2022, arXiv 2203.01941).
+
+For recommendation: Rajput et al. 2023, arXiv 2305.05065, §3.1.
+
+Shapes: B items, E feature dim, D latent width, L levels, V codes per level.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqrec.models.tokenizer.quantize import QuantizeMode, Quantizer, pass_gradient
+
+RARE = 1e-4  # probability at which a label that hardly occurs starts
+
+
+class FeatureKind(StrEnum):
+    """What a block of features holds, which decides its reconstruction loss."""
+
+    CONTINUOUS = "continuous"
+    MULTI_HOT = "multi_hot"
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """A run of neighbouring feature columns.
+
+    Attributes:
+        name: What the columns describe, such as "genres".
+        kind: CONTINUOUS is reconstructed under squared error, MULTI_HOT under binary cross-entropy.
+        width: Number of columns.
+        weight: Of the block's reconstruction loss, which is a mean over its columns.
+    """
+
+    name: str
+    kind: FeatureKind
+    width: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class RqVaeConfig:
+    """Sizes and choices of an RQ-VAE.
+
+    Attributes:
+        blocks: The feature columns in order; E is the sum of their widths.
+        hidden_widths: Widths of the encoder's hidden layers; the decoder mirrors them.
+        embed_dim: D.
+        codebook_size: V.
+        num_levels: L.
+        mode: How gradients pass the choice of a code.
+        commitment_weight: Weight of the commitment loss.
+    """
+
+    blocks: tuple[FeatureBlock, ...]
+    hidden_widths: tuple[int, ...]
+    embed_dim: int
+    codebook_size: int
+    num_levels: int
+    mode: QuantizeMode
+    commitment_weight: float
+
+    @property
+    def feature_dim(self) -> int:
+        """E, the number of feature columns."""
+        return sum(block.width for block in self.blocks)
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "RqVaeConfig":
+        """The inverse of `dataclasses.asdict`, also after a passage through JSON."""
+        blocks = (FeatureBlock(**{**block, "kind": FeatureKind(block["kind"])}) for block in fields["blocks"])
+        return cls(
+            **{
+                **fields,
+                "blocks": tuple(blocks),
+                "hidden_widths": tuple(fields["hidden_widths"]),
+                "mode": QuantizeMode(fields["mode"]),
+            }
+        )
+
+
+class RqVaeComputedLosses(NamedTuple):
+    """What a training step sees.
+
+    Attributes:
+        loss: reconstruction_loss + rqvae_loss, a scalar.
+        reconstruction_loss: Mean over items of the blocks' weighted losses.
+        rqvae_loss: Mean over items of the codebook and commitment losses, summed over levels.
+        embs_norm: Norm of each item's quantised vector at each level, shape (B, L).
+        p_unique_ids: Share of the batch's items whose codes differ from those of every earlier item.
+    """
+
+    loss: Tensor
+    reconstruction_loss: Tensor
+    rqvae_loss: Tensor
+    embs_norm: Tensor
+    p_unique_ids: Tensor
+
+
+class Quantised(NamedTuple):
+    """codes_BL; embeddings_BLD, one quantised vector a level, which sum to the latent's; loss_B."""
+
+    codes_BL: Tensor
+    embeddings_BLD: Tensor
+    loss_B: Tensor
+
+
+class RqVae(nn.Module):
+    """Encoder, residual quantisation of the latent over L codebooks, and a decoder from the sum of the levels.
+
+    Args:
+        config: Sizes and choices.
+
+    Raises:
+        ValueError: If a size is out of range.
+    """
+
+    def __init__(self, config: RqVaeConfig) -> None:
+        super().__init__()
+        if config.num_levels < 1 or config.feature_dim < 1:
+            raise ValueError(f"num_levels and E must be >= 1, got {config.num_levels} and {config.feature_dim}")
+        self.config = config
+        widths = [config.feature_dim, *config.hidden_widths, config.embed_dim]
+        self.encoder = _LinearAndMlp(widths)
+        self.decoder = _LinearAndMlp(widths[::-1])
+        self.levels = nn.ModuleList(
+            Quantizer(
+                config.codebook_size, config.embed_dim, mode=config.mode, commitment_weight=config.commitment_weight
+            )
+            for _ in range(config.num_levels)
+        )
+
+    @property
+    def quantizers(self) -> list[Quantizer]:
+        """The codebooks, first level first."""
+        return [level for level in self.levels if isinstance(level, Quantizer)]
+
+    def forward(self, features_BE: Tensor, *, temperature: float) -> RqVaeComputedLosses:
+        """Computes the losses of a batch.
+
+        Args:
+            features_BE: Item features, float, shape (B, E).
+            temperature: Of the Gumbel-softmax, above 0; annealed by the caller.
+        """
+        latent_BD = self.encode(features_BE)
+        quantised = self.quantise(latent_BD, temperature=temperature)
+        decoder_input_BD = pass_gradient(latent_BD, quantised.embeddings_BLD.sum(1), self.config.mode)
+        reconstruction_loss = self._reconstruction_loss(self.decoder(decoder_input_BD), features_BE)
+        rqvae_loss = quantised.loss_B.mean()
+        unique = len(torch.unique(quantised.codes_BL, dim=0))
+        return RqVaeComputedLosses(
+            reconstruction_loss + rqvae_loss,
+            reconstruction_loss,
+            rqvae_loss,
+            quantised.embeddings_BLD.detach().norm(dim=2),
+            torch.tensor(unique / len(features_BE)),
+        )
+
+    def encode(self, features_BE: Tensor) -> Tensor:
+        """Features of shape (B, E) to latents of shape (B, D).
+
+        Raises:
+            ValueError: If the features have another width.
+        """
+        if features_BE.shape[-1] != self.config.feature_dim:
+            raise ValueError(f"features must have {self.config.feature_dim} columns, got {features_BE.shape[-1]}")
+        return torch.as_tensor(self.encoder(features_BE))
+
+    def quantise(self, latent_BD: Tensor, *, temperature: float = 1.0) -> Quantised:
+        """Quantises latents level by level, each level the residual that the levels before it left."""
+        residual_BD = latent_BD
+        outputs = []
+        for quantizer in self.quantizers:
+            outputs.append(quantizer(residual_BD, temperature))
+            residual_BD = residual_BD - outputs[-1].embeddings_BD
+        return Quantised(
+            torch.stack([output.codes_B for output in outputs], dim=1),
+            torch.stack([output.embeddings_BD for output in outputs], dim=1),
+            torch.stack([output.loss_B for output in outputs]).sum(0),
+        )
+
+    def get_codebook_indices(self, features_BE: Tensor) -> Tensor:
+        """The codes of items, int64 of shape (B, L): the nearest codeword at every level, without noise."""
+        residual_BD = self.encode(features_BE)
+        codes = []
+        for quantizer in self.quantizers:
+            codes.append(quantizer.squared_distances(residual_BD).argmin(dim=1))
+            residual_BD = residual_BD - quantizer.codebook_VD[codes[-1]]
+        return torch.stack(codes, dim=1)
+
+    @torch.no_grad()
+    def initialise(self, features_NE: Tensor, *, seed: int) -> None:
+        """Starts as residual k-means on principal components, which training then improves.
+
+        The components are those of the blocks, each scaled to a variance of its weight. Encoder and decoder start as
+        their projection and its inverse, every codebook as the k-means centres of what the levels before it leave.
+        """
+        mean_E = features_NE.mean(0)
+        scales_E = torch.cat([_scale(block, part) for block, part in self._by_block(features_NE)])
+        weighted_NE = (features_NE - mean_E) * scales_E
+        components_EC = torch.linalg.eigh(weighted_NE.T @ weighted_NE).eigenvectors.flip(1)[:, : self.config.embed_dim]
+        encode_CE = (components_EC * scales_E.unsqueeze(1)).T
+        kinds = [block.kind for block in self.config.blocks for _ in range(block.width)]
+        is_hot_E = torch.tensor([kind is FeatureKind.MULTI_HOT for kind in kinds], device=features_NE.device)
+        is_linear_E1 = (~is_hot_E & (scales_E > 0)).unsqueeze(1)
+        decode_EC = torch.where(is_linear_E1, components_EC / scales_E.unsqueeze(1), 0)
+        count = encode_CE.shape[0]
+        for linear in (self.encoder.linear, self.decoder.linear):
+            linear.weight.zero_()
+        self.encoder.linear.weight[:count] = encode_CE
+        self.encoder.linear.bias[:count] = -encode_CE @ mean_E
+        self.decoder.linear.weight[:, :count] = decode_EC
+        self.decoder.linear.bias.copy_(torch.where(is_hot_E, mean_E.logit(RARE), mean_E))
+        residual_ND = self.encode(features_NE)
+        for level, quantizer in enumerate(self.quantizers):
+            quantizer.initialise(residual_ND, seed=seed + level)
+            residual_ND = residual_ND - quantizer.codebook_VD[quantizer.squared_distances(residual_ND).argmin(dim=1)]
+
+    @torch.no_grad()
+    def replace_dead_codes(self, features_BE: Tensor) -> int:
+        """Moves the dead codes of every level to residuals of the batch; returns how many were moved."""
+        residual_BD = self.encode(features_BE)
+        moved = 0
+        for quantizer in self.quantizers:
+            moved += quantizer.replace_dead_codes(residual_BD)
+            residual_BD = residual_BD - quantizer.codebook_VD[quantizer.squared_distances(residual_BD).argmin(dim=1)]
+        return moved
+
+    def _by_block(self, columns_NE: Tensor) -> Iterator[tuple[FeatureBlock, Tensor]]:
+        widths = [block.width for block in self.config.blocks]
+        return zip(self.config.blocks, columns_NE.split(widths, dim=1), strict=True)
+
+    def _reconstruction_loss(self, decoded_BE: Tensor, features_BE: Tensor) -> Tensor:
+        loss = decoded_BE.new_zeros(())
+        for (block, decoded), (_, wanted) in zip(self._by_block(decoded_BE), self._by_block(features_BE), strict=True):
+            if block.kind is FeatureKind.MULTI_HOT:
+                loss = loss + block.weight * F.binary_cross_entropy_with_logits(decoded, wanted)
+            else:
+                loss = loss + block.weight * F.mse_loss(decoded, wanted)
+        return loss
+
+
+class _LinearAndMlp(nn.Module):
+    """A linear map plus an MLP that starts at zero."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(widths[0], widths[-1])
+        self.mlp = _mlp(widths)
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.linear(x) + self.mlp(x))
+
+
+def _scale(block: FeatureBlock, part_NE: Tensor) -> Tensor:
+    """What brings a block to a variance of its weight, by column; a block that never varies stays as it is."""
+    variance = part_NE.var(0, correction=0).sum()
+    return torch.where(variance > 0, (block.weight / variance).sqrt(), 1.0).expand(block.width)
+
+
+def _mlp(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

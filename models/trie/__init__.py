@@ -1,0 +1,1 @@
+"""The trie: a catalogue's semantic IDs as flat arrays."""

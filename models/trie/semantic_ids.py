@@ -1,0 +1,66 @@
+"""Semantic IDs: from quantised codes to one unique ID an item.
+
+Shapes: N items, L levels (the collision level included), V codes per level.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rqrec.models.trie.trie import pack_codes
+
+SEPARATOR = "-"
+
+
+def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int) -> NDArray[np.int64]:
+    """Adds a last code that tells apart the items whose codes are equal (Rajput et al. 2023, arXiv 2305.05065, §3.1).
+
+    Items that share all their codes are numbered 0, 1, 2 … in row order; an item alone gets 0.
+
+    Args:
+        codes_NL: Quantised codes, integers in [0, codebook_size), shape (N, L).
+        codebook_size: V; the collision level has as many codes as the others.
+
+    Returns:
+        Unique codes, int64 of shape (N, L + 1).
+
+    Raises:
+        ValueError: If more than V items share their codes: the semantic IDs have collapsed.
+    """
+    keys = pack_codes(codes_NL, codebook_size)
+    order = np.argsort(keys, kind="stable")
+    sorted_keys = keys[order]
+    group_start = np.maximum.accumulate(np.where(np.diff(sorted_keys, prepend=-1) != 0, np.arange(len(keys)), 0))
+    collision_codes = np.empty(len(keys), dtype=np.int64)
+    collision_codes[order] = np.arange(len(keys)) - group_start
+    largest = int(collision_codes.max(initial=0)) + 1
+    if largest > codebook_size:
+        raise ValueError(
+            f"{largest} items share one semantic ID but the collision level holds {codebook_size} codes: the IDs have "
+            "collapsed; give the items more distinct features, or raise codebook_size or num_levels"
+        )
+    return np.concatenate([codes_NL.astype(np.int64), collision_codes[:, None]], axis=1)
+
+
+def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> float:
+    """Share of items that do not have their quantised codes to themselves, in [0, 1]."""
+    _, inverse, counts = np.unique(pack_codes(codes_NL, codebook_size), return_inverse=True, return_counts=True)
+    return float((counts[inverse] > 1).mean())
+
+
+def format_semantic_id(codes: Iterable[int]) -> str:
+    """The text form of a semantic ID, such as ``12-7-99-0``."""
+    return SEPARATOR.join(str(code) for code in codes)
+
+
+def parse_semantic_id(text: str) -> list[int]:
+    """Reads the text form of a semantic ID, or of a prefix of one.
+
+    Raises:
+        ValueError: If the text is not whole numbers joined by hyphens.
+    """
+    parts = text.split(SEPARATOR)
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"a semantic ID is whole numbers joined by {SEPARATOR!r} such as 12-7-99-0, got {text!r}")
+    return [int(part) for part in parts]

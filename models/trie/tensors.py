@@ -1,0 +1,77 @@
+"""The trie as tensors, and the softmax over a node's valid children that training and search share.
+
+Shapes: L levels, V codes per level, F children of the widest node at a depth, … any leading axes.
+"""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rqrec.models.trie.arrays import TrieArrays
+from rqrec.models.trie.lookup import take, take_rows
+from rqrec.models.trie.trie import SemanticIdTrie
+
+
+class TrieTensors(NamedTuple):
+    """`models.trie.arrays.TrieArrays` in torch; see there."""
+
+    first_child: tuple[Tensor, ...]
+    num_children: tuple[Tensor, ...]
+    child_code: tuple[Tensor, ...]
+    slot_penalties: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, trie: SemanticIdTrie) -> Self:
+        """Lays the arrays of a trie out for reading."""
+        return cls(*(tuple(torch.from_numpy(array) for array in arrays) for arrays in TrieArrays.of(trie)))
+
+    def to(self, device: torch.device) -> "TrieTensors":
+        """Copies the arrays to a device."""
+        return TrieTensors(*(tuple(array.to(device) for array in arrays) for arrays in self))
+
+
+class TriePaths(NamedTuple):
+    """The way from the root to every leaf.
+
+    Attributes:
+        codes_NL: Semantic IDs by leaf, int64.
+        paths_NL: `SemanticIdTrie.paths_LN`, int64.
+        trie: The trie.
+    """
+
+    codes_NL: Tensor
+    paths_NL: Tensor
+    trie: TrieTensors
+
+    @classmethod
+    def of(cls, trie: SemanticIdTrie) -> Self:
+        """Lays a trie out for reading leaf by leaf."""
+        paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
+        return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.of(trie))
+
+    def to(self, device: torch.device) -> "TriePaths":
+        """Copies the arrays to a device."""
+        return TriePaths(self.codes_NL.to(device), self.paths_NL.to(device), self.trie.to(device))
+
+
+def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalises code logits over each node's children, so that probabilities sum to one over the catalogue.
+
+    Args:
+        trie: The catalogue's trie.
+        depth: Depth of the nodes, 0..L-1.
+        nodes: Node numbers at that depth, int32, shape (…).
+        logits: Logits of the next code, shape (…, V).
+
+    Returns:
+        The children's node numbers at the next depth, int32, and their natural log-probabilities, float32, both of
+        shape (…, F). Slots past a node's last child have -inf, and numbers of other nodes or of none.
+    """
+    penalties = trie.slot_penalties[depth]
+    slots_F = torch.arange(penalties.shape[1], dtype=torch.int32, device=nodes.device)
+    children = take(trie.first_child[depth], nodes).unsqueeze(-1) + slots_F
+    codes = take(trie.child_code[depth], children)
+    child_logits = logits.float().gather(-1, codes) + take_rows(penalties, take(trie.num_children[depth], nodes))
+    return children, torch.log_softmax(child_logits, dim=-1)

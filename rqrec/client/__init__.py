@@ -1,0 +1,15 @@
+"""Calls a running service from Python.
+
+    from rqrec.client import Client
+
+    with Client("http://localhost:8000") as client:
+        for item in client.recommend(["1", "71", "588"], k=5).items:
+            print(item.rank, item.item_id, item.payload["title"])
+
+`AsyncClient` has the same methods to await. Replies are the models of `service.schemas`.
+"""
+
+from rqrec.client.calls import ProblemError
+from rqrec.client.clients import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client", "ProblemError"]

@@ -1,0 +1,148 @@
+"""Sends calls, and sends them again where that may help."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+from httpx_retries import Retry, RetryTransport
+
+from rqrec.client import calls
+from rqrec.client.calls import Call
+
+P = ParamSpec("P")
+ReplyT = TypeVar("ReplyT")
+METHODS = ("GET", "POST", "PUT", "DELETE")  # every call may be sent twice: none adds up
+RETRIED_STATUSES = (429, 502, 503, 504)
+BACKOFF_S, LONGEST_WAIT_S = 0.1, 30.0
+
+
+def _options(url: str, token: str | None, timeout_s: float) -> tuple[str, dict[str, str], float]:
+    headers = {"content-type": "application/json"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    return url, headers, timeout_s
+
+
+def _retry(retries: int) -> Retry:
+    return Retry(
+        total=retries,
+        allowed_methods=METHODS,
+        status_forcelist=RETRIED_STATUSES,
+        backoff_factor=BACKOFF_S,
+        max_backoff_wait=LONGEST_WAIT_S,
+    )
+
+
+def _sync(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[Client, P], ReplyT]":
+    @wraps(build)
+    def method(self: "Client", /, *arguments: P.args, **options: P.kwargs) -> ReplyT:
+        return self.send(build(*arguments, **options))
+
+    return method
+
+
+def _async(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[ReplyT]]":
+    @wraps(build)
+    async def method(self: "AsyncClient", /, *arguments: P.args, **options: P.kwargs) -> ReplyT:
+        return await self.send(build(*arguments, **options))
+
+    return method
+
+
+class Client:
+    """Calls a service, and waits.
+
+    Args:
+        url: Its address.
+        token: The admin token, for the calls that need it.
+        timeout_s: Longest wait for one answer.
+        retries: Further tries of a call that found the service busy, away or restarting; after the pause that the
+            service asks for by Retry-After, else after a jittered one that doubles.
+        transport: Sends in place of the network, for tests.
+
+    Every method raises `ProblemError` where the service refuses, and `httpx.TransportError` where it is not there.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        base_url, headers, timeout = _options(url, token, timeout_s)
+        sending = RetryTransport(transport or httpx.HTTPTransport(), _retry(retries))
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
+
+    def send(self, call: Call[ReplyT]) -> ReplyT:
+        """The answer to a call."""
+        return call.read(self._http.request(call.method, call.path, content=call.content, params=call.query))
+
+    recommend = _sync(calls.recommend)
+    item = _sync(calls.item)
+    semantic_id = _sync(calls.semantic_id)
+    items_below = _sync(calls.items_below)
+    put_item = _sync(calls.put_item)
+    delete_item = _sync(calls.delete_item)
+    models = _sync(calls.models)
+    activate = _sync(calls.activate)
+    readiness = _sync(calls.readiness)
+
+    def close(self) -> None:
+        """Lets go of the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Calls a service; parameters and methods are those of `Client`, the methods to be awaited."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        base_url, headers, timeout = _options(url, token, timeout_s)
+        sending = RetryTransport(transport or httpx.AsyncHTTPTransport(), _retry(retries))
+        self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
+
+    async def send(self, call: Call[ReplyT]) -> ReplyT:
+        """The answer to a call."""
+        return call.read(await self._http.request(call.method, call.path, content=call.content, params=call.query))
+
+    recommend = _async(calls.recommend)
+    item = _async(calls.item)
+    semantic_id = _async(calls.semantic_id)
+    items_below = _async(calls.items_below)
+    put_item = _async(calls.put_item)
+    delete_item = _async(calls.delete_item)
+    models = _async(calls.models)
+    activate = _async(calls.activate)
+    readiness = _async(calls.readiness)
+
+    async def close(self) -> None:
+        """Lets go of the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
