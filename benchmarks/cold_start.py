@@ -28,20 +28,20 @@ from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.semantic_ids import append_collision_codes
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.baselines import item_popularity, rank_by_content_knn
-from rqrec.training.config import DEFAULT_CONFIG, read_settings
-from rqrec.training.content import fit_content, with_new_items
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
 from rqrec.training.evaluate import item_vectors
-from rqrec.training.features import Features, FeatureSettings, item_features
-from rqrec.training.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
-from rqrec.training.ranking import rank_holdout
+from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
+from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
+from rqrec.training.evaluation.rank_holdout import rank_holdout
+from rqrec.training.features.content import fit_content, with_new_items
+from rqrec.training.features.features import Features, FeatureSettings, item_features
 from rqrec.training.run import RunSettings
+from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
 from rqrec.training.train_decoder import DecoderSettings, fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
-from rqrec.training.workspace import Workspace, open_workspace, stage_key
 
 DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0

@@ -22,7 +22,7 @@ from benchmarks.machine import description
 from rqrec.training.data.prepare import DatasetSettings, load_prepared, prepare_data
 from rqrec.training.data.sequences import SeqData, move_to_disk, tokenize_sequences
 from rqrec.training.data.splits import leave_one_out, user_sequences
-from rqrec.training.workspace import open_workspace
+from rqrec.training.runtime.workspace import open_workspace
 
 RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")

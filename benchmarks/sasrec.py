@@ -24,11 +24,11 @@ from rqrec.models.search.recommender import pad
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import SeqBatch, SeqData
 from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
-from rqrec.training.device import autocast, training_device
-from rqrec.training.loop import Schedule, Work, train
-from rqrec.training.metrics import ndcg_at_k, ranks_of_targets
-from rqrec.training.ranking import user_batches
-from rqrec.training.workspace import Stage, Workspace
+from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
+from rqrec.training.evaluation.rank_holdout import user_batches
+from rqrec.training.runtime.device import autocast, training_device
+from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.workspace import Stage, Workspace
 
 NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
 VALIDATION_K, VALIDATION_USERS = 10, 5000

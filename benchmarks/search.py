@@ -30,8 +30,8 @@ from rqrec.models.search.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.run import RunSettings
+from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.train_decoder import retriever_config
 
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10

@@ -22,15 +22,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import description
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
-from rqrec.training.features import load_features
+from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
+from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
-from rqrec.training.workspace import open_workspace
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
 SHOWN = 6

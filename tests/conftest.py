@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
-from rqrec.training.config import read_settings
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run, RunSettings
-from rqrec.training.workspace import open_workspace
+from rqrec.training.runtime.config import read_settings
+from rqrec.training.runtime.workspace import open_workspace
 
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rqrec.models.errors import UserError
-from rqrec.training.config import read_settings
-from rqrec.training.distributed import join, leave, wait_for_all
-from rqrec.training.loop import TrainingInterrupted
 from rqrec.training.run import Run, RunSettings
-from rqrec.training.workspace import open_workspace
+from rqrec.training.runtime.config import read_settings
+from rqrec.training.runtime.distributed import join, leave, wait_for_all
+from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
@@ -32,7 +32,7 @@ def stage_command(ask: Callable[[Run], object], description: str | None) -> None
     arguments = _parser(description).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("training").setLevel(logging.INFO)
+    logging.getLogger("rqrec").setLevel(logging.INFO)
     join()
     try:
         settings = read_settings(RunSettings, arguments.config, _bindings(arguments))

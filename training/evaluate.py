@@ -21,13 +21,10 @@ from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
-from rqrec.training.content import fit_content, with_new_items
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import Holdout, leave_one_out, user_sequences
-from rqrec.training.device import training_device
-from rqrec.training.features import Features, load_features
-from rqrec.training.metrics import (
+from rqrec.training.evaluation.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+from rqrec.training.evaluation.metrics import (
     catalogue_coverage,
     intra_list_diversity,
     mean_reciprocal_rank,
@@ -35,10 +32,13 @@ from rqrec.training.metrics import (
     ranks_of_targets,
     recall_at_k,
 )
-from rqrec.training.ranking import rank_holdout
+from rqrec.training.evaluation.rank_holdout import rank_holdout
+from rqrec.training.features.content import fit_content, with_new_items
+from rqrec.training.features.features import Features, load_features
+from rqrec.training.runtime.device import training_device
+from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
-from rqrec.training.workspace import Stage, Workspace
 
 RESULTS = "evaluation.json"
 RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"

@@ -6,9 +6,9 @@ A stage whose inputs and settings have not changed is not run again.
 from rich.console import Console
 
 from rqrec.training.cli import stage_command
-from rqrec.training.distributed import process
 from rqrec.training.evaluate import load_results, results_table
 from rqrec.training.run import Run
+from rqrec.training.runtime.distributed import process
 
 
 def train_and_publish(run: Run) -> None:

@@ -35,19 +35,19 @@ from rqrec.models.search.export import export_search, export_tokenizer
 from rqrec.models.tokenizer.featurizer import TEXT, Featurizer
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.baselines import item_popularity
-from rqrec.training.content import fit_content
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences
-from rqrec.training.distributed import process
 from rqrec.training.evaluate import item_vectors, load_results, make_recommender
-from rqrec.training.features import Features, load_features
-from rqrec.training.text_export import publish_text_encoder
+from rqrec.training.evaluation.baselines import item_popularity
+from rqrec.training.features.content import fit_content
+from rqrec.training.features.features import Features, load_features
+from rqrec.training.features.text_export import publish_text_encoder
+from rqrec.training.runtime.distributed import process
+from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae
-from rqrec.training.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
 
@@ -79,7 +79,7 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     Args:
         workspace: Where to.
         trained: What is published.
-        text_encoder: What encoded the items' texts; see `training.text.encode_texts`.
+        text_encoder: What encoded the items' texts; see `training.features.text.encode_texts`.
         config: The settings of the run, as text.
 
     Returns:

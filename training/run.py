@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from rqrec.training.config import settings_as_gin
 from rqrec.training.data.prepare import DatasetSettings, prepare_data
 from rqrec.training.evaluate import EvaluationSettings, evaluate
-from rqrec.training.features import FeatureSettings, make_features
+from rqrec.training.features.features import FeatureSettings, make_features
 from rqrec.training.publish import Trained, publish
+from rqrec.training.runtime.config import settings_as_gin
+from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import SemanticIdSettings, tokenize_items
 from rqrec.training.train_decoder import DecoderSettings, train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
-from rqrec.training.workspace import Stage, Workspace
 
 
 @dataclass(frozen=True)

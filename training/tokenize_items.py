@@ -19,12 +19,12 @@ from sklearn.preprocessing import normalize
 
 from rqrec.models.errors import UserError
 from rqrec.models.trie.semantic_ids import append_collision_codes, collision_ratio
-from rqrec.training.config import Share
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
-from rqrec.training.features import load_features
+from rqrec.training.features.features import load_features
+from rqrec.training.runtime.config import Share
+from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.train_rqvae import load_rqvae
-from rqrec.training.workspace import Stage, Workspace
 
 CODES, FIGURES = "semantic_ids.safetensors", "figures.json"
 

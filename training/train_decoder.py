@@ -23,18 +23,18 @@ from rqrec.models.retriever.retriever import PADDING, CatalogueTensors, RatedIte
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.baselines import item_popularity
-from rqrec.training.config import DropProbability, Share
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import SeqBatch, SeqData, move_to_disk, tokenize_sequences
 from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
-from rqrec.training.device import autocast, training_device
-from rqrec.training.features import load_features
-from rqrec.training.loop import Schedule, Work, train
-from rqrec.training.metrics import ndcg_at_k, ranks_of_targets
-from rqrec.training.ranking import rank_holdout
+from rqrec.training.evaluation.baselines import item_popularity
+from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
+from rqrec.training.evaluation.rank_holdout import rank_holdout
+from rqrec.training.features.features import load_features
+from rqrec.training.runtime.config import DropProbability, Share
+from rqrec.training.runtime.device import autocast, training_device
+from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
-from rqrec.training.workspace import Stage, Workspace
 
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"

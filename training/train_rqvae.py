@@ -17,11 +17,11 @@ from torch import Tensor
 
 from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import FeatureBlock, RqVae, RqVaeConfig
-from rqrec.training.config import ConfigError
-from rqrec.training.device import training_device
-from rqrec.training.features import load_features
-from rqrec.training.loop import Schedule, Work, train
-from rqrec.training.workspace import Stage, Workspace
+from rqrec.training.features.features import load_features
+from rqrec.training.runtime.config import ConfigError
+from rqrec.training.runtime.device import training_device
+from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.workspace import Stage, Workspace
 
 NAME = "rqvae"
 WEIGHTS = "rqvae.safetensors"

@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.cold_start import hold_out, measure
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import user_sequences
-from rqrec.training.workspace import Workspace
+from rqrec.training.runtime.workspace import Workspace
 from tests.conftest import small_settings
 
 

@@ -14,7 +14,7 @@ from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.app import create_app
 from rqrec.training.run import Run
-from rqrec.training.workspace import Workspace
+from rqrec.training.runtime.workspace import Workspace
 from tests.conftest import small_settings
 from tests.service.conftest import settings_for
 

@@ -22,8 +22,8 @@ from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
-from rqrec.training.distributed import copy_from_first, join, leave, process, wait_for_all
-from rqrec.training.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
+from rqrec.training.runtime.distributed import copy_from_first, join, leave, process, wait_for_all
+from rqrec.training.runtime.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.train_decoder import DecoderSettings, retriever_config, retriever_work
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
 

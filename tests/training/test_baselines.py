@@ -1,12 +1,12 @@
 import numpy as np
 
-from rqrec.training.baselines import (
+from rqrec.training.data.splits import Holdout, Sequences
+from rqrec.training.evaluation.baselines import (
     item_popularity,
     rank_by_content_knn,
     rank_by_item_knn,
     rank_by_popularity,
 )
-from rqrec.training.data.splits import Holdout, Sequences
 
 
 def ragged(rows: list[list[int]]) -> Sequences:

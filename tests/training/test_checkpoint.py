@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rqrec.training.checkpoint import (
+from rqrec.training.runtime.checkpoint import (
     BEST_WEIGHTS,
     CHECKSUMS,
     STATE,

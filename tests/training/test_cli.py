@@ -8,12 +8,12 @@ import pytest
 from rqrec.models.bundle.bundle import BundleError
 from rqrec.models.errors import MissingPackage, UserError
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
-from rqrec.training.config import ConfigError
 from rqrec.training.data.dataset import DataError
-from rqrec.training.loop import TrainingDiverged, TrainingInterrupted
 from rqrec.training.run import Run
+from rqrec.training.runtime.config import ConfigError
+from rqrec.training.runtime.loop import TrainingDiverged, TrainingInterrupted
+from rqrec.training.runtime.workspace import WorkspaceBusy, open_workspace
 from rqrec.training.tokenize_items import CollapsedSemanticIds
-from rqrec.training.workspace import WorkspaceBusy, open_workspace
 
 FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rqrec.training.config import ConfigError, read_settings, settings_as_gin
 from rqrec.training.data.download import RELEASES
 from rqrec.training.run import RunSettings
+from rqrec.training.runtime.config import ConfigError, read_settings, settings_as_gin
 
 CONFIGS = sorted(Path("configs").glob("*.gin"))
 

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from rqrec.models.tokenizer.rqvae import FeatureKind
-from rqrec.training.collaborative import cooccurrence_vectors
 from rqrec.training.data.dataset import Dataset, build_dataset
 from rqrec.training.data.splits import Sequences
-from rqrec.training.features import Features, FeatureSettings, item_features
-from rqrec.training.text import encode_texts
+from rqrec.training.features.collaborative import cooccurrence_vectors
+from rqrec.training.features.features import Features, FeatureSettings, item_features
+from rqrec.training.features.text import encode_texts
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rqrec.training.loop import Schedule, TrainingInterrupted, Work, train
+from rqrec.training.runtime.loop import Schedule, TrainingInterrupted, Work, train
 
 SCHEDULE = Schedule(epochs=4, learning_rate=0.05, warmup_share=0.1, gradient_clip=1.0, checkpoint_every_steps=3)
 BATCHES = 5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rqrec.training.metrics import (
+from rqrec.training.evaluation.metrics import (
     bootstrap_interval,
     catalogue_coverage,
     intra_list_diversity,

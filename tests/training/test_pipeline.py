@@ -18,9 +18,10 @@ from rqrec.models.bundle.bundle import MANIFEST, read_bundle
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
 from rqrec.training.data.splits import Sequences
 from rqrec.training.evaluate import ITEM_KNN, POPULARITY, RQREC, load_results
-from rqrec.training.features import load_features
+from rqrec.training.features.features import load_features
 from rqrec.training.publish import payload_column
 from rqrec.training.run import Run, RunSettings
+from rqrec.training.runtime.workspace import Workspace, open_workspace
 from rqrec.training.tokenize_items import (
     SemanticIdSettings,
     check_not_collapsed,
@@ -30,7 +31,6 @@ from rqrec.training.tokenize_items import (
 )
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae
-from rqrec.training.workspace import Workspace, open_workspace
 
 Configure = Callable[..., RunSettings]
 REPOSITORY = Path(__file__).parents[2]
@@ -152,7 +152,7 @@ def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop:
     assert "run the same command to go on" in complaint
     assert not (work / "rqvae").exists()
     assert {path.name for path in work.iterdir()} == {"data", "features", "rqvae-checkpoints", "tensorboard"}
-    again = run_training("training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
+    again = run_training("rqrec.training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
     again.communicate(timeout=300)
     assert again.returncode == 0
     assert (work / "rqvae" / "rqvae.safetensors").is_file()

@@ -18,7 +18,7 @@ from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.evaluate import load_results
 from rqrec.training.run import Run, RunSettings
-from rqrec.training.workspace import KEPT_KEYS, Stage, Workspace, WorkspaceBusy, open_workspace
+from rqrec.training.runtime.workspace import KEPT_KEYS, Stage, Workspace, WorkspaceBusy, open_workspace
 from tests.conftest import small_settings, write_shop
 
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
@@ -125,7 +125,8 @@ def test_a_folder_is_open_to_one_run_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_leaves_its_folder_open(tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from rqrec.training.workspace import open_workspace as w\n"
+    hold = "import sys, time; from pathlib import Path\n"
+    hold += "from rqrec.training.runtime.workspace import open_workspace as w\n"
     hold += "with w(Path(sys.argv[1]), Path('.')): print('open', flush=True); time.sleep(300)"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True

@@ -40,7 +40,7 @@ class ML25MItemData:
 
     Poster vectors are `poster_vectors.npy`, float, shape (P, E); row i belongs to the movieId in data row i of
     `poster_ids.csv` (one column, movieId). Vectors are matched by that id, never by the order of movies.csv. A movie
-    without a poster gets a null vector: its features say so, see `training.features`.
+    without a poster gets a null vector: its features say so, see `training.features.features`.
 
     Args:
         folder: Holds movies.csv and, if there are posters, both poster files.

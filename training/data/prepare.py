@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.workspace import Stage, Workspace
+from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
 

@@ -27,12 +27,12 @@ from rqrec.models.tokenizer.featurizer import (
     vector_values,
 )
 from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind
-from rqrec.training.collaborative import cooccurrence_vectors
 from rqrec.training.data.dataset import ITEM_ID, DataError, Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences
-from rqrec.training.text import encode_texts
-from rqrec.training.workspace import Stage, Workspace
+from rqrec.training.features.collaborative import cooccurrence_vectors
+from rqrec.training.features.text import encode_texts
+from rqrec.training.runtime.workspace import Stage, Workspace
 
 FREE_TEXT_DISTINCT_SHARE = 0.5  # a string column with more distinct values than this share of its rows is text
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
@@ -44,7 +44,7 @@ class FeatureSettings:
     """How items become features.
 
     Attributes:
-        text_encoder: See `training.text.encode_texts`.
+        text_encoder: See `training.features.text.encode_texts`.
         lsa_dim: Columns of the text block under "lsa".
         collaborative_dim: Columns of the co-occurrence block; 0 leaves it out.
         min_label_count: A label on fewer items than this gets no column.

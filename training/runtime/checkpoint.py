@@ -18,7 +18,7 @@ from rqrec.models.files import new_directory
 WEIGHTS, BEST_WEIGHTS, STATE = "weights.safetensors", "best.safetensors", "state.pt"
 CHECKSUMS = "checksums.json"
 KEPT = 2
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rqrec")
 
 
 @dataclass

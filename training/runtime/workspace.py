@@ -15,7 +15,7 @@ from typing import Any
 
 from rqrec.models.errors import UserError
 from rqrec.models.files import make_folder, new_directory
-from rqrec.training.distributed import from_first, process, wait_for_all
+from rqrec.training.runtime.distributed import from_first, process, wait_for_all
 
 STAMP = "stage.json"
 KEY_LENGTH = 16
@@ -103,7 +103,7 @@ class Workspace:
         write: Callable[[Path, Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a stage that trains: every process of `training.distributed` takes part, and it leaves checkpoints.
+        """Runs a stage that trains: every process (`distributed.py`) takes part, and it leaves checkpoints.
 
         Args:
             name: The stage's folder below the root.

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.search.export import export_text_encoder
 from rqrec.models.tokenizer.text_encoder import TextEncoder
-from rqrec.training.text import LSA, load_text_encoder
+from rqrec.training.features.text import LSA, load_text_encoder
 
 MIN_COSINE = 0.9999
 SAMPLES = (
@@ -37,7 +37,7 @@ def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
     """Writes the encoder that made the features, or says why the bundle holds none.
 
     Args:
-        name: See `training.text.load_text_encoder`; "lsa" is never exported.
+        name: See `training.features.text.load_text_encoder`; "lsa" is never exported.
         texts: The items' texts: on some of these and on `SAMPLES` the written encoder must agree with the original.
         folder: The bundle's.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from rqrec.training.device import training_device
+from rqrec.training.runtime.device import training_device
 
 T = TypeVar("T")
 LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rqrec.models.errors import UserError
-from rqrec.training.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
-from rqrec.training.distributed import (
+from rqrec.training.runtime.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
+from rqrec.training.runtime.distributed import (
     any_process,
     copy_from_first,
     from_first,
@@ -114,9 +114,8 @@ def train(
 ) -> Progress:
     """Trains a model in place, going on from the newest checkpoint if there is one; ends with the best weights.
 
-    On SIGINT or SIGTERM the running step is finished and a checkpoint written. Several processes
-    (`training.distributed`) start from the first one's weights and share every batch; how many they are may change at
-    every resumption.
+    On SIGINT or SIGTERM the running step is finished and a checkpoint written. Several processes (`distributed.py`)
+    start from the first one's weights and share every batch; how many they are may change at every resumption.
 
     Raises:
         TrainingInterrupted: After such a stop.

@@ -10,7 +10,7 @@ from sklearn.preprocessing import normalize
 
 from rqrec.models.array_types import FloatArray
 from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
-from rqrec.training.features import Features
+from rqrec.training.features.features import Features
 
 CONTENT_WIDTH = 128  # of 1,022 columns on Amazon Beauty; 64 lose a fifth of the new items' recall
 

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, baselines and the lists that they are computed on."""

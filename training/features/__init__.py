@@ -1,0 +1,1 @@
+"""Features: what of an item's content and its company becomes numbers."""
