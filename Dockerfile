@@ -9,7 +9,8 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
 COPY service service
-COPY rqrec.client rqrec.client
+COPY configs configs
+COPY rqrec rqrec
 RUN /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu,otel]'
 
 FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 AS base-gpu
@@ -24,7 +25,8 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
 COPY service service
-COPY rqrec.client rqrec.client
+COPY configs configs
+COPY rqrec rqrec
 # The constraints pin what runs on a CPU: torch and ONNX Runtime are others here.
 RUN grep -v -e '^torch==' -e '^onnxruntime==' constraints.txt > constraints-gpu.txt \
     && /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints-gpu.txt '.[gpu,otel]'
@@ -43,7 +45,7 @@ ENV PATH=/opt/rqrec/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=2s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "service"]
+CMD ["python", "-m", "rqrec.service"]
 
 FROM python:3.11-slim AS cpu
 RUN useradd --system --uid 10001 --no-create-home rqrec
@@ -58,4 +60,4 @@ ENV PATH=/opt/rqrec/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=2s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "service"]
+CMD ["python", "-m", "rqrec.service"]

@@ -11,15 +11,15 @@ from benchmarks.peer import TransformersPeer
 from rqrec.models.search.ranking import Ranking
 from rqrec.models.search.recommender import pad
 from rqrec.service.app import create_app
+from rqrec.service.catalogue.snapshot import SearchKey, SearchWork
 from rqrec.service.server.draining import serve
 from rqrec.service.settings import Settings
-from rqrec.service.snapshot import SearchKey, SearchWork
 
 _peers: dict[str, TransformersPeer] = {}
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """In the place of `service.snapshot.search`; it has random weights, and knows no exclusions."""
+    """In the place of `service.catalogue.snapshot.search`; it has random weights, and knows no exclusions."""
     trie, k = key.snapshot.trie, max(work.k for work in batch)
     if key.snapshot.version not in _peers:
         _peers[key.snapshot.version] = TransformersPeer(trie.codes_NL, codebook_size=trie.codebook_size)

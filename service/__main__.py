@@ -6,9 +6,9 @@ from pydantic import ValidationError
 
 from rqrec.models.bundle.bundle import BundleError, read_bundle
 from rqrec.service.app import create_app
-from rqrec.service.device import NoDevice, check_device
 from rqrec.service.logs import set_up_logs
 from rqrec.service.server.draining import serve
+from rqrec.service.serving.device import NoDevice, check_device
 from rqrec.service.settings import Settings
 
 SWITCH_INTERVAL_S = 100e-6

@@ -9,22 +9,22 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
-from rqrec.service.admin import router as admin_router
-from rqrec.service.engine import Engine, Search
-from rqrec.service.envelope import Envelope, Gate
-from rqrec.service.errors import install_error_handlers
+from rqrec.service.catalogue.snapshot import search
+from rqrec.service.http.admin import router as admin_router
+from rqrec.service.http.envelope import Envelope, Gate
+from rqrec.service.http.openapi import describe
+from rqrec.service.http.problems import install_error_handlers
+from rqrec.service.http.rate_limit import RateLimitMiddleware
+from rqrec.service.http.routes import FastLane, router
+from rqrec.service.http.tracing import add_tracing
 from rqrec.service.logs import log_request
-from rqrec.service.openapi import describe
-from rqrec.service.rate_limit import RateLimitMiddleware
-from rqrec.service.routes import FastLane, router
+from rqrec.service.serving.runtime import Engine, Search
 from rqrec.service.settings import Settings
-from rqrec.service.snapshot import search
 from rqrec.service.telemetry import Metrics
-from rqrec.service.tracing import add_tracing
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
-# FastAPI's own, which asks the environment at every request whether it is wanted; see rqrec.service.tracing for ours.
+# FastAPI's own, which asks the environment at every request whether it is wanted; see http/tracing.py for ours.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 logger = logging.getLogger("rqrec")
 

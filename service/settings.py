@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rqrec.service.redis_url import read_redis_url
+from rqrec.service.redis.url import read_redis_url
 
 
 class Backend(StrEnum):

@@ -6,7 +6,7 @@
         for item in client.recommend(["1", "71", "588"], k=5).items:
             print(item.rank, item.item_id, item.payload["title"])
 
-`AsyncClient` has the same methods to await. Replies are the models of `service.schemas`.
+`AsyncClient` has the same methods to await. Replies are the models of `service.contract`.
 """
 
 from rqrec.client.calls import ProblemError

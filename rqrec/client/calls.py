@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rqrec.service.schemas import (
+from rqrec.service.contract import (
     ActivateRequest,
     Condition,
     ItemPage,
@@ -93,7 +93,7 @@ def recommend(
     beam_width: int | None = None,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
-    """The next items for a history; the parameters are those of `service.schemas.RecommendRequest`."""
+    """The next items for a history; the parameters are those of `service.contract.RecommendRequest`."""
     body = RecommendRequest(
         history=list(history),
         k=k,

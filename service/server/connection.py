@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, cast
 
 from starlette.types import Scope
 
-from rqrec.service.envelope import Refusal
-from rqrec.service.errors import ClientGone, NotReady, problem_response
+from rqrec.service.admission.request_context import CONTEXT, RequestContext
+from rqrec.service.http.envelope import Refusal
+from rqrec.service.http.problems import ClientGone, NotReady, problem_response
 from rqrec.service.ids import Header
-from rqrec.service.request_context import CONTEXT, RequestContext
 from rqrec.service.server.connection_table import NEVER, ConnectionTable
 from rqrec.service.server.exchange import Exchange
 from rqrec.service.server.request_parser import RequestHead, RequestParser

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from rqrec.service.clients import site_of
+from rqrec.service.admission.client_identity import site_of
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 

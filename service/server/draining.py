@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import uvicorn
 from fastapi import FastAPI
 
-from rqrec.service.engine import Engine
 from rqrec.service.server.connection import Front, connection_class
 from rqrec.service.server.connection_table import ConnectionTable
+from rqrec.service.serving.runtime import Engine
 
 BODIES_S = 1.0  # for bodies that are on their way when new requests are refused
 SLOW_READERS_S = 5.0  # for clients that have not read their answer by then

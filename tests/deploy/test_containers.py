@@ -102,7 +102,7 @@ def test_everything_that_the_dockerfile_copies_is_in_the_context(context: Path) 
 
 def test_the_context_holds_nothing_else(context: Path) -> None:
     assert not [path for path in context.rglob("*") if path.name == "__pycache__" or path.suffix == ".pyc"]
-    allowed = {"models", "training", "service", "rqrec.client", "pyproject.toml", "constraints.txt", "README.md"}
+    allowed = {"models", "training", "service", "rqrec", "configs", "pyproject.toml", "constraints.txt", "README.md"}
     assert {path.name for path in context.iterdir()} <= {*allowed, "Dockerfile", ".dockerignore"}
 
 
@@ -118,7 +118,7 @@ def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path
                 copy(context / source, place)
         install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), "."]
         subprocess.run([sys.executable, *install], check=True, cwd=folder)
-        begin = [sys.executable, "-m", "service"]
+        begin = [sys.executable, "-m", "rqrec.service"]
         environment = os.environ | {"PYTHONPATH": str(target), "RQREC_BUNDLE": str(tmp_path / "nowhere")}
         done = subprocess.run(begin, check=False, cwd=target, env=environment, capture_output=True, text=True)
         assert done.returncode == 2

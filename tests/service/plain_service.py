@@ -5,8 +5,8 @@ import sys
 import uvicorn
 
 from rqrec.service.app import create_app
+from rqrec.service.catalogue.snapshot import search
 from rqrec.service.settings import Settings
-from rqrec.service.snapshot import search
 from tests.service.slow_service import slow_search
 
 if __name__ == "__main__":

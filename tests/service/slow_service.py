@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.app import create_app
+from rqrec.service.catalogue.snapshot import SearchKey, SearchWork, search
 from rqrec.service.server.draining import serve
 from rqrec.service.settings import Settings
-from rqrec.service.snapshot import SearchKey, SearchWork, search
 
 SEARCH_S = float(os.environ.get("SEARCH_S", "0.4"))
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from rqrec.service import batcher as module
-from rqrec.service.batcher import Batcher
-from rqrec.service.errors import DeadlinePassed, NotReady
-from rqrec.service.request_context import RequestContext
+from rqrec.service.admission.request_context import RequestContext
+from rqrec.service.http.problems import DeadlinePassed, NotReady
+from rqrec.service.search.batcher import Batcher
 from rqrec.service.telemetry import Metrics
 
 Run = Callable[[str, Sequence[int]], list[int]]

@@ -20,11 +20,11 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import ANCHORS, CAUTION
-from rqrec.service.changes import Change, Delete, Entry, Put, Result
-from rqrec.service.ledger import apply_changes, with_entries, without_lost_rows
-from rqrec.service.schemas import Condition
-from rqrec.service.snapshot import Snapshot, load_snapshot
-from rqrec.service.table import Codes, Item
+from rqrec.service.catalogue.apply import apply_changes, with_entries, without_lost_rows
+from rqrec.service.catalogue.changes import Change, Delete, Entry, Put, Result
+from rqrec.service.catalogue.item_table import Codes, Item
+from rqrec.service.catalogue.snapshot import Snapshot, load_snapshot
+from rqrec.service.contract import Condition
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 
@@ -57,7 +57,7 @@ def a_put(item_id: str, shape: int, attributes: dict[str, Any], published: Snaps
 
 
 class Catalogue(RuleBasedStateMachine):
-    """The catalogue as `service.ledger` keeps it, and as a dictionary."""
+    """The catalogue as `service.catalogue.apply` keeps it, and as a dictionary."""
 
     def __init__(self, published: Snapshot, tokenizer: ItemTokenizer) -> None:
         super().__init__()

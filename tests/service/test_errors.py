@@ -6,8 +6,8 @@ from fastapi.testclient import TestClient
 
 from rqrec.models.bundle.bundle import BundleError
 from rqrec.service.app import create_app
-from rqrec.service.errors import MEDIA_TYPE
-from rqrec.service.schemas import Problem
+from rqrec.service.contract import Problem
+from rqrec.service.http.problems import MEDIA_TYPE
 from tests.service.conftest import settings_for
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rqrec.service.fair_queue import ClientQueue, FairQueue
+from rqrec.service.search.fair_queue import ClientQueue, FairQueue
 
 
 def queue_of(*pushes: tuple[str, int]) -> FairQueue[str, int]:

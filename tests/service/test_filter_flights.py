@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rqrec.service.filter_flights import FilterFlights
-from rqrec.service.schemas import Condition
+from rqrec.service.catalogue.filter_flights import FilterFlights
+from rqrec.service.contract import Condition
 
 CONDITIONS = {"genres": Condition.model_validate({"any_of": ["War"]})}
 OTHERS = {"genres": Condition.model_validate({"any_of": ["Horror"]})}

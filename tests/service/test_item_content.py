@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.item_content import InvalidItem, tokenise
+from rqrec.service.catalogue.item_content import InvalidItem, tokenise
 
 ATTRIBUTES: dict[str, Any] = {
     "item_id": pl.String,

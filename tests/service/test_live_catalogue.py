@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from benchmarks.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.change_log import ChangeLog
-from rqrec.service.changes import Change, Delete, Put, Result
-from rqrec.service.errors import NotReady
-from rqrec.service.ledger import apply_changes, without_lost_rows
-from rqrec.service.live_catalogue import LiveCatalogue
-from rqrec.service.redis_client import RedisGate
-from rqrec.service.schemas import Condition
+from rqrec.service.catalogue.apply import apply_changes, without_lost_rows
+from rqrec.service.catalogue.changes import Change, Delete, Put, Result
+from rqrec.service.catalogue.item_table import Codes, Item
+from rqrec.service.catalogue.snapshot import Snapshot, load_snapshot
+from rqrec.service.contract import Condition
+from rqrec.service.http.problems import NotReady
+from rqrec.service.redis.client import RedisGate
+from rqrec.service.replication.change_log import ChangeLog
+from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.settings import Settings
-from rqrec.service.snapshot import Snapshot, load_snapshot
-from rqrec.service.table import Codes, Item
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.running import RedisServer
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.changes import Delete
-from rqrec.service.snapshot import Snapshot
+from rqrec.service.catalogue.changes import Delete
+from rqrec.service.catalogue.snapshot import Snapshot
 from tests.service.conftest import until
 from tests.service.test_live_catalogue import Replica, contents, put, two_replicas
 from tests.service.test_live_catalogue import published as published  # noqa: PLC0414 - a fixture
@@ -183,7 +183,9 @@ def test_a_second_fault_while_a_replica_puts_back_loses_nothing(
     second_fault: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rqrec.service.change_log.ENTRIES_AT_ONCE", 2)  # many calls, so that the fault meets them
+    monkeypatch.setattr(
+        "rqrec.service.replication.change_log.ENTRIES_AT_ONCE", 2
+    )  # many calls, so that the fault meets them
     number_of_items = 40
 
     async def scenario() -> None:
@@ -226,7 +228,7 @@ def test_entries_are_read_in_pages_however_short_the_timeout(
     slow_redis: Callable[[RedisServer, float], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rqrec.service.change_log.ENTRIES_AT_ONCE", 4)
+    monkeypatch.setattr("rqrec.service.replication.change_log.ENTRIES_AT_ONCE", 4)
 
     async def scenario() -> None:
         async with two_replicas(published, tokenizer, redis_server) as replicas:
@@ -279,7 +281,7 @@ def test_items_written_while_the_table_is_published_are_in_it(
     monkeypatch: pytest.MonkeyPatch,
     prefix: str,
 ) -> None:
-    monkeypatch.setattr("rqrec.service.shared_table.PUBLISH_CHUNK", 2)
+    monkeypatch.setattr("rqrec.service.replication.redis_table.PUBLISH_CHUNK", 2)
     with replica(bundles, redis_server) as one, replica(bundles, redis_server) as other:
         for number in range(8):
             redis_server.client.delete(f"{prefix}:items")
@@ -290,8 +292,8 @@ def test_items_written_while_the_table_is_published_are_in_it(
 
 
 def test_the_lock_of_another_replica_is_left_alone(redis_server: RedisServer, published: Snapshot) -> None:
-    from rqrec.service.lock import Lock  # noqa: PLC0415
-    from rqrec.service.redis_client import RedisGate  # noqa: PLC0415
+    from rqrec.service.redis.client import RedisGate  # noqa: PLC0415
+    from rqrec.service.redis.lock import Lock  # noqa: PLC0415
     from rqrec.service.telemetry import Metrics  # noqa: PLC0415
     from tests.service.conftest import settings_for  # noqa: PLC0415
 

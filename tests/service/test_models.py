@@ -21,9 +21,9 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.tokenizer.featurizer import TEXT
 from rqrec.service.app import create_app
-from rqrec.service.line_up import Part, Roles
-from rqrec.service.redis_client import RedisAway
-from rqrec.service.served_model import ServedModel
+from rqrec.service.redis.client import RedisAway
+from rqrec.service.serving.deployment import Part, Roles
+from rqrec.service.serving.served_model import ServedModel
 from tests.service.conftest import settings_for, until, write_variant
 
 TOKEN = "a-secret-token"
@@ -289,7 +289,7 @@ def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
         gc.unfreeze()
         models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)
         with monkeypatch.context() as patched:
-            patched.setattr(f"rqrec.service.served_model.{place}", fail)
+            patched.setattr(f"rqrec.service.serving.served_model.{place}", fail)
             for _ in range(3):
                 response = client.post("/models/second/activate")
                 assert (response.status_code, response.json()["type"]) == (409, "unusable-model"), response.text
@@ -382,6 +382,6 @@ def test_a_model_is_not_activated_before_it_knows_the_catalogue(
         raise RedisAway("it failed")
 
     with service(three_bundles, redis_url=redis_server.url) as client:
-        monkeypatch.setattr("rqrec.service.live_catalogue.LiveCatalogue.catch_up", away)
+        monkeypatch.setattr("rqrec.service.replication.live_catalogue.LiveCatalogue.catch_up", away)
         assert client.post("/models/second/activate").status_code == 503
         assert ask(client)["model_version"] == "first"

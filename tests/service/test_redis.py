@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from benchmarks.running import RedisServer, free_port
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
-from rqrec.service.redis_client import connect
+from rqrec.service.redis.client import connect
 from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for, until
 

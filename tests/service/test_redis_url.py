@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from benchmarks.running import RedisServer, free_port
 from rqrec.service.app import create_app
-from rqrec.service.redis_url import read_redis_url
+from rqrec.service.redis.url import read_redis_url
 from tests.service.conftest import settings_for, until
 
 SECRET = "hunter2"

@@ -6,8 +6,8 @@ from starlette.types import Message, Scope
 
 from rqrec.models.bundle.bundle import BundleError
 from rqrec.service.app import create_app
-from rqrec.service.device import NoDevice
-from rqrec.service.engine import Engine
+from rqrec.service.serving.device import NoDevice
+from rqrec.service.serving.runtime import Engine
 from tests.service.conftest import settings_for
 
 

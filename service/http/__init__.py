@@ -1,0 +1,1 @@
+"""HTTP: routes, bodies, problems and what surrounds every request."""

@@ -1,0 +1,150 @@
+"""The routes that change something; open to who bears the admin token, and off where none is set."""
+
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from rqrec.models.bundle.bundle import Manifest
+from rqrec.service.catalogue.changes import Delete, Outcome, Result
+from rqrec.service.contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
+from rqrec.service.http.bodies import parse_json, read_body, read_json
+from rqrec.service.http.openapi import json_body
+from rqrec.service.http.problems import (
+    ADMIN_OFF,
+    CONFLICT,
+    INVALID,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNKNOWN_ITEM,
+    UNKNOWN_MODEL,
+    AdminOff,
+    Conflict,
+    ReadOnly,
+    Unauthorized,
+    UnknownItem,
+    declared,
+)
+from rqrec.service.http.routes import EngineNow, ItemIdInPath, ModelNow
+from rqrec.service.replication.live_catalogue import LiveCatalogue
+from rqrec.service.serving.deployment import Part, Roles
+from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.served_model import ServedModel
+
+bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
+
+
+async def require_admin(
+    engine: EngineNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> None:
+    """Lets the bearer of the admin token pass.
+
+    Raises:
+        AdminOff: If no token is set.
+        Unauthorized: If another one came, or none.
+    """
+    token = engine.settings.admin_token
+    if token is None:
+        raise AdminOff("the admin routes are off: set RQREC_ADMIN_TOKEN to use them")
+    given = b"" if credentials is None else credentials.credentials.encode()
+    if not hmac.compare_digest(given, token.get_secret_value().encode()):
+        raise Unauthorized("send the header `Authorization: Bearer <RQREC_ADMIN_TOKEN>`")
+
+
+router = APIRouter(dependencies=[Depends(require_admin)])
+FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
+
+
+@router.put(
+    "/items/{item_id:path}",
+    tags=["catalogue"],
+    responses={**declared(*FAULTS, TOO_LARGE), 201: {"description": "The item is new.", "model": WrittenItem}},
+    openapi_extra=json_body(WriteItemRequest),
+)
+async def put_item(
+    request: Request, item_id: ItemIdInPath, engine: EngineNow, model: ModelNow, response: Response
+) -> WrittenItem:
+    """Adds or replaces an item from its content: recommendable when this answers, on every replica soon after.
+
+    Sending the same again does no harm.
+    """
+    live = _live(model)
+    body = await read_json(request.scope, request.receive, engine, WriteItemRequest)
+    put = await model.tokenise(item_id, body.attributes, body.text_vector)
+    outcome = _accepted(await live.write(put), item_id)
+    response.status_code = 201 if outcome.result is Result.ADDED else 200
+    return WrittenItem(
+        item_id=item_id,
+        semantic_id=list(outcome.semantic_id),
+        model_version=live.snapshot.version,
+        catalogue_version=live.snapshot.catalogue_version,
+    )
+
+
+@router.delete("/items/{item_id:path}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
+async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
+    """Takes an item out of every answer; histories that name it still count the others."""
+    _accepted(await _live(model).write(Delete(item_id)), item_id)
+
+
+@router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))
+async def get_models(engine: EngineNow) -> ModelList:
+    """The bundles at hand, and what part each takes."""
+    return ModelList(models=await _models(engine, engine.line_up.roles))
+
+
+@router.post(
+    "/models/{version}/activate",
+    tags=["models"],
+    responses=declared(*FAULTS, TOO_LARGE, UNKNOWN_MODEL),
+    openapi_extra=json_body(ActivateRequest),
+)
+async def activate_model(
+    request: Request, version: Annotated[str, Path(max_length=256)], engine: EngineNow
+) -> ModelList:
+    """Gives a model a part; if that fails, all stays as it was.
+
+    It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
+    Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
+    """
+    body = await read_body(request.scope, request.receive, engine)
+    wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
+    roles = await engine.models.assign(version, Part(wanted.part), wanted.percent)
+    return ModelList(models=await _models(engine, roles))
+
+
+async def _models(engine: Engine, roles: Roles) -> list[ModelReply]:
+    replies = []
+    for version, found in (await engine.models.at_hand()).items():
+        part = Part.ACTIVE if version == roles.active else roles.part if version == roles.trial else None
+        manifest = found if isinstance(found, Manifest) else None
+        reply = ModelReply(
+            version=version,
+            part=part.value if part is not None else None,
+            percent=roles.percent if version == roles.trial else None,
+            created_at=manifest.created_at if manifest is not None else None,
+            num_items=manifest.num_items if manifest is not None else None,
+            metrics={name: dict(figures) for name, figures in manifest.metrics.items()} if manifest is not None else {},
+            fault=None if manifest is not None else str(found),
+        )
+        replies.append(reply)
+    return replies
+
+
+def _live(model: ServedModel) -> LiveCatalogue:
+    if model.live is None:
+        raise ReadOnly(
+            "the catalogue cannot be written without Redis, where changes outlive a replica: set RQREC_REDIS_URL"
+        )
+    return model.live
+
+
+def _accepted(outcome: Outcome, item_id: str) -> Outcome:
+    if outcome.result is Result.UNKNOWN_ITEM:
+        raise UnknownItem(f"the catalogue holds no item {item_id!r}")
+    if outcome.result is Result.LAST_ITEM:
+        raise Conflict("this is the last item, and a catalogue has at least one")
+    return outcome

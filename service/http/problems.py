@@ -1,0 +1,236 @@
+"""Errors as problem details (RFC 9457): every kind of error is mapped to HTTP here, once."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from rqrec.service.contract import Problem, ProblemPart
+from rqrec.service.http.openapi import reference
+from rqrec.service.ids import request_id
+
+MEDIA_TYPE = "application/problem+json"
+# A client chooses how many faults it makes and how long their texts are; an answer stays under 64 KiB whatever comes.
+MAX_FAULTS, MAX_POINTER, MAX_DETAIL, MAX_INSTANCE = 20, 120, 300, 256
+logger = logging.getLogger("rqrec")
+
+
+class InvalidPart(ValueError):
+    """A part of a body is at fault in a way that its schema does not tell.
+
+    Attributes:
+        within: Where in the body such parts are.
+        place: The part, from there on.
+    """
+
+    within: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, place: tuple[str, ...], detail: str) -> None:
+        super().__init__(detail)
+        self.place = place
+
+
+class UnknownItem(Exception):
+    """The catalogue does not hold the item."""
+
+
+class TooLarge(Exception):
+    """A request is over one of the limits on its size."""
+
+
+class UnknownModel(Exception):
+    """There is no bundle of this version."""
+
+
+class UnusableModel(Exception):
+    """A bundle cannot be served, and what was served goes on."""
+
+
+class AdminOff(Exception):
+    """An admin route was asked for, and no token is set."""
+
+
+class Unauthorized(Exception):
+    """An admin route was asked for without the token."""
+
+
+class Conflict(Exception):
+    """A change cannot be made to the catalogue as it is."""
+
+
+class ReadOnly(Exception):
+    """Nothing can be written here."""
+
+
+class NotReady(Exception):
+    """No model is loaded, or the service is draining."""
+
+
+class RetryLater(Exception):
+    """The request may come again, after a while.
+
+    Attributes:
+        retry_after_s: When to come back, in seconds.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(RetryLater):
+    """More work waits than may."""
+
+
+class RateLimited(RetryLater):
+    """A client has had its share."""
+
+
+class DeadlinePassed(Exception):
+    """The request's time was up before its answer was found."""
+
+    def __init__(self) -> None:
+        super().__init__("the time given to this request was up before it was answered: see timeout_ms")
+
+
+class BodyTimeout(Exception):
+    """The request's body did not arrive in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the request's body did not arrive in time: send it at once, see RQREC_BODY_TIMEOUT_S")
+
+
+class BadRequest(Exception):
+    """A request's head is not HTTP that is understood here."""
+
+
+class HeadTooLarge(Exception):
+    """A request's line or headers are over their limit."""
+
+
+class ClientGone(Exception):
+    """The client hung up before the answer; nobody reads this."""
+
+
+class Kind(NamedTuple):
+    """How a kind of error is told over HTTP."""
+
+    type: str
+    title: str
+    status: int
+    retryable: bool
+
+
+UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
+UNUSABLE_MODEL = Kind("unusable-model", "The model cannot be served", 409, False)
+ADMIN_OFF = Kind("admin-off", "The admin routes are off", 404, False)
+UNAUTHORIZED = Kind("unauthorized", "The admin token is missing or wrong", 401, False)
+CONFLICT = Kind("conflict", "The catalogue does not allow this change", 409, False)
+READ_ONLY = Kind("read-only", "The catalogue cannot be written", 503, False)
+TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
+INVALID = Kind("invalid-request", "The request is not valid", 422, False)
+NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
+INTERNAL = Kind("internal", "The service failed", 500, True)
+OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
+RATE_LIMITED = Kind("rate-limited", "This client asks too often", 429, True)
+BODY_TIMEOUT = Kind("body-timeout", "The body did not arrive in time", 408, True)
+BAD_REQUEST = Kind("bad-request", "The request is not valid HTTP", 400, False)
+HEAD_TOO_LARGE = Kind("head-too-large", "The request's headers are over a limit", 431, False)
+DEADLINE = Kind("deadline", "The request's time was up", 504, True)
+CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
+DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
+    UnknownItem: UNKNOWN_ITEM,
+    UnknownModel: UNKNOWN_MODEL,
+    UnusableModel: UNUSABLE_MODEL,
+    AdminOff: ADMIN_OFF,
+    Unauthorized: UNAUTHORIZED,
+    Conflict: CONFLICT,
+    ReadOnly: READ_ONLY,
+    TooLarge: TOO_LARGE,
+    NotReady: NOT_READY,
+    Overloaded: OVERLOADED,
+    RateLimited: RATE_LIMITED,
+    DeadlinePassed: DEADLINE,
+    BodyTimeout: BODY_TIMEOUT,
+    BadRequest: BAD_REQUEST,
+    HeadTooLarge: HEAD_TOO_LARGE,
+    ClientGone: CLIENT_GONE,
+}
+
+
+def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail in these ways, for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": reference(Problem)}}
+    return {kind.status: {"description": kind.title, "content": content} for kind in kinds}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Makes the app answer every error as problem details."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return problem_response(error, request.url.path)
+
+    for error_type in (*DOMAIN_ERRORS, InvalidPart, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error_type, answer)
+
+
+def problem_response(error: Exception, path: str) -> Response:
+    """An error as the answer to a request for a path; one that nobody expected is logged."""
+    if (kind := DOMAIN_ERRORS.get(type(error))) is not None:
+        response = _problem(kind, str(error), path)
+        if isinstance(error, RetryLater):
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, Unauthorized):
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    if isinstance(error, InvalidPart):
+        return _invalid(path, [(("body", *error.within, *error.place), str(error))])
+    if isinstance(error, RequestValidationError):
+        return _invalid(path, [(one["loc"], one["msg"]) for one in error.errors()])
+    if isinstance(error, HTTPException):
+        response = _problem(Kind("http", error.detail, error.status_code, False), error.detail, path)
+        response.headers.update(error.headers or {})
+        return response
+    logger.error("request failed", exc_info=error)
+    return _problem(INTERNAL, "see the service's log for this request_id", path)
+
+
+def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> Response:
+    """The first faults of a request, by place and reason, each cut to a bounded length."""
+    parts = [
+        ProblemPart(pointer=shortened(_pointer(place), MAX_POINTER), detail=shortened(reason, MAX_DETAIL))
+        for place, reason in faults[:MAX_FAULTS]
+    ]
+    detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
+    if len(faults) > len(parts):
+        detail = f"the first {len(parts)} of {len(faults)} faults: {detail}"
+    return _problem(INVALID, shortened(detail, MAX_DETAIL * 4), path, parts)
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of at most so many characters; three dots stand for what was cut off."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _problem(kind: Kind, detail: str, path: str, parts: Sequence[ProblemPart] = ()) -> Response:
+    problem = Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=shortened(detail, MAX_DETAIL * 4),
+        instance=shortened(path, MAX_INSTANCE),
+        request_id=request_id.get(),
+        retryable=kind.retryable,
+        errors=list(parts),
+    )
+    return Response(problem.model_dump_json(), status_code=kind.status, media_type=MEDIA_TYPE)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """The place of a fault as a JSON pointer (RFC 6901); the leading part names body, path or query."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location[1:])

@@ -1,0 +1,228 @@
+"""The routes: HTTP in, one call of the code that does the work, HTTP out."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import AfterValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rqrec.models.array_types import IntArray
+from rqrec.models.trie.semantic_ids import parse_semantic_id
+from rqrec.service.admission.request_context import context_of
+from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.contract import (
+    MAX_PAGE,
+    Health,
+    ItemPage,
+    ItemReply,
+    Readiness,
+    RecommendReply,
+    RecommendRequest,
+    SemanticIdReply,
+)
+from rqrec.service.http.bodies import read_json
+from rqrec.service.http.openapi import json_body
+from rqrec.service.http.problems import (
+    DEADLINE,
+    INVALID,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    UNKNOWN_ITEM,
+    TooLarge,
+    UnknownItem,
+    declared,
+    problem_response,
+)
+from rqrec.service.serving.recommend import recommend
+from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.served_model import ServedModel
+
+router = APIRouter()
+RECOMMEND, SEMANTIC_ID, HEALTH, DOCUMENT = "/recommend", "/semantic-id", "/healthz", "/openapi.json"
+SMALL_PAGE = 100  # items; a page of a thousand takes milliseconds
+JSON = "application/json"
+
+
+def _not_of_another_route(item_id: str) -> str:
+    if item_id.endswith(SEMANTIC_ID):
+        raise ValueError(f"an item id in a path may not end in {SEMANTIC_ID}")
+    return item_id
+
+
+# A path, for an id may hold a slash.
+ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
+    return _engine(request)
+
+
+async def _model_now(request: Request) -> ServedModel:
+    return _engine(request).line_up.active
+
+
+EngineNow = Annotated[Engine, Depends(_engine_now)]
+ModelNow = Annotated[ServedModel, Depends(_model_now)]
+
+
+@router.post(
+    RECOMMEND,
+    tags=["recommendations"],
+    response_model=RecommendReply,
+    responses=declared(TOO_LARGE, INVALID, OVERLOADED, NOT_READY, DEADLINE),
+    openapi_extra=json_body(RecommendRequest),
+)
+async def post_recommend(request: Request) -> Response:
+    """Recommends the next items for one history.
+
+    Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
+    """
+    return Response(await _recommend(request.scope, request.receive, _engine(request)), media_type=JSON)
+
+
+_RECOMMEND_ROUTE = router.routes[-1]
+
+
+class FastLane:
+    """Answers POST /recommend and what never changes by itself, and passes all else on to the app. Pure ASGI.
+
+    FastAPI describes the routes and could serve them as well; but its layers would take as long as a search in a batch,
+    and it makes its document anew, in milliseconds, for everybody who asks.
+
+    Args:
+        app: The app with all of its routes.
+        engine: Of the app.
+        document: The OpenAPI document.
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine, document: Callable[[], dict[str, Any]]) -> None:
+        self.app = app
+        self.engine = engine
+        self._document = cache(lambda: json.dumps(document()).encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers or passes on."""
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ()
+        if asked == ("POST", RECOMMEND):
+            scope["route"] = _RECOMMEND_ROUTE
+            try:
+                reply = await _recommend(scope, receive, self.engine)
+            except Exception as error:
+                await problem_response(error, RECOMMEND)(scope, receive, send)
+                return
+        elif asked == ("GET", HEALTH):
+            scope["route"], reply = _HEALTH_ROUTE, _HEALTH
+        elif asked == ("GET", DOCUMENT):
+            reply = self._document()
+        else:
+            await self.app(scope, receive, send)
+            return
+        headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply})
+
+
+async def _recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+    line_up, settings = engine.line_up, engine.settings
+    request = await read_json(scope, receive, engine, RecommendRequest)
+    for name, ids in (("history", request.history), ("exclude", request.exclude)):
+        if len(ids) > settings.max_history_items:
+            raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
+    return await recommend(request, engine, line_up, context_of(scope))
+
+
+@router.get(
+    "/items/{item_id:path}" + SEMANTIC_ID,
+    tags=["catalogue"],
+    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
+)
+async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdReply:
+    """An item's semantic ID."""
+    snapshot = model.snapshot
+    leaf = _leaf(snapshot, item_id)
+    codes = snapshot.table.codes_of(leaf)[0].tolist()
+    return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
+
+
+@router.get(
+    "/items/{item_id:path}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY)
+)
+async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
+    """An item's attributes and semantic ID."""
+    snapshot = model.snapshot
+    leaf = _leaf(snapshot, item_id)
+    codes = snapshot.table.codes_of(leaf).tolist()
+    (item,) = snapshot.table.items(leaf)
+    return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
+
+
+@router.get(
+    "/semantic-ids/{prefix}/items",
+    tags=["catalogue"],
+    responses=declared(INVALID, OVERLOADED, NOT_READY),
+)
+async def get_items_below(
+    engine: EngineNow,
+    model: ModelNow,
+    prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+) -> ItemPage:
+    """The items whose semantic IDs begin with a prefix."""
+    if limit > SMALL_PAGE:
+        async with engine.long_turn():
+            return _page(model.snapshot, prefix, offset, limit)
+    return _page(model.snapshot, prefix, offset, limit)
+
+
+def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
+    below = snapshot.table.below(parse_semantic_id(prefix))
+    places = below[offset : offset + limit]
+    items, codes = snapshot.table.items(places), snapshot.table.codes_of(places).tolist()
+    return ItemPage(
+        items=[
+            SemanticIdReply(item_id=item.item_id, semantic_id=row, model_version=snapshot.version)
+            for item, row in zip(items, codes, strict=True)
+        ],
+        total=len(below),
+        next_offset=offset + limit if offset + limit < len(below) else None,
+    )
+
+
+@router.get(HEALTH, tags=["operation"])
+async def get_health() -> Health:
+    """Whether the process is alive."""
+    return Health()
+
+
+_HEALTH_ROUTE, _HEALTH = router.routes[-1], Health().model_dump_json().encode()
+
+
+@router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))
+async def get_readiness(engine: EngineNow, model: ModelNow) -> Readiness:
+    """Whether a model is loaded and warmed up, its search runs, and the service is not shutting down."""
+    engine.check_ready()
+    return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
+
+
+@router.get("/metrics", tags=["operation"], response_class=Response)
+async def get_metrics(engine: EngineNow) -> Response:
+    """Metrics for Prometheus."""
+    return Response(await engine.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _leaf(snapshot: Snapshot, item_id: str) -> IntArray:
+    leaf = snapshot.table.find([item_id])
+    if leaf[0] < 0:
+        raise UnknownItem(f"the catalogue holds no item {item_id!r}")
+    return leaf

@@ -1,0 +1,1 @@
+"""Redis: the connection and what runs inside it."""

@@ -1,0 +1,157 @@
+"""Connects to Redis: one server, a Sentinel's master or a cluster, by URL; retries, and a breaker over all calls."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from circuitbreaker import CircuitBreaker
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+
+from rqrec.service.redis.url import RedisUrl, read_redis_url
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
+
+ResultT = TypeVar("ResultT")
+FAILURES = (RedisError, RedisClusterException, OSError)
+RETRY_BASE_S, RETRY_CAP_S = 0.01, 0.1
+LOGGED_AGAIN_AFTER_S = 600.0
+KEY_PREFIX, NO_EVICTION = "rqrec", "noeviction"
+logger = logging.getLogger("rqrec")
+
+
+class RedisAway(Exception):
+    """Redis did not answer, or answered with an error; what depends on it must do without."""
+
+
+class RedisRefused(RedisAway):
+    """Redis answered with an error: it is there, and does not do this."""
+
+
+class RedisGate:
+    """A client behind a circuit breaker: after a failure nobody asks for a while, so that a slow Redis slows nothing.
+
+    Attributes:
+        client: For building commands; to run them use `call`.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.client = connect(settings)
+        self._metrics = metrics
+        self._breaker = CircuitBreaker(
+            failure_threshold=1,
+            recovery_timeout=max(settings.redis_pause_s, 1e-3),
+            expected_exception=_is_failure,
+            name="redis",
+        )
+        self._logged: dict[str, float] = {}  # when each kind of failure was logged last
+        self._is_away = self._evicts = False
+
+    async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
+        """The command's answer.
+
+        Raises:
+            RedisRefused: If Redis answered with an error.
+            RedisAway: If Redis failed, or failed a moment ago.
+        """
+        if self._breaker.opened:
+            raise RedisAway("it failed a moment ago")
+        try:
+            answer: ResultT = await self._breaker.call_async(command, *arguments)
+        except FAILURES as error:
+            self._metrics.redis_errors.inc()
+            self._log(error)
+            if not _is_failure(type(error), error):
+                self._note_answer()
+                raise RedisRefused(f"{type(error).__name__}: {error}") from error
+            self._is_away = True
+            self._metrics.redis_up.set(0)
+            raise RedisAway(f"{type(error).__name__}: {error}") from error
+        self._note_answer()
+        return answer
+
+    async def try_to_delete(self, *keys: str) -> None:
+        """Deletes keys that expire by themselves, if Redis is there."""
+        try:
+            await self.call(self.client.delete, *keys)
+        except RedisAway:
+            return
+
+    async def check_eviction(self) -> None:
+        """Says so if Redis would drop what was written when it is full.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        try:
+            info = await self.call(self.client.info, "memory")
+        except RedisRefused:  # it may be forbidden
+            return
+        nodes = list(info.values()) if all(isinstance(node, dict) for node in info.values()) else [info]
+        evicts = any(node.get("maxmemory_policy", NO_EVICTION) != NO_EVICTION for node in nodes)
+        if evicts and not self._evicts:
+            logger.error("Redis drops keys when it is full, which loses writes: set maxmemory-policy %s", NO_EVICTION)
+        self._evicts = evicts
+        self._metrics.redis_evicts.set(evicts)
+
+    async def close(self) -> None:
+        """Lets go of the connections."""
+        await self.client.aclose()
+
+    def _note_answer(self) -> None:
+        self._metrics.redis_up.set(1)
+        if self._is_away:
+            self._is_away = False
+            logger.info("Redis answers again")
+
+    def _log(self, error: Exception) -> None:
+        """Logs a failure, unless one of its kind was logged lately."""
+        kind, now = f"{type(error).__name__} {str(error).partition(' ')[0]}", time.monotonic()
+        if now - self._logged.get(kind, -LOGGED_AGAIN_AFTER_S) >= LOGGED_AGAIN_AFTER_S:
+            self._logged[kind] = now
+            logger.warning("Redis fails: %s: %.300s", type(error).__name__, error)
+
+
+def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
+    """Whether Redis is away, and did not merely answer that it will not do something."""
+    return issubclass(kind, FAILURES) and not isinstance(error, ResponseError)
+
+
+def connect(settings: Settings) -> Redis:
+    """A client of the Redis that the settings name (see `service.redis.url`); nothing is sent yet."""
+    assert settings.redis_url is not None
+    url = read_redis_url(settings.redis_url.get_secret_value())
+    timeouts = {"socket_timeout": settings.redis_timeout_s, "socket_connect_timeout": settings.redis_timeout_s}
+    common: dict[str, Any] = {
+        **timeouts,
+        "decode_responses": True,
+        "encoding_errors": "replace",  # what others wrote must not raise here
+        "retry": Retry(ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S), settings.redis_retries),
+        "max_connections": settings.redis_connections,
+    }
+    if url.kind == "server":
+        return Redis.from_url(url.text, **common)
+    common |= {"ssl": url.is_tls, "username": url.username, "password": url.password}
+    if url.kind == "sentinel":
+        return _sentinel_master(url, common=common, timeouts=timeouts)
+    nodes = [ClusterNode(host, port) for host, port in url.addresses]
+    # Not a Redis, but every command that is used here has the same name and arguments there.
+    return cast("Redis", RedisCluster(startup_nodes=nodes, **common))
+
+
+def _sentinel_master(url: RedisUrl, *, common: Mapping[str, Any], timeouts: Mapping[str, Any]) -> Redis:
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        url.addresses, sentinel_kwargs={**timeouts, "ssl": common["ssl"]}
+    )
+    found: Redis = sentinel.master_for(url.master, db=url.database, **common)
+    return found
+
+
+def version_prefix(version: str) -> str:
+    """What all keys of a model version begin with; in a cluster they lie in one slot."""
+    return f"{KEY_PREFIX}:{{{version}}}"

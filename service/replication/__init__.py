@@ -1,0 +1,1 @@
+"""Replication: how all replicas come to the same catalogue through Redis."""

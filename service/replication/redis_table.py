@@ -1,0 +1,195 @@
+"""The table from semantic IDs to items in Redis, under the model's version, for other programs.
+
+Two hashes, `items` (semantic ID → JSON of item_id and payload) and `semantic-ids` (item id → semantic ID), and `whole`,
+which says of which point of the catalogue both are, and how many items that makes. They are written under other names
+and renamed, expire once no replica uses the version, and are written anew where Redis has lost them. Every replica
+writes every change; whatever the table holds already, Redis leaves out.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rqrec.models.trie.semantic_ids import format_semantic_id
+from rqrec.service.catalogue.item_table import Item, ItemTable
+from rqrec.service.redis.client import RedisAway, RedisGate, version_prefix
+from rqrec.service.redis.lock import Lock
+from rqrec.service.redis.scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run
+from rqrec.service.replication.log_state import is_before
+from rqrec.service.settings import Settings
+
+PUBLISH_CHUNK, CHECK_CHUNK = 1000, 500
+WRITER_LOCK_S = STAGED_LIVES_S = 30
+logger = logging.getLogger("rqrec")
+
+
+class Point(NamedTuple):
+    """Where in the catalogue's changes a state stands.
+
+    Attributes:
+        epoch: Names the stream.
+        position: In it.
+    """
+
+    epoch: str
+    position: str
+
+
+class SharedTable:
+    """Keeps the table whole.
+
+    Args:
+        gate: Redis.
+        version: The model's version, part of every key.
+        settings: Time to live of the keys.
+    """
+
+    def __init__(self, gate: RedisGate, version: str, settings: Settings) -> None:
+        self._gate = gate
+        self._keys_live_s = settings.redis_table_ttl_s
+        self._prefix = version_prefix(version)
+        self.items_key, self.ids_key = f"{self._prefix}:items", f"{self._prefix}:semantic-ids"
+        self._keys = [f"{self._prefix}:whole", self.items_key, self.ids_key]
+        self._lock = Lock(gate, f"{self._prefix}:writer", WRITER_LOCK_S)
+        self._writing = asyncio.Lock()
+        self._cursors: dict[str, str] = {}  # where the last check of each key ended
+        self._changed: set[str] = set()  # while a table is being staged
+        self._latest: tuple[Point, ItemTable] | None = None
+
+    async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str], point: Point) -> None:
+        """Writes what has changed of some items; what cannot be written now, `keep_whole` writes later.
+
+        Args:
+            before: The state before.
+            after: The state after.
+            item_ids: The items that differ.
+            point: Of the state after.
+        """
+        old_point = self._latest[0] if self._latest is not None else Point("", "")
+        self._latest = point, after
+        self._changed.update(item_ids)
+        if old_point.epoch == point.epoch:  # else the whole table is another one
+            async with self._writing:
+                with contextlib.suppress(RedisAway):
+                    await self._write(old_point, point, before, after, item_ids)
+
+    async def keep_whole(self, table: ItemTable, point: Point) -> None:
+        """Writes the table unless it is there, and puts off its expiry. To be called every now and then.
+
+        Args:
+            table: The state now.
+            point: Of it.
+
+        Raises:
+            RedisAway: If Redis is.
+        """
+        epoch, position, count, *found = await run(self._gate, LOOK_AT_TABLE, self._keys, self._keys_live_s)
+        is_other = epoch != point.epoch or is_before(position, point.position)
+        is_complete = all(str(number) == count for number in found)
+        self._latest = self._latest or (point, table)
+        if is_other or not is_complete or not (position != point.position or await self._is_right(table)):
+            await self._publish()
+
+    async def _is_right(self, table: ItemTable) -> bool:
+        """Whether some of the items in Redis, others at every call, are those of the table."""
+        is_right = True
+        for key, agrees in ((self.items_key, _items_agree), (self.ids_key, _ids_agree)):
+            cursor = self._cursors.get(key, "0")
+            self._cursors[key], found = await run(self._gate, READ_HASH_PAGE, [key], cursor, CHECK_CHUNK)
+            is_right = is_right and await asyncio.to_thread(agrees, found[::2], found[1::2], table)
+        return is_right or self._latest is None or self._latest[1] is not table  # it may have changed meanwhile
+
+    async def _publish(self) -> None:
+        assert self._latest is not None
+        async with self._lock.held() as is_held:
+            if not is_held:
+                return  # another replica is writing
+            staged = [f"{self._prefix}:staged:{self._lock.token}:{name}" for name in ("items", "semantic-ids")]
+            try:
+                point, table = self._latest
+                self._changed.clear()
+                for items, ids in _chunks(table):
+                    await self._lock.keep()
+                    pipeline = self._gate.client.pipeline(transaction=False)
+                    for key, mapping in zip(staged, (items, ids), strict=True):
+                        pipeline.hset(key, mapping=mapping)
+                        pipeline.expire(key, STAGED_LIVES_S)
+                    await self._gate.call(pipeline.execute)
+                async with self._writing:
+                    now, latest = self._latest
+                    is_done = await self._write(point, now, table, latest, list(self._changed), staged)
+            finally:
+                await self._gate.try_to_delete(*staged)
+        if is_done:
+            logger.info("wrote %d items to Redis as %s", len(latest), self._prefix)
+
+    async def _write(
+        self,
+        old: Point,
+        new: Point,
+        before: ItemTable,
+        after: ItemTable,
+        item_ids: Sequence[str],
+        staged: Sequence[str] = (),
+    ) -> bool:
+        """Writes some items, into the staged table if there is one, which then takes the other's place."""
+        removed, gone, written = await asyncio.to_thread(_difference, before, after, item_ids)
+        token = self._lock.token if staged else ""
+        keys = [*self._keys, *staged, self._lock.key] if staged else self._keys
+        head = (token, self._keys_live_s, new.epoch, old.position, new.position, len(after))
+        lists = (len(removed), *removed, len(gone), *gone, *written)
+        return bool(await run(self._gate, WRITE_TABLE, keys, *head, *lists))
+
+
+def to_json(item: Item) -> str:
+    """An item as its hash holds it."""
+    return f'{{"item_id":{json.dumps(item.item_id, ensure_ascii=False)},"payload":{item.payload}}}'
+
+
+def _chunks(table: ItemTable) -> Iterator[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """All items by semantic ID and all semantic IDs by item id, some at a time."""
+    for begin in range(0, len(table), PUBLISH_CHUNK):
+        leaves = table.places[begin : begin + PUBLISH_CHUNK]
+        texts = [format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()]
+        items = table.items(leaves)
+        pairs = list(zip(texts, items, strict=True))
+        yield {text: to_json(item) for text, item in pairs}, {item.item_id: text for text, item in pairs}
+
+
+def _difference(before: ItemTable, after: ItemTable, item_ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Semantic IDs that go, item ids that go, and semantic ID, item and item id of what comes, one after the other."""
+    old, new = before.find(item_ids), after.find(item_ids)
+    removed = [format_semantic_id(codes) for codes in before.codes_of(old[old >= 0]).tolist()]
+    gone = [item_ids[place] for place in np.flatnonzero(new < 0).tolist()]
+    leaves = new[new >= 0]
+    written: list[str] = []
+    for item, codes in zip(after.items(leaves), after.codes_of(leaves).tolist(), strict=True):
+        written += (format_semantic_id(codes), to_json(item), item.item_id)
+    return removed, gone, written
+
+
+def _items_agree(texts: Sequence[str], values: Sequence[str], table: ItemTable) -> bool:
+    leaves = table.find([_item_id(value) for value in values])
+    if not np.all(leaves >= 0):
+        return False
+    ours = zip(table.items(leaves), table.codes_of(leaves).tolist(), strict=True)
+    return [(format_semantic_id(codes), to_json(item)) for item, codes in ours] == list(zip(texts, values, strict=True))
+
+
+def _ids_agree(item_ids: Sequence[str], texts: Sequence[str], table: ItemTable) -> bool:
+    leaves = table.find(item_ids)
+    return bool(np.all(leaves >= 0)) and [
+        format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()
+    ] == list(texts)
+
+
+def _item_id(text: str) -> str:
+    try:
+        return str(json.loads(text)["item_id"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""

@@ -1,0 +1,1 @@
+"""The queue before the search, and the batches that it becomes."""

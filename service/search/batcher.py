@@ -1,0 +1,229 @@
+"""Batching: concurrent searches share one run, and a lone one never waits.
+
+Threads take what waits as soon as they are free, so a batch forms while the last one runs, and grows with the load by
+itself: there is no timer. `service.admission.admission` bounds how much may wait.
+
+While more waits than half of what may, answers a second count for more than the next answer: batches are twice as
+large, and a spare thread searches too. It uses what of the machine one search thread leaves idle, which waits for the
+interpreter while requests are refused; with little to search, two threads would only make small batches of large ones.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from rqrec.service.http.problems import NotReady
+from rqrec.service.search.fair_queue import ClientQueue, Turn
+from rqrec.service.telemetry import Metrics
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+WorkT = TypeVar("WorkT")
+ResultT = TypeVar("ResultT")
+BACKLOG_BATCHES = 2  # batches of usual size that are run as one
+RATE_MEMORY = 0.9  # of the running mean of seconds a job
+FIRST_GUESS_S = 0.001
+RESTART_PAUSE_S = 0.5
+logger = logging.getLogger("rqrec")
+
+
+class _Job(Generic[WorkT, ResultT]):
+    """One piece of work, and the future of its result, which belongs to the event loop."""
+
+    __slots__ = ("future", "queued_at", "weight", "work")
+
+    def __init__(self, work: WorkT, weight: int, future: "asyncio.Future[ResultT]") -> None:
+        self.work = work
+        self.weight = weight
+        self.future = future
+        self.queued_at = time.perf_counter()
+
+
+class Batcher(Generic[KeyT, WorkT, ResultT]):
+    """Runs work in batches of one key, in threads of its own.
+
+    Args:
+        run: Answers a batch: the key and its work, results in the same order. Called in a thread.
+        metrics: Told of the queue, the batches and what was dropped.
+        workers: Batches that run at the same time, one more in a backlog.
+        max_batch: Weight of the work in one batch, at the most; a heavier piece goes alone. Twice as much in a backlog.
+        max_queue: Weight of the work that may wait: half of it is a backlog.
+
+    Attributes:
+        running: Weight of the work that is being searched.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[KeyT, Sequence[WorkT]], Sequence[ResultT]],
+        metrics: Metrics,
+        *,
+        workers: int,
+        max_batch: int,
+        max_queue: int,
+    ) -> None:
+        self._run = run
+        self._metrics = metrics
+        self._max_batch = max_batch
+        self.running = 0
+        self._queue: ClientQueue[KeyT, _Job[WorkT, ResultT]] = ClientQueue(lambda job: job.weight)
+        self._workers, self._backlog = workers, max(max_queue // 2, BACKLOG_BATCHES * max_batch)
+        lock = threading.Lock()
+        self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # grown to a backlog
+        self._able = 0
+        self._draining = False
+        self._seconds_a_job = FIRST_GUESS_S
+        self._loop: asyncio.AbstractEventLoop
+        self._threads = [
+            threading.Thread(
+                target=self._work_on, args=(number == workers,), name=f"rqrec-search-{number}", daemon=True
+            )
+            for number in range(workers + 1)
+        ]
+        metrics.queue_depth.set_function(lambda: len(self._queue))
+
+    def start(self) -> None:
+        """Starts the threads; to be called on the event loop that will submit."""
+        self._loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How much work waits."""
+        return len(self._queue)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a thread can take work: not before `start`, after `stop`, and for a while after a crash."""
+        return self._able > 0
+
+    @property
+    def seconds_per_request(self) -> float:
+        """The running mean of how long a piece of work takes a service whose threads all search, in seconds."""
+        return self._seconds_a_job / self._workers
+
+    async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
+        """The result of one piece of work. Cancelling the caller drops the work if it still waits.
+
+        Args:
+            key: What the work shares with all that it may run with.
+            work: The work.
+            client: For whom; clients take turns.
+            weight: What it counts for in a batch.
+
+        Raises:
+            NotReady: If the batcher was stopped before the work began.
+        """
+        job: _Job[WorkT, ResultT] = _Job(work, weight, self._loop.create_future())
+        with self._changed:
+            if self._draining:
+                raise NotReady("the service is shutting down")
+            self._queue.push(client, key, job)
+            self._changed.notify()
+            if self._has_backlog:
+                self._grown.notify()
+        return await job.future
+
+    def stop(self) -> None:
+        """Finishes what waits and runs, then ends the threads. Blocks; more work is refused."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+            self._grown.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    @property
+    def _has_backlog(self) -> bool:
+        return len(self._queue) >= self._backlog
+
+    def _work_on(self, is_spare: bool) -> None:
+        """Works until drained; begins anew after a crash."""
+        able = 0 if is_spare else 1
+        while True:
+            self._count_able(able)
+            try:
+                self._work(is_spare)
+            except BaseException:  # whatever it was: a service without this thread answers nothing
+                logger.exception("the search thread crashed: it begins anew in %.1f s", RESTART_PAUSE_S)
+                self._metrics.search_crashes.inc()
+            else:
+                return
+            finally:
+                self._count_able(-able)
+            time.sleep(RESTART_PAUSE_S)
+
+    def _count_able(self, change: int) -> None:
+        with self._changed:
+            self._able += change
+
+    def _take(self, is_spare: bool) -> Turn[KeyT, _Job[WorkT, ResultT]] | None:
+        """Waits for the next batch; None where there will be none."""
+        with self._changed:
+            while True:
+                limit = BACKLOG_BATCHES * self._max_batch if self._has_backlog else self._max_batch
+                may_take = self._has_backlog or not is_spare
+                if may_take and (turn := self._queue.pop(limit)) is not None:
+                    self.running += sum(turn.weights.values())
+                    return turn
+                if self._draining:
+                    return None
+                (self._grown if is_spare else self._changed).wait()
+
+    def _work(self, is_spare: bool) -> None:
+        while (turn := self._take(is_spare)) is not None:
+            begin = time.perf_counter()
+            try:
+                # A job whose future is done was cancelled, by its client or its deadline: nobody waits for it.
+                wanted = [job for job in turn.jobs if not job.future.done()]
+                if len(wanted) < len(turn.jobs):
+                    self._metrics.shed.labels("abandoned").inc(len(turn.jobs) - len(wanted))
+                if wanted:
+                    self._observe(wanted, begin)
+                    self._answer(turn.key, wanted)
+                    seconds = time.perf_counter() - begin
+                    self._metrics.search_seconds.observe(seconds)
+                    self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / len(wanted) - self._seconds_a_job)
+            except BaseException as error:
+                for job in turn.jobs:
+                    self._loop.call_soon_threadsafe(_fail, job.future, RuntimeError(f"the search crashed: {error!r}"))
+                raise
+            finally:
+                with self._changed:
+                    self._queue.charge(turn, time.perf_counter() - begin)
+                    self.running -= sum(turn.weights.values())
+
+    def _observe(self, jobs: Sequence[_Job[WorkT, ResultT]], begin: float) -> None:
+        self._metrics.batch_size.observe(len(jobs))
+        for job in jobs:
+            self._metrics.queue_seconds.observe(begin - job.queued_at)
+
+    def _answer(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> None:
+        try:
+            results = self._run(key, [job.work for job in jobs])
+        except Exception as error:  # whatever one request did, its neighbours get their answers
+            if len(jobs) == 1:
+                self._loop.call_soon_threadsafe(_fail, jobs[0].future, error)
+                return
+            logger.warning("a batch of %d failed (%s): running its halves", len(jobs), type(error).__name__)
+            middle = len(jobs) // 2
+            self._answer(key, jobs[:middle])
+            self._answer(key, jobs[middle:])
+        else:
+            # One call a batch, for each wakes the loop up.
+            self._loop.call_soon_threadsafe(_settle, [job.future for job in jobs], results)
+
+
+def _settle(futures: Sequence[asyncio.Future[ResultT]], results: Sequence[ResultT]) -> None:
+    for future, result in zip(futures, results, strict=True):
+        if not future.done():
+            future.set_result(result)
+
+
+def _fail(future: asyncio.Future[ResultT], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,1 @@
+"""Serving: the models that answer, and how a recommendation is made of them."""

@@ -1,0 +1,151 @@
+"""One recommendation: item ids → leaves → search → items."""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from rqrec.models.search.ranking import Ranking
+from rqrec.service.admission.request_context import RequestContext
+from rqrec.service.catalogue.item_table import Item
+from rqrec.service.catalogue.snapshot import SearchWork, Snapshot, search_key
+from rqrec.service.contract import RecommendRequest
+from rqrec.service.ids import random_uuid
+from rqrec.service.serving.deployment import LineUp
+from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.served_model import ServedModel
+from rqrec.service.settings import Settings
+
+SHADOW = "shadow"  # the client that a shadow's searches are for
+
+
+class _Answer(NamedTuple):
+    """What one model answers.
+
+    Attributes:
+        snapshot: The model's state.
+        best: Its list.
+        unknown: History ids that the catalogue does not hold.
+        eligible_items: How many items could have come.
+        fallback: Whether these are the popular items.
+    """
+
+    snapshot: Snapshot
+    best: Ranking
+    unknown: list[str]
+    eligible_items: int
+    is_fallback: bool
+
+
+async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, context: RequestContext) -> bytes:
+    """Answers a validated request from the present snapshot of the model that its key goes to.
+
+    Args:
+        request: What is asked.
+        engine: The running service.
+        line_up: Which models answer.
+        context: Of the request, under which this runs.
+
+    Returns:
+        A `RecommendReply` as JSON.
+
+    Raises:
+        Overloaded: If its beams are more than there is room for now.
+    """
+    if request.timeout_ms is not None:
+        context.set_timeout(request.timeout_ms / 1000)
+    engine.admission.weigh(context, search_weight(request, engine.settings))
+    begin, metrics = time.perf_counter(), engine.metrics
+    recommendation_id = random_uuid()
+    key = request.routing_key or recommendation_id
+    part, model = line_up.answering(key)
+    answer = await _answer(request, engine, model, client=context.client)
+    snapshot, best = answer.snapshot, answer.best
+    with metrics.lookup_seconds.time():
+        codes = snapshot.table.codes_of(best.leaves_K).tolist()
+        items = snapshot.table.items(best.leaves_K)
+    fallback: Literal["popular", "degraded"] | None = (
+        "popular" if answer.is_fallback else None if model.is_current else "degraded"
+    )
+    metrics.answers.labels(part).inc()
+    metrics.eligible_ratio.observe(answer.eligible_items / len(snapshot.table))
+    if answer.unknown:
+        metrics.unknown_history_items.inc(len(answer.unknown))
+    if len(items) < request.k:
+        metrics.short_results.inc()
+    if fallback is not None:
+        metrics.fallbacks.labels(fallback).inc()
+    if (shadow := line_up.shadow(key)) is not None:
+        engine.beside(_compare(request, engine, shadow, [item.item_id for item in items]))
+    return orjson.dumps(
+        {
+            "recommendation_id": recommendation_id,
+            "model_version": snapshot.version,
+            "catalogue_version": snapshot.catalogue_version,
+            "took_ms": (time.perf_counter() - begin) * 1000,
+            "items": _ranked(items, codes, best),
+            "unknown_items": answer.unknown,
+            "eligible_items": answer.eligible_items,
+            "fallback": fallback,
+        }
+    )
+
+
+def search_weight(request: RecommendRequest, settings: Settings) -> int:
+    """What a request's search costs, in searches of the default width."""
+    beam_width = max(request.beam_width or settings.beam_width, request.k)
+    return max(math.ceil(beam_width / settings.beam_width), 1)
+
+
+async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel, *, client: str) -> _Answer:
+    snapshot = model.snapshot
+    metrics, table = engine.metrics, snapshot.table
+    with metrics.encode_seconds.time():
+        leaves = table.find([*request.history, *request.exclude])
+        history = leaves[: len(request.history)]
+        known = history[history >= 0]
+        eligibility = await engine.eligibility(snapshot, request.filter)
+        excluded = leaves if request.exclude_history else leaves[len(history) :]
+        excluded = excluded[excluded >= 0]
+        if request.filter:
+            excluded = excluded[eligibility.allows(excluded)]
+        num_excluded = len(set(excluded.tolist()))
+    unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
+    if len(known):
+        beam_width = request.beam_width or engine.settings.beam_width
+        reserved = math.ceil(request.new_item_share * request.k)
+        key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
+        work = SearchWork(known, excluded, request.k, reserved)
+        best = await engine.batcher.submit(key, work, client=client, weight=search_weight(request, engine.settings))
+    else:
+        best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
+    metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
+    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
+
+
+async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedModel, answered: Sequence[str]) -> None:
+    """Asks a shadow what was answered already, and measures how the two lists differ."""
+    async with asyncio.timeout(engine.settings.timeout_ms / 1000):
+        answer = await _answer(request, engine, shadow, client=SHADOW)
+    theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
+    if answered:
+        engine.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))
+
+
+def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:
+    """`Recommendation`s, with the payloads as they lie in the table: read by nobody on the way."""
+    rows = zip(items, codes, ranking.log_probs_K.tolist(), ranking.scores_K.tolist(), strict=True)
+    return [
+        {
+            "item_id": item.item_id,
+            "rank": rank,
+            "score": score,
+            "log_prob": log_prob,
+            "semantic_id": semantic_id,
+            "payload": orjson.Fragment(item.payload),
+        }
+        for rank, (item, semantic_id, log_prob, score) in enumerate(rows, start=1)
+    ]
