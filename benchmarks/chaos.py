@@ -34,7 +34,7 @@ from benchmarks.fuzz import malformed, valid_requests
 from benchmarks.running import RedisServer, running_redis, running_service
 from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, read_bundle, seal_bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.item_table import items_of
+from rqrec.service.catalogue.item import items_of
 
 TOKEN = "chaos"  # noqa: S105 - of a service that listens to this process only
 CLIENTS, WRITERS, ITEMS_A_WRITER = 6, 2, 5

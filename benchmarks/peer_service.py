@@ -11,7 +11,7 @@ from benchmarks.peer import TransformersPeer
 from rqrec.models.search.ranking import Ranking
 from rqrec.models.search.recommender import pad
 from rqrec.service.app import create_app
-from rqrec.service.catalogue.snapshot import SearchKey, SearchWork
+from rqrec.service.search.batch_search import SearchKey, SearchWork
 from rqrec.service.server.draining import serve
 from rqrec.service.settings import Settings
 

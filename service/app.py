@@ -9,15 +9,16 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
-from rqrec.service.catalogue.snapshot import search
 from rqrec.service.http.admin import router as admin_router
 from rqrec.service.http.envelope import Envelope, Gate
+from rqrec.service.http.fast_lane import FastLane
 from rqrec.service.http.openapi import describe
 from rqrec.service.http.problems import install_error_handlers
 from rqrec.service.http.rate_limit import RateLimitMiddleware
-from rqrec.service.http.routes import FastLane, router
+from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
 from rqrec.service.logs import log_request
+from rqrec.service.search.batch_search import search
 from rqrec.service.serving.runtime import Engine, Search
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics

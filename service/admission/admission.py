@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.admission.request_context import RequestContext
-from rqrec.service.http.problems import Overloaded
+from rqrec.service.errors import Overloaded
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 

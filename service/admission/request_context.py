@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from starlette.types import Scope
 
-from rqrec.service.http.problems import BodyTimeout, DeadlinePassed
+from rqrec.service.errors import BodyTimeout, DeadlinePassed
 
 # The key of a request's context in its ASGI scope.
 CONTEXT = "rqrec.context"

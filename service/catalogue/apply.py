@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from rqrec.models.array_types import IntArray
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.trie.trie import NO_LEAF
-from rqrec.service.catalogue.changes import BadChange, Change, Delete, Entry, Outcome, Put, Result
-from rqrec.service.catalogue.item_table import Codes, ItemTable, frame_of, is_unicode
+from rqrec.service.catalogue.changes import BadChange, Change, Entry, Outcome, Put
+from rqrec.service.catalogue.collision_allocator import CollisionAllocator
+from rqrec.service.catalogue.item import frame_of, is_unicode
+from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.catalogue.snapshot import Snapshot
 
 LOST_ROWS_SHARE = 0.25  # of the rows in use: so seldom are all of them copied
@@ -60,7 +62,7 @@ def apply_changes(
         tokenizer: Makes the new items' vectors.
         catalogue_version: Of the state after.
     """
-    ledger = _Ledger(snapshot)
+    ledger = CollisionAllocator(snapshot.table)
     outcomes = [ledger.apply(change) for change in changes]
     return with_entries(snapshot, ledger.entries, tokenizer, catalogue_version=catalogue_version), outcomes
 
@@ -171,60 +173,3 @@ def _vectors(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenize
         features = [np.frombuffer(written[number].put.features, dtype=np.float32) for number in unknown.tolist()]
         vectors_MD[unknown] = tokenizer.vectors(np.stack(features))
     return vectors_MD
-
-
-class _Ledger:
-    """Which semantic ID every change leads to, one after the other.
-
-    The last code tells apart the items whose other codes are equal: the smallest number that is free, however large.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.entries: dict[str, Entry | None] = {}
-        self._table = snapshot.table
-        self._count = len(snapshot.table)
-        self._taken: dict[Codes, int] = {}
-
-    def apply(self, change: Change) -> Outcome:
-        if isinstance(change, Delete):
-            return self._delete(change.item_id)
-        old = self._semantic_id(change.item_id)
-        if old is not None and old[:-1] == change.codes:
-            semantic_id = old
-        else:
-            taken = self._taken_below(change.codes)
-            free = (~taken & (taken + 1)).bit_length() - 1
-            semantic_id = (*change.codes, free)
-            self._taken[change.codes] = taken | 1 << free
-            if old is None:
-                self._count += 1
-            else:
-                self._free(old)
-        self.entries[change.item_id] = Entry(change, semantic_id)
-        return Outcome(Result.ADDED if old is None else Result.REPLACED, semantic_id)
-
-    def _delete(self, item_id: str) -> Outcome:
-        old = self._semantic_id(item_id)
-        if old is None:
-            return Outcome(Result.UNKNOWN_ITEM)
-        if self._count == 1:
-            return Outcome(Result.LAST_ITEM)
-        self._count -= 1
-        self._free(old)
-        self.entries[item_id] = None
-        return Outcome(Result.DELETED)
-
-    def _semantic_id(self, item_id: str) -> Codes | None:
-        if item_id in self.entries:
-            entry = self.entries[item_id]
-            return None if entry is None else entry.semantic_id
-        place = self._table.find([item_id])
-        return None if place[0] == NO_LEAF else tuple(self._table.codes_of(place)[0].tolist())
-
-    def _free(self, semantic_id: Codes) -> None:
-        *prefix, last = semantic_id
-        self._taken[tuple(prefix)] = self._taken_below(tuple(prefix)) & ~(1 << last)
-
-    def _taken_below(self, prefix: Codes) -> int:
-        taken = self._taken.get(prefix)
-        return self._table.taken_below([prefix])[0] if taken is None else taken

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from rqrec.service.catalogue.item_table import Codes, Item
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.item_table import Codes
 
 
 class BadChange(ValueError):

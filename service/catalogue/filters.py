@@ -22,9 +22,10 @@ from polars import selectors
 from rqrec.models.array_types import BoolArray
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.service.catalogue.item_table import ItemTable, frame_of, is_unicode
+from rqrec.service.catalogue.item import frame_of, is_unicode
+from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.contract import MAX_FILTER_VALUES, Condition, Scalar
-from rqrec.service.http.problems import InvalidPart
+from rqrec.service.errors import InvalidPart
 from rqrec.service.telemetry import Metrics
 
 CACHE_TIER = "filter"

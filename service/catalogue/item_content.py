@@ -13,8 +13,8 @@ from rqrec.models.bundle.bundle import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
 from rqrec.service.catalogue.changes import Put
-from rqrec.service.catalogue.item_table import is_unicode, items_of
-from rqrec.service.http.problems import InvalidPart
+from rqrec.service.catalogue.item import is_unicode, items_of
+from rqrec.service.errors import InvalidPart
 
 TEXT_VECTOR, VECTORS = "text_vector", "vectors"
 MAX_DEPTH = 8  # the time that polars takes for lists in lists doubles with each

@@ -9,7 +9,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from rqrec.models.bundle.bundle import Manifest
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
 from rqrec.service.contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
+from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
 from rqrec.service.http.bodies import parse_json, read_body, read_json
+from rqrec.service.http.dependencies import EngineNow, ItemIdInPath, ModelNow
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     ADMIN_OFF,
@@ -21,14 +23,8 @@ from rqrec.service.http.problems import (
     UNAUTHORIZED,
     UNKNOWN_ITEM,
     UNKNOWN_MODEL,
-    AdminOff,
-    Conflict,
-    ReadOnly,
-    Unauthorized,
-    UnknownItem,
     declared,
 )
-from rqrec.service.http.routes import EngineNow, ItemIdInPath, ModelNow
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.serving.deployment import Part, Roles
 from rqrec.service.serving.runtime import Engine

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
 from rqrec.service.admission.request_context import context_of
-from rqrec.service.http.problems import ClientGone, TooLarge
+from rqrec.service.errors import ClientGone, TooLarge
 from rqrec.service.serving.runtime import Engine
 
 MAX_CONTAINERS = 50_000  # each becomes a Python object before the schema can refuse it

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rqrec.service.admission.admission import Admission
 from rqrec.service.admission.request_context import CONTEXT, RequestContext
-from rqrec.service.http.problems import BodyTimeout, DeadlinePassed, Overloaded, problem_response
+from rqrec.service.errors import BodyTimeout, DeadlinePassed, Overloaded
+from rqrec.service.http.problems import problem_response
 from rqrec.service.http.startup import failing_in_one_line
 from rqrec.service.ids import Header, take_ids
 from rqrec.service.telemetry import Metrics

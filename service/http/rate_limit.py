@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rqrec.service.admission.admission import ADMIN
 from rqrec.service.admission.request_context import context_of
-from rqrec.service.http.problems import RateLimited, problem_response
+from rqrec.service.errors import RateLimited
+from rqrec.service.http.problems import problem_response
 from rqrec.service.redis.client import RedisAway, RedisGate
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics

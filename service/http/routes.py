@@ -1,14 +1,10 @@
 """The routes: HTTP in, one call of the code that does the work, HTTP out."""
 
-import json
-from collections.abc import Callable
-from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import AfterValidator
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.trie.semantic_ids import parse_semantic_id
@@ -24,7 +20,9 @@ from rqrec.service.contract import (
     RecommendRequest,
     SemanticIdReply,
 )
+from rqrec.service.errors import TooLarge, UnknownItem
 from rqrec.service.http.bodies import read_json
+from rqrec.service.http.dependencies import SEMANTIC_ID, EngineNow, ItemIdInPath, ModelNow
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     DEADLINE,
@@ -33,46 +31,15 @@ from rqrec.service.http.problems import (
     OVERLOADED,
     TOO_LARGE,
     UNKNOWN_ITEM,
-    TooLarge,
-    UnknownItem,
     declared,
-    problem_response,
 )
 from rqrec.service.serving.recommend import recommend
 from rqrec.service.serving.runtime import Engine
-from rqrec.service.serving.served_model import ServedModel
 
 router = APIRouter()
-RECOMMEND, SEMANTIC_ID, HEALTH, DOCUMENT = "/recommend", "/semantic-id", "/healthz", "/openapi.json"
+RECOMMEND, HEALTH = "/recommend", "/healthz"
 SMALL_PAGE = 100  # items; a page of a thousand takes milliseconds
 JSON = "application/json"
-
-
-def _not_of_another_route(item_id: str) -> str:
-    if item_id.endswith(SEMANTIC_ID):
-        raise ValueError(f"an item id in a path may not end in {SEMANTIC_ID}")
-    return item_id
-
-
-# A path, for an id may hold a slash.
-ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
-
-
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
-
-
-async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
-    return _engine(request)
-
-
-async def _model_now(request: Request) -> ServedModel:
-    return _engine(request).line_up.active
-
-
-EngineNow = Annotated[Engine, Depends(_engine_now)]
-ModelNow = Annotated[ServedModel, Depends(_model_now)]
 
 
 @router.post(
@@ -87,52 +54,20 @@ async def post_recommend(request: Request) -> Response:
 
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
-    return Response(await _recommend(request.scope, request.receive, _engine(request)), media_type=JSON)
+    return Response(await answer_recommend(request.scope, request.receive, request.app.state.engine), media_type=JSON)
 
 
-_RECOMMEND_ROUTE = router.routes[-1]
-
-
-class FastLane:
-    """Answers POST /recommend and what never changes by itself, and passes all else on to the app. Pure ASGI.
-
-    FastAPI describes the routes and could serve them as well; but its layers would take as long as a search in a batch,
-    and it makes its document anew, in milliseconds, for everybody who asks.
+async def answer_recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+    """The reply to POST /recommend, as JSON.
 
     Args:
-        app: The app with all of its routes.
-        engine: Of the app.
-        document: The OpenAPI document.
+        scope: The request's.
+        receive: Gives its body.
+        engine: Answers it.
+
+    Raises:
+        Exception: Of `service.errors`, for the client.
     """
-
-    def __init__(self, app: ASGIApp, engine: Engine, document: Callable[[], dict[str, Any]]) -> None:
-        self.app = app
-        self.engine = engine
-        self._document = cache(lambda: json.dumps(document()).encode())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers or passes on."""
-        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ()
-        if asked == ("POST", RECOMMEND):
-            scope["route"] = _RECOMMEND_ROUTE
-            try:
-                reply = await _recommend(scope, receive, self.engine)
-            except Exception as error:
-                await problem_response(error, RECOMMEND)(scope, receive, send)
-                return
-        elif asked == ("GET", HEALTH):
-            scope["route"], reply = _HEALTH_ROUTE, _HEALTH
-        elif asked == ("GET", DOCUMENT):
-            reply = self._document()
-        else:
-            await self.app(scope, receive, send)
-            return
-        headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": reply})
-
-
-async def _recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
     line_up, settings = engine.line_up, engine.settings
     request = await read_json(scope, receive, engine, RecommendRequest)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
@@ -203,9 +138,6 @@ def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
 async def get_health() -> Health:
     """Whether the process is alive."""
     return Health()
-
-
-_HEALTH_ROUTE, _HEALTH = router.routes[-1], Health().model_dump_json().encode()
 
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))

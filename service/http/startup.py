@@ -5,7 +5,7 @@ import sys
 from starlette.types import Message, Send
 
 from rqrec.models.bundle.error import BundleError
-from rqrec.service.http.problems import UnusableModel
+from rqrec.service.errors import UnusableModel
 from rqrec.service.serving.device import NoDevice
 
 OUTSIDE = (BundleError, NoDevice, MemoryError)  # errors of a start whose reason lies outside of the program

@@ -10,7 +10,7 @@ from dataclasses import replace
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.changes import Change, Outcome
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.http.problems import NotReady
+from rqrec.service.errors import NotReady
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisAway
 from rqrec.service.replication.change_log import ChangeLog

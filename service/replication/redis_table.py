@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rqrec.models.trie.semantic_ids import format_semantic_id
-from rqrec.service.catalogue.item_table import Item, ItemTable
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.redis.client import RedisAway, RedisGate, version_prefix
 from rqrec.service.redis.lock import Lock
 from rqrec.service.redis.scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from rqrec.service.http.problems import NotReady
+from rqrec.service.errors import NotReady
 from rqrec.service.search.fair_queue import ClientQueue, Turn
 from rqrec.service.telemetry import Metrics
 

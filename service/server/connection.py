@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, cast
 from starlette.types import Scope
 
 from rqrec.service.admission.request_context import CONTEXT, RequestContext
+from rqrec.service.errors import ClientGone, NotReady
 from rqrec.service.http.envelope import Refusal
-from rqrec.service.http.problems import ClientGone, NotReady, problem_response
+from rqrec.service.http.problems import problem_response
 from rqrec.service.ids import Header
 from rqrec.service.server.connection_table import NEVER, ConnectionTable
 from rqrec.service.server.exchange import Exchange

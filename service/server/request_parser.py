@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import httptools
 
-from rqrec.service.http.problems import BadRequest, HeadTooLarge
+from rqrec.service.errors import BadRequest, HeadTooLarge
 from rqrec.service.ids import Header
 
 MAX_HEADERS = 100

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import httptools
 from starlette.types import Scope
 
-from rqrec.service.http.problems import BadRequest
+from rqrec.service.errors import BadRequest
 from rqrec.service.server.request_parser import RequestHead
 
 

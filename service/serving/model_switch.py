@@ -19,7 +19,7 @@ from rqrec.models.bundle.bundle import (
     read_manifest,
     read_version,
 )
-from rqrec.service.http.problems import Conflict, NotReady, UnknownModel, UnusableModel
+from rqrec.service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisAway, RedisGate
 from rqrec.service.serving.deployment import LineUp, Part, Roles

@@ -10,10 +10,11 @@ import orjson
 
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.request_context import RequestContext
-from rqrec.service.catalogue.item_table import Item
-from rqrec.service.catalogue.snapshot import SearchWork, Snapshot, search_key
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import RecommendRequest
 from rqrec.service.ids import random_uuid
+from rqrec.service.search.batch_search import SearchWork, search_key
 from rqrec.service.serving.deployment import LineUp
 from rqrec.service.serving.runtime import Engine
 from rqrec.service.serving.served_model import ServedModel

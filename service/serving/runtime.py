@@ -10,10 +10,11 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.admission import Admission
 from rqrec.service.catalogue.filter_flights import FilterFlights
-from rqrec.service.catalogue.snapshot import SearchKey, SearchWork, Snapshot, search
+from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import Condition
-from rqrec.service.http.problems import NotReady
+from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
+from rqrec.service.search.batch_search import SearchKey, SearchWork, search
 from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.deployment import LineUp
 from rqrec.service.serving.model_switch import ModelSwitch

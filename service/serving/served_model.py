@@ -13,14 +13,15 @@ from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item_content import tokenise
-from rqrec.service.catalogue.snapshot import Snapshot, load_snapshot
-from rqrec.service.http.problems import NotReady
+from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.errors import NotReady
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisAway, RedisGate
 from rqrec.service.replication.catalogue_migration import CarryOver
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import SharedTable
+from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 

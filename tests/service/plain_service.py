@@ -5,7 +5,7 @@ import sys
 import uvicorn
 
 from rqrec.service.app import create_app
-from rqrec.service.catalogue.snapshot import search
+from rqrec.service.search.batch_search import search
 from rqrec.service.settings import Settings
 from tests.service.slow_service import slow_search
 

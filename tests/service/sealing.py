@@ -8,7 +8,7 @@ from rqrec.models.bundle.bundle import FILES, MANIFEST, TEXT_FILES, BundleError,
 from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.bundle.manifest import manifest_checksum
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.snapshot import load_snapshot
+from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 

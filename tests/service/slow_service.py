@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.app import create_app
-from rqrec.service.catalogue.snapshot import SearchKey, SearchWork, search
+from rqrec.service.search.batch_search import SearchKey, SearchWork, search
 from rqrec.service.server.draining import serve
 from rqrec.service.settings import Settings
 

@@ -14,7 +14,7 @@ from rqrec.service.admission.admission import ADMIN, Admission
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.app import create_app
-from rqrec.service.http.problems import BodyTimeout, ClientGone, DeadlinePassed, Overloaded
+from rqrec.service.errors import BodyTimeout, ClientGone, DeadlinePassed, Overloaded
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for

@@ -22,9 +22,11 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import ANCHORS, CAUTION
 from rqrec.service.catalogue.apply import apply_changes, with_entries, without_lost_rows
 from rqrec.service.catalogue.changes import Change, Delete, Entry, Put, Result
-from rqrec.service.catalogue.item_table import Codes, Item
-from rqrec.service.catalogue.snapshot import Snapshot, load_snapshot
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.item_table import Codes
+from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import Condition
+from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
 

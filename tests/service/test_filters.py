@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.service.catalogue.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, InvalidFilter, filter_key
-from rqrec.service.catalogue.item_table import ItemTable, as_shown
+from rqrec.service.catalogue.item import as_shown
+from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.contract import MAX_FILTER_VALUES, Condition
 from rqrec.service.telemetry import Metrics
 

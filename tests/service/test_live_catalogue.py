@@ -17,13 +17,15 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.apply import apply_changes, without_lost_rows
 from rqrec.service.catalogue.changes import Change, Delete, Put, Result
-from rqrec.service.catalogue.item_table import Codes, Item
-from rqrec.service.catalogue.snapshot import Snapshot, load_snapshot
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.item_table import Codes
+from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import Condition
-from rqrec.service.http.problems import NotReady
+from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
+from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for

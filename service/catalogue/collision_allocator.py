@@ -1,0 +1,69 @@
+"""Which semantic ID a written item gets: its codes, and a last code that tells it from others of the same codes."""
+
+from rqrec.models.trie.trie import NO_LEAF
+from rqrec.service.catalogue.changes import Change, Delete, Entry, Outcome, Result
+from rqrec.service.catalogue.item_table import Codes, ItemTable
+
+
+class CollisionAllocator:
+    """Gives every change of a row of changes its semantic ID, one after the other.
+
+    The last code tells apart the items whose other codes are equal: the smallest number that is free, however large.
+
+    Args:
+        table: The items before the changes.
+
+    Attributes:
+        entries: What the changes came to so far, by item; None for a deleted one.
+    """
+
+    def __init__(self, table: ItemTable) -> None:
+        self.entries: dict[str, Entry | None] = {}
+        self._table = table
+        self._count = len(table)
+        self._taken: dict[Codes, int] = {}
+
+    def apply(self, change: Change) -> Outcome:
+        """Applies one change to `entries`, and says what came of it."""
+        if isinstance(change, Delete):
+            return self._delete(change.item_id)
+        old = self._semantic_id(change.item_id)
+        if old is not None and old[:-1] == change.codes:
+            semantic_id = old
+        else:
+            taken = self._taken_below(change.codes)
+            free = (~taken & (taken + 1)).bit_length() - 1
+            semantic_id = (*change.codes, free)
+            self._taken[change.codes] = taken | 1 << free
+            if old is None:
+                self._count += 1
+            else:
+                self._free(old)
+        self.entries[change.item_id] = Entry(change, semantic_id)
+        return Outcome(Result.ADDED if old is None else Result.REPLACED, semantic_id)
+
+    def _delete(self, item_id: str) -> Outcome:
+        old = self._semantic_id(item_id)
+        if old is None:
+            return Outcome(Result.UNKNOWN_ITEM)
+        if self._count == 1:
+            return Outcome(Result.LAST_ITEM)
+        self._count -= 1
+        self._free(old)
+        self.entries[item_id] = None
+        return Outcome(Result.DELETED)
+
+    def _semantic_id(self, item_id: str) -> Codes | None:
+        if item_id in self.entries:
+            entry = self.entries[item_id]
+            return None if entry is None else entry.semantic_id
+        place = self._table.find([item_id])
+        return None if place[0] == NO_LEAF else tuple(self._table.codes_of(place)[0].tolist())
+
+    def _free(self, semantic_id: Codes) -> None:
+        *prefix, last = semantic_id
+        self._taken[tuple(prefix)] = self._taken_below(tuple(prefix)) & ~(1 << last)
+
+    def _taken_below(self, prefix: Codes) -> int:
+        taken = self._taken.get(prefix)
+        return self._table.taken_below([prefix])[0] if taken is None else taken

@@ -1,0 +1,39 @@
+"""What routes are given: the engine, the model that answers, and an item id from the path."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from pydantic import AfterValidator
+
+from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.served_model import ServedModel
+
+SEMANTIC_ID = "/semantic-id"  # the end of a path, which no item id may have
+
+
+def _not_of_another_route(item_id: str) -> str:
+    if item_id.endswith(SEMANTIC_ID):
+        raise ValueError(f"an item id in a path may not end in {SEMANTIC_ID}")
+    return item_id
+
+
+# A path, for an id may hold a slash.
+ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
+
+
+def engine_of(request: Request) -> Engine:
+    """The app's."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
+    return engine_of(request)
+
+
+async def _model_now(request: Request) -> ServedModel:
+    return engine_of(request).line_up.active
+
+
+EngineNow = Annotated[Engine, Depends(_engine_now)]
+ModelNow = Annotated[ServedModel, Depends(_model_now)]

@@ -1,0 +1,57 @@
+"""The layer that answers POST /recommend, and what never changes, without FastAPI's own layers."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rqrec.service.contract import Health
+from rqrec.service.http.problems import problem_response
+from rqrec.service.http.routes import HEALTH, JSON, RECOMMEND, answer_recommend, router
+from rqrec.service.serving.runtime import Engine
+
+DOCUMENT = "/openapi.json"
+ROUTES = {route.path: route for route in router.routes if isinstance(route, APIRoute)}
+RECOMMEND_ROUTE, HEALTH_ROUTE, HEALTH_REPLY = ROUTES[RECOMMEND], ROUTES[HEALTH], Health().model_dump_json().encode()
+
+
+class FastLane:
+    """Answers POST /recommend and what never changes by itself, and passes all else on to the app. Pure ASGI.
+
+    FastAPI describes the routes and could serve them as well; but its layers would take as long as a search in a batch,
+    and it makes its document anew, in milliseconds, for everybody who asks.
+
+    Args:
+        app: The app with all of its routes.
+        engine: Of the app.
+        document: The OpenAPI document.
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine, document: Callable[[], dict[str, Any]]) -> None:
+        self.app = app
+        self.engine = engine
+        self._document = cache(lambda: json.dumps(document()).encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers or passes on."""
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ()
+        if asked == ("POST", RECOMMEND):
+            scope["route"] = RECOMMEND_ROUTE
+            try:
+                reply = await answer_recommend(scope, receive, self.engine)
+            except Exception as error:
+                await problem_response(error, RECOMMEND)(scope, receive, send)
+                return
+        elif asked == ("GET", HEALTH):
+            scope["route"], reply = HEALTH_ROUTE, HEALTH_REPLY
+        elif asked == ("GET", DOCUMENT):
+            reply = self._document()
+        else:
+            await self.app(scope, receive, send)
+            return
+        headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply})
