@@ -131,7 +131,7 @@ def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict
     projection_EP = fit_content(warm)
     known_ND = item_vectors(retriever, trie, warm, projection_EP, popularity_N[:num_warm])
     new_rows = np.arange(num_warm, len(codes_NL))
-    whole = trie.changed(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
+    whole = trie.with_changes(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
     unknown_ND = np.zeros((len(new_rows), known_ND.shape[1]), dtype=np.float32)
     vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, projection_EP, popularity_N)
     vectors_ND, popularity_N = vectors_ND[whole.row_of_leaf_N], popularity_N[whole.row_of_leaf_N]
@@ -141,11 +141,11 @@ def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict
         whole,
         max_history=decoder_settings.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.of(popularity_N == 0, vectors_ND, relevance_weight=weight),
+        new_items=NewItems.from_mask(popularity_N == 0, vectors_ND, relevance_weight=weight),
     )
     is_new_N = np.arange(len(codes_NL)) >= num_warm
     beam, questions = decoder_settings.beam_width, data.questions
-    only_new = Eligibility.of(whole, is_new_N[whole.row_of_leaf_N])
+    only_new = Eligibility.from_mask(whole, is_new_N[whole.row_of_leaf_N])
     lists = {
         "RQRec": rank_holdout(recommender, questions, k=LIST_LENGTH, beam_width=beam),
         f"RQRec, {RESERVED} of {LIST_LENGTH} places reserved": rank_holdout(
@@ -159,7 +159,7 @@ def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict
     }
     found = {name: _figures(lists_UK, questions.targets_U) for name, lists_UK in lists.items()}
     others = split.test.sample(OTHER_USERS, seed=SEED)
-    only_known = Eligibility.of(whole, ~is_new_N[whole.row_of_leaf_N])
+    only_known = Eligibility.from_mask(whole, ~is_new_N[whole.row_of_leaf_N])
     for name, eligibility in (("RQRec, other users", None), ("RQRec, other users, no new items", only_known)):
         lists_UK = rank_holdout(recommender, others, k=LIST_LENGTH, beam_width=beam, eligibility=eligibility)
         found[name] = _figures(lists_UK, others.targets_U)

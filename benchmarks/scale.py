@@ -74,7 +74,7 @@ def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: flo
         model = DefaultModel(baseline, Path(name))
         large, small = Ours(model, trie, threads=1), Ours(model, baseline, threads=1)
     begin = time.perf_counter()
-    kept = Eligibility.of(trie, rng.random(num_items) < KEPT_SHARE)
+    kept = Eligibility.from_mask(trie, rng.random(num_items) < KEPT_SHARE)
     filter_s = time.perf_counter() - begin
     history_BT = random_histories(rng, 1, baseline_items)
     elsewhere_BT = np.sort(history_BT * (num_items // baseline_items))

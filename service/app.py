@@ -19,7 +19,7 @@ from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
 from rqrec.service.logs import log_request
 from rqrec.service.search.batch_search import search
-from rqrec.service.serving.runtime import Engine, Search
+from rqrec.service.serving.runtime import Runtime, Search
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
@@ -39,16 +39,16 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     """
     metrics = Metrics()
     at_the_end: list[Callable[[], None]] = []
-    engine = Engine(settings, metrics, search)
+    runtime = Runtime(settings, metrics, search)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await engine.start()
-        logger.info("ready with model %s", engine.line_up.active.version)
+        await runtime.start()
+        logger.info("ready with model %s", runtime.deployment.active.version)
         try:
             yield
         finally:
-            await engine.stop()
+            await runtime.stop()
             for finish in at_the_end:
                 await asyncio.to_thread(finish)
 
@@ -60,17 +60,17 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         telemetry=NO_TELEMETRY,
         redirect_slashes=False,  # a redirect repeats the Host that the client chose
     )
-    app.state.engine = engine
+    app.state.runtime = runtime
     app.include_router(router)
     app.include_router(admin_router)
     install_error_handlers(app)
     describe(app)
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
-    app.state.gate = Gate(engine.admission, metrics, observers)
+    app.state.gate = Gate(runtime.admission, metrics, observers)
     # Each goes around those before it, and around all of them what the caller of this function adds.
-    app.add_middleware(FastLane, engine=engine, document=app.openapi)
+    app.add_middleware(FastLane, runtime=runtime, document=app.openapi)
     if settings.rate_limit is not None:
-        app.add_middleware(RateLimitMiddleware, settings=settings, gate=engine.gate, metrics=metrics)
+        app.add_middleware(RateLimitMiddleware, settings=settings, gate=runtime.gate, metrics=metrics)
     if settings.otlp_endpoint is not None:
         at_the_end.append(add_tracing(app, settings.otlp_endpoint))
     app.add_middleware(Envelope, gate=app.state.gate)

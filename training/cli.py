@@ -12,7 +12,7 @@ from pathlib import Path
 from rqrec.models.errors import UserError
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import read_settings
-from rqrec.training.runtime.distributed import join, leave, wait_for_all
+from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.workspace import open_workspace
 
@@ -33,12 +33,12 @@ def stage_command(ask: Callable[[Run], object], description: str | None) -> None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rqrec").setLevel(logging.INFO)
-    join()
+    init()
     try:
         settings = read_settings(RunSettings, arguments.config, _bindings(arguments))
         with open_workspace(arguments.work_dir, arguments.data_dir, resume=arguments.resume) as workspace:
             ask(Run(workspace, settings))
-            wait_for_all()  # whoever leaves first breaks the others' connections
+            barrier()  # whoever leaves first breaks the others' connections
     except UserError as error:
         sys.exit(_complain(error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
@@ -48,7 +48,7 @@ def stage_command(ask: Callable[[Run], object], description: str | None) -> None
             raise
         sys.exit(_complain(error, EXIT_REFUSED))
     finally:
-        leave()
+        destroy()
 
 
 def _is_of_the_machine(error: Exception) -> bool:

@@ -119,7 +119,7 @@ def make_recommender(
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.of(popularity_N == 0, vectors_ND, relevance_weight=retriever.config.relevance_weight),
+        new_items=NewItems.from_mask(popularity_N == 0, vectors_ND, relevance_weight=retriever.config.relevance_weight),
     )
 
 
@@ -132,7 +132,7 @@ def item_vectors(
 ) -> NDArray[np.float32]:
     """What the search reads of each item, by item_index: as trained, or by content where nobody chose it."""
     device = next(retriever.parameters()).device
-    trained_ND = retriever.item_vectors(CatalogueTensors.of(trie, features.features_NE, popularity_N, device))
+    trained_ND = retriever.item_vectors(CatalogueTensors.from_trie(trie, features.features_NE, popularity_N, device))
     return with_new_items(trained_ND.cpu().numpy()[trie.leaf_of_row_N], features, projection_EP, popularity_N)
 
 

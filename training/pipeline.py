@@ -8,12 +8,12 @@ from rich.console import Console
 from rqrec.training.cli import stage_command
 from rqrec.training.evaluate import load_results, results_table
 from rqrec.training.run import Run
-from rqrec.training.runtime.distributed import process
+from rqrec.training.runtime.distributed import rank
 
 
 def train_and_publish(run: Run) -> None:
     """Trains, evaluates and publishes; prints the tables in between."""
-    console = Console(quiet=process() > 0)
+    console = Console(quiet=rank() > 0)
     for table in results_table(load_results(run.evaluation)):
         console.print(table)
     console.print(f"bundle: {run.bundle}", soft_wrap=True)

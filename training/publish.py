@@ -43,7 +43,7 @@ from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.content import fit_content
 from rqrec.training.features.features import Features, load_features
 from rqrec.training.features.text_export import publish_text_encoder
-from rqrec.training.runtime.distributed import process
+from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
@@ -89,7 +89,7 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     inputs = [trained.data, trained.tokens, trained.rqvae, trained.decoder, trained.evaluation]
     version = f"{dataset.name}-{stage_key(inputs, _Format())}"
     bundle = workspace.root / BUNDLES / version
-    if process() > 0:
+    if rank() > 0:
         return bundle
     if not _is_intact(bundle):
         with new_directory(bundle) as folder:

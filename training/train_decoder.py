@@ -122,7 +122,7 @@ class DecoderBatch(NamedTuple):
     num_targets: int
 
     @classmethod
-    def of(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
+    def from_windows(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
         """A whole step."""
         is_target_BT = windows.targets_BT != PADDING
         read, predicted = windows.history_BT[is_target_BT], windows.targets_BT[is_target_BT]
@@ -178,7 +178,7 @@ def fit_retriever(
     torch.manual_seed(settings.seed)
     model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
     popularity_N = item_popularity(split.train, len(features_NE))
-    catalogue = CatalogueTensors.of(trie, features_NE, popularity_N, device)
+    catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
         tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
         # On disk, so that what training reads need not fit into memory. The file goes with the last who reads it.
@@ -225,11 +225,11 @@ def retriever_work(
     def batches(epoch: int) -> Iterator[DecoderBatch]:
         for number, windows in enumerate(sequences.epoch(epoch)):
             rng = np.random.default_rng((settings.seed, epoch, number))
-            yield DecoderBatch.of(windows, rng.integers(0, num_leaves, settings.negatives))
+            yield DecoderBatch.from_windows(windows, rng.integers(0, num_leaves, settings.negatives))
 
     def losses(batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
         batch = batch.to(device)
-        rated = RatedItems.of(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
+        rated = RatedItems.from_batch(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
         with autocast(device, enabled=settings.bf16):
             output = model(batch.windows.history_BT, batch.windows.targets_BT, rated, catalogue)
         levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}

@@ -35,7 +35,7 @@ class Golden:
     scores: Sequence[float]
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "Golden":
+    def from_json(cls, fields: Mapping[str, Any]) -> "Golden":
         """The inverse of `asdict` after a passage through JSON."""
         return cls(fields["history"], fields["rows"], fields["scores"])
 

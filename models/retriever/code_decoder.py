@@ -13,7 +13,7 @@ from rqrec.models.retriever.layers import Block, Dropout, causal_bias
 from rqrec.models.trie.lookup import take, take_rows
 
 
-class Written(NamedTuple):
+class KvCache(NamedTuple):
     """Keys and values of a block, each position's written once and never moved, and where each beam's own stand.
 
     Attributes:
@@ -27,7 +27,7 @@ class Written(NamedTuple):
     places: tuple[Tensor, ...]
 
 
-class Decoding(NamedTuple):
+class DecoderState(NamedTuple):
     """Where a decoding stands.
 
     Attributes:
@@ -40,7 +40,7 @@ class Decoding(NamedTuple):
     logits_RV: Tensor
     inputs_XD: Tensor
     queries_XD: Tensor
-    written: tuple[Written, ...]
+    written: tuple[KvCache, ...]
 
 
 class CodeDecoder(nn.Module):
@@ -83,7 +83,7 @@ class CodeDecoder(nn.Module):
         x_MLD = self.norm(x_RD).view(x_MLD.shape)
         return [head(x_MLD[:, level]) for level, head in enumerate(self.heads)]
 
-    def begin(self, states_BD: Tensor) -> Decoding:
+    def begin(self, states_BD: Tensor) -> DecoderState:
         """Starts from history states with one beam a user; the logits are those of level 0."""
         # The input of a later level is one of V vectors, so the first block's projections of all of them are written
         # beforehand and only looked up. In an exported graph they are constants.
@@ -96,15 +96,15 @@ class CodeDecoder(nn.Module):
         first, *others = self._blocks()
         queries_XD, *later = first.project(inputs_XD)
         _, keys_BD, values_BD = first.project(x_BD)
-        written = [Written(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), (place_B,))]
+        written = [KvCache(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), (place_B,))]
         x_BD = first.first(x_BD, values_BD)
         for block in others:
             _, keys_BD, values_BD = block.project(x_BD)
-            written.append(Written(keys_BD, values_BD, (place_B,)))
+            written.append(KvCache(keys_BD, values_BD, (place_B,)))
             x_BD = block.first(x_BD, values_BD)
-        return Decoding(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(written))
+        return DecoderState(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(written))
 
-    def step(self, decoding: Decoding, parents_R: Tensor, codes_R: Tensor, level: int) -> Decoding:
+    def step(self, decoding: DecoderState, parents_R: Tensor, codes_R: Tensor, level: int) -> DecoderState:
         """Goes on with chosen codes.
 
         Args:
@@ -127,7 +127,7 @@ class CodeDecoder(nn.Module):
             places = (*(take(place, parents_R) for place in before.places), own_R)
             keys, values = ([take_rows(rows_XD, place) for place in places] for rows_XD in (keys_XD, values_XD))
             x_RD = block.step(x_RD, q_RD, keys, values)
-            written.append(Written(keys_XD, values_XD, places))
+            written.append(KvCache(keys_XD, values_XD, places))
         return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), written=tuple(written))
 
     def _blocks(self) -> list[Block]:

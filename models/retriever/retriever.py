@@ -52,7 +52,7 @@ class CatalogueTensors(NamedTuple):
         return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
     @classmethod
-    def of(
+    def from_trie(
         cls,
         trie: SemanticIdTrie,
         features_NE: NDArray[np.float32],
@@ -70,7 +70,7 @@ class CatalogueTensors(NamedTuple):
         rows_N = trie.row_of_leaf_N
         shares_N = popularity_N[rows_N] / np.float32(max(popularity_N.sum(), 1))
         arrays = (features_NE[rows_N], rows_N, shares_N.astype(np.float32))
-        return cls(TriePaths.of(trie).to(device), *(torch.from_numpy(array).to(device) for array in arrays))
+        return cls(TriePaths.from_trie(trie).to(device), *(torch.from_numpy(array).to(device) for array in arrays))
 
 
 class RatedItems(NamedTuple):
@@ -85,7 +85,7 @@ class RatedItems(NamedTuple):
     log_drawn_S: Tensor
 
     @classmethod
-    def of(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "RatedItems":
+    def from_batch(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "RatedItems":
         """Takes a sample of a step's items and of uniform draws from the catalogue.
 
         Args:
@@ -142,7 +142,7 @@ class Retriever(nn.Module):
             history_BT: Leaf positions of the items read, oldest first, padded at the end with -1, T <= max_history.
             targets_BT: Leaf position of the item that follows each, -1 where none is to be learnt.
             rated: All items of the two, and more, beside which the next items are rated.
-            catalogue: The catalogue that all of them index, laid out by `CatalogueTensors.of`.
+            catalogue: The catalogue that all of them index, laid out by `CatalogueTensors.from_trie`.
         """
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]

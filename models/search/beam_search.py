@@ -79,7 +79,7 @@ class BeamSearch(nn.Module):
         scores_R = torch.zeros_like(lengths_B, dtype=torch.float32)
         nodes_R = torch.zeros_like(lengths_B, dtype=torch.int32)
         num_levels = len(trie.first_child)
-        closed = ClosedNodes.of(excluded_BX, eligible, paths_LN)
+        closed = ClosedNodes.from_exclusions(excluded_BX, eligible, paths_LN)
         for depth in range(num_levels):
             children_RF, log_probs_RF = child_log_probs(trie, depth, nodes_R, decoding.logits_RV)
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)

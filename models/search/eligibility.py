@@ -73,10 +73,10 @@ class Eligibility:
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
         """Every leaf."""
-        return cls.of(trie, np.ones(trie.num_leaves, dtype=np.bool_))
+        return cls.from_mask(trie, np.ones(trie.num_leaves, dtype=np.bool_))
 
     @classmethod
-    def of(cls, trie: SemanticIdTrie, mask_N: BoolArray, added_S: BoolArray = NOBODY) -> "Eligibility":
+    def from_mask(cls, trie: SemanticIdTrie, mask_N: BoolArray, added_S: BoolArray = NOBODY) -> "Eligibility":
         """The leaves at which the mask is true, and the added places at which the other one is.
 
         Raises:
@@ -96,7 +96,7 @@ class Eligibility:
         leaves = cls(trie, mask_N, int(eligible_before[-1]), penalties, below, first_inner_I)
         return leaves.with_added(added_S, int(np.count_nonzero(added_S)))
 
-    def changed(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
+    def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
         """The same with other leaves: arrays are copied and set where they change, nothing is worked out anew.
 
         Args:

@@ -25,7 +25,7 @@ class EligibleTensors(NamedTuple):
     first_inner_I: Tensor
 
     @classmethod
-    def of(cls, eligibility: Eligibility, device: torch.device) -> Self:
+    def from_eligibility(cls, eligibility: Eligibility, device: torch.device) -> Self:
         """Copies the arrays to a device."""
         below, first_I = (torch.from_numpy(one) for one in (eligibility.eligible_below, eligibility.first_inner_I))
         penalties = tuple(torch.from_numpy(one).to(device) for one in eligibility.penalties)
@@ -48,7 +48,7 @@ class ClosedNodes(NamedTuple):
     closed_parent_LM: Tensor
 
     @classmethod
-    def of(cls, excluded_BX: Tensor, eligible: EligibleTensors, paths_LN: Tensor) -> Self:
+    def from_exclusions(cls, excluded_BX: Tensor, eligible: EligibleTensors, paths_LN: Tensor) -> Self:
         """Finds the nodes that are left without an eligible leaf; at depth L those are the excluded leaves themselves.
 
         Args:

@@ -45,7 +45,7 @@ class ExhaustiveScorer:
     def __init__(self, retriever: Retriever, trie: SemanticIdTrie, item_vectors_ND: Tensor) -> None:
         self._retriever = retriever
         self._item_vectors_ND = item_vectors_ND
-        self._paths = TriePaths.of(trie).to(item_vectors_ND.device)
+        self._paths = TriePaths.from_trie(trie).to(item_vectors_ND.device)
 
     @torch.inference_mode()
     def score(self, history_T: IntArray) -> ExhaustiveScores:

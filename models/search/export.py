@@ -55,7 +55,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         "lengths_B": (torch.full((2,), 3), one_axis),
         "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
         "eligible": (
-            EligibleTensors.of(eligibility, torch.device("cpu")),
+            EligibleTensors.from_eligibility(eligibility, torch.device("cpu")),
             EligibleTensors._make([(one_axis,) * trie.num_levels, one_axis, None]),
         ),
         "excluded_BX": (torch.zeros(2, 5, dtype=torch.int64), two_axes),
@@ -74,7 +74,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     ]
     _export(
         BeamSearch(retriever),
-        (*(value for value, _ in example.values()), TrieTensors.of(trie)),
+        (*(value for value, _ in example.values()), TrieTensors.from_trie(trie)),
         path,
         names,
         list(OUTPUTS),

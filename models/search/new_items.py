@@ -57,7 +57,7 @@ class NewItems:
         self._places, self._units, self._index = _indexed(places, units, index)
 
     @classmethod
-    def of(cls, is_new_N: BoolArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> "NewItems":
+    def from_mask(cls, is_new_N: BoolArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> "NewItems":
         """Those of the leaves that are new; none where ratings count for nothing, for the search finds them."""
         is_new_N = is_new_N & (relevance_weight > 0)
         leaves_M = np.flatnonzero(is_new_N)
@@ -227,4 +227,4 @@ def _indexed(
         index = VectorIndex.build(units.rows)
         places, units = GrowingArray(places.rows[index.order_X]), GrowingArray(units.rows[index.order_X])
         return places, units, index.reordered()
-    return places, units, index.over(units.rows) if len(units) - len(index) > UNSORTED else index
+    return places, units, index.with_rows(units.rows) if len(units) - len(index) > UNSORTED else index

@@ -156,4 +156,4 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
     """The inputs of the search graph that change with the catalogue, in their order."""
-    return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.of(trie).by_input_name()}
+    return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.from_trie(trie).by_input_name()}

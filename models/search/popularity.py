@@ -36,7 +36,7 @@ class Popularity:
     is_foreign_S: BoolArray
 
     @classmethod
-    def of(cls, popularity_N: NDArray[np.integer]) -> "Popularity":
+    def from_counts(cls, popularity_N: NDArray[np.integer]) -> "Popularity":
         """From how often each leaf was chosen."""
         total = (popularity_N + 1).sum()
         return cls(

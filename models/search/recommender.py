@@ -83,7 +83,7 @@ class Recommender:
         self.everything = Eligibility.everything(trie)
         self._engine = engine
         self._new_items = new_items
-        self._popularity = Popularity.of(popularity_N)
+        self._popularity = Popularity.from_counts(popularity_N)
 
     def with_written(
         self,

@@ -43,7 +43,7 @@ class TorchEngine:
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device)).eval()
-        self._trie = TrieTensors.of(trie).to(self._device)
+        self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
 
@@ -69,7 +69,7 @@ class TorchEngine:
                 self._tensor(history_BT),
                 self._tensor(lengths_B),
                 torch.arange(beam_width, dtype=torch.float32, device=self._device),
-                EligibleTensors.of(eligibility, self._device),
+                EligibleTensors.from_eligibility(eligibility, self._device),
                 self._tensor(excluded_BX),
                 self._item_vectors_ND,
                 self._paths_LN,

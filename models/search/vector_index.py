@@ -64,7 +64,7 @@ class VectorIndex:
         """The index of the same rows in the order of `order_X`: those of a cluster lie side by side, quick to read."""
         return self._of(self.centroids_CD, self.cluster_M[self.order_X], self.trained_on)
 
-    def over(self, units_MD: FloatArray) -> "VectorIndex":
+    def with_rows(self, units_MD: FloatArray) -> "VectorIndex":
         """The index of more vectors, of which these are the first."""
         added_X = _nearest(units_MD[len(self) :], self.centroids_CD)
         return self._of(self.centroids_CD, np.concatenate([self.cluster_M, added_X]), self.trained_on)

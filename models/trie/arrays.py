@@ -34,7 +34,7 @@ class TrieArrays(NamedTuple):
     slot_penalties: tuple[NDArray[np.float32], ...]
 
     @classmethod
-    def of(cls, trie: SemanticIdTrie) -> "TrieArrays":
+    def from_trie(cls, trie: SemanticIdTrie) -> "TrieArrays":
         """Lays the arrays of a trie out for reading."""
         widths = trie.max_children
         above = (0, *widths[:-1])

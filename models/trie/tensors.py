@@ -23,9 +23,9 @@ class TrieTensors(NamedTuple):
     slot_penalties: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, trie: SemanticIdTrie) -> Self:
+    def from_trie(cls, trie: SemanticIdTrie) -> Self:
         """Lays the arrays of a trie out for reading."""
-        return cls(*(tuple(torch.from_numpy(array) for array in arrays) for arrays in TrieArrays.of(trie)))
+        return cls(*(tuple(torch.from_numpy(array) for array in arrays) for arrays in TrieArrays.from_trie(trie)))
 
     def to(self, device: torch.device) -> "TrieTensors":
         """Copies the arrays to a device."""
@@ -46,10 +46,10 @@ class TriePaths(NamedTuple):
     trie: TrieTensors
 
     @classmethod
-    def of(cls, trie: SemanticIdTrie) -> Self:
+    def from_trie(cls, trie: SemanticIdTrie) -> Self:
         """Lays a trie out for reading leaf by leaf."""
         paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
-        return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.of(trie))
+        return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.from_trie(trie))
 
     def to(self, device: torch.device) -> "TriePaths":
         """Copies the arrays to a device."""

@@ -64,7 +64,7 @@ class SemanticIdTrie:
             )
         return cls._of_sorted(keys_N, row_of_leaf_N.astype(np.int32), codes_NL.shape[1], codebook_size)
 
-    def changed(
+    def with_changes(
         self,
         *,
         inserted_ML: NDArray[np.integer] | None = None,

@@ -99,7 +99,7 @@ class Admission:
             return RequestContext(
                 ADMIN, body_timeout_s=body_timeout_s, timeout_s=ADMIN_TIMEOUT_S, release=self._release_admin
             )
-        client = self.identity.of(scope)
+        client = self.identity.identify(scope)
         self._take(client, 1)
         return RequestContext(
             client, body_timeout_s=body_timeout_s, timeout_s=settings.timeout_ms / 1000, release=self._release
@@ -107,7 +107,7 @@ class Admission:
 
     def _admit_scrape(self, scope: Scope) -> RequestContext:
         """Lets Prometheus in whatever the load is, and a flood of scrapes not."""
-        client = self.identity.of(scope)
+        client = self.identity.identify(scope)
         if self._scrapes[client] >= MAX_SCRAPES:
             raise self._refuse(f"{MAX_SCRAPES} scrapes of this client are under way")
         self._scrapes[client] += 1

@@ -28,7 +28,7 @@ class ClientIdentity:
         self._key_header = key_header.lower().encode("latin-1")
         self._is_trusted = lru_cache(maxsize=4096)(self._look_up)
 
-    def of(self, scope: Scope) -> str:
+    def identify(self, scope: Scope) -> str:
         """The client of an ASGI request; equal for all requests of one client."""
         address = scope["client"][0] if scope.get("client") else UNKNOWN
         if not self._trusted or not self._is_trusted(address):

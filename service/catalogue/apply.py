@@ -80,10 +80,10 @@ def with_entries(
     """
     written, table = [entry for entry in entries.values() if entry is not None], snapshot.table
     vectors_MD, leaf_M = _vectors(written, table, tokenizer), _own_leaves(written, table, tokenizer)
-    return replace(_changed(snapshot, entries, vectors_MD, leaf_M), catalogue_version=catalogue_version)
+    return replace(_with_changes(snapshot, entries, vectors_MD, leaf_M), catalogue_version=catalogue_version)
 
 
-def without_lost_rows(snapshot: Snapshot, *, at_least: int) -> Snapshot:
+def compacted(snapshot: Snapshot, *, at_least: int) -> Snapshot:
     """The same state without the rows that no item stands for any more, if there are so many.
 
     Args:
@@ -96,11 +96,11 @@ def without_lost_rows(snapshot: Snapshot, *, at_least: int) -> Snapshot:
         return snapshot
     places_M = table.find([item_id for item_id, entry in snapshot.entries.items() if entry is not None])
     leaf_M = np.where(places_M < table.trie.num_leaves, places_M, NO_LEAF)
-    compact = _changed(published, snapshot.entries, snapshot.item_vectors.rows[places_M], leaf_M)
+    compact = _with_changes(published, snapshot.entries, snapshot.item_vectors.rows[places_M], leaf_M)
     return replace(compact, catalogue_version=snapshot.catalogue_version)
 
 
-def _changed(
+def _with_changes(
     snapshot: Snapshot, entries: Mapping[str, Entry | None], vectors_MD: NDArray[np.float32], leaf_M: IntArray
 ) -> Snapshot:
     """The one way from a state to the next: table, recommender and filters follow from the entries.
@@ -109,7 +109,7 @@ def _changed(
         snapshot: The state before.
         entries: What is written, None for what is taken out.
         vectors_MD: Of what is written.
-        leaf_M: See `ItemTable.changed`.
+        leaf_M: See `ItemTable.with_changes`.
     """
     if not entries:
         return snapshot
@@ -117,13 +117,13 @@ def _changed(
     written = [entry for entry in entries.values() if entry is not None]
     removed = [item_id for item_id, entry in entries.items() if entry is None]
     codes_ML = np.array([entry.semantic_id for entry in written], dtype=np.int64).reshape(-1, before.trie.num_levels)
-    table = before.changed(removed, [entry.put.item for entry in written], codes_ML, leaf_M)
+    table = before.with_changes(removed, [entry.put.item for entry in written], codes_ML, leaf_M)
     item_vectors = snapshot.item_vectors.extended(vectors_MD)
     places_M = before.trie.num_leaves + np.arange(len(before.rows), len(table.rows))
     everything = snapshot.recommender.everything
     if table.leaf_state is not before.leaf_state:
         bundle_leaves = np.array([before.leaf_of_id[one] for one in entries if one in before.leaf_of_id])
-        everything = everything.changed(bundle_leaves, table.place_of_leaf_N[bundle_leaves] == bundle_leaves)
+        everything = everything.with_changes(bundle_leaves, table.place_of_leaf_N[bundle_leaves] == bundle_leaves)
     recommender = snapshot.recommender.with_written(
         item_vectors.rows,
         everything=everything.with_added(table.is_there.rows, table.num_added),

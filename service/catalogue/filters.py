@@ -164,7 +164,7 @@ class Filters:
             mask_N = meets_N & (table.place_of_leaf_N == leaves_N)
             written = row_of_leaf_N >= 0
             mask_N[written] = meets_S[row_of_leaf_N[written]]
-            eligibility = Eligibility.of(table.trie, mask_N, added_S)
+            eligibility = Eligibility.from_mask(table.trie, mask_N, added_S)
         answer = _Answer(meets_N, meets_S, lineage, table.state, table.leaf_state, self._prepare(eligibility))
         with shared.lock:
             if answer.nbytes <= shared.answers.maxsize:

@@ -65,7 +65,7 @@ class ItemTable:
     leaf_state: object = field(default_factory=object)
 
     @classmethod
-    def of(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
+    def from_bundle(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
         """The table of a bundle.
 
         Args:
@@ -87,7 +87,7 @@ class ItemTable:
             trie.num_leaves,
         )
 
-    def changed(
+    def with_changes(
         self, removed: Sequence[str], written: Sequence[Item], codes_ML: IntArray, leaf_M: IntArray
     ) -> "ItemTable":
         """The table after some items were taken out and others written; this one stays as it is.

@@ -11,7 +11,7 @@ from rqrec.service.catalogue.changes import Delete, Outcome, Result
 from rqrec.service.contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
 from rqrec.service.http.bodies import parse_json, read_body, read_json
-from rqrec.service.http.dependencies import EngineNow, ItemIdInPath, ModelNow
+from rqrec.service.http.dependencies import ItemIdInPath, ModelNow, RuntimeNow
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     ADMIN_OFF,
@@ -26,15 +26,15 @@ from rqrec.service.http.problems import (
     declared,
 )
 from rqrec.service.replication.live_catalogue import LiveCatalogue
-from rqrec.service.serving.deployment import Part, Roles
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.deployment import Role, Rollout
+from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 
 bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
 
 
 async def require_admin(
-    engine: EngineNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    runtime: RuntimeNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
     """Lets the bearer of the admin token pass.
 
@@ -42,7 +42,7 @@ async def require_admin(
         AdminOff: If no token is set.
         Unauthorized: If another one came, or none.
     """
-    token = engine.settings.admin_token
+    token = runtime.settings.admin_token
     if token is None:
         raise AdminOff("the admin routes are off: set RQREC_ADMIN_TOKEN to use them")
     given = b"" if credentials is None else credentials.credentials.encode()
@@ -61,14 +61,14 @@ FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
     openapi_extra=json_body(WriteItemRequest),
 )
 async def put_item(
-    request: Request, item_id: ItemIdInPath, engine: EngineNow, model: ModelNow, response: Response
+    request: Request, item_id: ItemIdInPath, runtime: RuntimeNow, model: ModelNow, response: Response
 ) -> WrittenItem:
     """Adds or replaces an item from its content: recommendable when this answers, on every replica soon after.
 
     Sending the same again does no harm.
     """
     live = _live(model)
-    body = await read_json(request.scope, request.receive, engine, WriteItemRequest)
+    body = await read_json(request.scope, request.receive, runtime, WriteItemRequest)
     put = await model.tokenise(item_id, body.attributes, body.text_vector)
     outcome = _accepted(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200
@@ -87,9 +87,9 @@ async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
 
 
 @router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))
-async def get_models(engine: EngineNow) -> ModelList:
+async def get_models(runtime: RuntimeNow) -> ModelList:
     """The bundles at hand, and what part each takes."""
-    return ModelList(models=await _models(engine, engine.line_up.roles))
+    return ModelList(models=await _models(runtime, runtime.deployment.rollout))
 
 
 @router.post(
@@ -99,28 +99,28 @@ async def get_models(engine: EngineNow) -> ModelList:
     openapi_extra=json_body(ActivateRequest),
 )
 async def activate_model(
-    request: Request, version: Annotated[str, Path(max_length=256)], engine: EngineNow
+    request: Request, version: Annotated[str, Path(max_length=256)], runtime: RuntimeNow
 ) -> ModelList:
     """Gives a model a part; if that fails, all stays as it was.
 
     It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
     Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
     """
-    body = await read_body(request.scope, request.receive, engine)
+    body = await read_body(request.scope, request.receive, runtime)
     wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
-    roles = await engine.models.assign(version, Part(wanted.part), wanted.percent)
-    return ModelList(models=await _models(engine, roles))
+    rollout = await runtime.models.assign(version, Role(wanted.part), wanted.percent)
+    return ModelList(models=await _models(runtime, rollout))
 
 
-async def _models(engine: Engine, roles: Roles) -> list[ModelReply]:
+async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
     replies = []
-    for version, found in (await engine.models.at_hand()).items():
-        part = Part.ACTIVE if version == roles.active else roles.part if version == roles.trial else None
+    for version, found in (await runtime.models.at_hand()).items():
+        part = Role.ACTIVE if version == rollout.active else rollout.role if version == rollout.candidate else None
         manifest = found if isinstance(found, Manifest) else None
         reply = ModelReply(
             version=version,
             part=part.value if part is not None else None,
-            percent=roles.percent if version == roles.trial else None,
+            percent=rollout.percent if version == rollout.candidate else None,
             created_at=manifest.created_at if manifest is not None else None,
             num_items=manifest.num_items if manifest is not None else None,
             metrics={name: dict(figures) for name, figures in manifest.metrics.items()} if manifest is not None else {},

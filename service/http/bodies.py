@@ -8,14 +8,14 @@ from starlette.types import Receive, Scope
 
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import ClientGone, TooLarge
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 
 MAX_CONTAINERS = 50_000  # each becomes a Python object before the schema can refuse it
 LARGE_BODY_BYTES = 16 << 10  # to parse as much takes about a millisecond
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-async def read_body(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     """The body of a request, within the time that its context gives it; of one that is too large, no more is read.
 
     Raises:
@@ -23,7 +23,7 @@ async def read_body(scope: Scope, receive: Receive, engine: Engine) -> bytes:
         Overloaded: If the bodies of all requests have.
         ClientGone: If the client hung up before the end of it.
     """
-    context, max_bytes = context_of(scope), engine.settings.max_body_bytes
+    context, max_bytes = context_of(scope), runtime.settings.max_body_bytes
     parts: list[bytes] = []
     context.begin_body()
     while True:
@@ -31,7 +31,7 @@ async def read_body(scope: Scope, receive: Receive, engine: Engine) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientGone
         part: bytes = message.get("body", b"")
-        engine.admission.hold_body(context, len(part))
+        runtime.admission.hold_body(context, len(part))
         if context.body_bytes > max_bytes:
             raise TooLarge(f"a request body may have at most {max_bytes} bytes")
         if not message.get("more_body", False):
@@ -40,16 +40,16 @@ async def read_body(scope: Scope, receive: Receive, engine: Engine) -> bytes:
         parts.append(part)
 
 
-async def read_json(scope: Scope, receive: Receive, engine: Engine, model: type[ModelT]) -> ModelT:
+async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: type[ModelT]) -> ModelT:
     """The body of a request as a model; large ones are parsed one at a time.
 
     Raises:
         Exception: See `read_body` and `parse_json`.
     """
-    body = await read_body(scope, receive, engine)
+    body = await read_body(scope, receive, runtime)
     if len(body) <= LARGE_BODY_BYTES:
         return parse_json(body, model)
-    async with engine.long_turn():
+    async with runtime.long_turn():
         return parse_json(body, model)
 
 

@@ -1,11 +1,11 @@
-"""What routes are given: the engine, the model that answers, and an item id from the path."""
+"""What routes are given: the runtime, the model that answers, and an item id from the path."""
 
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 
 SEMANTIC_ID = "/semantic-id"  # the end of a path, which no item id may have
@@ -21,19 +21,19 @@ def _not_of_another_route(item_id: str) -> str:
 ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
 
 
-def engine_of(request: Request) -> Engine:
+def runtime_of(request: Request) -> Runtime:
     """The app's."""
-    engine: Engine = request.app.state.engine
-    return engine
+    runtime: Runtime = request.app.state.runtime
+    return runtime
 
 
-async def _engine_now(request: Request) -> Engine:  # a plain function would run in a thread
-    return engine_of(request)
+async def _runtime_now(request: Request) -> Runtime:  # a plain function would run in a thread
+    return runtime_of(request)
 
 
 async def _model_now(request: Request) -> ServedModel:
-    return engine_of(request).line_up.active
+    return runtime_of(request).deployment.active
 
 
-EngineNow = Annotated[Engine, Depends(_engine_now)]
+RuntimeNow = Annotated[Runtime, Depends(_runtime_now)]
 ModelNow = Annotated[ServedModel, Depends(_model_now)]

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rqrec.service.contract import Health
 from rqrec.service.http.problems import problem_response
 from rqrec.service.http.routes import HEALTH, JSON, RECOMMEND, answer_recommend, router
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 
 DOCUMENT = "/openapi.json"
 ROUTES = {route.path: route for route in router.routes if isinstance(route, APIRoute)}
@@ -26,13 +26,13 @@ class FastLane:
 
     Args:
         app: The app with all of its routes.
-        engine: Of the app.
+        runtime: Of the app.
         document: The OpenAPI document.
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine, document: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, app: ASGIApp, runtime: Runtime, document: Callable[[], dict[str, Any]]) -> None:
         self.app = app
-        self.engine = engine
+        self.runtime = runtime
         self._document = cache(lambda: json.dumps(document()).encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +41,7 @@ class FastLane:
         if asked == ("POST", RECOMMEND):
             scope["route"] = RECOMMEND_ROUTE
             try:
-                reply = await answer_recommend(scope, receive, self.engine)
+                reply = await answer_recommend(scope, receive, self.runtime)
             except Exception as error:
                 await problem_response(error, RECOMMEND)(scope, receive, send)
                 return

@@ -18,7 +18,7 @@ from rqrec.service.admission.admission import ADMIN
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import RateLimited
 from rqrec.service.http.problems import problem_response
-from rqrec.service.redis.client import RedisAway, RedisGate
+from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
@@ -85,7 +85,7 @@ class RateLimitMiddleware:
         begin = time.monotonic()
         try:
             may = await gate.call(self._limiter.hit, self._rate, client)
-        except RedisAway:
+        except RedisUnavailable:
             return True
         if not may and time.monotonic() - begin > REDIS_WAIT_S:  # its request has passed; the next ones shall not
             self._refused_until[client] = time.time() + await self._wait_s(client)
@@ -102,7 +102,7 @@ class RateLimitMiddleware:
             stats = self._gate.call(self._limiter.get_window_stats, self._rate, client)
         try:
             return max(1, math.ceil((await stats).reset_time - now))
-        except RedisAway:
+        except RedisUnavailable:
             return 1
 
 

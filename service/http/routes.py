@@ -22,7 +22,7 @@ from rqrec.service.contract import (
 )
 from rqrec.service.errors import TooLarge, UnknownItem
 from rqrec.service.http.bodies import read_json
-from rqrec.service.http.dependencies import SEMANTIC_ID, EngineNow, ItemIdInPath, ModelNow
+from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, RuntimeNow
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     DEADLINE,
@@ -34,7 +34,7 @@ from rqrec.service.http.problems import (
     declared,
 )
 from rqrec.service.serving.recommend import recommend
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 
 router = APIRouter()
 RECOMMEND, HEALTH = "/recommend", "/healthz"
@@ -54,26 +54,26 @@ async def post_recommend(request: Request) -> Response:
 
     Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
     """
-    return Response(await answer_recommend(request.scope, request.receive, request.app.state.engine), media_type=JSON)
+    return Response(await answer_recommend(request.scope, request.receive, request.app.state.runtime), media_type=JSON)
 
 
-async def answer_recommend(scope: Scope, receive: Receive, engine: Engine) -> bytes:
+async def answer_recommend(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     """The reply to POST /recommend, as JSON.
 
     Args:
         scope: The request's.
         receive: Gives its body.
-        engine: Answers it.
+        runtime: Answers it.
 
     Raises:
         Exception: Of `service.errors`, for the client.
     """
-    line_up, settings = engine.line_up, engine.settings
-    request = await read_json(scope, receive, engine, RecommendRequest)
+    deployment, settings = runtime.deployment, runtime.settings
+    request = await read_json(scope, receive, runtime, RecommendRequest)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
         if len(ids) > settings.max_history_items:
             raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
-    return await recommend(request, engine, line_up, context_of(scope))
+    return await recommend(request, runtime, deployment, context_of(scope))
 
 
 @router.get(
@@ -107,7 +107,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     responses=declared(INVALID, OVERLOADED, NOT_READY),
 )
 async def get_items_below(
-    engine: EngineNow,
+    runtime: RuntimeNow,
     model: ModelNow,
     prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
@@ -115,7 +115,7 @@ async def get_items_below(
 ) -> ItemPage:
     """The items whose semantic IDs begin with a prefix."""
     if limit > SMALL_PAGE:
-        async with engine.long_turn():
+        async with runtime.long_turn():
             return _page(model.snapshot, prefix, offset, limit)
     return _page(model.snapshot, prefix, offset, limit)
 
@@ -141,16 +141,16 @@ async def get_health() -> Health:
 
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))
-async def get_readiness(engine: EngineNow, model: ModelNow) -> Readiness:
+async def get_readiness(runtime: RuntimeNow, model: ModelNow) -> Readiness:
     """Whether a model is loaded and warmed up, its search runs, and the service is not shutting down."""
-    engine.check_ready()
+    runtime.check_ready()
     return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
 
 
 @router.get("/metrics", tags=["operation"], response_class=Response)
-async def get_metrics(engine: EngineNow) -> Response:
+async def get_metrics(runtime: RuntimeNow) -> Response:
     """Metrics for Prometheus."""
-    return Response(await engine.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await runtime.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _leaf(snapshot: Snapshot, item_id: str) -> IntArray:

@@ -25,11 +25,11 @@ KEY_PREFIX, NO_EVICTION = "rqrec", "noeviction"
 logger = logging.getLogger("rqrec")
 
 
-class RedisAway(Exception):
+class RedisUnavailable(Exception):
     """Redis did not answer, or answered with an error; what depends on it must do without."""
 
 
-class RedisRefused(RedisAway):
+class RedisRefused(RedisUnavailable):
     """Redis answered with an error: it is there, and does not do this."""
 
 
@@ -57,10 +57,10 @@ class RedisGate:
 
         Raises:
             RedisRefused: If Redis answered with an error.
-            RedisAway: If Redis failed, or failed a moment ago.
+            RedisUnavailable: If Redis failed, or failed a moment ago.
         """
         if self._breaker.opened:
-            raise RedisAway("it failed a moment ago")
+            raise RedisUnavailable("it failed a moment ago")
         try:
             answer: ResultT = await self._breaker.call_async(command, *arguments)
         except FAILURES as error:
@@ -71,7 +71,7 @@ class RedisGate:
                 raise RedisRefused(f"{type(error).__name__}: {error}") from error
             self._is_away = True
             self._metrics.redis_up.set(0)
-            raise RedisAway(f"{type(error).__name__}: {error}") from error
+            raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
         self._note_answer()
         return answer
 
@@ -79,14 +79,14 @@ class RedisGate:
         """Deletes keys that expire by themselves, if Redis is there."""
         try:
             await self.call(self.client.delete, *keys)
-        except RedisAway:
+        except RedisUnavailable:
             return
 
     async def check_eviction(self) -> None:
         """Says so if Redis would drop what was written when it is full.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         try:
             info = await self.call(self.client.info, "memory")

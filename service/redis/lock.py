@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rqrec.service.redis.client import RedisAway, RedisGate
+from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.redis.scripts import KEEP_LOCK, LOCK, UNLOCK, run
 
 
@@ -29,20 +29,20 @@ class Lock:
         """Holds the lock inside the block; yields False where another replica has it.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         is_held = bool(await run(self._gate, LOCK, [self.key], self.token, self.lives_ms))
         try:
             yield is_held
         finally:
             if is_held:
-                with contextlib.suppress(RedisAway):  # it ends by itself
+                with contextlib.suppress(RedisUnavailable):  # it ends by itself
                     await run(self._gate, UNLOCK, [self.key], self.token)
 
     async def keep(self) -> bool:
         """Puts off the end; returns False where the lock was lost.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         return bool(await run(self._gate, KEEP_LOCK, [self.key], self.token, self.lives_ms))

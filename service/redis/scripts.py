@@ -283,6 +283,6 @@ async def run(gate: RedisGate, script: str, keys: Sequence[str], *arguments: obj
     """What a script of this file returns.
 
     Raises:
-        RedisAway: If Redis is, or refuses.
+        RedisUnavailable: If Redis is, or refuses.
     """
     return await gate.call(gate.client.eval, script, len(keys), *keys, *arguments)

@@ -26,7 +26,7 @@ APPENDED_AT_ONCE = 100
 logger = logging.getLogger("rqrec")
 
 
-class CarryOver:
+class CatalogueMigration:
     """Carries over to one model.
 
     Args:
@@ -62,7 +62,7 @@ class CarryOver:
         """Carries over from a model from now on.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         if version != self._log.version:
             self._sources.add(version)
@@ -72,7 +72,7 @@ class CarryOver:
         """Carries over all that is there.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         carried = await self._log.carried()
         for lost in self._sources - carried.keys():

@@ -63,7 +63,7 @@ class ChangeLog:
             after: The last position that the writer knows; the change gets a later one.
 
         Raises:
-            RedisAway: If Redis is, or cannot hold it; the change may have been added nonetheless.
+            RedisUnavailable: If Redis is, or cannot hold it; the change may have been added nonetheless.
         """
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
@@ -71,14 +71,14 @@ class ChangeLog:
         """What Redis holds, with the next events after a position.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         limits = (READ_AT_ONCE, READ_BYTES_AT_ONCE, LONGEST_CHANGE)
         keys = [self._log, self._entries, self._stream, self._reading]
         fields, tag, num_entries, num_events, first, last, reading, events = await run(
             self._gate, LOOK, keys, after, *limits
         )
-        log = LogState.of(dict(zip(fields[::2], fields[1::2], strict=True)))
+        log = LogState.from_fields(dict(zip(fields[::2], fields[1::2], strict=True)))
         read = [Event(*event) for event in events]
         return Look(log, tag, num_entries, num_events, first, last, bool(reading), read)
 
@@ -89,7 +89,7 @@ class ChangeLog:
             look: As it was a moment ago.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         entries: dict[str, Stamped] = {}
         if look.num_entries > 0:
@@ -112,7 +112,7 @@ class ChangeLog:
         """Some of the entries, others at every call; None for one that cannot be read.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         self._cursor, found = await run(self._gate, READ_HASH_PAGE, [self._entries], self._cursor, ENTRIES_AT_ONCE)
         readable = await asyncio.to_thread(read_entries, found)
@@ -140,7 +140,7 @@ class ChangeLog:
             Whether that was done; not while another replica reads the entries, or if it was faster.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         try:
             await self._stage(entries)
@@ -163,7 +163,7 @@ class ChangeLog:
             Whether that was done; not if another replica is doing it, or was faster.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         async with self._lock.held() as is_held:
             if not is_held:
@@ -181,7 +181,7 @@ class ChangeLog:
         """Up to which position the changes of other model versions were carried over, by version.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         found = await run(self._gate, READ_HASH, [self._carried])
         return dict(zip(found[::2], found[1::2], strict=True))
@@ -190,7 +190,7 @@ class ChangeLog:
         """Notes that the changes of another model version are to be carried over into these, unless that is noted.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         await self._gate.call(self._gate.client.hsetnx, self._carried, version, position)
 
@@ -209,7 +209,7 @@ class ChangeLog:
             Whether they were added.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         added = [part for change, event in events for part in (to_json(change), "", event.origin, event.stamp)]
         keys = [self._stream, self._carried]

@@ -12,7 +12,7 @@ from rqrec.service.catalogue.changes import Change, Outcome
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
 from rqrec.service.periodic import Periodic
-from rqrec.service.redis.client import RedisAway
+from rqrec.service.redis.client import RedisUnavailable
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.log_state import START, Event, Found, LogState, Look, Stamped, is_before, next_position
 from rqrec.service.replication.reconcile import Stamps, joined
@@ -77,7 +77,7 @@ class LiveCatalogue:
 
     def stamp_of(self, item_id: str) -> str:
         """When an item was written last, as a position; empty for never."""
-        return self._stamps.of(item_id)
+        return self._stamps.stamp(item_id)
 
     async def write(self, change: Change) -> Outcome:
         """Adds a change, and waits until this replica has applied it.
@@ -94,7 +94,7 @@ class LiveCatalogue:
                 self._following.now()
                 async with asyncio.timeout(self._settings.write_timeout_s):
                     return await waiting.outcome
-            except (RedisAway, TimeoutError) as error:
+            except (RedisUnavailable, TimeoutError) as error:
                 raise NotReady(
                     f"Redis does not confirm the change ({str(error) or 'no answer in time'}): send it again, which "
                     "does no harm if it came in after all"
@@ -104,7 +104,7 @@ class LiveCatalogue:
         """Catches up, now and from now on.
 
         Raises:
-            RedisAway: If Redis is; following goes on nonetheless.
+            RedisUnavailable: If Redis is; following goes on nonetheless.
         """
         try:
             await self.catch_up()
@@ -121,7 +121,7 @@ class LiveCatalogue:
         """Applies all changes that are there, and puts back what Redis has lost of those that were.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         async with self._applying:  # one at a time, or a change would count twice
             try:
@@ -141,7 +141,7 @@ class LiveCatalogue:
         What differs is put right when the changes are looked for next.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         async with self._applying:
             if self._seen is None or self._seen.log is None:
@@ -156,7 +156,7 @@ class LiveCatalogue:
     async def _follow(self) -> None:
         try:
             await self.catch_up()
-        except RedisAway:  # counted and logged where it was noticed
+        except RedisUnavailable:  # counted and logged where it was noticed
             return
 
     async def _take(self, look: Look) -> bool:
@@ -223,9 +223,9 @@ class LiveCatalogue:
         )
         for event in found.events:
             change = self._replay.read(event)
-            if change is not None and is_before(theirs.of(change.item_id), event.stamp):
+            if change is not None and is_before(theirs.stamp(change.item_id), event.stamp):
                 theirs.note(change.item_id, event.stamp)
-        if is_whole and not any(is_before(theirs.of(item_id), stamp) for item_id, stamp in self._stamps.items()):
+        if is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in self._stamps.items()):
             assert look.log is not None
             version = look.log.catalogue_version
             snapshot, stamps = await asyncio.to_thread(self._replay.state_of, found.entries, version)
@@ -263,8 +263,8 @@ class LiveCatalogue:
     async def _adopt(self, snapshot: Snapshot, stamps: Stamps, point: Point) -> None:
         """Takes up another state, whatever came before."""
         before = self._stamps
-        differing = {item_id for item_id, stamp in stamps.items() if before.of(item_id) != stamp}
-        differing |= {item_id for item_id, _ in before.items() if not stamps.of(item_id)}
+        differing = {item_id for item_id, stamp in stamps.items() if before.stamp(item_id) != stamp}
+        differing |= {item_id for item_id, _ in before.items() if not stamps.stamp(item_id)}
         self._stamps, self._unsaved, self._is_doubtful = stamps, {}, False
         old = self.snapshot
         await self._become(snapshot, point, list(differing))
@@ -276,4 +276,4 @@ class LiveCatalogue:
 
 
 def _stamped(item_id: str, stamps: Stamps, snapshot: Snapshot) -> Stamped:
-    return Stamped(stamps.of(item_id), snapshot.entries.get(item_id))
+    return Stamped(stamps.stamp(item_id), snapshot.entries.get(item_id))

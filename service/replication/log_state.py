@@ -69,7 +69,7 @@ class LogState:
     digest: str
 
     @classmethod
-    def of(cls, fields: Mapping[str, str]) -> "LogState | None":
+    def from_fields(cls, fields: Mapping[str, str]) -> "LogState | None":
         """Reads the fields; None where they are not such a log, or were altered."""
         names = ("epoch", "position", "catalogue_version", "count", "digest", "cut_after")
         said = [fields.get(name, "") for name in names]

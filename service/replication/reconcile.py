@@ -47,7 +47,7 @@ class Stamps:
         self._stamps[item_id] = stamp
         self._digest ^= digest_of(item_id, stamp)
 
-    def of(self, item_id: str) -> str:
+    def stamp(self, item_id: str) -> str:
         """An item's stamp; empty, which is before all, for one that was never written."""
         return self._stamps.get(item_id, "")
 

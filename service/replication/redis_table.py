@@ -18,7 +18,7 @@ import numpy as np
 from rqrec.models.trie.semantic_ids import format_semantic_id
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import ItemTable
-from rqrec.service.redis.client import RedisAway, RedisGate, version_prefix
+from rqrec.service.redis.client import RedisGate, RedisUnavailable, version_prefix
 from rqrec.service.redis.lock import Lock
 from rqrec.service.redis.scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run
 from rqrec.service.replication.log_state import is_before
@@ -76,7 +76,7 @@ class SharedTable:
         self._changed.update(item_ids)
         if old_point.epoch == point.epoch:  # else the whole table is another one
             async with self._writing:
-                with contextlib.suppress(RedisAway):
+                with contextlib.suppress(RedisUnavailable):
                     await self._write(old_point, point, before, after, item_ids)
 
     async def keep_whole(self, table: ItemTable, point: Point) -> None:
@@ -87,7 +87,7 @@ class SharedTable:
             point: Of it.
 
         Raises:
-            RedisAway: If Redis is.
+            RedisUnavailable: If Redis is.
         """
         epoch, position, count, *found = await run(self._gate, LOOK_AT_TABLE, self._keys, self._keys_live_s)
         is_other = epoch != point.epoch or is_before(position, point.position)

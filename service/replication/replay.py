@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.apply import apply_changes, check, without_lost_rows
+from rqrec.service.catalogue.apply import apply_changes, check, compacted
 from rqrec.service.catalogue.changes import Change, Outcome, Result, from_json
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.replication.log_state import Event, Stamped, is_before
@@ -75,7 +75,7 @@ class Replay:
             if event.stamp != event.position and any(change.item_id == other.item_id for _, other in changes):
                 yield Portion(changes, events[number - 1].position, number - done)
                 changes, done = [], number
-            if is_before(stamps.of(change.item_id), event.stamp):
+            if is_before(stamps.stamp(change.item_id), event.stamp):
                 changes.append((event, change))
         if done < len(events):
             yield Portion(changes, events[-1].position, len(events) - done)
@@ -84,7 +84,7 @@ class Replay:
         """The state after a portion, and what came of each change; None of one that was skipped."""
         version = before.catalogue_version + portion.num_events
         after, outcomes = self._apply(before, [change for _, change in portion.changes], version)
-        return without_lost_rows(after, at_least=self._keep_rows), outcomes
+        return compacted(after, at_least=self._keep_rows), outcomes
 
     def note(self, stamps: Stamps, portion: Portion, outcomes: Sequence[Outcome | None]) -> list[str]:
         """Stamps what was written; returns those items."""

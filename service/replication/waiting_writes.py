@@ -67,7 +67,7 @@ class WaitingWrites:
         """
         for waiting in self._waiting.values():
             item_id = waiting.change.item_id
-            if not waiting.position or waiting.outcome.done() or is_before(stamps.of(item_id), waiting.position):
+            if not waiting.position or waiting.outcome.done() or is_before(stamps.stamp(item_id), waiting.position):
                 continue
             entry = after.entries.get(item_id)
             if entry is None and isinstance(waiting.change, Put):

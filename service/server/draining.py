@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from rqrec.service.server.connection import Front, connection_class
 from rqrec.service.server.connection_table import ConnectionTable
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 
 BODIES_S = 1.0  # for bodies that are on their way when new requests are refused
 SLOW_READERS_S = 5.0  # for clients that have not read their answer by then
@@ -33,21 +33,21 @@ class DrainingServer(uvicorn.Server):
 
     Args:
         config: Uvicorn's.
-        engine: Of the app.
+        runtime: Of the app.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._runtime = runtime
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, then closes."""
-        settings = self._engine.settings
+        settings = self._runtime.settings
         logger.info("draining: not ready any more, answering for %.1f s", settings.drain_s)
         self.server_state.default_headers.append((b"connection", b"close"))
-        self._engine.leave()
+        self._runtime.begin_drain()
         await self._wait(settings.drain_s)
-        self._engine.refuse()
+        self._runtime.stop_accepting()
         give_up = time.monotonic() + settings.grace_s
         accepted = set(self.server_state.tasks)
         await self._wait(min(BODIES_S, settings.grace_s), accepted)
@@ -70,9 +70,9 @@ class DrainingServer(uvicorn.Server):
 
 def serve(app: FastAPI) -> None:
     """Serves an app of `create_app` until a signal; exits 3 where it does not start, or its address is taken."""
-    engine: Engine = app.state.engine
-    settings, identity = engine.settings, engine.admission.identity
-    front = Front(settings, ConnectionTable(settings, engine.metrics, identity.is_proxy), app.state.gate.admit)
+    runtime: Runtime = app.state.runtime
+    settings, identity = runtime.settings, runtime.admission.identity
+    front = Front(settings, ConnectionTable(settings, runtime.metrics, identity.is_proxy), app.state.gate.admit)
     config = uvicorn.Config(
         app,
         http=connection_class(front),
@@ -83,7 +83,7 @@ def serve(app: FastAPI) -> None:
         access_log=False,
         proxy_headers=False,
     )
-    server = DrainingServer(config, engine)
+    server = DrainingServer(config, runtime)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

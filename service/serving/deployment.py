@@ -1,8 +1,8 @@
-"""Which model answers which request."""
+"""The models of a replica in their roles, and the model that answers a request."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rqrec.service.serving.served_model import ServedModel
@@ -10,8 +10,8 @@ from rqrec.service.serving.served_model import ServedModel
 SHARES = 1 << 64
 
 
-class Part(StrEnum):
-    """What a model does."""
+class Role(StrEnum):
+    """The role of a loaded model."""
 
     ACTIVE = "active"
     CANARY = "canary"
@@ -19,91 +19,104 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Who does what, by version; the same on all replicas.
+class Rollout:
+    """The role of every model, by version; the same on all replicas.
 
     Attributes:
-        active: Answers, unless a canary does.
-        trial: Is tried beside it; None for nobody.
-        part: CANARY: answers a part of the requests in the active one's place; SHADOW: is asked about them as well, and
-            nobody sees what it answers.
-        percent: Of the request keys, that go to the trial.
-        revision: How often roles were given, on any replica; of two different roles the one with the higher holds.
+        active: Version of the model that answers, unless a canary does.
+        candidate: Version of the model that is tried beside it; None if there is none.
+        role: CANARY: the candidate answers some requests in the active model's place. SHADOW: the candidate is asked
+            too, and its answers are only measured.
+        percent: Share of the request keys that go to the candidate, in [0, 100].
+        revision: How often the rollout was changed on any replica; of two rollouts the higher revision holds.
     """
 
     active: str
-    trial: str | None = None
-    part: Part = Part.ACTIVE
+    candidate: str | None = None
+    role: Role = Role.ACTIVE
     percent: float = 0.0
     revision: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return (
-            self.active if self.trial is None else f"{self.active}, {self.trial} as {self.part} to {self.percent:g} %"
+            self.active
+            if self.candidate is None
+            else f"{self.active}, {self.candidate} as {self.role} to {self.percent:g} %"
         )
 
     @property
     def versions(self) -> list[str]:
         """All of them, the active one first."""
-        return [self.active] if self.trial is None else [self.active, self.trial]
+        return [self.active] if self.candidate is None else [self.active, self.candidate]
 
-    def with_part(self, version: str, part: Part, percent: float) -> "Roles":
-        """These roles once a version has taken up a part; whoever becomes active ends the trial."""
+    def with_role(self, version: str, role: Role, percent: float) -> "Rollout":
+        """The rollout after a version takes a role.
+
+        A model that becomes active ends the candidate's trial.
+
+        Args:
+            version: Version of the model.
+            role: Its new role.
+            percent: Share of the request keys that go to a candidate, in [0, 100].
+        """
         revision = self.revision + 1
-        if part is Part.ACTIVE or version == self.active:
-            return Roles(version, revision=revision)
-        return Roles(self.active, version, part, percent, revision)
+        if role is Role.ACTIVE or version == self.active:
+            return Rollout(version, revision=revision)
+        return Rollout(self.active, version, role, percent, revision)
 
     def to_json(self) -> str:
-        """For Redis; `from_json` reads it."""
-        return json.dumps(asdict(self))
+        """The rollout as replicas share it; `from_json` reads it."""
+        fields = {"active": self.active, "trial": self.candidate, "part": self.role}
+        return json.dumps({**fields, "percent": self.percent, "revision": self.revision})
 
     @classmethod
-    def from_json(cls, text: str) -> "Roles":
+    def from_json(cls, text: str) -> "Rollout":
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: If it is something else.
+            ValueError: If the text is anything else.
         """
         try:
             fields = json.loads(text)
-            trial = None if fields["trial"] is None else str(fields["trial"])
+            candidate = None if fields["trial"] is None else str(fields["trial"])
             revision = int(fields.get("revision", 0))
-            return cls(str(fields["active"]), trial, Part(fields["part"]), float(fields["percent"]), revision)
+            return cls(str(fields["active"]), candidate, Role(fields["part"]), float(fields["percent"]), revision)
         except (TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise ValueError(f"not roles as this software writes them: {error}") from error
+            raise ValueError(f"expected a rollout as this software writes it, got another text: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
-class LineUp:
+class Deployment:
     """The loaded models in their roles.
 
     Attributes:
-        roles: By version.
-        active: Answers.
-        trial: Is tried beside it, if one is.
+        rollout: The role of every version.
+        active: The model that answers.
+        candidate: The model that is tried beside it; None if there is none.
     """
 
-    roles: Roles
+    rollout: Rollout
     active: ServedModel
-    trial: ServedModel | None = None
+    candidate: ServedModel | None = None
 
     @property
     def models(self) -> list[ServedModel]:
         """All of them, the active one first."""
-        return [self.active] if self.trial is None else [self.active, self.trial]
+        return [self.active] if self.candidate is None else [self.active, self.candidate]
 
-    def answering(self, key: str) -> tuple[Part, ServedModel]:
-        """Who answers requests of a key."""
-        if self.trial is not None and self.roles.part is Part.CANARY and self._is_tried(key):
-            return Part.CANARY, self.trial
-        return Part.ACTIVE, self.active
+    def answering(self, key: str) -> tuple[Role, ServedModel]:
+        """The model that answers requests of a key, and its role."""
+        if self.candidate is not None and self.rollout.role is Role.CANARY and self._is_tried(key):
+            return Role.CANARY, self.candidate
+        return Role.ACTIVE, self.active
 
     def shadow(self, key: str) -> ServedModel | None:
-        """Who is asked as well."""
-        return self.trial if self.roles.part is Part.SHADOW and self._is_tried(key) else None
+        """The model that is asked about a key as well, and whose answers nobody sees; None if there is none."""
+        return self.candidate if self.rollout.role is Role.SHADOW and self._is_tried(key) else None
 
     def _is_tried(self, key: str) -> bool:
-        # With the version in the hash, no user is in every trial.
-        digest = hashlib.blake2b(f"{self.roles.trial}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest) < self.roles.percent / 100 * SHARES
+        # The version is part of the hash, so that no user is in every trial.
+        digest = hashlib.blake2b(
+            f"{self.rollout.candidate}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8
+        ).digest()
+        return int.from_bytes(digest) < self.rollout.percent / 100 * SHARES

@@ -7,11 +7,11 @@ from rqrec.service.settings import Backend, Device, Settings
 
 
 class NoDevice(Exception):
-    """The engine or the device that the settings name is not there; says what to do."""
+    """The runtime or the device that the settings name is not there; says what to do."""
 
 
 def check_device(settings: Settings) -> None:
-    """Checks the engine and the device of the settings.
+    """Checks the runtime and the device of the settings.
 
     Raises:
         NoDevice: If one is not there.

@@ -45,11 +45,11 @@ def _load(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.of(popularity_N == 0, item_vectors.rows, relevance_weight=manifest.relevance_weight),
+        new_items=NewItems.from_mask(popularity_N == 0, item_vectors.rows, relevance_weight=manifest.relevance_weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, settings)
-    table = ItemTable.of(items, trie)
+    table = ItemTable.from_bundle(items, trie)
     filters = Filters(items, table, metrics, cache_bytes=settings.filter_cache_bytes, prepare=recommender.prepared)
     return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors)
 

@@ -21,10 +21,10 @@ from rqrec.models.bundle.bundle import (
 )
 from rqrec.service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from rqrec.service.periodic import Periodic
-from rqrec.service.redis.client import RedisAway, RedisGate
-from rqrec.service.serving.deployment import LineUp, Part, Roles
+from rqrec.service.redis.client import RedisGate, RedisUnavailable
+from rqrec.service.serving.deployment import Deployment, Role, Rollout
 from rqrec.service.serving.served_model import ServedModel
-from rqrec.service.serving.shared_rollout import SharedRoles
+from rqrec.service.serving.shared_rollout import SharedRollout
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
@@ -41,20 +41,22 @@ class ModelSwitch:
         settings: Where the bundles are, and how to search.
 
     Attributes:
-        line_up: Who answers; None until `start` and after `stop`. A request reads it once.
+        deployment: Who answers; None until `start` and after `stop`. A request reads it once.
     """
 
     def __init__(self, gate: RedisGate | None, metrics: Metrics, settings: Settings) -> None:
-        self.line_up: LineUp | None = None
+        self.deployment: Deployment | None = None
         self._gate = gate
         self._metrics = metrics
         self._settings = settings
         self._open: dict[ServedModel, AsyncExitStack] = {}
-        self._shared = SharedRoles(gate)
+        self._shared = SharedRollout(gate)
         self._switching = asyncio.Lock()
         self._following = Periodic(self._follow, settings.redis_check_s)
-        self._refused: TTLCache[Roles, None] = TTLCache(16, REFUSED_FOR_S)
-        metrics.catalogue_current.set_function(lambda: self.line_up is not None and self.line_up.active.is_current)
+        self._refused: TTLCache[Rollout, None] = TTLCache(16, REFUSED_FOR_S)
+        metrics.catalogue_current.set_function(
+            lambda: self.deployment is not None and self.deployment.active.is_current
+        )
 
     async def start(self) -> None:
         """Loads the models that the roles in Redis name, else the one that `current` names.
@@ -62,16 +64,16 @@ class ModelSwitch:
         Raises:
             BundleError: If that cannot be used.
         """
-        roles = None
-        with contextlib.suppress(RedisAway):
-            roles = await self._shared.read()
-        if roles is not None:
+        rollout = None
+        with contextlib.suppress(RedisUnavailable):
+            rollout = await self._shared.read()
+        if rollout is not None:
             try:
-                await self._switch(roles)
+                await self._switch(rollout)
             except Exception as error:
                 _log_refused("not serving by the roles in Redis", error)
-        if self.line_up is None:
-            await self._switch(Roles(await asyncio.to_thread(current_version, self._settings.bundle)))
+        if self.deployment is None:
+            await self._switch(Rollout(await asyncio.to_thread(current_version, self._settings.bundle)))
         if self._gate is not None:
             self._following.start()
 
@@ -80,7 +82,7 @@ class ModelSwitch:
         if self._gate is not None:
             await self._following.stop()
         async with self._switching:
-            self.line_up = None
+            self.deployment = None
             await self._retire(list(self._open))
 
     def check_ready(self) -> None:
@@ -99,7 +101,7 @@ class ModelSwitch:
         running = {model.version: model.bundle.manifest for model in self._running}
         return {**running, **await asyncio.to_thread(_manifests, self._settings)}
 
-    async def assign(self, version: str, part: Part, percent: float) -> Roles:
+    async def assign(self, version: str, part: Role, percent: float) -> Rollout:
         """Gives a model a part, on this replica now and on the others soon; if that fails, all stays as it was.
 
         Returns:
@@ -114,28 +116,28 @@ class ModelSwitch:
         if self._switching.locked():
             raise Conflict("another change of models is under way: wait for it")
         async with self._switching:
-            if self.line_up is None:
+            if self.deployment is None:
                 raise NotReady("the service is not ready, or shutting down")
             if version not in await self.at_hand():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists those at hand")
-            known = max(self._shared.known_revision, self.line_up.roles.revision)
-            roles = replace(self.line_up.roles, revision=known).with_part(version, part, percent)
+            known = max(self._shared.known_revision, self.deployment.rollout.revision)
+            rollout = replace(self.deployment.rollout, revision=known).with_role(version, part, percent)
             try:
-                await self._switch(roles, known)
-            except RedisAway as error:
+                await self._switch(rollout, known)
+            except RedisUnavailable as error:
                 raise NotReady(f"Redis is away ({error}), and other replicas would not hear of it") from error
-            return roles
+            return rollout
 
     async def _follow(self) -> None:
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(RedisUnavailable):
             assert self._gate is not None
             await self._gate.check_eviction()
             stored = await self._shared.read()
-            if self.line_up is None or self._switching.locked():
+            if self.deployment is None or self._switching.locked():
                 return
             if await self._shared.last_active() is None:
-                await self._shared.note_active(self.line_up.active.version)
-            mine = self.line_up.roles
+                await self._shared.note_active(self.deployment.active.version)
+            mine = self.deployment.rollout
             if mine.revision > (0 if stored is None else stored.revision):
                 logger.warning("Redis lost the roles of the models: put back %s", mine)
                 await self._shared.give(mine, mine.revision)
@@ -150,55 +152,55 @@ class ModelSwitch:
             ):
                 await self._take_up(stored)
 
-    async def _take_up(self, roles: Roles) -> None:
+    async def _take_up(self, rollout: Rollout) -> None:
         """Switches to the roles in Redis, if that can be done here."""
         async with self._switching:
             try:
-                await self._switch(roles)
-            except (RedisAway, NotReady):
+                await self._switch(rollout)
+            except (RedisUnavailable, NotReady):
                 return  # at the next check
             except Exception as error:
-                self._refused[roles] = None
+                self._refused[rollout] = None
                 _log_refused("the roles in Redis cannot be taken up here", error)
 
-    async def _switch(self, roles: Roles, known_revision: int | None = None) -> None:
-        """Loads the models of these roles and lets them answer; if anything fails, all stays as it was.
+    async def _switch(self, rollout: Rollout, known_revision: int | None = None) -> None:
+        """Loads the models of these rollout and lets them answer; if anything fails, all stays as it was.
 
         Args:
-            roles: The roles.
+            rollout: The rollout.
             known_revision: Where they are new: of the roles that they follow on, for the other replicas to hear of.
 
         Raises:
             UnusableModel: If a model cannot be loaded.
-            Conflict: If the other replicas have other roles already.
-            RedisAway: If Redis is, and this is not the start.
+            Conflict: If the other replicas have other rollout already.
+            RedisUnavailable: If Redis is, and this is not the start.
             NotReady: If the catalogue is not known, and this is not the start.
         """
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._tidy_up)
-            line_up = await self._load(roles)
-            if known_revision is not None and not await self._shared.give(roles, known_revision):
+            deployment = await self._load(rollout)
+            if known_revision is not None and not await self._shared.give(rollout, known_revision):
                 raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
-            before, self.line_up = self.line_up, line_up
-            await self._note(line_up)
+            before, self.deployment = self.deployment, deployment
+            await self._note(deployment)
             if before is not None:
                 await self._hand_over(before)
 
-    async def _load(self, roles: Roles) -> LineUp:
+    async def _load(self, rollout: Rollout) -> Deployment:
         """The models in these roles; those that answer already stay as they are."""
-        is_start, models = self.line_up is None, list[ServedModel]()
-        for version in roles.versions:
+        is_start, models = self.deployment is None, list[ServedModel]()
+        for version in rollout.versions:
             running = [model for model in self._running if model.version == version]
             models.append(running[0] if running else await self._open_model(version))
             try:
                 if (last := await self._shared.last_active()) is not None:
                     await models[-1].take_over(last)
-            except RedisAway:
+            except RedisUnavailable:
                 if not is_start:
                     raise
             if not is_start:
                 await models[-1].until_ready()
-        return LineUp(roles, *models)
+        return Deployment(rollout, *models)
 
     async def _open_model(self, version: str) -> ServedModel:
         async with AsyncExitStack() as stack:
@@ -216,18 +218,18 @@ class ModelSwitch:
         self._metrics.model_loads.labels("loaded").inc()
         return model
 
-    async def _note(self, line_up: LineUp) -> None:
-        active = line_up.active
+    async def _note(self, deployment: Deployment) -> None:
+        active = deployment.active
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
-        logger.info("serving %s", line_up.roles)
+        logger.info("serving %s", deployment.rollout)
         await self._shared.note_active(active.version)
 
-    async def _hand_over(self, before: LineUp) -> None:
+    async def _hand_over(self, before: Deployment) -> None:
         """Stops those that answer no more; what was written for them meanwhile is carried over."""
-        assert self.line_up is not None
+        assert self.deployment is not None
         await self._retire_unused()
-        with contextlib.suppress(RedisAway):
-            for model in self.line_up.models:
+        with contextlib.suppress(RedisUnavailable):
+            for model in self.deployment.models:
                 await model.take_over(before.active.version)
 
     async def _tidy_up(self) -> None:
@@ -247,7 +249,7 @@ class ModelSwitch:
 
     @property
     def _running(self) -> list[ServedModel]:
-        return self.line_up.models if self.line_up is not None else []
+        return self.deployment.models if self.deployment is not None else []
 
 
 def _log_refused(what: str, error: Exception) -> None:

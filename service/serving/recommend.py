@@ -15,8 +15,8 @@ from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import RecommendRequest
 from rqrec.service.ids import random_uuid
 from rqrec.service.search.batch_search import SearchWork, search_key
-from rqrec.service.serving.deployment import LineUp
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.deployment import Deployment
+from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.settings import Settings
 
@@ -41,13 +41,15 @@ class _Answer(NamedTuple):
     is_fallback: bool
 
 
-async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, context: RequestContext) -> bytes:
+async def recommend(
+    request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext
+) -> bytes:
     """Answers a validated request from the present snapshot of the model that its key goes to.
 
     Args:
         request: What is asked.
-        engine: The running service.
-        line_up: Which models answer.
+        runtime: The running service.
+        deployment: Which models answer.
         context: Of the request, under which this runs.
 
     Returns:
@@ -58,12 +60,12 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, 
     """
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
-    engine.admission.weigh(context, search_weight(request, engine.settings))
-    begin, metrics = time.perf_counter(), engine.metrics
+    runtime.admission.weigh(context, search_weight(request, runtime.settings))
+    begin, metrics = time.perf_counter(), runtime.metrics
     recommendation_id = random_uuid()
     key = request.routing_key or recommendation_id
-    part, model = line_up.answering(key)
-    answer = await _answer(request, engine, model, client=context.client)
+    part, model = deployment.answering(key)
+    answer = await _answer(request, runtime, model, client=context.client)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.table.codes_of(best.leaves_K).tolist()
@@ -79,8 +81,8 @@ async def recommend(request: RecommendRequest, engine: Engine, line_up: LineUp, 
         metrics.short_results.inc()
     if fallback is not None:
         metrics.fallbacks.labels(fallback).inc()
-    if (shadow := line_up.shadow(key)) is not None:
-        engine.beside(_compare(request, engine, shadow, [item.item_id for item in items]))
+    if (shadow := deployment.shadow(key)) is not None:
+        runtime.spawn_shadow(_compare(request, runtime, shadow, [item.item_id for item in items]))
     return orjson.dumps(
         {
             "recommendation_id": recommendation_id,
@@ -101,14 +103,14 @@ def search_weight(request: RecommendRequest, settings: Settings) -> int:
     return max(math.ceil(beam_width / settings.beam_width), 1)
 
 
-async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel, *, client: str) -> _Answer:
+async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedModel, *, client: str) -> _Answer:
     snapshot = model.snapshot
-    metrics, table = engine.metrics, snapshot.table
+    metrics, table = runtime.metrics, snapshot.table
     with metrics.encode_seconds.time():
         leaves = table.find([*request.history, *request.exclude])
         history = leaves[: len(request.history)]
         known = history[history >= 0]
-        eligibility = await engine.eligibility(snapshot, request.filter)
+        eligibility = await runtime.eligibility(snapshot, request.filter)
         excluded = leaves if request.exclude_history else leaves[len(history) :]
         excluded = excluded[excluded >= 0]
         if request.filter:
@@ -116,24 +118,24 @@ async def _answer(request: RecommendRequest, engine: Engine, model: ServedModel,
         num_excluded = len(set(excluded.tolist()))
     unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
     if len(known):
-        beam_width = request.beam_width or engine.settings.beam_width
+        beam_width = request.beam_width or runtime.settings.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
         work = SearchWork(known, excluded, request.k, reserved)
-        best = await engine.batcher.submit(key, work, client=client, weight=search_weight(request, engine.settings))
+        best = await runtime.batcher.submit(key, work, client=client, weight=search_weight(request, runtime.settings))
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
     return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
 
 
-async def _compare(request: RecommendRequest, engine: Engine, shadow: ServedModel, answered: Sequence[str]) -> None:
+async def _compare(request: RecommendRequest, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]) -> None:
     """Asks a shadow what was answered already, and measures how the two lists differ."""
-    async with asyncio.timeout(engine.settings.timeout_ms / 1000):
-        answer = await _answer(request, engine, shadow, client=SHADOW)
+    async with asyncio.timeout(runtime.settings.timeout_ms / 1000):
+        answer = await _answer(request, runtime, shadow, client=SHADOW)
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
-        engine.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))
+        runtime.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))
 
 
 def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:

@@ -16,18 +16,18 @@ from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.search.batch_search import SearchKey, SearchWork, search
 from rqrec.service.search.batcher import Batcher
-from rqrec.service.serving.deployment import LineUp
+from rqrec.service.serving.deployment import Deployment
 from rqrec.service.serving.model_switch import ModelSwitch
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 
-MAX_BESIDE = 8  # at the same time
+MAX_SHADOWS = 8  # at the same time
 logger = logging.getLogger("rqrec")
 
 
-class Engine:
+class Runtime:
     """Batches searches over the models that are loaded.
 
     Args:
@@ -47,10 +47,10 @@ class Engine:
         self.metrics = metrics
         self.gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
         self.models = ModelSwitch(self.gate, metrics, settings)
-        self._is_leaving = self._refuses = False
+        self._is_draining = self._refuses = False
         self._filter_flights = FilterFlights()
         self._long_turn = asyncio.Semaphore()
-        self._beside: set[asyncio.Task[None]] = set()
+        self._shadows: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
         self.batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
@@ -77,15 +77,15 @@ class Engine:
         await self.models.start()
 
     @property
-    def line_up(self) -> LineUp:
+    def deployment(self) -> Deployment:
         """Who answers now; a request reads it once.
 
         Raises:
             NotReady: If nobody does.
         """
-        if self.models.line_up is None or self._refuses:
+        if self.models.deployment is None or self._refuses:
             raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
-        return self.models.line_up
+        return self.models.deployment
 
     def check_ready(self) -> None:
         """Returns if requests had better come here.
@@ -93,17 +93,17 @@ class Engine:
         Raises:
             NotReady: If they had not.
         """
-        if self._is_leaving:
+        if self._is_draining:
             raise NotReady("the service is shutting down")
         if not self.batcher.is_working:
             raise NotReady("the search has crashed and is being started anew")
         self.models.check_ready()
 
-    def leave(self) -> None:
+    def begin_drain(self) -> None:
         """Is ready no more, and still answers."""
-        self._is_leaving = True
+        self._is_draining = True
 
-    def refuse(self) -> None:
+    def stop_accepting(self) -> None:
         """Takes no further request."""
         self._refuses = True
 
@@ -124,32 +124,32 @@ class Engine:
             await asyncio.sleep(0)
             yield
 
-    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn_shadow(self, work: Coroutine[Any, Any, None]) -> None:
         """Does a shadow's work once the answer is on its way; not at all where others would have to wait for it."""
-        if len(self._beside) >= MAX_BESIDE or self.batcher.waiting > 0:
+        if len(self._shadows) >= MAX_SHADOWS or self.batcher.waiting > 0:
             self.metrics.shadow_answers.labels("skipped").inc()
             work.close()
             return
         task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._note_beside)
+        self._shadows.add(task)
+        task.add_done_callback(self._note_shadow)
 
     async def stop(self) -> None:
         """Stops being ready, answers what waits, closes connections."""
         await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
         self._filter_flights.stop()
-        if self._beside:
-            await asyncio.wait(self._beside)
+        if self._shadows:
+            await asyncio.wait(self._shadows)
         if self.gate is not None:
             await self.gate.close()
 
-    def _note_beside(self, task: asyncio.Task[None]) -> None:
-        self._beside.discard(task)
+    def _note_shadow(self, task: asyncio.Task[None]) -> None:
+        self._shadows.discard(task)
         if (error := task.exception()) is not None:
             logger.warning("the shadow failed: %r", error)
         self.metrics.shadow_answers.labels("answered" if error is None else "failed").inc()
 
     def _of_active(self, figure: Callable[[Snapshot], float]) -> float:
-        line_up = self.models.line_up
-        return 0 if line_up is None else figure(line_up.active.snapshot)
+        deployment = self.models.deployment
+        return 0 if deployment is None else figure(deployment.active.snapshot)

@@ -16,8 +16,8 @@ from rqrec.service.catalogue.item_content import tokenise
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
 from rqrec.service.periodic import Periodic
-from rqrec.service.redis.client import RedisAway, RedisGate
-from rqrec.service.replication.catalogue_migration import CarryOver
+from rqrec.service.redis.client import RedisGate, RedisUnavailable
+from rqrec.service.replication.catalogue_migration import CatalogueMigration
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import SharedTable
@@ -57,18 +57,18 @@ class ServedModel:
         self.live: LiveCatalogue | None = None
         self._shared: SharedTable | None = None
         self._published = published
-        self._carry_over: CarryOver | None = None
+        self._carry_over: CatalogueMigration | None = None
         self._settings = settings
         self._warming_up: asyncio.Future[None] | None = None
         # Threads of their own: texts wait while their encoder is loaded, and may not take the threads of others. Two,
         # for items that come with their vectors need not wait for that.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
-        self._keeping_house = Periodic(self._keep_house, settings.redis_check_s)
+        self._keeping_house = Periodic(self._maintain, settings.redis_check_s)
         if gate is not None:
             self._shared = SharedTable(gate, published.version, settings)
             log = ChangeLog(gate, published.version)
             self.live = LiveCatalogue(published, tokenizer, log, metrics, settings, self._tell)
-            self._carry_over = CarryOver(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
+            self._carry_over = CatalogueMigration(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
 
     @classmethod
     @asynccontextmanager
@@ -85,7 +85,7 @@ class ServedModel:
 
         def load() -> tuple[Snapshot, ItemTokenizer]:
             published = load_snapshot(bundle, settings, metrics)
-            golden = [Golden.of(fields) for fields in bundle.manifest.golden]
+            golden = [Golden.from_json(fields) for fields in bundle.manifest.golden]
             if faults := golden_faults(published.recommender, golden):
                 raise BundleError(
                     f"bundle {bundle.path} does not give its known answers here, so it is not served: {faults[0]}"
@@ -147,7 +147,7 @@ class ServedModel:
         """Carries over what was written for another model, now and as long as this one follows Redis.
 
         Raises:
-            RedisAway: If Redis is; it is carried over later.
+            RedisUnavailable: If Redis is; it is carried over later.
         """
         if self._carry_over is not None and self.live is not None:
             await self._carry_over.begin(version)
@@ -159,7 +159,7 @@ class ServedModel:
             return
         if self._settings.admin_token is not None:
             self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
-        with contextlib.suppress(RedisAway):  # logged where it was noticed
+        with contextlib.suppress(RedisUnavailable):  # logged where it was noticed
             await self.live.start()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
         self._keeping_house.start()
@@ -170,13 +170,13 @@ class ServedModel:
             await self.live.stop()
         self._tokenising.shutdown(wait=False)
 
-    async def _keep_house(self) -> None:
+    async def _maintain(self) -> None:
         assert self._shared is not None
         assert self._carry_over is not None
         assert self.live is not None
         if not self.live.has_caught_up:
             return
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(RedisUnavailable):
             await self.live.check_entries()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
             await self._carry_over.step()

@@ -35,7 +35,7 @@ def test_a_wide_beam_equals_exhaustive_scoring(
         history[None],
         np.array([len(history)]),
         pad([barred], filler=-1),
-        Eligibility.of(trie, eligible),
+        Eligibility.from_mask(trie, eligible),
         beam_width=items,
     )
     exact = score_every_item(retriever, trie, history)

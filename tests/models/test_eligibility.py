@@ -14,7 +14,7 @@ def small() -> SemanticIdTrie:
 
 
 def test_hand_made_mask(small: SemanticIdTrie) -> None:
-    eligibility = Eligibility.of(small, np.array([False, True, False, True]))
+    eligibility = Eligibility.from_mask(small, np.array([False, True, False, True]))
     assert eligibility.count == 2
     assert eligibility.mask_N.tolist() == [False, True, False, True]
     nodes = [2, 3, 4]  # what comes after is the margin
@@ -29,7 +29,7 @@ def test_hand_made_mask(small: SemanticIdTrie) -> None:
 
 def test_refuses_a_mask_of_another_catalogue(small: SemanticIdTrie) -> None:
     with pytest.raises(ValueError, match=r"one entry a leaf \(4\), got \(3,\)"):
-        Eligibility.of(small, np.ones(3, dtype=np.bool_))
+        Eligibility.from_mask(small, np.ones(3, dtype=np.bool_))
 
 
 @given(seed=st.integers(0, 10**6), levels=st.integers(1, 4), share=st.floats(0, 1))
@@ -39,12 +39,12 @@ def test_changed_arrays_are_those_worked_out_anew(seed: int, levels: int, share:
     codes_NL = random_codes(rng, items=min(40, codebook_size**levels), levels=levels, codebook_size=codebook_size)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=codebook_size)
     mask_N = rng.random(trie.num_leaves) < share
-    before = Eligibility.of(trie, mask_N)
+    before = Eligibility.from_mask(trie, mask_N)
     leaves = rng.permutation(trie.num_leaves)[:10]
     changed_mask_M = rng.random(len(leaves)) < share
     after_N = mask_N.copy()
     after_N[leaves] = changed_mask_M
-    changed, anew = before.changed(leaves, changed_mask_M), Eligibility.of(trie, after_N)
+    changed, anew = before.with_changes(leaves, changed_mask_M), Eligibility.from_mask(trie, after_N)
     assert changed.count == anew.count
     for one, other in zip(
         (changed.mask_N, changed.eligible_below, *changed.penalties),
@@ -56,6 +56,6 @@ def test_changed_arrays_are_those_worked_out_anew(seed: int, levels: int, share:
 
 
 def test_added_places_come_after_the_leaves(small: SemanticIdTrie) -> None:
-    eligibility = Eligibility.of(small, np.array([False, True, False, True]), np.array([True, False]))
+    eligibility = Eligibility.from_mask(small, np.array([False, True, False, True]), np.array([True, False]))
     assert eligibility.count == 3
     assert eligibility.allows(np.array([5, 4, 1, 0])).tolist() == [False, True, True, False]

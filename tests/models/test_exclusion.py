@@ -14,7 +14,7 @@ from tests.models.conftest import CPU, random_codes
 def closed_nodes(eligibility: Eligibility, excluded: list[IntArray]) -> ClosedNodes:
     excluded_BX = torch.from_numpy(pad(excluded, filler=-1))
     paths_LN = torch.from_numpy(eligibility.trie.paths_LN)
-    return ClosedNodes.of(excluded_BX, EligibleTensors.of(eligibility, CPU), paths_LN)
+    return ClosedNodes.from_exclusions(excluded_BX, EligibleTensors.from_eligibility(eligibility, CPU), paths_LN)
 
 
 def test_hand_made_exclusions() -> None:
@@ -48,7 +48,7 @@ def test_closed_nodes_are_those_without_an_eligible_leaf(
     trie = SemanticIdTrie.build(codes_NL, codebook_size=codebook_size)
     mask_N = rng.random(trie.num_leaves) < eligible_share
     excluded = [np.flatnonzero((rng.random(trie.num_leaves) < share) & mask_N) for share in excluded_shares]
-    closed = closed_nodes(Eligibility.of(trie, mask_N), excluded)
+    closed = closed_nodes(Eligibility.from_mask(trie, mask_N), excluded)
     ordered = [tuple(codes) for codes in trie.codes_NL.tolist()]
     for depth in range(1, levels + 1):
         parents = sorted({codes[: depth - 1] for codes in ordered})

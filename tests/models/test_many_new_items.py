@@ -30,7 +30,9 @@ def nothing_found(queries: np.ndarray) -> SearchOutput:
 
 
 def new_items(trie: SemanticIdTrie, vectors: np.ndarray, at_once: int) -> tuple[NewItems, Eligibility]:
-    new = NewItems.of(np.zeros(trie.num_leaves, dtype=np.bool_), np.zeros((0, WIDTH), np.float32), relevance_weight=8.0)
+    new = NewItems.from_mask(
+        np.zeros(trie.num_leaves, dtype=np.bool_), np.zeros((0, WIDTH), np.float32), relevance_weight=8.0
+    )
     for begin in range(0, len(vectors), at_once):
         part = vectors[begin : begin + at_once]
         new = new.with_added(trie.num_leaves + np.arange(begin, begin + len(part)), part)
@@ -102,7 +104,7 @@ def test_where_ratings_count_for_nothing_new_items_come_last(trie: SemanticIdTri
 
 def test_an_index_grown_row_by_row_holds_every_row_once() -> None:
     units = unit_rows(grouped(3000))
-    index = VectorIndex.build(units[:2000]).over(units[:2500]).over(units)
+    index = VectorIndex.build(units[:2000]).with_rows(units[:2500]).with_rows(units)
     assert sorted(index.order_X.tolist()) == list(range(3000))
     mask = np.random.default_rng(0).random(3000) < 0.1
     few = index.among(mask)

@@ -27,7 +27,7 @@ def test_a_new_item_is_ranked_by_its_rating_and_the_others_offset(trie: Semantic
     vectors_ND = np.zeros((trie.num_leaves, 2), dtype=np.float32)
     vectors_ND[[5, 7]] = [[3, 0], [0, 2]]  # unit vectors count
     is_new_N = np.isin(np.arange(trie.num_leaves), [5, 7])
-    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    new = NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=WEIGHT)
     output = found([1, 2], [-3.0, -5.0], [4.0, 2.0], [4.5, 0.5])
     (ranking,) = new.merged(output, [NONE], Eligibility.everything(trie), k=4, reserved=[0])
     offset = np.mean([-3.0 - 4.0, -5.0 - 2.0])
@@ -41,14 +41,14 @@ def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> No
     rng = np.random.default_rng(0)
     vectors_ND = rng.normal(size=(trie.num_leaves, 2)).astype(np.float32)
     is_new_N = np.arange(trie.num_leaves) >= 30
-    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    new = NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=WEIGHT)
     output = found([0, 1, 2, 31], [-1.0] * 4, [50.0] * 4, [1.0, 0.0])
     everything, mask_N = Eligibility.everything(trie), np.arange(trie.num_leaves) != 33
     (plain,) = new.merged(output, [NONE], everything, k=3, reserved=[0])
     assert plain.leaves_K.tolist() == [0, 1, 2]  # 31 is passed over
     (two,) = new.merged(output, [NONE], everything, k=3, reserved=[2])
     assert is_new_N[two.leaves_K].sum() == 2
-    (filtered,) = new.merged(output, [np.array([34, 35])], Eligibility.of(trie, mask_N), k=40, reserved=[40])
+    (filtered,) = new.merged(output, [np.array([34, 35])], Eligibility.from_mask(trie, mask_N), k=40, reserved=[40])
     assert set(filtered.leaves_K.tolist()) == {0, 1, 2, *range(30, 40)} - {33, 34, 35}
     assert (np.diff(filtered.scores_K) <= 0).all()
 
@@ -60,7 +60,7 @@ def test_the_list_is_the_best_of_both_kinds(seed: int, bonus: float, k: int) -> 
     trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
     vectors_ND = rng.normal(size=(40, 2)).astype(np.float32)
     is_new_N = rng.random(40) < 0.2
-    new = NewItems.of(is_new_N, vectors_ND, relevance_weight=WEIGHT)
+    new = NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=WEIGHT)
     leaves, count = rng.permutation(40)[:15], int(rng.integers(1, 15))
     output = found(
         [*leaves[:count].tolist(), *[-1] * (15 - count)],
@@ -84,7 +84,10 @@ def test_the_list_is_the_best_of_both_kinds(seed: int, bonus: float, k: int) -> 
 
 
 def test_no_weight_no_new_items() -> None:
-    assert len(NewItems.of(np.ones(3, dtype=np.bool_), np.ones((3, 2), dtype=np.float32), relevance_weight=0.0)) == 0
+    assert (
+        len(NewItems.from_mask(np.ones(3, dtype=np.bool_), np.ones((3, 2), dtype=np.float32), relevance_weight=0.0))
+        == 0
+    )
 
 
 def test_a_vector_points_where_its_neighbours_do() -> None:

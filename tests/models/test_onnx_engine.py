@@ -45,7 +45,7 @@ from rqrec.service.settings import Settings
 with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
     reply = client.post("/recommend", json={"history": ["100"], "k": 3})
     assert len(reply.json()["items"]) == 3, reply.text
-    model = client.app.state.engine.line_up.active
+    model = client.app.state.runtime.deployment.active
     item = asyncio.run(model.tokenise("new", {"title": "A new film"}, None))
     assert len(item.codes) == 3, item
 """
@@ -71,7 +71,12 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
         is_eligible_N = rng.random(64) < 0.8
         excluded = [np.flatnonzero(is_eligible_N & (rng.random(64) < rng.random())) for _ in range(users)]
         lengths_B = np.array([len(history) for history in histories])
-        arguments = (pad(histories, filler=0), lengths_B, pad(excluded, filler=-1), Eligibility.of(trie, is_eligible_N))
+        arguments = (
+            pad(histories, filler=0),
+            lengths_B,
+            pad(excluded, filler=-1),
+            Eligibility.from_mask(trie, is_eligible_N),
+        )
         ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
         np.testing.assert_allclose(ours.scores_BK, theirs.scores_BK, atol=TOLERANCE)
         # Neighbours whose scores differ by less than the tolerance may change places.

@@ -61,14 +61,14 @@ def test_popular_items_of_a_filter_come_in_order_whether_prepared_or_not(recomme
         mask_N = rng.random(40) < rng.random()
         excluded = np.flatnonzero((rng.random(40) < 0.3) & mask_N)
         k = int(rng.integers(1, 50))
-        eligibility = Eligibility.of(recommender.trie, mask_N)
+        eligibility = Eligibility.from_mask(recommender.trie, mask_N)
         expected = [leaf for leaf in range(39, -1, -1) if mask_N[leaf] and leaf not in excluded][:k]
         for one in (eligibility, recommender.prepared(eligibility)):
             assert recommender.popular(k=k, excluded=excluded, eligibility=one).leaves_K.tolist() == expected
 
 
 def test_the_most_popular_items_of_a_large_catalogue_take_no_look_at_the_others() -> None:
-    popularity = Popularity.of(np.arange(100_000) % 1000)
+    popularity = Popularity.from_counts(np.arange(100_000) % 1000)
     everything = Eligibility.everything(SemanticIdTrie.build(np.arange(100_000)[:, None], codebook_size=100_000))
     looked_at = _CountingOrder(popularity.order_N)
     counting = replace(popularity, order_N=looked_at)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from tests.models.conftest import random_catalogue, random_codes, random_retriev
 def run(model: Retriever, trie: SemanticIdTrie, history: torch.Tensor, targets: torch.Tensor) -> RetrieverOutput:
     catalogue = random_catalogue(trie)
     everything = torch.arange(trie.num_leaves)
-    rated = RatedItems.of(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
+    rated = RatedItems.from_batch(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
     output: RetrieverOutput = model(history, targets, rated, catalogue)
     return output
 
@@ -49,7 +49,7 @@ def test_ratings_among_many_draws_are_those_among_all_items(trie: SemanticIdTrie
     expected = torch.nn.functional.cross_entropy(ratings_MN, targets[0])
     # Every item is drawn many times, so there is next to nothing to correct.
     everything = torch.arange(trie.num_leaves).repeat(20)
-    rated = RatedItems.of(everything, catalogue, targets=3, draws=len(everything))
+    rated = RatedItems.from_batch(everything, catalogue, targets=3, draws=len(everything))
     loss = retriever(history, targets, rated, catalogue).relevance_loss
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=0)
 

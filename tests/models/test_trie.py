@@ -75,7 +75,7 @@ def test_a_changed_trie_equals_one_built_anew(rows: list[tuple[int, ...]], data:
     new = st.tuples(*[code] * trie.num_levels).filter(lambda row: row not in kept)
     inserted = data.draw(st.lists(new, unique=True))
     assume(kept or inserted)
-    changed = trie.changed(
+    changed = trie.with_changes(
         inserted_ML=np.array(inserted, dtype=np.int64).reshape(-1, trie.num_levels),
         inserted_rows_M=np.arange(len(rows), len(rows) + len(inserted)),
         deleted_leaves=trie.find(np.array(deleted, dtype=np.int64).reshape(-1, trie.num_levels)),
@@ -105,11 +105,11 @@ def test_a_changed_trie_equals_one_built_anew(rows: list[tuple[int, ...]], data:
 def test_refuses_changes_that_cannot_be(change: dict[str, list[int]], message: str) -> None:
     trie = build([(1, 0), (0, 3), (1, 2), (0, 1)])
     with pytest.raises(ValueError, match=message):
-        trie.changed(**{name: np.array(value) for name, value in change.items()})
+        trie.with_changes(**{name: np.array(value) for name, value in change.items()})
 
 
 def test_leaves_of_rows_that_are_gone_are_none() -> None:
-    trie = build([(1, 0), (0, 3), (1, 2)]).changed(deleted_leaves=np.array([1]))
+    trie = build([(1, 0), (0, 3), (1, 2)]).with_changes(deleted_leaves=np.array([1]))
     assert trie.leaf_of_row_N.tolist() == [-1, 0, 1]
 
 

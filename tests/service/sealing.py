@@ -29,6 +29,6 @@ def use(folder: Path) -> None:
     """All that the service does before a model answers."""
     bundle = read_bundle(folder)
     snapshot = load_snapshot(bundle, settings_for(folder), Metrics())
-    if faults := golden_faults(snapshot.recommender, [Golden.of(fields) for fields in bundle.manifest.golden]):
+    if faults := golden_faults(snapshot.recommender, [Golden.from_json(fields) for fields in bundle.manifest.golden]):
         raise BundleError(faults[0])
     ItemTokenizer(bundle).load_text_encoder()

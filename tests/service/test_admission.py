@@ -208,7 +208,7 @@ PROXY = ["10.0.0.0/8", "fd00::/8"]
 )
 def test_a_client_is_what_it_cannot_choose(scope: dict[str, Any], client: str) -> None:
     networks = Settings.model_validate({"trusted_proxies": PROXY}).trusted_proxies
-    assert ClientIdentity(networks, "X-API-Key").of(scope) == client
+    assert ClientIdentity(networks, "X-API-Key").identify(scope) == client
 
 
 def test_a_new_key_each_time_does_not_pass_the_rate(bundles: Path) -> None:

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rqrec.service import batcher as module
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.errors import DeadlinePassed, NotReady
+from rqrec.service.search import batcher as module
 from rqrec.service.search.batcher import Batcher
 from rqrec.service.telemetry import Metrics
 

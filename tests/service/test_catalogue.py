@@ -20,7 +20,7 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import ANCHORS, CAUTION
-from rqrec.service.catalogue.apply import apply_changes, with_entries, without_lost_rows
+from rqrec.service.catalogue.apply import apply_changes, compacted, with_entries
 from rqrec.service.catalogue.changes import Change, Delete, Entry, Put, Result
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import Codes
@@ -115,7 +115,7 @@ class Catalogue(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.state = without_lost_rows(self.state, at_least=1)
+        self.state = compacted(self.state, at_least=1)
 
     @rule()
     def start_anew_from_the_entries(self) -> None:
@@ -137,7 +137,7 @@ class Catalogue(RuleBasedStateMachine):
         assert everything.count == len(table)
         assert table.num_live_rows == sum(entry is not None for entry in self.state.entries.values())
         assert not {one for one, entry in self.state.entries.items() if entry is None} & set(FOREIGN)
-        again = Eligibility.of(table.trie, everything.mask_N, everything.added_S)
+        again = Eligibility.from_mask(table.trie, everything.mask_N, everything.added_S)
         for one, other in zip(everything.penalties, again.penalties, strict=True):
             assert (one == other).all()
         assert (everything.eligible_below == again.eligible_below).all()

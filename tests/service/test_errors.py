@@ -88,7 +88,7 @@ def test_an_unexpected_failure_is_a_problem_and_tells_nothing(bundles: Path, mon
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("secret")
 
-        monkeypatch.setattr(app.state.engine.line_up.active.snapshot.recommender, "recommend", fail)
+        monkeypatch.setattr(app.state.runtime.deployment.active.snapshot.recommender, "recommend", fail)
         response = client.post("/recommend", json={"history": ["100"]})
     assert response.status_code == 500
     assert response.json()["type"] == "internal"

@@ -30,7 +30,7 @@ ITEMS = pl.DataFrame(
         "size": [{"cm": 1}] * 4,
     }
 )
-TABLE = ItemTable.of(ITEMS, SemanticIdTrie.build(np.arange(4)[:, None], codebook_size=4))
+TABLE = ItemTable.from_bundle(ITEMS, SemanticIdTrie.build(np.arange(4)[:, None], codebook_size=4))
 
 
 def passing(**conditions: dict[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ NUMBERS = as_shown(
 @pytest.mark.parametrize("name", ["single", "double", "decimal", "singles"])
 @pytest.mark.parametrize("row", [0, 1])
 def test_a_number_is_found_as_its_payload_shows_it(name: str, row: int) -> None:
-    table = ItemTable.of(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
+    table = ItemTable.from_bundle(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
     filters = Filters(NUMBERS, table, Metrics(), cache_bytes=1 << 20)
 
     def ids(**condition: Any) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_number_is_found_as_its_payload_shows_it(name: str, row: int) -> None:
     ],
 )
 def test_whole_numbers_and_floats_compare_exactly(conditions: dict[str, dict[str, Any]], expected: list[str]) -> None:
-    table = ItemTable.of(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
+    table = ItemTable.from_bundle(NUMBERS, SemanticIdTrie.build(np.arange(3)[:, None], codebook_size=4))
     filters = Filters(NUMBERS, table, Metrics(), cache_bytes=1 << 20)
     eligibility = filters.eligibility({name: Condition.model_validate(value) for name, value in conditions.items()})
     passing = table.places[eligibility.allows(table.places)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.apply import apply_changes, without_lost_rows
+from rqrec.service.catalogue.apply import apply_changes, compacted
 from rqrec.service.catalogue.changes import Change, Delete, Put, Result
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import Codes
@@ -200,8 +200,8 @@ def test_rows_that_nothing_names_any_more_go(published: Snapshot, tokenizer: Ite
     for one in [*changes, put("new", 1, published, tokenizer), Delete("new"), put("newer", 2, published, tokenizer)]:
         state, _ = apply_changes(state, [one], tokenizer, catalogue_version=state.catalogue_version + 1)
     assert len(state.table.rows) == len(published.table.rows) + 6
-    assert without_lost_rows(state, at_least=5) is state
-    kept = without_lost_rows(state, at_least=4)
+    assert compacted(state, at_least=5) is state
+    kept = compacted(state, at_least=4)
     assert len(kept.table.rows) == len(published.table.rows) + 2
     assert contents(kept) == contents(state)
     assert kept.table.find(["new", "newer"])[0] == -1

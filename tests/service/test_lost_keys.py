@@ -47,7 +47,7 @@ def put(client: TestClient, item_id: str, film: dict[str, Any], year: int) -> No
 def catalogue(client: TestClient) -> dict[str, tuple[Any, ...]]:
     """Every item with its semantic ID and attributes; no two have one semantic ID."""
     app: Any = client.app
-    snapshot = app.state.engine.line_up.active.snapshot
+    snapshot = app.state.runtime.deployment.active.snapshot
     places = snapshot.table.places
     codes = map(tuple, snapshot.table.codes_of(places).tolist())
     found = {item.item_id: (row, item.payload) for item, row in zip(snapshot.table.items(places), codes, strict=True)}

@@ -21,8 +21,8 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.tokenizer.featurizer import TEXT
 from rqrec.service.app import create_app
-from rqrec.service.redis.client import RedisAway
-from rqrec.service.serving.deployment import Part, Roles
+from rqrec.service.redis.client import RedisUnavailable
+from rqrec.service.serving.deployment import Role, Rollout
 from rqrec.service.serving.served_model import ServedModel
 from tests.service.conftest import settings_for, until, write_variant
 
@@ -213,7 +213,7 @@ def test_other_replicas_and_later_ones_follow(three_bundles: Path, redis_server:
             assert ask(one)["model_version"] == ask(later)["model_version"] == "third"
 
 
-@pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Roles("gone").to_json()])
+@pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Rollout("gone").to_json()])
 def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
     three_bundles: Path, redis_server: RedisServer, roles: str
 ) -> None:
@@ -223,9 +223,9 @@ def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
 
 
 def test_roles_pass_through_redis() -> None:
-    roles = Roles("first").with_part("second", Part.CANARY, 5.0)
-    assert Roles.from_json(roles.to_json()) == roles
-    assert roles.with_part("second", Part.ACTIVE, 100.0) == Roles("second")
+    roles = Rollout("first").with_role("second", Role.CANARY, 5.0)
+    assert Rollout.from_json(roles.to_json()) == roles
+    assert roles.with_role("second", Role.ACTIVE, 100.0) == Rollout("second")
 
 
 def test_what_was_written_goes_over_to_the_next_model_and_back(
@@ -379,7 +379,7 @@ def test_a_model_is_not_activated_before_it_knows_the_catalogue(
     three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(_self: object) -> None:
-        raise RedisAway("it failed")
+        raise RedisUnavailable("it failed")
 
     with service(three_bundles, redis_url=redis_server.url) as client:
         monkeypatch.setattr("rqrec.service.replication.live_catalogue.LiveCatalogue.catch_up", away)

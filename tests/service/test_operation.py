@@ -78,7 +78,7 @@ def test_the_event_loop_answers_while_a_search_runs(bundles: Path) -> None:
         async with app.router.lifespan_context(app):
             started, finish = asyncio.Event(), asyncio.Event()
             loop = asyncio.get_running_loop()
-            snapshot = app.state.engine.line_up.active.snapshot
+            snapshot = app.state.runtime.deployment.active.snapshot
             search = snapshot.recommender.recommend
 
             def slow_search(*args: object, **kwargs: object) -> object:

@@ -7,17 +7,17 @@ from starlette.types import Message, Scope
 from rqrec.models.bundle.bundle import BundleError
 from rqrec.service.app import create_app
 from rqrec.service.serving.device import NoDevice
-from rqrec.service.serving.runtime import Engine
+from rqrec.service.serving.runtime import Runtime
 from tests.service.conftest import settings_for
 
 
 def told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
     """What a server is told of a start that fails so."""
 
-    async def fail(_engine: Engine) -> None:
+    async def fail(_engine: Runtime) -> None:
         raise error
 
-    monkeypatch.setattr(Engine, "start", fail)
+    monkeypatch.setattr(Runtime, "start", fail)
     sent: list[Message] = []
 
     async def receive() -> Message:

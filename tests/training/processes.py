@@ -22,7 +22,7 @@ from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
-from rqrec.training.runtime.distributed import copy_from_first, join, leave, process, wait_for_all
+from rqrec.training.runtime.distributed import barrier, broadcast_tensors, destroy, init, rank
 from rqrec.training.runtime.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.train_decoder import DecoderSettings, retriever_config, retriever_work
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
@@ -57,7 +57,7 @@ def features() -> Tensor:
 
 def rqvae_gradients(accumulate: str) -> Weights:
     features_NE = features()
-    torch.manual_seed(process())
+    torch.manual_seed(rank())
     model = RqVae(rqvae_config(RQVAE, BLOCKS)).double().train()
     model.initialise(features_NE, seed=0)
     for parameter in model.parameters():  # no part starts at zero, where gradients vanish
@@ -72,17 +72,17 @@ def retriever_gradients(accumulate: str) -> Weights:
     lengths_U = rng.integers(2, 13, USERS)
     items_I = rng.integers(0, ITEMS, lengths_U.sum()).astype(np.int32)
     tokens = Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
-    torch.manual_seed(process())
+    torch.manual_seed(rank())
     features_NE = features()
     model = Retriever(retriever_config(DECODER, trie, feature_dim=features_NE.shape[1])).double().train()
     popularity_N = np.bincount(items_I, minlength=ITEMS)
-    catalogue = CatalogueTensors.of(trie, features_NE.numpy(), popularity_N, torch.device("cpu"))
+    catalogue = CatalogueTensors.from_trie(trie, features_NE.numpy(), popularity_N, torch.device("cpu"))
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign] # losses are in float32 at the least
     return gradients_of(model, retriever_work(model, catalogue, tokens, DECODER), accumulate)
 
 
 def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
-    copy_from_first(model.parameters())
+    broadcast_tensors(model.parameters())
     batch = next(iter(work.batches(0)))
     add_gradients(model, work, batch, 0.5, accumulate=int(accumulate))
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -90,7 +90,7 @@ def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
 
 def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
     """A regression from weights that differ from process to process; returns what it ends with."""
-    torch.manual_seed(process())
+    torch.manual_seed(rank())
     model = nn.Linear(4, 2).double()
 
     def batches(epoch: int) -> Iterator[Tensor]:
@@ -105,7 +105,7 @@ def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
         return [(rows, len(rows) / len(batch)) for rows in batch.tensor_split(parts)]
 
     def after_step(step: int) -> None:
-        if step == stop_after and process() == 0:
+        if step == stop_after and rank() == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
     work = Work(lambda _: 5, batches, losses, after_step=after_step, split=split)
@@ -126,7 +126,7 @@ TASKS: Mapping[str, Callable[[str], Weights]] = {
 
 if __name__ == "__main__":
     task, out, argument = sys.argv[1:]
-    join()
-    torch.save(dict(TASKS[task](argument)), f"{out}-{process()}.pt")
-    wait_for_all()
-    leave()
+    init()
+    torch.save(dict(TASKS[task](argument)), f"{out}-{rank()}.pt")
+    barrier()
+    destroy()

@@ -21,7 +21,7 @@ T = TypeVar("T")
 LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait
 
 
-def join() -> None:
+def init() -> None:
     """Joins the other processes if torchrun started this one: over NCCL on GPUs, else over gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -30,35 +30,35 @@ def join() -> None:
         distributed.init_process_group(backend, timeout=LONGEST_STAGE)
 
 
-def leave() -> None:
+def destroy() -> None:
     """Leaves the other processes."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
-def process() -> int:
+def rank() -> int:
     """This process's number; 0 is the first."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Returns when every process has come here."""
-    if processes() > 1:
+    if world_size() > 1:
         distributed.barrier()
 
 
-def from_first(value: T) -> T:
+def broadcast(value: T) -> T:
     """The first process's value, in every process; waits for the first.
 
     Args:
         value: Anything that can be pickled; tensors on the CPU.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return value
     shared = [value]
     distributed.broadcast_object_list(shared, src=0, device=training_device())
@@ -66,17 +66,17 @@ def from_first(value: T) -> T:
 
 
 @torch.no_grad()
-def copy_from_first(tensors: Iterable[Tensor]) -> None:
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
     """Overwrites tensors by the first process's, in place."""
-    if processes() == 1:
+    if world_size() == 1:
         return
     for tensor in tensors:
         distributed.broadcast(tensor, src=0)
 
 
-def any_process(flag: bool) -> bool:
+def any_rank(flag: bool) -> bool:
     """Whether the flag is true in any process; waits for all."""
-    if processes() == 1:
+    if world_size() == 1:
         return flag
     flags = torch.tensor([float(flag)], device=training_device())
     distributed.all_reduce(flags)
@@ -85,7 +85,7 @@ def any_process(flag: bool) -> bool:
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Adds every process's gradients up, in place; a missing gradient counts as zero."""
-    if processes() == 1:
+    if world_size() == 1:
         return
     for parameter in parameters:
         if parameter.grad is None:

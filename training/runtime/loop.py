@@ -18,14 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rqrec.models.errors import UserError
 from rqrec.training.runtime.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
-from rqrec.training.runtime.distributed import (
-    any_process,
-    copy_from_first,
-    from_first,
-    process,
-    processes,
-    sum_gradients,
-)
+from rqrec.training.runtime.distributed import any_rank, broadcast, broadcast_tensors, rank, sum_gradients, world_size
 
 BatchT = TypeVar("BatchT")
 LOG_EVERY_STEPS = 10
@@ -122,9 +115,9 @@ def train(
         TrainingDiverged: If the loss is no longer finite.
     """
     progress, best = _begin(checkpoints, model, optimizer)
-    start_step, is_first = progress.step, process() == 0
+    start_step, is_first = progress.step, rank() == 0
     if not is_first:  # or all would drop the same activations
-        torch.manual_seed(torch.initial_seed() + SEED_STRIDE * process() + start_step)
+        torch.manual_seed(torch.initial_seed() + SEED_STRIDE * rank() + start_step)
     logs = SummaryWriter(str(tensorboard / name), purge_step=start_step) if is_first else nullcontext()
     with logs as writer, _bar(disable=not is_first) as bar, _stop_flag() as asked:
         task = bar.add_task(name, total=schedule.epochs * work.num_batches(0), completed=start_step, loss="", score="")
@@ -139,7 +132,7 @@ def train(
                 if progress.step % LOG_EVERY_STEPS == 0 and writer is not None:
                     _log(writer, losses, schedule.rate(done), progress.step)
                     bar.update(task, completed=progress.step, loss=f"{float(losses['loss']):.4f}")
-                stop = any_process(asked())
+                stop = any_rank(asked())
                 if stop or progress.step % schedule.checkpoint_every_steps == 0:
                     if is_first:
                         save_checkpoint(checkpoints, model, optimizer, progress, best)
@@ -147,7 +140,7 @@ def train(
                         raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {checkpoints}")
             progress.epoch, progress.batch = progress.epoch + 1, 0
             if work.validate is not None and _is_time_to_validate(progress, schedule):
-                score = from_first(work.validate() if is_first else 0.0)
+                score = broadcast(work.validate() if is_first else 0.0)
                 if writer is not None:
                     writer.add_scalar("validation/score", score, progress.step)
                 bar.update(task, score=f"{score:.4f}")
@@ -163,12 +156,12 @@ def _begin(
     checkpoints: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor] | None]:
     """Brings every process to where the first one's newest checkpoint is, or to its fresh weights if it has none."""
-    if processes() == 1:
+    if world_size() == 1:
         return restore_latest_checkpoint(checkpoints, model, optimizer)
-    is_first = process() == 0
+    is_first = rank() == 0
     restored = restore_latest_checkpoint(checkpoints, model, optimizer) if is_first else (Progress(), None)
-    copy_from_first([*model.parameters(), *model.buffers()])
-    (progress, best), state = from_first((restored, optimizer.state_dict()))
+    broadcast_tensors([*model.parameters(), *model.buffers()])
+    (progress, best), state = broadcast((restored, optimizer.state_dict()))
     optimizer.load_state_dict(state)
     return progress, best
 
@@ -210,8 +203,8 @@ def add_gradients(
     Raises:
         TrainingDiverged: If the loss is not finite.
     """
-    begin = process() * accumulate
-    parts = work.split(batch, processes() * accumulate)[begin : begin + accumulate]
+    begin = rank() * accumulate
+    parts = work.split(batch, world_size() * accumulate)[begin : begin + accumulate]
     own_weight = sum(weight for _, weight in parts)
     means: dict[str, Tensor] = {}
     for part, weight in parts:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rqrec.models.errors import UserError
 from rqrec.models.files import make_folder, new_directory
-from rqrec.training.runtime.distributed import from_first, process, wait_for_all
+from rqrec.training.runtime.distributed import barrier, broadcast, rank
 
 STAMP = "stage.json"
 KEY_LENGTH = 16
@@ -88,10 +88,10 @@ class Workspace:
             version: To be raised when the stage's code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if not from_first(stage.stands):
-            if process() == 0:
+        if not broadcast(stage.stands):
+            if rank() == 0:
                 self._write(stage, inputs, settings, write)
-            wait_for_all()
+            barrier()
         return stage
 
     def train(
@@ -114,10 +114,10 @@ class Workspace:
             version: To be raised when the stage's code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if from_first(stage.stands):
+        if broadcast(stage.stands):
             return stage
         checkpoints = self.checkpoints(name, stage.key)
-        if process() == 0:
+        if rank() == 0:
             self._write(stage, inputs, settings, lambda directory: write(directory, checkpoints))
             shutil.rmtree(checkpoints, ignore_errors=True)
             with suppress(OSError):  # other keys have checkpoints, or there never was one
@@ -125,7 +125,7 @@ class Workspace:
         else:
             with tempfile.TemporaryDirectory() as unwanted:
                 write(Path(unwanted), checkpoints)
-        wait_for_all()
+        barrier()
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
@@ -135,18 +135,18 @@ class Workspace:
         after another one with other settings. The workspace's own are removed first if it does not resume.
         """
         own = self.root / f"{name}-checkpoints" / key
-        if process() == 0 and own.parent.is_dir():
+        if rank() == 0 and own.parent.is_dir():
             if not self.resume:
                 shutil.rmtree(own, ignore_errors=True)
             others = [folder for folder in own.parent.iterdir() if folder != own]
             latest_last = sorted(others, key=lambda folder: folder.stat().st_mtime_ns)
             for old in latest_last[: max(len(others) - (KEPT_KEYS - 1), 0)]:
                 shutil.rmtree(old)
-        wait_for_all()
+        barrier()
         return own
 
     def _stage(self, name: str, inputs: Sequence[Stage], settings: Any, version: int) -> Stage:
-        return Stage(self.root / name, from_first(stage_key(inputs, settings, version)))
+        return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
 
     def _write(self, stage: Stage, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None]) -> None:
         begin = time.perf_counter()
@@ -173,7 +173,7 @@ def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterat
     make_folder(root)
     handle = os.open(root, os.O_RDONLY)
     try:
-        if from_first(process() == 0 and not _lock(handle)):
+        if broadcast(rank() == 0 and not _lock(handle)):
             raise WorkspaceBusy(
                 f"another run is working in {root}: wait until it has ended, or give this one a folder of its own "
                 "(--work-dir)"
