@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import description
-from benchmarks.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
+from benchmarks.support.machine import description
+from benchmarks.support.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
 from rqrec.models.errors import UserError
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
 from rqrec.training.data.splits import leave_one_out, user_sequences
-from rqrec.training.evaluate import figures, load_recommender
 from rqrec.training.evaluation.baselines import (
     item_popularity,
     rank_by_content_knn,
@@ -36,10 +35,12 @@ from rqrec.training.evaluation.baselines import (
 )
 from rqrec.training.evaluation.metrics import bootstrap_interval, gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
+from rqrec.training.evaluation.report import figures
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RQREC, SASREC = "RQRec", "SASRec"

@@ -30,8 +30,8 @@ import httpx
 import polars as pl
 from rich.progress import track
 
-from benchmarks.fuzz import malformed, valid_requests
-from benchmarks.running import RedisServer, running_redis, running_service
+from benchmarks.support.request_bodies import malformed, valid_requests
+from benchmarks.support.running import RedisServer, running_redis, running_service
 from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, read_bundle, seal_bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.item import items_of

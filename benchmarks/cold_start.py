@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import description
+from benchmarks.support.machine import description
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.recommender import Recommender
@@ -31,7 +31,6 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
-from rqrec.training.evaluate import item_vectors
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from rqrec.training.evaluation.rank_holdout import rank_holdout
@@ -40,6 +39,7 @@ from rqrec.training.features.features import Features, FeatureSettings, item_fea
 from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
+from rqrec.training.serving_recommender import item_vectors
 from rqrec.training.train_decoder import DecoderSettings, fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
 

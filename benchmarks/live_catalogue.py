@@ -22,9 +22,9 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import description
-from benchmarks.running import running_redis, running_service
-from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from benchmarks.support.machine import description
+from benchmarks.support.running import running_redis, running_service
+from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.bundle.bundle import (
     CONTENTS,
     ITEM_ID,

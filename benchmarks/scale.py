@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.machine import description, median_seconds
 from benchmarks.search import DefaultModel, Ours, random_histories
-from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from benchmarks.support.machine import description, median_seconds
+from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.trie.trie import SemanticIdTrie
 

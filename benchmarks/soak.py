@@ -13,26 +13,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import add_what_to_load, load, require_wrk, write_bodies
-from benchmarks.machine import description
-from benchmarks.running import running_service
+from benchmarks.support.machine import description
+from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.running import running_service
+from benchmarks.support.wrk import add_arguments, load, require_wrk, write_bodies
 
 CONNECTIONS = 32  # the knee, as benchmarks.load finds it
 MINUTES, MINUTE_S = 10, 60.0
-MIB = 1 << 20
-
-
-def resident_mib(pid: int) -> float:
-    """The resident memory of a process of this machine (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    kib = next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]
-    return int(kib) * 1024 / MIB
 
 
 def main() -> None:
     """Measures, prints the table and the line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_what_to_load(parser)
+    add_arguments(parser)
     parser.add_argument("--minutes", type=int, default=MINUTES, help=f"how long (default {MINUTES})")
     arguments = parser.parse_args()
     require_wrk(parser)

@@ -27,8 +27,8 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from benchmarks.running import running_service
-from benchmarks.soak import resident_mib
+from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import read_bundle
 
 STRANGERS, GREEDY, GREEDY_BODIES = 48, 60, 90

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import description
+from benchmarks.support.machine import description
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences

@@ -6,7 +6,8 @@ A stage whose inputs and settings have not changed is not run again.
 from rich.console import Console
 
 from rqrec.training.cli import stage_command
-from rqrec.training.evaluate import load_results, results_table
+from rqrec.training.evaluate import load_results
+from rqrec.training.evaluation.report import results_table
 from rqrec.training.run import Run
 from rqrec.training.runtime.distributed import rank
 

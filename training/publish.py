@@ -38,13 +38,14 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences
-from rqrec.training.evaluate import item_vectors, load_results, make_recommender
+from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.content import fit_content
 from rqrec.training.features.features import Features, load_features
 from rqrec.training.features.text_export import publish_text_encoder
 from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
+from rqrec.training.serving_recommender import item_vectors, make_recommender
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae

@@ -5,12 +5,14 @@ from functools import cached_property
 from pathlib import Path
 
 from rqrec.training.data.prepare import DatasetSettings, prepare_data
-from rqrec.training.evaluate import EvaluationSettings, evaluate
+from rqrec.training.evaluate import evaluate
+from rqrec.training.evaluation.report import EvaluationSettings
+from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
 from rqrec.training.publish import Trained, publish
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.tokenize_items import SemanticIdSettings, tokenize_items
+from rqrec.training.tokenize_items import tokenize_items
 from rqrec.training.train_decoder import DecoderSettings, train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import DIFFERENCE, run, shuffle_ties
-from benchmarks.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
+from benchmarks.support.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import leave_one_out, user_sequences
 from tests.conftest import SMALL_CONFIG

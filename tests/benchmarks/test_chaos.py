@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.chaos import TOKEN, Chaos, run
-from benchmarks.running import running_redis, running_service
+from benchmarks.support.running import running_redis, running_service
 from rqrec.models.bundle.bundle import Bundle
 
 

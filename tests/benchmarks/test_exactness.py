@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.exactness import TOLERANCE, measure, real_histories
-from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.peer import TransformersPeer
 from benchmarks.search import DefaultModel, Ours, measure, random_histories
-from benchmarks.synthetic import CODEBOOK_SIZE, synthetic_codes
+from benchmarks.support.peer import TransformersPeer
+from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 
 

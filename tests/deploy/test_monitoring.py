@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks.running import free_port
+from benchmarks.support.running import free_port
 from rqrec.client import Client, ProblemError
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import Served, until

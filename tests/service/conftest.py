@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.running import RedisServer, running_redis, running_service
+from benchmarks.support.running import RedisServer, running_redis, running_service
 from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, seal_bundle
 from rqrec.service.app import create_app
 from rqrec.service.settings import Settings

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.running import running_redis
+from benchmarks.support.running import running_redis
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.app import create_app

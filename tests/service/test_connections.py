@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.running import running_service
-from benchmarks.soak import resident_mib
+from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.running import running_service
 from tests.service.conftest import SLOW
 
 BODY = json.dumps({"history": ["116"], "k": 3}).encode()

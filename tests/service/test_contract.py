@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.fuzz import fuzz, valid_requests
+from benchmarks.fuzz import fuzz
+from benchmarks.support.request_bodies import valid_requests
 from tests.service.conftest import Served
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")

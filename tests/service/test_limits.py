@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from benchmarks.running import RedisServer
+from benchmarks.support.running import RedisServer
 from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.running import RedisServer
+from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.apply import apply_changes, compacted

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.running import RedisServer
+from benchmarks.support.running import RedisServer
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.changes import Delete
 from rqrec.service.catalogue.snapshot import Snapshot

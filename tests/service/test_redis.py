@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
-from benchmarks.running import RedisServer, free_port
+from benchmarks.support.running import RedisServer, free_port
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
 from rqrec.service.redis.client import connect

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.running import RedisServer, free_port
+from benchmarks.support.running import RedisServer, free_port
 from rqrec.service.app import create_app
 from rqrec.service.redis.url import read_redis_url
 from tests.service.conftest import settings_for, until

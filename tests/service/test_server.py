@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.running import running_service
+from benchmarks.support.running import running_service
 from tests.service.conftest import SLOW, until
 
 CLIENTS = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.running import SERVICE, running_service
+from benchmarks.support.running import SERVICE, running_service
 from tests.service.conftest import SLOW
 
 PLAIN, SLOW_PLAIN = ("-m", "tests.service.plain_service"), ("-m", "tests.service.plain_service", "slow")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.running import running_service
+from benchmarks.support.running import running_service
 from tests.service.conftest import SLOW, until
 
 BODY = {"history": ["116"]}

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.running import running_service
+from benchmarks.support.running import running_service
 from rqrec.service.app import create_app
 from tests.service.conftest import settings_for, until
 

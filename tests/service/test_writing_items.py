@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
 
-from benchmarks.running import RedisServer
+from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.models.tokenizer.featurizer import TEXT

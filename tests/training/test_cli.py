@@ -9,11 +9,11 @@ from rqrec.models.bundle.bundle import BundleError
 from rqrec.models.errors import MissingPackage, UserError
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
 from rqrec.training.data.dataset import DataError
+from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
 from rqrec.training.run import Run
 from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.loop import TrainingDiverged, TrainingInterrupted
 from rqrec.training.runtime.workspace import WorkspaceBusy, open_workspace
-from rqrec.training.tokenize_items import CollapsedSemanticIds
 
 FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
 

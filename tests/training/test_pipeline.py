@@ -17,18 +17,19 @@ import torch
 from rqrec.models.bundle.bundle import MANIFEST, read_bundle
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
 from rqrec.training.data.splits import Sequences
-from rqrec.training.evaluate import ITEM_KNN, POPULARITY, RQREC, load_results
+from rqrec.training.evaluate import load_results
+from rqrec.training.evaluation.report import ITEM_KNN, POPULARITY, RQREC
+from rqrec.training.evaluation.semantic_id_health import (
+    SemanticIdSettings,
+    check_not_collapsed,
+    codebook_figures,
+    neighbourhood_figures,
+)
 from rqrec.training.features.features import load_features
 from rqrec.training.publish import payload_column
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.workspace import Workspace, open_workspace
-from rqrec.training.tokenize_items import (
-    SemanticIdSettings,
-    check_not_collapsed,
-    codebook_figures,
-    load_semantic_ids,
-    neighbourhood_figures,
-)
+from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae
 

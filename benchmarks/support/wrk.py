@@ -1,0 +1,93 @@
+"""Runs wrk against a service with the histories of a data set, and reads what wrk measured."""
+
+import argparse
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import leave_one_out, user_sequences
+
+DATA_DIR = Path("artifacts/data")
+K, BEAM_WIDTH, HISTORY = 10, 20, 20
+LUA, PACED_LUA = (Path(__file__).with_name(name) for name in ("load.lua", "load_paced.lua"))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What wrk saw at one load.
+
+    Attributes:
+        connections: How many.
+        rps: Requests answered 200, a second.
+        shed_rps: Requests answered 429, a second.
+        sent_rps: Requests answered in any way, a second.
+        p50_ms: Median latency of all answers.
+        p99_ms: 99th percentile.
+        p999_ms: 99.9th percentile.
+        errors: Other answers, broken connections, and 429s without Retry-After.
+    """
+
+    connections: int
+    rps: float
+    shed_rps: float
+    sent_rps: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    errors: int
+
+
+def write_bodies(dataset: str, file: Path) -> None:
+    """Writes a request a line: the last items of each user of a data set, without the held-out ones."""
+    data = load_dataset(dataset, data_dir=DATA_DIR)
+    histories = leave_one_out(user_sequences(data)).test.histories
+    item_ids = data.items["item_id"].to_list()
+    with file.open("w", encoding="utf-8") as out:
+        for begin, end in zip(histories.offsets_U[:-1], histories.offsets_U[1:], strict=True):
+            history = [item_ids[item] for item in histories.items_I[max(begin, end - HISTORY) : end]]
+            out.write(json.dumps({"history": history, "k": K, "beam_width": BEAM_WIDTH}) + "\n")
+
+
+def load(url: str, bodies: Path, *, connections: int, seconds: float, rate: float | None = None) -> Measured:
+    """Loads the service.
+
+    Args:
+        url: Its address.
+        bodies: A file of request bodies, one a line.
+        connections: How many.
+        seconds: How long.
+        rate: Requests a second to send; None to send each when the one before is answered.
+    """
+    pace = [] if rate is None else [str(rate)]
+    script = LUA if rate is None else PACED_LUA
+    options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", str(script)]
+    command = ["wrk", *options, url, "--", str(bodies), *pace]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
+    return Measured(
+        connections,
+        rps=found["ok"] / found["seconds"],
+        shed_rps=found["shed"] / found["seconds"],
+        sent_rps=(found["ok"] + found["shed"] + found["errors"]) / found["seconds"],
+        p50_ms=found["p50_ms"],
+        p99_ms=found["p99_ms"],
+        p999_ms=found["p999_ms"],
+        errors=found["errors"] + found["shed"] - found["retry_after"],
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which service gets whose histories."""
+    parser.add_argument(
+        "--dataset", required=True, help="what the bundle was trained on: a MovieLens release, a folder"
+    )
+    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
+
+
+def require_wrk(parser: argparse.ArgumentParser) -> None:
+    """Ends the program where wrk is not installed."""
+    if shutil.which("wrk") is None:
+        parser.error("wrk is needed: apt-get install wrk, or https://github.com/wg/wrk")
