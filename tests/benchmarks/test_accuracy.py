@@ -1,13 +1,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.accuracy import DIFFERENCE, run, shuffle_ties
-from benchmarks.support.sasrec import SasRecSettings, fit_sasrec, rank_by_sasrec
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import leave_one_out, user_sequences
 from tests.conftest import SMALL_CONFIG
 
 
@@ -30,18 +27,6 @@ def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: py
 def test_the_shuffled_order_needs_days(shop: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gives no days .* use --order file"):
         run(str(shop), ("shuffled",), SMALL_CONFIG, 2, tmp_path)
-
-
-def test_sasrec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:
-    split = leave_one_out(user_sequences(load_dataset(str(shop), data_dir=tmp_path)))
-    settings = SasRecSettings(width=16, dropout=0.1, epochs=12, batch_size=16, learning_rate=1e-2)
-    model = fit_sasrec(split, 64, settings, tmp_path / "checkpoints", tmp_path / "tensorboard")
-    lists_UK = rank_by_sasrec(model, split.test, k=3, max_history=settings.max_history)
-    histories = split.test.histories
-    own = [np.isin(lists_UK[user], histories[user]).any() for user in range(len(histories))]
-    assert not any(own)
-    same_genre = [(lists_UK[user] // 16 == histories[user][-1] // 16).mean() for user in range(len(histories))]
-    assert np.mean(same_genre) > 0.8
 
 
 def test_shuffled_ties_keep_the_days(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from benchmarks.search import DefaultModel, Ours, measure, random_histories
-from benchmarks.support.peer import TransformersPeer
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 
@@ -32,20 +31,3 @@ def test_matrix_products_are_counted_as_by_hand(tmp_path_factory: pytest.TempPat
     expected = 2 * users * (encoder + first + (config.num_levels - 1) * beams * later + ranking)
     counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
     assert counted == pytest.approx(expected, rel=0.01)
-
-
-def test_the_peer_returns_items_of_the_catalogue_only() -> None:
-    codes_NL = synthetic_codes(60, seed=0)
-    peer = TransformersPeer(codes_NL, codebook_size=CODEBOOK_SIZE)
-    found_BKL = peer.search(codes_NL[np.arange(8).reshape(2, 4)], k=5, beam_width=6)()
-    catalogue = {tuple(codes) for codes in codes_NL.tolist()}
-    for user in found_BKL.tolist():
-        assert len({tuple(codes) for codes in user}) == 5
-        assert {tuple(codes) for codes in user} <= catalogue
-
-
-def test_synthetic_ids_are_unique_and_as_skewed_as_stated() -> None:
-    trie = SemanticIdTrie.build(synthetic_codes(12_101, seed=0), codebook_size=CODEBOOK_SIZE)
-    nodes = [len(start) - 1 for start in trie.child_start]
-    assert nodes == pytest.approx([1, 256, 6_700, 11_260], rel=0.02)
-    assert trie.max_children == pytest.approx((256, 111, 27, 13), rel=0.15)

@@ -8,8 +8,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
@@ -20,7 +23,7 @@ from rqrec.models.bundle.bundle import (
     read_bundle,
 )
 from rqrec.models.files import new_directory
-from rqrec.training.publish import BUNDLES
+from rqrec.training.publish import BUNDLES, payload_column
 from tests.conftest import SMALL_CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,3 +106,18 @@ def test_graphs_hold_nothing_of_the_process_that_wrote_them(bundle: Bundle) -> N
         content = graph.read_bytes()
         assert b".py" not in content
         assert b" at 0x" not in content
+
+
+def test_payload_holds_what_json_can_and_no_vectors() -> None:
+    frame = pl.DataFrame(
+        {
+            "item_id": ["a"],
+            "released": [date(2020, 1, 2)],
+            "price": [Decimal("1.50")],
+            "score": [float("nan")],
+            "image": pl.Series([[1.0, 2.0]], dtype=pl.Array(pl.Float32, 2)),
+        }
+    )
+    shown = [payload_column(frame[name]) for name in frame.columns]
+    assert [column.to_list()[0] for column in shown] == ["a", "2020-01-02", 1.5, None, None]
+    assert shown[-1].dtype == pl.Null

@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import SMALL_CONFIG
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 PROCESSES = Path(__file__).parent / "processes.py"
 RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-9, 1e-12
 Weights = dict[str, torch.Tensor]

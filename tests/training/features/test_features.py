@@ -7,10 +7,7 @@ import pytest
 
 from rqrec.models.tokenizer.rqvae import FeatureKind
 from rqrec.training.data.dataset import Dataset, build_dataset
-from rqrec.training.data.splits import Sequences
-from rqrec.training.features.collaborative import cooccurrence_vectors
 from rqrec.training.features.features import Features, FeatureSettings, item_features
-from rqrec.training.features.text import encode_texts
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
 
@@ -62,44 +59,6 @@ def test_machine_names_are_no_text() -> None:
 def test_items_without_any_attribute_are_refused() -> None:
     with pytest.raises(ValueError, match="no usable attribute"):
         item_features(dataset({"asin": ["B001", "B002"]}), SETTINGS)
-
-
-def test_similar_titles_lie_close() -> None:
-    titles = ["Star Trek First Contact", "Star Trek Generations", "Cinderella and the Mouse", "Cinderella Returns"]
-    vectors = encode_texts([*titles, ""], encoder="lsa", lsa_dim=3, seed=0)
-    unit = vectors[:4] / np.linalg.norm(vectors[:4], axis=1, keepdims=True)
-    similarity = unit @ unit.T
-    assert similarity[0, 1] > similarity[0, 2]
-    assert similarity[2, 3] > similarity[1, 3]
-    assert not vectors[4].any()
-
-
-def test_texts_without_a_common_term_give_an_empty_column() -> None:
-    assert not encode_texts(["abc", "xyz"], encoder="lsa", lsa_dim=3, seed=0).any()
-
-
-def test_another_encoder_may_be_named() -> None:
-    vectors = encode_texts(["a", "bcd"], encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
-    assert vectors.tolist() == [[1.0], [3.0]]
-
-
-class LengthEncoder:
-    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> np.ndarray:
-        return np.array([[len(sentence)] for sentence in sentences])
-
-
-def test_a_missing_encoder_says_what_to_install() -> None:
-    with pytest.raises(ImportError, match="pip install nowhere"):
-        encode_texts(["a"], encoder="nowhere:load", lsa_dim=3, seed=0)
-
-
-def test_items_of_the_same_sequences_lie_close() -> None:
-    rows = [[0, 1, 2], [2, 1, 0], [1, 0, 2], [3, 4, 5], [5, 3, 4], [4, 5, 3]] * 3
-    train = Sequences(np.array(rows, dtype=np.int32).ravel(), np.arange(0, len(rows) * 3 + 1, 3))
-    vectors = cooccurrence_vectors(train, 7, dim=4, seed=0)
-    similarity = vectors @ vectors.T
-    assert similarity[0, 1] > similarity[0, 4] + 0.1
-    assert not vectors[6].any()
 
 
 def test_co_occurrence_sees_training_interactions_only() -> None:

@@ -23,7 +23,7 @@ from tests.conftest import small_settings, write_shop
 
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
 STAGES = ("data", "features", "rqvae", "semantic_ids", "decoder", "evaluation")
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

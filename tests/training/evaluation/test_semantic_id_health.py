@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from rqrec.training.data.splits import Sequences
+from rqrec.training.evaluation.semantic_id_health import (
+    SemanticIdSettings,
+    check_not_collapsed,
+    codebook_figures,
+    neighbourhood_figures,
+)
+
+
+def test_codebook_figures_by_hand() -> None:
+    figures = codebook_figures(np.array([[0, 1], [0, 1], [1, 1], [1, 1]]), codebook_size=4)
+    assert figures == {
+        "usage_0": 0.5,
+        "dead_codes_0": 2,
+        "perplexity_0": pytest.approx(2.0),
+        "gini_0": pytest.approx(0.5),
+        "usage_1": 0.25,
+        "dead_codes_1": 3,
+        "perplexity_1": pytest.approx(1.0),
+        "gini_1": pytest.approx(0.75),
+        "collision_ratio": 1.0,
+    }
+
+
+def test_neighbourhood_figures_by_hand() -> None:
+    train = Sequences(np.array([0, 1, 2, 3, 3, 2], dtype=np.int32), np.array([0, 4, 6]))
+    codes_NL, features_NE = np.array([[0, 0], [0, 1], [1, 0], [1, 0]]), np.eye(4, dtype=np.float32)
+    features_NE[3] = features_NE[2]
+    figures = neighbourhood_figures(codes_NL, features_NE, train)
+    # The neighbours are (0, 1), (1, 2), (2, 3) and (3, 2); of the two pairs that share a first code one is alike.
+    assert figures["together_0"] == 0.75
+    assert figures["together_1"] == 0.5
+    assert figures["similarity_0"] == pytest.approx(0.5)
+    assert figures["similarity_1"] == pytest.approx(1.0)
+    assert 0 <= figures["together_by_chance_0"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        (
+            {"perplexity_0": 1.2, "collision_ratio": 0.0},
+            "first level has perplexity 1.2, expected at least 12.8 of 256",
+        ),
+        ({"perplexity_0": 99.0, "collision_ratio": 0.7}, "70% of the items share their codes with another, expected"),
+    ],
+)
+def test_collapsed_ids_stop_training_with_the_reason(figures: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_not_collapsed(figures, codebook_size=256, settings=SemanticIdSettings())

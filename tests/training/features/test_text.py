@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from rqrec.training.features.text import encode_texts
+
+
+def test_similar_titles_lie_close() -> None:
+    titles = ["Star Trek First Contact", "Star Trek Generations", "Cinderella and the Mouse", "Cinderella Returns"]
+    vectors = encode_texts([*titles, ""], encoder="lsa", lsa_dim=3, seed=0)
+    unit = vectors[:4] / np.linalg.norm(vectors[:4], axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    assert similarity[0, 1] > similarity[0, 2]
+    assert similarity[2, 3] > similarity[1, 3]
+    assert not vectors[4].any()
+
+
+def test_texts_without_a_common_term_give_an_empty_column() -> None:
+    assert not encode_texts(["abc", "xyz"], encoder="lsa", lsa_dim=3, seed=0).any()
+
+
+def test_another_encoder_may_be_named() -> None:
+    vectors = encode_texts(["a", "bcd"], encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
+    assert vectors.tolist() == [[1.0], [3.0]]
+
+
+class LengthEncoder:
+    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> np.ndarray:
+        return np.array([[len(sentence)] for sentence in sentences])
+
+
+def test_a_missing_encoder_says_what_to_install() -> None:
+    with pytest.raises(ImportError, match="pip install nowhere"):
+        encode_texts(["a"], encoder="nowhere:load", lsa_dim=3, seed=0)
