@@ -6,12 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rqrec.models.errors import UserError
 from rqrec.training.run import Run, RunSettings
-from rqrec.training.runtime.config import read_settings
+from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.workspace import open_workspace
@@ -22,31 +22,40 @@ EXIT_REFUSED = 2
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def stage_command(ask: Callable[[Run], object], description: str | None) -> None:
+def stage_command(
+    ask: Callable[[Run], object],
+    description: str | None,
+    *,
+    program: str | None = None,
+    arguments: Sequence[str] | None = None,
+) -> None:
     """Parses the command line and asks a run for a result; exits 2 with one line on what its user can mend.
 
     Args:
         ask: Asks the run for a stage's result, so that it is made, and those before it.
         description: What the command does, for its help.
+        program: Name of the command in its help and messages; by default that of the running script.
+        arguments: Words of the command line after the name; by default those of the process.
     """
-    arguments = _parser(description).parse_args()
+    program = program or Path(sys.argv[0]).name
+    options = _parser(description, program).parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rqrec").setLevel(logging.INFO)
     init()
     try:
-        settings = read_settings(RunSettings, arguments.config, _bindings(arguments))
-        with open_workspace(arguments.work_dir, arguments.data_dir, resume=arguments.resume) as workspace:
+        settings = read_settings(RunSettings, options.config, _bindings(options))
+        with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
             barrier()  # whoever leaves first breaks the others' connections
     except UserError as error:
-        sys.exit(_complain(error, EXIT_REFUSED))
+        sys.exit(_complain(program, error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
-        sys.exit(_complain(f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
+        sys.exit(_complain(program, f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
     except Exception as error:
         if not _is_of_the_machine(error):
             raise
-        sys.exit(_complain(error, EXIT_REFUSED))
+        sys.exit(_complain(program, error, EXIT_REFUSED))
     finally:
         destroy()
 
@@ -58,14 +67,23 @@ def _is_of_the_machine(error: Exception) -> bool:
     return any(f"{os.strerror(number)} (os error {number})" in str(error) for number in MACHINE_ERRORS)
 
 
-def _bindings(arguments: argparse.Namespace) -> list[str]:
-    dataset = [f"DatasetSettings.source = {arguments.dataset!r}"] if arguments.dataset else []
-    return [*arguments.set, *dataset]
+def _bindings(options: argparse.Namespace) -> list[str]:
+    dataset = [f"DatasetSettings.source = {options.dataset!r}"] if options.dataset else []
+    return [*options.set, *dataset]
 
 
-def _parser(description: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="+", type=Path, help="gin files")
+def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    packaged = ", ".join(sorted(file.name for file in PACKAGED_CONFIGS.glob("*.gin")))
+    parser.add_argument(
+        "config",
+        nargs="*",
+        type=Path,
+        default=[DEFAULT_CONFIG],
+        help=f"gin files, or names of packaged ones: {packaged} (default: {DEFAULT_CONFIG.name})",
+    )
     parser.add_argument("--dataset", help="a MovieLens release by name, or a folder; overrides DatasetSettings.source")
     parser.add_argument("--work-dir", type=Path, default=Path("artifacts/work"), help="where stages keep their results")
     parser.add_argument("--data-dir", type=Path, default=Path("artifacts/data"), help="where raw public data is kept")
@@ -81,6 +99,6 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _complain(problem: object, status: int) -> int:
-    print(f"{Path(sys.argv[0]).name}: {problem}", file=sys.stderr)
+def _complain(program: str, problem: object, status: int) -> int:
+    print(f"{program}: {problem}", file=sys.stderr)
     return status

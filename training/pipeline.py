@@ -3,6 +3,8 @@
 A stage whose inputs and settings have not changed is not run again.
 """
 
+import shlex
+
 from rich.console import Console
 
 from rqrec.training.cli import stage_command
@@ -13,11 +15,13 @@ from rqrec.training.runtime.distributed import rank
 
 
 def train_and_publish(run: Run) -> None:
-    """Trains, evaluates and publishes; prints the tables in between."""
+    """Trains, evaluates and publishes; prints the tables, the bundle's folder and the command that serves it."""
     console = Console(quiet=rank() > 0)
     for table in results_table(load_results(run.evaluation)):
         console.print(table)
     console.print(f"bundle: {run.bundle}", soft_wrap=True)
+    serve = f"RQREC_BUNDLE={shlex.quote(str(run.bundle.parent))} rqrec serve"
+    console.print(f"to serve it: {serve}", soft_wrap=True, markup=False, highlight=False)
 
 
 if __name__ == "__main__":

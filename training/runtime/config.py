@@ -9,14 +9,17 @@ from dataclasses import asdict, fields
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TextIO, TypeVar, get_type_hints
 
 import gin
 from pydantic import Field, ValidationError
 
+import rqrec
 from rqrec.models.errors import UserError
 
-DEFAULT_CONFIG = Path("configs/decoder.gin")
+PACKAGE = Path(rqrec.__file__).parent
+PACKAGED_CONFIGS = PACKAGE / "configs"
+DEFAULT_CONFIG = PACKAGED_CONFIGS / "decoder.gin"
 SettingsT = TypeVar("SettingsT")
 
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
@@ -32,7 +35,8 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
 
     Args:
         kind: A dataclass whose every field is a dataclass of settings.
-        files: Gin files; a later one overrides an earlier one.
+        files: Gin files; a later one overrides an earlier one. A name that is no existing file, such as `decoder.gin`
+            or `configs/decoder.gin`, is looked up among the packaged files. `include` in a gin file works likewise.
         bindings: Override the files.
 
     Raises:
@@ -42,6 +46,7 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
     for section in sections.values():
         _register(section)
     names = [str(file) for file in files]
+    _read_packaged_configs()
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings(names, list(bindings))
@@ -67,6 +72,21 @@ def settings_as_gin(settings: Any) -> str:
             plain = value.value if isinstance(value, Enum) else value
             lines.append(f"{type(section).__name__}.{name} = {plain!r}")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _read_packaged_configs() -> None:
+    """Replaces gin's file readers: one of them imports the packages that a file's path names, and logs errors."""
+    gin.config._FILE_READERS[:] = [(_open_config, lambda _name: True)]
+
+
+def _open_config(name: str) -> TextIO:
+    """Opens a gin file of the working folder, else the packaged file of that name."""
+    for path in (Path(name), PACKAGED_CONFIGS / name, PACKAGE / name, PACKAGE.parent / name):
+        if path.is_file():
+            return path.open(encoding="utf-8")
+    packaged = ", ".join(sorted(file.name for file in PACKAGED_CONFIGS.glob("*.gin")))
+    raise FileNotFoundError(f"there is no file {name!r}: name a gin file, or a packaged one: {packaged}")
 
 
 @cache
