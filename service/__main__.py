@@ -1,17 +1,21 @@
-"""Runs the service: `python -m service`. Settings come from RQREC_ environment variables."""
+"""Runs the service: `rqrec serve`. Settings come from environment variables whose names begin with RQREC_."""
 
+import logging
 import sys
 
 from pydantic import ValidationError
 
-from rqrec.models.bundle.bundle import BundleError, read_bundle
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.bundle.error import BundleError
 from rqrec.service.app import create_app
+from rqrec.service.default_bundle import describe_choice
 from rqrec.service.logs import set_up_logs
 from rqrec.service.server.draining import serve
 from rqrec.service.serving.device import NoDevice, check_device
 from rqrec.service.settings import Settings
 
 SWITCH_INTERVAL_S = 100e-6
+logger = logging.getLogger("rqrec")
 
 
 def main() -> None:
@@ -23,6 +27,8 @@ def main() -> None:
         settings = Settings()
         set_up_logs(settings)
         check_device(settings)
+        if "bundle" not in settings.model_fields_set:
+            logger.info("%s", describe_choice(settings.bundle))
         read_bundle(settings.bundle)
     except ValidationError as error:
         faults = {f"RQREC_{str(fault['loc'][0]).upper()}": fault["msg"] for fault in reversed(error.errors())}

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rqrec.service.default_bundle import default_bundle
 from rqrec.service.redis.url import read_redis_url
 
 
@@ -47,7 +48,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RQREC_", env_ignore_empty=True, extra="ignore", allow_inf_nan=False)
 
-    bundle: Path = Field(Path("artifacts/work/bundles"), description="a bundle, or a folder of bundles with `current`")
+    bundle: Path = Field(
+        default_factory=default_bundle,
+        description="a bundle, or a folder of bundles with `current`; by default the one of artifacts/*/bundles "
+        "published last below the working folder",
+    )
     backend: Backend = Field(Backend.ONNX, description="engine of the search")
     device: Device = Field(Device.AUTO, description="where the search computes")
     precision: Precision = Field(Precision.FP32, description="numbers of a GPU: half is faster and less exact")
