@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rqrec.models.bundle.bundle import CURRENT
 from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.layout import CURRENT
 
 PUBLISHED = "artifacts/*/bundles"  # what `rqrec train` and `make train` write below the working folder
 USUAL = Path("artifacts/work/bundles")  # what `rqrec train` writes without options
