@@ -32,7 +32,10 @@ from rich.progress import track
 
 from benchmarks.support.request_bodies import malformed, valid_requests
 from benchmarks.support.running import RedisServer, running_redis, running_service
-from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, read_bundle, seal_bundle
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.layout import ITEMS
+from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.models.bundle.store import point_current
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.item import items_of
 

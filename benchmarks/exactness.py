@@ -22,7 +22,8 @@ from rich.table import Table
 from safetensors.torch import load_file
 
 from rqrec.models.array_types import IntArray
-from rqrec.models.bundle.bundle import RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle, read_bundle
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.layout import RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exhaustive import ExhaustiveScorer, ExhaustiveScores

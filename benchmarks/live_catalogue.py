@@ -25,16 +25,11 @@ from rich.table import Table
 from benchmarks.support.machine import description
 from benchmarks.support.running import running_redis, running_service
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
-from rqrec.models.bundle.bundle import (
-    CONTENTS,
-    ITEM_ID,
-    ITEMS,
-    LEARNED_ITEMS,
-    Bundle,
-    LearnedItems,
-    read_bundle,
-    seal_bundle,
-)
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.layout import CONTENTS, ITEMS, LEARNED_ITEMS
+from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.tokenizer.featurizer import TEXT
 

@@ -9,7 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, seal_bundle
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 
 WIDTH = 4  # of the small recipe's text

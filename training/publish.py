@@ -8,7 +8,10 @@ import numpy as np
 import polars as pl
 from safetensors.torch import save_file
 
-from rqrec.models.bundle.bundle import (
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.golden import Golden, record_golden
+from rqrec.models.bundle.layout import (
     CONTENTS,
     FEATURIZER,
     FORMAT,
@@ -20,14 +23,10 @@ from rqrec.models.bundle.bundle import (
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
-    BundleError,
-    LearnedItems,
-    Manifest,
-    point_current,
-    read_bundle,
-    seal_bundle,
 )
-from rqrec.models.bundle.golden import Golden, record_golden
+from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.manifest import Manifest, seal_bundle
+from rqrec.models.bundle.store import point_current
 from rqrec.models.files import new_directory
 from rqrec.models.items.content_neighbours import content_of
 from rqrec.models.retriever.retriever import Retriever

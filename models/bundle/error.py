@@ -1,4 +1,4 @@
-"""The one error of a bundle that cannot be used, whatever is wrong with it."""
+"""`BundleError`: the one error of a bundle that cannot be used, for any reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,30 +12,30 @@ LONGEST_REASON = 300  # characters
 
 
 class BundleError(UserError):
-    """Raised when a bundle cannot be read; says what is wrong with it and what to do."""
+    """Raised when a bundle cannot be used. The message says what is wrong with the bundle and how to repair it."""
 
 
 @contextmanager
 def reading(folder: Path, part: str) -> Iterator[None]:
-    """Turns every error of the block into a `BundleError`: a bundle's content comes from outside.
+    """Turns every error of the block into a `BundleError`, because a bundle's content comes from outside.
 
     Args:
-        folder: The bundle's.
-        part: What of it is being read: the name of a file.
+        folder: The bundle's folder.
+        part: The name of the file that the block reads.
 
     Raises:
-        BundleError: In place of any error.
+        BundleError: In place of any error of the block.
     """
     try:
         yield
     except BundleError:
         raise
     except MemoryError as error:
-        raise BundleError(f"not enough memory to read {part} of bundle {folder}: free some") from error
+        raise BundleError(f"not enough memory to read {part} of bundle {folder}: free some memory") from error
     except OSError as error:
         raise BundleError(
             f"{part} of bundle {folder} cannot be read ({error.strerror or error}): copy or publish the bundle again, "
-            "readable for the user that this runs as"
+            "readable for the user that runs this process"
         ) from error
     except (Exception, PanicException) as error:
         raise BundleError(
@@ -44,6 +44,6 @@ def reading(folder: Path, part: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The error in one line."""
+    """The error's type and message in one short line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:LONGEST_REASON]}" if text else type(error).__name__

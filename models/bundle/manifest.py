@@ -1,40 +1,40 @@
-"""What a bundle says of itself."""
+"""The manifest: a bundle's description of itself, written last and read first."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any
 
 from pydantic import TypeAdapter
 
+from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
+from rqrec.models.bundle.error import BundleError, reading
+from rqrec.models.bundle.layout import FILES, MANIFEST, READABLE_FORMATS, RELEASES, TEXT_FILES
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """A bundle's description of itself.
 
     Attributes:
         format: Version of the bundle's layout.
-        version: Name of the model, unique to this training run.
+        version: Name of the model, unique to one training run.
         created_at: ISO 8601 time of publishing, UTC.
         dataset: Name of the data set.
         data_fingerprint: SHA-256 of the data set, hexadecimal.
-        num_items: Rows of items.parquet.
+        num_items: Number of rows in items.parquet.
         retriever: The fields of `RetrieverConfig`.
         tokenizer: The fields of `RqVaeConfig`.
-        metrics: What evaluation measured, by group.
-        no_text_encoder: Why the bundle holds no encoder of texts; empty where it holds one.
-        golden: Histories and their answers (see `models.bundle.golden`).
+        metrics: The results of evaluation, by group and name.
+        no_text_encoder: Why the bundle holds no text encoder; empty if it holds one.
+        golden: Histories and their known answers (see `models.bundle.golden`).
         config: The resolved gin configuration, as text.
-        checksums: SHA-256 of every file, by name; the manifest's own is over its other fields.
+        checksums: SHA-256 of every file, by name. The manifest's own checksum is that of its other fields.
     """
 
     format: int
@@ -52,8 +52,13 @@ class Manifest:
     checksums: Mapping[str, str]
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the bundle's files, without the manifest."""
+        return FILES if self.no_text_encoder else (*FILES, *TEXT_FILES)
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of all that the bundle holds but the time of publishing: equal runs publish bundles of one digest."""
+        """SHA-256 of the whole bundle except the time of publishing. Equal training runs have equal digests."""
         return manifest_checksum({**asdict(self), "created_at": ""})
 
     @cached_property
@@ -61,30 +66,30 @@ class Manifest:
         """The retriever's sizes.
 
         Raises:
-            ValueError: If a field is missing or of another type.
+            ValueError: If a field is missing or has the wrong type.
         """
         return TypeAdapter(RetrieverConfig).validate_json(json.dumps(self.retriever), strict=True)
 
     @property
     def codebook_size(self) -> int:
-        """V, codes per level."""
+        """V, the number of codes per level."""
         return self.retriever_config.codebook_size
 
     @property
     def relevance_weight(self) -> float:
-        """Weight of an item's rating beside its log-probability."""
+        """Weight of an item's relevance in its score: score = log_prob + relevance_weight * relevance."""
         return self.retriever_config.relevance_weight
 
     @property
     def max_history(self) -> int:
-        """T, the most recent items that the retriever reads."""
+        """T, the number of most recent items that the retriever reads."""
         return self.retriever_config.max_history
 
     def check(self) -> None:
-        """Checks what the types of the fields do not say.
+        """Checks the values that the types of the fields cannot check.
 
         Raises:
-            ValueError: If a field cannot be.
+            ValueError: If a value is out of range.
         """
         config, rows = self.retriever_config, self.num_items
         counts = (rows, config.num_levels, config.codebook_size, config.width, config.max_history, config.feature_dim)
@@ -93,16 +98,66 @@ class Manifest:
         if not abs(config.relevance_weight) <= MAX_FLOAT32:
             raise ValueError(f"relevance_weight must be a float32, got {config.relevance_weight}")
         if not self.version.isprintable() or not self.version or "/" in self.version:
-            raise ValueError(f"version must be the name of a folder, got {shortened(self.version)}")
+            raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
         for one in self.golden:
             history, answer, scores = one["history"], one["rows"], one["scores"]
             if not history or len(answer) != len(scores) or not all(map(math.isfinite, scores)):
-                raise ValueError("a golden answer needs a history, and a finite score a row")
+                raise ValueError("a golden answer needs a non-empty history and one finite score per row")
             if not all(isinstance(row, int) and 0 <= row < rows for row in (*history, *answer)):
-                raise ValueError(f"golden rows must be in [0, {rows})")
+                raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
 
 
-def manifest_checksum(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of the manifest's fields, its own checksum left out."""
-    others = {name: checksum for name, checksum in fields["checksums"].items() if name != MANIFEST}
-    return hashlib.sha256(json.dumps({**fields, "checksums": others}, sort_keys=True).encode()).hexdigest()
+def seal_bundle(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest with the checksums of the bundle's files: the last step of writing a bundle.
+
+    Args:
+        folder: The bundle's folder, with all its other files.
+        manifest: The manifest to write; its checksums are replaced.
+    """
+    fields = asdict(manifest) | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
+    fields["checksums"][MANIFEST] = manifest_checksum(fields)
+    (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads the manifest of a bundle, and none of its other files.
+
+    Args:
+        folder: The bundle's folder.
+
+    Raises:
+        BundleError: If the manifest is missing, of another format, truncated, altered or wrong.
+    """
+    path = folder / MANIFEST
+    with reading(folder, MANIFEST):
+        if not path.is_file():
+            raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")
+        text = path.read_text(encoding="utf-8")
+        fields = json.loads(text)
+        found = fields.get("format") if isinstance(fields, dict) else None
+        if found not in READABLE_FORMATS:
+            readable = ", ".join(map(str, READABLE_FORMATS))
+            raise BundleError(
+                f"bundle format {shortened(found)} of {folder} is not readable (expected {readable}): {_remedy(found)}"
+            )
+        try:
+            Manifest(**fields)
+        except TypeError as error:
+            raise BundleError(f"{path} has missing or unknown fields ({error}): publish the bundle again") from error
+        if fields["checksums"].get(MANIFEST) != manifest_checksum(fields):
+            raise BundleError(
+                f"{path} does not match its own checksum: it was altered; copy or publish the bundle again"
+            )
+        manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
+        manifest.check()
+        return manifest
+
+
+def _remedy(found: object) -> str:
+    """What the user can do about a bundle of a format that this release does not read."""
+    if isinstance(found, int) and found > max(READABLE_FORMATS):
+        return "install a newer release of rqrec, or publish the bundle again with this release"
+    release = RELEASES.get(found) if isinstance(found, int) else None
+    if release is None:
+        return "no release of rqrec reads it; publish the bundle again with `make run`"
+    return f"install rqrec {release}, which reads it, or publish the bundle again with `make run`"

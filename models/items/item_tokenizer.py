@@ -10,15 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import FloatArray, IntArray
-from rqrec.models.bundle.bundle import (
-    CONTENTS,
-    FEATURIZER,
-    TEXT_ENCODER_GRAPH,
-    TEXT_TOKENIZER,
-    TOKENIZER_GRAPH,
-    Bundle,
-)
+from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import reading
+from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, TOKENIZER_GRAPH
 from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.onnx_session import open_session
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.bundle.bundle import ITEM_ID
+from rqrec.models.bundle.tables import ITEM_ID
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rqrec.models.bundle.bundle import ITEM_ID
+from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
 from rqrec.service.catalogue.changes import Put

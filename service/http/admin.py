@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from rqrec.models.bundle.bundle import Manifest
+from rqrec.models.bundle.manifest import Manifest
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
 from rqrec.service.contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.models.bundle.bundle import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH, Bundle
+from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import reading
+from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
 from rqrec.models.search.new_items import NewItems

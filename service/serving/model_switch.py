@@ -10,15 +10,10 @@ from dataclasses import replace
 
 from cachetools import TTLCache
 
-from rqrec.models.bundle.bundle import (
-    Bundle,
-    BundleError,
-    Manifest,
-    bundles_at_hand,
-    current_version,
-    read_manifest,
-    read_version,
-)
+from rqrec.models.bundle.bundle import Bundle, read_version
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.manifest import Manifest, read_manifest
+from rqrec.models.bundle.store import bundles_at_hand, current_version
 from rqrec.service.errors import Conflict, NotReady, UnknownModel, UnusableModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisGate, RedisUnavailable

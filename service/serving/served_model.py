@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from rqrec.models.bundle.bundle import Bundle, BundleError
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.service.catalogue.changes import Put

@@ -65,6 +65,15 @@ def score_every_item(retriever: Retriever, trie: SemanticIdTrie, history_T: NDAr
     return ExhaustiveScorer(retriever, trie, vectors_ND).score(history_T)
 
 
+def grouped_vectors(count: int, *, seed: int = 0, width: int = 16, groups: int = 40) -> NDArray[np.float32]:
+    """Vectors around a few centres, which are the same for every seed."""
+    rng = np.random.default_rng(seed)
+    centres_GD = np.random.default_rng(9).normal(size=(groups, width))
+    return (centres_GD[rng.integers(groups, size=count)] + rng.normal(scale=0.3, size=(count, width))).astype(
+        np.float32
+    )
+
+
 @pytest.fixture
 def trie() -> SemanticIdTrie:
     codes_NL = random_codes(np.random.default_rng(0), items=40, levels=3, codebook_size=5)

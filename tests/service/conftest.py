@@ -12,7 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.support.running import RedisServer, running_redis, running_service
-from rqrec.models.bundle.bundle import ITEMS, Bundle, point_current, seal_bundle
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.layout import ITEMS
+from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.models.bundle.store import point_current
 from rqrec.service.app import create_app
 from rqrec.service.settings import Settings
 from tests.text_encoders import write_text_encoder

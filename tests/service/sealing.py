@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from rqrec.models.bundle import bundle as bundle_module
-from rqrec.models.bundle.bundle import FILES, MANIFEST, TEXT_FILES, BundleError, read_bundle
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
-from rqrec.models.bundle.manifest import manifest_checksum
+from rqrec.models.bundle.layout import FILES, MANIFEST, TEXT_FILES
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.telemetry import Metrics
@@ -18,9 +19,7 @@ def seal(folder: Path, **changes: object) -> None:
     fields = json.loads((folder / MANIFEST).read_text()) | changes
     if isinstance(fields.get("checksums"), dict):
         names = {*FILES, *TEXT_FILES}
-        fields["checksums"] = {
-            name: bundle_module._sha256(folder / name) for name in names if (folder / name).is_file()
-        }
+        fields["checksums"] = {name: file_checksum(folder / name) for name in names if (folder / name).is_file()}
         fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields))
 

@@ -5,15 +5,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from rqrec.models.bundle.bundle import (
-    CURRENT,
-    MANIFEST,
-    BundleError,
-    bundles_at_hand,
-    current_version,
-    point_current,
-    read_version,
-)
+from rqrec.models.bundle.bundle import read_version
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.layout import CURRENT, MANIFEST
+from rqrec.models.bundle.store import bundles_at_hand, current_version, point_current
 from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from rqrec.models.bundle.bundle import BundleError
+from rqrec.models.bundle.error import BundleError
 from rqrec.service.app import create_app
 from rqrec.service.contract import Problem
 from rqrec.service.http.problems import MEDIA_TYPE

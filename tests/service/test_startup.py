@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Scope
 
-from rqrec.models.bundle.bundle import BundleError
+from rqrec.models.bundle.error import BundleError
 from rqrec.service.app import create_app
 from rqrec.service.serving.device import NoDevice
 from rqrec.service.serving.runtime import Runtime

@@ -15,11 +15,12 @@ import onnx
 import polars as pl
 import pytest
 
-from rqrec.models.bundle.bundle import (
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.layout import (
     CONTENTS,
     FEATURIZER,
     FILES,
-    ITEM_ID,
     ITEMS,
     LEARNED_ITEMS,
     MANIFEST,
@@ -31,10 +32,8 @@ from rqrec.models.bundle.bundle import (
     TEXT_TOKENIZER,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
-    Bundle,
-    BundleError,
-    read_bundle,
 )
+from rqrec.models.bundle.tables import ITEM_ID
 from tests.service.sealing import seal, use
 from tests.text_encoders import with_text_encoder, write_text_encoder
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rqrec.models.bundle.bundle import MANIFEST, Bundle, BundleError, read_manifest
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.layout import MANIFEST
+from rqrec.models.bundle.manifest import read_manifest
 from tests.service.sealing import seal, use
 from tests.text_encoders import with_text_encoder
 

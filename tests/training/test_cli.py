@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rqrec.models.bundle.bundle import BundleError
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.errors import MissingPackage, UserError
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED, stage_command
 from rqrec.training.data.dataset import DataError

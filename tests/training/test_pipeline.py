@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rqrec.models.bundle.bundle import MANIFEST, read_bundle
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.bundle.layout import MANIFEST
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.report import ITEM_KNN, POPULARITY, RQREC

@@ -16,12 +16,8 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from rqrec.models.bundle.bundle import (
-    CURRENT,
-    MANIFEST,
-    Bundle,
-    read_bundle,
-)
+from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.layout import CURRENT, MANIFEST
 from rqrec.models.files import new_directory
 from rqrec.training.publish import BUNDLES, payload_column
 from tests.conftest import SMALL_CONFIG

@@ -13,7 +13,7 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
+from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.tokenizer.text_encoder import TextEncoder
 from rqrec.training.features import text_export
 from rqrec.training.features.text_export import SAMPLES, publish_text_encoder

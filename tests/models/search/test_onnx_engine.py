@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from rqrec.models.bundle.bundle import (
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.layout import (
     HALF_SEARCH_GRAPH,
     RETRIEVER_WEIGHTS,
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
-    Bundle,
 )
 from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_session
 from rqrec.models.search.buckets import pad_to_bucket
@@ -128,7 +128,7 @@ def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:
 def test_serves_and_reads_texts_where_torch_cannot_be_imported(bundle: Bundle, tmp_path: Path) -> None:
     copy = with_text_encoder(bundle, tmp_path / "copy")
     command = [sys.executable, "-W", "ignore", "-c", SERVE_WITHOUT_TORCH, str(copy)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.skipif(cuda_is_available(), reason="there is a GPU")

@@ -1,13 +1,10 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import CAUTION, NewItems
 from rqrec.models.search.ranking import SearchOutput
-from rqrec.models.search.vector_index import unit_rows
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes
 
@@ -88,26 +85,3 @@ def test_no_weight_no_new_items() -> None:
         len(NewItems.from_mask(np.ones(3, dtype=np.bool_), np.ones((3, 2), dtype=np.float32), relevance_weight=0.0))
         == 0
     )
-
-
-def test_a_vector_points_where_its_neighbours_do() -> None:
-    rng = np.random.default_rng(0)
-    contents_NP = np.repeat(np.eye(3, dtype=np.float32), 30, axis=0)
-    vectors_ND = 5 * np.repeat(np.eye(3, 4, dtype=np.float32), 30, axis=0)
-    neighbours = ContentNeighbours(np.eye(3, dtype=np.float32), contents_NP.astype(np.float16), vectors_ND)
-    features_ME = np.eye(3, dtype=np.float32)[[1, 0]] + rng.normal(scale=0.01, size=(2, 3)).astype(np.float32)
-    np.testing.assert_allclose(neighbours.vectors(features_ME), vectors_ND[[30, 0]], atol=1e-4)
-    assert neighbours.vectors(np.zeros((0, 3), dtype=np.float32)).shape == (0, 4)
-
-
-def test_of_many_known_items_the_nearest_are_looked_for_in_few_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(30, 8)).astype(np.float32)
-    contents_NP = unit_rows(np.repeat(centres, 100, axis=0) + rng.normal(scale=0.1, size=(3000, 8)).astype(np.float32))
-    vectors_ND = np.repeat(rng.normal(size=(30, 4)).astype(np.float32), 100, axis=0)
-    features_ME = centres + rng.normal(scale=0.05, size=(30, 8)).astype(np.float32)
-    exact = ContentNeighbours(np.eye(8, dtype=np.float32), contents_NP, vectors_ND).vectors(features_ME)
-    monkeypatch.setattr("rqrec.models.search.new_items.COMPARED_ALL", 1000)
-    monkeypatch.setattr("rqrec.models.search.new_items.COMPARED", 300)
-    few = ContentNeighbours(np.eye(8, dtype=np.float32), contents_NP, vectors_ND).vectors(features_ME)
-    np.testing.assert_allclose(few, exact, atol=1e-3)

@@ -9,17 +9,12 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import RATED, RATED_ALL, UNSORTED, NewItems
 from rqrec.models.search.ranking import SearchOutput
-from rqrec.models.search.vector_index import VectorIndex, unit_rows
+from rqrec.models.search.vector_index import unit_rows
 from rqrec.models.trie.trie import SemanticIdTrie
+from tests.models.conftest import grouped_vectors
 
-WIDTH, WEIGHT, GROUPS = 16, 8.0, 40
+WIDTH, WEIGHT = 16, 8.0
 NONE: IntArray = np.empty(0, dtype=np.int64)
-
-
-def grouped(count: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(9).normal(size=(GROUPS, WIDTH))
-    return (centres[rng.integers(GROUPS, size=count)] + rng.normal(scale=0.3, size=(count, WIDTH))).astype(np.float32)
 
 
 def nothing_found(queries: np.ndarray) -> SearchOutput:
@@ -42,7 +37,7 @@ def new_items(trie: SemanticIdTrie, vectors: np.ndarray, at_once: int) -> tuple[
 
 @pytest.mark.parametrize("at_once", [500, 20_000])
 def test_of_many_a_bounded_number_is_rated_and_most_of_the_best_are_found(trie: SemanticIdTrie, at_once: int) -> None:
-    vectors, queries = grouped(20_000), unit_rows(grouped(50, seed=1))
+    vectors, queries = grouped_vectors(20_000), unit_rows(grouped_vectors(50, seed=1))
     new, everything = new_items(trie, vectors, at_once)
     lists = new.merged(nothing_found(queries), [NONE] * 50, everything, k=10, reserved=[0] * 50)
     best = np.argsort(-(queries @ unit_rows(vectors).T), axis=1)[:, :10] + trie.num_leaves
@@ -55,7 +50,7 @@ def test_of_many_a_bounded_number_is_rated_and_most_of_the_best_are_found(trie: 
 
 
 def test_few_are_all_rated(trie: SemanticIdTrie) -> None:
-    vectors, queries = grouped(RATED_ALL), unit_rows(grouped(20, seed=1))
+    vectors, queries = grouped_vectors(RATED_ALL), unit_rows(grouped_vectors(20, seed=1))
     new, everything = new_items(trie, vectors, 700)
     lists = new.merged(nothing_found(queries), [NONE] * 20, everything, k=10, reserved=[0] * 20)
     best = np.argsort(-(queries @ unit_rows(vectors).T), axis=1)[:, :10] + trie.num_leaves
@@ -67,7 +62,7 @@ def test_few_are_all_rated(trie: SemanticIdTrie) -> None:
 def test_k_come_back_whatever_a_filter_leaves_and_however_many_are_gone(
     trie: SemanticIdTrie, left: int, is_prepared: bool
 ) -> None:
-    vectors, queries = grouped(10_000), unit_rows(grouped(5, seed=1))
+    vectors, queries = grouped_vectors(10_000), unit_rows(grouped_vectors(5, seed=1))
     new, everything = new_items(trie, vectors, 10_000)
     # Those that are left are the farthest from the first user.
     mask = np.zeros(len(vectors), dtype=np.bool_)
@@ -85,14 +80,14 @@ def test_k_come_back_whatever_a_filter_leaves_and_however_many_are_gone(
 
 
 def test_equal_vectors_are_no_trouble(trie: SemanticIdTrie) -> None:
-    vectors = np.repeat(grouped(1), 10_000, axis=0)
+    vectors = np.repeat(grouped_vectors(1), 10_000, axis=0)
     new, everything = new_items(trie, vectors, 3000)
-    (ranking,) = new.merged(nothing_found(unit_rows(grouped(1))), [NONE], everything, k=10, reserved=[0])
+    (ranking,) = new.merged(nothing_found(unit_rows(grouped_vectors(1))), [NONE], everything, k=10, reserved=[0])
     assert len(set(ranking.leaves_K.tolist())) == 10
 
 
 def test_where_ratings_count_for_nothing_new_items_come_last(trie: SemanticIdTrie) -> None:
-    new = NewItems.none(trie, WIDTH).with_added(trie.num_leaves + np.arange(2), grouped(2))
+    new = NewItems.none(trie, WIDTH).with_added(trie.num_leaves + np.arange(2), grouped_vectors(2))
     everything = Eligibility.everything(trie).with_added(np.ones(2, dtype=np.bool_), 2)
     log_probs = np.array([[-1.0, -4.0]], dtype=np.float32)
     found = SearchOutput(np.array([[3, 5]], dtype=np.int32), log_probs, log_probs, np.zeros((1, WIDTH), np.float32))
@@ -100,14 +95,3 @@ def test_where_ratings_count_for_nothing_new_items_come_last(trie: SemanticIdTri
     assert ranking.leaves_K[:2].tolist() == [3, 5]
     assert set(ranking.leaves_K[2:].tolist()) == {trie.num_leaves, trie.num_leaves + 1}
     assert np.isfinite(ranking.scores_K).all()
-
-
-def test_an_index_grown_row_by_row_holds_every_row_once() -> None:
-    units = unit_rows(grouped(3000))
-    index = VectorIndex.build(units[:2000]).with_rows(units[:2500]).with_rows(units)
-    assert sorted(index.order_X.tolist()) == list(range(3000))
-    mask = np.random.default_rng(0).random(3000) < 0.1
-    few = index.among(mask)
-    assert sorted(few.order_X.tolist()) == np.flatnonzero(mask).tolist()
-    assert sorted(few.rows(units[0], 10_000).tolist()) == np.flatnonzero(mask).tolist()
-    assert len(few.rows(units[0], 20)) == 20

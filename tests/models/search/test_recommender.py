@@ -1,11 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_engine
@@ -65,27 +62,3 @@ def test_popular_items_of_a_filter_come_in_order_whether_prepared_or_not(recomme
         expected = [leaf for leaf in range(39, -1, -1) if mask_N[leaf] and leaf not in excluded][:k]
         for one in (eligibility, recommender.prepared(eligibility)):
             assert recommender.popular(k=k, excluded=excluded, eligibility=one).leaves_K.tolist() == expected
-
-
-def test_the_most_popular_items_of_a_large_catalogue_take_no_look_at_the_others() -> None:
-    popularity = Popularity.from_counts(np.arange(100_000) % 1000)
-    everything = Eligibility.everything(SemanticIdTrie.build(np.arange(100_000)[:, None], codebook_size=100_000))
-    looked_at = _CountingOrder(popularity.order_N)
-    counting = replace(popularity, order_N=looked_at)  # type: ignore[arg-type]
-    best = counting.best(everything, 10, np.arange(5) * 1000 + 999)
-    assert best.places_X.tolist() == [1000 * number + 999 for number in range(5, 15)]
-    assert looked_at.count <= 1000
-
-
-class _CountingOrder:
-    """An order that counts how much of it is read."""
-
-    def __init__(self, order_N: np.ndarray) -> None:
-        self.order_N, self.count = order_N, 0
-
-    def __len__(self) -> int:
-        return len(self.order_N)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        self.count += len(self.order_N[part])
-        return self.order_N[part]

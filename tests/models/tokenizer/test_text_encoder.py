@@ -4,13 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
-from rqrec.models.bundle.bundle import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, Bundle, read_bundle
-from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
-from tests.text_encoders import LONGEST, with_text_encoder, write_text_encoder
+from tests.text_encoders import LONGEST, write_text_encoder
 
 TEXTS = ["Heat", "a much longer text, with more tokens", "x" * 2 * LONGEST, "Æon 🎬"]
 
@@ -49,16 +47,3 @@ def test_encoders_of_one_content_are_one_and_go_with_the_last_model(tmp_path: Pa
     encoders.clear()
     gc.collect()
     assert first() is None
-
-
-def test_models_with_one_encoder_share_it(bundle: Bundle, tmp_path: Path) -> None:
-    tokenizers = [ItemTokenizer(read_bundle(with_text_encoder(bundle, tmp_path / name))) for name in ("one", "other")]
-    assert tokenizers[0].load_text_encoder() is tokenizers[1].load_text_encoder()
-
-
-def test_a_bundle_without_an_encoder_says_why(bundle: Bundle) -> None:
-    tokenizer = ItemTokenizer(bundle)
-    items = pl.DataFrame({"title": ["Heat", None], "genres": [["Crime"], []]})
-    with pytest.raises(NoTextEncoder, match="'lsa' knows the texts of training only"):
-        tokenizer.embed(items)
-    assert tokenizer.embed(items[1:]) is None

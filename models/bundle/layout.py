@@ -1,0 +1,35 @@
+"""The layout of a bundle: the files in its folder, and the formats that this release reads.
+
+manifest.json          format, version, shapes, data fingerprint, metrics, known answers, configuration, checksums
+retriever.safetensors  weights of the retriever
+tokenizer.safetensors  weights of the RQ-VAE
+tokenizer.onnx         features_NE → codes_NL
+search.onnx            histories → best leaves, log-probabilities and scores
+search_fp16.onnx       the same search in half precision, for a GPU
+featurizer.json        how an item's attributes become its features
+projection.npy         features → content
+contents.npy           the content of each item, which a new item is compared with
+items.parquet          item_id and the item's attributes, under any names
+learned_items.parquet  semantic_id, popularity and item_vector of the same rows
+text_encoder.onnx      token_ids_NT, mask_NT → vectors_NE: the sentence encoder of training, if it can be exported
+text_tokenizer.json    text → tokens, if there is a text encoder
+"""
+
+from collections.abc import Mapping
+
+FORMAT = 9  # since 8, items' attributes and what training learned of them are two files; since 9, the text encoder too
+READABLE_FORMATS = (9,)
+# The releases that read each format. Formats 1 to 8 were never released.
+RELEASES: Mapping[int, str] = {9: "0.1"}
+
+MANIFEST = "manifest.json"
+ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
+RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
+TOKENIZER_GRAPH = "tokenizer.onnx"
+SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
+FEATURIZER, PROJECTION, CONTENTS = "featurizer.json", "projection.npy", "contents.npy"
+GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
+TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
+TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
+CURRENT = "current"  # the link in a folder of bundles that names the bundle to serve

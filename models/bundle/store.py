@@ -1,0 +1,83 @@
+"""A folder of bundles: which versions it holds, and which one its `current` link names.
+
+`read_version` reads one of the bundles. It is in `models.bundle.bundle`, because `read_bundle` needs this module.
+"""
+
+import os
+from pathlib import Path
+
+from rqrec.models.bundle.error import BundleError, reading
+from rqrec.models.bundle.layout import CURRENT, MANIFEST
+from rqrec.models.bundle.manifest import read_manifest
+from rqrec.models.files import to_disk
+
+
+def bundles_at_hand(path: Path) -> dict[str, Path]:
+    """Lists the bundles of a folder without verifying them.
+
+    A folder that cannot be read is left out, so a bad folder does not hide the good ones.
+
+    Args:
+        path: A folder of bundles, or one bundle's folder.
+
+    Returns:
+        The folder of each bundle, by version.
+    """
+    if _is_file(path / MANIFEST) and not _is_file(path / CURRENT / MANIFEST):
+        try:
+            return {read_manifest(path.resolve()).version: path.resolve()}
+        except BundleError:
+            return {path.resolve().name: path.resolve()}
+    try:
+        folders = sorted(path.iterdir())
+    except OSError:
+        return {}
+    shown = (folder for folder in folders if not folder.is_symlink() and not folder.name.startswith("."))
+    return {folder.name: folder.absolute() for folder in shown if _is_file(folder / MANIFEST)}
+
+
+def current_version(path: Path) -> str:
+    """The version that a folder's `current` link names, or the version of the bundle at this path.
+
+    Raises:
+        BundleError: If there is no such bundle.
+    """
+    return read_manifest(bundle_folder(path)).version
+
+
+def point_current(bundles: Path, version: str) -> None:
+    """Makes the `current` link of a folder name a version, in one atomic step.
+
+    Args:
+        bundles: The folder of bundles.
+        version: The version that the link names from now on.
+    """
+    staged = bundles / f".{CURRENT}-{os.getpid()}"
+    staged.unlink(missing_ok=True)
+    staged.symlink_to(version)
+    staged.replace(bundles / CURRENT)
+    to_disk(bundles)
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle's folder that a path stands for: its `current` bundle if it has that link, else the path itself.
+
+    Raises:
+        BundleError: If the `current` link names no bundle.
+    """
+    with reading(path, CURRENT):
+        current = path / CURRENT
+        if current.is_symlink() and not _is_file(current / MANIFEST):
+            raise BundleError(
+                f"{current} names {current.readlink()}, and no bundle is there: make it name one of "
+                f"{sorted(bundles_at_hand(path))}, or publish again"
+            )
+        return (current if _is_file(current / MANIFEST) else path).resolve()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether this user can see a file at the path."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -1,0 +1,63 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.layout import FORMAT, MANIFEST, RELEASES
+from rqrec.models.bundle.manifest import read_manifest
+
+
+@pytest.fixture
+def copy(bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+
+
+def edit_manifest(folder: Path, **fields: object) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
+    edit_manifest(copy, format=FORMAT + 1)
+    with pytest.raises(
+        BundleError, match=rf"bundle format {FORMAT + 1} .* is not readable .*: install a newer release"
+    ):
+        read_manifest(copy)
+
+
+def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
+    edit_manifest(copy, format=1)
+    with pytest.raises(
+        BundleError, match=rf"bundle format 1 .* \(expected {FORMAT}\): no release of rqrec reads it; publish .* again"
+    ):
+        read_manifest(copy)
+
+
+def test_refuses_a_released_format_and_names_the_release_that_reads_it(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rqrec.models.bundle.manifest.READABLE_FORMATS", (FORMAT + 1, FORMAT + 2))
+    with pytest.raises(BundleError, match=rf"\(expected 10, 11\): install rqrec {RELEASES[FORMAT]}, which reads it"):
+        read_manifest(copy)
+
+
+def test_refuses_an_altered_manifest(copy: Path) -> None:
+    edit_manifest(copy, version="other")
+    with pytest.raises(BundleError, match="does not match its own checksum: it was altered"):
+        read_manifest(copy)
+
+
+def test_refuses_unknown_fields(copy: Path) -> None:
+    edit_manifest(copy, surprise=1)
+    with pytest.raises(BundleError, match="missing or unknown fields .*surprise"):
+        read_manifest(copy)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]"])
+def test_refuses_a_broken_manifest(copy: Path, content: bytes) -> None:
+    (copy / MANIFEST).write_bytes(content)
+    with pytest.raises(BundleError):
+        read_manifest(copy)
