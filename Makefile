@@ -1,7 +1,7 @@
 # The two commands to know are `make run` and `make test`; `make help` lists the rest.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
-CONFIG ?= configs/decoder.gin
+CONFIG ?= decoder.gin
 CONSTRAINTS ?= constraints.txt
 EXTRAS ?= cpu,train,text,client,otel,dev,bench
 RQREC_PORT ?= 8000
@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test test-portable bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,14 +28,15 @@ setup: .venv/.ready ## Make .venv with everything that running and testing needs
 	@touch $@
 
 train: setup ## Train, evaluate and publish (DATASET=ml-100k, ml-1m, ml-25m, … or a folder)
-	$(BIN)/python -m training.pipeline $(CONFIG) --dataset '$(DATASET)' --work-dir '$(WORKSPACE)'
+	$(BIN)/rqrec train $(CONFIG) --dataset '$(DATASET)' --work-dir '$(WORKSPACE)'
 
 run: train ## Train if needed, then serve on localhost:8000 (RQREC_PORT=8000)
-	$(BIN)/python -m service
+	$(BIN)/rqrec serve
 
-check: setup ## Formatter, linters, types, import rules, container files
+check: setup ## Formatter, linters, docstrings, types, import rules, container files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/flake8 models training service rqrec
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
@@ -43,6 +44,9 @@ check: setup ## Formatter, linters, types, import rules, container files
 
 test: check ## All checks and all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+coverage: setup ## All tests, with the share of lines that they run; fails below the floor in pyproject.toml
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
 
 # PyTorch, MKL, oneDNN, OpenBLAS and NumPy can be told to do without newer instructions; ONNX Runtime cannot.
 NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \

@@ -1,6 +1,12 @@
 """Generative recommendation as a microservice: semantic IDs by RQ-VAE, retrieval by constrained generation.
 
-The repository's folders models/, training/ and service/ are installed as `rqrec.models`, `rqrec.training` and
-`rqrec.service`, so that no name of ours stands at the top of a user's site-packages. In the repository, links in this
-folder lead to them.
+The repository's folders models/, training/, service/ and configs/ are installed below this package. So the package adds
+one name to a user's site-packages. In the repository, links in this folder lead to them.
 """
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("rqrec")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"

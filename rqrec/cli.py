@@ -1,0 +1,97 @@
+"""The command `rqrec`: the first word names the command, the others are its arguments.
+
+Every command imports its part of the package when it runs. So `rqrec --help` works without any extra.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rqrec import __version__
+
+EXIT_REFUSED = 2
+DESCRIPTION = """Trains a generative recommender and serves it.
+
+commands:
+  serve          serve a bundle over HTTP
+  train          run every stage, from raw data to a published bundle
+  train-rqvae    run the stages up to the RQ-VAE
+  train-decoder  run the stages up to the retriever
+
+`rqrec COMMAND --help` lists the options of a command."""
+SERVE_DESCRIPTION = """Serves a bundle over HTTP.
+
+The settings are environment variables: RQREC_BUNDLE names a bundle or a folder of bundles, RQREC_HOST and RQREC_PORT
+the address. Without RQREC_BUNDLE, the folder artifacts/*/bundles that was published last is served. The README has a
+table of all settings."""
+RQVAE_DESCRIPTION = "Trains the RQ-VAE, the model that gives items their semantic IDs. Runs the stages before it first."
+DECODER_DESCRIPTION = "Trains the retriever, the model that generates semantic IDs. Runs the stages before it first."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; exits 2 with one line if an extra of the package is missing.
+
+    Args:
+        arguments: Words of the command line after `rqrec`; by default those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        "rqrec", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"rqrec {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands above")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the command")
+    options = parser.parse_args(arguments)
+    COMMANDS[options.command](options.arguments)
+
+
+def _serve(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "rqrec serve", description=SERVE_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
+    with _extras("serve", "cpu"):
+        from rqrec.service.__main__ import main as serve
+    serve()
+
+
+def _train(arguments: Sequence[str]) -> None:
+    with _extras("train", "cpu,train,text"):
+        from rqrec.training import pipeline
+        from rqrec.training.cli import stage_command
+    stage_command(pipeline.train_and_publish, pipeline.__doc__, program="rqrec train", arguments=arguments)
+
+
+def _train_rqvae(arguments: Sequence[str]) -> None:
+    with _extras("train-rqvae", "cpu,train,text"):
+        from rqrec.training.cli import stage_command
+    stage_command(lambda run: run.rqvae, RQVAE_DESCRIPTION, program="rqrec train-rqvae", arguments=arguments)
+
+
+def _train_decoder(arguments: Sequence[str]) -> None:
+    with _extras("train-decoder", "cpu,train,text"):
+        from rqrec.training.cli import stage_command
+    stage_command(lambda run: run.decoder, DECODER_DESCRIPTION, program="rqrec train-decoder", arguments=arguments)
+
+
+@contextmanager
+def _extras(command: str, extras: str) -> Iterator[None]:
+    """Turns a failed import of another package into one line that names the extras to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "rqrec":
+            raise
+        print(
+            f"rqrec {command}: the package {error.name!r} is not installed: run pip install 'rqrec[{extras}]'",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_REFUSED)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "serve": _serve,
+    "train": _train,
+    "train-rqvae": _train_rqvae,
+    "train-decoder": _train_decoder,
+}
