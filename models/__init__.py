@@ -1,1 +1,1 @@
-"""Modules and arrays that training and serving share: a folder a subject. Only the bundle touches disk."""
+"""Models and arrays that training and serving share, one folder per subject. Only `bundle` and `files` touch disk."""

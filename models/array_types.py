@@ -1,4 +1,4 @@
-"""The arrays that signatures name. Shapes stand in the names of the variables: `codes_NL`."""
+"""Array types for signatures. The variable's name gives the shape, as in `codes_NL`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""Atomic folders: a folder is written whole or not at all."""
 
 import os
 import shutil
@@ -12,11 +12,17 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 
 @contextmanager
 def new_directory(target: Path) -> Iterator[Path]:
-    """Yields a fresh folder that takes the target's place if the block succeeds, and is removed if it fails.
+    """Yields an empty folder that replaces the target if the block succeeds and is removed if the block fails.
 
-    Whoever looks at the target sees the whole old folder, for an instant none, or the whole new one. After a loss of
-    power too: all is on the disk before the target changes. Every user may read the new folder, whatever the umask and
-    whatever modes the block's files were made with.
+    A reader of the target sees the whole old folder, no folder for an instant, or the whole new folder. This holds
+    after a loss of power too, because all data is on the disk before the target changes. Every user may read the new
+    folder, for any umask and any file modes that the block sets.
+
+    Args:
+        target: The folder to replace or to make.
+
+    Yields:
+        The folder to fill.
     """
     make_folder(target.parent)
     staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -37,7 +43,7 @@ def new_directory(target: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it that are missing, which every user may enter whatever the umask."""
+    """Makes a folder and its missing parents. Every user may enter them, for any umask."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -45,14 +51,14 @@ def make_folder(path: Path) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Lets every user read a folder and all that it holds, and brings it to the disk."""
+    """Makes a folder and its content readable for every user and writes them to the disk."""
     for path in (*folder.rglob("*"), folder):
         path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
         to_disk(path)
 
 
 def to_disk(path: Path) -> None:
-    """Waits until a file, or the entries of a folder, would outlast a loss of power."""
+    """Waits until a file, or a folder's list of entries, is on the disk and survives a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Arrays that grow at their end while others read what is there already. Needs no torch."""
+"""Arrays that grow at their end while other threads read the rows that exist already. Needs no torch."""
 
 import threading
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,7 @@ GROWTH = 2
 
 
 class _Memory:
-    """Room for rows, and how many of them are in use; a longer room takes its place when it is full."""
+    """Memory for rows and the number of rows in use. Longer memory replaces it when it is full."""
 
     def __init__(self, rows: NDArray[Any], room: int) -> None:
         self.lock = threading.Lock()
@@ -21,15 +21,14 @@ class _Memory:
 
 
 class GrowingArray(Generic[Scalar]):
-    """Rows that are only ever added to.
+    """An immutable array that makes longer arrays cheaply.
 
-    A longer array shares the memory of the one that it was made from, which stays as it is: adding a row costs that
-    row, now and then a copy of all. What is added twice to one array makes two arrays, the second one with memory of
-    its own.
+    A longer array shares the memory of the array that it was made from. So an added row costs one row, and a copy of
+    all rows when the memory is full. If one array is extended twice, the second result gets memory of its own.
 
     Args:
         rows: The first rows.
-        room: Rows that may be added before the first copy; memory that is not used is not taken from the system.
+        room: Rows that fit before the first copy. The system provides memory only for rows that are written.
 
     Attributes:
         rows: The rows.
@@ -44,11 +43,11 @@ class GrowingArray(Generic[Scalar]):
 
     @property
     def lineage(self) -> object:
-        """The same for arrays of which one is the beginning of the other."""
+        """An object that two arrays share if one of them is the beginning of the other."""
         return self._memory
 
     def extended(self, added: NDArray[Scalar]) -> "GrowingArray[Scalar]":
-        """The array with more rows."""
+        """An array of these rows and the added rows. This array does not change."""
         begin, end = len(self.rows), len(self.rows) + len(added)
         with self._memory.lock:
             if self._memory.used == begin:

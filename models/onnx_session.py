@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime, as every graph here is run. Needs no torch."""
+"""ONNX Runtime sessions, with the same options for every graph. Needs no torch."""
 
 from pathlib import Path
 
@@ -8,13 +8,19 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = None) -> ort.InferenceSession:
-    """Opens a graph for one thread, or the GPU; with `profile_to`, ONNX Runtime writes its own measurements there."""
+    """Opens a graph for one CPU thread or for the GPU.
+
+    Args:
+        graph: The ONNX file.
+        cuda: Run on the GPU.
+        profile_to: Path prefix of the profile that ONNX Runtime writes; None for no profile.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     if profile_to is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile_to)
     providers = [CUDA_PROVIDER, CPU_PROVIDER] if cuda else [CPU_PROVIDER]
-    # The fused kernel for a sum and a norm is several times slower on a CPU than the two it replaces.
+    # On a CPU the fused kernel for a sum and a norm is several times slower than the two separate kernels.
     return ort.InferenceSession(
         graph, options, providers=providers, disabled_optimizers=None if cuda else ["SkipLayerNormFusion"]
     )

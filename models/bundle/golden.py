@@ -1,7 +1,7 @@
-"""Histories with known answers: a model that does not give them again is not let answer. Needs no torch.
+"""Golden answers: histories whose answers are known. A model that gives other answers must not serve. Needs no torch.
 
-They are recorded with the model as it was trained, and asked of the graph that serves. Items stand by their row of the
-bundle.
+Training records the answers of the trained model. The service asks the exported search for them again. Items are given
+by their row in the bundle.
 """
 
 import math
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from rqrec.models.search.recommender import Recommender
 
-PLACES = ((0, 1), (1, 6), (6, 26))  # by popularity, from and up to: nobody's own history
+POPULARITY_RANKS = ((0, 1), (1, 6), (6, 26))  # half-open ranges; the bundle publishes no user's history
 K, BEAM_WIDTH = 10, 50
 SCORE_TOLERANCE = 0.01  # relative: half precision moves scores by thousandths
-SHARED_AT_LEAST = 0.8  # of a list: equal but for near ties
+SHARED_AT_LEAST = 0.8  # share of the rows: near ties may change the others
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A history and its answer.
+    """A history and its known answer.
 
     Attributes:
-        history: Rows, oldest first.
-        rows: What is to be recommended, best first.
-        scores: Of these.
+        history: Rows of the history's items, oldest first.
+        rows: Rows of the recommended items, best first.
+        scores: The score of each recommended item.
     """
 
     history: Sequence[int]
@@ -36,19 +36,22 @@ class Golden:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Golden":
-        """The inverse of `asdict` after a passage through JSON."""
+        """Makes a golden answer from the fields that `asdict` and JSON gave."""
         return cls(fields["history"], fields["rows"], fields["scores"])
 
 
 def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -> list[Golden]:
-    """Asks about histories of popular items.
+    """Records a model's answers to histories of popular items.
 
     Args:
-        recommender: The model.
-        popularity_R: How often each row was chosen in training.
+        recommender: The trained model.
+        popularity_R: How often each row's item was chosen in training.
+
+    Returns:
+        One golden answer for each history.
     """
     by_popularity = np.argsort(-popularity_R, kind="stable").tolist()
-    histories = [by_popularity[begin:end] for begin, end in PLACES if begin < len(by_popularity)]
+    histories = [by_popularity[begin:end] for begin, end in POPULARITY_RANKS if begin < len(by_popularity)]
     answers = _ask(recommender, histories)
     return [
         Golden(history, list(answer), list(answer.values())) for history, answer in zip(histories, answers, strict=True)
@@ -56,19 +59,27 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 
 
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
-    """What of the known answers does not come again; nothing where all is well."""
+    """Finds the golden answers that a model does not give again.
+
+    Args:
+        recommender: The model that is about to serve.
+        golden: The golden answers of its bundle.
+
+    Returns:
+        One line for each wrong answer; an empty list if all answers are right.
+    """
     try:
         answers = _ask(recommender, [one.history for one in golden])
-    except Exception as error:  # of whatever kind: a graph of another's may fail in any way
+    except Exception as error:  # a graph from outside may fail in any way
         return [f"the search fails ({type(error).__name__}: {error})"]
     faults = []
     for one, answer in zip(golden, answers, strict=True):
         known = dict(zip(one.rows, one.scores, strict=True))
         shared = known.keys() & answer.keys()
         if len(answer) != len(known) or len(shared) < SHARED_AT_LEAST * len(known):
-            faults.append(f"after rows {one.history} the rows {list(known)} were known to come, {list(answer)} came")
+            faults.append(f"after the rows {one.history} expected the rows {list(known)}, got {list(answer)}")
         elif any(not _is_close(known[row], answer[row]) for row in shared):
-            faults.append(f"after rows {one.history} the scores {one.scores} were known, {list(answer.values())} came")
+            faults.append(f"after the rows {one.history} expected the scores {one.scores}, got {list(answer.values())}")
     return faults
 
 
@@ -77,6 +88,7 @@ def _is_close(known: float, found: float) -> bool:
 
 
 def _ask(recommender: Recommender, histories: Sequence[Sequence[int]]) -> list[dict[int, float]]:
+    """The recommended rows and their scores for each history."""
     leaf_of_row = recommender.trie.leaf_of_row_N
     leaves = [leaf_of_row[np.array(history, dtype=np.int64)] for history in histories]
     found = recommender.recommend(leaves, k=K, beam_width=BEAM_WIDTH, excluded=leaves)

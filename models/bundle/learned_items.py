@@ -1,4 +1,4 @@
-"""What training learned of the items, as a bundle holds it.
+"""Learned items: the semantic ID, popularity and vector of each item, as a table of the bundle.
 
 Shapes: R items, L levels, D width.
 """
@@ -15,12 +15,12 @@ SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector
 
 @dataclass(frozen=True, eq=False)
 class LearnedItems:
-    """What training learned of the items, a row an item.
+    """What training learned of each item, one row per item.
 
     Attributes:
-        codes_RL: Their semantic IDs, int64.
-        popularity_R: How often each was chosen in training, int64.
-        vectors_RD: What the search reads of each, float32.
+        codes_RL: Semantic IDs, int64.
+        popularity_R: How often each item was chosen in training, int64.
+        vectors_RD: The item vectors that the search reads, float32.
     """
 
     codes_RL: NDArray[np.int64]
@@ -28,7 +28,7 @@ class LearnedItems:
     vectors_RD: NDArray[np.float32]
 
     def write(self, path: Path) -> None:
-        """Writes a table that `read` reads."""
+        """Writes the table that `read` reads."""
         columns = {
             SEMANTIC_ID: self.codes_RL.astype(np.int32),
             POPULARITY: self.popularity_R,
@@ -38,17 +38,17 @@ class LearnedItems:
 
     @classmethod
     def read(cls, path: Path, *, rows: int, levels: int, codebook_size: int, width: int) -> "LearnedItems":
-        """Reads what `write` wrote.
+        """Reads the table that `write` wrote.
 
         Args:
-            path: The table.
-            rows: R.
-            levels: L.
-            codebook_size: V: codes are in [0, V).
-            width: D.
+            path: The Parquet file.
+            rows: R, the expected number of rows.
+            levels: L, the expected number of codes in a semantic ID.
+            codebook_size: V; codes must be in [0, V).
+            width: D, the expected width of the item vectors.
 
         Raises:
-            ValueError: If the table is of another shape or type, lacks a value, or holds one that cannot be.
+            ValueError: If a shape or type is wrong, or a value is missing or out of range.
         """
         frame = pl.read_parquet(path)
         expected = {

@@ -1,4 +1,4 @@
-"""The tables and matrices of a bundle, read and checked."""
+"""Reads the tables and matrices of a bundle and checks their content."""
 
 from pathlib import Path
 from reprlib import repr as shortened
@@ -12,20 +12,20 @@ ITEM_ID = "item_id"
 
 
 def read_items(path: Path, *, rows: int) -> pl.DataFrame:
-    """Reads item_id and the attributes of items.
+    """Reads item_id and the attributes of the items.
 
     Args:
         path: A Parquet file.
-        rows: How many items there must be.
+        rows: The expected number of items.
 
     Raises:
-        ValueError: If there are others, or an id is missing or there twice.
+        ValueError: If the number of items is wrong, or an item_id is missing or not unique.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
         raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
     if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
-        raise ValueError(f"every {ITEM_ID} must be there, and once")
+        raise ValueError(f"every {ITEM_ID} must be present and unique")
     return items
 
 
@@ -34,14 +34,14 @@ def read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, 
 
     Args:
         path: A .npy file.
-        kinds: The types of numbers that it may hold.
-        rows: How many rows it must have.
-        columns: How many columns; None for any number.
+        kinds: The allowed types of numbers.
+        rows: The expected number of rows.
+        columns: The expected number of columns; None for any number.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the file holds anything else, or a number is not finite.
     """
-    with path.open("rb") as file:  # not by `numpy.load`, which opens archives too
+    with path.open("rb") as file:  # not `numpy.load`, which opens archives too
         matrix = np.lib.format.read_array(file, allow_pickle=False)
     if matrix.dtype not in kinds or matrix.ndim != 2:
         raise ValueError(f"expected a matrix of {[kind.__name__ for kind in kinds]}, got {shortened(matrix)}")

@@ -1,1 +1,1 @@
-"""Items that training did not know: how they get codes and vectors."""
+"""Items that training did not know, and how they get codes and vectors."""

@@ -1,8 +1,9 @@
-"""Vectors of items that training did not know, from known items like them in content. Needs no torch.
+"""Vectors of new items, computed from the known items with the most similar content. Needs no torch.
 
-Content to collaborative vector, as van den Oord et al. 2013 do with a network: here by the mean of the nearest.
+A new item is one that nobody chose in training. Van den Oord et al. 2013 map content to a collaborative vector by a
+network; here the vector is a weighted mean over the nearest known items.
 
-Shapes: M new items, N known items, X known items that are compared, Y the nearest of these, E feature columns,
+Shapes: M new items, N known items, X known items to compare with, Y nearest of these, E feature columns,
 P content width, D width.
 """
 
@@ -15,20 +16,21 @@ from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.vector_index import VectorIndex, unit_rows
 
 NEIGHBOURS = 20
-NEIGHBOUR_SHARPNESS = 10.0  # of the softmax over their cosines
+NEIGHBOUR_SHARPNESS = 10.0  # factor of the cosines in the softmax over the neighbours
 COSINES_AT_ONCE = 1 << 25
-# Of more known items than these, so many of the nearest clusters are compared with a new one.
+# A new item is compared with all known items up to COMPARED_ALL. Of more, it is compared with COMPARED of them, from
+# the nearest of CONTENT_CLUSTERS clusters.
 COMPARED_ALL, COMPARED, CONTENT_CLUSTERS = 100_000, 8192, 256
-LARGEST_FEATURE = 1e15  # whose products stay within float32
+LARGEST_FEATURE = 1e15  # products of features up to this one stay within float32
 
 
 class ContentNeighbours:
-    """Known items by content.
+    """The known items, searchable by content.
 
     Args:
-        projection_EP: Features to content; zero for columns that say nothing of a new item.
-        contents_NP: What it makes of each known item's features, at unit length; any precision.
-        vectors_ND: The known items' vectors.
+        projection_EP: Turns features into content, float32; zero for columns that a new item lacks.
+        contents_NP: The content of each known item at unit length, any float type.
+        vectors_ND: The vector of each known item, float32.
     """
 
     def __init__(self, projection_EP: FloatArray, contents_NP: NDArray[np.floating], vectors_ND: FloatArray) -> None:
@@ -37,7 +39,14 @@ class ContentNeighbours:
         self._vectors_ND = vectors_ND
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
-        """The mean direction of the nearest known items, at their mean length; shape (M, D)."""
+        """Vectors of new items: the mean direction of the nearest known items, at their mean length.
+
+        Args:
+            features_ME: The features of the new items, float32.
+
+        Returns:
+            Vectors of shape (M, D), float32.
+        """
         contents_MP = content_of(features_ME, self._projection_EP)
         if self._index is not None:
             rows = [self._index.rows(content_P, COMPARED) for content_P in contents_MP]
@@ -56,13 +65,13 @@ class ContentNeighbours:
 
     @cached_property
     def _index(self) -> VectorIndex | None:
-        """Of many known items; those nearest to a new one are looked for in few clusters."""
+        """The clusters of many known items; None for few known items, which are all compared."""
         if len(self._contents_NP) <= COMPARED_ALL:
             return None
         return VectorIndex.build(self._contents_NP, most_clusters=CONTENT_CLUSTERS)
 
     def _mean(self, cosines_MX: FloatArray, row_X: IntArray) -> FloatArray:
-        """The mean direction of the nearest of some known items, at their mean length."""
+        """The mean direction of the nearest of the known items in `row_X`, at their mean length, shape (M, D)."""
         count = min(NEIGHBOURS, cosines_MX.shape[1])
         nearest_MY = np.argpartition(-cosines_MX, count - 1, axis=1)[:, :count]
         cosines_MY = np.take_along_axis(cosines_MX, nearest_MY, axis=1)
@@ -76,8 +85,16 @@ class ContentNeighbours:
 
 
 def content_of(features_ME: FloatArray, projection_EP: FloatArray) -> FloatArray:
-    """Items' content at unit length, shape (M, P)."""
+    """Projects features to content.
+
+    Args:
+        features_ME: Features of items, float32.
+        projection_EP: Turns features into content, float32.
+
+    Returns:
+        The items' content at unit length, shape (M, P), float32.
+    """
     largest_M1 = np.abs(features_ME).max(axis=1, keepdims=True, initial=0)
-    if (largest_M1 > LARGEST_FEATURE).any():  # their direction is all that counts
+    if (largest_M1 > LARGEST_FEATURE).any():  # only the direction of the features counts
         features_ME = np.asarray(features_ME / np.maximum(largest_M1, 1), dtype=np.float32)
     return unit_rows(features_ME @ projection_EP)

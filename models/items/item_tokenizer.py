@@ -1,4 +1,4 @@
-"""Items that training did not know: attributes → features → codes, and features → vectors. Needs no torch.
+"""The item tokenizer: a new item's attributes → features → codes and vector. Needs no torch.
 
 Shapes: N items, R rows of the bundle, E feature columns, L levels (the collision level included), D width.
 """
@@ -20,19 +20,22 @@ from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
 
 
 class NoTextEncoder(Exception):
-    """Texts cannot be embedded here; says why."""
+    """Raised when the bundle holds no text encoder. The message says why it holds none."""
 
 
 class ItemTokenizer:
-    """What a bundle was trained with, for items written later.
+    """Tokenises items that are written after training, by the models that the bundle holds.
 
     Args:
         bundle: The bundle.
 
     Attributes:
-        featurizer: Attributes to features.
-        is_known_R: Which of the bundle's items somebody chose in training.
-        vectors_RD: The bundle's item vectors.
+        featurizer: Turns attributes into features.
+        is_known_R: Which of the bundle's items were chosen in training at least once, bool.
+        vectors_RD: The bundle's item vectors, float32.
+
+    Raises:
+        BundleError: If the parts of the bundle do not fit together.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -51,10 +54,10 @@ class ItemTokenizer:
         self._try(bundle)
 
     def _try(self, bundle: Bundle) -> None:
-        """Tokenises the first item, so that what does not fit together is noticed here.
+        """Tokenises the first item, to find parts that do not fit together before the bundle serves.
 
         Raises:
-            BundleError: If that fails.
+            BundleError: If the item cannot be tokenised.
         """
         nothing = {name: pl.Array(pl.Float32, width) for name, width in self.vector_attributes.items()}
         with reading(bundle.path, FEATURIZER):
@@ -66,27 +69,34 @@ class ItemTokenizer:
             codes_1L, config = self.codes(features_1E), bundle.manifest.retriever_config
             is_code = (codes_1L >= 0) & (codes_1L < config.codebook_size)
             if codes_1L.shape != (1, config.num_levels - 1) or not is_code.all() or not np.isfinite(vectors_1D).all():
-                raise ValueError(f"of the first item it makes the codes {shortened(codes_1L.tolist())}")
+                raise ValueError(
+                    f"expected {config.num_levels - 1} codes in [0, {config.codebook_size}) and a finite vector of the "
+                    f"first item, got the codes {shortened(codes_1L.tolist())}"
+                )
 
     @property
     def text_width(self) -> int:
-        """Numbers in the embedding of a text; 0 where the model reads no text."""
+        """Width of a text's embedding; 0 if the model reads no text."""
         block = self.featurizer.given_block(TEXT)
         return block.width if block is not None else 0
 
     @property
     def vector_attributes(self) -> dict[str, int]:
-        """The attributes that are vectors, and how many numbers each has."""
+        """The width of each attribute that is a vector, by name."""
         return {block.name: block.width for block in self.featurizer.blocks if block.source is Source.VECTOR}
 
     def embed(self, items: pl.DataFrame) -> Given | None:
-        """The embeddings of the items' texts by the bundle's encoder; None where there is nothing to embed.
+        """Embeds the items' texts by the bundle's text encoder.
 
         Args:
-            items: A column for every string that makes the text.
+            items: One row per item, with a column for every attribute that is part of the text.
+
+        Returns:
+            The embeddings, and which items have one; None if no item has a text.
 
         Raises:
-            NoTextEncoder: If the bundle holds no encoder.
+            NoTextEncoder: If the bundle holds no text encoder.
+            BundleError: If the text encoder cannot be used.
         """
         texts = self.featurizer.texts(items) if self.text_width else []
         present_N = np.array([bool(text) for text in texts], dtype=np.bool_)
@@ -95,13 +105,13 @@ class ItemTokenizer:
         return Given(self.load_text_encoder().encode(texts), present_N)
 
     def load_text_encoder(self) -> TextEncoder:
-        """The bundle's encoder, which models of one encoder share; safe to call from any thread.
+        """The bundle's text encoder. Bundles with the same encoder share one in memory. Safe to call from any thread.
 
-        The first call takes about a second and the memory of its weights.
+        The first call takes about a second and the memory of the weights.
 
         Raises:
-            NoTextEncoder: If the bundle holds no encoder; says why.
-            BundleError: If it cannot be used.
+            NoTextEncoder: If the bundle holds no text encoder.
+            BundleError: If the text encoder cannot be used.
         """
         if reason := self._bundle.manifest.no_text_encoder:
             raise NoTextEncoder(reason)
@@ -116,19 +126,22 @@ class ItemTokenizer:
         return self._text_encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
-        """The features of new items, shape (N, E): of all that training fitted, they lack the co-occurrence.
+        """The features of new items. New items have no co-occurrence features.
 
         Args:
-            items: A column for every attribute that the featurizer reads.
-            text: The embeddings of their texts.
+            items: One row per item, with a column for every attribute that the featurizer reads.
+            text: The embeddings of their texts, from `embed`.
+
+        Returns:
+            Features of shape (N, E), float32.
         """
         return self.featurizer.transform(items, {} if text is None else {TEXT: text})
 
     def codes(self, features_NE: FloatArray) -> IntArray:
-        """Quantised codes, shape (N, L - 1): the collision code is not among them."""
+        """The quantised codes without the collision code, int64 of shape (N, L - 1)."""
         (codes_NL,) = self._tokenizer.run(None, {"features_NE": features_NE})
         return np.asarray(codes_NL, dtype=np.int64)
 
     def vectors(self, features_NE: FloatArray) -> FloatArray:
-        """Item vectors by content, shape (N, D)."""
+        """Item vectors by content (see `ContentNeighbours`), float32 of shape (N, D)."""
         return self._neighbours.vectors(features_NE)

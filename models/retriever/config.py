@@ -1,30 +1,30 @@
-"""The sizes of a retriever, shared by its parts."""
+"""The configuration that all parts of the retriever share."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RetrieverConfig:
-    """Sizes of a retriever.
+    """Sizes and weights of a retriever.
 
     Attributes:
-        num_levels: L, codes in a semantic ID, the collision level included.
-        codebook_size: V.
-        width: D.
-        num_heads: Attention heads in both parts.
+        num_levels: L, the number of codes in a semantic ID, the collision level included.
+        codebook_size: V, the number of codes per level.
+        width: D, the width of item vectors and states.
+        num_heads: Attention heads in the history encoder and in the code decoder.
         ff_width: Inner width of every feed-forward net.
-        encoder_layers: Blocks that read the history.
-        decoder_layers: Blocks that generate codes.
-        max_history: T, the most recent items that are read.
-        dropout: Probability of dropping an activation of the history encoder while training.
-        decoder_dropout: The same in the code decoder.
+        encoder_layers: Number of blocks in the history encoder.
+        decoder_layers: Number of blocks in the code decoder.
+        max_history: T, the number of most recent items that are read.
+        dropout: Probability of dropping an activation of the history encoder in training, in [0, 1).
+        decoder_dropout: Probability of dropping an activation of the code decoder in training, in [0, 1).
         generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1].
-        feature_dim: E, columns of an item's features.
-        feature_dropout: Probability of dropping a feature while training.
-        num_items: N, items that have a vector of their own; 0 for none.
-        num_prefixes: Two-code prefixes that have a vector of their own; 0 for none.
-        temperature: Of the cosines that rate items for a state.
-        relevance_weight: Weight of that rating beside an item's log-probability when candidates are ranked.
+        feature_dim: E, the number of feature columns of an item.
+        feature_dropout: Probability of dropping a feature in training, in [0, 1).
+        num_items: N, the number of items that have an embedding of their own; 0 for none.
+        num_prefixes: The number of two-code prefixes that have an embedding of their own; 0 for none.
+        temperature: Divides the cosine of a state's query and an item's vector: relevance = cosine / temperature.
+        relevance_weight: Weight of relevance in the score: score = log_prob + relevance_weight * relevance.
     """
 
     num_levels: int

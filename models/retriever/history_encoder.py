@@ -1,4 +1,4 @@
-"""The history encoder: item vectors, oldest first, to the state after each.
+"""The history encoder: item vectors, oldest first → the state after each item.
 
 Shapes: B users, T history items, D width, R = B T rows, H heads, X heads of all blocks.
 """
@@ -13,8 +13,11 @@ from rqrec.models.retriever.layers import Block, Dropout, causal_bias
 class HistoryEncoder(nn.Module):
     """A causal Transformer over item vectors, oldest first, padding last.
 
-    It knows an item's place only by its distance, as a learned bias a head and layer (Raffel et al. 2020, arXiv
-    1910.10683, §2.1, without buckets): five items mean the same at the start of a history as at its end.
+    Position enters only as a learned bias for each distance, head and layer (Raffel et al. 2020, arXiv 1910.10683,
+    §2.1, without buckets). So the same five items mean the same at any position of a history.
+
+    Args:
+        config: Sizes of the retriever.
     """
 
     def __init__(self, config: RetrieverConfig) -> None:
@@ -28,20 +31,29 @@ class HistoryEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, items_BTD: Tensor) -> Tensor:
-        """Reads histories: position t of the result has seen items 0..t. Shape (B, T, D) in and out.
+        """Computes the state after every item.
 
-        Being causal, it needs no padding mask: what follows a user's last item changes nothing before it.
+        A causal encoder needs no padding mask: padding after a user's last item changes no earlier state.
+
+        Args:
+            items_BTD: Item vectors, oldest first.
+
+        Returns:
+            States of shape (B, T, D); state t depends on items 0..t.
         """
         x_RD, bias_HTT = self._read(items_BTD.flatten(0, 1), items_BTD.shape[1])
         return torch.as_tensor(self.norm(self.blocks[-1](x_RD, bias_HTT))).view(items_BTD.shape)
 
     def last(self, items_RD: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
-        """The state after each history's last item, shape (B, D); the last block computes no other position.
+        """Computes only the state after each history's last item, so the last block computes one position.
 
         Args:
-            items_RD: Item vectors of B histories one after the other, shape (B T, D).
-            lengths_B: Items in each history, 1..T.
+            items_RD: Item vectors of B histories, one history after the other, shape (B T, D).
+            lengths_B: Number of items in each history, 1..T.
             history_length: T.
+
+        Returns:
+            States of shape (B, D).
         """
         x_RD, bias_HTT = self._read(items_RD, history_length)
         last = self.blocks[-1]
@@ -52,10 +64,10 @@ class HistoryEncoder(nn.Module):
         return torch.as_tensor(self.norm(last.last(x_RD, rows_B, bias_BH1T)))
 
     def _read(self, items_RD: Tensor, history_length: int) -> tuple[Tensor, Tensor]:
-        """Runs all blocks but the last; returns its input and its bias."""
-        # Made for the longest history and cut: in an exported graph the whole is a constant.
+        """Runs all blocks except the last one, and returns the last block's input and bias."""
+        # The bias is computed for the longest history and cut, so it is a constant in an exported graph.
         steps_T = torch.arange(self.distances.num_embeddings, device=items_RD.device)
-        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the future is hidden anyway
+        distances_TT = (steps_T[:, None] - steps_T).clamp_min(0)  # the causal bias hides negative distances
         longest_XTT = self.distances(distances_TT).permute(2, 0, 1) + causal_bias(len(steps_T), steps_T.device)
         biases_XTT = longest_XTT[:, :history_length, :history_length]
         *biases, last_bias_HTT = biases_XTT.chunk(len(self.blocks))

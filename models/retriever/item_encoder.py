@@ -1,4 +1,4 @@
-"""The item encoder: what an item's content and semantic ID say of it, as one vector.
+"""The item encoder: an item's semantic ID and features → one vector.
 
 Shapes: N items, L levels, E feature columns, D width.
 """
@@ -11,11 +11,14 @@ from rqrec.models.retriever.layers import Dropout
 
 
 class ItemEncoder(nn.Module):
-    """Turns items into the vectors that the history encoder reads and that rate candidates.
+    """Encodes items as vectors, which the history encoder reads and which give the relevance of candidates.
 
-    The sum of the levels' code embeddings, an MLP of the levels side by side, a vector of the two-code prefix, an MLP
-    of the item's features, and a vector of the item's own. It knows the catalogue of its training; items that came
-    later get their vectors elsewhere: see `models.search.new_items`.
+    A vector is a sum of five parts: the levels' code embeddings, an MLP of these embeddings side by side, an embedding
+    of the two-code prefix, an MLP of the item's features, and an embedding of the item. The encoder knows only the
+    items of its training. `models.items.content_neighbours` computes the vectors of later items.
+
+    Args:
+        config: Sizes of the retriever.
     """
 
     level_offsets_L: Tensor
@@ -40,9 +43,9 @@ class ItemEncoder(nn.Module):
 
         Args:
             codes_NL: Semantic IDs, int64, shape (N, L).
-            prefixes_N: Number of each item's two-code prefix: its node at depth 2 of the trie.
-            features_NE: Features as the RQ-VAE reads them, shape (N, E).
-            rows_N: Each item's row in the tables of training.
+            prefixes_N: Each item's two-code prefix, as its node at depth 2 of the trie, int64.
+            features_NE: Features as the RQ-VAE reads them, float32, shape (N, E).
+            rows_N: Each item's row in the tables of training, integer.
 
         Returns:
             Item vectors, shape (N, D).

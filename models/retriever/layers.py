@@ -1,6 +1,6 @@
-"""Transformer parts that the history encoder and the code decoder share.
+"""Transformer layers that the history encoder and the code decoder share.
 
-Shapes: B rows, T positions, D width, H heads.
+Shapes: B sequences, T positions, D width, H heads, R = B T rows, one position each.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ BYTES_PER_WORD = 8
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) that draws one random byte an activation.
+    """Dropout (Srivastava et al. 2014) that draws one random byte per activation.
 
-    On a CPU the random numbers of `torch.nn.Dropout` cost a fifth of a training step; bytes cost an eighth of that.
+    On a CPU the random numbers of `torch.nn.Dropout` take a fifth of a training step. Random bytes take an eighth of
+    that time.
 
     Args:
-        probability: Of dropping an activation while training, in [0, 1); rounded to a multiple of 1/256.
+        probability: Probability of dropping an activation in training, in [0, 1); rounded to a multiple of 1/256.
 
     Raises:
         ValueError: If the probability is out of range.
@@ -34,11 +35,11 @@ class Dropout(nn.Module):
         self.dropped = min(round(probability * BYTE_VALUES), BYTE_VALUES - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drops and rescales while training; returns the input unchanged otherwise."""
+        """Drops and rescales activations in training, and returns the input unchanged in evaluation."""
         if not self.training or self.dropped == 0:
             return x
         words = torch.empty(-(-x.numel() // BYTES_PER_WORD), dtype=torch.int64, device=x.device)
-        # Without bounds random_ never sets the sign bit, and every eighth byte would stay below 128.
+        # The default bounds of random_ never set the sign bit, so every eighth byte would stay below 128.
         words.random_(torch.iinfo(torch.int64).min, None)
         keep = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
         return x * (keep * (BYTE_VALUES / (BYTE_VALUES - self.dropped))).to(x.dtype)
@@ -47,7 +48,7 @@ class Dropout(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention with one fused query-key-value projection.
 
-    Positions come as rows, R = B T, which is how a linear layer with bias becomes one operation.
+    Positions are rows of one matrix, R = B T, because a linear layer with bias is then one operation.
 
     Args:
         width: D, a multiple of `num_heads`.
@@ -71,25 +72,25 @@ class Attention(nn.Module):
 
         Args:
             x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
-            bias_HTT: Added to the scores of the earlier position (last axis) for the later one, broadcastable to
-                shape (B, H, T, T); -inf hides a position.
+            bias_HTT: Added to the attention scores, broadcastable to shape (B, H, T, T). The last axis is the position
+                that is read, the axis before it the position that attends; -inf hides a position.
 
         Returns:
-            What `out` is to project, shape (B T, D).
+            The input of `out`, shape (B T, D).
         """
         q_RD, k_RD, v_RD = self.qkv(x_RD).chunk(3, dim=1)
         return self._mix(q_RD, k_RD, v_RD, bias_HTT)
 
     def last(self, x_RD: Tensor, last_BD: Tensor, bias_BH1T: Tensor) -> Tensor:
-        """`forward` for one attending position of each sequence.
+        """Computes `forward` for only one attending position of each sequence.
 
         Args:
             x_RD: All positions, shape (B T, D).
-            last_BD: The one that attends.
-            bias_BH1T: Added to its scores.
+            last_BD: The position of each sequence that attends.
+            bias_BH1T: Added to the attention scores of that position.
 
         Returns:
-            What `out` is to project, shape (B, D).
+            The input of `out`, shape (B, D).
         """
         q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
         kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
@@ -101,7 +102,7 @@ class Attention(nn.Module):
         queries, keys = bias.shape[-2:]
         q = q_XD.view(-1, queries, heads, head_width).transpose(1, 2)
         k, v = (part.view(-1, keys, heads, head_width).transpose(1, 2) for part in (k_RD, v_RD))
-        # Written out: the fused kernel's backward pass is five times slower on a CPU at these short lengths.
+        # Not the fused kernel: its backward pass is five times slower on a CPU at these short lengths.
         scores_BHTS = (q @ k.transpose(-1, -2)) * self.scale + bias
         mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
         return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
@@ -110,15 +111,15 @@ class Attention(nn.Module):
         """Attends from one new position of each of R sequences.
 
         Args:
-            q_RD: Its query, scaled.
-            keys: The keys of all positions, the new one's too, each of shape (R, D).
-            values: Their values.
+            q_RD: The scaled query of the new position.
+            keys: The keys of all positions, the new one last, each of shape (R, D).
+            values: The values of the same positions, each of shape (R, D).
 
         Returns:
-            What `out` is to project, shape (R, D).
+            The input of `out`, shape (R, D).
         """
-        # There are at most L positions: whole matrices multiplied one by one beat many tiny matrix products, and
-        # beat one product with an axis for the positions, which is broadcast and summed row by row.
+        # There are at most L positions. One elementwise product per position is faster than many tiny matrix products,
+        # and faster than one product with an axis for the positions, which is broadcast and summed row by row.
         scores_RHS = torch.stack([self._heads(q_RD * k_RD).sum(-1) for k_RD in keys], dim=-1)
         weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
         mixed = [weight_RH1 * self._heads(v_RD) for weight_RH1, v_RD in zip(weights, values, strict=True)]
@@ -135,7 +136,7 @@ class Block(nn.Module):
         width: D.
         num_heads: H.
         ff_width: Inner width of the feed-forward net.
-        dropout: Probability of dropping an activation while training.
+        dropout: Probability of dropping an activation in training, in [0, 1).
     """
 
     def __init__(self, width: int, num_heads: int, *, ff_width: int, dropout: float) -> None:
@@ -148,26 +149,61 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
-        """Runs all positions at once; see `Attention.forward`. Shape (B T, D) in and out."""
+        """Runs all positions of all sequences at once.
+
+        Args:
+            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            bias_HTT: The attention bias, as in `Attention.forward`.
+
+        Returns:
+            The block's output, shape (B T, D).
+        """
         return self._add(x_RD, self.attention(self.attention_norm(x_RD), bias_HTT))
 
     def last(self, x_RD: Tensor, rows_B: Tensor, bias_BH1T: Tensor) -> Tensor:
-        """What `forward` computes at one row of each sequence; see `Attention.last`. Shape (B, D)."""
+        """Computes `forward` for only one position of each sequence.
+
+        Args:
+            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            rows_B: The row of `x_RD` to compute for each sequence, integer.
+            bias_BH1T: The attention bias of that position, as in `Attention.last`.
+
+        Returns:
+            The block's output at these rows, shape (B, D).
+        """
         normed_RD = self.attention_norm(x_RD)
         attended_BD = self.attention.last(normed_RD, take_rows(normed_RD, rows_B), bias_BH1T)
         return self._add(take_rows(x_RD, rows_B), attended_BD)
 
     def project(self, x_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The scaled queries, keys and values of positions, for `step`; each of shape (R, D)."""
+        """The scaled queries, the keys and the values of positions, which `step` reads; each of shape (R, D)."""
         q_RD, k_RD, v_RD = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
         return q_RD * self.attention.scale, k_RD, v_RD
 
     def first(self, x_RD: Tensor, v_RD: Tensor) -> Tensor:
-        """What `forward` computes at a sequence's first position, which sees but itself. Shape (R, D)."""
+        """Computes `forward` for the first position of each sequence, which attends only to itself.
+
+        Args:
+            x_RD: The first positions.
+            v_RD: Their values, from `project`.
+
+        Returns:
+            The block's output, shape (R, D).
+        """
         return self._add(x_RD, v_RD)
 
     def step(self, x_RD: Tensor, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-        """What `forward` computes at the newest position of each sequence; see `Attention.step`. Shape (R, D)."""
+        """Computes `forward` for the newest position of each sequence.
+
+        Args:
+            x_RD: The newest positions.
+            q_RD: Their scaled queries, from `project`.
+            keys: The keys of all positions, the newest last, each of shape (R, D).
+            values: The values of the same positions, each of shape (R, D).
+
+        Returns:
+            The block's output, shape (R, D).
+        """
         return self._add(x_RD, self.attention.step(q_RD, keys, values))
 
     def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
@@ -177,10 +213,18 @@ class Block(nn.Module):
     def _residual(self, x_RD: Tensor, y_RX: Tensor, linear: nn.Linear) -> Tensor:
         if self.training:
             return torch.as_tensor(x_RD + self.dropout(linear(y_RX)))
-        # Without a bias, projecting and adding are one operation.
+        # A projection without a bias and the addition are one operation.
         return torch.addmm(x_RD, y_RX, linear.weight.t())
 
 
 def causal_bias(length: int, device: torch.device) -> Tensor:
-    """0 where a position may look, -inf where it would see a later one, shape (length, length)."""
+    """The attention bias that hides later positions.
+
+    Args:
+        length: T, the number of positions.
+        device: The device of the result.
+
+    Returns:
+        A matrix of shape (T, T): -inf where the column's position is later than the row's, else 0.
+    """
     return torch.full((length, length), -torch.inf, device=device).triu(1)

@@ -1,11 +1,15 @@
-"""The retriever: an RQ-Transformer over semantic IDs (Lee et al. 2022, arXiv 2203.01941), moved to items.
+"""The retriever: an RQ-Transformer over semantic IDs (Lee et al. 2022, arXiv 2203.01941) that reads items.
 
-A history item is one vector. A causal encoder reads T of them; at every position a small code decoder generates
-the next item's L codes: p(item | history) = p(c_1 | h) p(c_2 | c_1, h) …, each factor a softmax over the trie's
-valid children, so that p sums to one over the catalogue. Beside it the state rates items by the cosine to their
-vectors, which ranks what was generated (Yang et al. 2024, arXiv 2411.18814, join the two likewise).
+A history item is one vector. A causal encoder reads T of them. At every position a small code decoder generates the
+next item's L codes: p(item | history) = p(c_1 | h) p(c_2 | c_1, h) …. Each factor is a softmax over the trie's valid
+children, so p sums to one over the catalogue.
 
-Shapes: B users, T history items, L levels, N items, E feature columns, D width, M positions, S sampled items, X drawn.
+An item's relevance is the cosine of the state's query and the item's vector, divided by a temperature. Generated items
+are ranked by score = log_prob + relevance_weight * relevance (Yang et al. 2024, arXiv 2411.18814, join the two in the
+same way).
+
+Shapes: B users, T history items, L levels, N items, E feature columns, D width, M positions, S sampled items,
+X items that the sample is made of.
 """
 
 import math
@@ -26,18 +30,18 @@ from rqrec.models.trie.tensors import TriePaths, child_log_probs
 from rqrec.models.trie.trie import SemanticIdTrie
 
 PADDING = -1
-LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # embeddings as small as weights take twice the steps to leave popularity behind
+LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with embeddings of 0.02 the model predicts mere popularity for twice the steps
 ITEMS_PER_CHUNK = 65_536
 
 
 class CatalogueTensors(NamedTuple):
-    """What training needs of the catalogue, by leaf.
+    """The catalogue as training reads it, by leaf.
 
     Attributes:
-        paths: Semantic IDs and the nodes on the way to them.
-        features_NE: Features as the RQ-VAE reads them.
-        rows_N: Each leaf's row in the tables of training.
-        shares_N: Each leaf's share of all training targets.
+        paths: The semantic ID of each leaf and the nodes on the way to it.
+        features_NE: Features as the RQ-VAE reads them, float32.
+        rows_N: Each leaf's row in the tables of training, int32.
+        shares_N: Each leaf's share of all training targets, float32 in [0, 1].
     """
 
     paths: TriePaths
@@ -47,7 +51,7 @@ class CatalogueTensors(NamedTuple):
 
     @property
     def prefixes_N(self) -> Tensor:
-        """Each leaf's node at depth 2; of IDs of two codes, the leaf itself."""
+        """Each leaf's node at depth 2. It is the leaf itself if an ID has at most two codes."""
         paths_NL = self.paths.paths_NL
         return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
@@ -59,13 +63,13 @@ class CatalogueTensors(NamedTuple):
         popularity_N: NDArray[np.integer],
         device: torch.device,
     ) -> "CatalogueTensors":
-        """Lays a catalogue out on a device.
+        """Copies a catalogue to a device, with rows in the order of the leaves.
 
         Args:
             trie: The catalogue's trie.
-            features_NE: By row, as the trie was built.
-            popularity_N: How often each row was chosen in training.
-            device: Where to.
+            features_NE: Features by row of the table that the trie was built from.
+            popularity_N: How often each row's item was chosen in training.
+            device: The device of the tensors.
         """
         rows_N = trie.row_of_leaf_N
         shares_N = popularity_N[rows_N] / np.float32(max(popularity_N.sum(), 1))
@@ -73,31 +77,31 @@ class CatalogueTensors(NamedTuple):
         return cls(TriePaths.from_trie(trie).to(device), *(torch.from_numpy(array).to(device) for array in arrays))
 
 
-class RatedItems(NamedTuple):
-    """The items beside which a step's next items are rated.
+class SampledItems(NamedTuple):
+    """A sample of the catalogue, over which the relevance loss takes its softmax.
 
     Attributes:
-        leaves_S: Distinct leaf positions in ascending order.
-        log_drawn_S: Log-probability that each is among them.
+        leaves_S: Distinct leaves in ascending order, int64.
+        log_drawn_S: Log-probability that the sample contains each of them, float32.
     """
 
     leaves_S: Tensor
     log_drawn_S: Tensor
 
     @classmethod
-    def from_batch(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "RatedItems":
-        """Takes a sample of a step's items and of uniform draws from the catalogue.
+    def from_batch(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "SampledItems":
+        """Makes the sample of one step: the step's items and uniform draws from the catalogue.
 
         Args:
-            items_X: Leaf positions: all that the step reads and predicts, and the draws; they may repeat.
+            items_X: Leaves that the step reads and predicts, and the uniform draws, int64; a leaf may repeat.
             catalogue: The catalogue.
             targets: How many items the step predicts.
-            draws: How many were drawn uniformly.
+            draws: How many items were drawn uniformly.
         """
         leaves_S = items_X.unique()
         shares_S, num_items = catalogue.shares_N[leaves_S], len(catalogue.shares_N)
-        # Targets come by their shares. Taken off the ratings, the softmax over the sample estimates that over the
-        # catalogue (Yi et al. 2019).
+        # A target is an item with the probability of its share. With log_drawn_S subtracted from the relevance, the
+        # softmax over the sample estimates the softmax over the catalogue (Yi et al. 2019).
         missed_S = targets * torch.log1p(-shares_S.clamp_max(0.5)) + draws * math.log1p(-1 / (num_items + 1))
         return cls(leaves_S, torch.log(-torch.expm1(missed_S)).clamp_min(math.log(torch.finfo(torch.float32).tiny)))
 
@@ -106,10 +110,10 @@ class RetrieverOutput(NamedTuple):
     """The losses of a batch, mean per position in nats.
 
     Attributes:
-        loss: What to minimise: generation_loss + relevance_loss.
-        generation_loss: -log p(next item).
-        relevance_loss: Cross-entropy of the next item's rating among the sampled items'.
-        level_losses_L: The generation loss by level.
+        loss: The loss to minimise: generation_loss + relevance_loss, a scalar.
+        generation_loss: -log p(next item), without gradient.
+        relevance_loss: Cross-entropy of the next item's relevance among the sampled items, without gradient.
+        level_losses_L: The generation loss of each level, without gradient.
     """
 
     loss: Tensor
@@ -119,7 +123,11 @@ class RetrieverOutput(NamedTuple):
 
 
 class Retriever(nn.Module):
-    """Item encoder, history encoder and code decoder, and the loss that trains them together."""
+    """Item encoder, history encoder and code decoder, with the loss that trains them together.
+
+    Args:
+        config: Sizes and weights of the retriever.
+    """
 
     def __init__(self, config: RetrieverConfig) -> None:
         super().__init__()
@@ -134,24 +142,25 @@ class Retriever(nn.Module):
             nn.init.zeros_(self.items.prefixes.weight)
 
     def forward(
-        self, history_BT: Tensor, targets_BT: Tensor, rated: RatedItems, catalogue: CatalogueTensors
+        self, history_BT: Tensor, targets_BT: Tensor, sampled: SampledItems, catalogue: CatalogueTensors
     ) -> RetrieverOutput:
-        """The losses of the next item at all positions, in one pass.
+        """Computes the losses of the next item at all positions in one pass.
 
         Args:
-            history_BT: Leaf positions of the items read, oldest first, padded at the end with -1, T <= max_history.
-            targets_BT: Leaf position of the item that follows each, -1 where none is to be learnt.
-            rated: All items of the two, and more, beside which the next items are rated.
-            catalogue: The catalogue that all of them index, laid out by `CatalogueTensors.from_trie`.
+            history_BT: Leaves of the items that are read, oldest first, int64, padded at the end with -1;
+                T <= max_history.
+            targets_BT: The leaf that follows each of them, int64; -1 for a position without a target.
+            sampled: The sampled items; all items of history_BT and targets_BT are among them.
+            catalogue: The catalogue of these leaves.
         """
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]
-        # Every item is encoded once, and rated for every position.
-        vectors_SD = self.encode(rated.leaves_S, catalogue)
-        places_BT = torch.searchsorted(rated.leaves_S, history_BT.clamp_min(rated.leaves_S[0]))
-        states_MD = self.history(vectors_SD[places_BT])[is_target_BT]
-        ratings_MS = self.relevance(states_MD, vectors_SD) - rated.log_drawn_S
-        relevance_loss = F.cross_entropy(ratings_MS.float(), torch.searchsorted(rated.leaves_S, targets_M))
+        # Every sampled item is encoded once, and its relevance is computed for every position.
+        vectors_SD = self.encode(sampled.leaves_S, catalogue)
+        rows_BT = torch.searchsorted(sampled.leaves_S, history_BT.clamp_min(sampled.leaves_S[0]))
+        states_MD = self.history(vectors_SD[rows_BT])[is_target_BT]
+        relevance_MS = self.relevance(states_MD, vectors_SD) - sampled.log_drawn_S
+        relevance_loss = F.cross_entropy(relevance_MS.float(), torch.searchsorted(sampled.leaves_S, targets_M))
         generating_MD = _scale_gradient(states_MD, self.config.generation_gradient)
         level_losses_L = -self.log_probs(generating_MD, targets_M, catalogue.paths).mean(0)
         generation_loss = level_losses_L.sum()
@@ -163,38 +172,66 @@ class Retriever(nn.Module):
         )
 
     def encode(self, leaves_S: Tensor, catalogue: CatalogueTensors) -> Tensor:
-        """The vectors of some of the catalogue's items, shape (S, D)."""
+        """Encodes some items of the catalogue.
+
+        Args:
+            leaves_S: The items' leaves, integer.
+            catalogue: The catalogue.
+
+        Returns:
+            Item vectors of shape (S, D).
+        """
         arrays = (catalogue.paths.codes_NL, catalogue.prefixes_N, catalogue.features_NE, catalogue.rows_N)
         return torch.as_tensor(self.items(*(array[leaves_S] for array in arrays)))
 
     @torch.no_grad()
     def item_vectors(self, catalogue: CatalogueTensors) -> Tensor:
-        """The vectors of all items by leaf, shape (N, D): what the search reads, worked out once a catalogue."""
+        """Encodes all items by leaf, shape (N, D). The search reads these vectors; they are computed once."""
         leaves_N = torch.arange(len(catalogue.rows_N), device=catalogue.rows_N.device)
         return torch.cat([self.encode(leaves, catalogue) for leaves in leaves_N.split(ITEMS_PER_CHUNK)])
 
     def relevance(self, states_MD: Tensor, vectors_SD: Tensor) -> Tensor:
-        """Rates items for states: cosines over the temperature, shape (M, S)."""
+        """The relevance of items for states: cosine of query and item vector over the temperature.
+
+        Args:
+            states_MD: States of the history encoder.
+            vectors_SD: Item vectors.
+
+        Returns:
+            Relevance of shape (M, S), in [-1 / temperature, 1 / temperature].
+        """
         queries_MD = F.normalize(self.query(states_MD), dim=-1) / self.config.temperature
         return queries_MD @ F.normalize(vectors_SD, dim=-1).T
 
     def weighted_queries(self, states_BD: Tensor) -> Tensor:
-        """Times an item's vector at unit length: its rating for each state, weighted for ranking; shape (B, D)."""
+        """Queries, shape (B, D). Query times item vector at unit length is relevance_weight * relevance."""
         return F.normalize(self.query(states_BD), dim=-1) * (self.config.relevance_weight / self.config.temperature)
 
     def rerank(self, queries_BD: Tensor, vectors_RD: Tensor, log_probs_BK: Tensor) -> Tensor:
-        """What candidates are ranked by: log-probabilities plus weighted ratings, shape (B, K).
+        """The scores by which candidates are ranked: log_prob + relevance_weight * relevance.
 
         Args:
-            queries_BD: `weighted_queries`.
-            vectors_RD: Each user's K candidates' vectors, one user after the other, shape (B K, D).
-            log_probs_BK: Their log-probabilities.
+            queries_BD: The queries from `weighted_queries`.
+            vectors_RD: Vectors of K candidates per user, one user after the other, shape (B K, D).
+            log_probs_BK: Natural log-probabilities of the candidates, float32.
+
+        Returns:
+            Scores of shape (B, K), float32.
         """
         vectors_BKD = F.normalize(vectors_RD, dim=-1).view(*log_probs_BK.shape, -1)
         return log_probs_BK + (queries_BD.unsqueeze(1) @ vectors_BKD.transpose(1, 2)).squeeze(1).float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
-        """Each level's natural log-probability of given items, shape (M, L); their sum is log p(item | history)."""
+        """The natural log-probabilities of given items by level.
+
+        Args:
+            states_MD: States of the history encoder.
+            leaves_M: The item of each state, as a leaf, int64.
+            paths: The paths of the catalogue's trie.
+
+        Returns:
+            Log-probabilities of shape (M, L), float32; the sum over levels is log p(item | history).
+        """
         codes_ML, paths_ML = paths.codes_NL[leaves_M], paths.paths_NL[leaves_M]
         chosen_ML = torch.cat([paths_ML[:, 1:], leaves_M.unsqueeze(1)], dim=1)
         levels = []
@@ -207,7 +244,7 @@ class Retriever(nn.Module):
 
 
 def _scale_gradient(x: Tensor, share: float) -> Tensor:
-    """The input as it is; of its gradient only a share goes on."""
+    """Returns the input unchanged and passes only a share of its gradient on."""
     return x if share == 1 else x.detach() + share * (x - x.detach())
 
 

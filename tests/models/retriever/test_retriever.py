@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rqrec.models.retriever.layers import Attention, Dropout
-from rqrec.models.retriever.retriever import PADDING, RatedItems, Retriever, RetrieverOutput
+from rqrec.models.retriever.retriever import PADDING, SampledItems, Retriever, RetrieverOutput
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
 
@@ -11,8 +11,8 @@ from tests.models.conftest import random_catalogue, random_codes, random_retriev
 def run(model: Retriever, trie: SemanticIdTrie, history: torch.Tensor, targets: torch.Tensor) -> RetrieverOutput:
     catalogue = random_catalogue(trie)
     everything = torch.arange(trie.num_leaves)
-    rated = RatedItems.from_batch(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
-    output: RetrieverOutput = model(history, targets, rated, catalogue)
+    sampled = SampledItems.from_batch(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
+    output: RetrieverOutput = model(history, targets, sampled, catalogue)
     return output
 
 
@@ -40,17 +40,17 @@ def test_loss_is_the_mean_over_all_positions(trie: SemanticIdTrie, retriever: Re
     torch.testing.assert_close(output.loss.detach(), output.generation_loss + output.relevance_loss)
 
 
-def test_ratings_among_many_draws_are_those_among_all_items(trie: SemanticIdTrie, retriever: Retriever) -> None:
+def test_relevance_among_many_draws_is_that_among_all_items(trie: SemanticIdTrie, retriever: Retriever) -> None:
     history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
     catalogue = random_catalogue(trie)
     with torch.no_grad():
         vectors_ND = retriever.item_vectors(catalogue)
-        ratings_MN = retriever.relevance(retriever.history(vectors_ND[history])[0], vectors_ND)
-    expected = torch.nn.functional.cross_entropy(ratings_MN, targets[0])
+        relevance_MN = retriever.relevance(retriever.history(vectors_ND[history])[0], vectors_ND)
+    expected = torch.nn.functional.cross_entropy(relevance_MN, targets[0])
     # Every item is drawn many times, so there is next to nothing to correct.
     everything = torch.arange(trie.num_leaves).repeat(20)
-    rated = RatedItems.from_batch(everything, catalogue, targets=3, draws=len(everything))
-    loss = retriever(history, targets, rated, catalogue).relevance_loss
+    sampled = SampledItems.from_batch(everything, catalogue, targets=3, draws=len(everything))
+    loss = retriever(history, targets, sampled, catalogue).relevance_loss
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=0)
 
 
