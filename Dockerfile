@@ -45,7 +45,7 @@ ENV PATH=/opt/rqrec/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=2s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "rqrec.service"]
+CMD ["rqrec", "serve"]
 
 FROM python:3.11-slim AS cpu
 RUN useradd --system --uid 10001 --no-create-home rqrec
@@ -60,4 +60,4 @@ ENV PATH=/opt/rqrec/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=2s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "rqrec.service"]
+CMD ["rqrec", "serve"]

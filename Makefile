@@ -40,7 +40,7 @@ check: setup ## Formatter, linters, docstrings, types, import rules, container f
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/yamllint --strict docker-compose.yml deploy .github
+	$(BIN)/yamllint --strict docker-compose.yml deploy .github .pre-commit-config.yaml
 
 test: check ## All checks and all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
