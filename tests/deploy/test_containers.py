@@ -1,10 +1,12 @@
 """Manifests and compose file: valid by schema, and in step with the service."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +72,31 @@ def instructions(name: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+COMMANDS = {stage: json.loads(" ".join(words)) for stage, words in instructions("CMD")}
+
+
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Docker's own client sends to a build of what git holds, by .dockerignore."""
     everything, sent = tmp_path_factory.mktemp("everything"), tmp_path_factory.mktemp("sent")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, check=True, cwd=ROOT, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
+        if name and ((ROOT / name).is_file() or (ROOT / name).is_symlink()):
             (everything / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, everything / name)
+            shutil.copy(ROOT / name, everything / name, follow_symlinks=False)
     (everything / "models" / "__pycache__").mkdir()
     (everything / "models" / "__pycache__" / "old.pyc").touch()
     (everything / ".env").touch()
     patterns = (ROOT / ".dockerignore").read_text().splitlines()
     for name in sorted(exclude_paths(str(everything), patterns)):
         target = sent / name
-        if (everything / name).is_dir():
+        if any(parent.is_symlink() for parent in (everything / name).parents):
+            continue  # a link is sent as a link, without what it leads to
+        if (everything / name).is_dir() and not (everything / name).is_symlink():
             target.mkdir(parents=True, exist_ok=True)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(everything / name, target)
+            shutil.copy(everything / name, target, follow_symlinks=False)
     return sent
 
 
@@ -114,11 +121,14 @@ def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path
         for _, words in (one for one in instructions("COPY") if one[0] == stage):
             for source in words[:-1]:
                 place = folder / source if words[-1] == "./" else folder / words[-1]
-                copy = shutil.copytree if (context / source).is_dir() else shutil.copy
-                copy(context / source, place)
+                if (context / source).is_dir():
+                    shutil.copytree(context / source, place, symlinks=True)
+                else:
+                    shutil.copy(context / source, place)
         install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), "."]
         subprocess.run([sys.executable, *install], check=True, cwd=folder)
-        begin = [sys.executable, "-m", "rqrec.service"]
+        program, *arguments = COMMANDS[stage.removeprefix("build-")]
+        begin = [str(target / "bin" / program), *arguments]
         environment = os.environ | {"PYTHONPATH": str(target), "RQREC_BUNDLE": str(tmp_path / "nowhere")}
         done = subprocess.run(begin, check=False, cwd=target, env=environment, capture_output=True, text=True)
         assert done.returncode == 2
@@ -128,8 +138,14 @@ def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path
 def test_hosted_ci_runs_the_tests_and_builds_every_image() -> None:
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     assert any("make" in step.get("run", "") and "test" in step["run"] for step in jobs["test"]["steps"])
-    final = {stage for stage, _ in instructions("CMD")}
-    assert set(jobs["images"]["strategy"]["matrix"]["target"]) == final == {"cpu", "gpu"}
+    assert set(jobs["images"]["strategy"]["matrix"]["target"]) == COMMANDS.keys() == {"cpu", "gpu"}
+
+
+def test_hosted_ci_tests_every_python_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [text.rpartition(" ")[2] for text in project["classifiers"] if "Python :: 3." in text]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named == ["3.11", "3.12", "3.13", "3.14"]
 
 
 def megabytes(text: str) -> float:
