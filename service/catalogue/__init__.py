@@ -1,1 +1,1 @@
-"""The catalogue of one replica: one immutable state, and the one way to the next."""
+"""The catalogue of one replica: one immutable state (`Snapshot`), and one function that makes the next state."""

@@ -1,4 +1,7 @@
-"""Changes of the catalogue, as replicas tell them to each other."""
+"""Changes of the catalogue, and their JSON form in the change log.
+
+A `Change` is what a client asks for: put or delete one item. An `Entry` is what the changes of one item led to.
+"""
 
 import base64
 import binascii
@@ -13,19 +16,19 @@ from rqrec.service.catalogue.item_table import Codes
 
 
 class BadChange(ValueError):
-    """A change that this replica cannot read."""
+    """A change or an entry cannot be read or does not fit this model."""
 
 
 @dataclass(frozen=True)
 class Put:
-    """An item is added or replaced.
+    """Adds an item, or replaces it.
 
     Attributes:
-        item: Its id and attributes.
-        codes: Its quantised codes, the collision code not among them.
-        features: Its features, float32.
-        hidden: What was written beside the attributes that the catalogue shows, as JSON: vectors, by name. Another
-            model makes its own features of all that.
+        item: The item's id and attributes.
+        codes: The item's L - 1 quantised codes, without the collision code.
+        features: The item's feature vector, as bytes of float32.
+        hidden: The written vectors, which the payload does not show, as a JSON object. Another model needs them to
+            make its own features.
     """
 
     item: Item
@@ -35,13 +38,13 @@ class Put:
 
     @property
     def item_id(self) -> str:
-        """The item's id, as a `Delete` has it."""
+        """The item's id; `Delete` has the same attribute."""
         return self.item.item_id
 
 
 @dataclass(frozen=True)
 class Delete:
-    """An item is taken out of every answer."""
+    """Deletes an item from every answer."""
 
     item_id: str
 
@@ -50,7 +53,7 @@ Change = Put | Delete
 
 
 class Result(StrEnum):
-    """What came of a change."""
+    """The result of applying a change."""
 
     ADDED = "added"
     REPLACED = "replaced"
@@ -60,7 +63,12 @@ class Result(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """The result, and the semantic ID that an item added or replaced now has."""
+    """What applying a change led to.
+
+    Attributes:
+        result: The result.
+        semantic_id: The L codes of an added or replaced item; empty for other results.
+    """
 
     result: Result
     semantic_id: Codes = ()
@@ -68,48 +76,53 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """An item as written: the change, and the semantic ID that it got."""
+    """A written item.
+
+    Attributes:
+        put: The last change of the item.
+        semantic_id: The item's L codes, with the collision code.
+    """
 
     put: Put
     semantic_id: Codes
 
 
 def to_json(change: Change) -> str:
-    """A change for the log; `from_json` reads it."""
+    """Encodes a change for the stream; `from_json` decodes it."""
     if isinstance(change, Delete):
         return json.dumps({"delete": change.item_id})
     return json.dumps(_put_fields(change))
 
 
 def from_json(text: str) -> Change:
-    """Reads what `to_json` wrote.
+    """Decodes a change that `to_json` encoded.
 
     Raises:
-        BadChange: If it is something else.
+        BadChange: If the text is no such change.
     """
     try:
         fields = json.loads(text)
         return Delete(str(fields["delete"])) if "delete" in fields else _put(fields)
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
-        raise BadChange(f"not a change of this software: {error}") from error
+        raise BadChange(f"expected a change as `to_json` writes it, got other content: {error}") from error
 
 
 def entry_to_json(entry: Entry | None) -> str:
-    """What the changes of one item came to, None where it was deleted; `entry_from_json` reads it."""
+    """Encodes an entry, None for a deleted item; `entry_from_json` decodes it."""
     return "null" if entry is None else json.dumps({**_put_fields(entry.put), "semantic_id": entry.semantic_id})
 
 
 def entry_from_json(text: str) -> Entry | None:
-    """Reads what `entry_to_json` wrote.
+    """Decodes an entry that `entry_to_json` encoded.
 
     Raises:
-        BadChange: If it is something else.
+        BadChange: If the text is no such entry.
     """
     try:
         fields = json.loads(text)
         return None if fields is None else Entry(_put(fields), tuple(map(int, fields["semantic_id"])))
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
-        raise BadChange(f"not an item of this software: {error}") from error
+        raise BadChange(f"expected an entry as `entry_to_json` writes it, got other content: {error}") from error
 
 
 def _put_fields(put: Put) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which semantic ID a written item gets: its codes, and a last code that tells it from others of the same codes."""
+"""Gives every written item a unique semantic ID: its codes, and a collision code as the last code."""
 
 from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Delete, Entry, Outcome, Result
@@ -6,15 +6,16 @@ from rqrec.service.catalogue.item_table import Codes, ItemTable
 
 
 class CollisionAllocator:
-    """Gives every change of a row of changes its semantic ID, one after the other.
+    """Applies changes one after the other and gives each written item its semantic ID.
 
-    The last code tells apart the items whose other codes are equal: the smallest number that is free, however large.
+    Items with equal codes differ in the last code, the collision code. It is the smallest free number, without an
+    upper limit. An item that is written again with the same codes keeps its semantic ID.
 
     Args:
         table: The items before the changes.
 
     Attributes:
-        entries: What the changes came to so far, by item; None for a deleted one.
+        entries: The result of the changes so far, by item id; None for a deleted item.
     """
 
     def __init__(self, table: ItemTable) -> None:
@@ -24,7 +25,7 @@ class CollisionAllocator:
         self._taken: dict[Codes, int] = {}
 
     def apply(self, change: Change) -> Outcome:
-        """Applies one change to `entries`, and says what came of it."""
+        """Applies one change to `entries` and returns its outcome."""
         if isinstance(change, Delete):
             return self._delete(change.item_id)
         old = self._semantic_id(change.item_id)
@@ -65,5 +66,6 @@ class CollisionAllocator:
         self._taken[tuple(prefix)] = self._taken_below(tuple(prefix)) & ~(1 << last)
 
     def _taken_below(self, prefix: Codes) -> int:
+        """The collision codes in use below a prefix of L - 1 codes, as bits."""
         taken = self._taken.get(prefix)
         return self._table.taken_below([prefix])[0] if taken is None else taken

@@ -1,4 +1,4 @@
-"""Filters are worked out off the event loop: each once, however many ask, and not at all when nobody waits any more."""
+"""Computes filters in threads: each filter once, however many requests wait for it (single flight)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,30 +9,37 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.service.catalogue.filters import Filters, filter_key
 from rqrec.service.contract import Condition
 
-# A second filter may pass one that takes long; more would take the processor from the search.
+# With two threads, a quick filter can overtake a slow one. More threads would take CPU time from the search.
 THREADS = 2
 
 
 @dataclass
 class _Flight:
-    """A filter that is being worked out, and how many requests wait for it."""
+    """A filter that is being computed, and how many requests wait for it."""
 
     result: "asyncio.Future[Eligibility]"
     waiting: int = 0
 
 
 class FilterFlights:
-    """Answers filters from the cache, else in a thread of its own (single flight)."""
+    """Answers filters from the cache, or computes them in a thread."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "rqrec-filter")
         self._flights: dict[tuple[Filters, bytes], _Flight] = {}
 
     async def eligibility(self, filters: Filters, conditions: Mapping[str, Condition]) -> Eligibility:
-        """The items that meet every condition. A caller that is cancelled leaves the work to those who still wait.
+        """Finds the items that meet every condition.
+
+        If a caller is cancelled, the computation goes on for the other callers. If no caller is left, a computation
+        that has not started yet is dropped.
+
+        Args:
+            filters: The filters of one state of the catalogue.
+            conditions: The conditions by attribute.
 
         Raises:
-            InvalidFilter: If the catalogue cannot answer it.
+            InvalidFilter: If this catalogue cannot answer the filter.
         """
         key = filter_key(conditions)
         answer = filters.cached(key)
@@ -41,7 +48,7 @@ class FilterFlights:
         flight = self._flights.get((filters, key))
         if flight is None:
             loop = asyncio.get_running_loop()
-            flight = _Flight(loop.run_in_executor(self._threads, filters.work_out, key, conditions))
+            flight = _Flight(loop.run_in_executor(self._threads, filters.compute, key, conditions))
             self._flights[filters, key] = flight
             flight.result.add_done_callback(lambda _: self._flights.pop((filters, key), None))
         flight.waiting += 1
@@ -51,8 +58,8 @@ class FilterFlights:
             flight.waiting -= 1
             if not flight.waiting and not flight.result.done():
                 self._flights.pop((filters, key), None)
-                flight.result.cancel()  # and with it the work, where that has not begun
+                flight.result.cancel()  # has an effect only if the thread has not started yet
 
     def stop(self) -> None:
-        """Begins nothing more."""
+        """Starts no more computations; a running one ends in its thread."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""One item as the catalogue knows it, and its passage to and from a table."""
+"""One item of the catalogue, and its conversion from and to rows of a polars frame."""
 
 import json
 from collections.abc import Sequence
@@ -12,20 +12,25 @@ from rqrec.models.bundle.tables import ITEM_ID
 
 @dataclass(frozen=True)
 class Item:
-    """What the catalogue knows of an item; `payload` is its attributes as JSON."""
+    """One item of the catalogue.
+
+    Attributes:
+        item_id: The caller's id of the item.
+        payload: The attributes as a JSON object.
+    """
 
     item_id: str
     payload: str
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The payload, read."""
+        """The attributes by name, parsed from the payload."""
         attributes: dict[str, Any] = json.loads(self.payload)
         return attributes
 
 
 def items_of(frame: pl.DataFrame) -> list[Item]:
-    """The rows of a frame as items: `item_id`, and the other columns as their attributes."""
+    """Converts each row of a frame to an item: column `item_id` is the id, the other columns are the attributes."""
     attributes = frame.drop(ITEM_ID)
     payloads: list[str] = (
         attributes.to_struct().struct.json_encode().to_list() if attributes.width else ["{}"] * len(frame)
@@ -34,10 +39,14 @@ def items_of(frame: pl.DataFrame) -> list[Item]:
 
 
 def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
-    """The inverse of `items_of`, for payloads that it made.
+    """Converts items to a frame; the inverse of `items_of`.
+
+    Args:
+        items: Items whose payloads `items_of` made.
+        schema: item_id and the attributes, with their types.
 
     Raises:
-        polars.exceptions.PolarsError: If a payload is something else.
+        polars.exceptions.PolarsError: If a payload does not fit the schema.
     """
     attributes = pl.Struct({name: kind for name, kind in schema.items() if name != ITEM_ID})
     payloads = pl.Series([item.payload for item in items], dtype=pl.String)
@@ -49,7 +58,7 @@ def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
 
 
 def as_shown(items: pl.DataFrame) -> pl.DataFrame:
-    """The same items with numbers as their payloads show them: a float32 of 9.99 is 9.99, and so is a decimal."""
+    """Converts float32 and decimal columns to float64, so that 9.99 equals the 9.99 in the payload."""
     return items.with_columns(
         pl.col(name).cast(_with_numbers(kind, pl.String())).cast(_with_numbers(kind, pl.Float64()))
         for name, kind in items.schema.items()
@@ -58,7 +67,7 @@ def as_shown(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, which JSON can spell and no item can bear."""
+    """Whether UTF-8 can encode the text: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -67,7 +76,7 @@ def is_unicode(text: str) -> bool:
 
 
 def _with_numbers(kind: pl.DataType, number: pl.DataType) -> pl.DataType:
-    """The type with another one for float32 and decimals, in lists too."""
+    """The type with float32 and decimals replaced by `number`, also inside lists."""
     if isinstance(kind, pl.List):
         return pl.List(_with_numbers(kind.inner, number))  # type: ignore[arg-type]
     return number if kind == pl.Float32 or kind.is_decimal() else kind

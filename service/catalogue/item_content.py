@@ -1,4 +1,4 @@
-"""An item as a client writes it → a change for the log: checked, embedded and tokenised."""
+"""Turns an item that a client writes into a change: checks its values, embeds its text and tokenises it."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from rqrec.service.catalogue.item import is_unicode, items_of
 from rqrec.service.errors import InvalidPart
 
 TEXT_VECTOR, VECTORS = "text_vector", "vectors"
-MAX_DEPTH = 8  # the time that polars takes for lists in lists doubles with each
+MAX_DEPTH = 8  # of lists in lists: with each level, polars needs twice the time
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class InvalidItem(InvalidPart):
-    """An item that this model cannot take."""
+    """The item does not fit this model. `place` names the attribute or `text_vector`."""
 
 
 def tokenise(
@@ -32,17 +32,17 @@ def tokenise(
     schema: pl.Schema,
     tokenizer: ItemTokenizer,
 ) -> Put:
-    """What is to be written of an item.
+    """Makes the change that writes an item.
 
     Args:
-        item_id: Its id.
-        attributes: By name; what is left out is null.
-        text_vector: The embedding of its text, for where the encoder is not installed.
-        schema: item_id and the attributes that the catalogue shows, by type.
-        tokenizer: The model's.
+        item_id: The item's id.
+        attributes: The attributes by name; a missing one is null.
+        text_vector: The embedding of the item's text; None to let the bundle's text encoder make it.
+        schema: item_id and the attributes that the catalogue shows, with their types.
+        tokenizer: The model's tokenizer.
 
     Raises:
-        InvalidItem: If an attribute is unknown or has a value of another type, or the text cannot be embedded.
+        InvalidItem: If an attribute is unknown, a value has another type, or the text cannot be embedded.
     """
     vectors = {name: pl.Array(pl.Float32, width) for name, width in tokenizer.vector_attributes.items()}
     types: dict[str, Any] = {**schema, **vectors}
@@ -55,7 +55,7 @@ def tokenise(
         if (fault := _fault(value)) is not None:
             raise InvalidItem(("attributes", name), fault)
     frame = pl.DataFrame([_column(name, values.get(name), kind) for name, kind in types.items()])
-    with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+    with np.errstate(over="ignore", invalid="ignore"):  # _check_features refuses infinite features
         features_1E = tokenizer.features(frame, _text(text_vector, frame, tokenizer))
     _check_features(features_1E[0], tokenizer)
     (codes,) = tokenizer.codes(features_1E).tolist()
@@ -67,16 +67,23 @@ def tokenise(
     return Put(item, tuple(codes), features_1E.tobytes(), json.dumps(hidden))
 
 
-def tokenise_anew(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
-    """What is to be written of an item that was written for another model: this one's codes of the same content.
+def retokenise(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
+    """Makes the change that writes an item of another model with this model's codes.
+
+    Attributes that this model does not know are left out.
+
+    Args:
+        put: The change that wrote the item for the other model.
+        schema: item_id and the attributes that this model's catalogue shows, with their types.
+        tokenizer: This model's tokenizer.
 
     Raises:
-        InvalidItem: If this model cannot take it.
+        InvalidItem: If the item does not fit this model.
     """
     hidden = json.loads(put.hidden)
     text_vector = hidden.get(TEXT_VECTOR)
     if text_vector is not None and len(text_vector) != tokenizer.text_width:
-        text_vector = None  # of another encoder
+        text_vector = None  # of another text encoder
     known = {*schema.names(), *tokenizer.vector_attributes} - {ITEM_ID}
     attributes = {
         name: value for name, value in {**put.item.attributes, **hidden.get(VECTORS, {})}.items() if name in known
@@ -85,28 +92,29 @@ def tokenise_anew(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
 
 
 def _fault(value: object) -> str | None:
-    """Why a payload or a vector cannot hold a value, however deep in lists; None where it can."""
+    """Why a payload or a vector cannot hold a value, at any depth of lists; None if it can."""
     waiting = [(value, 0)]
     while waiting:
         one, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            return f"expected at most {MAX_DEPTH} lists in each other, got more"
+            return f"expected at most {MAX_DEPTH} levels of nested lists, got more"
         if isinstance(one, list | tuple):
             waiting.extend((inner, depth + 1) for inner in one)
         elif isinstance(one, Mapping):
             waiting.extend((inner, depth + 1) for inner in (*one.keys(), *one.values()))
         elif isinstance(one, float) and not abs(one) <= LARGEST_FLOAT:
-            return f"expected finite numbers of at most {LARGEST_FLOAT:.8g}, as float32 holds them, got {one}"
+            return f"expected finite numbers within float32 (at most {LARGEST_FLOAT:.8g}), got {one}"
         elif isinstance(one, int) and not -(2**63) <= one < 2**63:
-            return f"expected whole numbers of 64 bits, got one of {one.bit_length()} bits"
+            return f"expected 64-bit integers, got one of {one.bit_length()} bits"
         elif isinstance(one, str) and not is_unicode(one):
-            return f"expected text that UTF-8 can spell, got {shortened(one)}"
+            return f"expected text that UTF-8 can encode, got {shortened(one)}"
     return None
 
 
 def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
+    """A column of one value. Refuses a value of another type, also where polars would convert it or make it null."""
     fault = InvalidItem(("attributes", name), f"expected {kind}, got {shortened(value)}")
-    if isinstance(value, bool) and kind != pl.Boolean:  # polars would take it for a number
+    if isinstance(value, bool) and kind != pl.Boolean:  # polars would convert it to a number
         raise fault
     try:
         column = pl.Series(name, [value], dtype=kind, strict=True)
@@ -119,28 +127,32 @@ def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
 
 
 def _num_nulls(value: object) -> int:
-    """How many nulls a value is or holds."""
+    """The number of nulls in a value, at any depth of lists."""
     return sum(map(_num_nulls, value)) if isinstance(value, list | tuple) else int(value is None)
 
 
 def _check_features(features_E: NDArray[np.float32], tokenizer: ItemTokenizer) -> None:
-    """Refuses an item whose content this model cannot read: a number that is too far from those of training."""
+    """Refuses infinite features: a number of the item is too far from the numbers seen in training."""
     begin = 0
     for block in tokenizer.featurizer.blocks:
         end = begin + block.width + block.is_marked
         if not np.isfinite(features_E[begin:end]).all():
             place = (TEXT_VECTOR,) if (block.source, block.name) == (Source.GIVEN, TEXT) else ("attributes", block.name)
-            raise InvalidItem(place, "expected numbers nearer to those that the model was trained on")
+            raise InvalidItem(
+                place,
+                "expected a number nearer to the numbers that the model was trained on, got one that overflows float32",
+            )
         begin = end
 
 
 def _text(text_vector: list[float] | None, frame: pl.DataFrame, tokenizer: ItemTokenizer) -> Given | None:
+    """The text block of the features: the given vector, or what the text encoder makes; None without text."""
     place, width = (TEXT_VECTOR,), tokenizer.text_width
     if text_vector is None:
         try:
             return tokenizer.embed(frame)
         except NoTextEncoder as error:
-            remedy = f"send text_vector, {width} numbers, or leave the strings out"
+            remedy = f"send text_vector with {width} numbers, or leave the strings out"
             raise InvalidItem(place, f"{error}: {remedy}") from error
     if len(text_vector) != width:
         raise InvalidItem(place, f"expected {width} numbers, got {len(text_vector)}")

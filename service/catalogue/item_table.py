@@ -1,10 +1,13 @@
-"""The replica's own table of items: where each stands, and what every answer is checked against.
+"""The table of a replica's items: the place, the content and the semantic ID of every item.
 
-The bundle's part never changes. What is written since lies beside it as rows that are only ever added to; so a write
-costs what it changes. An item that the search can find stands at its leaf, with the content of the bundle or of a row;
-every other written item has a place of its own after the leaves (see `models.search.eligibility`).
+A place is the position of an item. Places 0 to N - 1 are the leaves of the trie. Place N + s is an added place: it
+belongs to written row s. A written item either stays at its leaf, with the content of its row, or moves to its row's
+added place; `service.catalogue.written_vectors` decides which.
 
-Shapes: N leaves, S written rows and added places, P places, L levels, M looked-up or written items.
+The bundle's items never change. Written items are rows that are only ever appended, and the next state shares them. So
+a write costs what it changes, not the size of the catalogue.
+
+Shapes: N leaves, S written rows and added places, P occupied places, L levels, M looked-up or written items.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +32,23 @@ class ItemTable:
     """The items of one state of the catalogue.
 
     Attributes:
-        trie: The semantic IDs of the bundle.
-        bundle_items: The bundle's items by leaf.
-        leaf_of_id: Their leaves by id.
-        place_of_leaf_N: Where the bundle's item of each leaf stands now: at the leaf, at an added place, or nowhere.
-        row_of_leaf_N: The row with its content where it stands at the leaf and was written, else `NO_ROW`.
-        place_of_id: The places of items that the bundle does not know, by id.
-        rows: What was written, oldest first; also what was replaced since.
-        row_codes: The semantic ID of each row.
-        is_foreign: Whether the bundle does not know the item of each row.
-        is_there: Which added places have an item: place N + s has that of row s.
-        num_leaves_there: Leaves with an item.
-        num_added: Added places with an item.
-        num_live_rows: Rows that an item stands for.
-        taken: The last codes that are in use below other codes, as bits, where that differs from the bundle.
-        state: Another object for every state, and
-        leaf_state: for every state of the leaves.
+        trie: The trie of the bundle's semantic IDs.
+        bundle_items: The items of the bundle, by leaf.
+        leaf_of_id: The leaf of each item of the bundle, by item id.
+        place_of_leaf_N: The place of each leaf's bundle item now: its leaf, an added place, or `NO_LEAF` if deleted.
+        row_of_leaf_N: The row with the content of the item at each leaf; `NO_ROW` for the bundle's content.
+        rows: The written items, oldest first, replaced ones included.
+        row_codes: The semantic ID of each row, shape (S, L).
+        is_foreign: Whether the item of each row is unknown to the bundle.
+        is_occupied: Whether added place N + s holds an item, namely that of row s.
+        num_occupied_leaves: The number of leaves that hold an item.
+        num_added: The number of added places that hold an item.
+        num_live_rows: The number of rows in use, by an item at a leaf or at an added place.
+        place_of_id: The places of items that the bundle does not know, by item id.
+        taken: The collision codes in use below a prefix of L - 1 codes, as bits; only where they differ from the
+            bundle's.
+        state: A different object for every state.
+        leaf_state: A different object whenever an item at a leaf has changed.
     """
 
     trie: SemanticIdTrie
@@ -55,8 +59,8 @@ class ItemTable:
     rows: GrowingArray[np.object_]
     row_codes: GrowingArray[np.int64]
     is_foreign: GrowingArray[np.bool_]
-    is_there: GrowingArray[np.bool_]
-    num_leaves_there: int
+    is_occupied: GrowingArray[np.bool_]
+    num_occupied_leaves: int
     num_added: int = 0
     num_live_rows: int = 0
     place_of_id: "HashTrieMap[str, int]" = field(default_factory=HashTrieMap)
@@ -66,11 +70,11 @@ class ItemTable:
 
     @classmethod
     def from_bundle(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
-        """The table of a bundle.
+        """Makes the table of a bundle as it was published.
 
         Args:
-            items: Items by the rows that the trie's leaves name, with their attributes as payloads show them.
-            trie: Their trie.
+            items: The bundle's items, by the row that each leaf of the trie names; attributes as payloads show them.
+            trie: The trie of the bundle's semantic IDs.
         """
         by_leaf = items_of(items[trie.row_of_leaf_N])
         none, nothing = np.zeros(0, dtype=np.bool_), np.empty((0, trie.num_levels), dtype=np.int64)
@@ -90,20 +94,22 @@ class ItemTable:
     def with_changes(
         self, removed: Sequence[str], written: Sequence[Item], codes_ML: IntArray, leaf_M: IntArray
     ) -> "ItemTable":
-        """The table after some items were taken out and others written; this one stays as it is.
+        """Returns the table after some items were deleted and others written; this table does not change.
 
         Args:
-            removed: Ids; those that are not there are passed over.
-            written: Items that are new, or take the place of those of the same id.
-            codes_ML: Their semantic IDs.
-            leaf_M: The leaf at which each stands, `NO_LEAF` for one that gets an added place.
+            removed: Ids of deleted items; unknown ids are ignored.
+            written: Items that are new, or replace the item with the same id.
+            codes_ML: The semantic IDs of the written items.
+            leaf_M: The leaf of each written item, `NO_LEAF` for one that gets an added place.
         """
+        # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]
         old_M, num_leaves, first = self.find(ids), self.trie.num_leaves, len(self.rows)
         home_M = np.array([self.leaf_of_id.get(item_id, NO_LEAF) for item_id in ids], dtype=np.int64)
         row_M = np.arange(first, first + len(written))
         is_added_M, nowhere = leaf_M == NO_LEAF, np.full(len(removed), NO_LEAF)
         place_M = np.concatenate([nowhere, np.where(is_added_M, num_leaves + row_M, leaf_M)]).astype(np.int64)
+        # The rows that no item uses any more: at added places, and at leaves that had written content.
         gone_rows = old_M[old_M >= num_leaves] - num_leaves
         old_leaves = old_M[(old_M != NO_LEAF) & (old_M < num_leaves)]
         freed = len(gone_rows) + int(np.count_nonzero(self.row_of_leaf_N[old_leaves] != NO_ROW))
@@ -115,7 +121,7 @@ class ItemTable:
             rows=self.rows.extended(items_M),
             row_codes=self.row_codes.extended(codes_ML),
             is_foreign=self.is_foreign.extended(is_foreign_M[len(removed) :]),
-            is_there=_without(self.is_there, gone_rows).extended(is_added_M),
+            is_occupied=_without(self.is_occupied, gone_rows).extended(is_added_M),
             num_added=self.num_added + int(np.count_nonzero(is_added_M)) - len(gone_rows),
             num_live_rows=self.num_live_rows + len(written) - freed,
             place_of_id=self._place_of_id(
@@ -130,41 +136,42 @@ class ItemTable:
         return changed._with_leaves(home_M[is_own_M], place_M[is_own_M], row_at_leaf_M[is_own_M])
 
     def _with_leaves(self, leaves_M: IntArray, place_M: IntArray, row_M: IntArray) -> "ItemTable":
-        """The table in which the bundle's items of some leaves stand elsewhere, or have the content of other rows."""
+        """The table in which some leaves' bundle items have other places, or the content of other rows."""
         if not len(leaves_M):
             return self
         place_of_leaf_N, row_of_leaf_N = self.place_of_leaf_N.copy(), self.row_of_leaf_N.copy()
         place_of_leaf_N[leaves_M], row_of_leaf_N[leaves_M] = place_M, row_M
-        come = np.count_nonzero(place_M == leaves_M) - np.count_nonzero(self.place_of_leaf_N[leaves_M] == leaves_M)
+        change = np.count_nonzero(place_M == leaves_M) - np.count_nonzero(self.place_of_leaf_N[leaves_M] == leaves_M)
         return replace(
             self,
             place_of_leaf_N=place_of_leaf_N,
             row_of_leaf_N=row_of_leaf_N,
-            num_leaves_there=self.num_leaves_there + int(come),
+            num_occupied_leaves=self.num_occupied_leaves + int(change),
             leaf_state=object(),
         )
 
     def _place_of_id(self, ids: Sequence[str], place_M: IntArray) -> "HashTrieMap[str, int]":
+        """`place_of_id` with other places for some items; `NO_LEAF` removes an item."""
         place_of_id = self.place_of_id
         for item_id, place in zip(ids, place_M.tolist(), strict=True):
             place_of_id = place_of_id.discard(item_id) if place == NO_LEAF else place_of_id.insert(item_id, place)
         return place_of_id
 
     def __len__(self) -> int:
-        return self.num_leaves_there + self.num_added
+        return self.num_occupied_leaves + self.num_added
 
     @cached_property
     def places(self) -> IntArray:
-        """The place of every item, the leaves first; shape (P,)."""
+        """The places that hold an item, in ascending order; shape (P,)."""
         leaves_N = np.arange(self.trie.num_leaves)
-        added = self.trie.num_leaves + np.flatnonzero(self.is_there.rows)
+        added = self.trie.num_leaves + np.flatnonzero(self.is_occupied.rows)
         return np.concatenate([leaves_N[self.place_of_leaf_N == leaves_N], added])
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
-        """The place of each item, `NO_LEAF` where the catalogue does not hold it; shape (M,)."""
+        """Returns the place of each item, `NO_LEAF` for an item that the catalogue does not hold; shape (M,)."""
         leaf_of_id = self.leaf_of_id
         leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
-        if not len(self.rows) and self.num_leaves_there == self.trie.num_leaves:
+        if not len(self.rows) and self.num_occupied_leaves == self.trie.num_leaves:
             return leaf_M
         place_M = np.where(leaf_M == NO_LEAF, NO_LEAF, self.place_of_leaf_N[leaf_M]).astype(np.int64)
         if self.place_of_id:
@@ -173,7 +180,7 @@ class ItemTable:
         return place_M
 
     def items(self, places_M: IntArray) -> list[Item]:
-        """The item at each place."""
+        """Returns the item at each place."""
         num_leaves, bundle_items, rows = self.trie.num_leaves, self.bundle_items, self.rows.rows
         if not len(rows):
             return [bundle_items[leaf] for leaf in places_M.tolist()]
@@ -185,7 +192,7 @@ class ItemTable:
         ]
 
     def codes_of(self, places_M: IntArray) -> IntArray:
-        """The semantic ID of the item at each place, int64 of shape (M, L)."""
+        """Returns the semantic ID of the item at each place, int64 of shape (M, L)."""
         num_leaves = self.trie.num_leaves
         is_leaf_M = places_M < num_leaves
         if is_leaf_M.all():
@@ -196,13 +203,13 @@ class ItemTable:
         return codes_ML
 
     def below(self, prefix: Sequence[int]) -> IntArray:
-        """The places of the items whose semantic IDs begin with a prefix, by semantic ID."""
+        """Returns the places of the items whose semantic IDs begin with a prefix, in order of semantic ID."""
         first, last = self.trie.leaf_range(prefix)
         leaves: IntArray = np.arange(first, last)
         leaves = leaves[self.place_of_leaf_N[first:last] == leaves]
         if len(prefix) > self.trie.num_levels:
             return leaves
-        is_below_S = self.is_there.rows.copy()
+        is_below_S = self.is_occupied.rows.copy()
         for level, code in enumerate(prefix):
             is_below_S &= self.row_codes.rows[:, level] == code
         if not is_below_S.any():
@@ -211,7 +218,7 @@ class ItemTable:
         return places[np.lexsort(self.codes_of(places).T[::-1])]
 
     def taken_below(self, prefixes: Sequence[Codes]) -> list[int]:
-        """The last codes in use below all other codes of semantic IDs, as bits."""
+        """Returns the collision codes in use below each prefix of L - 1 codes, as bits: bit c for code c."""
         trie, known = self.trie, [self.taken.get(prefix) for prefix in prefixes]
         if None not in known or not prefixes:
             return [bits or 0 for bits in known]
@@ -224,6 +231,7 @@ class ItemTable:
         ]
 
     def _taken(self, vacated_ML: IntArray, codes_ML: IntArray) -> "HashTrieMap[Codes, int]":
+        """`taken` after some semantic IDs were freed and others were given."""
         changes = [((*prefix,), last, False) for *prefix, last in vacated_ML.tolist()]
         changes += [((*prefix,), last, True) for *prefix, last in codes_ML.tolist()]
         prefixes = list(dict.fromkeys(prefix for prefix, _, _ in changes))
@@ -233,9 +241,10 @@ class ItemTable:
         return self.taken.update(taken)
 
 
-def _without(is_there: GrowingArray[np.bool_], rows: IntArray) -> GrowingArray[np.bool_]:
+def _without(is_occupied: GrowingArray[np.bool_], rows: IntArray) -> GrowingArray[np.bool_]:
+    """The array with False at some rows."""
     if not len(rows):
-        return is_there
-    is_there_S = is_there.rows.copy()
-    is_there_S[rows] = False
-    return GrowingArray(is_there_S)
+        return is_occupied
+    is_occupied_S = is_occupied.rows.copy()
+    is_occupied_S[rows] = False
+    return GrowingArray(is_occupied_S)

@@ -1,4 +1,4 @@
-"""One state of a model and its catalogue: all that answers a request, never changed."""
+"""One immutable state of a model and its catalogue; a request reads everything from one state."""
 
 from dataclasses import dataclass, field
 
@@ -15,17 +15,19 @@ from rqrec.service.catalogue.item_table import ItemTable
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What a request pins from start to end, so that no answer mixes two states.
+    """One state of a model and its catalogue.
+
+    A request takes one snapshot at its start and keeps it to its end. So no answer mixes two states.
 
     Attributes:
-        version: The model's.
-        catalogue_version: Changes since the bundle was published.
-        table: Items and places.
-        recommender: Histories of places to the best places.
-        filters: Conditions to places.
-        item_vectors: What the search reads of each place.
-        entries: The items written since the bundle was published, None for those of the bundle that were deleted.
-        published: The state that the bundle was published with; None where that is this one.
+        version: The version of the model.
+        catalogue_version: The number of changes since the bundle was published.
+        table: The items and their places.
+        recommender: Finds the best places for a history of places.
+        filters: Finds the places that meet the conditions of a filter.
+        item_vectors: The vector of the item at each place, float32 of shape (places, D).
+        entries: The items written since the bundle was published, by item id; None for a deleted item of the bundle.
+        published: The state of the bundle as it was published; None if this is that state.
     """
 
     version: str
@@ -39,5 +41,5 @@ class Snapshot:
 
     @property
     def trie(self) -> SemanticIdTrie:
-        """The semantic IDs of the bundle."""
+        """The trie of the bundle's semantic IDs."""
         return self.table.trie

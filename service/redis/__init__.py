@@ -1,1 +1,1 @@
-"""Redis: the connection and what runs inside it."""
+"""Redis: its URL, the client behind a circuit breaker, the lock and the Lua scripts."""

@@ -1,4 +1,7 @@
-"""Connects to Redis: one server, a Sentinel's master or a cluster, by URL; retries, and a breaker over all calls."""
+"""The client of Redis: every call passes a circuit breaker, and a failed call is retried.
+
+The URL names one server, the Sentinels of a master, or a cluster; see `service.redis.url`.
+"""
 
 import logging
 import time
@@ -26,18 +29,24 @@ logger = logging.getLogger("rqrec")
 
 
 class RedisUnavailable(Exception):
-    """Redis did not answer, or answered with an error; what depends on it must do without."""
+    """Redis did not answer, or answered with an error. The caller continues without Redis."""
 
 
 class RedisRefused(RedisUnavailable):
-    """Redis answered with an error: it is there, and does not do this."""
+    """Redis answered with an error: it is reachable, and it refused this command."""
 
 
 class RedisGate:
-    """A client behind a circuit breaker: after a failure nobody asks for a while, so that a slow Redis slows nothing.
+    """A client of Redis behind a circuit breaker.
+
+    After a failure, all calls fail at once for `redis_pause_s` seconds. So a slow Redis does not slow down requests.
+
+    Args:
+        settings: The URL, timeouts, retries and the pause after a failure.
+        metrics: Counts failed calls and shows whether Redis answers.
 
     Attributes:
-        client: For building commands; to run them use `call`.
+        client: Builds commands; `call` runs them.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -49,18 +58,22 @@ class RedisGate:
             expected_exception=_is_failure,
             name="redis",
         )
-        self._logged: dict[str, float] = {}  # when each kind of failure was logged last
-        self._is_away = self._evicts = False
+        self._logged: dict[str, float] = {}  # kind of failure → when it was logged last, monotonic seconds
+        self._is_down = self._evicts = False
 
     async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
-        """The command's answer.
+        """Runs a command and returns its answer.
+
+        Args:
+            command: A method of `client`.
+            arguments: The command's arguments.
 
         Raises:
             RedisRefused: If Redis answered with an error.
-            RedisUnavailable: If Redis failed, or failed a moment ago.
+            RedisUnavailable: If Redis failed now, or less than `redis_pause_s` seconds ago.
         """
         if self._breaker.opened:
-            raise RedisUnavailable("it failed a moment ago")
+            raise RedisUnavailable("Redis failed a moment ago and is not called again yet")
         try:
             answer: ResultT = await self._breaker.call_async(command, *arguments)
         except FAILURES as error:
@@ -69,48 +82,48 @@ class RedisGate:
             if not _is_failure(type(error), error):
                 self._note_answer()
                 raise RedisRefused(f"{type(error).__name__}: {error}") from error
-            self._is_away = True
+            self._is_down = True
             self._metrics.redis_up.set(0)
             raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
         self._note_answer()
         return answer
 
     async def try_to_delete(self, *keys: str) -> None:
-        """Deletes keys that expire by themselves, if Redis is there."""
+        """Deletes keys if Redis answers. Call it for keys that expire anyway."""
         try:
             await self.call(self.client.delete, *keys)
         except RedisUnavailable:
             return
 
     async def check_eviction(self) -> None:
-        """Says so if Redis would drop what was written when it is full.
+        """Logs an error if a full Redis would evict keys, because written items would get lost.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         try:
             info = await self.call(self.client.info, "memory")
-        except RedisRefused:  # it may be forbidden
+        except RedisRefused:  # an ACL may forbid INFO
             return
         nodes = list(info.values()) if all(isinstance(node, dict) for node in info.values()) else [info]
         evicts = any(node.get("maxmemory_policy", NO_EVICTION) != NO_EVICTION for node in nodes)
         if evicts and not self._evicts:
-            logger.error("Redis drops keys when it is full, which loses writes: set maxmemory-policy %s", NO_EVICTION)
+            logger.error("Redis drops keys when it is full, so writes get lost: set maxmemory-policy %s", NO_EVICTION)
         self._evicts = evicts
         self._metrics.redis_evicts.set(evicts)
 
     async def close(self) -> None:
-        """Lets go of the connections."""
+        """Closes the connections."""
         await self.client.aclose()
 
     def _note_answer(self) -> None:
         self._metrics.redis_up.set(1)
-        if self._is_away:
-            self._is_away = False
+        if self._is_down:
+            self._is_down = False
             logger.info("Redis answers again")
 
     def _log(self, error: Exception) -> None:
-        """Logs a failure, unless one of its kind was logged lately."""
+        """Logs a failure, unless a failure of the same kind was logged in the last minutes."""
         kind, now = f"{type(error).__name__} {str(error).partition(' ')[0]}", time.monotonic()
         if now - self._logged.get(kind, -LOGGED_AGAIN_AFTER_S) >= LOGGED_AGAIN_AFTER_S:
             self._logged[kind] = now
@@ -118,19 +131,19 @@ class RedisGate:
 
 
 def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
-    """Whether Redis is away, and did not merely answer that it will not do something."""
+    """Whether Redis is unavailable; False if Redis answered with an error."""
     return issubclass(kind, FAILURES) and not isinstance(error, ResponseError)
 
 
 def connect(settings: Settings) -> Redis:
-    """A client of the Redis that the settings name (see `service.redis.url`); nothing is sent yet."""
+    """Makes a client of the Redis that the settings name. It connects at its first command."""
     assert settings.redis_url is not None
     url = read_redis_url(settings.redis_url.get_secret_value())
     timeouts = {"socket_timeout": settings.redis_timeout_s, "socket_connect_timeout": settings.redis_timeout_s}
     common: dict[str, Any] = {
         **timeouts,
         "decode_responses": True,
-        "encoding_errors": "replace",  # what others wrote must not raise here
+        "encoding_errors": "replace",  # bytes that other software wrote must not raise an error here
         "retry": Retry(ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S), settings.redis_retries),
         "max_connections": settings.redis_connections,
     }
@@ -140,7 +153,7 @@ def connect(settings: Settings) -> Redis:
     if url.kind == "sentinel":
         return _sentinel_master(url, common=common, timeouts=timeouts)
     nodes = [ClusterNode(host, port) for host, port in url.addresses]
-    # Not a Redis, but every command that is used here has the same name and arguments there.
+    # RedisCluster is not a subclass of Redis, but the commands used here have the same names and arguments.
     return cast("Redis", RedisCluster(startup_nodes=nodes, **common))
 
 
@@ -153,5 +166,5 @@ def _sentinel_master(url: RedisUrl, *, common: Mapping[str, Any], timeouts: Mapp
 
 
 def version_prefix(version: str) -> str:
-    """What all keys of a model version begin with; in a cluster they lie in one slot."""
+    """The prefix of all keys of a model version. The braces put these keys into one slot of a cluster."""
     return f"{KEY_PREFIX}:{{{version}}}"

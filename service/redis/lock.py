@@ -1,4 +1,4 @@
-"""A lock in Redis for work that one replica does for all."""
+"""A lock in Redis for work that one replica does for all replicas."""
 
 import contextlib
 import uuid
@@ -6,16 +6,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
-from rqrec.service.redis.scripts import KEEP_LOCK, LOCK, UNLOCK, run
+from rqrec.service.redis.scripts import LOCK_HOLDER, run
+
+# Our locks always expire. A key without expiry was written by other software, so it is overwritten.
+# KEYS: the lock. ARGV: the token, the time to live in milliseconds.
+LOCK = """
+if redis.call('PTTL', KEYS[1]) >= 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# KEYS: the lock. ARGV: the token, the time to live in milliseconds.
+KEEP_LOCK = f"""{LOCK_HOLDER}
+if not is_mine(KEYS[1], ARGV[1]) then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# KEYS: the lock. ARGV: the token.
+UNLOCK = f"""{LOCK_HOLDER}
+if is_mine(KEYS[1], ARGV[1]) then redis.call('DEL', KEYS[1]) end
+return 1
+"""
 
 
 class Lock:
-    """Held by at most one replica; it ends by itself soon after its holder.
+    """A lock that at most one replica holds. It expires soon after its holder stops.
 
     Args:
-        gate: Redis.
+        gate: The client of Redis.
         key: The lock's key.
-        lives_s: Seconds after which it ends unless `keep` is called.
+        lives_s: Time to live in seconds; `keep` starts it again.
+
+    Attributes:
+        key: The lock's key.
+        lives_ms: Time to live in milliseconds.
+        token: The value of the key while this object holds the lock.
     """
 
     def __init__(self, gate: RedisGate, key: str, lives_s: float) -> None:
@@ -26,23 +51,23 @@ class Lock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[bool]:
-        """Holds the lock inside the block; yields False where another replica has it.
+        """Holds the lock inside the block; yields False if another replica holds it.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         is_held = bool(await run(self._gate, LOCK, [self.key], self.token, self.lives_ms))
         try:
             yield is_held
         finally:
             if is_held:
-                with contextlib.suppress(RedisUnavailable):  # it ends by itself
+                with contextlib.suppress(RedisUnavailable):  # the lock expires anyway
                     await run(self._gate, UNLOCK, [self.key], self.token)
 
     async def keep(self) -> bool:
-        """Puts off the end; returns False where the lock was lost.
+        """Starts the time to live again; returns False if this object no longer holds the lock.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         return bool(await run(self._gate, KEEP_LOCK, [self.key], self.token, self.lives_ms))

@@ -1,4 +1,7 @@
-"""Reads the URL of a Redis. It may hold a password, so no message repeats any part of it."""
+"""Reads the URL of a Redis.
+
+A URL may hold a password, so no error message repeats any part of the URL.
+"""
 
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -8,7 +11,7 @@ from redis.exceptions import RedisError
 
 SENTINEL_PORT, SERVER_PORT, LAST_PORT = 26379, 6379, 65535
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-# Of a connection; what would change how it behaves is a setting.
+# Options of a connection. How a connection behaves (timeouts, retries) comes from the settings.
 OPTIONS = {
     *("db", "client_name", "protocol", "username", "password", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile"),
     *("ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "socket_keepalive"),
@@ -18,17 +21,17 @@ ODD_CHARACTERS = "user and password must be percent-encoded, such as %40 for @, 
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """What a URL says.
+    """The parts of a Redis URL.
 
     Attributes:
-        text: The URL.
+        text: The whole URL.
         kind: `server`, `sentinel` or `cluster`.
         is_tls: Whether connections are encrypted.
-        addresses: Hosts and ports, of sentinels or of some nodes; empty for one server.
-        username: Of an ACL.
-        password: Of Redis.
-        master: The name that Sentinels know.
-        database: Its number.
+        addresses: Hosts and ports of the Sentinels, or of some nodes of the cluster; empty for one server.
+        username: The ACL user; None for the default user.
+        password: The password; None if there is none.
+        master: The master's name, as the Sentinels know it; empty for other kinds.
+        database: The database's number.
     """
 
     text: str = field(repr=False)
@@ -42,29 +45,35 @@ class RedisUrl:
 
 
 def read_redis_url(text: str) -> RedisUrl:
-    """Reads a URL.
+    """Reads the URL of a Redis.
 
-    redis://, rediss:// (TLS) and unix:// name a server; `redis+sentinel://host:port,host:port/<master>/<db>` the
-    Sentinels and the master's name; `redis+cluster://host:port,host:port` some nodes of a cluster. User and password
-    of an ACL stand in the URL, as does `?ssl_ca_certs=…` for TLS to one server.
+    The forms are:
+    - one server: `redis://host:port/<db>`, `rediss://` (with TLS), `unix:///path/of/the.sock`;
+    - Sentinels: `redis+sentinel://host:port,host:port/<master>/<db>`;
+    - a cluster: `redis+cluster://host:port,host:port`, with some of its nodes.
+
+    The URL may hold a user and a password. The URL of one server may hold options, such as `?ssl_ca_certs=…`.
+
+    Args:
+        text: The URL.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If the URL has none of these forms.
     """
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise ValueError(f"is no URL: an IPv6 address stands in brackets, and {ODD_CHARACTERS}") from None
+        raise ValueError(f"is no URL: write an IPv6 address in brackets; {ODD_CHARACTERS}") from None
     if parts.scheme not in SCHEMES or not text.startswith(f"{parts.scheme}://"):
         raise ValueError(f"must begin with one of {', '.join(SCHEMES)}, followed by ://")
     if parts.fragment or parts.netloc.count("@") > 1:
-        raise ValueError(f"has a character too many: {ODD_CHARACTERS}")
+        raise ValueError(f"has a # or a second @: {ODD_CHARACTERS}")
     scheme, _, kind = parts.scheme.partition("+")
     if kind:
         return _several(text, parts, kind, is_tls=scheme == "rediss")
     if unknown := {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - OPTIONS:
         raise ValueError(
-            f"has {len(unknown)} options after ? that a connection does not take, which takes "
+            f"has {len(unknown)} unknown options after ?, and must use only "
             f"{', '.join(sorted(OPTIONS))}; {ODD_CHARACTERS}"
         )
     if scheme == "unix" and not parts.path:
@@ -72,15 +81,15 @@ def read_redis_url(text: str) -> RedisUrl:
     if scheme != "unix":
         _check_server(parts)
     try:
-        ConnectionPool.from_url(text).make_connection()  # connects only when it is used
+        ConnectionPool.from_url(text).make_connection()  # checks the options; does not connect yet
     except (TypeError, ValueError, RedisError):
-        raise ValueError(f"has options after ? that a connection does not take; {ODD_CHARACTERS}") from None
+        raise ValueError(f"has an option after ? with a bad value; {ODD_CHARACTERS}") from None
     return RedisUrl(text, "server", scheme == "rediss")
 
 
 def _check_server(parts: SplitResult) -> None:
     address = parts.netloc.rpartition("@")[2]
-    if address:  # else localhost
+    if address:  # without an address it is localhost
         _address(address, SERVER_PORT)
     _database(parts.path.strip("/"))
 
@@ -91,11 +100,11 @@ def _several(text: str, parts: SplitResult, kind: str, *, is_tls: bool) -> Redis
     names = parts.path.strip("/").split("/")
     if kind == "sentinel":
         if not hosts or not names[0] or len(names) > 2:
-            raise ValueError("of Sentinels must be redis+sentinel://host:port,host:port/<master>/<db>")
+            raise ValueError("must be, for Sentinels, redis+sentinel://host:port,host:port/<master>/<db>")
         master, database = names[0], _database(names[1] if len(names) > 1 else "")
     else:
         if not hosts or names not in (["0"], [""]):
-            raise ValueError("of a cluster must be redis+cluster://host:port,host:port, without a database")
+            raise ValueError("must be, for a cluster, redis+cluster://host:port,host:port, without a database")
         master, database = "", 0
     port = SENTINEL_PORT if kind == "sentinel" else SERVER_PORT
     addresses = [_address(one, port) for one in hosts.split(",")]
@@ -115,5 +124,5 @@ def _address(text: str, default_port: int) -> tuple[str, int]:
 
 def _database(text: str) -> int:
     if text and not (text.isascii() and text.isdigit()):
-        raise ValueError(f"must end in the number of a database, such as /0; {ODD_CHARACTERS}")
+        raise ValueError(f"must end with a database number, such as /0; {ODD_CHARACTERS}")
     return int(text or 0)

@@ -1,1 +1,1 @@
-"""Replication: how all replicas come to the same catalogue through Redis."""
+"""Replication: all replicas come to the same catalogue through a change log in Redis."""

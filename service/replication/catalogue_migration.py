@@ -1,8 +1,9 @@
-"""Carries what was written to the catalogue over to the next model, whose codes differ.
+"""Migrates written items from the change logs of older models to this model, whose codes differ.
 
-Every change of a model before this one is tokenised anew and added to this one's log, in its order, whichever replica
-does it. Replicas change over one by one, so this goes on while some still write for the old model. A change carries the
-position that it had, so one that is carried twice, or after a later one of the same item, changes nothing.
+Each change of an older model is tokenised again and appended to this model's stream, in the order of the older stream.
+Any replica may do this. Replicas switch models one by one, so the migration goes on while some replicas still write for
+the older model. A migrated change keeps its stamp. So a change that is migrated twice, or after a later change of the
+same item, changes nothing.
 """
 
 import asyncio
@@ -13,30 +14,32 @@ from concurrent.futures import Executor
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Delete, Put, from_json
-from rqrec.service.catalogue.item_content import InvalidItem, tokenise_anew
+from rqrec.service.catalogue.item_content import InvalidItem, retokenise
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
-from rqrec.service.replication.log_state import START, Event, is_before, is_position, order_of
+from rqrec.service.replication.log_view import Event, LogContents, LogHeader
+from rqrec.service.replication.positions import START, is_before, is_position, order_of
 from rqrec.service.replication.reconcile import UNUSABLE
 from rqrec.service.telemetry import Metrics
 
-APPENDED_AT_ONCE = 100
+APPENDED_AT_ONCE = 100  # changes in one call of Redis
+Migrated = tuple[Change, Event]  # a change, and its event in the stream of the older model
 logger = logging.getLogger("rqrec")
 
 
 class CatalogueMigration:
-    """Carries over to one model.
+    """Migrates the changes of other model versions to one model.
 
     Args:
-        gate: Redis.
-        log: The model's changes.
-        published: The state that its bundle was published with.
-        live: Its catalogue.
-        tokenizer: Its tokenizer.
-        metrics: Told of what could not be carried over.
-        tokenising: Where items are tokenised.
+        gate: The client of Redis.
+        log: The change log of this model.
+        published: The state of this model's bundle as it was published.
+        live: The catalogue of this model.
+        tokenizer: The tokenizer of this model.
+        metrics: Counts items that cannot be migrated.
+        tokenising: Runs the tokenisation of items.
     """
 
     def __init__(
@@ -59,64 +62,73 @@ class CatalogueMigration:
         self._sources: set[str] = set()
 
     async def begin(self, version: str) -> None:
-        """Carries over from a model from now on.
+        """Migrates the changes of another model version from now on.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         if version != self._log.version:
             self._sources.add(version)
-            await self._log.carry_from(version)
+            await self._log.add_migration(version)
 
     async def step(self) -> None:
-        """Carries over all that is there.
+        """Migrates all changes that the other models' change logs hold now.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
-        carried = await self._log.carried()
-        for lost in self._sources - carried.keys():
-            await self._log.carry_from(lost)
-        self._sources |= carried.keys()
-        for source, position in carried.items():
-            while (after := await self._step(source, position)) is not None:
-                position = after  # noqa: PLW2901 - the next position of the same source
+        migrations = await self._log.migrations()
+        for lost in self._sources - migrations.keys():
+            await self._log.add_migration(lost)
+        self._sources |= migrations.keys()
+        for source, begin in migrations.items():
+            position: str | None = begin
+            while position is not None:
+                position = await self._step(source, position)
 
     async def _step(self, source: str, position: str) -> str | None:
-        """One portion; returns its last position, None where there is nothing more or another replica is at it."""
+        """Migrates the next changes after a position of another model's stream.
+
+        Returns:
+            The position of the last one; None if there are no more, or another replica migrates them.
+        """
+        found = await self._next_changes(source, position)
+        if found is None:
+            return None
+        changes, after = found
+        wanted = self._wanted(changes)
+        migrated = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._retokenised, wanted)
+        while len(migrated) > APPENDED_AT_ONCE:
+            if not await self._log.append_migrated(source, position, position, migrated[:APPENDED_AT_ONCE]):
+                return None
+            del migrated[:APPENDED_AT_ONCE]
+        return after if await self._log.append_migrated(source, position, after, migrated) else None
+
+    async def _next_changes(self, source: str, position: str) -> tuple[list[Migrated], str] | None:
+        """The next changes of another model: from its stream, or from its entries if the stream starts later.
+
+        Returns:
+            The changes, and the position up to which they go; None if there are none to migrate now.
+        """
         log = ChangeLog(self._gate, source)
         begin = position if is_position(position) else START
-        look = await log.look(begin)
-        if look.log is None or not look.is_whole:  # its own replicas put that right
+        view = await log.look(begin)
+        if view.header is None or not view.is_whole:  # the replicas of that model repair it
             return None
-        changes: list[tuple[Change, Event]] = []
-        if is_before(begin, look.log.cut_after):
-            found = await log.read(look)
-            if found is None:
-                return None
-            after = look.log.position
-            for item_id, (stamp, entry) in found.entries.items():
-                changes.append((Delete(item_id) if entry is None else entry.put, Event(after, "", "", source, stamp)))
-            changes.sort(key=lambda one: order_of(one[1].stamp))
-        elif look.events:
-            after = look.events[-1].position
-            changes = [
-                (change, event._replace(origin=event.origin or source, at=event.stamp))
-                for event in look.events
-                if (change := _change(event)) is not None
-            ]
-        else:
+        if is_before(begin, view.header.cut_after):
+            contents = await log.read(view)
+            return None if contents is None else (_from_entries(contents, view.header, source), view.header.position)
+        if not view.events:
             return None
-        wanted = self._wanted(changes)
-        carried = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._tokenised, wanted)
-        while len(carried) > APPENDED_AT_ONCE:
-            if not await self._log.append_carried(source, position, position, carried[:APPENDED_AT_ONCE]):
-                return None
-            del carried[:APPENDED_AT_ONCE]
-        return after if await self._log.append_carried(source, position, after, carried) else None
+        changes = [
+            (change, event._replace(origin=event.origin or source, at=event.stamp))
+            for event in view.events
+            if (change := _change(event)) is not None
+        ]
+        return changes, view.events[-1].position
 
-    def _wanted(self, changes: Sequence[tuple[Change, Event]]) -> list[tuple[Change, Event]]:
-        """What this model does not know yet; of what came from here, what its log has lost since."""
+    def _wanted(self, changes: Sequence[Migrated]) -> list[Migrated]:
+        """The changes that are later than what this model knows of their items."""
         wanted, named = [], set[str]()
         for change, event in changes:
             item_id = change.item_id
@@ -124,34 +136,44 @@ class CatalogueMigration:
             if not is_before(self._live.stamp_of(item_id), event.stamp):
                 continue
             if event.origin == self._log.version and isinstance(change, Delete) and not is_held:
-                continue  # it came to nothing here, and would go round in circles
+                continue  # it came from this model and had no effect here: it would migrate back and forth for ever
             named.add(item_id)
             wanted.append((change, event))
         return wanted
 
-    def _tokenised(self, changes: Sequence[tuple[Change, Event]]) -> list[tuple[Change, Event]]:
-        found: list[tuple[Change, Event]] = []
+    def _retokenised(self, changes: Sequence[Migrated]) -> list[Migrated]:
+        """The changes with this model's codes, without items that do not fit this model."""
+        found: list[Migrated] = []
         for change, event in changes:
             if isinstance(change, Delete):
                 found.append((change, event))
             elif not self._is_trained_on(change):
                 try:
                     schema = self._published.filters.schema
-                    found.append((tokenise_anew(change, schema, self._tokenizer), event))
+                    found.append((retokenise(change, schema, self._tokenizer), event))
                 except (InvalidItem, *UNUSABLE) as error:
-                    logger.error("item %r is not carried over: %.500s", change.item_id, error)  # noqa: TRY400
+                    logger.error("item %r is not migrated: %.500s", change.item_id, error)  # noqa: TRY400
                     self._metrics.catalogue_changes.labels("not carried over").inc()
         return found
 
     def _is_trained_on(self, put: Put) -> bool:
-        """Whether the bundle already holds the item as it was written: its own codes are the better ones then."""
+        """Whether the bundle holds the item as it was written. Its codes from training are better than new ones."""
         place = self._published.table.find([put.item_id])
         is_same = place[0] != NO_LEAF and self._published.table.items(place)[0].payload == put.item.payload
         return is_same and not self._live.stamp_of(put.item_id)
 
 
+def _from_entries(contents: LogContents, header: LogHeader, source: str) -> list[Migrated]:
+    """All entries of another model as changes, in the order of their stamps."""
+    changes: list[Migrated] = [
+        (Delete(item_id) if entry is None else entry.put, Event(header.position, "", "", source, stamp))
+        for item_id, (stamp, entry) in contents.entries.items()
+    ]
+    return sorted(changes, key=lambda one: order_of(one[1].stamp))
+
+
 def _change(event: Event) -> Change | None:
     try:
         return from_json(event.change)
-    except UNUSABLE:  # logged by who followed that log
+    except UNUSABLE:  # the replicas of that model log it
         return None

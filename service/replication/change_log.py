@@ -1,9 +1,14 @@
-"""The catalogue's changes in Redis: a stream that gives them one order, and what the older ones of them came to.
+"""The change log of one model version in Redis: it puts all changes of the catalogue into one order.
 
-Under the model's version lie `changes`, the stream, in which every event names the one before it; `entries`, a hash of
-every item written, as of a position in the stream; `log`, which says of which position, how many entries there are and
-what their digest is, and where the stream begins; and `carried`, which says up to where the streams of models before
-this one were carried over. Nothing of these expires. A reader can tell by them whether anything is missing.
+The change log has four keys under the model's version. They never expire.
+
+- `changes`, the stream: one event for every change; an event names the event before it.
+- `entries`, a hash: every written item as it was at the header's position.
+- `log`, the header: epoch and position of the entries, their number and digest, and the first event of the stream.
+- `carried`, a hash: the streams of other model versions, and up to which position each was migrated into this one.
+
+From these a reader can tell whether events or entries are missing. Two more keys expire within seconds: `publisher` is
+the lock of a replica that starts an epoch, `reading` says that a replica reads the entries.
 """
 
 import asyncio
@@ -12,23 +17,26 @@ from itertools import islice
 from typing import Any
 
 from rqrec.service.catalogue.changes import Change, to_json
-from rqrec.service.redis.client import RedisGate, version_prefix
-from rqrec.service.redis.lock import Lock
-from rqrec.service.redis.scripts import (
+from rqrec.service.redis.change_log_scripts import (
     APPEND,
-    APPEND_CARRIED,
+    APPEND_MIGRATED,
     BEGIN,
     LOOK,
     READ_ENTRIES,
     READ_HASH,
     READ_HASH_PAGE,
     SAVE,
-    run,
+    SET_IF_MISSING,
 )
-from rqrec.service.replication.log_state import START, Event, Found, LogState, Look, Stamped, entry_texts, read_entries
+from rqrec.service.redis.client import RedisGate, version_prefix
+from rqrec.service.redis.lock import Lock
+from rqrec.service.redis.scripts import run
+from rqrec.service.replication.log_view import Event, LogContents, LogHeader, LogView
+from rqrec.service.replication.positions import START
+from rqrec.service.replication.stamped_entries import StampedEntry, entry_texts, read_entries
 
-READ_AT_ONCE, READ_BYTES_AT_ONCE = 500, 1 << 20
-LONGEST_CHANGE = 32 << 20  # bytes; ours are as long as a few request bodies
+READ_AT_ONCE, READ_BYTES_AT_ONCE = 500, 1 << 20  # events, and bytes of events
+LONGEST_CHANGE = 32 << 20  # bytes; a change takes as much as a few request bodies
 ENTRIES_AT_ONCE = 200
 LOCK_LIVES_S = STAGED_LIVES_S = 5.0
 READING_LIVES_MS = 3000
@@ -36,18 +44,21 @@ NOT_BEGUN = ""
 
 
 class ChangeLog:
-    """Reads and writes the changes of one model version.
+    """Reads and writes the change log of one model version.
 
     Args:
-        gate: Redis.
-        version: The model's version, part of every key.
+        gate: The client of Redis.
+        version: The model version, part of every key.
+
+    Attributes:
+        version: The model version.
     """
 
     def __init__(self, gate: RedisGate, version: str) -> None:
         self._gate = gate
         prefix = version_prefix(version)
-        self._stream, self._entries, self._log = f"{prefix}:changes", f"{prefix}:entries", f"{prefix}:log"
-        self._carried = f"{prefix}:carried"
+        self._stream, self._entries, self._header = f"{prefix}:changes", f"{prefix}:entries", f"{prefix}:log"
+        self._migrated = f"{prefix}:carried"
         self._reading = f"{prefix}:reading"
         self._lock = Lock(gate, f"{prefix}:publisher", LOCK_LIVES_S)
         self._staged = f"{prefix}:staged:{self._lock.token}"
@@ -55,167 +66,170 @@ class ChangeLog:
         self.version = version
 
     async def append(self, change: Change, token: str, *, after: str = START) -> str:
-        """Adds a change; returns its position.
+        """Appends a change to the stream and returns its position.
 
         Args:
             change: The change.
-            token: The writer's.
-            after: The last position that the writer knows; the change gets a later one.
+            token: Identifies the write that waits for the event; empty if no write waits.
+            after: The last position that the caller knows; the event gets a later one.
 
         Raises:
-            RedisUnavailable: If Redis is, or cannot hold it; the change may have been added nonetheless.
+            RedisUnavailable: If Redis does not answer or is full. The change may be in the stream nevertheless.
         """
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
-    async def look(self, after: str) -> Look:
-        """What Redis holds, with the next events after a position.
+    async def look(self, after: str) -> LogView:
+        """Reads the change log at one moment, with the next events after a position.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         limits = (READ_AT_ONCE, READ_BYTES_AT_ONCE, LONGEST_CHANGE)
-        keys = [self._log, self._entries, self._stream, self._reading]
+        keys = [self._header, self._entries, self._stream, self._reading]
         fields, tag, num_entries, num_events, first, last, reading, events = await run(
             self._gate, LOOK, keys, after, *limits
         )
-        log = LogState.from_fields(dict(zip(fields[::2], fields[1::2], strict=True)))
+        header = LogHeader.from_fields(dict(zip(fields[::2], fields[1::2], strict=True)))
         read = [Event(*event) for event in events]
-        return Look(log, tag, num_entries, num_events, first, last, bool(reading), read)
+        return LogView(header, tag, num_entries, num_events, first, last, bool(reading), read)
 
-    async def read(self, look: Look) -> Found | None:
-        """All that there is; None where that became something else meanwhile.
+    async def read(self, view: LogView) -> LogContents | None:
+        """Reads all entries and events; returns None if the header changed meanwhile.
 
         Args:
-            look: As it was a moment ago.
+            view: The change log as the caller saw it last.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
-        entries: dict[str, Stamped] = {}
-        if look.num_entries > 0:
+        entries: dict[str, StampedEntry] = {}
+        if view.num_entries > 0:
             async for page in self._pages():
                 entries |= page
-        begin = look.log.position if look.log is not None and look.is_whole else START
+        begin = view.header.position if view.header is not None and view.is_whole else START
         events: list[Event] = []
         position, is_linked = begin, True
         while True:
             now = await self.look(position)
-            if now.tag != look.tag:
+            if now.tag != view.tag:
                 return None
             is_linked &= now.follows(position)
             events += now.events
             if not now.events:
-                return Found(entries, events, position, is_linked)
+                return LogContents(entries, events, position, is_linked)
             position = now.events[-1].position
 
-    async def some_entries(self) -> dict[str, Stamped | None]:
-        """Some of the entries, others at every call; None for one that cannot be read.
+    async def sample_entries(self) -> dict[str, StampedEntry | None]:
+        """Reads some of the entries, the next ones at every call; None for an unreadable entry.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
-        self._cursor, found = await run(self._gate, READ_HASH_PAGE, [self._entries], self._cursor, ENTRIES_AT_ONCE)
-        readable = await asyncio.to_thread(read_entries, found)
-        return {item_id: readable.get(item_id) for item_id in found[::2]}
+        self._cursor, page = await run(self._gate, READ_HASH_PAGE, [self._entries], self._cursor, ENTRIES_AT_ONCE)
+        readable = await asyncio.to_thread(read_entries, page)
+        return {item_id: readable.get(item_id) for item_id in page[::2]}
 
-    async def _pages(self) -> AsyncIterator[dict[str, Stamped]]:
-        """The entries that can be read; one may come twice."""
+    async def _pages(self) -> AsyncIterator[dict[str, StampedEntry]]:
+        """The readable entries, page by page; HSCAN may return an entry twice."""
         cursor = "0"
         while True:
             keys, arguments = [self._entries, self._reading], (cursor, ENTRIES_AT_ONCE, READING_LIVES_MS)
-            cursor, found = await run(self._gate, READ_ENTRIES, keys, *arguments)
-            yield await asyncio.to_thread(read_entries, found)
+            cursor, page = await run(self._gate, READ_ENTRIES, keys, *arguments)
+            yield await asyncio.to_thread(read_entries, page)
             if cursor == "0":
                 return
 
-    async def save(self, before: LogState, entries: Mapping[str, Stamped], after: LogState) -> bool:
-        """Adds what has changed since the log was written to the entries, and cuts the stream one saving behind.
+    async def save(self, before: LogHeader, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
+        """Moves changes from the stream into the entries.
+
+        The stream is cut before the old header's position, so it still holds the events since the last save.
 
         Args:
-            before: What the log says, or nothing happens.
-            entries: The items changed since.
-            after: What the log is to say; its epoch and `cut_after` come from the one before.
+            before: The header as the caller knows it; if it has changed, nothing is saved.
+            entries: The entries that changed since the old header.
+            after: The new header; its epoch and `cut_after` are ignored, they follow from `before`.
 
         Returns:
-            Whether that was done; not while another replica reads the entries, or if it was faster.
+            Whether the entries were saved: not if a replica reads the entries, or another replica saved first.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         try:
             await self._stage(entries)
-            keys = [self._log, self._entries, self._stream, self._staged, self._reading]
-            said = (after.position, after.catalogue_version, after.count, after.digest)
-            return bool(await run(self._gate, SAVE, keys, before.epoch, before.position, *said))
+            keys = [self._header, self._entries, self._stream, self._staged, self._reading]
+            fields = (after.position, after.catalogue_version, after.count, after.digest)
+            return bool(await run(self._gate, SAVE, keys, before.epoch, before.position, *fields))
         finally:
             await self._unstage()
 
-    async def begin(self, tag: str, known_to: str, entries: Mapping[str, Stamped], after: LogState) -> bool:
-        """Puts entries and log in the place of what Redis holds, whatever that is; events that came later stay.
+    async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
+        """Starts a new epoch: entries and header replace what Redis holds. Events after `known_to` stay.
 
         Args:
-            tag: Of the log as the caller knows it; if it has changed, nothing happens.
-            known_to: The last event of the stream that the caller knows.
-            entries: All of them.
-            after: What the log is to say: the epoch is new, the position later than all that were.
+            tag: The tag of the header as the caller knows it; if it has changed, nothing happens.
+            known_to: The position of the last event that the caller knows.
+            entries: All entries.
+            after: The new header; it has a new epoch, and a position later than all known positions.
 
         Returns:
-            Whether that was done; not if another replica is doing it, or was faster.
+            Whether the epoch has started: not if another replica is starting one, or was faster.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         async with self._lock.held() as is_held:
             if not is_held:
                 return False
             try:
                 await self._stage(entries)
-                keys = [self._log, self._entries, self._stream, self._staged, self._lock.key]
-                said = (after.position, after.epoch, after.catalogue_version, after.count, after.digest)
+                keys = [self._header, self._entries, self._stream, self._staged, self._lock.key]
+                fields = (after.position, after.epoch, after.catalogue_version, after.count, after.digest)
                 guard = (self._lock.token, self._lock.lives_ms, tag, known_to)
-                return bool(await run(self._gate, BEGIN, keys, *guard, *said))
+                return bool(await run(self._gate, BEGIN, keys, *guard, *fields))
             finally:
                 await self._unstage()
 
-    async def carried(self) -> dict[str, str]:
-        """Up to which position the changes of other model versions were carried over, by version.
+    async def migrations(self) -> dict[str, str]:
+        """Reads up to which position each other model version was migrated into this one; `NOT_BEGUN` for none yet.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
-        found = await run(self._gate, READ_HASH, [self._carried])
+        found = await run(self._gate, READ_HASH, [self._migrated])
         return dict(zip(found[::2], found[1::2], strict=True))
 
-    async def carry_from(self, version: str, position: str = NOT_BEGUN) -> None:
-        """Notes that the changes of another model version are to be carried over into these, unless that is noted.
+    async def add_migration(self, version: str) -> None:
+        """Notes that another model version is to be migrated into this one, unless this is noted already.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
-        await self._gate.call(self._gate.client.hsetnx, self._carried, version, position)
+        await run(self._gate, SET_IF_MISSING, [self._migrated], version, NOT_BEGUN)
 
-    async def append_carried(
+    async def append_migrated(
         self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
     ) -> bool:
-        """Adds changes that were carried over, unless another replica was faster.
+        """Appends migrated changes, unless another replica was faster.
 
         Args:
-            source: The model version that they were carried from.
-            before: Up to which position its changes had been carried over when the caller looked.
-            after: Up to which they are then.
-            events: With the events of the other model; their origin is told.
+            source: The model version that the changes come from.
+            before: The position up to which the source was migrated, as the caller knows it.
+            after: The position up to which the source is migrated with these changes.
+            events: The changes for this model, each with its event of the source's stream.
 
         Returns:
-            Whether they were added.
+            Whether the changes were appended.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         added = [part for change, event in events for part in (to_json(change), "", event.origin, event.stamp)]
-        keys = [self._stream, self._carried]
-        return bool(await run(self._gate, APPEND_CARRIED, keys, source, before, after, START, *added))
+        keys = [self._stream, self._migrated]
+        return bool(await run(self._gate, APPEND_MIGRATED, keys, source, before, after, START, *added))
 
-    async def _stage(self, entries: Mapping[str, Stamped]) -> None:
+    async def _stage(self, entries: Mapping[str, StampedEntry]) -> None:
+        """Writes entries under another key, chunk by chunk; a script then takes them over in one step."""
         pairs = iter(entries.items())
         while chunk := list(islice(pairs, ENTRIES_AT_ONCE)):
             await self._lock.keep()

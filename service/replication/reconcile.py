@@ -1,67 +1,37 @@
-"""What replicas know of the items written, joined: of two changes of one item the later one holds, whoever knows it.
+"""Joins the entries that different replicas know, and makes the state that entries describe.
 
-Each entry has a stamp, the position of the change that it came of. So the join of what two replicas know is the same
-whichever of them works it out, and how often. Two items that bear one semantic ID, as can happen after a loss, are told
-apart: the one written first keeps it.
+Of two entries of one item, the one with the later stamp wins. So the join is the same whichever replica computes it,
+in which order and how often. After a loss in Redis two items can have the same semantic ID: the item that was written
+first keeps it, and the other one gets a new collision code.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import polars as pl
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.apply import apply_changes, check, with_entries
+from rqrec.service.catalogue.apply import apply_changes, with_entries
 from rqrec.service.catalogue.changes import BadChange, Entry
+from rqrec.service.catalogue.check_change import check_change
 from rqrec.service.catalogue.item_table import Codes
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.replication.log_state import Stamped, digest_of, is_before, order_of
+from rqrec.service.replication.positions import is_before, order_of
+from rqrec.service.replication.stamped_entries import StampedEntry
 
-MAX_COLLISION_CODE = 1 << 24  # more items than a catalogue has; the codes in use are counted as bits
-Skipped = Callable[[str, Exception], None]
-# What content raises that cannot be applied; what the machine raises (MemoryError) says nothing about content.
+MAX_COLLISION_CODE = 1 << 24  # bounds the memory for the codes in use, which are bits; no catalogue has so many items
+SkipObserver = Callable[[str, Exception], None]
+# The errors of content that cannot be applied. A MemoryError is not one of them: it says nothing about the content.
 UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, pl.exceptions.PolarsError)
 
 
-class Stamps:
-    """When each item was written last, and the digest of that; see `service.replication.log_state.digest_of`."""
+def joined(one: Mapping[str, StampedEntry], other: Mapping[str, StampedEntry]) -> dict[str, StampedEntry]:
+    """Returns the later entry of every item.
 
-    def __init__(self, stamps: Mapping[str, str] | None = None) -> None:
-        self._stamps: dict[str, str] = {}
-        self._digest = 0
-        for item_id, stamp in (stamps or {}).items():
-            self.note(item_id, stamp)
-
-    def __len__(self) -> int:
-        return len(self._stamps)
-
-    @property
-    def digest(self) -> str:
-        """Of all of them."""
-        return f"{self._digest:032x}"
-
-    def note(self, item_id: str, stamp: str) -> None:
-        """Takes the stamp of an item's last change."""
-        if (old := self._stamps.get(item_id)) is not None:
-            self._digest ^= digest_of(item_id, old)
-        self._stamps[item_id] = stamp
-        self._digest ^= digest_of(item_id, stamp)
-
-    def stamp(self, item_id: str) -> str:
-        """An item's stamp; empty, which is before all, for one that was never written."""
-        return self._stamps.get(item_id, "")
-
-    def after(self, position: str) -> list[str]:
-        """The items whose stamps come after a position."""
-        return [item_id for item_id, stamp in self._stamps.items() if is_before(position, stamp)]
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        """Item ids and stamps."""
-        return self._stamps.items()
-
-
-def joined(one: Mapping[str, Stamped], other: Mapping[str, Stamped]) -> dict[str, Stamped]:
-    """Of every item the later entry."""
+    Args:
+        one: Entries by item id.
+        other: Entries by item id; of equal stamps, the entry of `one` wins.
+    """
     both = dict(one)
     for item_id, stamped in other.items():
         if item_id not in both or is_before(both[item_id].stamp, stamped.stamp):
@@ -70,28 +40,32 @@ def joined(one: Mapping[str, Stamped], other: Mapping[str, Stamped]) -> dict[str
 
 
 def state_of(
-    published: Snapshot, entries: Mapping[str, Stamped], tokenizer: ItemTokenizer, version: int, skipped: Skipped
+    published: Snapshot,
+    entries: Mapping[str, StampedEntry],
+    tokenizer: ItemTokenizer,
+    version: int,
+    on_skip: SkipObserver,
 ) -> Snapshot:
-    """The state in which the items are as their entries say; where two have one semantic ID, the later gets another.
+    """Makes the state that entries describe. If two items have the same semantic ID, the later one gets another.
 
     Args:
-        published: The state that the bundle was published with.
-        entries: The items written since.
-        tokenizer: Makes their vectors.
-        version: The state's `catalogue_version`.
-        skipped: Told of each entry that this model cannot take, and why.
+        published: The state of the bundle as it was published.
+        entries: All entries, by item id.
+        tokenizer: Makes the vectors of new items.
+        version: The `catalogue_version` of the state.
+        on_skip: Called with the item id and the error for each entry that does not fit this model.
     """
     good = {
         item_id: stamped
         for item_id, stamped in entries.items()
-        if _is_ours(item_id, stamped, published, tokenizer, skipped)
+        if _fits(item_id, stamped, published, tokenizer, on_skip)
     }
-    moved = set(_without_id(good, published))
+    moved = set(_without_unique_id(good, published))
     kept = {item_id: None if item_id in moved else stamped.entry for item_id, stamped in good.items()}
     try:
         state = with_entries(published, kept, tokenizer, catalogue_version=version)
     except UNUSABLE:
-        kept = _usable(published, kept, tokenizer, skipped)
+        kept = _usable(published, kept, tokenizer, on_skip)
         state = with_entries(published, kept, tokenizer, catalogue_version=version)
     changes = [entry.put for item_id in sorted(moved) if (entry := good[item_id].entry) is not None]
     if changes:
@@ -99,24 +73,29 @@ def state_of(
     return state
 
 
-def _is_ours(item_id: str, stamped: Stamped, published: Snapshot, tokenizer: ItemTokenizer, skipped: Skipped) -> bool:
+def _fits(
+    item_id: str, stamped: StampedEntry, published: Snapshot, tokenizer: ItemTokenizer, on_skip: SkipObserver
+) -> bool:
+    """Whether an entry belongs to its item and to this model."""
     entry = stamped.entry
     if entry is None:
         return True
     try:
-        check(entry.put, published, tokenizer)
+        check_change(entry.put, published, tokenizer)
         if entry.put.item_id != item_id or entry.semantic_id[: len(entry.put.codes)] != entry.put.codes:
-            raise BadChange("the entry is of another item, or of another semantic ID")
+            raise BadChange(
+                f"expected an entry of {item_id!r} with its own codes, got {entry.put.item_id!r}: {entry.semantic_id}"
+            )
         if len(entry.semantic_id) != published.trie.num_levels or not 0 <= entry.semantic_id[-1] < MAX_COLLISION_CODE:
-            raise BadChange(f"expected a last code in [0, {MAX_COLLISION_CODE}), got {entry.semantic_id}")
+            raise BadChange(f"expected a collision code in [0, {MAX_COLLISION_CODE}), got {entry.semantic_id}")
     except UNUSABLE as error:
-        skipped(item_id, error)
+        on_skip(item_id, error)
         return False
     return True
 
 
-def _without_id(entries: Mapping[str, Stamped], published: Snapshot) -> Iterator[str]:
-    """The items whose semantic ID another one has, written before or of the bundle."""
+def _without_unique_id(entries: Mapping[str, StampedEntry], published: Snapshot) -> Iterator[str]:
+    """The items whose semantic ID belongs to an item that was written earlier, or to an item of the bundle."""
     taken: set[Codes] = set()
     for item_id, stamped in sorted(entries.items(), key=lambda one: (order_of(one[1].stamp), one[0])):
         entry = stamped.entry
@@ -131,18 +110,18 @@ def _without_id(entries: Mapping[str, Stamped], published: Snapshot) -> Iterator
 
 
 def _usable(
-    published: Snapshot, entries: Mapping[str, Entry | None], tokenizer: ItemTokenizer, skipped: Skipped
+    published: Snapshot, entries: Mapping[str, Entry | None], tokenizer: ItemTokenizer, on_skip: SkipObserver
 ) -> dict[str, Entry | None]:
-    """The entries that this model can take, found by halves."""
+    """The entries that this model can apply; bisects to find those that it cannot."""
     try:
         with_entries(published, entries, tokenizer, catalogue_version=0)
     except UNUSABLE as error:
         if len(entries) == 1:
-            skipped(next(iter(entries)), error)
+            on_skip(next(iter(entries)), error)
             return {}
         pairs = list(entries.items())
         halves = (dict(pairs[: len(pairs) // 2]), dict(pairs[len(pairs) // 2 :]))
         return {
-            item_id: entry for half in halves for item_id, entry in _usable(published, half, tokenizer, skipped).items()
+            item_id: entry for half in halves for item_id, entry in _usable(published, half, tokenizer, on_skip).items()
         }
     return dict(entries)

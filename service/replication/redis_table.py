@@ -1,9 +1,14 @@
-"""The table from semantic IDs to items in Redis, under the model's version, for other programs.
+"""A copy of the item table in Redis, for other programs. The service itself never reads items from it.
 
-Two hashes, `items` (semantic ID → JSON of item_id and payload) and `semantic-ids` (item id → semantic ID), and `whole`,
-which says of which point of the catalogue both are, and how many items that makes. They are written under other names
-and renamed, expire once no replica uses the version, and are written anew where Redis has lost them. Every replica
-writes every change; whatever the table holds already, Redis leaves out.
+The copy has three keys under the model's version.
+
+- `items`, a hash: semantic ID → JSON of item_id and payload.
+- `semantic-ids`, a hash: item id → semantic ID.
+- `whole`, a hash: the point in the change log that both hashes show, and the number of items.
+
+Every replica writes every change, and Redis ignores a change that the table holds already. A replica writes the whole
+table again if Redis has lost a part of it: under other names first, then one script renames the keys. The keys expire
+when no replica serves the version any more.
 """
 
 import asyncio
@@ -11,17 +16,19 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rqrec.models.trie.semantic_ids import format_semantic_id
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import ItemTable
+from rqrec.service.redis.change_log_scripts import READ_HASH_PAGE
 from rqrec.service.redis.client import RedisGate, RedisUnavailable, version_prefix
 from rqrec.service.redis.lock import Lock
-from rqrec.service.redis.scripts import LOOK_AT_TABLE, READ_HASH_PAGE, WRITE_TABLE, run
-from rqrec.service.replication.log_state import is_before
+from rqrec.service.redis.scripts import run
+from rqrec.service.redis.table_scripts import LOOK_AT_TABLE, WRITE_TABLE
+from rqrec.service.replication.positions import Point, is_before
 from rqrec.service.settings import Settings
 
 PUBLISH_CHUNK, CHECK_CHUNK = 1000, 500
@@ -29,24 +36,12 @@ WRITER_LOCK_S = STAGED_LIVES_S = 30
 logger = logging.getLogger("rqrec")
 
 
-class Point(NamedTuple):
-    """Where in the catalogue's changes a state stands.
-
-    Attributes:
-        epoch: Names the stream.
-        position: In it.
-    """
-
-    epoch: str
-    position: str
-
-
-class SharedTable:
-    """Keeps the table whole.
+class RedisTable:
+    """Writes the copy of the item table in Redis and keeps it complete.
 
     Args:
-        gate: Redis.
-        version: The model's version, part of every key.
+        gate: The client of Redis.
+        version: The model version, part of every key.
         settings: Time to live of the keys.
     """
 
@@ -54,40 +49,42 @@ class SharedTable:
         self._gate = gate
         self._keys_live_s = settings.redis_table_ttl_s
         self._prefix = version_prefix(version)
-        self.items_key, self.ids_key = f"{self._prefix}:items", f"{self._prefix}:semantic-ids"
-        self._keys = [f"{self._prefix}:whole", self.items_key, self.ids_key]
+        self._items_key, self._ids_key = f"{self._prefix}:items", f"{self._prefix}:semantic-ids"
+        self._keys = [f"{self._prefix}:whole", self._items_key, self._ids_key]
         self._lock = Lock(gate, f"{self._prefix}:writer", WRITER_LOCK_S)
         self._writing = asyncio.Lock()
-        self._cursors: dict[str, str] = {}  # where the last check of each key ended
-        self._changed: set[str] = set()  # while a table is being staged
+        self._cursors: dict[str, str] = {}  # key → the HSCAN cursor of its next check
+        self._changed: set[str] = set()  # items that changed while a whole table is staged
         self._latest: tuple[Point, ItemTable] | None = None
 
     async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str], point: Point) -> None:
-        """Writes what has changed of some items; what cannot be written now, `keep_whole` writes later.
+        """Writes some changed items. If Redis does not answer now, `keep_whole` writes them later.
 
         Args:
-            before: The state before.
-            after: The state after.
-            item_ids: The items that differ.
-            point: Of the state after.
+            before: The table before the change.
+            after: The table after the change.
+            item_ids: The items that differ between both tables.
+            point: The point in the change log of the table after.
         """
         old_point = self._latest[0] if self._latest is not None else Point("", "")
         self._latest = point, after
         self._changed.update(item_ids)
-        if old_point.epoch == point.epoch:  # else the whole table is another one
+        if old_point.epoch == point.epoch:  # in a new epoch any item may differ: keep_whole writes the whole table
             async with self._writing:
                 with contextlib.suppress(RedisUnavailable):
                     await self._write(old_point, point, before, after, item_ids)
 
     async def keep_whole(self, table: ItemTable, point: Point) -> None:
-        """Writes the table unless it is there, and puts off its expiry. To be called every now and then.
+        """Writes the whole table if Redis lacks a part of it, and starts the keys' time to live again.
+
+        Call it periodically.
 
         Args:
-            table: The state now.
-            point: Of it.
+            table: The table now.
+            point: The point in the change log of the table.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         epoch, position, count, *found = await run(self._gate, LOOK_AT_TABLE, self._keys, self._keys_live_s)
         is_other = epoch != point.epoch or is_before(position, point.position)
@@ -97,19 +94,21 @@ class SharedTable:
             await self._publish()
 
     async def _is_right(self, table: ItemTable) -> bool:
-        """Whether some of the items in Redis, others at every call, are those of the table."""
+        """Whether some items in Redis, the next ones at every call, equal those of the table."""
         is_right = True
-        for key, agrees in ((self.items_key, _items_agree), (self.ids_key, _ids_agree)):
+        for key, agrees in ((self._items_key, _items_agree), (self._ids_key, _ids_agree)):
             cursor = self._cursors.get(key, "0")
             self._cursors[key], found = await run(self._gate, READ_HASH_PAGE, [key], cursor, CHECK_CHUNK)
             is_right = is_right and await asyncio.to_thread(agrees, found[::2], found[1::2], table)
-        return is_right or self._latest is None or self._latest[1] is not table  # it may have changed meanwhile
+        # If the table has changed meanwhile, a difference means nothing.
+        return is_right or self._latest is None or self._latest[1] is not table
 
     async def _publish(self) -> None:
+        """Writes the whole table under other names, then renames the keys."""
         assert self._latest is not None
         async with self._lock.held() as is_held:
             if not is_held:
-                return  # another replica is writing
+                return  # another replica writes the table
             staged = [f"{self._prefix}:staged:{self._lock.token}:{name}" for name in ("items", "semantic-ids")]
             try:
                 point, table = self._latest
@@ -138,7 +137,7 @@ class SharedTable:
         item_ids: Sequence[str],
         staged: Sequence[str] = (),
     ) -> bool:
-        """Writes some items, into the staged table if there is one, which then takes the other's place."""
+        """Writes some items. With staged keys, these first replace the table. Returns False if nothing was written."""
         removed, gone, written = await asyncio.to_thread(_difference, before, after, item_ids)
         token = self._lock.token if staged else ""
         keys = [*self._keys, *staged, self._lock.key] if staged else self._keys
@@ -148,12 +147,12 @@ class SharedTable:
 
 
 def to_json(item: Item) -> str:
-    """An item as its hash holds it."""
+    """Encodes an item for the hash `items`."""
     return f'{{"item_id":{json.dumps(item.item_id, ensure_ascii=False)},"payload":{item.payload}}}'
 
 
 def _chunks(table: ItemTable) -> Iterator[tuple[dict[Any, Any], dict[Any, Any]]]:
-    """All items by semantic ID and all semantic IDs by item id, some at a time."""
+    """The contents of both hashes, `items` and `semantic-ids`, in chunks of `PUBLISH_CHUNK` items."""
     for begin in range(0, len(table), PUBLISH_CHUNK):
         leaves = table.places[begin : begin + PUBLISH_CHUNK]
         texts = [format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()]
@@ -163,7 +162,10 @@ def _chunks(table: ItemTable) -> Iterator[tuple[dict[Any, Any], dict[Any, Any]]]
 
 
 def _difference(before: ItemTable, after: ItemTable, item_ids: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Semantic IDs that go, item ids that go, and semantic ID, item and item id of what comes, one after the other."""
+    """The arguments of WRITE_TABLE: semantic IDs to delete, item ids to delete, and items to write.
+
+    An item to write takes three elements: its semantic ID, its JSON and its item id.
+    """
     old, new = before.find(item_ids), after.find(item_ids)
     removed = [format_semantic_id(codes) for codes in before.codes_of(old[old >= 0]).tolist()]
     gone = [item_ids[place] for place in np.flatnonzero(new < 0).tolist()]
@@ -175,6 +177,7 @@ def _difference(before: ItemTable, after: ItemTable, item_ids: Sequence[str]) ->
 
 
 def _items_agree(texts: Sequence[str], values: Sequence[str], table: ItemTable) -> bool:
+    """Whether some fields of the hash `items` (semantic IDs and item JSON) equal those of the table."""
     leaves = table.find([_item_id(value) for value in values])
     if not np.all(leaves >= 0):
         return False
@@ -183,6 +186,7 @@ def _items_agree(texts: Sequence[str], values: Sequence[str], table: ItemTable) 
 
 
 def _ids_agree(item_ids: Sequence[str], texts: Sequence[str], table: ItemTable) -> bool:
+    """Whether some fields of the hash `semantic-ids` (item ids and semantic IDs) equal those of the table."""
     leaves = table.find(item_ids)
     return bool(np.all(leaves >= 0)) and [
         format_semantic_id(codes) for codes in table.codes_of(leaves).tolist()
@@ -190,6 +194,7 @@ def _ids_agree(item_ids: Sequence[str], texts: Sequence[str], table: ItemTable) 
 
 
 def _item_id(text: str) -> str:
+    """The item id in a field of the hash `items`; empty if the field is damaged."""
     try:
         return str(json.loads(text)["item_id"])
     except (ValueError, TypeError, KeyError, RecursionError):

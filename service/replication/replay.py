@@ -1,29 +1,33 @@
-"""Events of the stream → the state that they lead to; what cannot be read or applied is skipped."""
+"""Applies events of the stream to a state. An event that cannot be read or applied is skipped and counted."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.apply import apply_changes, check, compacted
+from rqrec.service.catalogue.apply import apply_changes, compacted
 from rqrec.service.catalogue.changes import Change, Outcome, Result, from_json
+from rqrec.service.catalogue.check_change import check_change
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.replication.log_state import Event, Stamped, is_before
-from rqrec.service.replication.reconcile import UNUSABLE, Stamps, state_of
+from rqrec.service.replication.log_view import Event
+from rqrec.service.replication.positions import is_before
+from rqrec.service.replication.reconcile import UNUSABLE, state_of
+from rqrec.service.replication.stamped_entries import StampedEntry
+from rqrec.service.replication.stamps import Stamps
 from rqrec.service.telemetry import Metrics
 
-NOTHING = "nothing"  # the first event of an epoch
+NOTHING = "nothing"  # the change of the first event of an epoch
 EFFECTIVE = (Result.ADDED, Result.REPLACED, Result.DELETED)
 logger = logging.getLogger("rqrec")
 
 
-class Portion(NamedTuple):
+class EventBatch(NamedTuple):
     """Changes that can be applied together.
 
     Attributes:
-        changes: With their events.
-        position: Of the last event that is done with them.
-        num_events: How many events that makes, those skipped included.
+        changes: The changes to apply, each with its event.
+        position: The position of the batch's last event.
+        num_events: The number of events of the batch, skipped ones included.
     """
 
     changes: Sequence[tuple[Event, Change]]
@@ -32,13 +36,13 @@ class Portion(NamedTuple):
 
 
 class Replay:
-    """Applies events of one model's stream.
+    """Applies the events of one model's stream.
 
     Args:
-        published: The state that the bundle was published with.
-        tokenizer: Makes the vectors of items written since.
-        metrics: Told of changes.
-        keep_rows: So many rows of items that are gone stay in a state.
+        published: The state of the bundle as it was published.
+        tokenizer: Makes the vectors of new items.
+        metrics: Counts changes by result.
+        keep_rows: The number of unused rows that a state may keep, see `compacted`.
     """
 
     def __init__(self, published: Snapshot, tokenizer: ItemTokenizer, metrics: Metrics, *, keep_rows: int) -> None:
@@ -47,24 +51,35 @@ class Replay:
         self._metrics = metrics
         self._keep_rows = keep_rows
 
-    def state_of(self, entries: Mapping[str, Stamped], version: int) -> tuple[Snapshot, Stamps]:
-        """The state of entries, without those that this model cannot take; see `reconcile.state_of`."""
+    def state_of(self, entries: Mapping[str, StampedEntry], version: int) -> tuple[Snapshot, Stamps]:
+        """Makes the state that entries describe, without entries that do not fit this model.
+
+        Args:
+            entries: All entries, by item id.
+            version: The `catalogue_version` of the state.
+
+        Returns:
+            The state, and the stamps of its entries.
+        """
         bad: list[str] = []
 
-        def skipped(item_id: str, error: Exception) -> None:
+        def on_skip(item_id: str, error: Exception) -> None:
             bad.append(item_id)
             self.skip(f"to {item_id!r}", error)
 
-        snapshot = state_of(self._published, entries, self._tokenizer, version, skipped)
+        snapshot = state_of(self._published, entries, self._tokenizer, version, on_skip)
         stamps = {item_id: stamped.stamp for item_id, stamped in entries.items() if item_id not in set(bad)}
         return snapshot, Stamps(stamps)
 
-    def portions(self, events: Sequence[Event], stamps: Stamps) -> Iterator[Portion]:
-        """What is to be applied, in order; what is older than what is there already is not.
+    def batches(self, events: Sequence[Event], stamps: Stamps) -> Iterator[EventBatch]:
+        """Yields the batches to apply, in order. A change older than its item's stamp is left out.
+
+        A batch ends before a migrated change of an item that the batch already changes: only the stamp after that
+        change decides which one is the later.
 
         Args:
-            events: In their order.
-            stamps: Of the state before; the caller notes every portion's before it takes the next.
+            events: The events in the order of the stream.
+            stamps: The stamps of the state before; the caller must note each batch before it takes the next one.
         """
         changes: list[tuple[Event, Change]] = []
         done = 0
@@ -73,23 +88,40 @@ class Replay:
             if change is None:
                 continue
             if event.stamp != event.position and any(change.item_id == other.item_id for _, other in changes):
-                yield Portion(changes, events[number - 1].position, number - done)
+                yield EventBatch(changes, events[number - 1].position, number - done)
                 changes, done = [], number
             if is_before(stamps.stamp(change.item_id), event.stamp):
                 changes.append((event, change))
         if done < len(events):
-            yield Portion(changes, events[-1].position, len(events) - done)
+            yield EventBatch(changes, events[-1].position, len(events) - done)
 
-    def apply(self, before: Snapshot, portion: Portion) -> tuple[Snapshot, list[Outcome | None]]:
-        """The state after a portion, and what came of each change; None of one that was skipped."""
-        version = before.catalogue_version + portion.num_events
-        after, outcomes = self._apply(before, [change for _, change in portion.changes], version)
+    def apply(self, before: Snapshot, batch: EventBatch) -> tuple[Snapshot, list[Outcome | None]]:
+        """Applies a batch.
+
+        Args:
+            before: The state before; it does not change.
+            batch: The batch.
+
+        Returns:
+            The state after, and the outcome of each change; None for a change that was skipped.
+        """
+        version = before.catalogue_version + batch.num_events
+        after, outcomes = self._apply(before, [change for _, change in batch.changes], version)
         return compacted(after, at_least=self._keep_rows), outcomes
 
-    def note(self, stamps: Stamps, portion: Portion, outcomes: Sequence[Outcome | None]) -> list[str]:
-        """Stamps what was written; returns those items."""
+    def note(self, stamps: Stamps, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> list[str]:
+        """Notes the stamps of an applied batch and counts its outcomes.
+
+        Args:
+            stamps: The stamps to bring up to date.
+            batch: The batch.
+            outcomes: The outcome of each change, as `apply` returned them.
+
+        Returns:
+            The ids of the items that changed, each once.
+        """
         written = []
-        for (event, change), outcome in zip(portion.changes, outcomes, strict=True):
+        for (event, change), outcome in zip(batch.changes, outcomes, strict=True):
             if outcome is None:
                 continue
             self._metrics.catalogue_changes.labels(outcome.result.name.lower()).inc()
@@ -99,26 +131,31 @@ class Replay:
         return list(dict.fromkeys(written))
 
     def read(self, event: Event) -> Change | None:
-        """The change of an event; None where it is none, or is for another model."""
+        """Returns the change of an event; None if the event holds no change for this model."""
         if event.change == NOTHING:
             return None
         try:
             change = from_json(event.change)
-            check(change, self._published, self._tokenizer)
+            check_change(change, self._published, self._tokenizer)
         except UNUSABLE as error:
             self.skip(event.position, error)
             return None
         return change
 
     def skip(self, what: str, error: Exception) -> None:
-        """Counts and logs a change that cannot be read or applied."""
-        logger.error("change %s of the catalogue is skipped: %.500s", what, error)
+        """Counts and logs a change that cannot be read or applied.
+
+        Args:
+            what: The position of the change, or the item that it changes.
+            error: Why the change is skipped.
+        """
+        logger.error("skipped change %s of the catalogue: %.500s", what, error)
         self._metrics.catalogue_changes.labels("bad").inc()
 
     def _apply(
         self, before: Snapshot, changes: Sequence[Change], version: int
     ) -> tuple[Snapshot, list[Outcome | None]]:
-        """Where a change cannot be applied it is found by halves, and skipped."""
+        """Applies changes; bisects to find and skip a change that cannot be applied."""
         try:
             after, outcomes = apply_changes(before, changes, self._tokenizer, catalogue_version=version)
         except UNUSABLE as error:

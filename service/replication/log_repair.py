@@ -1,0 +1,115 @@
+"""Repairs the change log after Redis has lost or damaged a part of it.
+
+A replica joins what it knows with everything that Redis holds, by stamps. If Redis holds the join already, the replica
+takes over what Redis holds. Otherwise the replica starts a new epoch with the join, and the other replicas take that
+over or add to it in turn.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rqrec.service.catalogue.changes import Outcome
+from rqrec.service.replication.change_log import ChangeLog
+from rqrec.service.replication.log_view import LogContents, LogHeader, LogView
+from rqrec.service.replication.positions import Point, is_before, next_position
+from rqrec.service.replication.reconcile import joined
+from rqrec.service.replication.replay import EventBatch, Replay
+from rqrec.service.replication.replica_state import ReplicaState
+from rqrec.service.replication.stamps import Stamps
+from rqrec.service.telemetry import Metrics
+
+logger = logging.getLogger("rqrec")
+
+
+class Repaired(NamedTuple):
+    """The result of a repair.
+
+    Attributes:
+        state: The joined state, which is also what the new epoch starts with.
+        applied: The events of the old stream that were applied, in batches, with the outcome of each change.
+    """
+
+    state: ReplicaState
+    applied: Sequence[tuple[EventBatch, Sequence[Outcome | None]]]
+
+
+class LogRepair:
+    """Compares the change log with what a replica knows, and repairs it.
+
+    Args:
+        log: The change log.
+        replay: Reads and applies events.
+        metrics: Counts repairs.
+    """
+
+    def __init__(self, log: ChangeLog, replay: Replay, metrics: Metrics) -> None:
+        self._log = log
+        self._replay = replay
+        self._metrics = metrics
+
+    def is_complete(self, view: LogView, contents: LogContents, known: Stamps) -> bool:
+        """Whether Redis holds a whole change log with every change that this replica knows.
+
+        Args:
+            view: The change log at one moment.
+            contents: Its entries and events.
+            known: The stamps of the items that this replica knows.
+        """
+        theirs = Stamps({item_id: stamped.stamp for item_id, stamped in contents.entries.items()})
+        header = view.header
+        is_whole = header is not None and contents.is_linked and theirs.digest == header.digest and view.is_whole
+        for event in contents.events:
+            change = self._replay.read(event)
+            if change is not None and is_before(theirs.stamp(change.item_id), event.stamp):
+                theirs.note(change.item_id, event.stamp)
+        return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
+
+    async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
+        """Makes the state at the header's position.
+
+        Args:
+            header: The header of a whole change log.
+            contents: Its entries.
+        """
+        version = header.catalogue_version
+        snapshot, stamps = await asyncio.to_thread(self._replay.state_of, contents.entries, version)
+        return ReplicaState(snapshot, stamps, Point(header.epoch, header.position))
+
+    async def write_back(self, view: LogView, contents: LogContents, mine: ReplicaState) -> Repaired | None:
+        """Starts a new epoch with everything that this replica or Redis knows.
+
+        Args:
+            view: The change log at one moment; if its header changes meanwhile, nothing is written.
+            contents: Its entries and events.
+            mine: What this replica knows.
+
+        Returns:
+            The joined state; None if another replica is repairing the change log.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer; this replica keeps what it knows.
+        """
+        version = max(mine.snapshot.catalogue_version, 0 if view.header is None else view.header.catalogue_version)
+        entries = joined(mine.all_entries(), contents.entries)
+        snapshot, stamps = await asyncio.to_thread(self._replay.state_of, entries, version)
+        applied: list[tuple[EventBatch, Sequence[Outcome | None]]] = []
+        for batch in self._replay.batches(contents.events, stamps):
+            snapshot, outcomes = await asyncio.to_thread(self._replay.apply, snapshot, batch)
+            self._replay.note(stamps, batch, outcomes)
+            applied.append((batch, outcomes))
+        known_positions = [mine.point.position, contents.last, *(stamp for _, stamp in stamps.items())]
+        point = Point(uuid.uuid4().hex, next_position(known_positions, time.time()))
+        state = ReplicaState(snapshot, stamps, point)
+        entries = state.all_entries()
+        if not await self._log.begin(view.tag, contents.last, entries, state.header()):
+            return None
+        if not view.is_empty:
+            self._metrics.catalogue_repairs.inc()
+            logger.warning(
+                "Redis lacked changes of the catalogue: wrote %d items as epoch %s", len(entries), point.epoch
+            )
+        return Repaired(state, applied)

@@ -1,0 +1,136 @@
+"""The change log as values: an event, the header, a view of one moment, and the whole contents.
+
+See `service.replication.change_log` for the keys that these values come from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import NamedTuple
+
+from rqrec.service.replication.positions import is_before, is_position
+from rqrec.service.replication.stamped_entries import StampedEntry
+
+
+class Event(NamedTuple):
+    """One event of the stream: a change, and where it came from.
+
+    Attributes:
+        position: The event's position in the stream.
+        change: The change as JSON, see `service.catalogue.changes`; empty if it is too long to be a change.
+        token: Identifies the write that waits for this event; empty if no write waits.
+        origin: The model version that the change was written for, if it was migrated; else empty.
+        at: The stamp of a migrated change: its position in the stream of its origin; else empty.
+        before: The position of the event before this one; None if other software wrote this event.
+    """
+
+    position: str
+    change: str
+    token: str = ""
+    origin: str = ""
+    at: str = ""
+    before: str | None = None
+
+    @property
+    def stamp(self) -> str:
+        """The stamp of the change. Of two changes of an item, the one with the later stamp holds."""
+        return self.at if is_position(self.at) and is_before(self.at, self.position) else self.position
+
+
+@dataclass(frozen=True)
+class LogHeader:
+    """The header of the change log, the key `log`: it describes the entries and the stream.
+
+    Attributes:
+        epoch: The id of the epoch; a replica that repairs the change log starts a new epoch.
+        position: The entries hold all changes up to this position.
+        catalogue_version: The number of changes up to that position.
+        cut_after: The first event of the stream; changes before it are in the entries only.
+        count: The number of entries.
+        digest: The digest of all entries, see `Stamps.digest`.
+    """
+
+    epoch: str
+    position: str
+    catalogue_version: int
+    cut_after: str
+    count: int
+    digest: str
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> "LogHeader | None":
+        """Reads the fields of the key `log`; None if they are no header or fail their checksum."""
+        names = ("epoch", "position", "catalogue_version", "count", "digest", "cut_after")
+        values = [fields.get(name, "") for name in names]
+        if sha1(" ".join(values).encode(), usedforsecurity=False).hexdigest() != fields.get("check"):
+            return None
+        epoch, position, version, count, digest, cut_after = values
+        return cls(epoch, position, int(version), cut_after, int(count), digest)
+
+
+@dataclass(frozen=True)
+class LogView:
+    """The change log at one moment, with the next events for a reader.
+
+    Attributes:
+        header: The header; None if it is missing or unreadable.
+        tag: A hash of the header's key; it differs whenever the header differs.
+        num_entries: The number of entries; -1 if the key has another type.
+        num_events: The number of events in the stream; -1 if the key has another type.
+        first: The position of the stream's first event; empty if there is none.
+        last: The position of the stream's last event; empty if there is none.
+        is_read: Whether a replica reads the entries now; they must not change meanwhile.
+        events: The next events after the reader's position.
+    """
+
+    header: LogHeader | None
+    tag: str
+    num_entries: int
+    num_events: int
+    first: str
+    last: str
+    is_read: bool
+    events: Sequence[Event]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Redis holds nothing of the change log, as before the first replica ever started."""
+        return (self.num_entries, self.num_events) == (0, 0) and self.header is None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the header, the number of entries and both ends of the stream agree."""
+        header = self.header
+        return (
+            header is not None
+            and header.count == max(self.num_entries, 0)
+            and header.cut_after == self.first
+            and not is_before(self.last, header.position)
+        )
+
+    def follows(self, position: str) -> bool:
+        """Whether the events are the next ones after a position, with no event missing between them."""
+        if not self.events and self.last != position:
+            return False
+        for event in self.events:
+            if event.before not in {None, position}:
+                return False
+            position = event.position
+        return True
+
+
+@dataclass(frozen=True)
+class LogContents:
+    """Everything that Redis holds of the change log.
+
+    Attributes:
+        entries: The readable entries, by item id.
+        events: The events after the header's position; all events if there is no valid header.
+        last: The position of the last event that was read, or of the header.
+        is_linked: Whether the events follow the header's position with no event missing.
+    """
+
+    entries: Mapping[str, StampedEntry]
+    events: Sequence[Event]
+    last: str
+    is_linked: bool
