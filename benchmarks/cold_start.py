@@ -31,6 +31,7 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
+from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from rqrec.training.evaluation.rank_holdout import rank_holdout
@@ -40,7 +41,7 @@ from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors
-from rqrec.training.train_decoder import DecoderSettings, fit_retriever
+from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
 
 DATA_DIR = Path("artifacts/data")

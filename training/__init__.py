@@ -1,1 +1,1 @@
-"""Offline stages, each a module that reads the files of the one before and writes its own."""
+"""Offline training. Each stage reads the results of earlier stages and writes a result of its own."""

@@ -1,4 +1,4 @@
-"""The command line that every stage shares."""
+"""The command line shared by all training commands."""
 
 import argparse
 import errno
@@ -18,7 +18,7 @@ from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
-# Of the machine and not of the program: no space, a quota, no permission, a read-only file system.
+# Problems of the machine: a full disk, a quota, a missing permission, a read-only file system.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -29,17 +29,21 @@ def stage_command(
     program: str | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Parses the command line and asks a run for a result; exits 2 with one line on what its user can mend.
+    """Parses the command line, and computes the result that the command is for.
+
+    The process exits with status 2 and one line on standard error if the user can fix the problem, and with status 130
+    after an interruption.
 
     Args:
-        ask: Asks the run for a stage's result, so that it is made, and those before it.
-        description: What the command does, for its help.
-        program: Name of the command in its help and messages; by default that of the running script.
-        arguments: Words of the command line after the name; by default those of the process.
+        ask: Reads a result of the run; this runs the stage and the stages before it.
+        description: The description for `--help`.
+        program: Name of the command in its help and messages; by default the name of the running script.
+        arguments: The words of the command line after the name; by default those of the process.
     """
     program = program or Path(sys.argv[0]).name
     options = _parser(description, program).parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written folders go
+    # The signal raises an exception, so that half-written folders are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rqrec").setLevel(logging.INFO)
     init()
@@ -47,11 +51,11 @@ def stage_command(
         settings = read_settings(RunSettings, options.config, _bindings(options))
         with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
-            barrier()  # whoever leaves first breaks the others' connections
+            barrier()  # a rank that exits early would break the connections of the others
     except UserError as error:
         sys.exit(_complain(program, error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
-        sys.exit(_complain(program, f"interrupted: {error} - run the same command to go on", EXIT_INTERRUPTED))
+        sys.exit(_complain(program, f"interrupted: {error} - run the same command to resume", EXIT_INTERRUPTED))
     except Exception as error:
         if not _is_of_the_machine(error):
             raise
@@ -61,7 +65,10 @@ def stage_command(
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    """Whether an operation of the system failed for a reason of its own; libraries give it in the message alone."""
+    """Returns whether the operating system refused an operation, for example because the disk is full.
+
+    Libraries that are not written in Python keep the error number in the message only.
+    """
     if isinstance(error, OSError):
         return error.errno in MACHINE_ERRORS
     return any(f"{os.strerror(number)} (os error {number})" in str(error) for number in MACHINE_ERRORS)
@@ -85,13 +92,13 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
         help=f"gin files, or names of packaged ones: {packaged} (default: {DEFAULT_CONFIG.name})",
     )
     parser.add_argument("--dataset", help="a MovieLens release by name, or a folder; overrides DatasetSettings.source")
-    parser.add_argument("--work-dir", type=Path, default=Path("artifacts/work"), help="where stages keep their results")
-    parser.add_argument("--data-dir", type=Path, default=Path("artifacts/data"), help="where raw public data is kept")
+    parser.add_argument("--work-dir", type=Path, default=Path("artifacts/work"), help="folder of the stages' results")
+    parser.add_argument("--data-dir", type=Path, default=Path("artifacts/data"), help="folder of downloaded data sets")
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="go on from the newest checkpoint made from the same inputs (default), or start over",
+        help="resume from the newest checkpoint of the same inputs (default), or start over",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="BINDING", help="a gin binding, such as DecoderSettings.epochs=3"

@@ -1,7 +1,7 @@
-"""Stage: the trained retriever, beside baselines, on the held-out test items.
+"""Stage: measures the trained retriever and the baselines on the held-out test items.
 
-The retriever is asked through the recommender, as the service asks it. Every model ranks the whole catalogue,
-the items of the history excluded, and a hit is the exact item.
+The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue without
+the items of the history. A list hits if it contains the user's exact next item.
 """
 
 import json
@@ -19,13 +19,22 @@ from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RESULTS = "evaluation.json"
-CODE_VERSION = 2  # 2: items that nobody chose in training are candidates too
+CODE_VERSION = 2  # 2: items without a training interaction are candidates too
 
 
 def evaluate(
     workspace: Workspace, data: Stage, features: Stage, tokens: Stage, decoder: Stage, settings: EvaluationSettings
 ) -> Stage:
-    """Runs the stage; writes evaluation.json: figures by model, and the tokenizer's."""
+    """Runs the stage. It writes evaluation.json: figures by model name, and the figures of the semantic IDs.
+
+    Args:
+        workspace: The folder of the run.
+        data: The prepared data.
+        features: The items' features.
+        tokens: The items' semantic IDs.
+        decoder: The trained retriever.
+        settings: List lengths and beam width.
+    """
 
     def write(directory: Path) -> None:
         split = leave_one_out(user_sequences(load_prepared(data)))
@@ -50,6 +59,6 @@ def evaluate(
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:
-    """Reads what `evaluate` wrote: figures by model name, and the tokenizer's."""
+    """Reads the figures that `evaluate` wrote, by model name; "tokenizer" holds those of the semantic IDs."""
     results: dict[str, dict[str, float]] = json.loads((stage.path / RESULTS).read_text(encoding="utf-8"))
     return results

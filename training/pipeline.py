@@ -1,6 +1,6 @@
-"""Runs every stage in order, from raw data to a published bundle, and prints what evaluation measured.
+"""Runs every stage from raw data to a published bundle, and prints the results of the evaluation.
 
-A stage whose inputs and settings have not changed is not run again.
+A stage is skipped if its result for the same inputs and settings is stored.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from rqrec.training.runtime.distributed import rank
 
 
 def train_and_publish(run: Run) -> None:
-    """Trains, evaluates and publishes; prints the tables, the bundle's folder and the command that serves it."""
+    """Trains, evaluates and publishes a model. Prints the results, the bundle's folder and the command to serve it."""
     console = Console(quiet=rank() > 0)
     for table in results_table(load_results(run.evaluation)):
         console.print(table)

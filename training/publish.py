@@ -1,4 +1,7 @@
-"""The last stage: all that training made → a bundle, the versioned folder that the service loads."""
+"""The last stage: writes the trained models and tables as a bundle, the versioned folder that the service loads.
+
+Shapes: N items, E feature columns, P content width, D item vector width.
+"""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -66,21 +69,22 @@ class Trained:
 
 @dataclass(frozen=True)
 class _Format:
+    """The part of a bundle's version that changes with this code."""
+
     bundle_format: int = FORMAT
-    code_version: int = 2  # 2: every user may read it, and equal runs give equal files
+    code_version: int = 2  # 2: files are readable by every user, and equal runs write equal files
 
 
 def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config: str) -> Path:
-    """Writes `bundles/<version>` below the workspace's root, unless it stands, and lets `bundles/current` name it.
+    """Writes `bundles/<version>` if no valid bundle of this version exists, and points `bundles/current` to it.
 
-    Of several processes the first one writes. The version is the data set's name and a key of everything that the
-    bundle was made from.
+    Only rank 0 writes. The version is the data set's name and a key of all inputs of the bundle.
 
     Args:
-        workspace: Where to.
-        trained: What is published.
-        text_encoder: What encoded the items' texts; see `training.features.text.encode_texts`.
-        config: The settings of the run, as text.
+        workspace: The folder of the run.
+        trained: The results to publish.
+        text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
+        config: All settings of the run, as a gin file.
 
     Returns:
         The bundle's folder.
@@ -108,7 +112,7 @@ def _is_intact(bundle: Path) -> bool:
 
 
 def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_encoder: str, config: str) -> None:
-    """Fills a bundle's folder."""
+    """Writes all files of a bundle."""
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
     golden = _write_files(folder, dataset, features, ids, retriever, tokenizer)
@@ -138,7 +142,7 @@ def _write_files(
     retriever: Retriever,
     tokenizer: RqVae,
 ) -> list[Golden]:
-    """Writes all files but the manifest, and returns the answers that the model gives as it is."""
+    """Writes all files except the manifest, and returns the golden answers: answers that the service must reproduce."""
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
     export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
@@ -159,7 +163,7 @@ def _write_files(
 
 
 def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, encoder: str) -> str:
-    """Writes the encoder of the items' texts; returns why there is none, empty where there is one."""
+    """Writes the text encoder. Returns the reason if the bundle cannot have one, else an empty text."""
     if featurizer.given_block(TEXT) is None:
         return "the model reads no text"
     texts = [text for text in featurizer.texts(dataset.items) if text]
@@ -167,7 +171,7 @@ def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, 
 
 
 def payload_column(column: pl.Series) -> pl.Series:
-    """An attribute as the service shows it, in types that JSON has; a Null column where it is not shown."""
+    """Converts an item attribute to a type that JSON has. The column is Null if the attribute cannot be shown."""
     if isinstance(column.dtype, pl.Array) or column.dtype in (pl.Binary, pl.Object):
         return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
     if column.dtype.is_temporal() or isinstance(column.dtype, pl.Categorical | pl.Enum):

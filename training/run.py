@@ -1,10 +1,11 @@
-"""A run: its settings are read once, and every stage is entered once, at the first question for its result."""
+"""A run: all settings, and the result of every stage, which is computed when it is first read."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from rqrec.training.data.prepare import DatasetSettings, prepare_data
+from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
@@ -13,7 +14,7 @@ from rqrec.training.publish import Trained, publish
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
-from rqrec.training.train_decoder import DecoderSettings, train_decoder
+from rqrec.training.train_decoder import train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
 
 
@@ -31,13 +32,14 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Run:
-    """Who asks for a stage's result runs the stages before it; what stands in the workspace is not made again.
+    """The stages of one training. Reading a result runs its stage and the stages before it.
 
-    The inputs are what the data were when `data` was first asked for. A file that changes afterwards is the next run's.
+    A stage is skipped if the workspace stores its result for the same inputs and settings. The stage `data` reads the
+    input files, once. A file that changes later belongs to the next run.
 
     Attributes:
-        workspace: Where the stages keep what they make.
-        settings: Of all of them.
+        workspace: The folder of the stages' results.
+        settings: The settings of every stage.
     """
 
     workspace: Workspace
@@ -70,13 +72,13 @@ class Run:
 
     @cached_property
     def evaluation(self) -> Stage:
-        """What the retriever was measured at."""
+        """The figures of the retriever and the baselines on the test items."""
         stages = (self.data, self.features, self.tokens, self.decoder)
         return evaluate(self.workspace, *stages, self.settings.evaluation)
 
     @cached_property
     def bundle(self) -> Path:
-        """The published bundle."""
+        """The folder of the published bundle."""
         stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
         return publish(
             self.workspace,

@@ -1,4 +1,4 @@
-"""The trained retriever as a `Recommender`, the class that the service asks too.
+"""Makes a `Recommender`, the class that serves, from a trained retriever.
 
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
@@ -21,7 +21,14 @@ from rqrec.training.train_decoder import load_retriever
 
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
-    """The trained retriever as the service asks it, over items with these features and counts by item_index."""
+    """Loads the trained retriever as a recommender over the items it was trained on.
+
+    Args:
+        tokens: The stage that made the semantic IDs.
+        decoder: The stage that trained the retriever.
+        features: The items' features.
+        popularity_N: Number of training interactions by item_index.
+    """
     ids = load_semantic_ids(tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     retriever = load_retriever(decoder).to(training_device())
@@ -35,7 +42,14 @@ def make_recommender(
     item_vectors_ND: NDArray[np.float32],
     popularity_N: NDArray[np.int64],
 ) -> Recommender:
-    """A retriever as the service asks it, over items whose vectors and counts are given by item_index."""
+    """Makes a recommender from a retriever.
+
+    Args:
+        retriever: The trained retriever, in evaluation mode.
+        trie: The trie of the items' semantic IDs.
+        item_vectors_ND: Item vectors by item_index; see `item_vectors`.
+        popularity_N: Number of training interactions by item_index. Items with 0 are recommended as new items.
+    """
     device = next(retriever.parameters()).device
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     return Recommender(
@@ -54,7 +68,21 @@ def item_vectors(
     projection_EP: NDArray[np.float32],
     popularity_N: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """What the search reads of each item, by item_index: as trained, or by content where nobody chose it."""
+    """Computes the item vectors that the search reads.
+
+    An item with training interactions has its trained vector. Any other item takes the vector of items with similar
+    content.
+
+    Args:
+        retriever: The trained retriever, in evaluation mode.
+        trie: The trie of the items' semantic IDs.
+        features: The items' features.
+        projection_EP: Projection of features to content; see `training.features.content.fit_content`.
+        popularity_N: Number of training interactions by item_index.
+
+    Returns:
+        Vectors by item_index, float32, shape (N, D).
+    """
     device = next(retriever.parameters()).device
     trained_ND = retriever.item_vectors(CatalogueTensors.from_trie(trie, features.features_NE, popularity_N, device))
     return with_new_items(trained_ND.cpu().numpy()[trie.leaf_of_row_N], features, projection_EP, popularity_N)

@@ -1,8 +1,6 @@
-"""Stage: trained RQ-VAE → one unique semantic ID an item, and the figures that tell whether they are any good.
+"""Stage: turns items into semantic IDs with the trained RQ-VAE, and checks that the IDs are usable.
 
-The figures are the gate before stage two: what has collapsed stops here, with the reason.
-
-Shapes: N items, L levels, V codes per level, E feature columns, P pairs of items.
+Shapes: N items, L levels, V codes per level, E feature columns.
 """
 
 import json
@@ -33,7 +31,13 @@ CODES, FIGURES = "semantic_ids.safetensors", "figures.json"
 
 @dataclass(frozen=True)
 class SemanticIds:
-    """Unique codes_NL by item_index, the collision level last; V; and the tokenizer's figures."""
+    """The semantic IDs of all items.
+
+    Attributes:
+        codes_NL: Unique codes by item_index. The last level is the collision level.
+        codebook_size: V.
+        figures: Figures about the codes before collisions are resolved; see `training.evaluation.semantic_id_health`.
+    """
 
     codes_NL: NDArray[np.int64]
     codebook_size: int
@@ -44,6 +48,13 @@ def tokenize_items(
     workspace: Workspace, data: Stage, features: Stage, rqvae: Stage, settings: SemanticIdSettings
 ) -> Stage:
     """Runs the stage.
+
+    Args:
+        workspace: The folder of the run.
+        data: The prepared data.
+        features: The items' features.
+        rqvae: The trained RQ-VAE.
+        settings: The limits at which semantic IDs count as collapsed.
 
     Raises:
         CollapsedSemanticIds: If the semantic IDs have collapsed.
@@ -74,7 +85,7 @@ def tokenize_items(
 
 
 def load_semantic_ids(stage: Stage) -> SemanticIds:
-    """Reads what `tokenize_items` saved."""
+    """Reads the semantic IDs that `tokenize_items` saved."""
     arrays = load_file(stage.path / CODES)
     figures = json.loads((stage.path / FIGURES).read_text(encoding="utf-8"))
     return SemanticIds(arrays["codes_NL"], int(arrays["codebook_size"]), figures)

@@ -1,6 +1,8 @@
-"""Stage: item features → a trained RQ-VAE.
+"""Stage one: trains the RQ-VAE on item features.
 
-Run as `python -m training.train_rqvae configs/rqvae_ml25m.gin`; it makes the stages before it first.
+Run it as `python -m training.train_rqvae configs/rqvae_ml25m.gin`. The stages before it run first.
+
+Shapes: N items, E feature columns, B items of one step.
 """
 
 import json
@@ -13,44 +15,45 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from rqrec.models.tokenizer.quantize import QuantizeMode
-from rqrec.models.tokenizer.rqvae import FeatureBlock, RqVae, RqVaeConfig
+from rqrec.models.tokenizer.rqvae import FeatureBlock, RqVae, RqVaeComputedLosses, RqVaeConfig
 from rqrec.training.features.features import load_features
 from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.device import training_device
-from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.loop import Work, train
+from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 NAME = "rqvae"
 WEIGHTS = "rqvae.safetensors"
 CONFIG = "rqvae.json"
 DEAD_CODE_BATCH = 4096
-CODE_VERSION = 2  # 2: starts at principal components
+CODE_VERSION = 2  # 2: training starts at principal components
 
 
 @settings_dataclass(frozen=True)
 class RqVaeSettings:
-    """The RQ-VAE and its training.
+    """The RQ-VAE's sizes and its training.
 
     Attributes:
         hidden_widths: Widths of the encoder's hidden layers.
         embed_dim: Width of the latent.
-        codebook_size: Codes per level; fewer items than this are refused.
-        num_levels: Levels of residual quantisation, the collision level not counted.
-        mode: "gumbel_softmax", "straight_through" or "rotation_trick".
+        codebook_size: Codes per level. The catalogue must have at least as many items.
+        num_levels: Levels of residual quantisation, without the collision level.
+        mode: How gradients pass the choice of a code: "gumbel_softmax", "straight_through" or "rotation_trick".
         commitment_weight: Weight of the commitment loss.
-        start_temperature: Gumbel-softmax temperature at the start of training.
-        end_temperature: And at its end; annealed geometrically.
-        steps: Optimiser steps.
-        batch_size: Items a step.
-        learning_rate: Peak rate of AdamW.
-        weight_decay: Of AdamW.
-        dead_code_every_steps: Steps between replacements of dead codes, in the first three quarters of training.
-        checkpoint_every_steps: Steps between checkpoints.
-        accumulate: Parts that each process takes one after the other, where a batch does not fit into memory.
-        seed: Of weights, k-means, batches and noise.
+        start_temperature: Temperature of the Gumbel-softmax at the start of training.
+        end_temperature: Temperature at the end of training. The temperature falls geometrically.
+        steps: Number of optimiser steps.
+        batch_size: Items in one step.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        dead_code_every_steps: Steps between two replacements of dead codes. The last quarter of training has none.
+        checkpoint_every_steps: Steps between two checkpoints.
+        accumulate: Parts of a batch that each rank computes one after the other; more parts need less memory.
+        seed: Seed of weights, k-means, batches and noise.
     """
 
     hidden_widths: tuple[PositiveInt, ...] = (512, 256, 128)
@@ -72,7 +75,13 @@ class RqVaeSettings:
 
 
 def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) -> Stage:
-    """Runs the stage, resuming from a checkpoint of the same inputs if the workspace allows."""
+    """Runs the stage. It resumes from a checkpoint of the same inputs if the workspace allows it.
+
+    Args:
+        workspace: The folder of the run.
+        features: The items' features.
+        settings: The RQ-VAE's sizes and its training.
+    """
 
     def write(directory: Path, checkpoints: Path) -> None:
         loaded = load_features(features)
@@ -86,7 +95,12 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
 
 
 def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...]) -> RqVaeConfig:
-    """The sizes and choices of an RQ-VAE for features of these blocks."""
+    """Makes an RQ-VAE's configuration.
+
+    Args:
+        settings: The RQ-VAE's sizes and its training.
+        blocks: The blocks of feature columns, in the order of the columns.
+    """
     return RqVaeConfig(
         blocks=blocks,
         hidden_widths=settings.hidden_widths,
@@ -101,7 +115,17 @@ def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...]) -> R
 def fit_rqvae(
     config: RqVaeConfig, features_NE: Tensor, settings: RqVaeSettings, checkpoints: Path, tensorboard: Path
 ) -> RqVae:
-    """Trains an RQ-VAE on features of shape (N, E), on the GPU where there is one.
+    """Trains an RQ-VAE, on a GPU if there is one.
+
+    Args:
+        config: The RQ-VAE's configuration.
+        features_NE: Item features, float32.
+        settings: The RQ-VAE's sizes and its training.
+        checkpoints: The folder of this training's checkpoints.
+        tensorboard: The folder of all TensorBoard files.
+
+    Returns:
+        The trained model, on the CPU and in evaluation mode.
 
     Raises:
         ConfigError: If there are fewer items than codes in a codebook.
@@ -140,7 +164,13 @@ def fit_rqvae(
 
 
 def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Work[Tensor]:
-    """What a training of the RQ-VAE does in the loop, on features of shape (N, E) on the model's device."""
+    """Makes the batches and losses of an RQ-VAE's training.
+
+    Args:
+        model: The RQ-VAE, whose dead codes are replaced after some steps.
+        features_NE: Item features, on the model's device.
+        settings: The RQ-VAE's sizes and its training.
+    """
     device = features_NE.device
     cooling = settings.end_temperature / settings.start_temperature
 
@@ -149,8 +179,10 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
         rows: tuple[Tensor, ...] = torch.randperm(len(features_NE), generator=generator).split(settings.batch_size)
         return rows
 
-    def losses(rows_B: Tensor, done: float) -> Mapping[str, Tensor]:
-        computed = model(features_NE[rows_B.to(device)], temperature=settings.start_temperature * cooling**done)
+    def losses(replica: nn.Module, rows_B: Tensor, done: float) -> Mapping[str, Tensor]:
+        computed: RqVaeComputedLosses = replica(
+            features_NE[rows_B.to(device)], temperature=settings.start_temperature * cooling**done
+        )
         norms_L = computed.embs_norm.mean(0)
         return {
             "loss": computed.loss,
@@ -167,14 +199,15 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
             model.replace_dead_codes(features_NE[chosen])
 
     def split(rows_B: Tensor, parts: int) -> list[tuple[Tensor, float]]:
-        return [(rows, len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
+        # With fewer items than parts, the parts left over hold the first item with the weight 0.
+        return [(rows if len(rows) else rows_B[:1], len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
 
     num_batches = -(-len(features_NE) // settings.batch_size)
     return Work(lambda _: num_batches, epoch_batches, losses, after_step=after_step, split=split)
 
 
 def load_rqvae(stage: Stage) -> RqVae:
-    """Reads the model that `train_rqvae` saved."""
+    """Reads the model that `train_rqvae` saved, in evaluation mode."""
     from_file = json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))
     model = RqVae(RqVaeConfig.from_fields(from_file))
     model.load_state_dict(load_file(stage.path / WEIGHTS))
@@ -182,6 +215,6 @@ def load_rqvae(stage: Stage) -> RqVae:
 
 
 if __name__ == "__main__":
-    from rqrec.training.cli import stage_command  # which knows every stage
+    from rqrec.training.cli import stage_command  # here, because cli imports this module
 
     stage_command(lambda run: run.rqvae, __doc__)

@@ -35,7 +35,8 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 def main() -> None:
     """Serves until a signal."""
-    serve(create_app(Settings(), search=search))
+    settings = Settings()
+    serve(create_app(settings, search=search), settings)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import user_batches
 from rqrec.training.runtime.device import autocast, training_device
-from rqrec.training.runtime.loop import Schedule, Work, train
+from rqrec.training.runtime.loop import Work, train
+from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
@@ -81,8 +82,20 @@ class SasRec(nn.Module):
         for embedding in (self.items, self.positions):
             nn.init.normal_(embedding.weight, std=ITEM_STD)
 
-    def forward(self, history_BT: Tensor) -> Tensor:
-        """States after every item, shape (B, T, D); history_BT holds item_index, padded at the end."""
+    def forward(self, history_BT: Tensor, is_target_BT: Tensor) -> Tensor:
+        """Computes the logits of all items at the M positions that have a target.
+
+        Args:
+            history_BT: item_index of the items read, oldest first, padded at the end with -1.
+            is_target_BT: Whether a next item is to be predicted at the position.
+
+        Returns:
+            Logits of shape (M, N).
+        """
+        return self.scores(self.states(history_BT)[is_target_BT])
+
+    def states(self, history_BT: Tensor) -> Tensor:
+        """Computes the state after every item, shape (B, T, D)."""
         users, length = history_BT.shape
         x_BTD = self.items(history_BT.clamp_min(0)) * math.sqrt(self.items.embedding_dim)
         x_RD = self.dropout(x_BTD + self.positions.weight[:length]).flatten(0, 1)
@@ -92,7 +105,7 @@ class SasRec(nn.Module):
         return torch.as_tensor(self.norm(x_RD)).view(users, length, -1)
 
     def scores(self, states_MD: Tensor) -> Tensor:
-        """Logits of all items, shape (M, N)."""
+        """Computes the logits of all items, shape (M, N)."""
         return states_MD @ self.items.weight.T
 
 
@@ -127,11 +140,11 @@ def fit_sasrec(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
 
-    def losses(batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
+    def losses(replica: nn.Module, batch: SeqBatch, _done: float) -> Mapping[str, Tensor]:
         batch = batch.to(device)
         is_target_BT = batch.targets_BT != PADDING
         with autocast(device, enabled=True):
-            scores_MN = model.scores(model(batch.history_BT)[is_target_BT])
+            scores_MN = replica(batch.history_BT, is_target_BT)
         return {"loss": F.cross_entropy(scores_MN.float(), batch.targets_BT[is_target_BT])}
 
     sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
@@ -170,7 +183,7 @@ def rank_by_sasrec(model: SasRec, holdout: Holdout, *, k: int, max_history: int)
         recent = [history[-max_history:].astype(np.int64) for history in histories]
         history_BT = torch.from_numpy(pad(recent, filler=0)).to(device)
         last_B = torch.tensor([len(history) - 1 for history in recent], device=device)
-        scores_BN = model.scores(model(history_BT)[torch.arange(len(users), device=device), last_B])
+        scores_BN = model.scores(model.states(history_BT)[torch.arange(len(users), device=device), last_B])
         for row, history in enumerate(histories):
             scores_BN[row, torch.from_numpy(history).long()] = -torch.inf
         lists_UK[users] = scores_BN.topk(k).indices.cpu().numpy()

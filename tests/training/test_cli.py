@@ -85,7 +85,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception, command: C
 def test_an_interruption_is_one_line(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=str(EXIT_INTERRUPTED)):
         command(TrainingInterrupted("stopped at step 3"))
-    assert capsys.readouterr().err == "train: interrupted: stopped at step 3 - run the same command to go on\n"
+    assert capsys.readouterr().err == "train: interrupted: stopped at step 3 - run the same command to resume\n"
 
 
 def test_a_busy_folder_is_one_line(
@@ -93,7 +93,7 @@ def test_a_busy_folder_is_one_line(
 ) -> None:
     with open_workspace(tmp_path / "work", tmp_path), pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         command(None)
-    assert capsys.readouterr().err.startswith(f"train: another run is working in {tmp_path / 'work'}: wait")
+    assert capsys.readouterr().err.startswith(f"train: another run uses the workspace {tmp_path / 'work'}: wait")
 
 
 def test_a_setting_that_cannot_be_used_is_one_line(

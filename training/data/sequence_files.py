@@ -1,4 +1,4 @@
-"""Sequence files as the literature on sequential recommendation uses them: `user item item …` a line, oldest first."""
+"""Reads sequence files, a format of the literature on sequential recommendation: `user item item …`, oldest first."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from rqrec.training.data.dataset import DataError, require_columns, require_file
 
 
 def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads a folder with items.jsonl and one sequence file beside it.
+    """Reads a folder that holds items.jsonl and one sequence file.
 
-    The sequence file is the folder's one .txt file whose lines are `user item item …`; the order within a line is the
-    order in time. items.jsonl has an object a line with item_id and any attributes; nested lists of categories are
+    The sequence file is the folder's only .txt file whose lines are `user item item …`. The order in a line is the
+    order in time. Each line of items.jsonl is an object with item_id and any attributes. Nested lists of categories are
     flattened.
 
     Returns:
-        Interactions (user_id, item_id, timestamp: the place in the line) and items.
+        Interactions (user_id, item_id and timestamp, which is the position in the line) and items.
 
     Raises:
-        DataError: If a file is missing or ambiguous, a line is malformed or a user has two lines.
+        DataError: If a file is missing or ambiguous, a line is malformed, or a user has two lines.
     """
     path = find_sequence_file(folder)
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -38,14 +38,14 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_day_gaps(folder: Path) -> pl.DataFrame | None:
-    """Reads `<Name>_day_gaps.txt` beside the sequence file: for each action the days since the one before, first 0.
+    """Reads `<Name>_day_gaps.txt`: for each action the days since the user's previous action, 0 for the first.
 
     Returns:
-        user_id, timestamp (the place in the line, as `read_sequence_files` has it) and day, counted from each user's
-        first action; None where there is no such file.
+        user_id, timestamp (the position in the line, as in `read_sequence_files`) and day, counted from the user's
+        first action. None if there is no such file.
 
     Raises:
-        DataError: If it does not match the sequence file.
+        DataError: If the file does not match the sequence file.
     """
     if not any(folder.glob("*_day_gaps.txt")):
         return None
@@ -64,12 +64,12 @@ def read_day_gaps(folder: Path) -> pl.DataFrame | None:
 
 
 def find_sequence_file(folder: Path) -> Path:
-    """The folder's one sequence file.
+    """Returns the folder's only sequence file.
 
-    `<Name>.txt` for a folder of that name (whatever the case) goes before other text files.
+    If there are several text files, the one with the folder's name is taken; upper and lower case are equal.
 
     Raises:
-        DataError: If there is none, or more than one and none bears the folder's name.
+        DataError: If there is none, or there are several and none has the folder's name.
     """
     candidates = sorted(folder.glob("*.txt"))
     named = [path for path in candidates if path.stem.lower() == folder.resolve().name.lower()]

@@ -1,6 +1,6 @@
-"""Training batches: windows of tokenised histories and the items that follow them.
+"""Training batches: windows of items as leaf positions, with the item that follows each.
 
-Shapes: B windows, T history items, N items.
+Shapes: B windows, T history items, I interactions, N items.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,12 @@ BATCHES_PER_BUCKET = 16
 
 
 class SeqBatch(NamedTuple):
-    """history_BT, the items read, and targets_BT, the item after each: leaf positions, int64, -1 padding at the end."""
+    """A batch of windows.
+
+    Attributes:
+        history_BT: Leaf positions of the items that are read, int64, padded at the end with -1.
+        targets_BT: Leaf position of the item after each, int64, padded at the end with -1.
+    """
 
     history_BT: Tensor
     targets_BT: Tensor
@@ -31,27 +36,37 @@ class SeqBatch(NamedTuple):
 
 
 def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) -> Sequences:
-    """Replaces every item_index by the leaf of its semantic ID, the form in which the retriever reads items."""
+    """Replaces every item_index by the leaf position of its semantic ID, which the retriever reads.
+
+    Args:
+        sequences: Sequences of item_index.
+        leaf_of_item_N: Leaf position by item_index.
+    """
     return Sequences(leaf_of_item_N[sequences.items_I].astype(np.int32), sequences.offsets_U)
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
-    """Writes the items to a new file; returns the same sequences, read from there as they are needed."""
+    """Writes the items to a file. Returns the same sequences, which are read from the file (memory-mapped) when needed.
+
+    Args:
+        sequences: The sequences.
+        file: A new `.npy` file.
+    """
     np.save(file, sequences.items_I)
     return Sequences(np.load(file, mmap_mode="r"), sequences.offsets_U)
 
 
 class SeqData:
-    """Cuts tokenised sequences into windows and serves them in batches, the same for the same seed and epoch.
+    """Cuts sequences into windows and serves them in batches. The batches depend on the seed and the epoch only.
 
-    A sequence longer than the window is cut at a place that changes every epoch, so that every item is a target once
-    an epoch, in changing contexts. Windows of like length share a batch.
+    A sequence that is longer than a window is cut at a position that changes every epoch. So every item is a target
+    once an epoch, in changing contexts. Windows of similar length share a batch.
 
     Args:
-        sequences: Leaf positions, oldest first.
-        max_history: T, the most items that a window reads.
-        batch_size: B, windows a batch.
-        seed: Of the cuts and the order.
+        sequences: Sequences of leaf positions, oldest first.
+        max_history: T, the largest number of items that a window reads.
+        batch_size: B, windows in a batch.
+        seed: Seed of the cuts and the order.
 
     Raises:
         DataError: If no sequence has two items.
@@ -66,12 +81,12 @@ class SeqData:
             raise DataError("training needs at least one user with two items before the held-out ones, got none")
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
-        """The batches of one epoch, in order."""
+        """Yields the batches of one epoch, in order."""
         for rows in self._batches(epoch):
             yield self._pad(rows)
 
     def num_batches(self, epoch: int) -> int:
-        """Batches in that epoch; the changing cuts may move it by a few."""
+        """Returns the number of batches in an epoch. It can differ slightly between epochs, because the cuts change."""
         return len(self._batches(epoch))
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -86,12 +101,12 @@ class SeqData:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _windows(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Ranges [first, end) of items_I, each of at most T + 1 items; neighbours share one, as target and input."""
+        """Returns ranges [first, end) of items_I, each of at most T + 1 items. Neighbouring ranges share one item."""
         begins_U, ends_U = self._begins_U, self._ends_U
         span = self.max_history
         is_long_U = ends_U - begins_U > span + 1
         phases_U = np.where(is_long_U, rng.integers(1, span + 1, len(begins_U)), span)
-        # The first window has `phase` targets, the following ones T, the last what is left.
+        # The first window has `phase` targets, the following ones have T, and the last has the rest.
         counts_U = 1 + np.maximum(-((begins_U + 1 + phases_U - ends_U) // span), 0)
         number = np.arange(counts_U.sum()) - np.repeat(np.cumsum(counts_U) - counts_U, counts_U)
         begins, ends, phases = (np.repeat(x, counts_U) for x in (begins_U, ends_U, phases_U))

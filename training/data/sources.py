@@ -1,4 +1,4 @@
-"""Where data comes from: a public release by name, or a folder in any layout that is read here."""
+"""Reads a data set from a public release or from a folder in any supported layout."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from rqrec.training.data.tables import read_tables
 
 Reader = Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]]
 
-# A folder is read by the first layout whose marker it holds.
+# The first layout whose marker exists in a folder reads the folder.
 LAYOUTS: tuple[tuple[str, Reader], ...] = (
     ("movies.csv", read_csv_layout),
     ("movies.dat", read_1m_layout),
@@ -28,9 +28,9 @@ def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) 
     """Reads a data set.
 
     Args:
-        source: A MovieLens release such as "ml-25m" (fetched to `data_dir` if it is not there), or a folder's path.
-        data_dir: Where releases are kept.
-        drop_duplicates: Keep one of several equal interactions instead of refusing them.
+        source: A MovieLens release such as "ml-25m" (downloaded to `data_dir` if needed), or the path of a folder.
+        data_dir: The folder of downloaded releases.
+        drop_duplicates: Whether one of several equal interactions is kept; otherwise they are an error.
 
     Raises:
         DataError: If the source is neither, or its files cannot be used.
@@ -44,7 +44,7 @@ def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) 
                 interactions, items = read(folder)
                 return build_dataset(folder.resolve().name, interactions, items, drop_duplicates=drop_duplicates)
             except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-                raise DataError(f"cannot read {folder}, which holds {marker}: {error}") from error
+                raise DataError(f"cannot read {folder} by its {marker}: {error}") from error
     raise DataError(
         f"{folder} holds none of {[marker for marker, _ in LAYOUTS]}: see 'Your own data' in the README for the layouts"
     )

@@ -1,4 +1,4 @@
-"""The leave-one-out split: a user's last item is for test, the one before for validation, the rest for training.
+"""The leave-one-out split: each user's last item is for test, the one before for validation, the rest for training.
 
 Shapes: U users, I interactions.
 """
@@ -16,11 +16,11 @@ IndexArray = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Ragged rows of item_index, one a user, oldest first.
+    """Rows of item_index of any length, one row a user, oldest item first.
 
     Attributes:
         items_I: All rows one after the other, int32.
-        offsets_U: Where each row begins, int64, shape (U + 1,).
+        offsets_U: Start of each row, and the end of the last one, int64, shape (U + 1,).
     """
 
     items_I: IndexArray
@@ -34,30 +34,30 @@ class Sequences:
 
     @property
     def lengths_U(self) -> NDArray[np.int64]:
-        """Items in each row."""
+        """Number of items in each row."""
         return np.diff(self.offsets_U)
 
     def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
-        """All pairs of items of one row that stand so many places apart: the earlier ones, and the later ones."""
+        """Returns all pairs of items of one row at this distance: the earlier items, and the later items."""
         row_I = np.repeat(np.arange(len(self)), self.lengths_U)
         same = row_I[:-distance] == row_I[distance:]
         return self.items_I[:-distance][same], self.items_I[distance:][same]
 
     def without_last(self, count: int) -> "Sequences":
-        """The same rows, each less its last `count` items (rows must be long enough)."""
+        """Returns the rows without their last `count` items. Each row must have at least that many."""
         lengths_U = self.lengths_U - count
         keep_I = np.arange(len(self.items_I)) < np.repeat(self.offsets_U[1:] - count, self.lengths_U)
         return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]))
 
     def select(self, keep_U: NDArray[np.bool_]) -> "Sequences":
-        """The rows where `keep_U` is true."""
+        """Returns the rows where `keep_U` is true."""
         keep_I = np.repeat(keep_U, self.lengths_U)
         return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(self.lengths_U[keep_U])]))
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """What a recommender is asked: after `histories` row u, does it name item `targets_U[u]`?"""
+    """Questions to a recommender: after row u of `histories`, does it recommend item `targets_U[u]`?"""
 
     histories: Sequences
     targets_U: IndexArray
@@ -66,7 +66,12 @@ class Holdout:
         return len(self.targets_U)
 
     def sample(self, size: int, *, seed: int) -> "Holdout":
-        """At most `size` users, drawn without replacement."""
+        """Returns a random sample of the users, without replacement.
+
+        Args:
+            size: Number of users. A smaller holdout is returned as it is.
+            seed: Seed of the sample.
+        """
         if size >= len(self):
             return self
         chosen_U = np.zeros(len(self), dtype=np.bool_)
@@ -76,7 +81,7 @@ class Holdout:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """The three parts of the split. Users with fewer than three items are trained on and never asked about."""
+    """The three parts of the split. Users with fewer than three items are in the training part only."""
 
     train: Sequences
     validation: Holdout
@@ -84,14 +89,14 @@ class LeaveOneOut:
 
 
 def user_sequences(dataset: Dataset) -> Sequences:
-    """Each user's items in the data set's order of time."""
+    """Returns each user's items, oldest first."""
     user_I = dataset.interactions["user_index"].to_numpy()
     counts_U = np.bincount(user_I)
     return Sequences(dataset.interactions["item_index"].to_numpy(), np.concatenate([[0], np.cumsum(counts_U)]))
 
 
 def leave_one_out(sequences: Sequences) -> LeaveOneOut:
-    """Splits sequences; validation histories end before the validation item, test histories include it."""
+    """Splits sequences. The test histories include the validation item."""
     evaluated_U = sequences.lengths_U >= MIN_ITEMS_TO_EVALUATE
     asked = sequences.select(evaluated_U)
     last_U = asked.offsets_U[1:]

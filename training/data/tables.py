@@ -1,4 +1,4 @@
-"""The user's own data: an interactions table and an items table, as Parquet, CSV or JSON lines."""
+"""Reads a user's own data: an interactions table and an items table, as Parquet, CSV or JSON lines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +17,11 @@ READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
 def read_tables(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Reads `interactions` (user_id, item_id, timestamp[, rating]) and `items` (item_id, any attributes) of a folder.
 
-    Lists of numbers of one length become vectors. In CSV, lists of strings are written with `|` between them in a
-    column whose name ends in `[]`, such as `genres[]`.
+    Lists of numbers of one length become vectors. In CSV, a column whose name ends in `[]`, such as `genres[]`, holds
+    lists of strings with `|` between them.
 
     Raises:
-        DataError: If a table is missing, is there in two formats, lacks a column or cannot be read.
+        DataError: If a table is missing, exists in two formats, lacks a column or cannot be read.
     """
     interactions_path, items_path = find_table(folder, "interactions"), find_table(folder, "items")
     interactions = READERS[interactions_path.suffix](interactions_path)
@@ -36,7 +36,11 @@ def read_tables(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def find_table(folder: Path, name: str) -> Path:
-    """The one file of that name in any of the formats.
+    """Returns the only file of that name, in any of the formats.
+
+    Args:
+        folder: The folder to look in.
+        name: The file's name without its suffix.
 
     Raises:
         DataError: If there is none, or more than one.

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, baselines and the lists that they are computed on."""
+"""Evaluation: metrics, baselines, and the ranked lists they are computed from."""

@@ -1,9 +1,12 @@
-"""What a recommender must beat: popularity, and nearest neighbours by users or by content.
+"""Simple recommenders that a trained model must beat: popularity, and nearest neighbours by users or by content.
 
-Shapes: U users, K list length, N items, E feature columns.
+Every working array is bounded by a number of entries and not by a number of users or items, so memory stays flat on
+large catalogues.
+
+Shapes: U users, B users of one block, K list length, N items, R items of one block, E feature columns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +15,55 @@ from sklearn.preprocessing import normalize
 
 from rqrec.training.data.splits import Holdout, Sequences
 
-USERS_PER_BLOCK = 512
 ITEM_KNN_NEIGHBOURS = 100
+ITEM_KNN_WITH_TIES = 1000  # neighbours of one item at the most, those equal to the 100th included
+SCORES_PER_BLOCK = 1 << 23  # of float32: 32 MiB
+SIMILARITIES_PER_BLOCK = 1 << 23  # of float32 and int32: 64 MiB
 
 
 def item_popularity(train: Sequences, num_items: int) -> NDArray[np.int64]:
-    """How often each item occurs in the training sequences, shape (N,)."""
+    """Counts how often each item occurs in the training sequences.
+
+    Args:
+        train: Training sequences of item_index.
+        num_items: N.
+
+    Returns:
+        Counts of shape (N,).
+    """
     return np.bincount(train.items_I, minlength=num_items)
 
 
 def rank_by_popularity(train: Sequences, num_items: int, holdout: Holdout, *, k: int) -> NDArray[np.int64]:
-    """Recommends the most popular items that the user has not had; item_index of shape (U, k)."""
+    """Recommends the most popular items that are not in the user's history.
+
+    Args:
+        train: Training sequences of item_index.
+        num_items: N.
+        holdout: The users to recommend to.
+        k: List length K.
+
+    Returns:
+        item_index of shape (U, K), best first.
+    """
     popularity_N = item_popularity(train, num_items).astype(np.float32)
     return _rank(holdout, num_items, lambda history_BN: np.tile(popularity_N, (history_BN.shape[0], 1)), k)
 
 
 def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: int) -> NDArray[np.int64]:
-    """Recommends what is most similar to all of the user's items (Sarwar et al. 2001).
+    """Recommends the items most similar to all items of the history (Sarwar et al. 2001).
 
-    Similarity is the cosine of the items' users; each item keeps its nearest neighbours only.
+    The similarity of two items is the cosine between the sets of their users. Each item keeps its 100 nearest
+    neighbours, and all neighbours that are as near as the 100th, up to 1,000 neighbours in all.
+
+    Args:
+        train: Training sequences of item_index.
+        num_items: N.
+        holdout: The users to recommend to.
+        k: List length K.
 
     Returns:
-        item_index of shape (U, k).
+        item_index of shape (U, K), best first.
     """
     similarity_NN = _nearest(_user_item(train, num_items))
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k)
@@ -42,12 +72,16 @@ def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: i
 def rank_by_content_knn(
     features_NE: NDArray[np.float32], holdout: Holdout, *, k: int, eligible_N: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Recommends what is most similar in content to all of the user's items: the mean cosine of their features.
+    """Recommends the items whose features have the largest mean cosine with the features of the history's items.
 
-    Only items that are eligible, by default all.
+    Args:
+        features_NE: Item features by item_index, shape (N, E).
+        holdout: The users to recommend to.
+        k: List length K.
+        eligible_N: Which items may be recommended; all if None.
 
     Returns:
-        item_index of shape (U, k).
+        item_index of shape (U, K), best first.
     """
     unit_NE = normalize(features_NE)
     barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)
@@ -57,20 +91,24 @@ def rank_by_content_knn(
 def _rank(
     holdout: Holdout, num_items: int, score: Callable[[sparse.csr_matrix], NDArray[np.float32]], k: int
 ) -> NDArray[np.int64]:
-    """The k best-scored items outside each history, the lower item_index first among equals."""
+    """Returns the k best-scored items outside each history; the lower item_index comes first among equal scores."""
     histories_UN = _user_item(holdout.histories, num_items)
-    lists = []
-    for begin in range(0, len(holdout), USERS_PER_BLOCK):
-        history_BN = histories_UN[begin : begin + USERS_PER_BLOCK]
+    k, block = min(k, num_items), max(SCORES_PER_BLOCK // num_items, 1)
+    lists_UK = np.empty((len(holdout), k), dtype=np.int64)
+    for begin in range(0, len(holdout), block):
+        history_BN = histories_UN[begin : begin + block]
         scores_BN = score(history_BN)
         scores_BN[history_BN.nonzero()] = -np.inf
-        lists.append(np.argsort(-scores_BN, axis=1, kind="stable")[:, :k])
-    return np.concatenate(lists)
+        for user, scores_N in enumerate(scores_BN, start=begin):
+            candidates = np.flatnonzero(scores_N >= np.partition(scores_N, -k)[-k])
+            lists_UK[user] = candidates[np.argsort(-scores_N[candidates], kind="stable")[:k]]
+    return lists_UK
 
 
 def _user_item(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
+    """Returns the matrix (U, N) that is 1 where the user has the item."""
     ones = np.ones(len(sequences.items_I), dtype=np.float32)
-    # A copy: summing duplicates sorts the rows in place, and the order of a history is its meaning.
+    # The items are copied because sum_duplicates sorts each row in place, and a history is ordered by time.
     rows = (ones, sequences.items_I.copy(), sequences.offsets_U)
     matrix = sparse.csr_matrix(rows, shape=(len(sequences), num_items))
     matrix.sum_duplicates()
@@ -79,13 +117,41 @@ def _user_item(sequences: Sequences, num_items: int) -> sparse.csr_matrix:
 
 
 def _nearest(user_item: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Returns the similarities (N, N) of each item with its nearest neighbours; all other entries are zero."""
     norms_N = np.sqrt(np.asarray(user_item.sum(axis=0)).ravel())
-    unit = user_item @ sparse.diags(1 / np.maximum(norms_N, 1))
-    similarity = (unit.T @ unit).tocsr()
-    similarity.setdiag(0)
-    for row in range(similarity.shape[0]):
-        values = similarity.data[similarity.indptr[row] : similarity.indptr[row + 1]]
+    unit_UN = sparse.csr_matrix(user_item @ sparse.diags(1 / np.maximum(norms_N, 1)))
+    unit_NU = unit_UN.T.tocsr()
+    blocks = [_keep_nearest(unit_NU[first:end] @ unit_UN, first) for first, end in _item_blocks(user_item)]
+    return sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+
+
+def _item_blocks(user_item: sparse.csr_matrix) -> Iterator[tuple[int, int]]:
+    """Yields ranges of items whose similarities with all items have at most SIMILARITIES_PER_BLOCK non-zeros.
+
+    An item has at most N similar items, and at most as many as its users' histories have entries together. A range
+    holds one item at the least.
+    """
+    num_items = user_item.shape[1]
+    entries_N = np.minimum(user_item.T.astype(np.float64) @ np.diff(user_item.indptr), num_items)
+    total_N = np.cumsum(entries_N)
+    first = 0
+    while first < num_items:
+        before = total_N[first] - entries_N[first]
+        end = max(int(np.searchsorted(total_N, before + SIMILARITIES_PER_BLOCK, side="right")), first + 1)
+        yield first, end
+        first = end
+
+
+def _keep_nearest(similarity_RN: sparse.csr_matrix, first: int) -> sparse.csr_matrix:
+    """Keeps each row's nearest neighbours; row 0 is the item `first`, and no item is its own neighbour."""
+    rows = np.repeat(np.arange(similarity_RN.shape[0]), np.diff(similarity_RN.indptr))
+    similarity_RN.data[similarity_RN.indices == rows + first] = 0
+    for begin, end in zip(similarity_RN.indptr[:-1], similarity_RN.indptr[1:], strict=True):
+        values = similarity_RN.data[begin:end]
         if len(values) > ITEM_KNN_NEIGHBOURS:
             values[values < np.partition(values, -ITEM_KNN_NEIGHBOURS)[-ITEM_KNN_NEIGHBOURS]] = 0
-    similarity.eliminate_zeros()
-    return sparse.csr_matrix(similarity)
+        if np.count_nonzero(values) > ITEM_KNN_WITH_TIES:
+            nearest_first = np.lexsort((similarity_RN.indices[begin:end], -values))
+            values[nearest_first[ITEM_KNN_WITH_TIES:]] = 0
+    similarity_RN.eliminate_zeros()
+    return similarity_RN

@@ -1,6 +1,6 @@
-"""Ranking metrics: functions of the place at which each user's true next item stands in a list.
+"""Ranking metrics. Most of them are functions of the rank at which a list contains the user's true next item.
 
-Shapes: U users, K list length, N items, E feature dim.
+Shapes: U users, K list length, N items, E feature columns.
 """
 
 import numpy as np
@@ -12,45 +12,67 @@ PerUser = NDArray[np.float64]
 
 
 def ranks_of_targets(lists_UK: NDArray[np.integer], targets_U: NDArray[np.integer]) -> Ranks:
-    """The 1-based place of each user's target in its list, infinity where it is absent.
+    """Returns the 1-based rank of each user's target in its list, or infinity if the list does not contain it.
 
     >>> ranks_of_targets(np.array([[4, 2], [1, 3]]), np.array([2, 7])).tolist()
     [2.0, inf]
+
+    Args:
+        lists_UK: item_index by user, best first.
+        targets_U: item_index of each user's next item.
     """
     hits_UK = lists_UK == targets_U[:, None]
     return np.where(hits_UK.any(axis=1), hits_UK.argmax(axis=1) + 1.0, np.inf)
 
 
 def hits(ranks_U: Ranks, *, k: int) -> PerUser:
-    """1 for each user whose target stands among the first k, else 0."""
+    """Returns 1 for each user whose target is among the first k items, else 0.
+
+    Args:
+        ranks_U: Ranks of the targets, 1 or greater.
+        k: List length.
+    """
     return (ranks_U <= k).astype(np.float64)
 
 
 def gains(ranks_U: Ranks, *, k: int) -> PerUser:
-    """Each user's discounted gain: [rank <= k] / log2(rank + 1)."""
+    """Returns each user's discounted gain: 1 / log2(rank + 1) if rank <= k, else 0.
+
+    Args:
+        ranks_U: Ranks of the targets, 1 or greater.
+        k: List length.
+    """
     return np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0)
 
 
 def recall_at_k(ranks_U: Ranks, *, k: int) -> float:
-    """Share of users whose target stands among the first k: mean of [rank <= k].
+    """Returns the share of users whose target is among the first k items.
 
     >>> recall_at_k(np.array([2.0, np.inf, 1.0, 4.0]), k=2)
     0.5
+
+    Args:
+        ranks_U: Ranks of the targets, 1 or greater.
+        k: List length.
     """
     return float(hits(ranks_U, k=k).mean())
 
 
 def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
-    """Normalised discounted cumulative gain with one relevant item: mean of [rank <= k] / log2(rank + 1).
+    """Returns the normalised discounted cumulative gain with one relevant item: the mean of `gains`.
 
     >>> ndcg_at_k(np.array([1.0, 3.0, np.inf, np.inf]), k=3)
     0.375
+
+    Args:
+        ranks_U: Ranks of the targets, 1 or greater.
+        k: List length.
     """
     return float(gains(ranks_U, k=k).mean())
 
 
 def mean_reciprocal_rank(ranks_U: Ranks) -> float:
-    """Mean of 1 / rank, a target outside the list counting 0.
+    """Returns the mean of 1 / rank. A target outside the list counts 0.
 
     >>> mean_reciprocal_rank(np.array([1.0, 2.0, np.inf, np.inf]))
     0.375
@@ -59,10 +81,18 @@ def mean_reciprocal_rank(ranks_U: Ranks) -> float:
 
 
 def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of a mean over users, who are drawn with replacement (Efron 1979).
+    """Returns the 95 % percentile interval of a mean over users. Users are drawn with replacement (Efron 1979).
 
     >>> bootstrap_interval(np.ones(4), resamples=10)
     (1.0, 1.0)
+
+    Args:
+        values_U: One value a user.
+        resamples: Number of samples, each of U users.
+        seed: Seed of the samples.
+
+    Returns:
+        The 2.5th and the 97.5th percentile of the samples' means.
     """
     rng = np.random.default_rng(seed)
     means = [values_U[rng.integers(0, len(values_U), len(values_U))].mean() for _ in range(resamples)]
@@ -71,19 +101,27 @@ def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 
 
 
 def catalogue_coverage(lists_UK: NDArray[np.integer], num_items: int) -> float:
-    """Share of the catalogue that stands in at least one list; -1 marks an empty place.
+    """Returns the share of the catalogue's items that are in at least one list.
 
     >>> catalogue_coverage(np.array([[0, 1], [1, -1]]), num_items=4)
     0.5
+
+    Args:
+        lists_UK: item_index by user; -1 stands for no item.
+        num_items: N.
     """
     return len(np.unique(lists_UK[lists_UK >= 0])) / num_items
 
 
 def intra_list_diversity(lists_UK: NDArray[np.integer], features_NE: NDArray[np.floating]) -> float:
-    """Mean over users of 1 - the mean cosine similarity of the pairs within their lists (Ziegler et al. 2005).
+    """Returns 1 minus the mean cosine of the item pairs in a list, as a mean over users (Ziegler et al. 2005).
 
     >>> intra_list_diversity(np.array([[0, 1]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     1.0
+
+    Args:
+        lists_UK: item_index by user; -1 stands for no item. A list of fewer than two items is left out.
+        features_NE: Item features by item_index.
     """
     unit_NE = normalize(features_NE)
     diversities = []

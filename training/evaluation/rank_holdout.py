@@ -1,4 +1,4 @@
-"""Asks the serving recommender about held-out users.
+"""Recommends to held-out users with the recommender that serves.
 
 Shapes: U users, K list length.
 """
@@ -25,12 +25,18 @@ def rank_holdout(
     eligibility: Eligibility | None = None,
     reserved: int = 0,
 ) -> NDArray[np.int64]:
-    """Recommends to every held-out user, the items of the history excluded, out of the eligible (by default all) items.
+    """Recommends to every held-out user. The items of the user's history are excluded.
 
-    Of every list, `reserved` places are for items that nobody chose in training.
+    Args:
+        recommender: The recommender to measure.
+        holdout: The users and their histories.
+        k: List length K.
+        beam_width: Beam width of the search.
+        eligibility: The items that may be recommended; all if None.
+        reserved: Positions of every list that are reserved for items without a training interaction, in [0, k].
 
     Returns:
-        item_index of shape (U, k), best first, -1 where fewer than k items exist.
+        item_index of shape (U, K), best first, -1 where fewer than k items are available.
     """
     lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
     leaf_of_item_N = recommender.trie.leaf_of_row_N
@@ -50,7 +56,7 @@ def rank_holdout(
 
 
 def user_batches(holdout: Holdout) -> Iterator[NDArray[np.int64]]:
-    """Rows of the holdout in batches, users with histories of like length together."""
+    """Yields the rows of the holdout in batches. Users with histories of similar length share a batch."""
     by_length = np.argsort(holdout.histories.lengths_U, kind="stable")
     for begin in range(0, len(by_length), USERS_PER_BATCH):
         yield by_length[begin : begin + USERS_PER_BATCH]

@@ -1,4 +1,4 @@
-"""The figures of ranked lists, one set a model, and the tables that show them.
+"""Figures of ranked lists, and tables that show the figures of several models.
 
 Shapes: U users, K list length, N items, E feature columns.
 """
@@ -28,13 +28,13 @@ TOKENIZER = "tokenizer"
 
 @settings_dataclass(frozen=True)
 class EvaluationSettings:
-    """How models are compared.
+    """List lengths and beam width of an evaluation.
 
     Attributes:
-        ks: List lengths at which recall and NDCG are taken.
-        list_length: Longest list; the mean reciprocal rank counts a target beyond it as 0.
-        profile_k: List length at which coverage and diversity are taken.
-        beam_width: Of the retriever's search.
+        ks: List lengths of recall and NDCG.
+        list_length: Length of the ranked lists. The mean reciprocal rank counts a target outside the list as 0.
+        profile_k: List length of coverage, diversity and the recall of cold users.
+        beam_width: Beam width of the retriever's search.
     """
 
     ks: tuple[PositiveInt, ...] = (5, 10, 20)
@@ -56,7 +56,18 @@ def figures(
     is_cold_N: NDArray[np.bool_],
     settings: EvaluationSettings,
 ) -> dict[str, float]:
-    """All ranking figures of one model; `cold_` ones are over the users whose target never occurs in training."""
+    """Computes all ranking figures of one model.
+
+    Args:
+        lists_UK: item_index by user, best first, -1 where the list is shorter.
+        holdout: The users, with the item that each list should contain.
+        features_NE: Item features by item_index; diversity is measured on them.
+        is_cold_N: Whether the item has no training interaction, by item_index.
+        settings: The list lengths.
+
+    Returns:
+        Figures by name. Those that start with `cold_` are of the users whose target item is cold.
+    """
     ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)
     cold_U = is_cold_N[holdout.targets_U]
     shown_UK = lists_UK[:, : settings.profile_k]
@@ -72,7 +83,11 @@ def figures(
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
-    """The results as tables for the terminal: models, then the tokenizer's levels."""
+    """Returns one table of all models, and one table of the semantic IDs.
+
+    Args:
+        results: Figures by model name, and under "tokenizer" those of the semantic IDs.
+    """
     models = {name: row for name, row in results.items() if name != TOKENIZER}
     ranking = Table(title="Leave-one-out test, full ranking, history excluded")
     ranking.add_column("metric")

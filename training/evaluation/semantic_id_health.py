@@ -1,4 +1,4 @@
-"""Whether semantic IDs are usable: figures of their codebooks and neighbourhoods, and the gate before stage two.
+"""Checks whether semantic IDs are usable: figures about them, and a gate that stops training on collapsed ones.
 
 Shapes: N items, L levels, V codes per level, E feature columns, P pairs of items.
 """
@@ -17,17 +17,17 @@ from rqrec.training.runtime.config import Share
 
 
 class CollapsedSemanticIds(UserError):
-    """Raised when semantic IDs tell items apart too badly to train on; says what to change."""
+    """Raised when too many items have similar semantic IDs. The message says what to change."""
 
 
 @settings_dataclass(frozen=True)
 class SemanticIdSettings:
-    """When semantic IDs count as collapsed, so that no retriever is trained on them.
+    """Limits at which semantic IDs count as collapsed. No retriever is trained on collapsed ones.
 
     Attributes:
-        min_perplexity_share: Least perplexity of the first level, as a share of its codes; in a small catalogue the
-            levels after it have little left to tell apart.
-        max_collision_ratio: Largest share of items that do not have their quantised codes to themselves.
+        min_perplexity_share: Smallest perplexity of the first level, as a share of the codebook size, in [0, 1]. Later
+            levels have no limit, because in a small catalogue they have few items left to separate.
+        max_collision_ratio: Largest share of items that have the same quantised codes as another item, in [0, 1].
     """
 
     min_perplexity_share: Share = 0.05
@@ -35,13 +35,17 @@ class SemanticIdSettings:
 
 
 def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> dict[str, float]:
-    """How well the codebooks are used, before collisions are resolved.
+    """Measures how evenly the codebooks are used. The codes are those before collisions are resolved.
+
+    Args:
+        codes_NL: Quantised codes by item_index, each in [0, V).
+        codebook_size: V.
 
     Returns:
-        For each level `usage_<level>`, the share of codes in use; `dead_codes_<level>`, the number of the others;
-        `perplexity_<level>`, the exponential of the entropy of their use (V if all are used alike); `gini_<level>`, how
-        unevenly they are used (0 if all alike); and `collision_ratio`, the share of items that do not have their codes
-        to themselves.
+        `collision_ratio`, the share of items that have the same codes as another item. And for each level:
+        `usage_<level>`, the share of codes that are used; `dead_codes_<level>`, the number of unused codes;
+        `perplexity_<level>`, the exponential of the entropy of the codes (V if all are used equally often);
+        `gini_<level>`, the inequality of their use (0 if all are used equally often).
     """
     figures = {}
     for level, codes_N in enumerate(codes_NL.T):
@@ -58,12 +62,18 @@ def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> di
 def neighbourhood_figures(
     codes_NL: NDArray[np.integer], features_NE: NDArray[np.float32], train: Sequences
 ) -> dict[str, float]:
-    """Whether items that share a prefix belong together: in the users' sequences, and by content.
+    """Measures whether items with a common code prefix belong together, in users' sequences and by content.
+
+    Args:
+        codes_NL: Quantised codes by item_index, each in [0, V).
+        features_NE: Item features by item_index.
+        train: Training sequences of item_index.
 
     Returns:
-        For each level `together_<level>`, the share of neighbours in a training sequence whose codes agree up to that
-        level; `together_by_chance_<level>`, the same of the same items paired at random; and `similarity_<level>`, the
-        mean cosine of the features of two items that share the prefix (0 where none do).
+        For each level: `together_<level>`, the share of neighbours in the sequences whose codes agree up to this level;
+        `together_by_chance_<level>`, the same share after the neighbours are paired at random; and
+        `similarity_<level>`, the mean cosine of the features of two items whose codes agree up to this level (0 if
+        there are no such items).
     """
     left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)
@@ -83,22 +93,26 @@ def neighbourhood_figures(
 
 
 def check_not_collapsed(figures: Mapping[str, float], *, codebook_size: int, settings: SemanticIdSettings) -> None:
-    """Lets usable semantic IDs pass.
+    """Raises an error if the semantic IDs have collapsed.
+
+    Args:
+        figures: Figures of `codebook_figures`.
+        codebook_size: V.
+        settings: The limits.
 
     Raises:
-        CollapsedSemanticIds: If the first level hardly distinguishes items, or too many items share their codes; says
-            what to change.
+        CollapsedSemanticIds: If the first level separates too few items, or too many items have the same codes.
     """
-    remedy = "look at the features, and at RqVaeSettings.learning_rate, mode and commitment_weight"
+    remedy = "check the features, and RqVaeSettings.learning_rate, mode and commitment_weight"
     least, perplexity = settings.min_perplexity_share * codebook_size, figures["perplexity_0"]
     if perplexity < least:
         raise CollapsedSemanticIds(
-            f"the semantic IDs have collapsed: the first level has perplexity {perplexity:.1f}, expected at least "
-            f"{least:.1f} of {codebook_size} codes (SemanticIdSettings.min_perplexity_share): {remedy}"
+            f"the semantic IDs have collapsed: the first level must have a perplexity of at least {least:.1f} of "
+            f"{codebook_size} codes (SemanticIdSettings.min_perplexity_share), got {perplexity:.1f}: {remedy}"
         )
     if figures["collision_ratio"] > settings.max_collision_ratio:
         raise CollapsedSemanticIds(
-            f"the semantic IDs have collapsed: {figures['collision_ratio']:.0%} of the items share their codes with "
-            f"another, expected at most {settings.max_collision_ratio:.0%} (SemanticIdSettings.max_collision_ratio): "
-            f"{remedy}, or raise codebook_size"
+            f"the semantic IDs have collapsed: at most {settings.max_collision_ratio:.0%} of the items may have the "
+            "same codes as another item (SemanticIdSettings.max_collision_ratio), got "
+            f"{figures['collision_ratio']:.0%}: {remedy}, or raise codebook_size"
         )

@@ -1,1 +1,1 @@
-"""Features: what of an item's content and its company becomes numbers."""
+"""Item features: attributes, text and co-occurrence as columns of numbers."""

@@ -1,6 +1,6 @@
-"""Item vectors from the training sequences: items that the same users chose close to each other lie close together.
+"""Item vectors from training sequences: items that the same users chose within a short time have similar vectors.
 
-Shapes: N items, E vector dim.
+Shapes: N items, E vector dimensions.
 """
 
 import numpy as np
@@ -12,22 +12,22 @@ from sklearn.preprocessing import normalize
 from rqrec.training.data.splits import Sequences
 
 WINDOW = 10
-SMOOTHING = 0.75  # exponent on the context counts (Levy et al. 2015), so that rare items do not dominate
+SMOOTHING = 0.75  # exponent of the context counts, so that rare items do not dominate (Levy et al. 2015)
 
 
 def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: int) -> NDArray[np.float32]:
     """Factorises the positive pointwise mutual information of items within a window of a user's sequence.
 
-    Levy and Goldberg (2014) show that this is what word2vec with negative sampling approximates.
+    Levy and Goldberg (2014) show that word2vec with negative sampling approximates this factorisation.
 
     Args:
         train: Training sequences of item_index.
         num_items: N.
-        dim: E at the most.
-        seed: Of the SVD.
+        dim: Largest E.
+        seed: Seed of the SVD.
 
     Returns:
-        float32 of shape (N, E), rows of unit length; zero for items that no window pairs with another.
+        float32 of shape (N, E), rows of unit length. A row is zero if no window contains the item and another one.
     """
     counts = _window_counts(train, num_items)
     total = counts.sum()
@@ -41,13 +41,13 @@ def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: in
     keep = information > 0
     ppmi = sparse.csr_matrix((information[keep], (pairs.row[keep], pairs.col[keep])), shape=counts.shape)
     svd = TruncatedSVD(min(dim, num_items - 1), random_state=seed).fit(ppmi)
-    # The square root of the singular values weighs the directions better than the values do (Levy et al. 2015).
+    # The square root of the singular values gives better weights than the values themselves (Levy et al. 2015).
     vectors = ppmi @ svd.components_.T / np.sqrt(np.maximum(svd.singular_values_, np.finfo(np.float32).eps))
     return np.asarray(normalize(vectors), dtype=np.float32)
 
 
 def _window_counts(train: Sequences, num_items: int) -> sparse.csr_matrix:
-    """How often two items stand within the window, nearer pairs counting more."""
+    """Counts how often two items are within the window. A pair at distance d counts 1 / d."""
     counts = sparse.csr_matrix((num_items, num_items), dtype=np.float64)
     for distance in range(1, WINDOW + 1):
         left, right = train.pairs(distance)

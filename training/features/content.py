@@ -1,6 +1,6 @@
-"""What of an item's features says what it is like, in few numbers, and the known items laid out by it.
+"""Content vectors: a short summary of an item's features, by which a new item finds similar known items.
 
-Shapes: N items, E feature columns, P content width, D width.
+Shapes: N items, E feature columns, P content width, D item vector width.
 """
 
 import numpy as np
@@ -12,14 +12,20 @@ from rqrec.models.array_types import FloatArray
 from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
 from rqrec.training.features.features import Features
 
-CONTENT_WIDTH = 128  # of 1,022 columns on Amazon Beauty; 64 lose a fifth of the new items' recall
+CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the recall of new items falls by a fifth
 
 
 def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
-    """The principal directions of the features at unit length, less the columns that a new item lacks.
+    """Fits the projection from features to content: the principal directions of the features at unit length.
+
+    Columns that a new item lacks, such as co-occurrence, are left out.
+
+    Args:
+        features: The items' features.
+        seed: Seed of the SVD.
 
     Returns:
-        projection_EP, for `models.search.new_items.content_of`.
+        projection_EP, for `models.items.content_neighbours.content_of`.
     """
     of_content_E = features.featurizer.of_content_E
     unit_NE = normalize(features.features_NE * of_content_E)
@@ -31,7 +37,17 @@ def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
 def with_new_items(
     item_vectors_ND: FloatArray, features: Features, projection_EP: FloatArray, popularity_N: NDArray[np.integer]
 ) -> FloatArray:
-    """Item vectors by item_index, those that nobody chose in training taken from their content."""
+    """Replaces the vectors of items without a training interaction by the vectors of items with similar content.
+
+    Args:
+        item_vectors_ND: Trained item vectors by item_index.
+        features: The items' features.
+        projection_EP: Projection of features to content; see `fit_content`.
+        popularity_N: Number of training interactions by item_index.
+
+    Returns:
+        Item vectors by item_index, shape (N, D).
+    """
     is_new_N = popularity_N == 0
     if not is_new_N.any() or is_new_N.all():
         return item_vectors_ND

@@ -1,4 +1,4 @@
-"""Fits how items become features: labels, numbers, vectors such as posters, text, and who was watched with whom.
+"""Stage: fits how attributes become feature columns: labels, numbers, vectors, text and co-occurrence.
 
 Shapes: N items, E feature columns, W columns of one block.
 """
@@ -34,27 +34,27 @@ from rqrec.training.features.collaborative import cooccurrence_vectors
 from rqrec.training.features.text import encode_texts
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-FREE_TEXT_DISTINCT_SHARE = 0.5  # a string column with more distinct values than this share of its rows is text
+FREE_TEXT_DISTINCT_SHARE = 0.5  # share of distinct values above which a string column is text
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
 CODE_VERSION = 2  # 2: the featurizer is kept
 
 
 @settings_dataclass(frozen=True)
 class FeatureSettings:
-    """How items become features.
+    """How attributes become features.
 
     Attributes:
-        text_encoder: See `training.features.text.encode_texts`.
-        lsa_dim: Columns of the text block under "lsa".
-        collaborative_dim: Columns of the co-occurrence block; 0 leaves it out.
-        min_label_count: A label on fewer items than this gets no column.
-        max_labels: Columns a label attribute gets at the most, the commonest first.
-        label_weight: Weight of multi-hot blocks: of their variance where the RQ-VAE starts, and of their loss.
+        text_encoder: Name of the text encoder; see `training.features.text.encode_texts`.
+        lsa_dim: Columns of the text block with the encoder "lsa".
+        collaborative_dim: Columns of the co-occurrence block; 0 for no such block.
+        min_label_count: Smallest number of items with a label for which the label gets a column.
+        max_labels: Largest number of columns of a label attribute. The most common labels get them.
+        label_weight: Weight of a multi-hot block: of its variance at the start of the RQ-VAE, and of its loss.
         text_weight: Weight of the text block.
         vector_weight: Weight of vector blocks.
         number_weight: Weight of numbers.
         collaborative_weight: Weight of the co-occurrence block.
-        seed: Of the matrix factorisations.
+        seed: Seed of the matrix factorisations.
     """
 
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -72,14 +72,19 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """features_NE, float32, one row an item_index, and the featurizer that made them."""
+    """The features of all items.
+
+    Attributes:
+        features_NE: Features by item_index, float32.
+        featurizer: Turns the attributes of further items into the same columns.
+    """
 
     features_NE: FloatArray
     featurizer: Featurizer
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
-        """The blocks as the RQ-VAE reconstructs them: of each, its columns, and its mark if it has one."""
+        """The blocks as the RQ-VAE reconstructs them: each block's columns, and its `_present` column if it has one."""
         layout = []
         for block in self.featurizer.blocks:
             kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
@@ -90,7 +95,13 @@ class Features:
 
 
 def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) -> Stage:
-    """Runs the stage: the prepared data's items to features, saved."""
+    """Runs the stage.
+
+    Args:
+        workspace: The folder of the run.
+        data: The prepared data.
+        settings: How attributes become features.
+    """
 
     def write(directory: Path) -> None:
         features = item_features(load_prepared(data), settings)
@@ -101,18 +112,22 @@ def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) 
 
 
 def load_features(stage: Stage) -> Features:
-    """Reads what `make_features` saved."""
+    """Reads the features that `make_features` saved."""
     featurizer = Featurizer.from_json((stage.path / FEATURIZER).read_text(encoding="utf-8"))
     return Features(load_file(stage.path / FEATURES)["features_NE"], featurizer)
 
 
 def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
-    """Turns every attribute of the items into feature columns by its type, and adds text and co-occurrence.
+    """Fits and computes the features of a data set's items. The type of an attribute decides its columns.
 
-    Lists of strings, and strings with few distinct values, become multi-hot labels. Numbers are standardised.
-    Vectors and text embeddings are centred and scaled to unit variance as a whole. Where a value is missing, labels
-    are all zero, and numbers and vectors stand at their mean with a `<name>_present` label of 0. All strings of an
-    item together are its text. Only training interactions enter the co-occurrence.
+    Lists of strings, and strings with few distinct values, become multi-hot labels. Numbers are standardised. Vectors
+    and text embeddings are centred, and scaled to unit variance as a whole. For a missing value, labels are all 0,
+    numbers and vectors are at their mean, and the label `<name>_present` is 0. The text of an item is all its strings
+    together. The co-occurrence is computed from training interactions only.
+
+    Args:
+        dataset: The items and interactions.
+        settings: How attributes become features.
 
     Raises:
         DataError: If the items have no usable attribute.
@@ -158,13 +173,13 @@ def _is_free_text(column: pl.Series) -> bool:
 
 
 def _is_id(column: pl.Series) -> bool:
-    """Whether the values are names for machines: all distinct, and of one word each."""
+    """Returns whether the values are identifiers: all distinct, and each a single word."""
     values = column.drop_nulls()
     return column.name == ITEM_ID or (values.is_unique().all() and not values.str.contains(r"\s").any())
 
 
 def _text_attributes(items: pl.DataFrame) -> tuple[str, ...]:
-    """Strings first, then lists of them."""
+    """Returns the names of the string columns, then of the columns of string lists."""
     strings = [name for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])]
     return (*strings, *(name for name, dtype in items.schema.items() if dtype == pl.List(pl.String)))
 
@@ -176,7 +191,7 @@ def _fit_labels(column: pl.Series, settings: FeatureSettings) -> FittedBlock | N
 
 
 def _fit_continuous(name: str, source: Source, values: Given, weight: float) -> FittedBlock | None:
-    """Centres every column and scales the block as a whole, so that its strong directions stay the strong ones."""
+    """Centres every column, and scales the block as a whole, so that large variances stay larger than small ones."""
     vectors_NW, present_N = values.vectors_NW[values.present_N], values.present_N
     if not len(vectors_NW):
         return None

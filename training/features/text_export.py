@@ -1,6 +1,6 @@
-"""The sentence encoder of training → what a bundle holds of it: an ONNX graph and a tokenizer.json.
+"""Exports the sentence encoder of training to the files that a bundle holds: an ONNX graph and a tokenizer.json.
 
-Shapes: N texts, E vector dim.
+Shapes: N texts, E vector dimensions.
 """
 
 import logging
@@ -25,33 +25,33 @@ SAMPLES = (
     "Amélie, 千と千尋の神隠し, Броненосец «Потёмкин» 🎬",
     "a word of a long text, " * 2000,
 )
-TEXTS_COMPARED = 28  # beside these samples
+TEXTS_COMPARED = 28  # of the items, besides SAMPLES
 logger = logging.getLogger("rqrec")
 
 
 class NotExportable(Exception):
-    """A text encoder that a bundle cannot hold; says why."""
+    """Raised when a bundle cannot hold the text encoder. The message says why."""
 
 
 def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
-    """Writes the encoder that made the features, or says why the bundle holds none.
+    """Exports the encoder that made the features, or returns the reason why a bundle cannot hold it.
 
     Args:
-        name: See `training.features.text.load_text_encoder`; "lsa" is never exported.
-        texts: The items' texts: on some of these and on `SAMPLES` the written encoder must agree with the original.
-        folder: The bundle's.
+        name: Name of the encoder; see `training.features.text.load_text_encoder`. "lsa" is never exported.
+        texts: The items' texts. The exported encoder must agree with the original on some of them and on `SAMPLES`.
+        folder: The bundle's folder.
 
     Returns:
-        Why the bundle holds no encoder of texts; empty where it holds one.
+        The reason why the bundle holds no text encoder; empty if it holds one.
     """
     if name == LSA:
-        return f"the text encoder {LSA!r} knows the texts of training only"
+        return f"the text encoder {LSA!r} can encode the texts of training only"
     try:
         _export(name, [*SAMPLES, *texts[:TEXTS_COMPARED]], folder)
     except NotExportable as error:
         for file in (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER):
             (folder / file).unlink(missing_ok=True)
-        logger.warning("%s: items with text will have to be written with text_vector", error)
+        logger.warning("%s: every new item with text must be sent with its text_vector", error)
         return str(error)
     return ""
 
@@ -61,7 +61,7 @@ def _export(name: str, texts: list[str], folder: Path) -> None:
     tokenizer: Any = getattr(encoder, "tokenizer", None)
     is_model = isinstance(encoder, torch.nn.Module)
     if not is_model or not getattr(tokenizer, "is_fast", False):
-        raise NotExportable(f"the text encoder {name!r} is no sentence-transformers model with a fast tokenizer")
+        raise NotExportable(f"the text encoder {name!r} is not a sentence-transformers model with a fast tokenizer")
     original_NE = np.asarray(encoder.to("cpu").encode(texts, batch_size=len(texts), show_progress_bar=False))
     try:
         (folder / TEXT_TOKENIZER).write_text(_tokenizer_json(encoder), encoding="utf-8")
@@ -69,14 +69,17 @@ def _export(name: str, texts: list[str], folder: Path) -> None:
         export_text_encoder(encoder, folder / TEXT_ENCODER_GRAPH, reads_types=reads_types)
         exported_NE = TextEncoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER).encode(texts)
         cosine = _least_cosine(original_NE, exported_NE)
-    except Exception as error:  # of whatever kind the exporter raises over another's code
+    except Exception as error:  # exporting foreign code can raise any exception
         raise NotExportable(f"the text encoder {name!r} cannot be exported ({type(error).__name__})") from error
     if not cosine >= MIN_COSINE:
-        raise NotExportable(f"the text encoder {name!r} gives other vectors once exported (cosine {cosine:.4f})")
+        raise NotExportable(
+            f"the text encoder {name!r} must give the same vectors after its export (cosine at least {MIN_COSINE}), "
+            f"got cosine {cosine:.4f}"
+        )
 
 
 def _tokenizer_json(encoder: Any) -> str:
-    """The tokenizer with what sentence-transformers does around it: where it cuts texts off, and how it pads them."""
+    """Returns the tokenizer with the truncation and padding that sentence-transformers adds."""
     fast = encoder.tokenizer
     tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
     longest = encoder.max_seq_length or fast.model_max_length

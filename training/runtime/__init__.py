@@ -1,1 +1,1 @@
-"""What every stage runs on: configuration, workspace, checkpoints, the training loop, processes."""
+"""The runtime of all stages: configuration, workspace, checkpoints, the training loop and processes."""

@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, and beside them all that is needed to go on as if nothing had happened."""
+"""Checkpoints of an unfinished training: weights as safetensors, and the state that an exact continuation needs."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ logger = logging.getLogger("rqrec")
 
 @dataclass
 class Progress:
-    """How far training has come.
+    """The position of a training.
 
     Attributes:
-        step: Optimiser steps done.
-        epoch: The epoch that is running.
-        batch: Batches of that epoch done.
-        best_score: The best validation score so far, higher being better.
-        best_epoch: The epoch that reached it.
+        step: Number of optimiser steps done.
+        epoch: Number of epochs done.
+        batch: Number of batches done of the current epoch.
+        best_score: The best validation score so far; higher is better.
+        best_epoch: Number of epochs done at the best score; -1 before the first validation.
     """
 
     step: int = 0
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Saved:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     progress: Progress
     weights: Mapping[str, Tensor]
@@ -57,7 +57,18 @@ def save_checkpoint(
     progress: Progress,
     best_weights: dict[str, Tensor] | None,
 ) -> Path:
-    """Writes a checkpoint below the folder, whole or not at all, and removes all but it and the one before it."""
+    """Writes a checkpoint, and removes all others except the one before it. An interruption leaves no partial one.
+
+    Args:
+        folder: The folder of this training's checkpoints.
+        model: The model.
+        optimizer: The optimiser of the model's parameters.
+        progress: The position of the training.
+        best_weights: The weights with the best validation score; None before the first validation.
+
+    Returns:
+        The checkpoint's folder.
+    """
     target = folder / f"step-{progress.step:08d}"
     with new_directory(target) as directory:
         save_file(copy_weights(model), directory / WEIGHTS)
@@ -73,7 +84,7 @@ def save_checkpoint(
         torch.save(state, directory / STATE)
         checksums = {file.name: _sha256(file) for file in directory.iterdir()}
         (directory / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
-    # A later step's checkpoint is one that could not be read, or training would have gone on from there.
+    # A checkpoint of a later step is damaged: otherwise the training would have resumed from it.
     kept = [one for one in _checkpoints(folder) if one.name <= target.name][-KEPT:]
     for old in _checkpoints(folder):
         if old not in kept:
@@ -84,26 +95,31 @@ def save_checkpoint(
 def restore_latest_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor] | None]:
-    """Brings model, optimiser and random numbers back to the newest checkpoint below the folder that is whole.
+    """Restores model, optimiser and random numbers from the newest valid checkpoint.
 
-    One of which a part is missing, altered or of another model is passed over with a warning that names it.
+    A checkpoint is skipped with a warning if a file is missing or altered, or if it belongs to another model.
+
+    Args:
+        folder: The folder of this training's checkpoints.
+        model: The model to restore in place.
+        optimizer: The optimiser to restore in place.
 
     Returns:
-        The progress then, a fresh one if there is no such checkpoint, and the best weights by then.
+        The position of the training and its best weights. Without a valid checkpoint: a new position, and None.
     """
     checkpoints = _checkpoints(folder)
     for checkpoint in reversed(checkpoints):
         try:
             saved = _read(checkpoint, model, optimizer)
-        except Exception as error:  # a broken file makes its reader raise anything
-            logger.warning("checkpoint %s cannot be used (%s): looking for the one before it", checkpoint, error)
+        except Exception as error:  # a damaged file can raise any exception
+            logger.warning("checkpoint %s cannot be used (%s): trying the one before it", checkpoint, error)
             continue
         model.load_state_dict(saved.weights)
         optimizer.load_state_dict(dict(saved.state["optimizer"]))
         torch.set_rng_state(saved.state["rng"])
         if saved.state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(saved.state["cuda_rng"])
-        logger.info("going on from step %d, checkpoint %s", saved.progress.step, checkpoint)
+        logger.info("resuming from step %d, checkpoint %s", saved.progress.step, checkpoint)
         return saved.progress, saved.best_weights
     if checkpoints:
         logger.warning("no checkpoint in %s can be used: training starts over", folder)
@@ -111,20 +127,20 @@ def restore_latest_checkpoint(
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's weights on the CPU."""
+    """Copies the model's weights to the CPU."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Those below the folder, oldest first."""
+    """Returns the checkpoints' folders, oldest first."""
     return sorted(folder.glob("step-*"))
 
 
 def _read(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> _Saved:
-    """Reads a checkpoint, after which nothing of it can fail to be restored.
+    """Reads a checkpoint and checks all of it, so that restoring cannot fail halfway.
 
     Raises:
-        ValueError: If a part is missing or altered, or belongs to another model; says which.
+        ValueError: If a file is missing or altered, or belongs to another model.
     """
     checksums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
     for name, checksum in checksums.items():
@@ -132,10 +148,11 @@ def _read(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) 
             raise ValueError(f"{name} does not match its checksum")
     best = load_file(checkpoint / BEST_WEIGHTS) if BEST_WEIGHTS in checksums else None
     weights = load_file(checkpoint / WEIGHTS)
-    state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)  # plain data: no code runs from it
+    # weights_only: no code in the file is run.
+    state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     for name, found in ((WEIGHTS, weights), (BEST_WEIGHTS, best)):
         if found is not None and _shapes(found) != _shapes(model.state_dict()):
-            raise ValueError(f"{name} is of a model of another shape")
+            raise ValueError(f"{name} belongs to a model of other shapes")
     _check_optimizer(state["optimizer"], optimizer)
     torch.Generator().set_state(state["rng"])
     return _Saved(Progress(**state["progress"]), weights, best, state)
@@ -145,11 +162,11 @@ def _check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     if len(numbers) != len(parameters) or not set(state["state"]) <= set(numbers):
-        raise ValueError(f"{STATE} is of an optimiser of another model")
+        raise ValueError(f"{STATE} belongs to the optimiser of another model")
     for number, parameter in zip(numbers, parameters, strict=True):
         for value in state["state"].get(number, {}).values():
             if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
-                raise ValueError(f"{STATE} is of an optimiser of another shape")
+                raise ValueError(f"{STATE} belongs to an optimiser of other shapes")
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -1,6 +1,6 @@
-"""Configuration by gin files, read once: what comes of it are settings, which are passed on.
+"""Reads settings from gin files. Settings are read once and passed on as objects.
 
-Settings are frozen dataclasses that check their own values. A gin file binds their fields by the class's name.
+Settings are frozen dataclasses that check their own values. A gin file binds their fields by the name of the class.
 """
 
 import tokenize
@@ -27,20 +27,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ConfigError(UserError):
-    """Raised when a setting does not exist, cannot be parsed or has a value that cannot be used."""
+    """Raised when a setting does not exist, cannot be parsed, or has an invalid value."""
 
 
 def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterable[str] = ()) -> SettingsT:
-    """Reads gin files, then single bindings such as ``DecoderSettings.width = 64``; what neither names has its default.
+    """Reads gin files, then single bindings such as ``DecoderSettings.width = 64``. Other fields have their default.
 
     Args:
-        kind: A dataclass whose every field is a dataclass of settings.
-        files: Gin files; a later one overrides an earlier one. A name that is no existing file, such as `decoder.gin`
-            or `configs/decoder.gin`, is looked up among the packaged files. `include` in a gin file works likewise.
-        bindings: Override the files.
+        kind: A dataclass in which every field is a dataclass of settings.
+        files: Gin files; a later one overrides an earlier one. If a name such as `decoder.gin` or
+            `configs/decoder.gin` is no existing file, the packaged file of that name is read. `include` in a gin file
+            works in the same way.
+        bindings: Single bindings, which override the files.
 
     Raises:
-        ConfigError: If a file is missing or malformed, or binds an unknown parameter or an unusable value.
+        ConfigError: If a file is missing or malformed, or binds an unknown parameter or an invalid value.
     """
     sections = get_type_hints(kind)
     for section in sections.values():
@@ -52,7 +53,7 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
         gin.parse_config_files_and_bindings(names, list(bindings))
         values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
     except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
-        # gin appends where it was to the message; the first line says what is wrong.
+        # The first line of the message says what is wrong; gin appends the position in the file.
         raise ConfigError(f"cannot use configuration {', '.join(names)}: {str(error).strip()}") from error
     finally:
         gin.clear_config()
@@ -60,10 +61,10 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
 
 
 def settings_as_gin(settings: Any) -> str:
-    """All settings, defaults included, as the text of a gin file that gives the same settings.
+    """Returns all settings, defaults included, as the text of a gin file.
 
     Args:
-        settings: What `read_settings` returned.
+        settings: Settings that `read_settings` returned.
     """
     lines = []
     for field in fields(settings):
@@ -76,12 +77,12 @@ def settings_as_gin(settings: Any) -> str:
 
 @cache
 def _read_packaged_configs() -> None:
-    """Replaces gin's file readers: one of them imports the packages that a file's path names, and logs errors."""
+    """Replaces gin's file readers. One of gin's own readers imports the packages that a file's path names."""
     gin.config._FILE_READERS[:] = [(_open_config, lambda _name: True)]
 
 
 def _open_config(name: str) -> TextIO:
-    """Opens a gin file of the working folder, else the packaged file of that name."""
+    """Opens a gin file of the working folder, or the packaged file of that name."""
     for path in (Path(name), PACKAGED_CONFIGS / name, PACKAGE / name, PACKAGE.parent / name):
         if path.is_file():
             return path.open(encoding="utf-8")

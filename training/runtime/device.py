@@ -1,4 +1,4 @@
-"""Where and in which precision training computes."""
+"""The device and the precision of training."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,12 +6,17 @@ import torch
 
 
 def training_device() -> torch.device:
-    """This process's CUDA device if there is one, else the CPU."""
+    """Returns this process's CUDA device if there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:
-    """bfloat16 autocast where it is asked for and the processor computes in bfloat16, else nothing."""
+    """Returns a context that computes in bfloat16 if this is enabled and the processor supports it.
+
+    Args:
+        device: The device that computes.
+        enabled: Whether bfloat16 is wanted.
+    """
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported()
     else:

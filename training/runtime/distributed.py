@@ -1,28 +1,28 @@
-"""Training in several processes: who does what, and how their gradients come together.
+"""Training in several processes (ranks): how they start, wait for each other and share values and gradients.
 
-`torchrun --nproc-per-node=2 -m training.pipeline …` starts them. Every process runs every stage; the first one alone
-makes and writes what needs no training. A training starts in all of them from the first one's weights; all take their
-part of every batch, and the sum of their gradients is that of the whole batch. What is to be decided (which checkpoint,
-whether a result stands) the first one decides for all. Without torchrun there is one process, and nothing here costs
-anything.
+`torchrun --nproc-per-node=2 -m training.pipeline …` starts one process a rank. Every rank runs every stage. Stages
+without training run in rank 0 alone, and rank 0 takes every decision for all ranks: which checkpoint is used, and
+whether a stored result is still valid. In training every rank computes its own parts of each batch, and PyTorch's
+DistributedDataParallel averages the gradients. Without torchrun there is one process, and nothing here does any work.
 """
 
 import os
-from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from rqrec.training.runtime.device import training_device
 
 T = TypeVar("T")
-LONGEST_STAGE = timedelta(hours=24)  # while the first process works alone, the others wait
+LONGEST_STAGE = timedelta(hours=24)  # the other ranks wait while rank 0 runs a stage alone
 
 
 def init() -> None:
-    """Joins the other processes if torchrun started this one: over NCCL on GPUs, else over gloo."""
+    """Joins the process group if torchrun started this process: NCCL on GPUs, gloo on CPUs."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
@@ -31,32 +31,32 @@ def init() -> None:
 
 
 def destroy() -> None:
-    """Leaves the other processes."""
+    """Leaves the process group."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number; 0 is the first."""
+    """Returns this process's rank, in [0, world size)."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Returns the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def barrier() -> None:
-    """Returns when every process has come here."""
+    """Waits until every rank has called this function."""
     if world_size() > 1:
         distributed.barrier()
 
 
 def broadcast(value: T) -> T:
-    """The first process's value, in every process; waits for the first.
+    """Returns rank 0's value in every rank. The other ranks wait for rank 0.
 
     Args:
-        value: Anything that can be pickled; tensors on the CPU.
+        value: Anything that can be pickled, with its tensors on the CPU. Only rank 0's value is read.
     """
     if world_size() == 1:
         return value
@@ -65,17 +65,8 @@ def broadcast(value: T) -> T:
     return shared[0]
 
 
-@torch.no_grad()
-def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
-    """Overwrites tensors by the first process's, in place."""
-    if world_size() == 1:
-        return
-    for tensor in tensors:
-        distributed.broadcast(tensor, src=0)
-
-
 def any_rank(flag: bool) -> bool:
-    """Whether the flag is true in any process; waits for all."""
+    """Returns whether the flag is true in at least one rank. Every rank waits for all others."""
     if world_size() == 1:
         return flag
     flags = torch.tensor([float(flag)], device=training_device())
@@ -83,11 +74,21 @@ def any_rank(flag: bool) -> bool:
     return bool(flags)
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Adds every process's gradients up, in place; a missing gradient counts as zero."""
-    if world_size() == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        distributed.all_reduce(parameter.grad)
+def data_parallel(model: nn.Module) -> nn.Module:
+    """Wraps a model so that `backward` averages its gradients over all ranks.
+
+    Wrapping overwrites the weights of every rank by those of rank 0. Every rank must then call the wrapped model, and
+    `backward`, equally often. With one process the model itself is returned.
+    """
+    return model if world_size() == 1 else DistributedDataParallel(model)
+
+
+def averaging(model: nn.Module, *, enabled: bool) -> AbstractContextManager[object]:
+    """Returns a context for forward and backward passes of a model that `data_parallel` returned.
+
+    Args:
+        model: The model.
+        enabled: Whether `backward` averages the gradients over all ranks. If not, they are only added to the gradients
+            of this rank, as long as further parts of its batch follow.
+    """
+    return nullcontext() if enabled or not isinstance(model, DistributedDataParallel) else model.no_sync()

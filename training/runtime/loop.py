@@ -1,9 +1,8 @@
-"""The training loop that both stages share: schedule, progress bar, TensorBoard, checkpoints, a clean stop."""
+"""The training loop that all models share: steps, checkpoints, validation, and a clean stop on a signal."""
 
-import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,85 +10,54 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from rqrec.models.errors import UserError
 from rqrec.training.runtime.checkpoint import Progress, copy_weights, restore_latest_checkpoint, save_checkpoint
-from rqrec.training.runtime.distributed import any_rank, broadcast, broadcast_tensors, rank, sum_gradients, world_size
+from rqrec.training.runtime.distributed import any_rank, averaging, broadcast, data_parallel, rank, world_size
+from rqrec.training.runtime.schedule import Schedule
+from rqrec.training.runtime.training_display import TrainingDisplay, training_display
 
 BatchT = TypeVar("BatchT")
-LOG_EVERY_STEPS = 10
-FINAL_LR_SHARE = 0.05
 SEED_STRIDE = 1_000_003
 
 
 class TrainingInterrupted(Exception):
-    """Raised after a stop was asked for and a checkpoint written; says where."""
+    """Raised after SIGINT or SIGTERM, when the checkpoint is written. The message says where."""
 
 
 class TrainingDiverged(UserError, FloatingPointError):
-    """Raised when the loss is no longer finite; says what to change."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to learn.
-
-    Attributes:
-        epochs: Passes over the data.
-        learning_rate: Peak rate, reached after the warm-up and followed by a cosine decay to 5 % of it.
-        warmup_share: Share of the epochs in which the rate rises from 0.
-        gradient_clip: Largest norm of a gradient.
-        checkpoint_every_steps: Steps between checkpoints.
-        validate_every_epochs: Epochs between validations.
-        patience: Validations without a better score after which training ends.
-        accumulate: Parts that each process takes one after the other; their gradients add up to one step, so that a
-            batch of any size fits into memory.
-    """
-
-    epochs: int
-    learning_rate: float
-    warmup_share: float
-    gradient_clip: float
-    checkpoint_every_steps: int
-    validate_every_epochs: int = 1
-    patience: int = 10**9
-    accumulate: int = 1
-
-    def rate(self, done: float) -> float:
-        """The learning rate when a share `done` of training, in [0, 1], lies behind."""
-        if done < self.warmup_share:
-            return self.learning_rate * max(done, 1e-4) / self.warmup_share
-        decay = 0.5 * (1 + math.cos(math.pi * (done - self.warmup_share) / (1 - self.warmup_share)))
-        return self.learning_rate * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * decay)
+    """Raised when the loss is infinite or not a number. The message says what to change."""
 
 
 def _whole(batch: BatchT, parts: int) -> list[tuple[BatchT, float]]:
     if parts > 1:
-        raise ValueError(f"this training has no rule for cutting a batch into {parts} parts")
+        raise ValueError(
+            f"this training cannot split a batch, so it needs one part, got {parts} (ranks times accumulate): train in "
+            "one process with accumulate = 1"
+        )
     return [(batch, 1.0)]
 
 
 @dataclass(frozen=True)
 class Work(Generic[BatchT]):
-    """What a stage does in the loop.
+    """The functions by which a model's training differs from another model's.
 
     Attributes:
-        num_batches: Batches in an epoch.
-        batches: The batches of an epoch, the same at every call.
-        losses: Given a batch, or a part of one, and the share of training done: the scalars to log; "loss" is the one
-            to minimise, a mean over what the batch holds.
-        validate: The score of the present weights, higher being better; the best weights are kept.
-        after_step: Called with the step's number after each optimiser step; must do the same in every process.
-        split: Cuts a batch into so many parts, each with its weight in the mean; an empty part has weight 0.
+        num_batches: Returns the number of batches in an epoch.
+        batches: Returns the batches of an epoch. Every call returns the same ones.
+        losses: Returns the scalars to log, from the model, a batch (or a part of one) and the share of training done,
+            in [0, 1]. "loss" is minimised; it is a mean over the batch. All gradients must come from one call of the
+            model that is passed in, because DistributedDataParallel averages the gradients of that call.
+        validate: Returns the score of the current weights; higher is better. The best weights are kept.
+        after_step: Called after each optimiser step with the number of steps done. It must do the same in every rank.
+        split: Divides a batch into parts, each with its weight in the batch's mean. The weights sum to 1. Every part
+            must hold data. If the batch is too small, some parts repeat data with the weight 0.
     """
 
     num_batches: Callable[[int], int]
     batches: Callable[[int], Iterable[BatchT]]
-    losses: Callable[[BatchT, float], Mapping[str, Tensor]]
+    losses: Callable[[nn.Module, BatchT, float], Mapping[str, Tensor]]
     validate: Callable[[], float] | None = None
     after_step: Callable[[int], None] | None = None
     split: Callable[[BatchT, int], Sequence[tuple[BatchT, float]]] = _whole
@@ -105,160 +73,173 @@ def train(
     checkpoints: Path,
     tensorboard: Path,
 ) -> Progress:
-    """Trains a model in place, going on from the newest checkpoint if there is one; ends with the best weights.
+    """Trains a model in place. The training resumes from the newest checkpoint, and ends with the best weights.
 
-    On SIGINT or SIGTERM the running step is finished and a checkpoint written. Several processes (`distributed.py`)
-    start from the first one's weights and share every batch; how many they are may change at every resumption.
+    On SIGINT or SIGTERM the current step is finished and a checkpoint is written. Several ranks start from the weights
+    of rank 0 and share every batch. A training may be resumed with another number of ranks.
+
+    Args:
+        name: The training's name in the progress bar and in TensorBoard.
+        model: The model, with its initial weights.
+        optimizer: The optimiser of the model's parameters.
+        work: The batches and losses of this training.
+        schedule: The length and the learning rate of this training.
+        checkpoints: The folder of this training's checkpoints.
+        tensorboard: The folder of all TensorBoard files.
+
+    Returns:
+        The progress at the end.
 
     Raises:
-        TrainingInterrupted: After such a stop.
-        TrainingDiverged: If the loss is no longer finite.
+        TrainingInterrupted: After SIGINT or SIGTERM.
+        TrainingDiverged: If the loss is infinite or not a number.
     """
-    progress, best = _begin(checkpoints, model, optimizer)
-    start_step, is_first = progress.step, rank() == 0
-    if not is_first:  # or all would drop the same activations
-        torch.manual_seed(torch.initial_seed() + SEED_STRIDE * rank() + start_step)
-    logs = SummaryWriter(str(tensorboard / name), purge_step=start_step) if is_first else nullcontext()
-    with logs as writer, _bar(disable=not is_first) as bar, _stop_flag() as asked:
-        task = bar.add_task(name, total=schedule.epochs * work.num_batches(0), completed=start_step, loss="", score="")
-        while progress.epoch < schedule.epochs and not _out_of_patience(progress, schedule):
-            batches = work.num_batches(progress.epoch)
-            for batch in islice(work.batches(progress.epoch), progress.batch, None):
-                done = (progress.epoch + progress.batch / batches) / schedule.epochs
-                losses = _step(model, optimizer, work, schedule, batch, done)
-                progress.step, progress.batch = progress.step + 1, progress.batch + 1
-                if work.after_step is not None:
-                    work.after_step(progress.step)
-                if progress.step % LOG_EVERY_STEPS == 0 and writer is not None:
-                    _log(writer, losses, schedule.rate(done), progress.step)
-                    bar.update(task, completed=progress.step, loss=f"{float(losses['loss']):.4f}")
-                stop = any_rank(asked())
-                if stop or progress.step % schedule.checkpoint_every_steps == 0:
-                    if is_first:
-                        save_checkpoint(checkpoints, model, optimizer, progress, best)
-                    if stop:
-                        raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {checkpoints}")
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-            if work.validate is not None and _is_time_to_validate(progress, schedule):
-                score = broadcast(work.validate() if is_first else 0.0)
-                if writer is not None:
-                    writer.add_scalar("validation/score", score, progress.step)
-                bar.update(task, score=f"{score:.4f}")
-                if score > progress.best_score:
-                    progress.best_score, progress.best_epoch, best = score, progress.epoch, copy_weights(model)
-        bar.update(task, completed=progress.step, total=progress.step)
-    if best is not None:
-        model.load_state_dict(best)
+    progress, best = _resume(checkpoints, model, optimizer)
+    if rank() > 0:  # each rank drops other activations
+        torch.manual_seed(torch.initial_seed() + SEED_STRIDE * rank() + progress.step)
+    steps = schedule.epochs * work.num_batches(0)
+    display = training_display(name, tensorboard, steps=steps, first_step=progress.step, enabled=rank() == 0)
+    with display as shown, _stop_requested() as is_stopped:
+        training = _Training(
+            model, data_parallel(model), optimizer, work, schedule, checkpoints, shown, progress, best, is_stopped
+        )
+        while not schedule.is_over(progress):
+            training.run_epoch()
+        shown.show_end(progress.step)
+    if training.best is not None:
+        model.load_state_dict(training.best)
     return progress
 
 
-def _begin(
+@dataclass
+class _Training(Generic[BatchT]):
+    """A running training: what `train` was given, the progress, and the best weights so far."""
+
+    model: nn.Module
+    replica: nn.Module
+    optimizer: torch.optim.Optimizer
+    work: Work[BatchT]
+    schedule: Schedule
+    checkpoints: Path
+    display: TrainingDisplay
+    progress: Progress
+    best: dict[str, Tensor] | None
+    is_stopped: Callable[[], bool]
+
+    def run_epoch(self) -> None:
+        """Trains on the batches of the epoch that are left, and validates if the schedule says so."""
+        progress, work = self.progress, self.work
+        num_batches = work.num_batches(progress.epoch)
+        for batch in islice(work.batches(progress.epoch), progress.batch, None):
+            done = (progress.epoch + progress.batch / num_batches) / self.schedule.epochs
+            losses = self._step(batch, done)
+            progress.step, progress.batch = progress.step + 1, progress.batch + 1
+            if work.after_step is not None:
+                work.after_step(progress.step)
+            self.display.show_step(progress.step, losses, self.schedule.rate(done))
+            self._save_or_stop()
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        if self.schedule.validates_after(progress.epoch):
+            self._validate()
+
+    def _step(self, batch: BatchT, done: float) -> Mapping[str, Tensor]:
+        """Does one optimiser step. Returns the means of the losses over this rank's parts."""
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(done)
+        self.optimizer.zero_grad(set_to_none=True)
+        means = add_gradients(self.replica, self.work, batch, done, accumulate=self.schedule.accumulate)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.gradient_clip)
+        self.optimizer.step()
+        return means
+
+    def _save_or_stop(self) -> None:
+        progress = self.progress
+        stop = any_rank(self.is_stopped())
+        if stop or progress.step % self.schedule.checkpoint_every_steps == 0:
+            if rank() == 0:
+                save_checkpoint(self.checkpoints, self.model, self.optimizer, progress, self.best)
+            if stop:
+                raise TrainingInterrupted(f"stopped at step {progress.step}; checkpoint in {self.checkpoints}")
+
+    def _validate(self) -> None:
+        """Validates in rank 0, and keeps the weights if they are the best so far."""
+        if self.work.validate is None:
+            return
+        score = broadcast(self.work.validate() if rank() == 0 else 0.0)
+        self.display.show_validation(self.progress.step, score)
+        if score > self.progress.best_score:
+            self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
+            self.best = copy_weights(self.model)
+
+
+def _resume(
     checkpoints: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor] | None]:
-    """Brings every process to where the first one's newest checkpoint is, or to its fresh weights if it has none."""
+    """Restores rank 0 from its newest checkpoint, and gives every rank its progress and the optimiser's state.
+
+    The weights are not sent: `data_parallel` sends them.
+    """
     if world_size() == 1:
         return restore_latest_checkpoint(checkpoints, model, optimizer)
-    is_first = rank() == 0
-    restored = restore_latest_checkpoint(checkpoints, model, optimizer) if is_first else (Progress(), None)
-    broadcast_tensors([*model.parameters(), *model.buffers()])
+    restored = restore_latest_checkpoint(checkpoints, model, optimizer) if rank() == 0 else (Progress(), None)
     (progress, best), state = broadcast((restored, optimizer.state_dict()))
     optimizer.load_state_dict(state)
     return progress, best
 
 
-def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    work: Work[BatchT],
-    schedule: Schedule,
-    batch: BatchT,
-    done: float,
-) -> Mapping[str, Tensor]:
-    """One optimiser step; returns the means of the losses over this process's parts."""
-    model.train()
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(done)
-    optimizer.zero_grad(set_to_none=True)
-    means = add_gradients(model, work, batch, done, accumulate=schedule.accumulate)
-    nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
-    optimizer.step()
-    return means
-
-
 def add_gradients(
     model: nn.Module, work: Work[BatchT], batch: BatchT, done: float, *, accumulate: int
 ) -> dict[str, Tensor]:
-    """Adds the gradients of a whole batch to the model's, in every process; each works out its own parts of it.
+    """Adds the gradients of a whole batch to the model's, in every rank. Each rank computes its own parts of the batch.
+
+    DistributedDataParallel averages gradients over the ranks, but the parts' weights sum to 1 over all ranks. So each
+    loss is multiplied by the world size, and the average is the gradient of the batch's mean.
 
     Args:
-        model: The model.
-        work: How a batch is cut, and its losses.
-        batch: The whole batch, the same in every process.
-        done: Share of training done.
-        accumulate: Parts that each process takes one after the other.
+        model: The model as `data_parallel` returned it.
+        work: The rule that splits a batch, and the losses.
+        batch: The whole batch, the same in every rank.
+        done: Share of the training done, in [0, 1].
+        accumulate: Parts that each rank computes one after the other.
 
     Returns:
-        The means of the losses over this process's parts.
+        The means of the losses over this rank's parts.
 
     Raises:
-        TrainingDiverged: If the loss is not finite.
+        TrainingDiverged: If the loss is infinite or not a number.
     """
-    begin = rank() * accumulate
-    parts = work.split(batch, world_size() * accumulate)[begin : begin + accumulate]
+    first = rank() * accumulate
+    parts = work.split(batch, world_size() * accumulate)[first : first + accumulate]
     own_weight = sum(weight for _, weight in parts)
     means: dict[str, Tensor] = {}
-    for part, weight in parts:
-        if weight == 0:
-            continue
-        losses = work.losses(part, done)
-        if not torch.isfinite(losses["loss"]):
-            raise TrainingDiverged(f"the loss is {float(losses['loss'].detach())}: lower learning_rate")
-        (losses["loss"] * weight).backward()
-        for name, value in losses.items():
-            mean = value.detach() * (weight / own_weight)
-            means[name] = means[name] + mean if name in means else mean
-    sum_gradients(model.parameters())
+    for number, (part, weight) in enumerate(parts, start=1):
+        with averaging(model, enabled=number == len(parts)):
+            losses = work.losses(model, part, done)
+            if not torch.isfinite(losses["loss"]):
+                raise TrainingDiverged(
+                    f"the loss must be a finite number, got {float(losses['loss'].detach())}: lower learning_rate"
+                )
+            (losses["loss"] * (weight * world_size())).backward()
+        if weight:
+            for name, value in losses.items():
+                mean = value.detach() * (weight / own_weight)
+                means[name] = means[name] + mean if name in means else mean
     return means
 
 
-def _is_time_to_validate(progress: Progress, schedule: Schedule) -> bool:
-    return progress.epoch % schedule.validate_every_epochs == 0 or progress.epoch == schedule.epochs
-
-
-def _out_of_patience(progress: Progress, schedule: Schedule) -> bool:
-    waited = progress.epoch - max(progress.best_epoch, 0)
-    return progress.best_epoch >= 0 and waited >= schedule.patience * schedule.validate_every_epochs
-
-
-def _log(writer: SummaryWriter, losses: Mapping[str, Tensor], rate: float, step: int) -> None:
-    for name, value in losses.items():
-        writer.add_scalar(f"train/{name}", float(value), step)
-    writer.add_scalar("train/learning_rate", rate, step)
-
-
-def _bar(*, disable: bool) -> ProgressBar:
-    return ProgressBar(
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:>8}  validation {task.fields[score]:>6}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        disable=disable,
-    )
-
-
 @contextmanager
-def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """While the block runs, SIGINT and SIGTERM only raise a flag, which the yielded function reads."""
-    asked = False
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """Yields a function that returns whether SIGINT or SIGTERM came; inside the block these signals do nothing else."""
+    requested = False
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def request(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

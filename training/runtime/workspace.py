@@ -1,4 +1,4 @@
-"""A workspace: the folder below which stages keep what they made, and redo it only when what it came from changed."""
+"""A workspace: the folder of the stages' results. A stage runs again only if its inputs or settings have changed."""
 
 import fcntl
 import hashlib
@@ -23,24 +23,29 @@ KEPT_KEYS = 3
 
 
 class WorkspaceBusy(UserError):
-    """Raised when another run works in the same folder; says which."""
+    """Raised when another run uses the same workspace. The message names the folder."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A finished stage: its folder, and a key that changes with everything that it was made from."""
+    """A stage's folder, and the key of its inputs and settings.
+
+    Attributes:
+        path: The folder of the result.
+        key: A hash of the stage's settings and of the keys of its inputs.
+    """
 
     path: Path
     key: str
 
     @property
     def seconds(self) -> float:
-        """How long its last run took; after an interruption, from where that went on."""
+        """Duration of the stage's last run in seconds. After an interruption it counts from the resumption."""
         return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
     @property
     def stands(self) -> bool:
-        """Whether its folder holds the result of this key."""
+        """Whether the folder holds the result of this key."""
         try:
             stamp = json.loads((self.path / STAMP).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -50,12 +55,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one data set and one configuration, which one run at a time works in; see `open_workspace`.
+    """The folder of one data set and one configuration. Only one run at a time may use it; see `open_workspace`.
 
     Attributes:
-        root: Holds a folder for every stage.
-        data_dir: Where raw public data is kept, shared between workspaces.
-        resume: Whether training goes on from a checkpoint that was made from the same inputs.
+        root: Holds one folder for every stage.
+        data_dir: The folder of raw public data, which workspaces share.
+        resume: Whether a training resumes from a checkpoint of the same inputs.
     """
 
     root: Path
@@ -64,7 +69,7 @@ class Workspace:
 
     @property
     def tensorboard(self) -> Path:
-        """Where the figures of every training go."""
+        """The folder of all TensorBoard files."""
         return self.root / "tensorboard"
 
     def run(
@@ -76,16 +81,14 @@ class Workspace:
         write: Callable[[Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a stage, unless its folder already holds the result of the same inputs and settings.
-
-        Of several processes the first one alone runs it.
+        """Runs a stage in rank 0, unless its folder already holds the result of the same inputs and settings.
 
         Args:
             name: The stage's folder below the root.
             inputs: The stages whose results it reads.
             settings: Its settings, a dataclass.
-            write: Fills a fresh folder with the result; the folder is renamed into place when it returns.
-            version: To be raised when the stage's code gives other results for the same inputs.
+            write: Writes the result to a new folder. The folder gets its final name when `write` returns.
+            version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
         if not broadcast(stage.stands):
@@ -103,15 +106,17 @@ class Workspace:
         write: Callable[[Path, Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a stage that trains: every process (`distributed.py`) takes part, and it leaves checkpoints.
+        """Runs a training stage in every rank, unless its folder already holds the result.
+
+        An interrupted training leaves checkpoints, from which the next run resumes.
 
         Args:
             name: The stage's folder below the root.
             inputs: The stages whose results it reads.
             settings: Its settings, a dataclass.
-            write: Given a fresh folder and the checkpoints' folder, trains and fills the first with the result. What
-                the first process wrote is kept.
-            version: To be raised when the stage's code gives other results for the same inputs.
+            write: Trains, and writes the result to a new folder. It is given this folder and the folder of the
+                checkpoints. Only the result of rank 0 is kept.
+            version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
         if broadcast(stage.stands):
@@ -120,7 +125,7 @@ class Workspace:
         if rank() == 0:
             self._write(stage, inputs, settings, lambda directory: write(directory, checkpoints))
             shutil.rmtree(checkpoints, ignore_errors=True)
-            with suppress(OSError):  # other keys have checkpoints, or there never was one
+            with suppress(OSError):  # the folder holds checkpoints of other keys, or does not exist
                 checkpoints.parent.rmdir()
         else:
             with tempfile.TemporaryDirectory() as unwanted:
@@ -129,10 +134,15 @@ class Workspace:
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
-        """Where an unfinished training keeps its checkpoints until it has finished.
+        """Returns the folder of an unfinished training's checkpoints, and removes old ones.
 
-        Those of the `KEPT_KEYS` latest keys are kept, this one included, so that an interrupted training can go on
-        after another one with other settings. The workspace's own are removed first if it does not resume.
+        Checkpoints of the `KEPT_KEYS` latest keys are kept, this key included. So an interrupted training can resume
+        after another training with other settings. If the workspace does not resume, this key's checkpoints are
+        removed.
+
+        Args:
+            name: The stage's folder below the root.
+            key: The key of the stage's inputs and settings.
         """
         own = self.root / f"{name}-checkpoints" / key
         if rank() == 0 and own.parent.is_dir():
@@ -160,31 +170,36 @@ class Workspace:
 
 @contextmanager
 def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterator[Workspace]:
-    """Yields a workspace that no other run can open meanwhile; however the run ends, the next one can.
+    """Yields a workspace that no other run can open at the same time. It is unlocked however the run ends.
 
     Args:
-        root: See `Workspace`.
-        data_dir: See `Workspace`.
-        resume: See `Workspace`.
+        root: Holds one folder for every stage.
+        data_dir: The folder of raw public data, which workspaces share.
+        resume: Whether a training resumes from a checkpoint of the same inputs.
 
     Raises:
-        WorkspaceBusy: If another run has opened it.
+        WorkspaceBusy: If another run uses the workspace.
     """
     make_folder(root)
     handle = os.open(root, os.O_RDONLY)
     try:
         if broadcast(rank() == 0 and not _lock(handle)):
             raise WorkspaceBusy(
-                f"another run is working in {root}: wait until it has ended, or give this one a folder of its own "
-                "(--work-dir)"
+                f"another run uses the workspace {root}: wait until it has ended, or use another folder (--work-dir)"
             )
         yield Workspace(root, data_dir, resume)
     finally:
-        os.close(handle)  # which unlocks it; so does the end of the process
+        os.close(handle)  # this unlocks the workspace, and so does the end of the process
 
 
 def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
-    """The key of a stage with these inputs and settings."""
+    """Returns the key of a stage: a hash of its settings and of the keys of its inputs.
+
+    Args:
+        inputs: The stages whose results it reads.
+        settings: Its settings, a dataclass.
+        version: The version of the stage's code.
+    """
     parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 

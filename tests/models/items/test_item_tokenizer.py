@@ -16,6 +16,6 @@ def test_models_with_one_encoder_share_it(bundle: Bundle, tmp_path: Path) -> Non
 def test_a_bundle_without_an_encoder_says_why(bundle: Bundle) -> None:
     tokenizer = ItemTokenizer(bundle)
     items = pl.DataFrame({"title": ["Heat", None], "genres": [["Crime"], []]})
-    with pytest.raises(NoTextEncoder, match="'lsa' knows the texts of training only"):
+    with pytest.raises(NoTextEncoder, match="'lsa' can encode the texts of training only"):
         tokenizer.embed(items)
     assert tokenizer.embed(items[1:]) is None

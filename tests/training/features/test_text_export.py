@@ -88,7 +88,7 @@ def test_an_export_that_gives_other_vectors_is_not_published(
     original = model(transformer, "normalised")
     monkeypatch.setattr(original, "encode", worse(original))
     monkeypatch.setattr(text_export, "load_text_encoder", lambda _name: original)
-    assert "gives other vectors once exported" in publish_text_encoder("any", [], tmp_path)
+    assert "must give the same vectors after its export" in publish_text_encoder("any", [], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,6 +99,6 @@ class Lengths:
 
 def test_an_encoder_of_the_users_own_is_stated_and_not_published(tmp_path: Path) -> None:
     reason = publish_text_encoder(f"{__name__}:Lengths", list(SAMPLES), tmp_path)
-    assert reason == f"the text encoder '{__name__}:Lengths' is no sentence-transformers model with a fast tokenizer"
-    assert publish_text_encoder("lsa", [], tmp_path) == "the text encoder 'lsa' knows the texts of training only"
+    assert reason == f"the text encoder '{__name__}:Lengths' is not a sentence-transformers model with a fast tokenizer"
+    assert publish_text_encoder("lsa", [], tmp_path) == "the text encoder 'lsa' can encode the texts of training only"
     assert list(tmp_path.iterdir()) == []

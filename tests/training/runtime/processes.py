@@ -22,9 +22,12 @@ from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
-from rqrec.training.runtime.distributed import barrier, broadcast_tensors, destroy, init, rank
-from rqrec.training.runtime.loop import Schedule, TrainingInterrupted, Work, add_gradients, train
-from rqrec.training.train_decoder import DecoderSettings, retriever_config, retriever_work
+from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.retriever_work import retriever_work
+from rqrec.training.runtime.distributed import barrier, data_parallel, destroy, init, rank
+from rqrec.training.runtime.loop import TrainingInterrupted, Work, add_gradients, train
+from rqrec.training.runtime.schedule import Schedule
+from rqrec.training.train_decoder import retriever_config
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
 
 ITEMS, USERS = 64, 40
@@ -78,13 +81,12 @@ def retriever_gradients(accumulate: str) -> Weights:
     popularity_N = np.bincount(items_I, minlength=ITEMS)
     catalogue = CatalogueTensors.from_trie(trie, features_NE.numpy(), popularity_N, torch.device("cpu"))
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign] # losses are in float32 at the least
-    return gradients_of(model, retriever_work(model, catalogue, tokens, DECODER), accumulate)
+    return gradients_of(model, retriever_work(catalogue, tokens, DECODER), accumulate)
 
 
 def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
-    broadcast_tensors(model.parameters())
     batch = next(iter(work.batches(0)))
-    add_gradients(model, work, batch, 0.5, accumulate=int(accumulate))
+    add_gradients(data_parallel(model), work, batch, 0.5, accumulate=int(accumulate))
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -98,8 +100,8 @@ def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
         for _ in range(5):
             yield torch.randn(16, 4, generator=generator, dtype=torch.float64)
 
-    def losses(batch: Tensor, _done: float) -> Mapping[str, Tensor]:
-        return {"loss": F.mse_loss(model(batch), batch[:, :2] * batch.sum(1, keepdim=True))}
+    def losses(replica: nn.Module, batch: Tensor, _done: float) -> Mapping[str, Tensor]:
+        return {"loss": F.mse_loss(replica(batch), batch[:, :2] * batch.sum(1, keepdim=True))}
 
     def split(batch: Tensor, parts: int) -> list[tuple[Tensor, float]]:
         return [(rows, len(rows) / len(batch)) for rows in batch.tensor_split(parts)]

@@ -86,6 +86,6 @@ def test_the_command_goes_on_with_another_number_of_processes(shop: Path, tmp_pa
     stopped.communicate(timeout=120)
     assert stopped.returncode != 0
     assert not (work / "rqvae").exists()
-    assert "going on from step " in finish(start(command, 1))
+    assert "resuming from step " in finish(start(command, 1))
     assert (work / "rqvae" / "rqvae.safetensors").is_file()
     assert not list(work.glob("*-checkpoints"))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rqrec.training.runtime.loop import Schedule, TrainingInterrupted, Work, train
+from rqrec.training.runtime.loop import TrainingInterrupted, Work, train
+from rqrec.training.runtime.schedule import Schedule
 
 SCHEDULE = Schedule(epochs=4, learning_rate=0.05, warmup_share=0.1, gradient_clip=1.0, checkpoint_every_steps=3)
 BATCHES = 5
@@ -42,8 +43,8 @@ class Run:
         for _ in range(BATCHES):
             yield torch.randn(16, 4, generator=generator)
 
-    def step_losses(self, batch: Tensor, _done: float) -> Mapping[str, Tensor]:
-        loss = F.mse_loss(self.model(batch), batch.sum(1, keepdim=True))
+    def step_losses(self, model: nn.Module, batch: Tensor, _done: float) -> Mapping[str, Tensor]:
+        loss = F.mse_loss(model(batch), batch.sum(1, keepdim=True))
         self.losses.append(float(loss.detach()))
         return {"loss": loss}
 
@@ -100,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
     run = Run(tmp_path)
     with torch.no_grad():
         next(run.model.parameters()).fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="the loss is nan: lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="must be a finite number, got nan: lower learning_rate"):
         run()
 
 

@@ -1,0 +1,75 @@
+"""The settings of stage two: the sizes of the retriever and how it is trained."""
+
+from typing import Self
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass as settings_dataclass
+
+from rqrec.training.runtime.config import DropProbability, Share
+
+
+@settings_dataclass(frozen=True)
+class DecoderSettings:
+    """The retriever's sizes and its training.
+
+    Attributes:
+        width: Width of item vectors and of both Transformers.
+        num_heads: Number of attention heads.
+        ff_width: Inner width of the feed-forward layers.
+        encoder_layers: Number of Transformer blocks that read the history.
+        decoder_layers: Number of Transformer blocks that generate codes.
+        max_history: Number of most recent items that are read.
+        dropout: Probability of dropping an activation in the history encoder.
+        decoder_dropout: Probability of dropping an activation in the code decoder.
+        feature_dropout: Probability of dropping one feature of an item.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder. The relevance
+            ranks the items, so the history encoder is trained mainly for it; the code decoder always gets its full
+            gradient.
+        temperature: The cosine of a query and an item vector is divided by the temperature; this gives the relevance.
+        relevance_weight: Weight of the relevance in the score: score = log_prob + relevance_weight * relevance.
+        negatives: Items drawn at random in each step, for the next item to be told apart from.
+        epochs: Passes over the training sequences.
+        batch_size: Windows in one step.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        bf16: Whether to compute in bfloat16 if the processor supports it.
+        validate_every_epochs: Epochs between two validations. The weights of the best validation are kept.
+        validation_users: Largest number of users in a validation.
+        patience: Training ends after this many validations without a better score.
+        beam_width: Beam width of the search in a validation.
+        checkpoint_every_steps: Steps between two checkpoints.
+        accumulate: Parts of a batch that each rank computes one after the other; more parts need less memory.
+        seed: Seed of weights, batches, dropout and the validation sample.
+    """
+
+    width: PositiveInt = 128
+    num_heads: PositiveInt = 4
+    ff_width: PositiveInt = 512
+    encoder_layers: PositiveInt = 4
+    decoder_layers: PositiveInt = 2
+    max_history: PositiveInt = 50
+    dropout: DropProbability = 0.4
+    decoder_dropout: DropProbability = 0.2
+    feature_dropout: DropProbability = 0.2
+    generation_gradient: Share = 0.1
+    temperature: PositiveFloat = 0.07
+    relevance_weight: NonNegativeFloat = 8.0
+    negatives: PositiveInt = 1536
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.05
+    bf16: bool = True
+    validate_every_epochs: PositiveInt = 2
+    validation_users: PositiveInt = 2000
+    patience: PositiveInt = 5
+    beam_width: PositiveInt = 50
+    checkpoint_every_steps: PositiveInt = 500
+    accumulate: PositiveInt = 1
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width must be a multiple of num_heads, got {self.width} and {self.num_heads}")
+        return self

@@ -1,0 +1,90 @@
+"""The retriever's part of the training loop: its batches, how a batch is split, and its losses.
+
+Shapes: B windows, T history items, N items, X items of one step.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rqrec.models.retriever.retriever import PADDING, CatalogueTensors, RetrieverOutput, SampledItems
+from rqrec.training.data.sequences import SeqBatch, SeqData
+from rqrec.training.data.splits import Sequences
+from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.runtime.device import autocast
+from rqrec.training.runtime.loop import Work
+
+
+class DecoderBatch(NamedTuple):
+    """The windows of one step, or a part of them, with the items that the whole step compares them with.
+
+    Attributes:
+        windows: The histories and their next items.
+        items_X: Leaf positions: all items of the whole step's windows, and the items drawn at random. Items may repeat.
+        num_targets: Number of next items in the whole step.
+    """
+
+    windows: SeqBatch
+    items_X: Tensor
+    num_targets: int
+
+    @classmethod
+    def from_windows(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
+        """Makes the batch of a whole step.
+
+        Args:
+            windows: The step's windows.
+            drawn_X: Leaf positions of the items drawn at random, each in [0, N).
+        """
+        is_target_BT = windows.targets_BT != PADDING
+        read, predicted = windows.history_BT[is_target_BT], windows.targets_BT[is_target_BT]
+        return cls(windows, torch.cat([read, predicted, torch.from_numpy(drawn_X)]), len(predicted))
+
+    def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
+        """Divides the windows into parts. A part's weight is its share of the next items.
+
+        With fewer windows than parts, the parts left over hold the first window with the weight 0.
+        """
+        dealt = []
+        for part in range(parts):
+            is_spare = part >= len(self.windows.history_BT)
+            windows = SeqBatch(*(array[:1] if is_spare else array[part::parts] for array in self.windows))
+            weight = 0.0 if is_spare else float((windows.targets_BT != PADDING).sum()) / self.num_targets
+            dealt.append((self._replace(windows=windows), weight))
+        return dealt
+
+    def to(self, device: torch.device) -> "DecoderBatch":
+        """Copies the batch to a device."""
+        return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
+
+
+def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: DecoderSettings) -> Work[DecoderBatch]:
+    """Makes the batches and losses of a retriever's training. The validation is not included.
+
+    Args:
+        catalogue: The items to recommend from, on the model's device.
+        tokens: Training sequences of leaf positions.
+        settings: The retriever's sizes and its training.
+    """
+    device, num_leaves = catalogue.rows_N.device, len(catalogue.rows_N)
+    sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
+
+    def batches(epoch: int) -> Iterator[DecoderBatch]:
+        for number, windows in enumerate(sequences.epoch(epoch)):
+            rng = np.random.default_rng((settings.seed, epoch, number))
+            yield DecoderBatch.from_windows(windows, rng.integers(0, num_leaves, settings.negatives))
+
+    def losses(model: nn.Module, batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
+        batch = batch.to(device)
+        sampled = SampledItems.from_batch(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
+        with autocast(device, enabled=settings.bf16):
+            output: RetrieverOutput = model(batch.windows.history_BT, batch.windows.targets_BT, sampled, catalogue)
+        levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
+        parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
+        return {"loss": output.loss, **parts, **levels}
+
+    return Work(sequences.num_batches, batches, losses, split=DecoderBatch.split)
