@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import FloatArray, IntArray
-from rqrec.models.search.vector_index import VectorIndex, unit_rows
+from rqrec.models.vector_index import VectorIndex, unit_rows
 
 NEIGHBOURS = 20
 NEIGHBOUR_SHARPNESS = 10.0  # factor of the cosines in the softmax over the neighbours

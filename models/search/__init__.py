@@ -1,1 +1,1 @@
-"""The search: the best eligible items for a history, by PyTorch or ONNX Runtime."""
+"""The search: finds the best eligible items for a history, on PyTorch or ONNX Runtime."""

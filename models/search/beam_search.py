@@ -1,7 +1,10 @@
-"""Beam search over the catalogue's trie, as one module without control flow on data: it exports to ONNX whole.
+"""Beam search over the catalogue's trie, as one module that exports to one ONNX graph.
 
-Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, F children of a node, N leaves,
-D width.
+The module has no control flow on data. An item's place is its position: a leaf of the trie, or an added position after
+the leaves. Histories may hold any place; the search itself finds leaves only.
+
+Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
+F children of a node, N leaves (item vectors: N places), D width.
 """
 
 from typing import NamedTuple
@@ -16,13 +19,13 @@ from rqrec.models.trie.tensors import TrieTensors, child_log_probs
 
 
 class BeamSearchOutput(NamedTuple):
-    """What the search found for each user, best first.
+    """The items that the search found for each user, best first.
 
     Attributes:
-        leaves_BK: Leaf positions, int32, -1 past the last eligible item.
-        log_probs_BK: Their natural log-probabilities, float32, -inf past the last.
-        scores_BK: What they are ranked by (`Retriever.rerank`), float32, -inf past the last.
-        queries_BD: Times an item's vector at unit length, its weighted rating; float32.
+        leaves_BK: Leaves, int32; -1 after the last eligible item.
+        log_probs_BK: Natural log-probabilities of the items, float32; -inf after the last eligible item.
+        scores_BK: Scores of the items (see `Retriever.rerank`), float32; -inf after the last eligible item.
+        queries_BD: Queries, float32. Query times item vector at unit length is relevance_weight * relevance.
     """
 
     leaves_BK: Tensor
@@ -32,15 +35,18 @@ class BeamSearchOutput(NamedTuple):
 
 
 class BeamSearch(nn.Module):
-    """Finds a user's most probable items, level by level, among those that are eligible, and ranks what it found.
+    """Finds a user's most probable eligible items level by level, and ranks them by score.
 
-    A beam survives only while a leaf below it is eligible, so k items come back whenever k are eligible and the beam is
-    at least k wide. Probabilities are those over the whole catalogue: what is filtered out is not renormalised away.
-    With a beam as wide as a level the search is exact.
+    A beam is pruned as soon as no leaf below it is eligible. So the search returns k items if k are eligible and the
+    beam is at least k wide. Log-probabilities are those over the whole catalogue: they are not renormalised over the
+    eligible items. The search is exact if the beam is as wide as a level.
 
-    Ties: of two equal scores the item of the greater log-probability comes first; of two equal log-probabilities the
-    one whose prefix is the more probable, looking at the longest prefix first; with all prefixes equal, the smaller
-    semantic ID.
+    Ties: Of two equal scores, the greater log-probability comes first. Of two equal log-probabilities, the more
+    probable prefix comes first, the longest prefix compared first. If all prefixes are equally probable, the smaller
+    semantic ID comes first.
+
+    Args:
+        retriever: The retriever to search with.
     """
 
     def __init__(self, retriever: Retriever) -> None:
@@ -58,15 +64,16 @@ class BeamSearch(nn.Module):
         paths_LN: Tensor,
         trie: TrieTensors,
     ) -> BeamSearchOutput:
-        """Searches for a batch.
+        """Searches for a batch of users.
 
         Args:
-            history_BT: Leaf positions, oldest first, padded at the end with any valid leaf; int64.
-            lengths_B: Items in each history, 1..T.
-            beam_slots_K: 0..K-1, float32; its length is the beam width.
-            eligible: The leaves that may be returned.
-            excluded_BX: Those of them that a user must not get, as `models.search.recommender.SearchEngine` takes them.
-            item_vectors_ND: `Retriever.item_vectors`, computed once a catalogue.
+            history_BT: Places of the history's items, oldest first, padded at the end with any valid place; int64.
+            lengths_B: Number of items in each history, 1..T, int64.
+            beam_slots_K: The numbers 0..K-1, float32; the length is the beam width.
+            eligible: The leaves that any user may get.
+            excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
+                the end with -1; int64, X >= 1.
+            item_vectors_ND: Item vectors by place, from `Retriever.item_vectors`.
             paths_LN: `models.trie.trie.SemanticIdTrie.paths_LN`.
             trie: The catalogue's trie.
         """
@@ -85,11 +92,11 @@ class BeamSearch(nn.Module):
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
             candidates_BX = closed.bar(candidates_RF, nodes_R.view(batch, -1), depth, trie.first_child[depth])
             width = candidates_BX.shape[1]
-            if depth == 0:  # later levels have K times F candidates, never less than K
+            if depth == 0:  # later levels have K times F candidates, so at least K
                 filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(batch, -1)
                 candidates_BX = torch.cat([candidates_BX, filler_BK], dim=1)
             scores_BK, index_BK = top_k(candidates_BX, beams)
-            if depth == 0:  # a filled-up beam has score -inf and stands for any node at all
+            if depth == 0:  # a filler beam has score -inf, so it may point at any node
                 index_BK = index_BK.clamp_max(width - 1)
             index_R = (index_BK.int() + users_B1 * width).flatten()
             scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
@@ -97,19 +104,33 @@ class BeamSearch(nn.Module):
                 parents_R = index_R // children_RF.shape[1]
                 codes_R = take(trie.child_code[depth], nodes_R)
                 decoding = self.retriever.decoder.step(decoding, parents_R, codes_R, depth + 1)
-        log_probs_BK = scores_R.view(batch, beams)
-        # A beam without hope may stand past the last leaf.
-        vectors_RD = take_rows(item_vectors_ND, nodes_R.clamp_max(len(item_vectors_ND) - 1))
+        return self._ranked(states_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
+
+    def _ranked(
+        self, states_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor
+    ) -> BeamSearchOutput:
+        """Ranks the found leaves by score."""
+        # A pruned beam (score -inf) may point after the last leaf.
+        vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(len(item_vectors_ND) - 1))
         queries_BD = self.retriever.weighted_queries(states_BD)
-        final_BK, order_BK = top_k(self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK), beams)
-        leaves_BK = torch.where(final_BK > -torch.inf, nodes_R.view(batch, beams).gather(1, order_BK), -1)
+        scores_BK = self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK)
+        final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])
+        found_BK = leaves_R.view(log_probs_BK.shape).gather(1, order_BK)
+        leaves_BK = torch.where(final_BK > -torch.inf, found_BK, -1)
         return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
 
 
 def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest scores, float32, and their positions; of equal scores the one at the smaller position first.
+    """Finds the k largest scores of each row. Of equal scores, the smaller position comes first.
 
-    ONNX's TopK promises that order of ties; torch's does not, so there it is asked for keys that are never equal.
+    ONNX specifies this order of ties for TopK. Torch does not, so torch sorts keys that are never equal.
+
+    Args:
+        scores_BX: Scores, float32, without NaN.
+        k: How many to find, 1..X.
+
+    Returns:
+        The scores, best first, and their positions, int64, both of shape (B, k).
     """
     if torch.compiler.is_exporting():
         return scores_BX.topk(k, dim=1)

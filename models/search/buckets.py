@@ -1,4 +1,4 @@
-"""Pads the inputs of a search to few different shapes, for a GPU: kernels and CUDA graphs are prepared once a shape.
+"""Pads a search's inputs to a few shapes, because a GPU prepares kernels and CUDA graphs once per shape.
 
 Shapes: B users, T history items, X exclusions of a user.
 """
@@ -12,13 +12,16 @@ FEWEST_EXCLUDED = 16
 
 
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
-    """Pads a request's inputs; the answers of the first B users are those of the request itself.
+    """Pads the inputs of a request. The answers for the first B users do not change.
 
-    Users are filled up to a power of two, histories to the longest that is read, exclusions to a power of two.
+    The number of users and of exclusions becomes a power of two, the length of histories becomes `max_history`.
 
     Args:
-        request: As made by `models.search.onnx_engine.request_inputs`.
-        max_history: T to pad to.
+        request: Inputs from `models.search.onnx_engine.request_inputs`.
+        max_history: The T to pad to, in items.
+
+    Returns:
+        The inputs by name, padded.
     """
     padded = dict(request)
     users, length = request["history_BT"].shape
@@ -32,4 +35,5 @@ def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict
 
 
 def _power_of_two(count: int) -> int:
+    """The smallest power of two that is at least `count`."""
     return 1 << (count - 1).bit_length()

@@ -1,11 +1,10 @@
-"""Which items a search may return: a filter's mask made ready once, and a request's own exclusions.
+"""Eligibility: the items that pass a filter, as arrays that the search reads.
 
-Items have places: the leaves of the trie come first, and after them the items that were added since it was built
-(`models.search.new_items`). For leaves, both act inside the search. A node is closed when none of the leaves below it
-is eligible; a request closes further nodes by excluding the last eligible leaves below them
-(`models.search.exclusion`). Needs no torch.
+An item's place is its position: a leaf of the trie, or an added position after the leaves, for an item that was added
+after the trie was built. A node of the trie is closed if no leaf below it is eligible. A request's exclusions close
+more nodes (see `models.search.exclusion`). Needs no torch.
 
-Shapes: N leaves, L levels, S added places, M places asked about or changed, I inner depths (1 to L-1).
+Shapes: N leaves, L levels, S added places, M places in question, I inner depths (1 to L-1), X some items.
 """
 
 from dataclasses import dataclass, field, replace
@@ -15,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, Int32Array, IntArray
-from rqrec.models.search.vector_index import VectorIndex
 from rqrec.models.trie.arrays import with_margin
 from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.models.vector_index import VectorIndex
 
 NOBODY: BoolArray = np.empty(0, dtype=np.bool_)
 
 
 class Candidates(NamedTuple):
-    """New items that are eligible, by their rows in `models.search.new_items.NewItems`.
+    """The eligible new items, by their rows in `models.search.new_item_index.NewItemIndex`.
 
     Attributes:
-        rows_X: Those that are rated for every user.
-        clusters: The others, by which the nearest ones are found; None where there are none.
+        rows_X: The rows whose relevance is computed for every user, int64.
+        clusters: An index of the other rows, which finds those nearest to a user's query; None if there are none.
     """
 
     rows_X: IntArray
@@ -35,7 +34,12 @@ class Candidates(NamedTuple):
 
 
 class Popular(NamedTuple):
-    """Places, the most often chosen first, and the logarithms of their shares of all choices."""
+    """Items in order of popularity, the most popular first.
+
+    Attributes:
+        places_X: Places of the items, int64.
+        log_shares_X: The natural logarithm of each item's share of all choices in training, float32.
+    """
 
     places_X: IntArray
     log_shares_X: NDArray[np.float32]
@@ -46,17 +50,30 @@ class Eligibility:
     """The places that pass a filter.
 
     Attributes:
-        trie: The catalogue.
-        mask_N: Which leaves are eligible.
-        num_leaves: How many they are.
-        penalties: For each depth 1..L, 0 for a node with an eligible leaf and -inf for a closed one, float32, with a
-            margin as in `models.trie.arrays.TrieArrays`.
-        eligible_below: How many eligible leaves stand below each node of depth 1, then of depth 2, to depth L-1, int32.
-        first_inner_I: Where each of those depths begins in `eligible_below`, int32.
-        added_S: Which of the added places are eligible.
-        num_added: How many they are.
-        candidates: The new items among them, and
-        popular: the first of them by popularity, where `Recommender.prepared` has looked them up.
+        trie: The catalogue's trie.
+        mask_N: Whether each leaf is eligible.
+        num_leaves: The number of eligible leaves.
+        penalties: For each depth 1..L, 0 for a node with an eligible leaf and -inf for a closed node, float32, with a
+            margin of -inf as in `models.trie.arrays.TrieArrays`.
+        eligible_below: The number of eligible leaves below each node of depth 1, then of depth 2, to depth L-1, int32.
+        first_inner_I: The entry of `eligible_below` at which each of these depths begins, int32.
+        added_S: Whether each added place is eligible.
+        num_added: The number of eligible added places.
+        candidates: The eligible new items; None until `Recommender.prepared` finds them.
+        popular: The most popular eligible items; None until `Recommender.prepared` finds them.
+
+    Example:
+        Three items. Leaf 1 (0-3) and leaf 2 (1-0) are not eligible, so node 1 of depth 1 is closed. One of two added
+        places is eligible.
+
+        >>> trie = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0]]), codebook_size=4)
+        >>> one = Eligibility.from_mask(trie, np.array([True, False, False]), np.array([True, False]))
+        >>> [penalties.tolist() for penalties in one.penalties]  # the last two of each are the margin
+        [[0.0, -inf, -inf, -inf], [0.0, -inf, -inf, -inf, -inf]]
+        >>> one.eligible_below.tolist(), one.first_inner_I.tolist()
+        ([1, 0], [0])
+        >>> one.count, one.allows(np.array([0, 2, 3, 4])).tolist()  # places 3 and 4 are the added ones
+        (2, [True, False, True, False])
     """
 
     trie: SemanticIdTrie
@@ -72,18 +89,26 @@ class Eligibility:
 
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
-        """Every leaf."""
+        """Makes every leaf eligible."""
         return cls.from_mask(trie, np.ones(trie.num_leaves, dtype=np.bool_))
 
     @classmethod
     def from_mask(cls, trie: SemanticIdTrie, mask_N: BoolArray, added_S: BoolArray = NOBODY) -> "Eligibility":
-        """The leaves at which the mask is true, and the added places at which the other one is.
+        """Makes the places eligible at which a mask is true.
+
+        Args:
+            trie: The catalogue's trie.
+            mask_N: Whether each leaf is eligible.
+            added_S: Whether each added place is eligible.
 
         Raises:
-            ValueError: If the mask has not one entry a leaf.
+            ValueError: If the number of entries in `mask_N` is not the number of leaves.
         """
         if mask_N.shape != (trie.num_leaves,):
-            raise ValueError(f"an eligibility mask has one entry a leaf ({trie.num_leaves}), got {mask_N.shape}")
+            raise ValueError(
+                f"an eligibility mask needs one entry per leaf, shape ({trie.num_leaves},), got {mask_N.shape}: "
+                "make the mask from the same trie"
+            )
         eligible_before = np.zeros(trie.num_leaves + 1, dtype=np.int32)
         np.cumsum(mask_N, out=eligible_before[1:])
         inner = [np.diff(eligible_before[start]) for start in trie.leaf_start[1:]]
@@ -97,11 +122,11 @@ class Eligibility:
         return leaves.with_added(added_S, int(np.count_nonzero(added_S)))
 
     def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
-        """The same with other leaves: arrays are copied and set where they change, nothing is worked out anew.
+        """Makes a copy in which some leaves become eligible or closed. Only the entries that change are computed.
 
         Args:
             leaves_M: Distinct leaves.
-            mask_M: Whether each is eligible from now on.
+            mask_M: Whether each of these leaves is eligible in the copy.
         """
         differs_M = self.mask_N[leaves_M] != mask_M
         leaves_M, mask_M = leaves_M[differs_M], mask_M[differs_M]
@@ -128,17 +153,22 @@ class Eligibility:
         )
 
     def with_added(self, added_S: BoolArray, num_added: int) -> "Eligibility":
-        """The same with other added places, and how many of them are eligible."""
+        """Makes a copy with other added places.
+
+        Args:
+            added_S: Whether each added place is eligible.
+            num_added: How many of them are eligible.
+        """
         return replace(self, added_S=added_S, num_added=num_added, candidates=None, popular=None)
 
     @property
     def count(self) -> int:
-        """How many places are eligible."""
+        """The number of eligible places."""
         return self.num_leaves + self.num_added
 
     @property
     def nbytes(self) -> int:
-        """Memory that the arrays take, in bytes."""
+        """Memory of the arrays, in bytes."""
         arrays = (self.mask_N, self.added_S, self.eligible_below, *self.penalties)
         return sum(array.nbytes for array in arrays)
 

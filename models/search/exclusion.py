@@ -1,9 +1,10 @@
-"""The nodes of the trie that a batch's exclusions close, worked out inside the search.
+"""Exclusions: the search finds the nodes of the trie that a request's excluded leaves close.
 
-With arrays in Python that took as long while nobody asked, and ten times as long under load, where every operation on
-them waits for the interpreter anew.
+The search's graph computes this. NumPy code outside the graph is as fast on an idle machine and ten times slower under
+load, because each of its operations waits for the GIL.
 
-Shapes: B users, X exclusions of each, M = B X, L levels, I inner depths (1 to L-1), K beams, F children of a node.
+Shapes: B users, X exclusions of each user, M = B X exclusions, L levels, I inner depths (1 to L-1), K beams, R = B K
+beams of all users, F children of a node, N leaves.
 """
 
 from typing import NamedTuple, Self
@@ -14,11 +15,12 @@ from torch import Tensor
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.trie.lookup import take, take_rows
 
-NONE, NOWHERE = -1, 2**31 - 1
+NONE = -1  # stands for no node
+NO_OFFSET = 2**31 - 1  # larger than every offset
 
 
 class EligibleTensors(NamedTuple):
-    """What the search reads of `models.search.eligibility.Eligibility`; see there."""
+    """The arrays of `models.search.eligibility.Eligibility` that the search reads, as tensors with the same names."""
 
     penalties: tuple[Tensor, ...]
     eligible_below: Tensor
@@ -26,20 +28,45 @@ class EligibleTensors(NamedTuple):
 
     @classmethod
     def from_eligibility(cls, eligibility: Eligibility, device: torch.device) -> Self:
-        """Copies the arrays to a device."""
+        """Copies the arrays to a device.
+
+        Args:
+            eligibility: The leaves that may be returned.
+            device: The device of the tensors.
+        """
         below, first_I = (torch.from_numpy(one) for one in (eligibility.eligible_below, eligibility.first_inner_I))
         penalties = tuple(torch.from_numpy(one).to(device) for one in eligibility.penalties)
         return cls(penalties, below.to(device), first_I.to(device))
 
 
 class ClosedNodes(NamedTuple):
-    """For each exclusion and depth 1..L, the excluded leaf's node there, and whether it is closed.
+    """The excluded leaf's node at each depth 1..L, for every exclusion, and whether the node is closed.
+
+    A node is closed for a user if the user excludes all eligible leaves below it. Only the first of these exclusions
+    reports an inner node as closed.
 
     Attributes:
-        user_M: Whose exclusion it is, int32.
+        user_M: The user of each exclusion, int32.
         node_LM: The node, int32.
-        parent_LM: Its parent at the depth above, int32.
-        closed_parent_LM: The same where the node is closed for this user, else -1.
+        parent_LM: The node's parent at the depth above, int32.
+        closed_parent_LM: The node's parent if this exclusion reports the node as closed, else -1; int32.
+
+    Example:
+        Three items. One user excludes the leaves 0 (0-1) and 1 (0-3), so node 0 of depth 1 is closed too. The search
+        must not choose it as a child of the root.
+
+        >>> import numpy as np
+        >>> from rqrec.models.trie.trie import SemanticIdTrie
+        >>> trie = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0]]), codebook_size=4)
+        >>> eligible = EligibleTensors.from_eligibility(Eligibility.everything(trie), torch.device("cpu"))
+        >>> closed = ClosedNodes.from_exclusions(torch.tensor([[0, 1]]), eligible, torch.from_numpy(trie.paths_LN))
+        >>> closed.node_LM.tolist()
+        [[0, 0], [0, 1]]
+        >>> closed.closed_parent_LM.tolist()
+        [[0, -1], [0, 0]]
+        >>> log_probs, root, first_child = torch.tensor([[-1.0, -2.0]]), torch.tensor([[0]]), torch.tensor([0])
+        >>> closed.bar(log_probs, root, 0, first_child).tolist()
+        [[-inf, -2.0]]
     """
 
     user_M: Tensor
@@ -49,11 +76,11 @@ class ClosedNodes(NamedTuple):
 
     @classmethod
     def from_exclusions(cls, excluded_BX: Tensor, eligible: EligibleTensors, paths_LN: Tensor) -> Self:
-        """Finds the nodes that are left without an eligible leaf; at depth L those are the excluded leaves themselves.
+        """Finds the closed nodes. At depth L these are the excluded leaves.
 
         Args:
-            excluded_BX: As `models.search.recommender.SearchEngine` takes them.
-            eligible: The leaves that may be returned but for that.
+            excluded_BX: For each user, distinct eligible leaves in ascending order, padded at the end with -1; integer.
+            eligible: The leaves that any user may get.
             paths_LN: `models.trie.trie.SemanticIdTrie.paths_LN`.
         """
         users_B1 = torch.arange(excluded_BX.shape[0], dtype=torch.int32, device=excluded_BX.device).unsqueeze(1)
@@ -62,11 +89,11 @@ class ClosedNodes(NamedTuple):
         leaf_M = leaf_M.clamp_min(0)
         parent_LM = paths_LN.index_select(1, leaf_M)
         inner_IM = parent_LM[1:]
-        # Leaves below one node stand side by side. So a node with c eligible leaves is closed if the c-th one from the
-        # first of them is below it too.
-        places_M = torch.arange(-1, len(leaf_M) - 1, dtype=torch.int32, device=leaf_M.device)
-        last_IM = places_M + take(eligible.eligible_below, inner_IM + eligible.first_inner_I.unsqueeze(1))
-        there_IM = last_IM.clamp(0, len(leaf_M) - 1)  # padding may count from before the first
+        # Exclusions below one node are neighbours, because leaves are sorted. Let a node have c eligible leaves. The
+        # node is closed if the exclusion c - 1 entries after its first exclusion is below it too.
+        before_M = torch.arange(-1, len(leaf_M) - 1, dtype=torch.int32, device=leaf_M.device)
+        last_IM = before_M + take(eligible.eligible_below, inner_IM + eligible.first_inner_I.unsqueeze(1))
+        there_IM = last_IM.clamp(0, len(leaf_M) - 1)  # padding may give a negative number
         is_closed_IM = (last_IM == there_IM) & (take(user_M, there_IM) == user_M) & is_leaf_M
         is_closed_IM &= torch.where(is_leaf_M, inner_IM, NONE).gather(1, there_IM) == inner_IM
         is_closed_LM = torch.cat([is_closed_IM, is_leaf_M.unsqueeze(0)])
@@ -74,23 +101,23 @@ class ClosedNodes(NamedTuple):
         return cls(user_M, node_LM, parent_LM, torch.where(is_closed_LM, parent_LM, NONE))
 
     def bar(self, candidates_RF: Tensor, nodes_BK: Tensor, depth: int, first_child: Tensor) -> Tensor:
-        """Bars the closed nodes of the next depth, wherever one is the child of a beam's node.
+        """Sets the score of each closed child of a beam's node to -inf.
 
         Args:
-            candidates_RF: The scores of each beam's children, R = B K rows.
-            nodes_BK: The beams' nodes.
-            depth: Their depth.
-            first_child: Each of this depth's nodes' first child.
+            candidates_RF: The scores of each beam's children, float32.
+            nodes_BK: The beams' nodes, integer.
+            depth: The depth of these nodes, 0..L-1.
+            first_child: The first child of each node of this depth, as in `models.trie.arrays.TrieArrays`.
 
         Returns:
-            The candidates of each user, of shape (B, K F); those that are closed have -inf.
+            The scores of each user's candidates, shape (B, K F).
         """
         (batch, beams), children = nodes_BK.shape, candidates_RF.shape[1]
         is_parent_MK = take_rows(nodes_BK, self.user_M) == self.closed_parent_LM[depth].unsqueeze(1)
         beams_K = torch.arange(beams, dtype=torch.int32, device=nodes_BK.device) * children
-        # The first match is the one: beams without hope come last, and their nodes mean nothing.
-        offset_M = torch.where(is_parent_MK, beams_K, NOWHERE).amin(1)
-        is_found_M = offset_M < NOWHERE
+        # Only the first match counts: pruned beams (score -inf) come last, and their nodes are arbitrary.
+        offset_M = torch.where(is_parent_MK, beams_K, NO_OFFSET).amin(1)
+        is_found_M = offset_M < NO_OFFSET
         barred_M = torch.where(is_found_M, -torch.inf, 0.0)
         slot_M = self.node_LM[depth] - take(first_child, self.parent_LM[depth])
         index_M = self.user_M * (beams * children) + slot_M + torch.where(is_found_M, offset_M, 0)

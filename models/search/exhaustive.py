@@ -1,4 +1,4 @@
-"""Exhaustive scoring of the catalogue: what the search must agree with. Far too slow to serve.
+"""Exhaustive scoring of the catalogue, the reference that the search is tested against. It is too slow to serve.
 
 Shapes: N leaves, L levels, T history items, D width.
 """
@@ -17,11 +17,11 @@ from rqrec.models.trie.trie import SemanticIdTrie
 
 
 class ExhaustiveScores(NamedTuple):
-    """What is known of every leaf.
+    """The scores of every leaf.
 
     Attributes:
-        log_probs_NL: log p of each leaf's code at each level given the history and the codes before.
-        scores_N: What leaves are ranked by (`Retriever.rerank`).
+        log_probs_NL: Natural log-probability of each leaf's code at each level, given the history and the codes before.
+        scores_N: The score of each leaf (see `Retriever.rerank`).
     """
 
     log_probs_NL: NDArray[np.float32]
@@ -29,17 +29,17 @@ class ExhaustiveScores(NamedTuple):
 
     @property
     def log_probs_N(self) -> NDArray[np.float32]:
-        """Log p(item | history) of each leaf."""
+        """The natural log-probability of each leaf: log p(item | history)."""
         return np.asarray(self.log_probs_NL.sum(axis=1))
 
 
 class ExhaustiveScorer:
-    """Scores every leaf by feeding its own codes to the decoder, all of them at once.
+    """Scores every leaf by the decoder with the leaf's true codes as input.
 
     Args:
-        retriever: In evaluation mode.
-        trie: The catalogue.
-        item_vectors_ND: `Retriever.item_vectors`.
+        retriever: A retriever in evaluation mode.
+        trie: The catalogue's trie.
+        item_vectors_ND: Item vectors by leaf, from `Retriever.item_vectors`.
     """
 
     def __init__(self, retriever: Retriever, trie: SemanticIdTrie, item_vectors_ND: Tensor) -> None:
@@ -49,7 +49,7 @@ class ExhaustiveScorer:
 
     @torch.inference_mode()
     def score(self, history_T: IntArray) -> ExhaustiveScores:
-        """Scores all leaves for one history of leaf positions, oldest first."""
+        """Scores all leaves for one history of leaves, oldest first, int64."""
         vectors_ND, retriever = self._item_vectors_ND, self._retriever
         history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
         state_1D = retriever.history(history_1TD)[:, -1]

@@ -1,6 +1,6 @@
-"""Exports the tokenizer, the whole search and the encoder of texts to ONNX graphs.
+"""Exports the tokenizer, the search and the text encoder to ONNX graphs.
 
-Shapes: N items, E feature dim, L levels, D width; those of the search are in `models.search.beam_search`.
+Shapes: N items or texts, T tokens, E feature dim, L levels. `models.search.beam_search` has the shapes of the search.
 """
 
 import copy
@@ -32,19 +32,24 @@ DYNAMIC = torch.export.Dim.DYNAMIC
 
 
 def export_tokenizer(rqvae: RqVae, path: Path) -> None:
-    """Writes features_NE (float32) → codes_NL (int64), the collision code not included."""
+    """Writes the graph features_NE (float32) → codes_NL (int64), without the collision code.
+
+    Args:
+        rqvae: A trained RQ-VAE on the CPU.
+        path: The file to write.
+    """
     example_NE = torch.zeros(2, rqvae.config.feature_dim)
     _export(_Tokenizer(rqvae), (example_NE,), path, ["features_NE"], ["codes_NL"], ({0: DYNAMIC},))
 
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
-    """Writes the search; every axis but the width is free, and the catalogue's arrays are inputs.
+    """Writes the graph of the search. Its inputs include the catalogue's arrays, and every axis but D is dynamic.
 
     Args:
         retriever: A trained retriever on the CPU.
-        trie: Any catalogue with the retriever's number of levels, as an example.
+        trie: An example catalogue with the retriever's number of levels.
         path: The file to write.
-        half: Compute in float16, for a GPU: weights and item vectors too, but log-probabilities stay float32.
+        half: Compute in float16, for a GPU. Weights and item vectors are float16 too; log-probabilities stay float32.
     """
     if half:
         retriever = copy.deepcopy(retriever).half()
@@ -83,12 +88,14 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
-    """Writes token_ids_NT and mask_NT (int64) → vectors_NE (float32); see `models.tokenizer.text_encoder.TextEncoder`.
+    """Writes the graph token_ids_NT, mask_NT (int64) → vectors_NE (float32) for a text encoder.
+
+    `models.tokenizer.text_encoder.TextEncoder` runs the graph.
 
     Args:
-        encoder: A SentenceTransformer on the CPU: its modules in turn make a dictionary's "sentence_embedding".
+        encoder: A SentenceTransformer on the CPU. Its modules, one after the other, compute "sentence_embedding".
         path: The file to write.
-        reads_types: Whether its transformer reads the types of tokens, which are 0 in a text that is no pair.
+        reads_types: Whether the transformer reads token types, which are 0 for a single text.
     """
     example_NT, axes = torch.ones(2, 5, dtype=torch.int64), {0: DYNAMIC, 1: DYNAMIC}
     module = _TextEncoder(encoder, reads_types=reads_types)
@@ -127,9 +134,9 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not used here, is missing
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of its own deprecations
+        warnings.simplefilter("ignore")  # torch.onnx warns about its own deprecations
         program = torch.onnx.export(
             module.eval(),
             example,
@@ -143,17 +150,17 @@ def _export(
         )
     assert program is not None
     _drop_needless_nodes(program.model)
-    ClearMetadataAndDocStringPass()(program.model)  # it holds addresses in memory, which differ from run to run
+    ClearMetadataAndDocStringPass()(program.model)  # the metadata holds memory addresses, which differ between runs
     program.save(path, external_data=False)
 
 
 def _divide_naturals(dividend: Any, divisor: Any) -> Any:
-    """Division of natural numbers; torch's translation handles signs that never occur here, in eight nodes."""
+    """Divides natural numbers in two nodes. Torch's translation takes eight, because it handles negative numbers."""
     return op.Div(dividend, op.CastLike(divisor, dividend))
 
 
 def _drop_needless_nodes(model: ir.Model) -> None:
-    """Drops what torch's exporter adds around lookups: ONNX takes 32-bit indices, and a vector needs no flattening."""
+    """Removes needless nodes of the exporter: casts of 32-bit indices, which ONNX takes, and reshapes of vectors."""
     for node in model.graph:
         if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
             continue

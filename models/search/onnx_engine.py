@@ -1,4 +1,7 @@
-"""The search on ONNX Runtime: the default for serving. Needs no torch."""
+"""The search on ONNX Runtime, the default for serving. Needs no torch.
+
+Shapes: as in `models.search.recommender`.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
-SMALLEST_PART = 16  # histories; below that, a search of its own costs more than it saves
+SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
 ITEM_VECTORS = "item_vectors_ND"
 OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 
@@ -27,19 +30,19 @@ OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 class OnnxEngine:
     """Searches one catalogue with the graph that `models.search.export` wrote.
 
-    The trie and the item vectors are inputs of the search graph, so a changed catalogue needs no new graph.
+    The trie and the item vectors are inputs of the graph, so a changed catalogue needs no new graph.
 
     Args:
-        search_graph: Histories → best leaves, log-probabilities and scores; in float32 or float16.
-        trie: The catalogue.
-        item_vectors_ND: The bundle's, by leaf.
-        threads: Parts of a batch that are searched at the same time, one thread each. Two searches side by side are
-            faster than one on two threads: most of its operations are too small to be shared.
-        cuda: Compute on the GPU, and fail if that is not possible. Shapes are padded to few (`models.search.buckets`).
-        max_history: T of the model, which histories are padded to on a GPU.
+        search_graph: The graph of the search, in float32 or float16.
+        trie: The catalogue's trie.
+        item_vectors_ND: Item vectors by leaf, float32.
+        threads: Number of parts of a batch that are searched in parallel, one thread each. Two searches in parallel are
+            faster than one search on two threads, because most operations are too small to split.
+        cuda: Compute on the GPU. Inputs are padded to a few shapes (see `models.search.buckets`).
+        max_history: The model's T; on a GPU, histories are padded to it.
 
     Raises:
-        RuntimeError: If the GPU is asked for and ONNX Runtime has no CUDA provider.
+        RuntimeError: If `cuda` is set and ONNX Runtime has no CUDA provider.
     """
 
     def __init__(
@@ -54,7 +57,8 @@ class OnnxEngine:
     ) -> None:
         if cuda and not cuda_is_available():
             raise RuntimeError(
-                f"ONNX Runtime offers {ort.get_available_providers()}, not CUDA: install the gpu extra, or use the CPU"
+                f"expected the CUDA provider of ONNX Runtime, got {ort.get_available_providers()}: install the gpu "
+                "extra, or use the CPU"
             )
         self._cuda = cuda
         self._search = open_session(search_graph, cuda=cuda)
@@ -66,14 +70,14 @@ class OnnxEngine:
         self._bound = local()
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
-        """See `models.search.recommender.SearchEngine`; the trie's arrays are shared."""
+        """Implements `models.search.recommender.SearchEngine.with_vectors`. Both engines share the trie's arrays."""
         other = copy.copy(self)
         other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
         other._bound = local()
         return other
 
     def _values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
-        """Arrays as ONNX Runtime takes them: on the CPU they are read where they lie, a GPU gets a copy."""
+        """Wraps arrays for ONNX Runtime, without a copy on the CPU and with one on the GPU."""
         device = ("cuda", 0) if self._cuda else ()
         return {
             name: ort.OrtValue.ortvalue_from_numpy(
@@ -91,7 +95,15 @@ class OnnxEngine:
         *,
         beam_width: int,
     ) -> SearchOutput:
-        """See `models.search.recommender.SearchEngine`."""
+        """Searches for a batch of users, in parallel parts if the batch is large.
+
+        Args:
+            history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
+            lengths_B: Number of items in each history.
+            excluded_BX: Leaves that must not be returned.
+            eligibility: The leaves that may be returned.
+            beam_width: K.
+        """
 
         def part(users: slice) -> SearchOutput:
             return self._run(
@@ -112,14 +124,14 @@ class OnnxEngine:
         binding = self._binding()
         for name, array in request.items():
             binding.bind_cpu_input(name, array)
-        binding.clear_binding_outputs()  # the shapes of this run's may be others
+        binding.clear_binding_outputs()  # the shapes of the outputs may differ from those of the run before
         for name in OUTPUTS:
             binding.bind_output(name)
         self._search.run_with_iobinding(binding)
         return SearchOutput(*(output[:users] for output in binding.copy_outputs_to_cpu()))
 
     def _binding(self) -> ort.IOBinding:
-        """This thread's binding: the catalogue's arrays are bound once and not with every request."""
+        """This thread's binding. The catalogue's arrays are bound once per thread, not once per request."""
         if not hasattr(self._bound, "binding"):
             binding = self._search.io_binding()
             for name, value in self._catalogue.items():
@@ -135,7 +147,15 @@ def request_inputs(
     eligibility: Eligibility,
     beam_width: int,
 ) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with a request; see `models.search.recommender.SearchEngine`."""
+    """The inputs of the search graph that change with a request, by name.
+
+    Args:
+        history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
+        lengths_B: Number of items in each history.
+        excluded_BX: Leaves that must not be returned.
+        eligibility: The leaves that may be returned.
+        beam_width: K.
+    """
     return {
         "history_BT": history_BT,
         "lengths_B": lengths_B,
@@ -146,7 +166,7 @@ def request_inputs(
 
 
 def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with a filter, in their order."""
+    """The inputs of the search graph that change with a filter, by name, in the graph's order."""
     return {
         **by_depth("penalties", eligibility.penalties),
         "eligible_below": eligibility.eligible_below,
@@ -155,5 +175,10 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with the catalogue, in their order."""
+    """The inputs of the search graph that change with the catalogue, by name, in the graph's order.
+
+    Args:
+        trie: The catalogue's trie.
+        item_vectors_ND: Item vectors by place.
+    """
     return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.from_trie(trie).by_input_name()}

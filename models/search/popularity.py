@@ -1,6 +1,6 @@
-"""The items by how often training saw them, for users of whom nothing is known. Needs no torch.
+"""Popularity: the most often chosen items of training, for users without a usable history. Needs no torch.
 
-Shapes: N leaves, S added places, k items asked for.
+Shapes: N leaves, S added places.
 """
 
 import math
@@ -13,20 +13,21 @@ from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility, Popular
 from rqrec.models.trie.trie import NO_LEAF
 
-FIRST_LOOK = 256  # of the most popular items; each further look is twice as long
+FIRST_CHUNK = 256  # items that are checked first; every further chunk is twice as long
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """What was counted in training; an item of the bundle that is written anew keeps its count.
+    """The popularity of all items. An item of the bundle keeps its popularity when it is written again.
 
     Attributes:
-        order_N: Leaves, the most often chosen first.
-        log_share_N: The natural logarithm of each leaf's share of all choices (smoothed).
-        place_of_leaf_N: The place where each leaf's item of the bundle stands now, `NO_LEAF` for one that is gone.
-        is_foreign_S: Which added places have items that the bundle does not know.
-        log_share_of_none: The logarithm of such an item's share, which nobody chose (smoothed).
+        order_N: Leaves in order of popularity, the most popular first, int64.
+        log_share_N: The natural logarithm of each leaf's share of all choices, with one choice added to every leaf.
+        log_share_of_none: The natural logarithm of the share of an item that nobody chose, with one choice added.
+        place_of_leaf_N: The present place of the item that the bundle has at each leaf (see
+            `models.search.eligibility`); `NO_LEAF` for a deleted item.
+        is_foreign_S: Whether each added place has an item that the bundle does not know.
     """
 
     order_N: IntArray
@@ -37,7 +38,7 @@ class Popularity:
 
     @classmethod
     def from_counts(cls, popularity_N: NDArray[np.integer]) -> "Popularity":
-        """From how often each leaf was chosen."""
+        """Makes the popularity from the number of times that each leaf was chosen in training."""
         total = (popularity_N + 1).sum()
         return cls(
             np.argsort(-popularity_N, kind="stable"),
@@ -48,16 +49,25 @@ class Popularity:
         )
 
     def best(self, eligibility: Eligibility, k: int, excluded: IntArray = NOTHING) -> Popular:
-        """The k most popular of the eligible items that are not excluded; fewer where there are fewer."""
+        """Finds the most popular eligible items.
+
+        Args:
+            eligibility: The items that may be returned.
+            k: How many items to find, at least 1.
+            excluded: Places that must not be returned, int64.
+
+        Returns:
+            k items, or fewer if fewer are eligible and not excluded.
+        """
         kept = eligibility.popular
         if kept is None or len(kept.places_X) < min(k + len(excluded), eligibility.count):
-            return self._look(eligibility, k, excluded)
+            return self._find(eligibility, k, excluded)
         is_good = ~np.isin(kept.places_X, excluded)
         return Popular(kept.places_X[is_good][:k], kept.log_shares_X[is_good][:k])
 
-    def _look(self, eligibility: Eligibility, k: int, excluded: IntArray) -> Popular:
-        """Goes through the items by popularity until there are k; the newer ones come last."""
-        num_leaves, size, begin, count = len(self.order_N), FIRST_LOOK, 0, 0
+    def _find(self, eligibility: Eligibility, k: int, excluded: IntArray) -> Popular:
+        """Checks the items in order of popularity until k are found. Items that the bundle does not know come last."""
+        num_leaves, size, begin, count = len(self.order_N), FIRST_CHUNK, 0, 0
         found, shares = list[IntArray](), list[FloatArray]()
         while begin < num_leaves and count < k:
             leaves = self.order_N[begin : begin + size]

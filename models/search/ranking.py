@@ -1,6 +1,6 @@
-"""What a search finds, and ranked lists of leaves. Needs no torch.
+"""Ranked lists of items, and the arrays of a search that they are made from. Needs no torch.
 
-Shapes: B users, K beams or places of a list, D width.
+Shapes: B users, K beams or items of a list, D width.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from rqrec.models.array_types import FloatArray, Int32Array, IntArray
 
 
 class SearchOutput(NamedTuple):
-    """What `models.search.beam_search.BeamSearchOutput` holds, as arrays."""
+    """The result of a search as NumPy arrays; `models.search.beam_search.BeamSearchOutput` describes the fields."""
 
     leaves_BK: Int32Array
     log_probs_BK: FloatArray
@@ -20,12 +20,12 @@ class SearchOutput(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """A user's best leaves, best first: at most k, fewer where fewer items are eligible.
+    """A user's best items, best first: k items, or fewer if fewer are eligible.
 
     Attributes:
-        leaves_K: Leaf positions, int64.
-        log_probs_K: Their natural log-probabilities.
-        scores_K: What they are ranked by.
+        leaves_K: The items' places, int64: leaves of the trie, or added positions after the leaves.
+        log_probs_K: Natural log-probabilities of the items, float32.
+        scores_K: Scores of the items, float32: log_prob + relevance_weight * relevance.
     """
 
     leaves_K: IntArray
@@ -33,14 +33,20 @@ class Ranking(NamedTuple):
     scores_K: FloatArray
 
     def first(self, k: int) -> "Ranking":
-        """The k best of them."""
+        """The ranking cut to its k best items."""
         if len(self.leaves_K) <= k:
             return self
         return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
 
 
 def rankings(leaves_BK: Int32Array | IntArray, log_probs_BK: FloatArray, scores_BK: FloatArray) -> list[Ranking]:
-    """Each user's list, without the places at its end whose score is -inf."""
+    """Makes each user's ranking, without the entries at the end whose score is -inf.
+
+    Args:
+        leaves_BK: Places, best first.
+        log_probs_BK: Natural log-probabilities.
+        scores_BK: Scores, in descending order.
+    """
     found_B = (scores_BK > -np.inf).sum(axis=1)
     return [
         Ranking(leaves_K[:count].astype(np.int64), log_probs_K[:count], scores_K[:count])

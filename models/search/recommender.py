@@ -1,7 +1,9 @@
-"""The recommender: histories in, the best eligible items out, whichever engine searches. Needs no torch.
+"""The recommender: histories → the best eligible items, with any search engine. Needs no torch.
 
-Shapes: B users, T history items, X excluded leaves of a user, K beams, k items asked for, N leaves, P places, M places
-that are added, D width.
+An item's place is its position: a leaf of the trie, or an added position after the leaves.
+
+Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places, S added places, M new
+places, D width.
 """
 
 import copy
@@ -19,11 +21,11 @@ from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 
-POPULAR_KEPT = 4096  # of a filter's items
+POPULAR_KEPT = 4096  # items of a filter
 
 
 class SearchEngine(Protocol):
-    """Runs `models.search.beam_search.BeamSearch` over one catalogue."""
+    """Runs `models.search.beam_search.BeamSearch` on one catalogue."""
 
     def search(
         self,
@@ -34,37 +36,42 @@ class SearchEngine(Protocol):
         *,
         beam_width: int,
     ) -> SearchOutput:
-        """Searches for a batch.
+        """Searches for a batch of users.
 
         Args:
-            history_BT: Places, oldest first, padded at the end with any valid place.
-            lengths_B: Items in each history, 1..T.
+            history_BT: Places of the history's items, oldest first, padded at the end with any valid place; int64.
+            lengths_B: Number of items in each history, 1..T.
             excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
-                the end with -1; X >= 1.
-            eligibility: The leaves that may be.
+                the end with -1; int64, X >= 1.
+            eligibility: The leaves that may be returned.
             beam_width: K.
         """
 
     def with_vectors(self, item_vectors_PD: FloatArray) -> "SearchEngine":
-        """The same search for histories that may hold other items too; this engine stays as it is.
+        """Makes an engine for histories that may hold added items too. This engine does not change.
 
         Args:
-            item_vectors_PD: The vectors by place: those of the leaves, which are the same, and of the added items.
+            item_vectors_PD: Item vectors by place, float32. The vectors of the leaves are the same as before.
         """
 
 
 class Recommender:
-    """Answers histories of places (see `models.search.eligibility`).
+    """Recommends items for histories of places.
 
     Args:
-        engine: Searches the trie.
-        trie: The catalogue as it was published.
-        max_history: T, the most recent items that are read; older ones are dropped here.
+        engine: The engine that searches the trie.
+        trie: The trie of the catalogue as it was published.
+        max_history: T, the number of most recent items that are read. Older items are dropped here.
         popularity_N: How often each leaf was chosen in training, for users without a usable history.
-        new_items: The items that the model never learnt to generate; None for none.
+        new_items: The items that the model did not learn to generate; None for none.
 
     Attributes:
+        trie: The trie of the catalogue as it was published.
+        max_history: T.
         everything: The eligibility of every item.
+
+    Raises:
+        ValueError: If the number of entries in `popularity_N` is not the number of leaves.
     """
 
     def __init__(
@@ -77,7 +84,10 @@ class Recommender:
         new_items: NewItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
-            raise ValueError(f"popularity must have one entry a leaf ({trie.num_leaves}), got {len(popularity_N)}")
+            raise ValueError(
+                f"popularity needs one entry per leaf ({trie.num_leaves}), got {len(popularity_N)}: count the choices "
+                "for the same trie"
+            )
         self.trie = trie
         self.max_history = max_history
         self.everything = Eligibility.everything(trie)
@@ -94,14 +104,14 @@ class Recommender:
         place_of_leaf_N: Int32Array,
         is_foreign_S: BoolArray,
     ) -> "Recommender":
-        """The same model after items were written; this recommender stays as it is.
+        """Makes a recommender of the same model after items were written. This recommender does not change.
 
         Args:
-            item_vectors_PD: The vectors of all leaves and added places.
-            everything: The items that are there now.
-            added_M: The places that are new.
-            place_of_leaf_N: See `models.search.popularity.Popularity`.
-            is_foreign_S: See there too.
+            item_vectors_PD: Item vectors by place: of all leaves and all added places.
+            everything: The eligibility of every item that exists now.
+            added_M: The places that were added now.
+            place_of_leaf_N: As in `models.search.popularity.Popularity`.
+            is_foreign_S: As in `models.search.popularity.Popularity`.
         """
         other = copy.copy(self)
         other.everything = everything
@@ -115,7 +125,7 @@ class Recommender:
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
-        """The same with what takes time for each of its items, so that each request with it is quick."""
+        """Makes a copy that also has `candidates` and `popular`, so that each request with this filter is fast."""
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
         return replace(eligibility, candidates=candidates, popular=popular)
@@ -130,27 +140,30 @@ class Recommender:
         eligibility: Eligibility | None = None,
         reserved: Sequence[int] | None = None,
     ) -> list[Ranking]:
-        """The k best next items of each user: the most probable, as the retriever ranks them.
+        """Finds the k best next items of each user, by score.
 
-        Log-probabilities are those over the catalogue that the trie was built of: what was deleted since, or is
-        filtered out, is not renormalised away. Those of new items are estimates (see `NewItems.merged`).
+        Log-probabilities are those over the catalogue as it was published. They are not renormalised over the eligible
+        items or after a deletion. Log-probabilities of new items are estimates (see `NewItems.merged`).
 
         Args:
-            histories: Places of each user's items, oldest first, at least one.
+            histories: Places of each user's items, oldest first, int64, at least one item each.
             k: How many items to return, at least 1.
-            beam_width: Beams kept at every level, and candidates that are ranked; raised to k where it is less.
-            excluded: Places that each user must not get, in any order.
-            eligibility: The items that any of these users may get; None for all.
-            reserved: For each user, how many of the k shall be new items, if there are any; None for 0.
+            beam_width: Number of beams at every level, and of candidates that are ranked; raised to k if it is less.
+            excluded: Places that each user must not get, in any order; None for none.
+            eligibility: The items that these users may get; None for all items.
+            reserved: For each user, how many of the k items must be new, if so many are eligible; None for 0.
+
+        Returns:
+            One ranking for each user.
 
         Raises:
-            ValueError: If a history is empty, k is out of range or the two lists differ in length.
+            ValueError: If a history is empty, k is out of range, or `histories` and `excluded` differ in length.
         """
         excluded = excluded if excluded is not None else [np.empty(0, dtype=np.int64)] * len(histories)
         if k < 1 or len(excluded) != len(histories) or any(len(history) == 0 for history in histories):
             raise ValueError(
-                f"recommend needs k >= 1 (got {k}), non-empty histories and as many exclusions as histories "
-                f"(got {len(excluded)} and {len(histories)})"
+                f"recommend needs k >= 1, got {k}; non-empty histories; and one list of exclusions per history, got "
+                f"{len(excluded)} for {len(histories)}"
             )
         if not histories:
             return []
@@ -160,24 +173,41 @@ class Recommender:
         if eligibility.num_leaves < self.trie.num_leaves or eligibility.num_added:
             excluded = [places[eligibility.allows(places)] for places in excluded]
         leaves = [places[places < self.trie.num_leaves] for places in excluded] if eligibility.num_added else excluded
-        # Not by np.unique: it lets go of the interpreter, and under load has to wait for it.
+        # Not np.unique: it releases the GIL, and a thread under load waits long to get it back.
         excluded_BX = pad([sorted(set(one.tolist())) for one in leaves], filler=NO_LEAF)
         found = self._engine.search(
             pad(recent, filler=0), lengths_B, excluded_BX, eligibility, beam_width=max(beam_width, k)
         )
         if self._new_items is not None and len(self._new_items):
-            places = reserved if reserved is not None else [0] * len(histories)
-            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=places)
+            reserved = reserved if reserved is not None else [0] * len(histories)
+            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
         return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
 
     def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:
-        """The k most often chosen items; log-probability and score are their log share of all choices (smoothed)."""
+        """Finds the k most popular items. Log-probability and score are the logarithm of an item's share of choices.
+
+        Args:
+            k: How many items to return, at least 1.
+            excluded: Places that must not be returned, int64.
+            eligibility: The items that may be returned; None for all items.
+        """
         places, log_shares = self._popularity.best(eligibility or self.everything, k, excluded)
         return Ranking(places, log_shares, log_shares)
 
 
 def pad(rows: Sequence[Sequence[int] | IntArray], *, filler: int) -> IntArray:
-    """Stacks rows of unequal length, filled up at the end; at least one column wide."""
+    """Stacks rows of different lengths into one array, filled up at the end.
+
+    >>> pad([[1, 2], [3]], filler=-1).tolist()
+    [[1, 2], [3, -1]]
+
+    Args:
+        rows: The rows.
+        filler: The value after the end of a row.
+
+    Returns:
+        An int64 array, as wide as the longest row and at least one column wide.
+    """
     padded = np.full((len(rows), max([1, *map(len, rows)])), filler, dtype=np.int64)
     for padded_row, row in zip(padded, rows, strict=True):
         padded_row[: len(row)] = row

@@ -1,4 +1,7 @@
-"""The search on PyTorch: for training's own checks, and for serving on a GPU."""
+"""The search on PyTorch, for validation in training and for serving on a GPU.
+
+Shapes: as in `models.search.recommender`.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -25,10 +28,10 @@ class TorchEngine:
     """Searches one catalogue with a retriever.
 
     Args:
-        retriever: A trained retriever; put into evaluation mode and moved to the device.
-        trie: The catalogue.
-        item_vectors_ND: `Retriever.item_vectors`.
-        device: Where to compute.
+        retriever: A trained retriever. The engine moves it to the device and sets it to evaluation mode.
+        trie: The catalogue's trie.
+        item_vectors_ND: Item vectors by leaf, from `Retriever.item_vectors`.
+        device: The device to compute on.
         half: Compute in bfloat16 where float32 is not needed.
     """
 
@@ -48,7 +51,7 @@ class TorchEngine:
         self._item_vectors_ND = item_vectors_ND.to(self._device)
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
-        """See `models.search.recommender.SearchEngine`; the trie's tensors are shared."""
+        """Implements `models.search.recommender.SearchEngine.with_vectors`. Both engines share the trie's tensors."""
         other = copy.copy(self)
         other._item_vectors_ND = self._tensor(item_vectors_PD)
         return other
@@ -62,9 +65,17 @@ class TorchEngine:
         *,
         beam_width: int,
     ) -> SearchOutput:
-        """See `models.search.recommender.SearchEngine`."""
+        """Searches for a batch of users.
+
+        Args:
+            history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
+            lengths_B: Number of items in each history.
+            excluded_BX: Leaves that must not be returned.
+            eligibility: The leaves that may be returned.
+            beam_width: K.
+        """
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            self._beam_search.eval()  # the retriever may be in training between two searches
+            self._beam_search.eval()  # training may set the retriever to training mode between two searches
             found = self._beam_search(
                 self._tensor(history_BT),
                 self._tensor(lengths_B),
@@ -90,15 +101,15 @@ def load_torch_engine(
     *,
     half: bool = False,
 ) -> TorchEngine:
-    """Loads a retriever's weights for searching.
+    """Loads a retriever's weights and makes an engine of them.
 
     Args:
-        weights: A safetensors file.
-        config: The fields of its `RetrieverConfig`.
-        trie: The catalogue.
-        item_vectors_ND: The bundle's, by leaf.
+        weights: The safetensors file of the weights.
+        config: The fields of the retriever's `RetrieverConfig`.
+        trie: The catalogue's trie.
+        item_vectors_ND: Item vectors by leaf, float32.
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
-        half: See `TorchEngine`; ignored on a CPU.
+        half: As in `TorchEngine`; ignored on a CPU.
     """
     retriever = Retriever(RetrieverConfig(**config))
     retriever.load_state_dict(load_file(weights))

@@ -1,1 +1,1 @@
-"""The tokenizer: an item's attributes to features, and features to codes."""
+"""The tokenizer: an item's attributes → features → codes."""

@@ -1,6 +1,6 @@
-"""From an item's attributes to its feature columns, as training fitted it: the same for an item written years later.
+"""The featurizer: an item's attributes → feature columns, fitted once in training. Needs no torch.
 
-Needs no torch.
+An item that is written after training gets its features in the same way.
 
 Shapes: N items, E feature columns, W columns of one block.
 """
@@ -25,17 +25,22 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Source(StrEnum):
-    """Where a block's columns come from."""
+    """The source of a block's columns."""
 
-    LABELS = "labels"  # a string, or a list of them
-    FLAG = "flag"  # true or false
-    NUMBER = "number"
+    LABELS = "labels"  # an attribute that is a string or a list of strings
+    FLAG = "flag"  # an attribute that is true or false
+    NUMBER = "number"  # an attribute that is a number
     VECTOR = "vector"  # an attribute that is a list of numbers
-    GIVEN = "given"  # a vector that the caller works out, such as of text
+    GIVEN = "given"  # a vector that the caller computes, such as the embedding of a text
 
 
 class Given(NamedTuple):
-    """Vectors that are no attribute, and which items have one."""
+    """One vector per item.
+
+    Attributes:
+        vectors_NW: The vectors, float.
+        present_N: Whether each item has a vector.
+    """
 
     vectors_NW: NDArray[np.floating]
     present_N: NDArray[np.bool_]
@@ -43,16 +48,16 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedBlock:
-    """How one attribute becomes columns.
+    """Turns one attribute into columns.
 
     Attributes:
-        name: The attribute's, or that of a given vector.
-        source: What it is read from.
-        weight: Of the block's reconstruction loss.
-        labels: The label of each column, where the source is LABELS.
-        mean_W: What is taken off each column of a number or vector.
-        scale: What the rest is then divided by.
-        is_marked: Whether a last column says which items have a value.
+        name: The name of the attribute or of the given vector.
+        source: The source of the columns.
+        weight: Weight of the block's reconstruction loss.
+        labels: The label of each column, if the source is LABELS.
+        mean_W: Subtracted from the columns of a number or vector.
+        scale: Divides the columns of a number or vector after the subtraction; not 0.
+        is_marked: Whether the block has one more column, the mark, which is 1 for an item that has a value.
     """
 
     name: str
@@ -65,16 +70,24 @@ class FittedBlock:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether its columns are numbers rather than labels; the mark is a label in any case."""
+        """Whether the columns are continuous numbers. The mark is always a label."""
         return self.source not in (Source.LABELS, Source.FLAG)
 
     @property
     def width(self) -> int:
-        """Columns, the mark not counted."""
+        """W, the number of columns without the mark."""
         return len(self.labels) or len(self.mean_W) or 1
 
     def columns(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
-        """The block's columns for items, the mark last; shape (N, W) or (N, W + 1)."""
+        """Computes the block's columns.
+
+        Args:
+            items: One row per item, with a column for the block's attribute.
+            given: The given vectors by name. If a block's vectors are left out, all items lack them.
+
+        Returns:
+            Columns of shape (N, W), or (N, W + 1) with the mark as the last column; float32.
+        """
         if self.source is Source.LABELS:
             return self._multi_hot(items[self.name])
         if self.source is Source.FLAG:
@@ -104,11 +117,11 @@ class FittedBlock:
 
 @dataclass(frozen=True)
 class Featurizer:
-    """All blocks in the order of their columns, and how an item's strings become its text.
+    """Turns items into features: all blocks side by side.
 
     Attributes:
-        blocks: What `transform` lays side by side.
-        text_attributes: The strings that make an item's text, in order; the text's block is named "text".
+        blocks: The blocks in the order of their columns.
+        text_attributes: The attributes that make up an item's text, in order. The block of the text is named "text".
     """
 
     blocks: tuple[FittedBlock, ...]
@@ -116,57 +129,57 @@ class Featurizer:
 
     @property
     def width(self) -> int:
-        """E."""
+        """E, the number of feature columns."""
         return sum(block.width + block.is_marked for block in self.blocks)
 
     @property
     def of_content_E(self) -> NDArray[np.bool_]:
-        """The columns that an item has before anybody chose it: all but the co-occurrence's."""
+        """Whether a new item has each column, shape (E,): all columns except those of the co-occurrence."""
         collaborative = self.given_block(COLLABORATIVE)
         widths = [(block is not collaborative, block.width + block.is_marked) for block in self.blocks]
         return np.repeat(*map(np.array, zip(*widths, strict=True)))
 
     def given_block(self, name: str) -> FittedBlock | None:
-        """The block of a given vector, None where there is none; an attribute may bear the same name."""
+        """The block of a given vector; None if there is none. An attribute with the same name does not count."""
         return next((block for block in self.blocks if (block.name, block.source) == (name, Source.GIVEN)), None)
 
     def transform(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
-        """The features of items.
+        """Computes the features of items.
 
         Args:
-            items: A column for each attribute that a block reads; nulls are allowed.
-            given: The vectors that are no attribute, by block; all items lack those of a block that is left out.
+            items: One row per item, with a column for each attribute that a block reads; nulls are allowed.
+            given: The given vectors by name. If a block's vectors are left out, all items lack them.
 
         Returns:
-            features_NE.
+            Features of shape (N, E), float32.
         """
         return np.concatenate([block.columns(items, given) for block in self.blocks], axis=1)
 
     def texts(self, items: pl.DataFrame) -> list[str]:
-        """Each item's text, empty where it has none of the strings."""
+        """Each item's text; an empty string for an item without any of the text attributes."""
         return texts_of(items, self.text_attributes)
 
     def to_json(self) -> str:
-        """For the bundle; `from_json` reads it."""
+        """The featurizer as JSON for the bundle. `from_json` reads it."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Featurizer":
-        """Reads what `to_json` wrote.
+        """Reads the JSON that `to_json` wrote.
 
         Raises:
-            ValueError: If it is something else.
+            ValueError: If the text is anything else.
         """
         featurizer = TypeAdapter(cls).validate_json(text, strict=True)
         numbers = [number for block in featurizer.blocks for number in (block.weight, block.scale, *block.mean_W)]
         has_scales = all(block.scale for block in featurizer.blocks)
         if not featurizer.blocks or not has_scales or not all(abs(number) <= MAX_FLOAT32 for number in numbers):
-            raise ValueError("a featurizer needs blocks, whose numbers must be float32 and whose scales must not be 0")
+            raise ValueError("a featurizer needs at least one block, float32 numbers, and scales that are not 0")
         return featurizer
 
 
 def number_values(column: pl.Series) -> Given:
-    """A number an item, present where it is finite; shape (N, 1)."""
+    """The numbers of a column as vectors of shape (N, 1). A number that is not finite counts as missing."""
     numbers_N = column.cast(pl.Float64).to_numpy()
     present_N = np.isfinite(numbers_N)
     return Given(np.where(present_N, numbers_N, 0.0)[:, None], np.asarray(present_N))
@@ -182,7 +195,7 @@ def vector_values(column: pl.Series) -> Given:
 
 
 def label_marks(column: pl.Series) -> pl.DataFrame:
-    """The distinct pairs of `row` and `label` in a column of strings or of lists of them."""
+    """The distinct pairs of `row` and `label` in a column of strings or of lists of strings."""
     marks = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "label": column})
     if isinstance(column.dtype, pl.List):
         marks = marks.explode("label")
@@ -190,14 +203,22 @@ def label_marks(column: pl.Series) -> pl.DataFrame:
 
 
 def texts_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
-    """Every item's strings as one text such as "Title: Heat. Genres: Crime, Drama"; empty where it has none."""
+    """Joins each item's attributes to one text, such as "Title: Heat. Genres: Crime, Drama".
+
+    Args:
+        items: One row per item.
+        attributes: The columns that make up the text, in order; strings or lists of strings.
+
+    Returns:
+        One text per item; an empty string for an item without any of the attributes.
+    """
     if not attributes:
         return [""] * len(items)
     named = []
     for name in attributes:
-        # The column itself and not its name: polars reads names such as "*" as patterns.
+        # The column, not its name: polars reads names such as "*" as patterns.
         column = items[name].list.join(", ") if isinstance(items.schema[name], pl.List) else items[name]
         label = f"{name.replace('_', ' ').capitalize()}: "
-        # What is empty or null has no label either.
+        # An empty or null attribute has no label either.
         named.append(label + column.replace("", None))
     return pl.select(pl.concat_str(named, separator=SEPARATOR, ignore_nulls=True)).to_series().to_list()

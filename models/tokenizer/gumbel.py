@@ -12,8 +12,8 @@ def gumbel_softmax(logits_BV: Tensor, temperature: float, *, generator: torch.Ge
 
     Args:
         logits_BV: Unnormalised log-probabilities, float, shape (B, V).
-        temperature: Above 0. Towards 0 a row becomes one-hot, towards infinity uniform.
-        generator: Source of the noise; the global one by default.
+        temperature: Above 0. Rows become one-hot as it goes to 0, and uniform as it goes to infinity.
+        generator: Source of the noise; None for torch's global generator.
 
     Returns:
         Weights of shape (B, V); each row is positive and sums to one.
@@ -27,6 +27,6 @@ def gumbel_softmax(logits_BV: Tensor, temperature: float, *, generator: torch.Ge
     uniform_BV = torch.rand(
         logits_BV.shape, dtype=logits_BV.dtype, device=logits_BV.device, generator=generator
     ).clamp_min(tiny)
-    # -log(u) underflows to 0 where u rounds to 1: clamp it too, or the noise is infinite.
+    # -log(u) underflows to 0 if u rounds to 1. Without the second clamp the noise would be infinite.
     gumbel_BV = -torch.log((-torch.log(uniform_BV)).clamp_min(tiny))
     return torch.softmax((logits_BV + gumbel_BV) / temperature, dim=-1)

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from rqrec.models.tokenizer.gumbel import gumbel_softmax
 
-DEAD_SHARE = 0.03  # a code used less than this share of an even usage is dead
+DEAD_SHARE = 0.03  # a code is dead if it has less than this share of its usage under even usage
 
 
 class QuantizeMode(StrEnum):
-    """How gradients pass the choice of a code.
+    """How the gradient passes the choice of a code.
 
-    GUMBEL_SOFTMAX mixes codewords softly while training (Jang et al. 2017, arXiv 1611.01144), STRAIGHT_THROUGH copies
-    the gradient past the choice (van den Oord et al. 2017, arXiv 1711.00937), ROTATION_TRICK rotates and scales it
-    (Fifty et al. 2024, arXiv 2410.06424).
+    GUMBEL_SOFTMAX: In training the quantised row is a soft mix of codewords (Jang et al. 2017, arXiv 1611.01144).
+    STRAIGHT_THROUGH: The gradient is copied past the choice (van den Oord et al. 2017, arXiv 1711.00937).
+    ROTATION_TRICK: The gradient is rotated and scaled (Fifty et al. 2024, arXiv 2410.06424).
     """
 
     GUMBEL_SOFTMAX = "gumbel_softmax"
@@ -34,7 +34,8 @@ class QuantizeOutput(NamedTuple):
 
     Attributes:
         codes_B: Nearest code of each row, int64.
-        embeddings_BD: The quantised rows: in training by Gumbel-softmax a soft mix, else codewords without gradient.
+        embeddings_BD: The quantised rows. By Gumbel-softmax in training they are soft mixes of codewords, else they are
+            codewords without gradient.
         loss_B: Codebook loss plus weighted commitment loss of each row.
     """
 
@@ -44,12 +45,12 @@ class QuantizeOutput(NamedTuple):
 
 
 class Quantizer(nn.Module):
-    """A codebook.
+    """A codebook: V codewords, to which rows are quantised.
 
     Args:
         codebook_size: V, above 1.
         embed_dim: D.
-        mode: How gradients pass the choice of a code.
+        mode: How the gradient passes the choice of a code.
         commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
 
     Raises:
@@ -67,43 +68,47 @@ class Quantizer(nn.Module):
         self.codebook_VD = nn.Parameter(torch.randn(codebook_size, embed_dim))
 
     def forward(self, x_BD: Tensor, temperature: float) -> QuantizeOutput:
-        """Quantises rows, with losses for training.
+        """Quantises rows and computes their losses.
 
         Args:
-            x_BD: Rows (of a level above the first: residuals), shape (B, D).
-            temperature: Of the Gumbel-softmax; the other modes do not read it.
+            x_BD: Rows, shape (B, D): latents at the first level, residuals at the others.
+            temperature: Temperature of the Gumbel-softmax, above 0; the other modes ignore it.
         """
         distances_BV = self.squared_distances(x_BD)
         codes_B = distances_BV.argmin(dim=1)
         nearest_BD = self.codebook_VD[codes_B]
         embeddings_BD = nearest_BD.detach()
         if self.mode is QuantizeMode.GUMBEL_SOFTMAX and self.training:
-            # As the posterior of a mixture of Gaussians whose variance is the present error, so that a temperature
-            # means the same at every level, however small its residuals.
+            # The logits are the posterior of a mixture of Gaussians whose variance is the present error. So a
+            # temperature means the same at every level, for residuals of any size.
             error = distances_BV.min(dim=1).values.mean().detach().clamp_min(torch.finfo(x_BD.dtype).tiny)
             weights_BV = gumbel_softmax(-distances_BV * (x_BD.shape[1] / (2 * error)), temperature)
             embeddings_BD = weights_BV @ self.codebook_VD
-        # Of the nearest codeword in every mode: drawing soft mixes to the rows instead lets codewords drift together.
+        # The loss is that of the nearest codeword in every mode. With a loss of soft mixes, codewords drift together.
         codebook_loss_B = (x_BD.detach() - nearest_BD).square().mean(dim=1)
         commitment_loss_B = (x_BD - nearest_BD.detach()).square().mean(dim=1)
         return QuantizeOutput(codes_B, embeddings_BD, codebook_loss_B + self.commitment_weight * commitment_loss_B)
 
     def squared_distances(self, x_BD: Tensor) -> Tensor:
-        """Squared Euclidean distances of rows to the codewords, shape (B, V)."""
+        """Squared Euclidean distance of each row to each codeword, shape (B, V)."""
         products_BV = x_BD @ self.codebook_VD.T
         return x_BD.square().sum(1, keepdim=True) - 2 * products_BV + self.codebook_VD.square().sum(1)
 
     @torch.no_grad()
     def initialise(self, x_ND: Tensor, *, seed: int) -> None:
-        """Places the codewords at the k-means centres of the rows (Zeghidour et al. 2021, arXiv 2107.03312, §III-C).
+        """Sets the codewords to the k-means centres of the rows (Zeghidour et al. 2021, arXiv 2107.03312, §III-C).
 
-        With fewer distinct rows than codes the spare codewords repeat rows; they stay unused.
+        If there are fewer distinct rows than codes, the spare codewords repeat rows and stay unused.
+
+        Args:
+            x_ND: Rows of the whole catalogue.
+            seed: Seed of k-means.
 
         Raises:
             ValueError: If there are no rows.
         """
         if len(x_ND) == 0:
-            raise ValueError("k-means needs at least one row, got none")
+            raise ValueError("k-means needs at least one row, got none: pass the rows of the whole catalogue")
         size = len(self.codebook_VD)
         distinct_ND = torch.unique(x_ND, dim=0)
         if len(distinct_ND) <= size:
@@ -114,10 +119,13 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def replace_dead_codes(self, x_BD: Tensor) -> int:
-        """Moves each code that the rows hardly use to a row, those that the codebook serves worst first.
+        """Moves each dead code to a row, to the rows with the largest quantisation error first.
+
+        Args:
+            x_BD: Rows of a batch.
 
         Returns:
-            How many codes were moved.
+            The number of codes that were moved.
         """
         nearest_B = self.squared_distances(x_BD).min(dim=1)
         size = len(self.codebook_VD)
@@ -129,7 +137,16 @@ class Quantizer(nn.Module):
 
 
 def pass_gradient(x_BD: Tensor, quantised_BD: Tensor, mode: QuantizeMode) -> Tensor:
-    """Returns the quantised rows with a gradient towards the rows they stand for, by the mode's rule."""
+    """Returns the quantised rows with a gradient towards the original rows, by the rule of the mode.
+
+    Args:
+        x_BD: The original rows.
+        quantised_BD: The quantised rows.
+        mode: How the gradient passes the choice of a code.
+
+    Returns:
+        Rows equal to `quantised_BD`, shape (B, D).
+    """
     if mode is QuantizeMode.STRAIGHT_THROUGH:
         return x_BD + (quantised_BD - x_BD).detach()
     if mode is QuantizeMode.ROTATION_TRICK:
@@ -138,7 +155,7 @@ def pass_gradient(x_BD: Tensor, quantised_BD: Tensor, mode: QuantizeMode) -> Ten
 
 
 def _rotate(x_BD: Tensor, quantised_BD: Tensor) -> Tensor:
-    """Maps x onto its quantised row by a constant rotation and scale (arXiv 2410.06424, eq. 4 in Householder form)."""
+    """Maps x to its quantised row by a constant rotation and scale (arXiv 2410.06424, eq. 4 in Householder form)."""
     from_BD = F.normalize(x_BD, dim=1).detach()
     to_BD = F.normalize(quantised_BD, dim=1)
     half_BD = F.normalize(from_BD + to_BD, dim=1)

@@ -1,6 +1,6 @@
-"""RQ-VAE: item features to a tuple of codes by residual quantisation (Lee et al. 2022, arXiv 2203.01941).
+"""RQ-VAE: item features → a tuple of codes, by residual quantisation (Lee et al. 2022, arXiv 2203.01941).
 
-For recommendation: Rajput et al. 2023, arXiv 2305.05065, §3.1.
+Rajput et al. 2023 (arXiv 2305.05065, §3.1) use it for recommendation.
 
 Shapes: B items, E feature dim, D latent width, L levels, V codes per level.
 """
@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from rqrec.models.tokenizer.quantize import QuantizeMode, Quantizer, pass_gradient
 
-RARE = 1e-4  # probability at which a label that hardly occurs starts
+RARE = 1e-4  # the least probability with which the decoder starts for a label
 
 
 class FeatureKind(StrEnum):
-    """What a block of features holds, which decides its reconstruction loss."""
+    """The kind of a block's features, which decides its reconstruction loss."""
 
     CONTINUOUS = "continuous"
     MULTI_HOT = "multi_hot"
@@ -32,10 +32,10 @@ class FeatureBlock:
     """A run of neighbouring feature columns.
 
     Attributes:
-        name: What the columns describe, such as "genres".
-        kind: CONTINUOUS is reconstructed under squared error, MULTI_HOT under binary cross-entropy.
+        name: Name of the feature, such as "genres".
+        kind: CONTINUOUS has a squared-error loss, MULTI_HOT a binary cross-entropy loss.
         width: Number of columns.
-        weight: Of the block's reconstruction loss, which is a mean over its columns.
+        weight: Weight of the block's reconstruction loss, which is a mean over its columns.
     """
 
     name: str
@@ -49,12 +49,12 @@ class RqVaeConfig:
     """Sizes and choices of an RQ-VAE.
 
     Attributes:
-        blocks: The feature columns in order; E is the sum of their widths.
-        hidden_widths: Widths of the encoder's hidden layers; the decoder mirrors them.
-        embed_dim: D.
-        codebook_size: V.
-        num_levels: L.
-        mode: How gradients pass the choice of a code.
+        blocks: The blocks of features in the order of their columns; E is the sum of their widths.
+        hidden_widths: Widths of the encoder's hidden layers. The decoder has the same widths in reverse order.
+        embed_dim: D, the width of latents.
+        codebook_size: V, the number of codes per level.
+        num_levels: L, the number of levels without the collision level.
+        mode: How the gradient passes the choice of a code.
         commitment_weight: Weight of the commitment loss.
     """
 
@@ -73,7 +73,7 @@ class RqVaeConfig:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "RqVaeConfig":
-        """The inverse of `dataclasses.asdict`, also after a passage through JSON."""
+        """Makes a configuration from the fields that `dataclasses.asdict` gave, also after JSON."""
         blocks = (FeatureBlock(**{**block, "kind": FeatureKind(block["kind"])}) for block in fields["blocks"])
         return cls(
             **{
@@ -86,14 +86,14 @@ class RqVaeConfig:
 
 
 class RqVaeComputedLosses(NamedTuple):
-    """What a training step sees.
+    """The losses and figures of a training step.
 
     Attributes:
-        loss: reconstruction_loss + rqvae_loss, a scalar.
-        reconstruction_loss: Mean over items of the blocks' weighted losses.
-        rqvae_loss: Mean over items of the codebook and commitment losses, summed over levels.
+        loss: The loss to minimise: reconstruction_loss + rqvae_loss, a scalar.
+        reconstruction_loss: The sum of the blocks' weighted losses, each a mean over items and columns.
+        rqvae_loss: The mean over items of the codebook and commitment losses, summed over levels.
         embs_norm: Norm of each item's quantised vector at each level, shape (B, L).
-        p_unique_ids: Share of the batch's items whose codes differ from those of every earlier item.
+        p_unique_ids: The number of distinct code tuples in the batch over the number of items, in (0, 1].
     """
 
     loss: Tensor
@@ -104,7 +104,13 @@ class RqVaeComputedLosses(NamedTuple):
 
 
 class Quantised(NamedTuple):
-    """codes_BL; embeddings_BLD, one quantised vector a level, which sum to the latent's; loss_B."""
+    """Quantised latents.
+
+    Attributes:
+        codes_BL: The codes, int64.
+        embeddings_BLD: The quantised vector of each level; the sum over levels is the quantised latent.
+        loss_B: Codebook and commitment losses, summed over levels.
+    """
 
     codes_BL: Tensor
     embeddings_BLD: Tensor
@@ -112,10 +118,10 @@ class Quantised(NamedTuple):
 
 
 class RqVae(nn.Module):
-    """Encoder, residual quantisation of the latent over L codebooks, and a decoder from the sum of the levels.
+    """An encoder, residual quantisation of the latent by L codebooks, and a decoder of the sum of the levels.
 
     Args:
-        config: Sizes and choices.
+        config: Sizes and choices of the RQ-VAE.
 
     Raises:
         ValueError: If a size is out of range.
@@ -138,7 +144,7 @@ class RqVae(nn.Module):
 
     @property
     def quantizers(self) -> list[Quantizer]:
-        """The codebooks, first level first."""
+        """The codebooks in the order of the levels."""
         return [level for level in self.levels if isinstance(level, Quantizer)]
 
     def forward(self, features_BE: Tensor, *, temperature: float) -> RqVaeComputedLosses:
@@ -146,7 +152,7 @@ class RqVae(nn.Module):
 
         Args:
             features_BE: Item features, float, shape (B, E).
-            temperature: Of the Gumbel-softmax, above 0; annealed by the caller.
+            temperature: Temperature of the Gumbel-softmax, above 0; the caller anneals it.
         """
         latent_BD = self.encode(features_BE)
         quantised = self.quantise(latent_BD, temperature=temperature)
@@ -163,17 +169,22 @@ class RqVae(nn.Module):
         )
 
     def encode(self, features_BE: Tensor) -> Tensor:
-        """Features of shape (B, E) to latents of shape (B, D).
+        """Encodes features of shape (B, E) as latents of shape (B, D).
 
         Raises:
-            ValueError: If the features have another width.
+            ValueError: If the number of columns is not E.
         """
         if features_BE.shape[-1] != self.config.feature_dim:
             raise ValueError(f"features must have {self.config.feature_dim} columns, got {features_BE.shape[-1]}")
         return torch.as_tensor(self.encoder(features_BE))
 
     def quantise(self, latent_BD: Tensor, *, temperature: float = 1.0) -> Quantised:
-        """Quantises latents level by level, each level the residual that the levels before it left."""
+        """Quantises latents level by level. Each level quantises the residual of the levels before it.
+
+        Args:
+            latent_BD: Latents from `encode`.
+            temperature: Temperature of the Gumbel-softmax, above 0.
+        """
         residual_BD = latent_BD
         outputs = []
         for quantizer in self.quantizers:
@@ -186,7 +197,7 @@ class RqVae(nn.Module):
         )
 
     def get_codebook_indices(self, features_BE: Tensor) -> Tensor:
-        """The codes of items, int64 of shape (B, L): the nearest codeword at every level, without noise."""
+        """The codes of items, int64 of shape (B, L): the nearest codeword at each level, without noise."""
         residual_BD = self.encode(features_BE)
         codes = []
         for quantizer in self.quantizers:
@@ -196,10 +207,15 @@ class RqVae(nn.Module):
 
     @torch.no_grad()
     def initialise(self, features_NE: Tensor, *, seed: int) -> None:
-        """Starts as residual k-means on principal components, which training then improves.
+        """Initialises the RQ-VAE as residual k-means on principal components, which training then improves.
 
-        The components are those of the blocks, each scaled to a variance of its weight. Encoder and decoder start as
-        their projection and its inverse, every codebook as the k-means centres of what the levels before it leave.
+        Each block is scaled so that its variance is its weight. The encoder becomes the projection to the principal
+        components of the scaled features, the decoder its inverse. Each codebook becomes the k-means centres of the
+        residuals of the levels before it.
+
+        Args:
+            features_NE: The features of the whole catalogue.
+            seed: Seed of k-means at the first level; each further level adds 1.
         """
         mean_E = features_NE.mean(0)
         scales_E = torch.cat([_scale(block, part) for block, part in self._by_block(features_NE)])
@@ -224,7 +240,14 @@ class RqVae(nn.Module):
 
     @torch.no_grad()
     def replace_dead_codes(self, features_BE: Tensor) -> int:
-        """Moves the dead codes of every level to residuals of the batch; returns how many were moved."""
+        """Moves the dead codes of every level to residuals of a batch.
+
+        Args:
+            features_BE: The features of the batch.
+
+        Returns:
+            The number of codes that were moved, over all levels.
+        """
         residual_BD = self.encode(features_BE)
         moved = 0
         for quantizer in self.quantizers:
@@ -247,7 +270,7 @@ class RqVae(nn.Module):
 
 
 class _LinearAndMlp(nn.Module):
-    """A linear map plus an MLP that starts at zero."""
+    """A linear map plus an MLP whose output is zero at the start."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -263,7 +286,7 @@ class _LinearAndMlp(nn.Module):
 
 
 def _scale(block: FeatureBlock, part_NE: Tensor) -> Tensor:
-    """What brings a block to a variance of its weight, by column; a block that never varies stays as it is."""
+    """The factor of each column that makes a block's variance its weight; 1 for a block that does not vary."""
     variance = part_NE.var(0, correction=0).sum()
     return torch.where(variance > 0, (block.weight / variance).sqrt(), 1.0).expand(block.width)
 

@@ -1,4 +1,6 @@
-"""The sentence encoder of a bundle, on ONNX Runtime and `tokenizers`: needs no torch, and calls nothing by name.
+"""The text encoder of a bundle, on ONNX Runtime and `tokenizers`. Needs no torch.
+
+A bundle's content is data only: it names no function or class that would be called.
 
 Shapes: N texts, T tokens, E vector dim.
 """
@@ -19,11 +21,11 @@ TOKEN_IDS, MASK, VECTORS = "token_ids_NT", "mask_NT", "vectors_NE"
 
 
 class TextEncoder:
-    """Embeds texts; any number of threads may do so at the same time.
+    """Embeds texts. Safe to call from any number of threads.
 
     Args:
-        graph: token_ids_NT and mask_NT (int64, 1 for a token and 0 for padding) → vectors_NE (float32).
-        tokenizer: A tokenizer.json that also says where texts are cut off and how they are padded.
+        graph: The ONNX file token_ids_NT, mask_NT (int64, 1 for a token and 0 for padding) → vectors_NE (float32).
+        tokenizer: A tokenizer.json, which also sets the truncation and padding of texts.
     """
 
     def __init__(self, graph: Path, tokenizer: Path) -> None:
@@ -31,7 +33,7 @@ class TextEncoder:
         self._graph = open_session(graph)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of texts, shape (N, E); N >= 1."""
+        """Embeds at least one text; float32 of shape (N, E)."""
         encodings = self._tokenizer.encode_batch(list(texts))
         inputs = {
             TOKEN_IDS: np.array([encoding.ids for encoding in encodings], dtype=np.int64),
@@ -46,11 +48,13 @@ _LOADING = Lock()
 
 
 def shared_text_encoder(graph: Path, tokenizer: Path) -> TextEncoder:
-    """The process's one encoder of this content, loaded where no other model holds it; safe to call from any thread.
+    """The process's only text encoder of these files' content. Safe to call from any thread.
+
+    Models with equal files share one encoder. It is loaded for the first of them and freed with the last.
 
     Args:
-        graph: See `TextEncoder`.
-        tokenizer: See `TextEncoder`.
+        graph: As in `TextEncoder`.
+        tokenizer: As in `TextEncoder`.
     """
     key = _digest(graph), _digest(tokenizer)
     with _LOADING:

@@ -1,1 +1,1 @@
-"""The trie: a catalogue's semantic IDs as flat arrays."""
+"""The trie: a catalogue's semantic IDs as a prefix tree of flat arrays."""

@@ -1,6 +1,6 @@
-"""Semantic IDs: from quantised codes to one unique ID an item.
+"""Semantic IDs: quantised codes → one unique ID per item.
 
-Shapes: N items, L levels (the collision level included), V codes per level.
+Shapes: N items, L levels, V codes per level.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,12 @@ SEPARATOR = "-"
 
 
 def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int) -> NDArray[np.int64]:
-    """Adds a last code that tells apart the items whose codes are equal (Rajput et al. 2023, arXiv 2305.05065, §3.1).
+    """Appends a collision code, which distinguishes items of equal codes (Rajput et al. 2023, arXiv 2305.05065, §3.1).
 
-    Items that share all their codes are numbered 0, 1, 2 … in row order; an item alone gets 0.
+    Items with equal codes are numbered 0, 1, 2 … in row order. An item with unique codes gets 0.
+
+    >>> append_collision_codes(np.array([[1, 2], [0, 3], [1, 2]]), codebook_size=4).tolist()
+    [[1, 2, 0], [0, 3, 0], [1, 2, 1]]
 
     Args:
         codes_NL: Quantised codes, integers in [0, codebook_size), shape (N, L).
@@ -26,7 +29,7 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
         Unique codes, int64 of shape (N, L + 1).
 
     Raises:
-        ValueError: If more than V items share their codes: the semantic IDs have collapsed.
+        ValueError: If more than V items have equal codes, because the semantic IDs have collapsed.
     """
     keys = pack_codes(codes_NL, codebook_size)
     order = np.argsort(keys, kind="stable")
@@ -44,7 +47,18 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
 
 
 def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> float:
-    """Share of items that do not have their quantised codes to themselves, in [0, 1]."""
+    """The share of items whose quantised codes are not unique.
+
+    >>> collision_ratio(np.array([[1, 2], [0, 3], [1, 2], [0, 0]]), codebook_size=4)
+    0.5
+
+    Args:
+        codes_NL: Quantised codes, integers in [0, codebook_size), shape (N, L).
+        codebook_size: V.
+
+    Returns:
+        A share in [0, 1].
+    """
     _, inverse, counts = np.unique(pack_codes(codes_NL, codebook_size), return_inverse=True, return_counts=True)
     return float((counts[inverse] > 1).mean())
 
@@ -55,7 +69,7 @@ def format_semantic_id(codes: Iterable[int]) -> str:
 
 
 def parse_semantic_id(text: str) -> list[int]:
-    """Reads the text form of a semantic ID, or of a prefix of one.
+    """Parses the text form of a semantic ID or of a prefix of one.
 
     Raises:
         ValueError: If the text is not whole numbers joined by hyphens.

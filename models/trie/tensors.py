@@ -1,6 +1,6 @@
-"""The trie as tensors, and the softmax over a node's valid children that training and search share.
+"""The trie as tensors, with the softmax over a node's valid children that training and search share.
 
-Shapes: L levels, V codes per level, F children of the widest node at a depth, … any leading axes.
+Shapes: L levels, V codes per level, N leaves, F children of the widest node at a depth, … any leading axes.
 """
 
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from rqrec.models.trie.trie import SemanticIdTrie
 
 
 class TrieTensors(NamedTuple):
-    """`models.trie.arrays.TrieArrays` in torch; see there."""
+    """The arrays of `models.trie.arrays.TrieArrays` as tensors, with the same names."""
 
     first_child: tuple[Tensor, ...]
     num_children: tuple[Tensor, ...]
@@ -24,20 +24,20 @@ class TrieTensors(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> Self:
-        """Lays the arrays of a trie out for reading."""
+        """Makes the tensors of a trie, on the CPU."""
         return cls(*(tuple(torch.from_numpy(array) for array in arrays) for arrays in TrieArrays.from_trie(trie)))
 
     def to(self, device: torch.device) -> "TrieTensors":
-        """Copies the arrays to a device."""
+        """Copies the tensors to a device."""
         return TrieTensors(*(tuple(array.to(device) for array in arrays) for arrays in self))
 
 
 class TriePaths(NamedTuple):
-    """The way from the root to every leaf.
+    """The path from the root to every leaf.
 
     Attributes:
         codes_NL: Semantic IDs by leaf, int64.
-        paths_NL: `SemanticIdTrie.paths_LN`, int64.
+        paths_NL: Each leaf's node at depths 0..L-1, int64: the transpose of `SemanticIdTrie.paths_LN`.
         trie: The trie.
     """
 
@@ -47,12 +47,12 @@ class TriePaths(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> Self:
-        """Lays a trie out for reading leaf by leaf."""
+        """Makes the paths of a trie, on the CPU."""
         paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
         return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.from_trie(trie))
 
     def to(self, device: torch.device) -> "TriePaths":
-        """Copies the arrays to a device."""
+        """Copies the tensors to a device."""
         return TriePaths(self.codes_NL.to(device), self.paths_NL.to(device), self.trie.to(device))
 
 
@@ -67,7 +67,16 @@ def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor
 
     Returns:
         The children's node numbers at the next depth, int32, and their natural log-probabilities, float32, both of
-        shape (…, F). Slots past a node's last child have -inf, and numbers of other nodes or of none.
+        shape (…, F). A slot after a node's last child has log-probability -inf and an arbitrary node number.
+
+    Example:
+        Three items. Node 0 of depth 1 has two children; node 1 has one, so its second slot is empty.
+
+        >>> trie = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0]]), codebook_size=4)
+        >>> nodes, logits = torch.tensor([0, 1], dtype=torch.int32), torch.zeros(2, 4)
+        >>> children, log_probs = child_log_probs(TrieTensors.from_trie(trie), 1, nodes, logits)
+        >>> children.tolist(), log_probs.exp().tolist()
+        ([[0, 1], [2, 3]], [[0.5, 0.5], [1.0, 0.0]])
     """
     penalties = trie.slot_penalties[depth]
     slots_F = torch.arange(penalties.shape[1], dtype=torch.int32, device=nodes.device)

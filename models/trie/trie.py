@@ -1,10 +1,10 @@
 """The trie of a catalogue's semantic IDs, as flat arrays.
 
-Shapes: N leaves, L levels, V codes per level, M looked-up rows, F children of a node.
+Leaves are in lexicographic order of their codes, so every node is a contiguous range of leaves. The children of node i
+at depth d are the nodes `child_start[d][i] .. child_start[d][i + 1]` of depth d + 1 (CSR). Depth 0 is the root, depth
+L the leaves.
 
-Leaves stand in lexicographic order of their codes, so every node is a contiguous range of leaves, and the
-children of node i at depth d are the nodes `child_start[d][i] .. child_start[d][i + 1]` of depth d + 1 (CSR).
-Depth 0 is the root, depth L the leaves.
+Shapes: N leaves, L levels, V codes per level, M looked-up rows, F children of a node.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,33 @@ NO_LEAF = -1
 
 @dataclass(frozen=True)
 class SemanticIdTrie:
-    """A prefix tree over unique semantic IDs. Immutable; build one with `SemanticIdTrie.build`.
+    """An immutable prefix tree over unique semantic IDs. `SemanticIdTrie.build` makes one.
 
     Attributes:
-        codebook_size: V; every code lies in [0, V).
-        keys_N: Each leaf's codes as one base-V number, ascending; the sorted leaves themselves.
-        row_of_leaf_N: Row of the table given to `build` that each leaf came from, int32.
-        child_start: For depth d in 0..L-1, int32 offsets of shape (nodes at d + 1,).
+        codebook_size: V; every code is in [0, V).
+        keys_N: The codes of each leaf as one base-V number, int64, ascending.
+        row_of_leaf_N: The row of each leaf in the table that was given to `build`, int32.
+        child_start: For depth d in 0..L-1, the first child of each node and the end of the last one's children, int32,
+            shape (nodes at depth d, plus 1).
         child_code: For depth d in 0..L-1, the code that leads to each node of depth d + 1, int32.
-        leaf_start: For depth d in 0..L-1, int32 offsets of each node's first leaf, shape (nodes at d + 1,). The last
-            is the very array of child_start: the children of its nodes are the leaves.
+        leaf_start: For depth d in 0..L-1, the first leaf of each node and N, int32, shape (nodes at depth d, plus 1).
+            The last array is also the last of `child_start`, because the children of its nodes are the leaves.
+
+    Example:
+        Three items, in the order of the table: 1-0, 0-3 and 0-1. Node 0 of depth 1 has the leaves 0 (0-1) and 1 (0-3),
+        node 1 has leaf 2 (1-0).
+
+        >>> trie = SemanticIdTrie.build(np.array([[1, 0], [0, 3], [0, 1]]), codebook_size=4)
+        >>> trie.keys_N.tolist(), trie.row_of_leaf_N.tolist()
+        ([1, 3, 4], [2, 1, 0])
+        >>> [one.tolist() for one in trie.child_start]
+        [[0, 2], [0, 2, 3]]
+        >>> [one.tolist() for one in trie.child_code]
+        [[0, 1], [1, 3, 0]]
+        >>> [one.tolist() for one in trie.leaf_start]
+        [[0, 3], [0, 2, 3]]
+        >>> trie.paths_LN.tolist()
+        [[0, 0, 0], [0, 0, 1]]
     """
 
     codebook_size: int
@@ -42,14 +59,14 @@ class SemanticIdTrie:
 
     @classmethod
     def build(cls, codes_NL: NDArray[np.integer], *, codebook_size: int) -> "SemanticIdTrie":
-        """Builds the trie with array operations: one sort, then one pass a level.
+        """Builds the trie by array operations: one sort, then one pass per level.
 
         Args:
-            codes_NL: One semantic ID a row, integers in [0, codebook_size), shape (N, L), N >= 1; rows unique.
-            codebook_size: V, with V ** L below 2 ** 63 so that an ID packs into one integer.
+            codes_NL: One semantic ID per row, integers in [0, codebook_size), shape (N, L), N >= 1; rows are unique.
+            codebook_size: V. V ** L must be below 2 ** 63, so that an ID packs into one integer.
 
         Raises:
-            ValueError: If the shape, a code, or the packed size is out of range, or two rows are equal.
+            ValueError: If the shape, a code or the packed size is out of range, or two rows are equal.
         """
         _check_codes(codes_NL, codebook_size)
         keys_N = pack_codes(codes_NL, codebook_size)
@@ -62,7 +79,7 @@ class SemanticIdTrie:
                 f"semantic IDs must be unique, but rows {first} and {second} are both {codes_NL[first].tolist()}: "
                 "resolve collisions before building the trie"
             )
-        return cls._of_sorted(keys_N, row_of_leaf_N.astype(np.int32), codes_NL.shape[1], codebook_size)
+        return cls._from_sorted(keys_N, row_of_leaf_N.astype(np.int32), codes_NL.shape[1], codebook_size)
 
     def with_changes(
         self,
@@ -71,18 +88,18 @@ class SemanticIdTrie:
         inserted_rows_M: NDArray[np.integer] | None = None,
         deleted_leaves: NDArray[np.integer] | None = None,
     ) -> "SemanticIdTrie":
-        """A new trie with leaves inserted and deleted; this one stays as it is.
+        """Makes a new trie with leaves inserted and deleted. This trie does not change.
 
-        Nothing is sorted again but what comes in: arrays are copied around the changes, in one pass a level.
+        Only the inserted leaves are sorted. The arrays are copied around the changes, in one pass per level.
 
         Args:
-            inserted_ML: Codes of new leaves, shape (M, L), none of which is in the trie after the deletions.
-            inserted_rows_M: Rows that the new leaves come from, shape (M,), as `row_of_leaf_N` will hold them.
-            deleted_leaves: Leaf positions in this trie.
+            inserted_ML: Codes of new leaves, shape (M, L), which are not in the trie after the deletions.
+            inserted_rows_M: The row of each new leaf, for `row_of_leaf_N`, shape (M,).
+            deleted_leaves: Leaves of this trie.
 
         Raises:
-            ValueError: If an inserted semantic ID is out of range or already there, rows and codes do not match, a
-                deleted position is no leaf, or no leaf would be left.
+            ValueError: If an inserted semantic ID is out of range or taken, rows and codes do not match, a deleted
+                leaf does not exist, or no leaf would be left.
         """
         keys_N, rows_N = self.keys_N, self.row_of_leaf_N
         if deleted_leaves is not None and len(deleted_leaves):
@@ -100,19 +117,19 @@ class SemanticIdTrie:
             new_M = pack_codes(inserted_ML, self.codebook_size)
             order = np.argsort(new_M)
             new_M = new_M[order]
-            places = np.searchsorted(keys_N, new_M)
-            taken = (np.append(keys_N, -1)[places] == new_M) | (np.diff(new_M, prepend=-1) == 0)
+            before_M = np.searchsorted(keys_N, new_M)
+            taken = (np.append(keys_N, -1)[before_M] == new_M) | (np.diff(new_M, prepend=-1) == 0)
             if taken.any():
                 codes = inserted_ML[order[np.argmax(taken)]].tolist()
                 raise ValueError(f"the semantic ID {codes} is taken: give the item another collision code")
-            keys_N = np.insert(keys_N, places, new_M)
-            rows_N = np.insert(rows_N, places, inserted_rows_M[order])
+            keys_N = np.insert(keys_N, before_M, new_M)
+            rows_N = np.insert(rows_N, before_M, inserted_rows_M[order])
         if not len(keys_N):
             raise ValueError("a trie needs at least one leaf: this change would delete the last one")
-        return self._of_sorted(keys_N, rows_N, self.num_levels, self.codebook_size)
+        return self._from_sorted(keys_N, rows_N, self.num_levels, self.codebook_size)
 
     @classmethod
-    def _of_sorted(
+    def _from_sorted(
         cls, keys_N: IntArray, row_of_leaf_N: Int32Array, num_levels: int, codebook_size: int
     ) -> "SemanticIdTrie":
         leaf_start = [np.array([0, len(keys_N)], dtype=np.int32)]
@@ -134,30 +151,30 @@ class SemanticIdTrie:
 
     @property
     def num_levels(self) -> int:
-        """L, the number of codes in a semantic ID, the collision code included."""
+        """L, the number of codes in a semantic ID, including the collision code."""
         return len(self.child_start)
 
     @cached_property
     def max_children(self) -> tuple[int, ...]:
-        """F for each depth 0..L-1: the widest node's number of children."""
+        """F for each depth 0..L-1: the number of children of the widest node."""
         return tuple(int(np.diff(start).max()) for start in self.child_start)
 
     @property
     def codes_NL(self) -> IntArray:
-        """The leaves' codes in leaf order, int64 of shape (N, L)."""
+        """The codes of all leaves in leaf order, int64 of shape (N, L)."""
         return self.codes_of(np.arange(self.num_leaves))
 
     @property
     def leaf_of_row_N(self) -> IntArray:
-        """The leaf at which each row of the original table stands, int64; -1 for a row whose leaf was deleted."""
+        """The leaf of each row of the table that was given to `build`, int64; -1 for a row whose leaf was deleted."""
         leaf_of_row = np.full(int(self.row_of_leaf_N.max()) + 1, NO_LEAF, dtype=np.int64)
         leaf_of_row[self.row_of_leaf_N] = np.arange(self.num_leaves)
         return leaf_of_row
 
     @property
     def nbytes(self) -> int:
-        """Memory that all arrays take together, in bytes."""
-        # The last leaf_start is the array of the last child_start.
+        """Memory of all arrays, in bytes."""
+        # The last array of leaf_start is the last of child_start, so it counts once.
         inner = (*self.child_start, *self.child_code, *self.leaf_start[:-1], self.paths_LN)
         return self.keys_N.nbytes + self.row_of_leaf_N.nbytes + sum(array.nbytes for array in inner)
 
@@ -165,10 +182,10 @@ class SemanticIdTrie:
         """Finds the leaves of semantic IDs.
 
         Args:
-            codes_ML: Integer codes of shape (M, L); codes outside [0, V) are simply not found.
+            codes_ML: Integer codes of shape (M, L). A code outside [0, V) is allowed and found nowhere.
 
         Returns:
-            Leaf positions of shape (M,); -1 where no leaf bears the codes.
+            Leaves, int64 of shape (M,); -1 where no leaf has these codes.
         """
         in_range_M = np.asarray(np.all((codes_ML >= 0) & (codes_ML < self.codebook_size), axis=1))
         keys_M = pack_codes(np.where(in_range_M[:, None], codes_ML, 0), self.codebook_size)
@@ -180,7 +197,7 @@ class SemanticIdTrie:
         return unpack_codes(self.keys_N[leaves_M], self.codebook_size, self.num_levels)
 
     def leaf_range(self, prefix: Sequence[int]) -> tuple[int, int]:
-        """The half-open range of leaves whose semantic IDs begin with `prefix` (empty range if none does)."""
+        """The half-open range of leaves whose semantic IDs begin with a prefix; an empty range if there are none."""
         if len(prefix) > self.num_levels or not all(0 <= code < self.codebook_size for code in prefix):
             return 0, 0
         span = self.codebook_size ** (self.num_levels - len(prefix))
@@ -190,7 +207,7 @@ class SemanticIdTrie:
 
     @cached_property
     def paths_LN(self) -> Int32Array:
-        """Each leaf's node at depths 0..L-1, int32 of shape (L, N); row 0 is the root, node 0. Made at first use."""
+        """Each leaf's node at depths 0..L-1, int32 of shape (L, N). Row 0 is the root. Computed at first use."""
         paths = np.empty((self.num_levels, self.num_leaves), dtype=np.int32)
         for depth, start in enumerate(self.leaf_start):
             paths[depth] = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
@@ -198,7 +215,18 @@ class SemanticIdTrie:
 
 
 def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:
-    """Packs rows of codes into base-V integers whose order is the rows' lexicographic order."""
+    """Packs each row of codes into one base-V integer. The integers have the lexicographic order of the rows.
+
+    >>> pack_codes(np.array([[0, 3], [1, 0]]), 4).tolist()
+    [3, 4]
+
+    Args:
+        codes_ML: Integers in [0, V), shape (M, L).
+        codebook_size: V.
+
+    Returns:
+        Keys, int64 of shape (M,).
+    """
     keys = np.zeros(len(codes_ML), dtype=np.int64)
     for level in range(codes_ML.shape[1]):
         keys = keys * codebook_size + codes_ML[:, level]
@@ -206,12 +234,25 @@ def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:
 
 
 def unpack_codes(keys_M: IntArray, codebook_size: int, num_levels: int) -> IntArray:
-    """The inverse of `pack_codes`: codes of shape (M, num_levels)."""
-    return keys_M[:, None] // _place_values(codebook_size, num_levels) % codebook_size
+    """Unpacks the keys that `pack_codes` made.
+
+    >>> unpack_codes(np.array([3, 4]), 4, 2).tolist()
+    [[0, 3], [1, 0]]
+
+    Args:
+        keys_M: Packed codes.
+        codebook_size: V.
+        num_levels: L, the number of codes in a key.
+
+    Returns:
+        Codes, int64 of shape (M, L).
+    """
+    return keys_M[:, None] // _digit_values(codebook_size, num_levels) % codebook_size
 
 
 @cache
-def _place_values(codebook_size: int, num_levels: int) -> IntArray:
+def _digit_values(codebook_size: int, num_levels: int) -> IntArray:
+    """The value of a 1 in each of the base-V digits of a key, most significant digit first."""
     return codebook_size ** np.arange(num_levels - 1, -1, -1, dtype=np.int64)
 
 

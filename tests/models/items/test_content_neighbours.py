@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rqrec.models.items.content_neighbours import ContentNeighbours
-from rqrec.models.search.vector_index import unit_rows
+from rqrec.models.vector_index import unit_rows
 
 
 def test_a_vector_points_where_its_neighbours_do() -> None:

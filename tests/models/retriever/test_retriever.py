@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rqrec.models.retriever.layers import Attention, Dropout
-from rqrec.models.retriever.retriever import PADDING, SampledItems, Retriever, RetrieverOutput
+from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput, SampledItems
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
 

@@ -80,7 +80,7 @@ def test_a_batch_of_unequal_histories_equals_each_alone(trie: SemanticIdTrie) ->
 def test_equal_scores_come_by_their_prefixes_then_by_semantic_id(trie: SemanticIdTrie) -> None:
     retriever = random_retriever(trie)
     with torch.no_grad():
-        retriever.query.weight.zero_()  # every item is rated alike
+        retriever.query.weight.zero_()  # every item has the same relevance
         for head in retriever.decoder.heads:  # equal logits everywhere: log p depends on the numbers of siblings alone
             for parameter in head.parameters():
                 parameter.zero_()

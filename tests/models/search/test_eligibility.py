@@ -28,7 +28,7 @@ def test_hand_made_mask(small: SemanticIdTrie) -> None:
 
 
 def test_refuses_a_mask_of_another_catalogue(small: SemanticIdTrie) -> None:
-    with pytest.raises(ValueError, match=r"one entry a leaf \(4\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"one entry per leaf, shape \(4,\), got \(3,\)"):
         Eligibility.from_mask(small, np.ones(3, dtype=np.bool_))
 
 

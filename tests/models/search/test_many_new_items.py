@@ -1,4 +1,4 @@
-"""New items beyond those that are all rated: the bounds of the work, and what it finds."""
+"""More new items than are all compared: the bound of the work, and the items that are found."""
 
 from dataclasses import replace
 
@@ -7,10 +7,11 @@ import pytest
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_items import RATED, RATED_ALL, UNSORTED, NewItems
+from rqrec.models.search.new_item_index import COMPARED, COMPARED_ALL, UNINDEXED
+from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.ranking import SearchOutput
-from rqrec.models.search.vector_index import unit_rows
 from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.models.vector_index import unit_rows
 from tests.models.conftest import grouped_vectors
 
 WIDTH, WEIGHT = 16, 8.0
@@ -36,7 +37,9 @@ def new_items(trie: SemanticIdTrie, vectors: np.ndarray, at_once: int) -> tuple[
 
 
 @pytest.mark.parametrize("at_once", [500, 20_000])
-def test_of_many_a_bounded_number_is_rated_and_most_of_the_best_are_found(trie: SemanticIdTrie, at_once: int) -> None:
+def test_of_many_a_bounded_number_is_compared_and_most_of_the_best_are_found(
+    trie: SemanticIdTrie, at_once: int
+) -> None:
     vectors, queries = grouped_vectors(20_000), unit_rows(grouped_vectors(50, seed=1))
     new, everything = new_items(trie, vectors, at_once)
     lists = new.merged(nothing_found(queries), [NONE] * 50, everything, k=10, reserved=[0] * 50)
@@ -44,13 +47,13 @@ def test_of_many_a_bounded_number_is_rated_and_most_of_the_best_are_found(trie: 
     shared = [len(set(ranking.leaves_K.tolist()) & set(row.tolist())) for ranking, row in zip(lists, best, strict=True)]
     assert np.mean(shared) >= 8
     for query in queries:
-        rows, _ = new._rated(new._unrestricted(), query, None)
-        assert len(rows) <= RATED + UNSORTED
+        rows, _ = new._index.compare(new._index.everything(), query, None)
+        assert len(rows) <= COMPARED + UNINDEXED
         assert len(set(rows.tolist())) == len(rows)
 
 
-def test_few_are_all_rated(trie: SemanticIdTrie) -> None:
-    vectors, queries = grouped_vectors(RATED_ALL), unit_rows(grouped_vectors(20, seed=1))
+def test_few_are_all_compared(trie: SemanticIdTrie) -> None:
+    vectors, queries = grouped_vectors(COMPARED_ALL), unit_rows(grouped_vectors(20, seed=1))
     new, everything = new_items(trie, vectors, 700)
     lists = new.merged(nothing_found(queries), [NONE] * 20, everything, k=10, reserved=[0] * 20)
     best = np.argsort(-(queries @ unit_rows(vectors).T), axis=1)[:, :10] + trie.num_leaves
@@ -86,7 +89,7 @@ def test_equal_vectors_are_no_trouble(trie: SemanticIdTrie) -> None:
     assert len(set(ranking.leaves_K.tolist())) == 10
 
 
-def test_where_ratings_count_for_nothing_new_items_come_last(trie: SemanticIdTrie) -> None:
+def test_without_a_relevance_weight_new_items_come_last(trie: SemanticIdTrie) -> None:
     new = NewItems.none(trie, WIDTH).with_added(trie.num_leaves + np.arange(2), grouped_vectors(2))
     everything = Eligibility.everything(trie).with_added(np.ones(2, dtype=np.bool_), 2)
     log_probs = np.array([[-1.0, -4.0]], dtype=np.float32)

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_items import CAUTION, NewItems
+from rqrec.models.search.new_item_scores import CAUTION
+from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes
@@ -12,15 +13,15 @@ WEIGHT = 8.0
 NONE = np.empty(0, dtype=np.int64)
 
 
-def found(leaves: list[int], log_probs: list[float], ratings: list[float], query: list[float]) -> SearchOutput:
+def found(leaves: list[int], log_probs: list[float], relevance: list[float], query: list[float]) -> SearchOutput:
     log_probs_BK = np.array([log_probs], dtype=np.float32)
-    scores_BK = log_probs_BK + WEIGHT * np.array([ratings], dtype=np.float32)
+    scores_BK = log_probs_BK + WEIGHT * np.array([relevance], dtype=np.float32)
     return SearchOutput(
         np.array([leaves], dtype=np.int32), log_probs_BK, scores_BK, WEIGHT * np.array([query], dtype=np.float32)
     )
 
 
-def test_a_new_item_is_ranked_by_its_rating_and_the_others_offset(trie: SemanticIdTrie) -> None:
+def test_a_new_item_is_ranked_by_its_relevance_and_the_others_offset(trie: SemanticIdTrie) -> None:
     vectors_ND = np.zeros((trie.num_leaves, 2), dtype=np.float32)
     vectors_ND[[5, 7]] = [[3, 0], [0, 2]]  # unit vectors count
     is_new_N = np.isin(np.arange(trie.num_leaves), [5, 7])
@@ -29,9 +30,9 @@ def test_a_new_item_is_ranked_by_its_rating_and_the_others_offset(trie: Semantic
     (ranking,) = new.merged(output, [NONE], Eligibility.everything(trie), k=4, reserved=[0])
     offset = np.mean([-3.0 - 4.0, -5.0 - 2.0])
     assert ranking.leaves_K.tolist() == [1, 5, 2, 7]
-    rating = 4.5 - CAUTION
-    np.testing.assert_allclose(ranking.log_probs_K[1], rating + offset, atol=1e-5)
-    np.testing.assert_allclose(ranking.scores_K[1], rating + offset + WEIGHT * rating, atol=1e-5)
+    relevance = 4.5 - CAUTION
+    np.testing.assert_allclose(ranking.log_probs_K[1], relevance + offset, atol=1e-5)
+    np.testing.assert_allclose(ranking.scores_K[1], relevance + offset + WEIGHT * relevance, atol=1e-5)
 
 
 def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> None:
@@ -52,7 +53,7 @@ def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> No
 
 @given(seed=st.integers(0, 10**6), bonus=st.sampled_from([0.0, 1.0, 100.0]), k=st.integers(1, 12))
 def test_the_list_is_the_best_of_both_kinds(seed: int, bonus: float, k: int) -> None:
-    """Whether new items come into it (their ratings are low, equal or high) or not."""
+    """Whether new items come into it (their relevance is low, equal or high) or not."""
     rng = np.random.default_rng(seed)
     trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
     vectors_ND = rng.normal(size=(40, 2)).astype(np.float32)

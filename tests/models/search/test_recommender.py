@@ -48,7 +48,7 @@ def test_refuses_bad_calls(
 
 def test_refuses_popularity_of_another_catalogue(trie: SemanticIdTrie, retriever: Retriever) -> None:
     engine = random_engine(retriever, trie)
-    with pytest.raises(ValueError, match=r"one entry a leaf \(40\), got 3"):
+    with pytest.raises(ValueError, match=r"one entry per leaf \(40\), got 3"):
         Recommender(engine, trie, max_history=6, popularity_N=np.zeros(3, dtype=np.int64))
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rqrec.models.search.vector_index import VectorIndex, unit_rows
+from rqrec.models.vector_index import VectorIndex, unit_rows
 from tests.models.conftest import grouped_vectors
 
 

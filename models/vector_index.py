@@ -1,6 +1,7 @@
-"""Vectors in clusters: few are looked at, and those are nearly always the nearest ones. Needs no torch.
+"""An approximate nearest-neighbour index: vectors in clusters, of which a query reads the nearest. Needs no torch.
 
-An inverted file (Jégou et al. 2011, Product Quantization for Nearest Neighbor Search, §4.1) without the quantisation.
+The index is an inverted file without quantisation (Jégou et al. 2011, Product Quantization for Nearest Neighbor
+Search, §4.1).
 
 Shapes: M vectors, D width, C clusters, X rows.
 """
@@ -13,21 +14,21 @@ from numpy.typing import NDArray
 from rqrec.models.array_types import FloatArray, IntArray
 
 MOST_CLUSTERS = 1024
-SAMPLE_A_CLUSTER = 32  # vectors that the centroids are found by
-ROUNDS = 5
-AT_ONCE = 1 << 24  # products of vectors and centroids
+SAMPLE_PER_CLUSTER = 32  # vectors that k-means reads
+ROUNDS = 5  # of k-means
+PRODUCTS_AT_ONCE = 1 << 24  # of vectors and centroids
 
 
 @dataclass(frozen=True, eq=False)
 class VectorIndex:
-    """Rows of vectors at unit length, by the centroid nearest to each.
+    """An index of vectors at unit length. Each vector belongs to the cluster of its nearest centroid.
 
     Attributes:
-        centroids_CD: At unit length.
+        centroids_CD: Centroids at unit length, float32.
         cluster_M: The cluster of each row, uint16.
-        order_X: Rows by cluster; all of them, or those that `among` left.
-        start_C: Where each cluster begins in `order_X`, and at last where the last one ends.
-        trained_on: How many rows there were when the centroids were found.
+        order_X: The rows, cluster by cluster, int64: all rows, or those that `among` kept.
+        start_C: The entry of `order_X` at which each cluster begins, and the end of the last one, shape (C + 1,).
+        trained_on: The number of rows when the centroids were found.
     """
 
     centroids_CD: FloatArray
@@ -38,9 +39,14 @@ class VectorIndex:
 
     @classmethod
     def build(cls, units_MD: FloatArray, *, most_clusters: int = MOST_CLUSTERS) -> "VectorIndex":
-        """Finds clusters by k-means on a sample; the same for the same vectors."""
+        """Finds clusters by k-means on a sample. Equal vectors give an equal index.
+
+        Args:
+            units_MD: Vectors at unit length, float32.
+            most_clusters: The largest number of clusters; there are about sqrt(M) of them.
+        """
         count = min(max(int(len(units_MD) ** 0.5), 1), most_clusters)
-        size = min(len(units_MD), count * SAMPLE_A_CLUSTER)
+        size = min(len(units_MD), count * SAMPLE_PER_CLUSTER)
         sample_XD = units_MD[np.random.default_rng(0).choice(len(units_MD), size, replace=False)]
         centroids_CD = sample_XD[:count].copy()
         for _ in range(ROUNDS):
@@ -61,22 +67,30 @@ class VectorIndex:
         return len(self.cluster_M)
 
     def reordered(self) -> "VectorIndex":
-        """The index of the same rows in the order of `order_X`: those of a cluster lie side by side, quick to read."""
+        """Renumbers the rows in the order of `order_X`, so that the rows of a cluster are neighbours in memory."""
         return self._of(self.centroids_CD, self.cluster_M[self.order_X], self.trained_on)
 
     def with_rows(self, units_MD: FloatArray) -> "VectorIndex":
-        """The index of more vectors, of which these are the first."""
+        """Makes an index of more vectors with the same centroids. The first vectors must be those of this index."""
         added_X = _nearest(units_MD[len(self) :], self.centroids_CD)
         return self._of(self.centroids_CD, np.concatenate([self.cluster_M, added_X]), self.trained_on)
 
     def among(self, mask_M: NDArray[np.bool_]) -> "VectorIndex":
-        """The index of the rows at which the mask is true."""
+        """Makes an index of only the rows at which a mask is true."""
         mask_X = mask_M[self.order_X]
         before_X = np.concatenate([[0], np.cumsum(mask_X)])
         return replace(self, order_X=self.order_X[mask_X], start_C=before_X[self.start_C])
 
     def rows(self, query_D: FloatArray, count: int) -> IntArray:
-        """As many rows of the clusters nearest to a query, or all that there are; in no order."""
+        """Finds rows near a query: the rows of the nearest clusters, in no order.
+
+        Args:
+            query_D: A vector of any length.
+            count: How many rows to find.
+
+        Returns:
+            `count` rows, or all rows if there are fewer; int64.
+        """
         nearest_C = np.argsort(-(self.centroids_CD @ query_D))
         ends_C = np.cumsum(np.diff(self.start_C)[nearest_C])
         wanted = nearest_C[: int(np.searchsorted(ends_C, count)) + 1].tolist()
@@ -85,7 +99,8 @@ class VectorIndex:
 
 
 def _nearest(units_MD: FloatArray, centroids_CD: FloatArray) -> NDArray[np.uint16]:
-    step = max(AT_ONCE // len(centroids_CD), 1)
+    """The nearest centroid of each vector."""
+    step = max(PRODUCTS_AT_ONCE // len(centroids_CD), 1)
     parts = [
         np.argmax(units_MD[begin : begin + step] @ centroids_CD.T, axis=1) for begin in range(0, len(units_MD), step)
     ]
@@ -93,6 +108,6 @@ def _nearest(units_MD: FloatArray, centroids_CD: FloatArray) -> NDArray[np.uint1
 
 
 def unit_rows(vectors_MD: FloatArray) -> FloatArray:
-    """Every row at unit length; a row of zeros stays one."""
+    """Scales every row to unit length. A row of zeros does not change."""
     lengths_M1 = np.linalg.norm(vectors_MD, axis=1, keepdims=True)
     return np.asarray(vectors_MD / np.maximum(lengths_M1, 1e-12), dtype=np.float32)

@@ -1,0 +1,141 @@
+"""The index of new items: finds the new items of the highest relevance for a user's query. Needs no torch.
+
+Up to `COMPARED_ALL` new items are all compared with a query. If there are more, a query is compared with the rows of
+the nearest clusters and with the last rows, which may be in no cluster yet.
+
+Shapes: B users, M new items, X of them that are compared, D width.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from rqrec.models.array_types import FloatArray, IntArray
+from rqrec.models.growing_array import GrowingArray
+from rqrec.models.search.eligibility import Candidates, Eligibility
+from rqrec.models.vector_index import VectorIndex, unit_rows
+
+COMPARED_ALL = 4096  # new items that are all compared with a query
+COMPARED = 1024  # rows of clusters that are compared if there are more
+UNINDEXED = 1024  # rows at the end that may not be in a cluster
+SPARE = 64  # more rows than asked for, because an item may be deleted or not eligible
+
+
+class NewItemIndex:
+    """The vectors of new items at their places, in rows that are only added.
+
+    An item's place is its position: a leaf of the trie, or an added position after the leaves.
+
+    Args:
+        places: The place of each row.
+        units: The vector of each row at unit length.
+        clusters: The clusters of the first rows; None if there are none.
+    """
+
+    def __init__(
+        self, places: GrowingArray[np.int64], units: GrowingArray[np.float32], clusters: VectorIndex | None = None
+    ) -> None:
+        self._places, self._units, self._clusters = _clustered(places, units, clusters)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def with_added(self, places_M: IntArray, vectors_MD: FloatArray) -> "NewItemIndex":
+        """Makes an index with more new items. This index does not change.
+
+        Args:
+            places_M: The places of the added items, int64.
+            vectors_MD: The vectors of the added items, of any length, float32.
+        """
+        units = self._units.extended(unit_rows(vectors_MD))
+        return NewItemIndex(self._places.extended(places_M), units, self._clusters)
+
+    def eligible(self, eligibility: Eligibility) -> Candidates:
+        """The eligible new items. The time grows with the number of new items, so callers keep the result."""
+        allowed_M = eligibility.allows(self._places.rows)
+        if self._clusters is None or np.count_nonzero(allowed_M) <= COMPARED_ALL:
+            return Candidates(np.flatnonzero(allowed_M), None)
+        end = len(self._clusters)
+        return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
+
+    def everything(self) -> Candidates:
+        """All new items. `best` checks whether the best ones are eligible."""
+        return Candidates(np.arange(0 if self._clusters is None else len(self._clusters), len(self)), self._clusters)
+
+    def compare_all(self, candidates: Candidates, queries_BD: FloatArray) -> Iterable[FloatArray | None]:
+        """Computes relevance_weight * relevance of all candidates for all users in one product.
+
+        Args:
+            candidates: The candidates.
+            queries_BD: The users' queries, as in `models.search.ranking.SearchOutput`.
+
+        Returns:
+            For each user an array of shape (X,), in the order of `candidates.rows_X`; None for each user if the
+            candidates have clusters, because `compare` then compares only some of them.
+        """
+        if candidates.clusters is not None:
+            return [None] * len(queries_BD)
+        rows_X, units_MD = candidates.rows_X, self._units.rows
+        return np.asarray(queries_BD @ (units_MD if len(rows_X) == len(self) else units_MD[rows_X]).T)
+
+    def compare(
+        self, candidates: Candidates, query_D: FloatArray, weighted_X: FloatArray | None, *, count: int = COMPARED
+    ) -> tuple[IntArray, FloatArray]:
+        """Compares a user's query with the candidates near it.
+
+        Args:
+            candidates: The candidates.
+            query_D: The user's query.
+            weighted_X: The user's result of `compare_all`.
+            count: How many rows of clusters to compare.
+
+        Returns:
+            The compared rows, int64, and their relevance_weight * relevance, float32; both of shape (X,).
+        """
+        rows_X = candidates.rows_X
+        if candidates.clusters is not None:
+            nearest_X = candidates.clusters.rows(query_D, count)
+            rows_X = np.concatenate([nearest_X, rows_X]) if len(rows_X) else nearest_X
+        if weighted_X is None:
+            weighted_X = self._units.rows.take(rows_X, axis=0) @ query_D
+        return rows_X, weighted_X
+
+    def best(
+        self, rows_X: IntArray, weighted_X: FloatArray, excluded: IntArray, eligibility: Eligibility, *, k: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Finds the best of the compared rows that a user may get.
+
+        Args:
+            rows_X: The compared rows, from `compare`.
+            weighted_X: Their relevance_weight * relevance.
+            excluded: Places that the user must not get.
+            eligibility: The places that any user may get.
+            k: How many items to find.
+
+        Returns:
+            The places of at most k items, best first, int64, and their relevance_weight * relevance, float32.
+        """
+        for count in (k + SPARE + len(excluded), len(rows_X)):
+            top = np.argpartition(-weighted_X, count - 1)[:count] if count < len(rows_X) else np.arange(len(rows_X))
+            top = top[np.lexsort((rows_X[top], -weighted_X[top]))]
+            places = self._places.rows[rows_X[top]]
+            is_good = eligibility.allows(places) & ~np.isin(places, excluded)
+            if np.count_nonzero(is_good) >= k:
+                break
+        return places[is_good][:k], weighted_X[top][is_good][:k]
+
+
+def _clustered(
+    places: GrowingArray[np.int64], units: GrowingArray[np.float32], clusters: VectorIndex | None
+) -> tuple[GrowingArray[np.int64], GrowingArray[np.float32], VectorIndex | None]:
+    """The rows with clusters if there are many rows. The last rows may be in no cluster.
+
+    Clusters are found again when the number of rows has doubled. The rows then get the order of the clusters.
+    """
+    if len(units) <= COMPARED_ALL:
+        return places, units, None
+    if clusters is None or len(units) >= 2 * clusters.trained_on:
+        clusters = VectorIndex.build(units.rows)
+        places, units = GrowingArray(places.rows[clusters.order_X]), GrowingArray(units.rows[clusters.order_X])
+        return places, units, clusters.reordered()
+    return places, units, clusters.with_rows(units.rows) if len(units) - len(clusters) > UNINDEXED else clusters

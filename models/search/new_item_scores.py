@@ -1,0 +1,78 @@
+"""Estimated scores of new items, for which the code decoder gives no usable log-probability. Needs no torch.
+
+Shapes: B users, K beams, X new items or best found items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rqrec.models.array_types import FloatArray
+from rqrec.models.search.ranking import SearchOutput
+
+ANCHORS = 10  # best found items that the estimate starts from
+# Subtracted from a new item's relevance, because a mean of vectors gives too high a relevance. With 1.0 the share of
+# new items in the lists of Amazon Beauty is about their share of the catalogue.
+CAUTION = 1.0
+
+
+@dataclass(frozen=True)
+class NewItemScores:
+    """Estimates the log-probability and score of new items from their relevance.
+
+    The estimated log-probability is the relevance plus a user's offset. The offset is the mean difference of
+    log-probability and relevance over the best items that the search found.
+
+    Attributes:
+        relevance_weight: As in score = log_prob + relevance_weight * relevance. If it is 0, new items come after all
+            found items.
+
+    Example:
+        The search found two items of relevance 4 and 2. Three new items have relevance 4.5, 0.5 and 9.
+
+        >>> scores, log_probs_BK = NewItemScores(8.0), np.float32([[-3, -5]])
+        >>> scores_BK = log_probs_BK + 8 * np.float32([[4, 2]])
+        >>> (offset,) = scores.offsets(SearchOutput(np.int32([[0, 1]]), log_probs_BK, scores_BK, np.float32([[0]])))
+        >>> float(offset)  # the mean of -3 - 4 and -5 - 2
+        -7.0
+        >>> log_probs_X, scores_X = scores.estimate(8 * np.float32([4.5, 0.5, 9]), offset)
+        >>> log_probs_X.tolist(), scores_X.tolist()
+        ([-3.5, -7.5, 0.0], [24.5, -11.5, 64.0])
+    """
+
+    relevance_weight: float
+
+    def offsets(self, found: SearchOutput) -> FloatArray:
+        """Computes each user's offset: mean of log-probability minus relevance over the best found items.
+
+        The offset is 0 for a user without found items. If the relevance weight is 0, the offset is the smallest
+        log-probability, so that no new item comes before a found item.
+
+        Args:
+            found: The items that the search found.
+
+        Returns:
+            Offsets of shape (B,), float32.
+        """
+        is_found_BK = found.scores_BK > -np.inf
+        if not self.relevance_weight:
+            return np.asarray(np.where(is_found_BK, found.log_probs_BK, 0).min(axis=1, initial=0))
+        is_found_BX = is_found_BK[:, :ANCHORS]
+        log_probs_BX, scores_BX = found.log_probs_BK[:, :ANCHORS], found.scores_BK[:, :ANCHORS]
+        log_probs_BX, scores_BX = np.where(is_found_BX, log_probs_BX, 0), np.where(is_found_BX, scores_BX, 0)
+        differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self.relevance_weight).sum(axis=1)
+        return np.asarray(differences_B / np.maximum(is_found_BX.sum(axis=1), 1), dtype=np.float32)
+
+    def estimate(self, weighted_X: FloatArray, offset: np.float32) -> tuple[FloatArray, FloatArray]:
+        """Estimates the log-probabilities and scores of new items for one user.
+
+        Args:
+            weighted_X: The new items' relevance_weight * relevance, float32.
+            offset: The user's offset, from `offsets`.
+
+        Returns:
+            Natural log-probabilities, at most 0, and scores; float32 of shape (X,).
+        """
+        relevance_X = weighted_X / np.float32(self.relevance_weight or 1) - np.float32(CAUTION)
+        log_probs_X = np.minimum(relevance_X + offset, np.float32(0))
+        return log_probs_X, log_probs_X + np.float32(self.relevance_weight) * relevance_X
