@@ -1,1 +1,1 @@
-"""The online service: HTTP in, recommendations out."""
+"""The online service: answers HTTP requests with recommendations."""

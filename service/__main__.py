@@ -19,14 +19,15 @@ logger = logging.getLogger("rqrec")
 
 
 def main() -> None:
-    """Serves until a signal; exits 2 with one line where a setting or the bundle cannot be used."""
-    # The search thread asks for the interpreter a few times a batch: at the default of 5 ms it mostly waits. Much less
-    # than this, and of three threads that ask none gets anywhere: below 10 us a service with two workers stood still.
+    """Serves until SIGTERM or SIGINT. Exits 2 with one line if a setting or the bundle cannot be used."""
+    # The search thread takes the GIL several times a batch, and would wait 5 ms for it each time by Python's default.
+    # A value far below this one makes threads take the GIL from each other without progress: below 10 us, a service
+    # with two search workers stood still.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         settings = Settings()
-        set_up_logs(settings)
-        check_device(settings)
+        set_up_logs(settings.log_format)
+        check_device(settings.backend, settings.device)
         if "bundle" not in settings.model_fields_set:
             logger.info("%s", describe_choice(settings.bundle))
         read_bundle(settings.bundle)
@@ -39,7 +40,7 @@ def main() -> None:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"serving on http://{settings.host}:{settings.port} - try http://{settings.host}:{settings.port}/docs")
-    serve(create_app(settings))
+    serve(create_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Builds the app."""
+"""Builds the ASGI app: routes, middleware, and the runtime behind them."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
+from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin import router as admin_router
 from rqrec.service.http.envelope import Envelope, Gate
 from rqrec.service.http.fast_lane import FastLane
@@ -19,27 +20,26 @@ from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
 from rqrec.service.logs import log_request
 from rqrec.service.search.batch_search import search
-from rqrec.service.serving.runtime import Runtime, Search
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 API_VERSION = "1"
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
-# FastAPI's own, which asks the environment at every request whether it is wanted; see http/tracing.py for ours.
+# FastAPI's own telemetry reads the environment at every request. Ours is in http/tracing.py.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 logger = logging.getLogger("rqrec")
 
 
 def create_app(settings: Settings, search: Search = search) -> FastAPI:
-    """The service as an ASGI app; the model is loaded when its lifespan begins.
+    """Builds the service as an ASGI app. The model is loaded when the app's lifespan begins.
 
     Args:
         settings: All settings; nothing else is read from the environment.
-        search: Answers a batch; another one is for comparison.
+        search: Searches a batch; tests and benchmarks pass another one.
     """
     metrics = Metrics()
-    at_the_end: list[Callable[[], None]] = []
-    runtime = Runtime(settings, metrics, search)
+    shutdown_hooks: list[Callable[[], None]] = []
+    runtime = build_runtime(settings, metrics, search)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -49,8 +49,8 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
             yield
         finally:
             await runtime.stop()
-            for finish in at_the_end:
-                await asyncio.to_thread(finish)
+            for hook in shutdown_hooks:
+                await asyncio.to_thread(hook)
 
     app = FastAPI(
         title="RQRec",
@@ -58,7 +58,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         telemetry=NO_TELEMETRY,
-        redirect_slashes=False,  # a redirect repeats the Host that the client chose
+        redirect_slashes=False,  # a redirect would repeat the Host header, which the client chooses
     )
     app.state.runtime = runtime
     app.include_router(router)
@@ -67,12 +67,12 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     describe(app)
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.state.gate = Gate(runtime.admission, metrics, observers)
-    # Each goes around those before it, and around all of them what the caller of this function adds.
+    # Each middleware wraps those before it. A caller of this function may add more around them.
     app.add_middleware(FastLane, runtime=runtime, document=app.openapi)
     if settings.rate_limit is not None:
-        app.add_middleware(RateLimitMiddleware, settings=settings, gate=runtime.gate, metrics=metrics)
+        app.add_middleware(RateLimitMiddleware, rate=settings.rate_limit, gate=runtime.gate, metrics=metrics)
     if settings.otlp_endpoint is not None:
-        at_the_end.append(add_tracing(app, settings.otlp_endpoint))
+        shutdown_hooks.append(add_tracing(app, settings.otlp_endpoint))
     app.add_middleware(Envelope, gate=app.state.gate)
     if settings.cors_origins:
         app.add_middleware(

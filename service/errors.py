@@ -1,14 +1,14 @@
-"""The errors of the service's own. They know no HTTP: `http/problems.py` says how each is answered."""
+"""The service's own errors. They know nothing of HTTP; `http/problems.py` maps each to an HTTP answer."""
 
 from typing import ClassVar
 
 
 class InvalidPart(ValueError):
-    """A part of a body is at fault in a way that its schema does not tell.
+    """A body field is invalid in a way the schema cannot express.
 
     Attributes:
-        within: Where in the body such parts are.
-        place: The part, from there on.
+        within: Path in the body under which such fields are.
+        place: Path of the field below `within`.
     """
 
     within: ClassVar[tuple[str, ...]] = ()
@@ -23,7 +23,7 @@ class UnknownItem(Exception):
 
 
 class TooLarge(Exception):
-    """A request is over one of the limits on its size."""
+    """A request exceeds a limit on its size."""
 
 
 class UnknownModel(Exception):
@@ -31,23 +31,23 @@ class UnknownModel(Exception):
 
 
 class UnusableModel(Exception):
-    """A bundle cannot be served, and what was served goes on."""
+    """A bundle cannot be served; the models that answer stay as they are."""
 
 
 class AdminOff(Exception):
-    """An admin route was asked for, and no token is set."""
+    """An admin route was called, but no admin token is set."""
 
 
 class Unauthorized(Exception):
-    """An admin route was asked for without the token."""
+    """An admin route was called without the admin token."""
 
 
 class Conflict(Exception):
-    """A change cannot be made to the catalogue as it is."""
+    """A change is not allowed in the present state."""
 
 
 class ReadOnly(Exception):
-    """Nothing can be written here."""
+    """The catalogue cannot be written, because there is no Redis."""
 
 
 class NotReady(Exception):
@@ -55,10 +55,14 @@ class NotReady(Exception):
 
 
 class RetryLater(Exception):
-    """The request may come again, after a while.
+    """The client may send the request again later.
+
+    Args:
+        detail: Why the request is refused.
+        retry_after_s: How long to wait before the next try, in seconds.
 
     Attributes:
-        retry_after_s: When to come back, in seconds.
+        retry_after_s: How long to wait before the next try, in seconds.
     """
 
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
@@ -67,34 +71,36 @@ class RetryLater(Exception):
 
 
 class Overloaded(RetryLater):
-    """More work waits than may."""
+    """The queue is full."""
 
 
 class RateLimited(RetryLater):
-    """A client has had its share."""
+    """A client has exceeded its rate limit."""
 
 
 class DeadlinePassed(Exception):
-    """The request's time was up before its answer was found."""
+    """The deadline of the request passed before its answer was ready."""
 
     def __init__(self) -> None:
-        super().__init__("the time given to this request was up before it was answered: see timeout_ms")
+        super().__init__("the deadline of this request passed before its answer was ready: set a longer timeout_ms")
 
 
 class BodyTimeout(Exception):
-    """The request's body did not arrive in time."""
+    """The body of the request did not arrive in time."""
 
     def __init__(self) -> None:
-        super().__init__("the request's body did not arrive in time: send it at once, see RQREC_BODY_TIMEOUT_S")
+        super().__init__(
+            "the request's body did not arrive in time: send it at once, or set a longer RQREC_BODY_TIMEOUT_S"
+        )
 
 
 class BadRequest(Exception):
-    """A request's head is not HTTP that is understood here."""
+    """A request's line or headers are not valid HTTP."""
 
 
 class HeadTooLarge(Exception):
-    """A request's line or headers are over their limit."""
+    """A request's line and headers exceed a limit."""
 
 
 class ClientGone(Exception):
-    """The client hung up before the answer; nobody reads this."""
+    """The client closed its connection before the answer."""

@@ -1,7 +1,7 @@
-"""Ids of requests, of the traces that they belong to, and of recommendations.
+"""Ids of requests, traces and recommendations.
 
-They are unique and no secrets: to ask the kernel for randomness, as `uuid.uuid4` does, is a tenth of what a refusal in
-an overload may cost.
+Ids must be unique, but need not be secret. So they come from Python's generator and not from the kernel, as those of
+`uuid.uuid4` do: a call of the kernel would take a tenth of the time of a refusal during an overload.
 """
 
 import logging
@@ -22,15 +22,16 @@ trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 def take_ids(headers: Iterable[Header]) -> list[Header]:
-    """Gives the context the ids that a request names: its own, made here if it names none, and its trace's.
+    """Reads the request id and the trace id from a request's headers, and sets them for the logs.
 
-    They stay after the request: it has a context of its own, and its failure may be logged further out.
+    A request without a valid id gets a new one. The ids stay set after the request: each request has a context of its
+    own (`contextvars`), and an outer layer may still log its failure.
 
     Args:
-        headers: The request's, names in lower case.
+        headers: The request's headers, names in lower case.
 
     Returns:
-        The headers that name them in its answer.
+        The headers that name the ids in the answer.
     """
     own = trace = None
     for name, value in headers:
@@ -49,7 +50,7 @@ def take_ids(headers: Iterable[Header]) -> list[Header]:
 
 
 def random_uuid() -> str:
-    """A version 4 UUID."""
+    """A random UUID, version 4."""
     digits = f"{_random_bits():032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -59,9 +60,9 @@ def _random_bits() -> int:
 
 
 class IdsFilter(logging.Filter):
-    """Gives every record the `request_id` and `trace_id` that it was written for, None outside of a request."""
+    """Adds `request_id` and `trace_id` to every log record; both are None outside of a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lets everything pass."""
+        """Adds the ids; drops no record."""
         record.request_id, record.trace_id = request_id.get() or None, trace_id.get()
         return True

@@ -1,4 +1,4 @@
-"""Logs: as text for people, as JSON for programs, with the request and the trace that a line belongs to."""
+"""Logs: text for people or JSON for programs, with the ids of the request and the trace."""
 
 import logging
 import re
@@ -9,9 +9,9 @@ from pythonjsonlogger.json import JsonFormatter
 from starlette.types import Scope
 
 from rqrec.service.ids import IdsFilter
-from rqrec.service.settings import LogFormat, Settings
+from rqrec.service.settings import LogFormat
 
-# What ends a line, or moves a terminal's cursor, in a text that a client has chosen.
+# Characters that end a line or move a terminal's cursor; a client may put them into a path.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 TEXT = "%(levelname)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
@@ -20,14 +20,14 @@ requests = logging.getLogger("rqrec.requests")
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record, whatever its values are; the lines of a traceback are indented below it."""
+    """Writes one line a record, whatever its values are, and the lines of a traceback indented below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The record's line, its control characters escaped."""
+        """The line of a record, with control characters escaped."""
         return _escaped(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        """The traceback, as lines that cannot be taken for records."""
+        """The traceback, in lines that nobody can mistake for records."""
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"  | {_escaped(line)}" for line in lines)
 
@@ -37,16 +37,22 @@ def _escaped(text: str) -> str:
 
 
 def log_request(scope: Scope, status: int, seconds: float) -> None:
-    """Writes a line for an answered request."""
+    """Logs one answered request.
+
+    Args:
+        scope: The request's ASGI scope.
+        status: HTTP status of the answer.
+        seconds: Time that the answer took.
+    """
     fields = {"method": scope["method"], "path": scope["path"], "status": status, "took_ms": round(seconds * 1000, 3)}
     requests.info("%(method)s %(path)s %(status)s %(took_ms)s ms", fields, extra=fields)
 
 
-def set_up_logs(settings: Settings) -> None:
-    """Sends all logs of the process to standard error in the format of the settings."""
+def set_up_logs(log_format: LogFormat) -> None:
+    """Sends all logs of the process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(IdsFilter())
-    if settings.log_format is LogFormat.JSON:
+    if log_format is LogFormat.JSON:
         handler.setFormatter(JsonFormatter(JSON, rename_fields=RENAMED, timestamp="time"))
     else:
         handler.setFormatter(TextFormatter(TEXT))

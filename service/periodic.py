@@ -1,4 +1,4 @@
-"""Work that is done again and again beside the requests."""
+"""A background task that repeats: calls a coroutine function at regular intervals."""
 
 import asyncio
 import logging
@@ -9,12 +9,14 @@ logger = logging.getLogger("rqrec")
 
 
 class Periodic:
-    """Calls a coroutine function every so often, and at once when asked to, until stopped.
+    """Calls a coroutine function at regular intervals, until stopped.
+
+    After a failure the pause doubles with every try. A failure is logged once until the next success.
 
     stop() lets the current run finish: cancelling a Redis call can lose the cancellation.
 
     Args:
-        work: What to do. What it raises is logged, once until it succeeds; it is called again after pauses that double.
+        work: The coroutine function.
         every_s: Pause between two calls, in seconds.
     """
 
@@ -28,20 +30,20 @@ class Periodic:
 
     @property
     def pause_s(self) -> float:
-        """The pause before the next call."""
+        """The pause before the next call, in seconds; doubled for each failure, up to LONGEST_PAUSE_S."""
         return min(self._every_s * (1 << self._failures), max(LONGEST_PAUSE_S, self._every_s))
 
     def start(self) -> None:
-        """Begins with a pause."""
+        """Starts the task, with a pause before the first call."""
         self._task = asyncio.create_task(self._run())
 
     def now(self) -> None:
-        """Ends the pause, or skips the next one; not after a failure."""
+        """Makes the next call at once. Does nothing after a failure, whose pause stays."""
         if not self._failures:
             self._wake.set()
 
     async def stop(self) -> None:
-        """Returns when nothing runs any more."""
+        """Stops the task, after the current call is finished."""
         self._is_stopped = True
         self._wake.set()
         if self._task is not None:
@@ -59,9 +61,9 @@ class Periodic:
                 await self._work()
             except Exception:
                 if not self._failures:
-                    logger.exception("%s fails; it is tried again until it succeeds", self._work.__qualname__)
+                    logger.exception("%s failed; it is called again until it succeeds", self._work.__qualname__)
                 self._failures = min(self._failures + 1, 32)
             else:
                 if self._failures:
-                    logger.info("%s succeeds again", self._work.__qualname__)
+                    logger.info("%s succeeded again", self._work.__qualname__)
                 self._failures = 0

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what is measured."""
+"""The Prometheus metrics of the service."""
 
 import asyncio
 import time
@@ -11,14 +11,16 @@ from starlette.types import Scope
 SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIO_BUCKETS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
-PAGE_SHARE = 0.25  # of a core, at the most, for a flood of scrapes
+PAGE_SHARE = 0.25  # most time that scrapes take of one core
 UNMATCHED = "unmatched"
 OTHER_METHOD = "other"
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
 
 class MetricsPage:
-    """The metrics as Prometheus reads them, made for all who ask at the same time, and never for long.
+    """The metrics in Prometheus' text format, made once for all scrapes that come at the same time.
+
+    Making the page takes at most PAGE_SHARE of one core: during a flood of scrapes, pages are made less often.
 
     Args:
         registry: The metrics.
@@ -30,14 +32,14 @@ class MetricsPage:
         self._not_before = 0.0
 
     async def text(self) -> bytes:
-        """The page, with what happened until now."""
+        """The page, with all that was counted until this call."""
         if self._making is None:
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)
 
     async def _make(self) -> bytes:
         await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
-        self._making = None  # whoever asks from here on wants a later page
+        self._making = None  # a scrape from here on gets a later page
         begin = time.monotonic()
         page = generate_latest(self._registry)
         end = time.monotonic()
@@ -48,7 +50,7 @@ class MetricsPage:
 class Metrics:
     """The metrics of one app, in a registry of their own.
 
-    No label takes a value that a client chooses: routes are templates, methods and stages come from fixed lists.
+    Clients cannot choose the value of a label: routes are templates, and methods and stages come from fixed lists.
     """
 
     def __init__(self) -> None:
@@ -60,14 +62,15 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "rqrec_http_request_duration_seconds",
-            "Time from a request's first byte to its answer's last.",
+            "Time from a request's complete headers until its whole answer is handed to the connection; "
+            "includes the arrival of the body.",
             ["route", "method"],
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         stage_seconds = Histogram(
             "rqrec_recommend_stage_duration_seconds",
-            "Time of the stages of a recommendation: encode (ids to leaves), queue, search, lookup (leaves to items).",
+            "Time of each stage of a recommendation: encode (ids to leaves), queue, search, lookup (leaves to items).",
             ["stage"],
             buckets=SECONDS_BUCKETS,
             registry=registry,
@@ -78,42 +81,56 @@ class Metrics:
         self.batch_size = Histogram(
             "rqrec_batch_size", "Requests in one search.", buckets=BATCH_BUCKETS, registry=registry
         )
-        self.queue_depth = Gauge("rqrec_queue_depth", "Requests that wait for a search.", registry=registry)
+        self.queue_depth = Gauge("rqrec_queue_depth", "Requests that wait in the search queue.", registry=registry)
         self.search_crashes = Counter(
-            "rqrec_search_crashes_total", "Crashes of a search thread, which then begins anew.", registry=registry
+            "rqrec_search_crashes_total", "Crashes of a search thread; the thread then restarts.", registry=registry
         )
         self.shed = Counter(
             "rqrec_requests_shed_total",
-            "Requests not answered: overload, rate (of one client), deadline (504), abandoned (nobody waits).",
+            "Requests refused or dropped: overload (429), rate (429, limit of one client), deadline (408 or 504), "
+            "abandoned (ended before its search began).",
             ["reason"],
             registry=registry,
         )
         self.connections = Gauge("rqrec_connections", "Open connections.", registry=registry)
         self.connections_refused = Counter(
             "rqrec_connections_closed_total",
-            "Connections closed by the service: all (no place), client (its share is taken), displaced (idle, for a "
-            "new one), silent (a time limit passed).",
+            "Connections closed by the service: all (too many in all), client (too many of one address), displaced "
+            "(idle, to make room for a new one), silent (a time limit passed).",
             ["reason"],
             registry=registry,
         )
         self.eligible_ratio = Histogram(
             "rqrec_beam_eligible_ratio",
-            "Share of the catalogue that a request's filter and exclusions left.",
+            "Share of the catalogue that is eligible after a request's filter and exclusions.",
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
         self.unknown_history_items = Counter(
-            "rqrec_unknown_history_items_total", "History ids that the catalogue does not hold.", registry=registry
+            "rqrec_unknown_history_items_total", "History ids that are not in the catalogue.", registry=registry
         )
-        self.fallbacks = Counter("rqrec_fallback_total", "Answers by a fallback.", ["kind"], registry=registry)
+        self.fallbacks = Counter(
+            "rqrec_fallback_total",
+            "Recommendations served by a fallback: popular (no usable history), degraded (changes of the catalogue are "
+            "missing).",
+            ["kind"],
+            registry=registry,
+        )
         self.invalid_beams = Counter(
-            "rqrec_invalid_beams_total", "Beams that led to no item of the catalogue; stays 0.", registry=registry
+            "rqrec_invalid_beams_total",
+            "Recommended items that were not eligible; always 0 in a correct search.",
+            registry=registry,
         )
         self.short_results = Counter(
-            "rqrec_results_short_total", "Answers with fewer items than asked for.", registry=registry
+            "rqrec_results_short_total",
+            "Recommendations with fewer items than the request asked for.",
+            registry=registry,
         )
         self.cache_requests = Counter(
-            "rqrec_cache_requests_total", "Looked-up keys.", ["tier", "result"], registry=registry
+            "rqrec_cache_requests_total",
+            "Lookups in a cache, by cache and result.",
+            ["tier", "result"],
+            registry=registry,
         )
         self.catalogue_items = Gauge("rqrec_catalogue_items", "Items that can be recommended.", registry=registry)
         self.catalogue_version = Gauge(
@@ -121,61 +138,71 @@ class Metrics:
         )
         self.catalogue_changes = Counter(
             "rqrec_catalogue_changes_total",
-            "Changes of the catalogue that were applied, by what came of them.",
+            "Changes of the catalogue that were read, by result.",
             ["result"],
             registry=registry,
         )
         self.catalogue_lag = Gauge(
-            "rqrec_catalogue_lag_events", "Changes that were read and are not applied yet.", registry=registry
+            "rqrec_catalogue_lag_events",
+            "Changes of the catalogue that are read but not applied yet.",
+            registry=registry,
         )
         self.catalogue_current = Gauge(
             "rqrec_catalogue_current",
-            "1 if the active model had all changes of the catalogue when it looked last, or uses no Redis.",
+            "1 if the active model had all changes of the catalogue at its last poll, or uses no Redis; else 0.",
             registry=registry,
         )
         self.catalogue_repairs = Counter(
             "rqrec_catalogue_repairs_total",
-            "Times that Redis had lost a part of the catalogue and this replica put it back.",
+            "How often this replica restored a part of the catalogue that Redis had lost.",
             registry=registry,
         )
         self.redis_evicts = Gauge(
-            "rqrec_redis_evicts", "1 if Redis drops keys when it is full, which loses writes.", registry=registry
+            "rqrec_redis_evicts",
+            "1 if Redis evicts keys when it is full, which loses writes; else 0.",
+            registry=registry,
         )
-        self.redis_up = Gauge("rqrec_redis_up", "1 if Redis answered last, 0 if not or not used.", registry=registry)
+        self.redis_up = Gauge(
+            "rqrec_redis_up",
+            "1 if the last call of Redis was answered; 0 if it failed, or if no Redis is used.",
+            registry=registry,
+        )
         self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
         self.model_loads = Counter(
             "rqrec_model_reload_total",
-            "Models loaded, at the start and later, by how it went.",
+            "Models loaded at the start and later, by result.",
             ["result"],
             registry=registry,
         )
         self.answers = Counter(
             "rqrec_model_answers_total",
-            "Recommendations answered, by the part of who answered.",
+            "Recommendations served, by model role (active, canary).",
             ["part"],
             registry=registry,
         )
         self.shadow_answers = Counter(
             "rqrec_shadow_answers_total",
-            "Recommendations that a shadow was to answer too: answered, skipped (the service was busy), failed.",
+            "Requests copied to a shadow model: answered, skipped (the service was busy), failed.",
             ["result"],
             registry=registry,
         )
         self.shadow_overlap = Histogram(
             "rqrec_shadow_overlap_ratio",
-            "Share of a list's items that the shadow had in its list too.",
+            "Share of the recommended items that the shadow model recommended too.",
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
-        self.model = Info("rqrec_model", "The model that answers.", registry=registry)
+        self.model = Info("rqrec_model", "The active model.", registry=registry)
         self.codebook_usage = Gauge(
-            "rqrec_model_codebook_usage_ratio", "Share of a level's codes in use.", ["level"], registry=registry
+            "rqrec_model_codebook_usage_ratio", "Share of a level's codes that items use.", ["level"], registry=registry
         )
         self.collision_ratio = Gauge(
-            "rqrec_model_collision_ratio", "Share of items that needed a collision code.", registry=registry
+            "rqrec_model_collision_ratio",
+            "Share of items that needed a collision code to be unique.",
+            registry=registry,
         )
 
-        # A counter that first appears with its first count has not increased, and no alert would notice.
+        # Each counter starts at 0: Prometheus sees no increase in a counter that first appears with the value 1.
         for counter, values in (
             (self.shed, ("overload", "rate", "deadline", "abandoned")),
             (self.connections_refused, ("all", "client", "displaced", "silent")),
@@ -188,12 +215,18 @@ class Metrics:
             for value in values:
                 counter.labels(value)
 
-    @cache  # noqa: B019 - as few as routes times methods times statuses, and as long-lived as the registry's own
+    @cache  # noqa: B019 - one entry a route, method and status, which the registry keeps as well
     def _of_request(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route, method)
 
     def count_request(self, scope: Scope, status: int, seconds: float) -> None:
-        """Counts an answered request."""
+        """Counts one answered request, and its time.
+
+        Args:
+            scope: The request's ASGI scope.
+            status: HTTP status of the answer.
+            seconds: Time that the answer took.
+        """
         route = getattr(scope.get("route"), "path_format", UNMATCHED)
         method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
         count, duration = self._of_request(route, method, status)
@@ -201,7 +234,12 @@ class Metrics:
         duration.observe(seconds)
 
     def describe_model(self, version: str, tokenizer_figures: Mapping[str, float]) -> None:
-        """Sets the gauges that describe the loaded model."""
+        """Sets the gauges that describe the active model.
+
+        Args:
+            version: Version of the model.
+            tokenizer_figures: Figures of the semantic IDs, by name, from the bundle's evaluation.
+        """
         self.model.info({"version": version})
         for name, value in tokenizer_figures.items():
             if name.startswith("usage_"):

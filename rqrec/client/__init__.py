@@ -1,4 +1,4 @@
-"""Calls a running service from Python.
+"""The Python client of the service.
 
     from rqrec.client import Client
 
@@ -6,7 +6,7 @@
         for item in client.recommend(["1", "71", "588"], k=5).items:
             print(item.rank, item.item_id, item.payload["title"])
 
-`AsyncClient` has the same methods to await. Replies are the models of `service.contract`.
+`AsyncClient` has the same methods, to be awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
 from rqrec.client.calls import ProblemError

@@ -1,4 +1,4 @@
-"""The calls that a service answers: how each is asked, and what its answer is. Nothing is sent here."""
+"""Describes the calls of the service: the request and the type of the answer. Nothing is sent here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,30 +8,31 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.contract import (
-    ActivateRequest,
     Condition,
     ItemPage,
     ItemReply,
-    ModelList,
     Problem,
     Readiness,
     RecommendReply,
     RecommendRequest,
     SemanticIdReply,
-    WriteItemRequest,
-    WrittenItem,
 )
 
 ReplyT = TypeVar("ReplyT")
 
 
 class ProblemError(Exception):
-    """The service refused or failed a call.
+    """The service refused a call, or failed.
+
+    Args:
+        problem: The problem details of the answer.
+        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
 
     Attributes:
-        problem: What it said.
-        retry_after_s: When it asked to come back, in seconds; None where it did not.
+        problem: The problem details of the answer.
+        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
     """
 
     def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
@@ -45,11 +46,11 @@ class Call(Generic[ReplyT]):
     """One call.
 
     Attributes:
-        method: Of HTTP.
-        path: Below the service's address, quoted.
-        reply: The type of its answer.
-        body: Sent as JSON, without what was left at its default.
-        query: In the address.
+        method: HTTP method.
+        path: Path below the service's address, percent-encoded.
+        reply: Type of the answer.
+        body: Body of the request, sent as JSON without fields that were not set; None for no body.
+        query: Query parameters.
     """
 
     method: str
@@ -60,15 +61,21 @@ class Call(Generic[ReplyT]):
 
     @property
     def content(self) -> bytes | None:
-        """The body as bytes."""
+        """The body as JSON; None if the call has no body."""
         return None if self.body is None else self.body.model_dump_json(exclude_unset=True).encode()
 
     def read(self, response: httpx.Response) -> ReplyT:
-        """The answer.
+        """Parses the answer of this call.
+
+        Args:
+            response: The HTTP response.
+
+        Returns:
+            The answer.
 
         Raises:
-            ProblemError: If the service says so.
-            httpx.HTTPStatusError: If something before the service says so.
+            ProblemError: If the service refused the call, or failed.
+            httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
         """
         if response.is_success:
             return TypeAdapter(self.reply).validate_json(response.content or b"null")
@@ -93,7 +100,22 @@ def recommend(
     beam_width: int | None = None,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
-    """The next items for a history; the parameters are those of `service.contract.RecommendRequest`."""
+    """Recommends the next items for a history.
+
+    Args:
+        history: Item ids, oldest first; may be empty.
+        k: How many items to return, in [1, 100].
+        exclude: Ids of items that must not be returned.
+        exclude_history: Whether items of the history are excluded too.
+        filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
+        new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
+        routing_key: Key of a canary or shadow model, such as a user's id; None for a random one.
+        beam_width: Beams kept at every level of the search, in [1, 500]; None for the service's default.
+        timeout_ms: Deadline in milliseconds; None for the service's default.
+
+    Raises:
+        pydantic.ValidationError: If an argument is not valid.
+    """
     body = RecommendRequest(
         history=list(history),
         k=k,
@@ -109,17 +131,23 @@ def recommend(
 
 
 def item(item_id: str) -> Call[ItemReply]:
-    """An item's attributes and semantic ID."""
+    """Reads an item's attributes and semantic ID."""
     return Call("GET", f"/items/{_quoted(item_id)}", ItemReply)
 
 
 def semantic_id(item_id: str) -> Call[SemanticIdReply]:
-    """An item's semantic ID."""
+    """Reads an item's semantic ID."""
     return Call("GET", f"/items/{_quoted(item_id)}/semantic-id", SemanticIdReply)
 
 
 def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> Call[ItemPage]:
-    """A page of the items whose semantic IDs begin with these codes."""
+    """Lists the items whose semantic IDs begin with some codes, page by page.
+
+    Args:
+        prefix: The first codes; at least one.
+        offset: Index of the first item of the page.
+        limit: Most items of the page, in [1, 1000].
+    """
     codes = "-".join(map(str, prefix))
     return Call("GET", f"/semantic-ids/{codes}/items", ItemPage, query={"offset": offset, "limit": limit})
 
@@ -127,32 +155,44 @@ def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> 
 def put_item(
     item_id: str, attributes: Mapping[str, Any], *, text_vector: Sequence[float] | None = None
 ) -> Call[WrittenItem]:
-    """Adds or replaces an item; needs the admin token."""
+    """Adds or replaces an item; needs the admin token.
+
+    Args:
+        item_id: Id of the item.
+        attributes: The item's attributes by name; attributes that are left out are removed.
+        text_vector: Embedding of the item's text; None to let the service compute it.
+    """
     vector = list(text_vector) if text_vector is not None else None
     body = WriteItemRequest(attributes=dict(attributes), text_vector=vector)
     return Call("PUT", f"/items/{_quoted(item_id)}", WrittenItem, body)
 
 
 def delete_item(item_id: str) -> Call[None]:
-    """Takes an item out of every answer; needs the admin token."""
+    """Deletes an item; needs the admin token."""
     return Call("DELETE", f"/items/{_quoted(item_id)}", type(None))
 
 
 def models() -> Call[ModelList]:
-    """The models at hand; needs the admin token."""
+    """Lists the bundles and the roles of their models; needs the admin token."""
     return Call("GET", "/models", ModelList)
 
 
 def activate(
     version: str, *, part: Literal["active", "canary", "shadow"] = "active", percent: float = 100.0
 ) -> Call[ModelList]:
-    """Gives a model a part; needs the admin token."""
+    """Gives a model a role; needs the admin token.
+
+    Args:
+        version: Version of the model.
+        part: Its new role.
+        percent: Percentage of routing keys that go to a canary or shadow, in (0, 100].
+    """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)
 
 
 def readiness() -> Call[Readiness]:
-    """The model that answers; a `ProblemError` while none does."""
+    """Checks readiness. Sending it raises `ProblemError` while the service is not ready."""
     return Call("GET", "/readyz", Readiness)
 
 

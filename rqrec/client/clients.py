@@ -1,4 +1,4 @@
-"""Sends calls, and sends them again where that may help."""
+"""The clients: send calls, and retry those that may succeed later."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -13,7 +13,7 @@ from rqrec.client.calls import Call
 
 P = ParamSpec("P")
 ReplyT = TypeVar("ReplyT")
-METHODS = ("GET", "POST", "PUT", "DELETE")  # every call may be sent twice: none adds up
+METHODS = ("GET", "POST", "PUT", "DELETE")  # every call is idempotent, POST included, so all may be retried
 RETRIED_STATUSES = (429, 502, 503, 504)
 BACKOFF_S, LONGEST_WAIT_S = 0.1, 30.0
 
@@ -52,17 +52,17 @@ def _async(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[AsyncClien
 
 
 class Client:
-    """Calls a service, and waits.
+    """A synchronous client of the service.
+
+    Every method raises `ProblemError` if the service refuses the call, and `httpx.TransportError` if nobody answers.
 
     Args:
-        url: Its address.
+        url: Address of the service.
         token: The admin token, for the calls that need it.
-        timeout_s: Longest wait for one answer.
-        retries: Further tries of a call that found the service busy, away or restarting; after the pause that the
-            service asks for by Retry-After, else after a jittered one that doubles.
-        transport: Sends in place of the network, for tests.
-
-    Every method raises `ProblemError` where the service refuses, and `httpx.TransportError` where it is not there.
+        timeout_s: Longest wait for one answer, in seconds.
+        retries: Retries of a call when the service is busy, unreachable or restarting. The pause before a retry is the
+            answer's Retry-After, else a jittered pause that doubles.
+        transport: Replaces the network in tests; None for the network.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Client:
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
 
     def send(self, call: Call[ReplyT]) -> ReplyT:
-        """The answer to a call."""
+        """Sends a call and returns its answer."""
         return call.read(self._http.request(call.method, call.path, content=call.content, params=call.query))
 
     recommend = _sync(calls.recommend)
@@ -93,7 +93,7 @@ class Client:
     readiness = _sync(calls.readiness)
 
     def close(self) -> None:
-        """Lets go of the connections."""
+        """Closes the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -106,7 +106,7 @@ class Client:
 
 
 class AsyncClient:
-    """Calls a service; parameters and methods are those of `Client`, the methods to be awaited."""
+    """An asynchronous client of the service. Parameters and methods are those of `Client`; methods are awaited."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
 
     async def send(self, call: Call[ReplyT]) -> ReplyT:
-        """The answer to a call."""
+        """Sends a call and returns its answer."""
         return call.read(await self._http.request(call.method, call.path, content=call.content, params=call.query))
 
     recommend = _async(calls.recommend)
@@ -136,7 +136,7 @@ class AsyncClient:
     readiness = _async(calls.readiness)
 
     async def close(self) -> None:
-        """Lets go of the connections."""
+        """Closes the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,1 +1,1 @@
-"""Admission: who may come in, and what a request may hold and take."""
+"""Admission: limits what is in the service at one time, and owns each request from its headers to its answer."""

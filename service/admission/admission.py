@@ -1,115 +1,182 @@
-"""Admission control: who may come in, before anything is spent on a request.
+"""Admission control: each request needs a permit before the service does any work for it.
 
-A request holds a permit from its headers on until it is answered. Requests that are being searched do not count as
-waiting. Probes are always let in, and a few scrapes of every client, or an overload would blind and kill the service;
-requests with the admin token have permits of their own, so that a rollback works in an overload.
+A request holds its permit from its headers to its answer. Requests in the search itself are not counted as waiting.
+
+- Probes (/healthz, /readyz) always get a permit: a failed probe would restart a busy replica.
+- Each client may run MAX_SCRAPES scrapes of /metrics at the same time, so that monitoring works during an overload.
+- Requests with the admin token have permits of their own, so that an operator can roll back during an overload.
 """
 
-import hmac
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from rqrec.service.admission.admin_token import AdminToken
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.errors import Overloaded
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 METRICS = "/metrics"
 PROBES = ("/healthz", "/readyz", METRICS)
 MAX_SCRAPES = 4  # of one client at the same time
 RECOMMEND = "/recommend"
-ADMIN = "admin"  # the client that probes and the bearer of the admin token are
-ADMIN_TIMEOUT_S = 300.0  # loading a model takes as long as it takes
-RESERVE_SHARE = 1 / 8  # of the permits, kept for clients that hold few
+ADMIN = "admin"  # the client name of probes, scrapes and requests with the admin token
+ADMIN_TIMEOUT_S = 300.0  # loading a model may take minutes
+RESERVE_SHARE = 1 / 8  # of the permits, for clients that hold few
 SMALL_BODY_BYTES = 64 << 10
-FEW = 4  # clients share the reserve, at least
-Observers = Sequence[Callable[[Scope, int, float], None]]
+FEW = 4  # a client may use the reserve while it holds at most 1 / FEW of it
+
+
+@dataclass(frozen=True)
+class AdmissionLimits:
+    """What may be in the service at one time, and for how long.
+
+    Attributes:
+        max_queue: Permits for requests that wait.
+        max_admin_requests: Permits for requests with the admin token.
+        max_bodies_bytes: Memory for the bodies of all requests, in bytes.
+        timeout_s: Time for the answer, from a request's headers, in seconds.
+        body_timeout_s: Time for the body, from a request's headers, in seconds.
+    """
+
+    max_queue: int
+    max_admin_requests: int
+    max_bodies_bytes: int
+    timeout_s: float
+    body_timeout_s: float
 
 
 class Admission:
     """Gives out permits.
 
-    Of `max_queue` permits an eighth is left to clients that hold few, so that one client can never take all. A request
-    first weighs one permit; a wide search weighs as many as it costs.
+    An eighth of the permits is a reserve for clients that hold few, so that one client can never take all. A request
+    has a weight of one permit at first; a wide search then weighs as many permits as it costs.
 
     Args:
-        settings: The bounds, and the admin token.
-        metrics: Told of whom it refuses.
-        running: The weight of all requests that are being searched.
-        seconds_per_request: The running mean of a search's time, for Retry-After.
+        limits: What may be in the service at one time.
+        identity: Tells clients apart.
+        admin_token: Gives a request one of the admin permits.
+        metrics: Counts refused requests.
+        running: Gives the weight of all requests in the search.
+        seconds_per_request: Gives the running mean of a search's time, in seconds, for Retry-After.
 
     Attributes:
         identity: Tells clients apart.
+        admin_token: The token of the admin routes.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        limits: AdmissionLimits,
+        identity: ClientIdentity,
+        admin_token: AdminToken,
         metrics: Metrics,
         *,
         running: Callable[[], int],
         seconds_per_request: Callable[[], float],
     ) -> None:
-        self.identity = ClientIdentity(settings.trusted_proxies, settings.rate_limit_header)
-        self._settings = settings
+        self.identity = identity
+        self.admin_token = admin_token
+        self._limits = limits
         self._metrics = metrics
         self._running = running
         self._seconds_per_request = seconds_per_request
-        token = settings.admin_token
-        self._authorization = None if token is None else b"Bearer " + token.get_secret_value().encode()
-        self._capacity = settings.max_queue
-        self._reserve = int(settings.max_queue * RESERVE_SHARE)
+        self._reserve = int(limits.max_queue * RESERVE_SHARE)
         self._in_service = 0
         self._admins = 0
         self._body_bytes = 0
-        self._held: Counter[str] = Counter()
-        self._scrapes: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()  # weight by client
+        self._scrapes: Counter[str] = Counter()  # scrapes by client
 
     @property
     def waiting(self) -> int:
-        """The weight of all requests that are in the service and not being searched."""
+        """The weight of all requests that are in the service and not in the search."""
         return self._in_service - self._running()
 
     def admit(self, scope: Scope) -> RequestContext:
-        """Lets a request in.
+        """Gives a request a permit.
 
         Args:
-            scope: The request, its headers complete.
+            scope: The request's ASGI scope, its headers complete.
 
         Returns:
-            Its context; whoever admitted it calls `release` on it when the request is over.
+            The request's context. The caller calls `release` on it when the request is over.
 
         Raises:
-            Overloaded: If as many wait as may.
+            Overloaded: If no permit is left.
         """
-        settings = self._settings
-        body_timeout_s = settings.body_timeout_s
-        if scope["path"] == METRICS:
+        path, body_timeout_s = scope["path"], self._limits.body_timeout_s
+        if path == METRICS:
             return self._admit_scrape(scope)
-        if scope["path"] in PROBES:
+        if path in PROBES:
             return RequestContext(ADMIN, body_timeout_s=body_timeout_s, timeout_s=None)
-        if scope["path"] != RECOMMEND and self._bears_token(scope):
-            if self._admins >= settings.max_admin_requests:
-                raise self._refuse(f"{self._admins} admin requests are under way")
-            self._admins += 1
-            return RequestContext(
-                ADMIN, body_timeout_s=body_timeout_s, timeout_s=ADMIN_TIMEOUT_S, release=self._release_admin
-            )
+        if path != RECOMMEND and self.admin_token.is_borne_by(scope):
+            return self._admit_admin()
         client = self.identity.identify(scope)
         self._take(client, 1)
         return RequestContext(
-            client, body_timeout_s=body_timeout_s, timeout_s=settings.timeout_ms / 1000, release=self._release
+            client, body_timeout_s=body_timeout_s, timeout_s=self._limits.timeout_s, release=self._release
+        )
+
+    def weigh(self, context: RequestContext, weight: int) -> None:
+        """Sets the weight of a request, once its search is known.
+
+        A request that is alone in the service is never too heavy.
+
+        Args:
+            context: The request's context.
+            weight: Cost of its search, in searches of the default width; at least 1.
+
+        Raises:
+            Overloaded: If there is no room for so heavy a request.
+        """
+        if weight > context.weight and context.client != ADMIN:
+            self._take(context.client, weight - context.weight, alone=self.waiting <= context.weight)
+            context.weight = weight
+
+    def hold_body(self, context: RequestContext, num_bytes: int) -> None:
+        """Counts a part of a body, which stays in memory until the request is over.
+
+        Args:
+            context: The request's context.
+            num_bytes: Size of the part.
+
+        Raises:
+            Overloaded: If the bodies of all requests would take too much memory.
+        """
+        limit = self._limits.max_bodies_bytes
+        if context.body_bytes + num_bytes > SMALL_BODY_BYTES:
+            limit = int(limit * (1 - RESERVE_SHARE))  # the rest is for small bodies
+        if self._body_bytes + num_bytes > limit and self._body_bytes > context.body_bytes:
+            raise self._refuse(f"bodies of {self._body_bytes} bytes are in memory")
+        self._body_bytes += num_bytes
+        context.body_bytes += num_bytes
+
+    def drop_body(self, context: RequestContext) -> None:
+        """Gives back the memory of a request's body."""
+        self._body_bytes -= context.body_bytes
+        context.body_bytes = 0
+
+    def _admit_admin(self) -> RequestContext:
+        if self._admins >= self._limits.max_admin_requests:
+            raise self._refuse(f"{self._admins} admin requests are being answered")
+        self._admins += 1
+        return RequestContext(
+            ADMIN,
+            body_timeout_s=self._limits.body_timeout_s,
+            timeout_s=ADMIN_TIMEOUT_S,
+            release=self._release_admin,
         )
 
     def _admit_scrape(self, scope: Scope) -> RequestContext:
-        """Lets Prometheus in whatever the load is, and a flood of scrapes not."""
+        """Admits a scrape whatever the load is, unless this client already runs MAX_SCRAPES of them."""
         client = self.identity.identify(scope)
         if self._scrapes[client] >= MAX_SCRAPES:
-            raise self._refuse(f"{MAX_SCRAPES} scrapes of this client are under way")
+            raise self._refuse(f"{MAX_SCRAPES} scrapes of this client are being answered")
         self._scrapes[client] += 1
 
         def release(_context: RequestContext) -> None:
@@ -117,42 +184,13 @@ class Admission:
             if not self._scrapes[client]:
                 del self._scrapes[client]
 
-        body_timeout_s = self._settings.body_timeout_s
-        return RequestContext(ADMIN, body_timeout_s=body_timeout_s, timeout_s=None, release=release)
-
-    def weigh(self, context: RequestContext, weight: int) -> None:
-        """Sets what a request counts for, once that is known.
-
-        Raises:
-            Overloaded: If that is more than there is room for; a request on its own is never too heavy.
-        """
-        if weight > context.weight and context.client != ADMIN:
-            self._take(context.client, weight - context.weight, alone=self.waiting <= context.weight)
-            context.weight = weight
-
-    def hold_body(self, context: RequestContext, num_bytes: int) -> None:
-        """Counts a part of a body that is kept in memory until the request is over.
-
-        Raises:
-            Overloaded: If all bodies together would take more memory than they may.
-        """
-        limit = self._settings.max_bodies_bytes
-        if context.body_bytes + num_bytes > SMALL_BODY_BYTES:
-            limit = int(limit * (1 - RESERVE_SHARE))  # the rest is for small bodies
-        if self._body_bytes + num_bytes > limit and self._body_bytes > context.body_bytes:
-            raise self._refuse(f"bodies of {self._body_bytes} bytes are being read")
-        self._body_bytes += num_bytes
-        context.body_bytes += num_bytes
-
-    def drop_body(self, context: RequestContext) -> None:
-        """The body is no longer in memory."""
-        self._body_bytes -= context.body_bytes
-        context.body_bytes = 0
+        return RequestContext(ADMIN, body_timeout_s=self._limits.body_timeout_s, timeout_s=None, release=release)
 
     def _take(self, client: str, weight: int, *, alone: bool = False) -> None:
+        """Adds weight to what a client holds, or refuses it."""
         waiting, held = self.waiting, self._held.get(client, 0)
         may_use_reserve = held + weight <= max(self._reserve // FEW, 1)
-        limit = self._capacity if may_use_reserve else self._capacity - self._reserve
+        limit = self._limits.max_queue - (0 if may_use_reserve else self._reserve)
         if waiting + weight > limit and not alone:
             raise self._refuse(f"{waiting} requests are waiting")
         self._in_service += weight
@@ -175,9 +213,3 @@ class Admission:
         self._metrics.shed.labels("overload").inc()
         wait_s = max(math.ceil(self.waiting * self._seconds_per_request()), 1)
         return Overloaded(f"{reason}: try again in {wait_s} s", retry_after_s=wait_s)
-
-    def _bears_token(self, scope: Scope) -> bool:
-        if self._authorization is None:
-            return False
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        return hmac.compare_digest(given, self._authorization)

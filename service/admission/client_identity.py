@@ -1,4 +1,4 @@
-"""Who a client is: what fairness, rates and budgets count by."""
+"""Client identity: the name by which fairness, rate limits and budgets tell clients apart."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,28 +8,36 @@ from starlette.types import Scope
 
 Network = IPv4Network | IPv6Network
 FORWARDED_FOR = b"x-forwarded-for"
-IPV6_SITE_BITS = 64  # one host may take any address of such a network
+IPV6_SITE_BITS = 64  # one host can use any address of such a network
 UNKNOWN = "unknown"  # a socket without an address, such as a Unix socket
 
 
 class ClientIdentity:
-    """Tells clients apart by what they cannot choose: the address that they connect from.
+    """Tells clients apart by the address that they connect from, which they cannot choose.
 
-    A proxy that the settings trust says whom it forwards: the last address in X-Forwarded-For that is no trusted proxy,
-    and, in the header that names a key, a key that it has checked. From anybody else both headers mean nothing.
+    A trusted proxy names the client that it forwards. The client is then the key in the key header, which the proxy has
+    checked, or else the last address in X-Forwarded-For that is not a trusted proxy. From any other address, both
+    headers are ignored.
 
     Args:
         trusted_proxies: Networks of the proxies.
-        key_header: The header that names a key, such as X-API-Key.
+        key_header: Name of the key header, such as X-API-Key.
     """
 
     def __init__(self, trusted_proxies: Sequence[Network], key_header: str) -> None:
         self._trusted = tuple(trusted_proxies)
         self._key_header = key_header.lower().encode("latin-1")
-        self._is_trusted = lru_cache(maxsize=4096)(self._look_up)
+        self._is_trusted = lru_cache(maxsize=4096)(self._is_in_trusted_network)
 
     def identify(self, scope: Scope) -> str:
-        """The client of an ASGI request; equal for all requests of one client."""
+        """The name of the client that sent a request.
+
+        Args:
+            scope: The request's ASGI scope.
+
+        Returns:
+            An address, an IPv6 network, or `key:` and the client's key.
+        """
         address = scope["client"][0] if scope.get("client") else UNKNOWN
         if not self._trusted or not self._is_trusted(address):
             return site_of(address)
@@ -45,10 +53,10 @@ class ClientIdentity:
         return site_of(address)
 
     def is_proxy(self, address: str) -> bool:
-        """Whether connections from an address carry the requests of many clients."""
+        """Whether an address is a trusted proxy, whose connections carry the requests of many clients."""
         return bool(self._trusted) and self._is_trusted(address)
 
-    def _look_up(self, address: str) -> bool:
+    def _is_in_trusted_network(self, address: str) -> bool:
         try:
             found = ip_address(address)
         except ValueError:
@@ -58,7 +66,7 @@ class ClientIdentity:
 
 @lru_cache(maxsize=4096)
 def site_of(address: str) -> str:
-    """An address; of IPv6 its network of 64 bits, which is what one host is given."""
+    """The address itself; for IPv6 its network of 64 bits, because one host gets a whole network."""
     if ":" not in address:
         return address
     try:

@@ -1,4 +1,4 @@
-"""One request on its way through the service: who sent it, until when it may take, and how it is ended early."""
+"""The context of one request: its client, its deadline, and its cancellation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,19 +14,21 @@ ResultT = TypeVar("ResultT")
 
 
 class RequestContext:
-    """Made at admission. Every stage runs under it; one deadline and one cancellation hold over all of them.
+    """The context of one request, made at admission. One deadline and one cancellation hold for all its stages.
 
-    A context never refers to its request's scope: what refers to itself waits for the garbage collector.
+    A context never refers to its request's ASGI scope: the scope refers to the context, and a reference cycle would
+    keep both in memory until the garbage collector runs.
 
     Args:
-        client: Who sent the request, as `service.admission.client_identity.ClientIdentity` tells clients apart.
+        client: Name of the client, by `service.admission.client_identity.ClientIdentity`.
         body_timeout_s: Time for the body to arrive, in seconds from now.
         timeout_s: Time for the answer, in seconds from now; None for no limit.
         release: Called once with this context when the request is over.
 
     Attributes:
-        weight: What the request counts for in the queue; 1 is a search of the default width.
-        body_bytes: How much of its body is held in memory.
+        client: Name of the client.
+        weight: Weight of the request in the queue; 1 is a search of the default width.
+        body_bytes: How much of the body is in memory, in bytes.
     """
 
     __slots__ = (
@@ -56,12 +58,18 @@ class RequestContext:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, work: Awaitable[ResultT]) -> ResultT:
-        """The result of the work, which is cancelled when the request ends early.
+        """Awaits the work of a request, and cancels it when the request ends early.
+
+        Args:
+            work: Makes the answer.
+
+        Returns:
+            The result of the work.
 
         Raises:
-            DeadlinePassed: If there was no result in time.
+            DeadlinePassed: If the answer was not ready in time.
             BodyTimeout: If the body did not arrive in time.
-            Exception: Whatever else `end` was called with, such as ClientGone.
+            Exception: The error that `end` was called with, such as ClientGone.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -82,24 +90,28 @@ class RequestContext:
                 self._timer.cancel()
 
     def end(self, error: Exception) -> None:
-        """Cancels what is done for the request; `run` raises the error. The first call counts."""
+        """Cancels the work of the request; `run` then raises the error.
+
+        Args:
+            error: Why the request ends. Only the first call counts.
+        """
         if self._ended_by is None:
             self._ended_by = error
             if self._task is not None:
                 self._task.cancel()
 
     def set_timeout(self, timeout_s: float) -> None:
-        """Sets the time for the answer, in seconds from the request's headers on."""
+        """Sets the time for the answer, in seconds from the request's headers."""
         self._deadline = self._started_at + timeout_s
         self._arm()
 
     def begin_body(self) -> None:
-        """From here on until `finish_body`, the body's own deadline holds."""
+        """Starts to apply the deadline of the body, until `finish_body`."""
         self._is_reading = True
         self._arm()
 
     def finish_body(self) -> None:
-        """The body is there."""
+        """Stops applying the deadline of the body: it has arrived."""
         self._is_reading = False
         self._arm()
 
@@ -109,7 +121,7 @@ class RequestContext:
         return self._is_reading
 
     def release(self) -> None:
-        """Gives back what the request held; does so once."""
+        """Gives back the permit and the memory of the request. Only the first call counts."""
         release, self._release = self._release, None
         if release is not None:
             release(self)
@@ -121,7 +133,7 @@ class RequestContext:
         return self._deadline
 
     def _arm(self) -> None:
-        """Sees to it that the timer fires no later than the deadline that holds now; an early one is armed again."""
+        """Sets the timer to fire no later than the next deadline. A timer that fires early is set again."""
         deadline = self._next_deadline
         if deadline is None or self._task is None:
             return
@@ -140,6 +152,6 @@ class RequestContext:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """The context of an ASGI request that was admitted."""
+    """The context of an admitted request, from its ASGI scope."""
     context: RequestContext = scope[CONTEXT]
     return context

@@ -1,1 +1,1 @@
-"""HTTP: routes, bodies, problems and what surrounds every request."""
+"""HTTP: routes, bodies, problem details, and the middleware around every request."""

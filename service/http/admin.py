@@ -1,14 +1,13 @@
-"""The routes that change something; open to who bears the admin token, and off where none is set."""
+"""The admin routes, which write items and change models. They need the admin token, and are off if none is set."""
 
-import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from rqrec.models.bundle.manifest import Manifest
+from rqrec.service.admin_contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
-from rqrec.service.contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
 from rqrec.service.http.bodies import parse_json, read_body, read_json
 from rqrec.service.http.dependencies import ItemIdInPath, ModelNow, RuntimeNow
@@ -36,17 +35,20 @@ bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
 async def require_admin(
     runtime: RuntimeNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
-    """Lets the bearer of the admin token pass.
+    """Checks that a request has the admin token.
+
+    Args:
+        runtime: The running service, which knows the token.
+        credentials: The request's bearer token; None if it has none.
 
     Raises:
-        AdminOff: If no token is set.
-        Unauthorized: If another one came, or none.
+        AdminOff: If the service has no admin token.
+        Unauthorized: If the request has another token, or none.
     """
-    token = runtime.settings.admin_token
-    if token is None:
+    token = runtime.admission.admin_token
+    if not token.is_set:
         raise AdminOff("the admin routes are off: set RQREC_ADMIN_TOKEN to use them")
-    given = b"" if credentials is None else credentials.credentials.encode()
-    if not hmac.compare_digest(given, token.get_secret_value().encode()):
+    if credentials is None or not token.matches(credentials.credentials.encode()):
         raise Unauthorized("send the header `Authorization: Bearer <RQREC_ADMIN_TOKEN>`")
 
 
@@ -63,14 +65,22 @@ FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
 async def put_item(
     request: Request, item_id: ItemIdInPath, runtime: RuntimeNow, model: ModelNow, response: Response
 ) -> WrittenItem:
-    """Adds or replaces an item from its content: recommendable when this answers, on every replica soon after.
+    """Adds or replaces an item.
 
-    Sending the same again does no harm.
+    This replica can recommend the item when the request is answered; the other replicas follow soon after. Sending the
+    same request again does no harm.
+
+    Args:
+        request: The request; its body is a `WriteItemRequest`.
+        item_id: Id of the item.
+        runtime: The running service.
+        model: The active model, whose catalogue changes.
+        response: Takes the status: 201 for a new item.
     """
     live = _live(model)
     body = await read_json(request.scope, request.receive, runtime, WriteItemRequest)
     put = await model.tokenise(item_id, body.attributes, body.text_vector)
-    outcome = _accepted(await live.write(put), item_id)
+    outcome = _checked(await live.write(put), item_id)
     response.status_code = 201 if outcome.result is Result.ADDED else 200
     return WrittenItem(
         item_id=item_id,
@@ -82,13 +92,18 @@ async def put_item(
 
 @router.delete("/items/{item_id:path}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
 async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
-    """Takes an item out of every answer; histories that name it still count the others."""
-    _accepted(await _live(model).write(Delete(item_id)), item_id)
+    """Deletes an item, so that it is never recommended. Histories may still name it; it is then skipped.
+
+    Args:
+        item_id: Id of the item.
+        model: The active model, whose catalogue changes.
+    """
+    _checked(await _live(model).write(Delete(item_id)), item_id)
 
 
 @router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))
 async def get_models(runtime: RuntimeNow) -> ModelList:
-    """The bundles at hand, and what part each takes."""
+    """Lists the bundles in the folder of bundles, with the role of each model."""
     return ModelList(models=await _models(runtime, runtime.deployment.rollout))
 
 
@@ -101,10 +116,16 @@ async def get_models(runtime: RuntimeNow) -> ModelList:
 async def activate_model(
     request: Request, version: Annotated[str, Path(max_length=256)], runtime: RuntimeNow
 ) -> ModelList:
-    """Gives a model a part; if that fails, all stays as it was.
+    """Gives a model a role. If this fails, the models keep their roles.
 
-    It is loaded beside those that answer, must give its known answers, and is then switched to between two requests.
-    Other replicas follow by Redis, within seconds. To roll back, activate the model that was active before.
+    The model is loaded while the present ones answer. It must give the answers recorded in its bundle. Then the service
+    switches between two requests. Other replicas follow through Redis, within seconds. To roll back, activate the model
+    that was active before.
+
+    Args:
+        request: The request; its body is an `ActivateRequest`, or empty.
+        version: Version of the model.
+        runtime: The running service.
     """
     body = await read_body(request.scope, request.receive, runtime)
     wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
@@ -113,13 +134,14 @@ async def activate_model(
 
 
 async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
+    """The reply for every bundle in the folder of bundles."""
     replies = []
-    for version, found in (await runtime.models.at_hand()).items():
-        part = Role.ACTIVE if version == rollout.active else rollout.role if version == rollout.candidate else None
+    for version, found in (await runtime.models.manifests()).items():
+        role = Role.ACTIVE if version == rollout.active else rollout.role if version == rollout.candidate else None
         manifest = found if isinstance(found, Manifest) else None
         reply = ModelReply(
             version=version,
-            part=part.value if part is not None else None,
+            part=role.value if role is not None else None,
             percent=rollout.percent if version == rollout.candidate else None,
             created_at=manifest.created_at if manifest is not None else None,
             num_items=manifest.num_items if manifest is not None else None,
@@ -131,16 +153,18 @@ async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
 
 
 def _live(model: ServedModel) -> LiveCatalogue:
+    """The catalogue of a model, which must be writable."""
     if model.live is None:
         raise ReadOnly(
-            "the catalogue cannot be written without Redis, where changes outlive a replica: set RQREC_REDIS_URL"
+            "the catalogue cannot be written without Redis, which keeps changes after a restart: set RQREC_REDIS_URL"
         )
     return model.live
 
 
-def _accepted(outcome: Outcome, item_id: str) -> Outcome:
+def _checked(outcome: Outcome, item_id: str) -> Outcome:
+    """Raises the error of a change that was not made."""
     if outcome.result is Result.UNKNOWN_ITEM:
         raise UnknownItem(f"the catalogue holds no item {item_id!r}")
     if outcome.result is Result.LAST_ITEM:
-        raise Conflict("this is the last item, and a catalogue has at least one")
+        raise Conflict("the last item of a catalogue cannot be deleted: add another item first")
     return outcome

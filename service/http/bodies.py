@@ -1,4 +1,4 @@
-"""Reads a request's body, within its limit, and as a model in one pass from bytes."""
+"""Reads a request's body within its limits, and parses it."""
 
 from typing import TypeVar
 
@@ -10,20 +10,28 @@ from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import ClientGone, TooLarge
 from rqrec.service.serving.runtime import Runtime
 
-MAX_CONTAINERS = 50_000  # each becomes a Python object before the schema can refuse it
-LARGE_BODY_BYTES = 16 << 10  # to parse as much takes about a millisecond
+MAX_CONTAINERS = 50_000  # each one becomes a Python object before validation can refuse it
+LARGE_BODY_BYTES = 16 << 10  # parsing takes about a millisecond
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
-    """The body of a request, within the time that its context gives it; of one that is too large, no more is read.
+    """Reads the whole body of a request, within the body's deadline. Stops reading at the first byte over a limit.
+
+    Args:
+        scope: The request's ASGI scope.
+        receive: Gives the parts of the body.
+        runtime: Has the limits.
+
+    Returns:
+        The body.
 
     Raises:
-        TooLarge: If it has more bytes than it may.
-        Overloaded: If the bodies of all requests have.
-        ClientGone: If the client hung up before the end of it.
+        TooLarge: If the body has too many bytes.
+        Overloaded: If the bodies of all requests together have too many bytes.
+        ClientGone: If the client closed its connection before the end of the body.
     """
-    context, max_bytes = context_of(scope), runtime.settings.max_body_bytes
+    context, max_bytes = context_of(scope), runtime.limits.max_body_bytes
     parts: list[bytes] = []
     context.begin_body()
     while True:
@@ -41,10 +49,19 @@ async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
 
 
 async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: type[ModelT]) -> ModelT:
-    """The body of a request as a model; large ones are parsed one at a time.
+    """Reads and parses the body of a request. Large bodies are parsed one at a time.
+
+    Args:
+        scope: The request's ASGI scope.
+        receive: Gives the parts of the body.
+        runtime: Has the limits.
+        model: The pydantic model of the body.
+
+    Returns:
+        The validated body.
 
     Raises:
-        Exception: See `read_body` and `parse_json`.
+        Exception: The errors of `read_body` and `parse_json`.
     """
     body = await read_body(scope, receive, runtime)
     if len(body) <= LARGE_BODY_BYTES:
@@ -54,11 +71,18 @@ async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: typ
 
 
 def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
-    """A body as a model.
+    """Parses and validates a body in one pass.
+
+    Args:
+        body: JSON.
+        model: The pydantic model of the body.
+
+    Returns:
+        The validated body.
 
     Raises:
-        TooLarge: If it has more lists and objects, or a longer history, than it may.
-        RequestValidationError: If it is not one, with the places of the faults.
+        TooLarge: If the body has too many lists and objects, or its history or exclude list is too long.
+        RequestValidationError: If the body is not valid; it has the path of every fault.
     """
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
         raise TooLarge(f"a request body may have at most {MAX_CONTAINERS} lists and objects")

@@ -1,4 +1,4 @@
-"""What routes are given: the runtime, the model that answers, and an item id from the path."""
+"""FastAPI dependencies of the routes: the runtime, the active model, and the item id in a path."""
 
 from typing import Annotated
 
@@ -8,26 +8,26 @@ from pydantic import AfterValidator
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 
-SEMANTIC_ID = "/semantic-id"  # the end of a path, which no item id may have
+SEMANTIC_ID = "/semantic-id"  # the end of another route's path, so no item id in a path may end in it
 
 
 def _not_of_another_route(item_id: str) -> str:
     if item_id.endswith(SEMANTIC_ID):
-        raise ValueError(f"an item id in a path may not end in {SEMANTIC_ID}")
+        raise ValueError(f"expected an item id that does not end in {SEMANTIC_ID}, which is another route")
     return item_id
 
 
-# A path, for an id may hold a slash.
+# The routes use the `path` converter, because an item id may contain a slash.
 ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
 
 
 def runtime_of(request: Request) -> Runtime:
-    """The app's."""
+    """The runtime of the app that serves a request."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-async def _runtime_now(request: Request) -> Runtime:  # a plain function would run in a thread
+async def _runtime_now(request: Request) -> Runtime:  # FastAPI would run a plain function in a thread
     return runtime_of(request)
 
 

@@ -1,6 +1,7 @@
-"""What surrounds every request: admission, its deadline, the ids and headers of its answer, and how long it took.
+"""The outermost middleware: admission, the deadline, the headers of every answer, and the measurement of its time.
 
-One layer, for every layer around a request takes its share of the machine; a refusal in an overload is made without.
+These are one layer, because every layer of middleware costs time. During an overload the server refuses requests by
+`Gate` alone, without any middleware.
 """
 
 import re
@@ -20,8 +21,8 @@ from rqrec.service.http.startup import failing_in_one_line
 from rqrec.service.ids import Header, take_ids
 from rqrec.service.telemetry import Metrics
 
-PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")  # load their scripts and styles from elsewhere
-# Keep a browser from making more of an answer than the JSON that it is.
+PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")  # their scripts and styles come from other origins
+# These headers keep a browser from treating JSON as a page or a script.
 EVERYWHERE = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -34,7 +35,13 @@ Observers = Sequence[Callable[[Scope, int, float], None]]
 
 
 class Refusal(NamedTuple):
-    """A whole answer, made without the app."""
+    """A whole answer to a refused request, made without the app.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers, names in lower case.
+        body: The body.
+    """
 
     status: int
     headers: list[Header]
@@ -42,12 +49,12 @@ class Refusal(NamedTuple):
 
 
 class Gate:
-    """Admits requests, and answers those that are refused.
+    """Admits requests, and makes the answers to refused ones.
 
     Args:
         admission: Gives out permits.
-        metrics: Told of requests that ran out of time.
-        observers: Each is called for every answered request: its scope, the status, and the seconds that it took.
+        metrics: Counts requests whose deadline passed.
+        observers: Called for every answered request with its ASGI scope, its HTTP status, and its time in seconds.
     """
 
     def __init__(self, admission: Admission, metrics: Metrics, observers: Observers) -> None:
@@ -56,10 +63,16 @@ class Gate:
         self._observers = observers
 
     def admit(self, scope: Scope) -> RequestContext | Refusal:
-        """The context of a request that is let in, else its answer.
+        """Admits a request, or makes the answer that refuses it.
 
-        Called when the request's headers are there. So it does the work of all layers for what it refuses: what a
-        refusal costs is missing from the answers.
+        The server calls this when a request's headers are complete. A refused request passes no middleware, so this
+        method also adds the headers and calls the observers. A refusal must be cheap: it takes time from the answers.
+
+        Args:
+            scope: The request's ASGI scope.
+
+        Returns:
+            The context of an admitted request, else the whole answer.
         """
         try:
             return self._admission.admit(scope)
@@ -69,23 +82,29 @@ class Gate:
             self.observe(scope, response.status_code, time.perf_counter() - begin)
             return Refusal(response.status_code, response.raw_headers + headers, bytes(response.body))
 
-    def note(self, error: Exception) -> None:
-        """Counts a request that ended for lack of time."""
+    def count_deadline(self, error: Exception) -> None:
+        """Counts a request that ended because a deadline passed."""
         if isinstance(error, DeadlinePassed | BodyTimeout):
             self._metrics.shed.labels("deadline").inc()
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Tells of an answered request."""
+        """Calls the observers for an answered request.
+
+        Args:
+            scope: The request's ASGI scope.
+            status: HTTP status of the answer.
+            seconds: Time that the answer took.
+        """
         for observer in self._observers:
             observer(scope, status, seconds)
 
 
 class Envelope:
-    """Runs every request under its context, and adds `answer_headers` to its answer. Pure ASGI.
+    """Middleware that runs every request under its context and adds headers to its answer. Pure ASGI.
 
     Args:
-        app: The app.
-        gate: Admits requests where the server has not done so before.
+        app: The app inside this layer.
+        gate: Admits requests that the server has not admitted: plain uvicorn and tests do not call it.
     """
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
@@ -93,7 +112,13 @@ class Envelope:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
+        """Answers one ASGI request, or passes on the lifespan.
+
+        Args:
+            scope: ASGI scope.
+            receive: ASGI's `receive`.
+            send: ASGI's `send`.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, failing_in_one_line(send))
         elif CONTEXT in scope:
@@ -125,8 +150,8 @@ class Envelope:
             check_path(scope)
             await context.run(self.app(scope, receive, send_in_envelope))
         except Exception as error:
-            self._gate.note(error)
-            if status:  # the answer has begun: the server closes the connection
+            self._gate.count_deadline(error)
+            if status:  # the answer has begun, so the server has to close the connection
                 raise
             await problem_response(error, scope["path"])(scope, receive, send_in_envelope)
         finally:
@@ -134,15 +159,16 @@ class Envelope:
 
 
 def answer_headers(scope: Scope) -> list[Header]:
-    """The headers that a request's answer has, whatever it is; the request's ids are the context's from here on."""
+    """The headers of every answer to a request. Also sets the request's ids for the logs; see `take_ids`."""
     return [*take_ids(scope["headers"]), *(EVERYWHERE if scope["path"] in PAGES else PROTECTED)]
 
 
 def check_path(scope: Scope) -> None:
-    """Lets a path pass that names one thing only.
+    """Checks that a path is valid text.
 
     Raises:
-        RequestValidationError: If the path is no UTF-8, where several would read alike, or has control characters.
+        RequestValidationError: If the path is not UTF-8, so that different paths would decode to the same text, or if
+            it has control characters.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" not in raw_path:
@@ -153,7 +179,7 @@ def check_path(scope: Scope) -> None:
     except UnicodeDecodeError as error:
         raise _invalid_path(f"must be UTF-8, percent-encoded: {error}") from error
     if CONTROL.search(path):
-        raise _invalid_path("must have no control characters")
+        raise _invalid_path("must not have control characters")
 
 
 def _invalid_path(reason: str) -> RequestValidationError:

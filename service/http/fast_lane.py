@@ -1,4 +1,4 @@
-"""The layer that answers POST /recommend, and what never changes, without FastAPI's own layers."""
+"""Middleware that answers POST /recommend and constant replies without FastAPI's routing."""
 
 import json
 from collections.abc import Callable
@@ -19,15 +19,15 @@ RECOMMEND_ROUTE, HEALTH_ROUTE, HEALTH_REPLY = ROUTES[RECOMMEND], ROUTES[HEALTH],
 
 
 class FastLane:
-    """Answers POST /recommend and what never changes by itself, and passes all else on to the app. Pure ASGI.
+    """Answers POST /recommend, GET /healthz and GET /openapi.json; passes all else on to the app. Pure ASGI.
 
-    FastAPI describes the routes and could serve them as well; but its layers would take as long as a search in a batch,
-    and it makes its document anew, in milliseconds, for everybody who asks.
+    FastAPI could serve these routes too, and it still describes them. But its layers take as long as one request's
+    share of a batched search, and it would serialise the OpenAPI document again for every request, in milliseconds.
 
     Args:
-        app: The app with all of its routes.
-        runtime: Of the app.
-        document: The OpenAPI document.
+        app: The app inside this layer, with all routes.
+        runtime: The running service.
+        document: Makes the OpenAPI document; called once.
     """
 
     def __init__(self, app: ASGIApp, runtime: Runtime, document: Callable[[], dict[str, Any]]) -> None:
@@ -36,7 +36,13 @@ class FastLane:
         self._document = cache(lambda: json.dumps(document()).encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers or passes on."""
+        """Answers one ASGI request, or passes it on.
+
+        Args:
+            scope: ASGI scope.
+            receive: ASGI's `receive`.
+            send: ASGI's `send`.
+        """
         asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ()
         if asked == ("POST", RECOMMEND):
             scope["route"] = RECOMMEND_ROUTE

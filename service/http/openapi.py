@@ -1,4 +1,8 @@
-"""Schemas in the OpenAPI document that FastAPI does not find by itself: of errors, and of bodies that a route reads."""
+"""Completes the OpenAPI document that FastAPI makes.
+
+It adds schemas that FastAPI does not find: those of errors, and of bodies that a route reads itself. It removes the
+`Args` of the routes' docstrings, which describe Python parameters.
+"""
 
 from typing import Any
 
@@ -6,31 +10,35 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from rqrec.service.contract import ActivateRequest, Problem, RecommendRequest, WriteItemRequest
+from rqrec.service.admin_contract import ActivateRequest, WriteItemRequest
+from rqrec.service.contract import Problem, RecommendRequest
 
+ARGS = "\n\nArgs:\n"
 TEMPLATE = "#/components/schemas/{model}"
 ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
-    """A reference to a model's schema, which must be among `ADDED`."""
+    """A JSON reference to the schema of a model, which must be in `ADDED`."""
     assert model in ADDED
     return {"$ref": TEMPLATE.format(model=model.__name__)}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads its body as such a model."""
+    """The `openapi_extra` of a route that parses its body as a model itself."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference(model)}}}}
 
 
 def describe(app: FastAPI) -> None:
-    """Adds the schemas to the app's OpenAPI document."""
+    """Completes the app's OpenAPI document: adds the schemas of `ADDED`, removes `Args`."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         _, schemas = models_json_schema([(model, "validation") for model in ADDED], ref_template=TEMPLATE)
         document["components"]["schemas"] |= schemas["$defs"]
+        for operation in [one for methods in document["paths"].values() for one in methods.values()]:
+            operation["description"] = operation["description"].partition(ARGS)[0]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

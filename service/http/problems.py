@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): every kind of error is mapped to HTTP here, once."""
+"""Maps every error to an HTTP answer with problem details (RFC 9457)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,20 @@ from rqrec.service.http.openapi import reference
 from rqrec.service.ids import request_id
 
 MEDIA_TYPE = "application/problem+json"
-# A client chooses how many faults it makes and how long their texts are; an answer stays under 64 KiB whatever comes.
+# A client chooses the number of its faults and the length of their texts. These limits keep every answer under 64 KiB.
 MAX_FAULTS, MAX_POINTER, MAX_DETAIL, MAX_INSTANCE = 20, 120, 300, 256
 logger = logging.getLogger("rqrec")
 
 
 class Kind(NamedTuple):
-    """How a kind of error is told over HTTP."""
+    """One kind of problem.
+
+    Attributes:
+        type: Stable name, for programs.
+        title: Short description, for people.
+        status: HTTP status.
+        retryable: Whether the same request may succeed later.
+    """
 
     type: str
     title: str
@@ -87,13 +94,13 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
 
 
 def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can fail in these ways, for OpenAPI."""
+    """The `responses` argument of a route that can answer with these problems, for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": reference(Problem)}}
     return {kind.status: {"description": kind.title, "content": content} for kind in kinds}
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Makes the app answer every error as problem details."""
+    """Makes the app answer every error with problem details."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return problem_response(error, request.url.path)
@@ -103,7 +110,12 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def problem_response(error: Exception, path: str) -> Response:
-    """An error as the answer to a request for a path; one that nobody expected is logged."""
+    """The answer to a request that failed. Logs an error of an unexpected type with its traceback.
+
+    Args:
+        error: The error.
+        path: The request's path.
+    """
     if (kind := DOMAIN_ERRORS.get(type(error))) is not None:
         response = _problem(kind, str(error), path)
         if isinstance(error, RetryLater):
@@ -119,12 +131,12 @@ def problem_response(error: Exception, path: str) -> Response:
         response = _problem(Kind("http", error.detail, error.status_code, False), error.detail, path)
         response.headers.update(error.headers or {})
         return response
-    logger.error("request failed", exc_info=error)
-    return _problem(INTERNAL, "see the service's log for this request_id", path)
+    logger.error("a request failed with an unexpected error", exc_info=error)
+    return _problem(INTERNAL, "an unexpected error: see the service's log for this request_id", path)
 
 
 def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> Response:
-    """The first faults of a request, by place and reason, each cut to a bounded length."""
+    """The answer to an invalid request: its first MAX_FAULTS faults, each with path and reason cut to a limit."""
     parts = [
         ProblemPart(pointer=shortened(_pointer(place), MAX_POINTER), detail=shortened(reason, MAX_DETAIL))
         for place, reason in faults[:MAX_FAULTS]
@@ -136,7 +148,12 @@ def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> 
 
 
 def shortened(text: str, length: int) -> str:
-    """A text of at most so many characters; three dots stand for what was cut off."""
+    """Cuts a text to a length; three dots mark the cut.
+
+    Args:
+        text: The text.
+        length: Most characters, at least 3.
+    """
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
@@ -155,5 +172,5 @@ def _problem(kind: Kind, detail: str, path: str, parts: Sequence[ProblemPart] = 
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """The place of a fault as a JSON pointer (RFC 6901); the leading part names body, path or query."""
+    """The path of a fault as a JSON pointer (RFC 6901), without its first part, which says body, path or query."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location[1:])

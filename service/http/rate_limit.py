@@ -1,4 +1,4 @@
-"""Middleware that bounds how often one client may ask, counted in Redis for all replicas together."""
+"""Middleware that limits the request rate of each client, counted in Redis for all replicas together."""
 
 import asyncio
 import hashlib
@@ -19,32 +19,30 @@ from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import RateLimited
 from rqrec.service.http.problems import problem_response
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 KEY_PREFIX = "rqrec:rate"
-REDIS_WAIT_S = 0.01
-MAX_COUNTING = 8  # calls of Redis at the same time
+REDIS_WAIT_S = 0.01  # longest wait of a request for Redis
+MAX_COUNTING = 8  # concurrent calls of Redis
 REMEMBERED_CLIENTS = 10_000
 
 
 class RateLimitMiddleware:
-    """Answers 429 to a client that asks more often than it may; probes and the admin are free. Pure ASGI.
+    """Answers 429 to a client that exceeds its rate. Probes and admin requests have no rate limit. Pure ASGI.
 
-    A request waits for Redis a few milliseconds at most: where Redis is slower, it passes, and what Redis says then
-    holds for the client's next requests. While Redis is away nobody is refused.
+    A request waits at most REDIS_WAIT_S for Redis. If Redis is slower, the request passes, and the answer of Redis
+    applies to the client's next requests. While Redis does not answer, no request is refused.
 
     Args:
-        app: The app.
-        settings: The rate.
-        gate: Redis; None to count in process, each replica for itself.
-        metrics: Told of whom it refuses.
+        app: The app inside this layer.
+        rate: Most requests of one client, such as 100/second.
+        gate: Redis; None to count in this process, for this replica alone.
+        metrics: Counts refused requests.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, gate: RedisGate | None, metrics: Metrics) -> None:
-        assert settings.rate_limit is not None
+    def __init__(self, app: ASGIApp, *, rate: str, gate: RedisGate | None, metrics: Metrics) -> None:
         self.app = app
-        self._rate = parse(settings.rate_limit)
+        self._rate = parse(rate)
         self._gate = gate
         self._metrics = metrics
         storage: Storage = MemoryStorage() if gate is None else _SharedStorage(gate.client)
@@ -53,22 +51,30 @@ class RateLimitMiddleware:
         self._refused_until: TTLCache[str, float] = TTLCache(REMEMBERED_CLIENTS, self._rate.get_expiry(), time.time)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on unless its client has had its share."""
+        """Passes a request on, or refuses it.
+
+        Args:
+            scope: ASGI scope.
+            receive: ASGI's `receive`.
+            send: ASGI's `send`.
+        """
         client = context_of(scope).client if scope["type"] == "http" else ADMIN
         if client == ADMIN:
             await self.app(scope, receive, send)
             return
         client = hashlib.blake2b(client.encode(), digest_size=16).hexdigest()  # a key may be a secret
-        if await self._may(client):
+        if await self._is_within_rate(client):
             await self.app(scope, receive, send)
             return
         self._metrics.shed.labels("rate").inc()
         error = RateLimited(
-            f"a client may ask {self._rate}: wait for Retry-After", retry_after_s=await self._wait_s(client)
+            f"the limit of one client is {self._rate}: wait as long as the header Retry-After says",
+            retry_after_s=await self._wait_s(client),
         )
         await problem_response(error, scope["path"])(scope, receive, send)
 
-    async def _may(self, client: str) -> bool:
+    async def _is_within_rate(self, client: str) -> bool:
+        """Counts a request; True if its client may send it, or if Redis does not answer in time."""
         if self._refused_until.get(client, 0) > time.time():
             return False
         if self._gate is None:
@@ -84,14 +90,15 @@ class RateLimitMiddleware:
     async def _count(self, gate: RedisGate, client: str) -> bool:
         begin = time.monotonic()
         try:
-            may = await gate.call(self._limiter.hit, self._rate, client)
+            is_within_rate = await gate.call(self._limiter.hit, self._rate, client)
         except RedisUnavailable:
             return True
-        if not may and time.monotonic() - begin > REDIS_WAIT_S:  # its request has passed; the next ones shall not
+        if not is_within_rate and time.monotonic() - begin > REDIS_WAIT_S:  # this request has passed; refuse the next
             self._refused_until[client] = time.time() + await self._wait_s(client)
-        return bool(may)
+        return bool(is_within_rate)
 
     async def _wait_s(self, client: str) -> int:
+        """Seconds until the client may send its next request; at least 1."""
         now = time.time()
         if (until := self._refused_until.get(client, 0)) > now:
             return math.ceil(until - now)
@@ -107,9 +114,9 @@ class RateLimitMiddleware:
 
 
 class _SharedStorage(RedisStorage):
-    """Counts over a client that is there already, be it of one server or of a cluster."""
+    """A storage of the `limits` package on the service's own Redis client, of one server or of a cluster."""
 
-    def __init__(self, client: Any) -> None:  # a Redis, which `limits` types otherwise
+    def __init__(self, client: Any) -> None:  # a Redis client, which `limits` annotates with another type
         self._client = client
         super().__init__("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX)
 

@@ -1,4 +1,4 @@
-"""The routes: HTTP in, one call of the code that does the work, HTTP out."""
+"""The public routes: recommendations, items, probes and metrics."""
 
 from typing import Annotated
 
@@ -38,7 +38,7 @@ from rqrec.service.serving.runtime import Runtime
 
 router = APIRouter()
 RECOMMEND, HEALTH = "/recommend", "/healthz"
-SMALL_PAGE = 100  # items; a page of a thousand takes milliseconds
+SMALL_PAGE = 100  # items; making a page of a thousand takes milliseconds
 JSON = "application/json"
 
 
@@ -52,27 +52,31 @@ JSON = "application/json"
 async def post_recommend(request: Request) -> Response:
     """Recommends the next items for one history.
 
-    Ids that the catalogue does not hold are skipped and listed; if none is left, the most popular items are returned.
+    History ids that are not in the catalogue are skipped and listed in the reply. If no history item is left, the reply
+    has the most popular items.
     """
     return Response(await answer_recommend(request.scope, request.receive, request.app.state.runtime), media_type=JSON)
 
 
 async def answer_recommend(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
-    """The reply to POST /recommend, as JSON.
+    """Answers POST /recommend.
 
     Args:
-        scope: The request's.
-        receive: Gives its body.
-        runtime: Answers it.
+        scope: The request's ASGI scope.
+        receive: Gives the request's body.
+        runtime: The running service.
+
+    Returns:
+        A `RecommendReply` as JSON.
 
     Raises:
-        Exception: Of `service.errors`, for the client.
+        Exception: An error of `service.errors`, or an invalid body.
     """
-    deployment, settings = runtime.deployment, runtime.settings
+    deployment, max_items = runtime.deployment, runtime.limits.max_history_items
     request = await read_json(scope, receive, runtime, RecommendRequest)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
-        if len(ids) > settings.max_history_items:
-            raise TooLarge(f"{name} may have at most {settings.max_history_items} items, got {len(ids)}")
+        if len(ids) > max_items:
+            raise TooLarge(f"{name} may have at most {max_items} items, got {len(ids)}")
     return await recommend(request, runtime, deployment, context_of(scope))
 
 
@@ -82,10 +86,15 @@ async def answer_recommend(scope: Scope, receive: Receive, runtime: Runtime) -> 
     responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
 )
 async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdReply:
-    """An item's semantic ID."""
+    """Returns an item's semantic ID.
+
+    Args:
+        item_id: Id of the item.
+        model: The active model.
+    """
     snapshot = model.snapshot
-    leaf = _leaf(snapshot, item_id)
-    codes = snapshot.table.codes_of(leaf)[0].tolist()
+    place = _place(snapshot, item_id)
+    codes = snapshot.table.codes_of(place)[0].tolist()
     return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
 
 
@@ -93,11 +102,16 @@ async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdR
     "/items/{item_id:path}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY)
 )
 async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
-    """An item's attributes and semantic ID."""
+    """Returns an item's attributes and semantic ID.
+
+    Args:
+        item_id: Id of the item.
+        model: The active model.
+    """
     snapshot = model.snapshot
-    leaf = _leaf(snapshot, item_id)
-    codes = snapshot.table.codes_of(leaf).tolist()
-    (item,) = snapshot.table.items(leaf)
+    place = _place(snapshot, item_id)
+    codes = snapshot.table.codes_of(place).tolist()
+    (item,) = snapshot.table.items(place)
     return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
 
 
@@ -113,7 +127,15 @@ async def get_items_below(
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> ItemPage:
-    """The items whose semantic IDs begin with a prefix."""
+    """Lists the items whose semantic IDs begin with a prefix, page by page.
+
+    Args:
+        runtime: The running service.
+        model: The active model.
+        prefix: The first codes of the semantic IDs, joined by hyphens.
+        offset: Index of the first item of the page.
+        limit: Most items of the page.
+    """
     if limit > SMALL_PAGE:
         async with runtime.long_turn():
             return _page(model.snapshot, prefix, offset, limit)
@@ -121,7 +143,7 @@ async def get_items_below(
 
 
 def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
-    below = snapshot.table.below(parse_semantic_id(prefix))
+    below = snapshot.table.below(parse_semantic_id(prefix))  # places: positions of items
     places = below[offset : offset + limit]
     items, codes = snapshot.table.items(places), snapshot.table.codes_of(places).tolist()
     return ItemPage(
@@ -136,25 +158,31 @@ def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
 
 @router.get(HEALTH, tags=["operation"])
 async def get_health() -> Health:
-    """Whether the process is alive."""
+    """Answers 200 while the process is alive."""
     return Health()
 
 
 @router.get("/readyz", tags=["operation"], responses=declared(NOT_READY))
 async def get_readiness(runtime: RuntimeNow, model: ModelNow) -> Readiness:
-    """Whether a model is loaded and warmed up, its search runs, and the service is not shutting down."""
+    """Answers 200 when a model is loaded and warmed up, the search runs, and the service is not shutting down.
+
+    Args:
+        runtime: The running service.
+        model: The active model.
+    """
     runtime.check_ready()
     return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
 
 
 @router.get("/metrics", tags=["operation"], response_class=Response)
 async def get_metrics(runtime: RuntimeNow) -> Response:
-    """Metrics for Prometheus."""
+    """Returns the metrics in Prometheus' text format."""
     return Response(await runtime.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _leaf(snapshot: Snapshot, item_id: str) -> IntArray:
-    leaf = snapshot.table.find([item_id])
-    if leaf[0] < 0:
+def _place(snapshot: Snapshot, item_id: str) -> IntArray:
+    """The place of an item, its position in the catalogue, as an array of one."""
+    place = snapshot.table.find([item_id])
+    if place[0] < 0:
         raise UnknownItem(f"the catalogue holds no item {item_id!r}")
-    return leaf
+    return place

@@ -1,4 +1,4 @@
-"""Traces of requests by OpenTelemetry, with the extra `otel`."""
+"""Traces of requests by OpenTelemetry; needs the extra `otel`."""
 
 from collections.abc import Callable
 
@@ -10,27 +10,27 @@ SERVICE_NAME = "rqrec"
 
 
 def add_tracing(app: FastAPI, endpoint: str) -> Callable[[], None]:
-    """Lets an app send a span for every request, as a child of the one that the request names.
+    """Adds middleware that sends one span a request, as a child of the span in the request's `traceparent`.
 
     Args:
         app: The app.
-        endpoint: Where spans go, such as http://collector:4318/v1/traces.
+        endpoint: Address of the collector, such as http://collector:4318/v1/traces.
 
     Returns:
-        Sends the last spans; to be called at the end.
+        A function that sends the last spans and stops; call it at shutdown.
 
     Raises:
-        RuntimeError: If the packages are not installed.
+        RuntimeError: If the packages of the extra are not installed.
     """
     try:
-        # Imported here: who does not trace need not have it.
+        # Imported here, because a service without traces needs none of these packages.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        raise RuntimeError(f"RQREC_OTLP_ENDPOINT is set, but {error}: pip install 'rqrec[otel]'") from error
+        raise RuntimeError(f"RQREC_OTLP_ENDPOINT is set, but {error}: run `pip install 'rqrec[otel]'`") from error
     provider = TracerProvider(resource=Resource.create({"service.name": SERVICE_NAME}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     app.add_middleware(

@@ -1,1 +1,1 @@
-"""The queue before the search, and the batches that it becomes."""
+"""The search scheduler: a fair queue, and threads that search batches of requests."""

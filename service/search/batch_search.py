@@ -1,6 +1,7 @@
-"""The search of a batch: what its requests must share, and what each asks for.
+"""The search of one batch, the key that its requests must share, and the work of each request.
 
-Shapes: B requests of a batch.
+The place of an item is its position in the catalogue: a leaf of the trie, or a position after the leaves for an item
+that was written later.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,14 @@ from rqrec.service.catalogue.snapshot import Snapshot
 
 
 class SearchKey(NamedTuple):
-    """What requests must share to be searched together."""
+    """The values that requests must share to be searched in one batch.
+
+    Attributes:
+        snapshot: The catalogue and its search engine.
+        eligibility: The items that pass the filter.
+        beam_width: Beams kept at every level.
+        longest_history: Length class of the history, in items: shorter histories are padded to a similar length.
+    """
 
     snapshot: Snapshot
     eligibility: Eligibility
@@ -22,13 +30,13 @@ class SearchKey(NamedTuple):
 
 
 class SearchWork(NamedTuple):
-    """One request's part of a search.
+    """The search of one request.
 
     Attributes:
-        history: Places, oldest first.
-        excluded: Places that it must not get.
-        k: How many it wants.
-        reserved: How many of them shall be new items.
+        history: Places of the history, oldest first, int64.
+        excluded: Places that must not be returned, int64.
+        k: Number of items to return.
+        reserved: How many of these k are reserved for items without interactions in training.
     """
 
     history: IntArray
@@ -40,7 +48,18 @@ class SearchWork(NamedTuple):
 def search_key(
     snapshot: Snapshot, eligibility: Eligibility, *, beam_width: int, k: int, history_length: int
 ) -> SearchKey:
-    """The key of a request; histories share a batch with others of a like length, for all are padded to the longest."""
+    """The batch key of a request.
+
+    A batch pads all histories to the longest one. So histories share a batch only with others of a similar length: each
+    class is a quarter of the next one, up to the longest history of the model.
+
+    Args:
+        snapshot: The catalogue and its search engine.
+        eligibility: The items that pass the filter.
+        beam_width: Beams kept at every level; raised to k.
+        k: Number of items to return.
+        history_length: Length of the history, in items.
+    """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
         longest //= 4
@@ -48,7 +67,15 @@ def search_key(
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """The best eligible places for each history."""
+    """Searches one batch.
+
+    Args:
+        key: The values that all requests share.
+        batch: The requests.
+
+    Returns:
+        The best eligible places for each request, in the order of the batch.
+    """
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],
         k=max(work.k for work in batch),

@@ -1,11 +1,11 @@
-"""Batching: concurrent searches share one run, and a lone one never waits.
+"""Dynamic batching: threads that search the waiting requests in batches.
 
-Threads take what waits as soon as they are free, so a batch forms while the last one runs, and grows with the load by
-itself: there is no timer. `service.admission.admission` bounds how much may wait.
+A free thread takes the waiting requests at once. So a batch forms while the last one runs, and a lone request never
+waits. There is no timer: batches grow with the load. `service.admission.admission` limits how much can wait.
 
-While more waits than half of what may, answers a second count for more than the next answer: batches are twice as
-large, and a spare thread searches too. It uses what of the machine one search thread leaves idle, which waits for the
-interpreter while requests are refused; with little to search, two threads would only make small batches of large ones.
+With a backlog, when the queue is at least half full, throughput matters more than latency: batches are twice as large,
+and a spare thread searches too. The spare thread uses processor time that the first one loses while it waits for the
+GIL. Without a backlog a second thread would only split large batches into small ones.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from rqrec.service.telemetry import Metrics
 KeyT = TypeVar("KeyT", bound=Hashable)
 WorkT = TypeVar("WorkT")
 ResultT = TypeVar("ResultT")
-BACKLOG_BATCHES = 2  # batches of usual size that are run as one
-RATE_MEMORY = 0.9  # of the running mean of seconds a job
-FIRST_GUESS_S = 0.001
+BACKLOG_BATCHES = 2  # size of a batch in a backlog, in normal batches
+RATE_MEMORY = 0.9  # weight of the past in the running mean of seconds a job
+FIRST_GUESS_S = 0.001  # seconds a job, before the first search
 RESTART_PAUSE_S = 0.5
 logger = logging.getLogger("rqrec")
 
 
 class _Job(Generic[WorkT, ResultT]):
-    """One piece of work, and the future of its result, which belongs to the event loop."""
+    """One request in the queue, and the future of its result, which belongs to the event loop."""
 
     __slots__ = ("future", "queued_at", "weight", "work")
 
@@ -42,17 +42,17 @@ class _Job(Generic[WorkT, ResultT]):
 
 
 class Batcher(Generic[KeyT, WorkT, ResultT]):
-    """Runs work in batches of one key, in threads of its own.
+    """Runs work in batches of one key, in its own threads.
 
     Args:
-        run: Answers a batch: the key and its work, results in the same order. Called in a thread.
-        metrics: Told of the queue, the batches and what was dropped.
-        workers: Batches that run at the same time, one more in a backlog.
-        max_batch: Weight of the work in one batch, at the most; a heavier piece goes alone. Twice as much in a backlog.
-        max_queue: Weight of the work that may wait: half of it is a backlog.
+        run: Runs a batch: takes the key and its work, and returns results in the same order. Called in a thread.
+        metrics: Observes the queue and the batches, and counts dropped work.
+        workers: Number of batches that run at the same time; one more in a backlog.
+        max_batch: Largest weight of a batch; heavier work runs alone. Twice as much in a backlog.
+        max_queue: Largest weight that can wait. Half of it is a backlog.
 
     Attributes:
-        running: Weight of the work that is being searched.
+        running: Weight of the work in running batches.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         self._queue: ClientQueue[KeyT, _Job[WorkT, ResultT]] = ClientQueue(lambda job: job.weight)
         self._workers, self._backlog = workers, max(max_queue // 2, BACKLOG_BATCHES * max_batch)
         lock = threading.Lock()
-        self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # grown to a backlog
+        self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # notified in a backlog
         self._able = 0
         self._draining = False
         self._seconds_a_job = FIRST_GUESS_S
@@ -85,37 +85,41 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         metrics.queue_depth.set_function(lambda: len(self._queue))
 
     def start(self) -> None:
-        """Starts the threads; to be called on the event loop that will submit."""
+        """Starts the threads. Call it on the event loop that will call `submit`."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
     @property
     def waiting(self) -> int:
-        """How much work waits."""
+        """The number of requests that wait."""
         return len(self._queue)
 
     @property
     def is_working(self) -> bool:
-        """Whether a thread can take work: not before `start`, after `stop`, and for a while after a crash."""
+        """Whether a thread can take work. False before `start`, after `stop`, and shortly after a crash."""
         return self._able > 0
 
     @property
     def seconds_per_request(self) -> float:
-        """The running mean of how long a piece of work takes a service whose threads all search, in seconds."""
+        """The running mean of the time of one request, in seconds, if all threads search."""
         return self._seconds_a_job / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
-        """The result of one piece of work. Cancelling the caller drops the work if it still waits.
+        """Queues work and waits for its result. If the caller is cancelled, work that still waits is dropped.
 
         Args:
-            key: What the work shares with all that it may run with.
+            key: Only work with an equal key runs in the same batch.
             work: The work.
-            client: For whom; clients take turns.
-            weight: What it counts for in a batch.
+            client: Name of the client; the queue is fair between clients.
+            weight: Weight of the work in a batch; at least 1.
+
+        Returns:
+            The result of the work.
 
         Raises:
-            NotReady: If the batcher was stopped before the work began.
+            NotReady: If the batcher was stopped before this call.
+            RuntimeError: If the search thread crashed.
         """
         job: _Job[WorkT, ResultT] = _Job(work, weight, self._loop.create_future())
         with self._changed:
@@ -128,7 +132,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return await job.future
 
     def stop(self) -> None:
-        """Finishes what waits and runs, then ends the threads. Blocks; more work is refused."""
+        """Refuses further work, finishes what waits and runs, then ends the threads. Blocks until then."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()
@@ -142,14 +146,14 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return len(self._queue) >= self._backlog
 
     def _work_on(self, is_spare: bool) -> None:
-        """Works until drained; begins anew after a crash."""
+        """The body of a thread: runs batches until `stop`, and restarts after a crash."""
         able = 0 if is_spare else 1
         while True:
             self._count_able(able)
             try:
                 self._work(is_spare)
-            except BaseException:  # whatever it was: a service without this thread answers nothing
-                logger.exception("the search thread crashed: it begins anew in %.1f s", RESTART_PAUSE_S)
+            except BaseException:  # of any type: without this thread the service could not answer
+                logger.exception("the search thread crashed: it restarts in %.1f s", RESTART_PAUSE_S)
                 self._metrics.search_crashes.inc()
             else:
                 return
@@ -162,7 +166,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             self._able += change
 
     def _take(self, is_spare: bool) -> Turn[KeyT, _Job[WorkT, ResultT]] | None:
-        """Waits for the next batch; None where there will be none."""
+        """Waits for the next batch. Returns None after `stop`, when the queue is empty."""
         with self._changed:
             while True:
                 limit = BACKLOG_BATCHES * self._max_batch if self._has_backlog else self._max_batch
@@ -175,10 +179,11 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                 (self._grown if is_spare else self._changed).wait()
 
     def _work(self, is_spare: bool) -> None:
+        """Runs batches until `stop`."""
         while (turn := self._take(is_spare)) is not None:
             begin = time.perf_counter()
             try:
-                # A job whose future is done was cancelled, by its client or its deadline: nobody waits for it.
+                # A future that is done was cancelled, because its client has gone or its deadline has passed.
                 wanted = [job for job in turn.jobs if not job.future.done()]
                 if len(wanted) < len(turn.jobs):
                     self._metrics.shed.labels("abandoned").inc(len(turn.jobs) - len(wanted))
@@ -203,18 +208,19 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             self._metrics.queue_seconds.observe(begin - job.queued_at)
 
     def _answer(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> None:
+        """Runs a batch. After an error it runs the halves, so that only the request that caused it fails."""
         try:
             results = self._run(key, [job.work for job in jobs])
-        except Exception as error:  # whatever one request did, its neighbours get their answers
+        except Exception as error:  # of any type: the other requests of the batch still get answers
             if len(jobs) == 1:
                 self._loop.call_soon_threadsafe(_fail, jobs[0].future, error)
                 return
-            logger.warning("a batch of %d failed (%s): running its halves", len(jobs), type(error).__name__)
+            logger.warning("a batch of %d requests failed (%s): running its halves", len(jobs), type(error).__name__)
             middle = len(jobs) // 2
             self._answer(key, jobs[:middle])
             self._answer(key, jobs[middle:])
         else:
-            # One call a batch, for each wakes the loop up.
+            # One call for the whole batch, because each call wakes the event loop.
             self._loop.call_soon_threadsafe(_settle, [job.future for job in jobs], results)
 
 

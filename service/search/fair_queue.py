@@ -1,8 +1,9 @@
-"""The queue before the search: whose turn it is, and what is searched together.
+"""The search queue: decides which client has the next turn, and which jobs form a batch.
 
-Start-time fair queueing (Goyal et al. 1996), twice: between clients, and between the searches of one client that
-cannot share a batch. A turn is due when the last one would have ended, had everybody an equal share of the machine. So
-the wide searches of one client wait for each other, and everybody else passes them by.
+It is start-time fair queueing (Goyal et al. 1996) on two levels: between clients, and between the keys of one client. A
+turn is due when the last one would have ended if all had an equal share of the machine. So the wide searches of one
+client wait for each other, and other clients overtake them.
+
 Nothing here reads a clock or starts a thread; `service.search.batcher` does.
 """
 
@@ -16,29 +17,36 @@ JobT = TypeVar("JobT")
 
 
 class _Shares(Generic[NameT]):
-    """When whose next turn is due, in units of cost."""
+    """Virtual time, in units of cost: when the next turn of each name is due."""
 
     def __init__(self) -> None:
         self._now = 0.0
         self._due: dict[NameT, float] = {}
 
     def enter(self, name: NameT) -> None:
-        """A name that had nothing waiting has something now; idle time earned it no credit."""
+        """Adds a name whose first job has come. Idle time gives no credit: its turn is due now at the earliest."""
         self._due[name] = max(self._due.get(name, self._now), self._now)
 
     def in_order(self, names: Iterable[NameT]) -> list[NameT]:
-        """The names, the one that is due first at the head; of equals, the one that was given first."""
+        """Sorts names by when they are due; equal ones keep their order."""
         return sorted(names, key=self._due.__getitem__)
 
     def begin_turn(self, name: NameT) -> None:
-        """It is this name's turn."""
+        """Moves virtual time to the turn of a name."""
         self._now = self._due[name]
 
     def charge(self, name: NameT, cost: float, waiting: Callable[[NameT], bool], *, anybody: bool) -> None:
-        """Notes what a turn has cost, and forgets those who are even."""
-        if name in self._due:  # else forgotten while the turn took place, for nobody waited
+        """Adds the cost of a turn to a name, and forgets the names that owe nothing.
+
+        Args:
+            name: The name that had the turn.
+            cost: Cost of the turn.
+            waiting: Whether a name has jobs that wait.
+            anybody: Whether any name has jobs that wait.
+        """
+        if name in self._due:  # else it was forgotten during its turn, because nothing waited
             self._due[name] += cost
-        if not anybody:  # nobody waits who could be treated unfairly
+        if not anybody:  # an empty queue can be unfair to nobody
             self._now = 0.0
             self._due.clear()
         else:
@@ -47,10 +55,10 @@ class _Shares(Generic[NameT]):
 
 
 class FairQueue(Generic[KeyT, JobT]):
-    """Jobs by the key that they may share a batch with, fair between keys by what their batches cost.
+    """The jobs of one client, fair between keys by the cost of their batches. Jobs of one key share batches.
 
     Args:
-        weight: What a job counts for in a batch; by default 1.
+        weight: Weight of a job in a batch; by default 1.
     """
 
     def __init__(self, weight: Callable[[JobT], int] = lambda _job: 1) -> None:
@@ -63,7 +71,12 @@ class FairQueue(Generic[KeyT, JobT]):
         return self._size
 
     def push(self, key: KeyT, job: JobT) -> None:
-        """Adds a job to the end of its key's."""
+        """Adds a job at the end of its key's jobs.
+
+        Args:
+            key: The batch key.
+            job: The job.
+        """
         jobs = self._jobs.get(key)
         if jobs is None:
             jobs = self._jobs[key] = deque()
@@ -72,7 +85,7 @@ class FairQueue(Generic[KeyT, JobT]):
         self._size += 1
 
     def pop(self, limit: int) -> tuple[KeyT, list[JobT]] | None:
-        """Takes jobs up to a weight, at least one, of the key that is due first; None where nothing waits."""
+        """Takes jobs of the key that is due first, up to a weight but at least one; None if the queue is empty."""
         if not self._jobs:
             return None
         key = self._shares.in_order(self._jobs)[0]
@@ -80,7 +93,13 @@ class FairQueue(Generic[KeyT, JobT]):
         return key, self.take(key, limit, at_least=1)
 
     def take(self, key: KeyT, limit: int, *, at_least: int = 0) -> list[JobT]:
-        """Takes a key's jobs, oldest first, up to a weight, and at least so many if they are there."""
+        """Takes jobs of one key, oldest first.
+
+        Args:
+            key: The batch key.
+            limit: Largest weight of all taken jobs.
+            at_least: Number of jobs to take even over the limit.
+        """
         jobs, taken = self._jobs.get(key), list[JobT]()
         while jobs and (len(taken) < at_least or self._weight(jobs[0]) <= limit):
             limit -= self._weight(jobs[0])
@@ -91,17 +110,22 @@ class FairQueue(Generic[KeyT, JobT]):
         return taken
 
     def charge(self, key: KeyT, cost: float) -> None:
-        """Notes what a batch has cost, in any unit that all keys share."""
+        """Adds the cost of a batch to its key.
+
+        Args:
+            key: The batch key.
+            cost: Cost of the batch, in any unit that all calls share.
+        """
         self._shares.charge(key, cost, self._jobs.__contains__, anybody=bool(self._size))
 
 
 class Turn(NamedTuple, Generic[KeyT, JobT]):
-    """What is searched together.
+    """One batch.
 
     Attributes:
-        key: Of all jobs.
-        jobs: Those of the client whose turn it is come first.
-        weights: Of the jobs, by client.
+        key: The batch key of all jobs.
+        jobs: The jobs; those of the client that has the turn come first.
+        weights: Weight of the jobs of each client.
     """
 
     key: KeyT
@@ -110,12 +134,12 @@ class Turn(NamedTuple, Generic[KeyT, JobT]):
 
 
 class ClientQueue(Generic[KeyT, JobT]):
-    """Jobs by client and key, fair between clients by what their searches cost.
+    """Jobs by client and key, fair between clients by the cost of their searches.
 
-    A batch is of the client that is due first; others with the same key fill its free places.
+    A batch has jobs of the client that is due first. Jobs of other clients with the same key fill it up.
 
     Args:
-        weight: What a job counts for in a batch.
+        weight: Weight of a job in a batch.
     """
 
     def __init__(self, weight: Callable[[JobT], int]) -> None:
@@ -128,7 +152,13 @@ class ClientQueue(Generic[KeyT, JobT]):
         return self._size
 
     def push(self, client: str, key: KeyT, job: JobT) -> None:
-        """Adds a job."""
+        """Adds a job.
+
+        Args:
+            client: Name of the client.
+            key: The batch key.
+            job: The job.
+        """
         queue = self._queues.get(client)
         if queue is None:
             queue = self._queues[client] = FairQueue(self._weight)
@@ -138,7 +168,7 @@ class ClientQueue(Generic[KeyT, JobT]):
         self._size += 1
 
     def pop(self, limit: int) -> Turn[KeyT, JobT] | None:
-        """Takes the next jobs up to a weight, at least one; None where nothing waits."""
+        """Takes the next batch, up to a weight but at least one job; None if the queue is empty."""
         if not self._size:
             return None
         first, *others = self._shares.in_order([client for client, queue in self._queues.items() if queue])
@@ -159,7 +189,12 @@ class ClientQueue(Generic[KeyT, JobT]):
         return Turn(key, jobs, weights)
 
     def charge(self, turn: Turn[KeyT, JobT], cost: float) -> None:
-        """Notes what a turn has cost; each client pays for its own jobs."""
+        """Adds the cost of a batch to its clients, in proportion to the weight of their jobs.
+
+        Args:
+            turn: The batch.
+            cost: Cost of the batch, in any unit that all calls share.
+        """
         total = sum(turn.weights.values())
         for client, weight in turn.weights.items():
             if (queue := self._queues.get(client)) is not None:

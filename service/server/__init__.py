@@ -1,1 +1,1 @@
-"""HTTP/1.1 between the sockets and the app: connections, their limits, and an orderly end."""
+"""The HTTP/1.1 server: connections, their limits, and graceful shutdown."""

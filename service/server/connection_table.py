@@ -1,4 +1,4 @@
-"""All open connections: how many there may be, and which have been silent for too long."""
+"""The table of all open connections: it limits their number, and closes those whose time limit has passed."""
 
 import asyncio
 import resource
@@ -7,21 +7,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rqrec.service.admission.client_identity import site_of
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 SWEEP_EVERY_S = 0.5
-KEPT_DESCRIPTORS = 128  # for files, Redis and what else the process opens
+KEPT_DESCRIPTORS = 128  # file descriptors for files, Redis and everything else that the process opens
 NEVER = float("inf")
 
 
-class Listed(Protocol):
-    """What the table needs of a connection.
+class TrackedConnection(Protocol):
+    """A connection, as the table uses it.
 
     Attributes:
-        address: The other end's.
-        expires_at: By the event loop's clock, when it is to be closed if nothing happens; NEVER while it is served.
-        idle_since: Since when it has had no request to answer; NEVER while it has one.
+        address: The client's IP address.
+        expires_at: When to close it, by the event loop's clock; NEVER while a request is answered.
+        idle_since: Since when no request is answered, by the same clock; NEVER while one is.
     """
 
     address: str
@@ -29,36 +28,49 @@ class Listed(Protocol):
     idle_since: float
 
     def expire(self) -> None:
-        """Closes it, for it was silent for too long."""
+        """Closes a connection whose time limit has passed."""
 
     def abort(self) -> None:
-        """Closes it at once."""
+        """Closes at once, and drops what is not sent."""
 
 
 class ConnectionTable:
-    """Admits connections up to a bound, an address up to a share of it, and closes those that overstay.
+    """Limits the number of connections, in all and of one address, and closes those whose time limit has passed.
 
-    Where all places are taken, the connection that has been idle the longest makes room: so a flood of silent
-    connections keeps nobody out, probes included.
+    A new connection beyond `max_connections` displaces the one that has been idle longest. So a flood of silent
+    connections keeps nobody out, health probes included.
 
     Args:
-        settings: The bounds.
-        metrics: Told how many there are, and which were refused.
-        is_shared: Whether an address is a proxy's, which brings many clients.
+        metrics: Counts open and closed connections.
+        max_connections: Most open connections; the limit of the operating system (ulimit -n) may be lower.
+        max_client_connections: Most open connections of one address.
+        is_shared: Whether an address is a proxy's and carries many clients; then `max_client_connections` is not
+            applied to it.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, is_shared: Callable[[str], bool]) -> None:
-        self._capacity = min(settings.max_connections, _descriptors() - KEPT_DESCRIPTORS)
-        self._per_client = settings.max_client_connections
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        max_connections: int,
+        max_client_connections: int,
+        is_shared: Callable[[str], bool],
+    ) -> None:
+        self._capacity = min(max_connections, _descriptors() - KEPT_DESCRIPTORS)
+        self._per_client = max_client_connections
         self._is_shared = is_shared
         self._refused = metrics.connections_refused
-        self._all: dict[Listed, None] = {}
+        self._all: dict[TrackedConnection, None] = {}
         self._by_client: Counter[str] = Counter()
         self._sweeping: asyncio.TimerHandle | None = None
         metrics.connections.set_function(lambda: len(self._all))
 
-    def add(self, connection: Listed) -> bool:
-        """Lists a new connection; False, and nothing done, where there is no place for it."""
+    def add(self, connection: TrackedConnection) -> bool:
+        """Lists a new connection.
+
+        Returns:
+            False if there is no room for it; then it is not listed.
+        """
         client = site_of(connection.address)
         if self._by_client[client] >= self._per_client and not self._is_shared(connection.address):
             self._refused.labels("client").inc()
@@ -77,8 +89,8 @@ class ConnectionTable:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._sweep)
         return True
 
-    def remove(self, connection: Listed) -> None:
-        """Forgets a connection, if it is listed."""
+    def remove(self, connection: TrackedConnection) -> None:
+        """Removes a connection, if it is listed."""
         if connection not in self._all:
             return
         del self._all[connection]
@@ -88,6 +100,7 @@ class ConnectionTable:
             del self._by_client[client]
 
     def _sweep(self) -> None:
+        """Closes every connection whose time limit has passed, and comes back in SWEEP_EVERY_S seconds."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in [one for one in self._all if one.expires_at <= now]:
@@ -97,7 +110,7 @@ class ConnectionTable:
 
 
 def _descriptors() -> int:
-    """How many files this process may open, after asking for as many as the system grants."""
+    """How many files this process may open, after the soft limit was raised to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         hard = max(soft, 1 << 20)

@@ -1,4 +1,4 @@
-"""Serves over HTTP, and ends without losing a request that was accepted."""
+"""Runs the server, and shuts it down without losing an accepted request."""
 
 import asyncio
 import contextlib
@@ -12,45 +12,53 @@ from collections.abc import Iterable
 import uvicorn
 from fastapi import FastAPI
 
-from rqrec.service.server.connection import Front, connection_class
+from rqrec.service.server.connection import connection_class
+from rqrec.service.server.connection_limits import ConnectionLimits
 from rqrec.service.server.connection_table import ConnectionTable
 from rqrec.service.serving.runtime import Runtime
+from rqrec.service.settings import Settings
 
-BODIES_S = 1.0  # for bodies that are on their way when new requests are refused
-SLOW_READERS_S = 5.0  # for clients that have not read their answer by then
-LINGER_S = 0.5  # for who has just got an answer, and for connections that the process has not yet taken in
-LOOK_EVERY_S = 0.02
+BODIES_S = 1.0  # for bodies that are still arriving when new requests are refused
+SLOW_READERS_S = 5.0  # for clients that have not read their answer yet
+LINGER_S = 0.5  # for clients that have just got an answer, and for connections that wait in the kernel's queue
+POLL_S = 0.02
 START_FAILED = 3
 logger = logging.getLogger("rqrec")
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that SIGTERM and SIGINT end in three steps.
+    """An HTTP server that shuts down in three steps on SIGTERM or SIGINT.
 
-    For `drain_s`, while load balancers take note, /readyz answers 503 and all else is answered. Then new requests get
-    503 until those accepted before are answered, `grace_s` at the most, and a moment longer. Then it closes. Until then
-    /healthz answers 200, and every answer asks its client to come with a new connection. A second SIGINT ends at once.
+    1. For `drain_s` seconds /readyz answers 503, so that load balancers stop sending traffic; all else is answered.
+    2. The service refuses new requests to the model with 503. It waits up to `grace_s` seconds for accepted requests.
+    3. It closes all connections.
+
+    /healthz answers 200 until step 3, and every answer asks its client to open a new connection. A second SIGINT ends
+    at once.
 
     Args:
-        config: Uvicorn's.
-        runtime: Of the app.
+        config: Uvicorn's configuration.
+        runtime: The running service.
+        drain_s: Length of step 1, in seconds.
+        grace_s: Longest step 2, in seconds.
     """
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, *, drain_s: float, grace_s: float) -> None:
         super().__init__(config)
         self._runtime = runtime
+        self._drain_s = drain_s
+        self._grace_s = grace_s
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drains, then closes."""
-        settings = self._runtime.settings
-        logger.info("draining: not ready any more, answering for %.1f s", settings.drain_s)
+        """Drains, then closes all connections."""
+        logger.info("draining: /readyz answers 503, requests are still answered for %.1f s", self._drain_s)
         self.server_state.default_headers.append((b"connection", b"close"))
         self._runtime.begin_drain()
-        await self._wait(settings.drain_s)
+        await self._wait(self._drain_s)
         self._runtime.stop_accepting()
-        give_up = time.monotonic() + settings.grace_s
+        give_up = time.monotonic() + self._grace_s
         accepted = set(self.server_state.tasks)
-        await self._wait(min(BODIES_S, settings.grace_s), accepted)
+        await self._wait(min(BODIES_S, self._grace_s), accepted)
         for connection in self.server_state.connections:
             connection.cut_body()  # type: ignore[union-attr]
         await self._wait(give_up - time.monotonic(), accepted)
@@ -60,22 +68,38 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _wait(self, seconds: float, until_done: Iterable["asyncio.Task[None]"] | None = None) -> None:
-        """Waits for a time or, where tasks are given, until all of them are done, if that is sooner."""
+        """Waits for some seconds, or less if all given tasks are done earlier."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.force_exit:
             if until_done is not None and all(task.done() for task in until_done):
                 return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
 
 
-def serve(app: FastAPI) -> None:
-    """Serves an app of `create_app` until a signal; exits 3 where it does not start, or its address is taken."""
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serves an app until SIGTERM or SIGINT. Exits 3 if it cannot start, or if its address is in use.
+
+    Args:
+        app: The app, made by `create_app`.
+        settings: The settings that the app was made with.
+    """
     runtime: Runtime = app.state.runtime
-    settings, identity = runtime.settings, runtime.admission.identity
-    front = Front(settings, ConnectionTable(settings, runtime.metrics, identity.is_proxy), app.state.gate.admit)
+    limits = ConnectionLimits(
+        max_head_bytes=settings.max_head_bytes,
+        head_timeout_s=settings.head_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+    )
+    table = ConnectionTable(
+        runtime.metrics,
+        max_connections=settings.max_connections,
+        max_client_connections=settings.max_client_connections,
+        is_shared=runtime.admission.identity.is_proxy,
+    )
     config = uvicorn.Config(
         app,
-        http=connection_class(front),
+        http=connection_class(limits, table, app.state.gate.admit),
         ws="none",
         host=settings.host,
         port=settings.port,
@@ -83,7 +107,7 @@ def serve(app: FastAPI) -> None:
         access_log=False,
         proxy_headers=False,
     )
-    server = DrainingServer(config, runtime)
+    server = DrainingServer(config, runtime, drain_s=settings.drain_s, grace_s=settings.grace_s)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -1,4 +1,4 @@
-"""One request and its answer, as ASGI sees them."""
+"""One request and its answer, as an ASGI app sees them."""
 
 import asyncio
 import logging
@@ -15,90 +15,103 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LINE_BREAK = re.compile(rb"[\r\n\0]")
 CLOSE = (b"connection", b"close")
 BODILESS = (204, 304)
-HIGH_WATER_BYTES = 65_536  # of a body that the app has not read yet
+HIGH_WATER_BYTES = 65_536  # of a body that waits for the app to read it
 logger = logging.getLogger("rqrec")
 
 
-class Wire(Protocol):
-    """What an exchange needs of its connection."""
+class ExchangeTransport(Protocol):
+    """The connection, as an exchange uses it."""
+
+    @property
+    def default_headers(self) -> list[Header]:
+        """The headers that every answer has."""
 
     def write(self, data: bytes) -> None:
         """Sends bytes."""
 
     async def drain(self) -> None:
-        """Returns once the client has read what was sent before, or has gone."""
+        """Waits until the client has read what was sent before, or has gone."""
 
-    def resume_reading(self) -> None:
-        """Goes on reading, for the body so far was taken."""
+    def read_more(self) -> None:
+        """Parses and reads on, because the app has taken the body so far."""
 
     def finish(self, exchange: "Exchange") -> None:
-        """The answer is complete."""
+        """Starts the next request: an answer is complete."""
 
     def abort(self) -> None:
         """Closes at once: the answer cannot be completed."""
 
-    @property
-    def default_headers(self) -> list[Header]:
-        """Headers of every answer."""
-
 
 class Exchange:
-    """Gives an ASGI app `receive` and `send` for one request.
+    """One request and its answer: gives an ASGI app `receive` and `send`.
 
-    The start of an answer is held back until its first part of a body, so that most answers are one write.
+    The start of an answer is held back until the first part of its body, so that most answers are one write.
 
     Args:
-        scope: The request.
-        wire: Its connection.
+        scope: The request's ASGI scope.
+        transport: The connection.
         keep_alive: Whether the connection may serve another request afterwards.
         expects_continue: Whether the client waits for 100 Continue before it sends its body.
 
     Attributes:
-        is_body_complete: Whether all of the body has arrived.
-        is_complete: Whether all of the answer was handed to the connection.
+        is_body_complete: Whether the whole request body has arrived.
+        is_complete: Whether the whole answer was handed to the connection.
+        started: Whether the first bytes of the answer were handed to the connection.
     """
 
     __slots__ = (
-        "_body", "_expects_continue", "_gone", "_held", "_is_chunked", "_left", "_waiter", "_wire", "is_body_complete",
-        "is_complete", "keep_alive", "scope", "started",
+        "_body", "_expects_continue", "_gone", "_held", "_is_chunked", "_left", "_transport", "_waiter",
+        "is_body_complete", "is_complete", "keep_alive", "scope", "started",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, wire: Wire, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(self, scope: Scope, transport: ExchangeTransport, *, keep_alive: bool, expects_continue: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
         self.is_body_complete = self.is_complete = self.started = False
-        self._wire = wire
+        self._transport = transport
         self._expects_continue = expects_continue
         self._gone = self._is_chunked = False
         self._body: bytes | bytearray = b""
-        self._left: int | None = None  # bytes that the announced length still wants
+        self._left: int | None = None  # bytes of the answer that its content-length still announces
         self._held: Message | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def run(self, app: ASGIApp) -> None:
-        """Lets the app answer; an answer that it owes is 500 or a closed connection."""
+        """Runs the app on this request.
+
+        If the app ends without a whole answer, the client gets 500, or a closed connection once bytes were sent.
+
+        Args:
+            app: The ASGI app.
+        """
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
-            logger.exception("the app failed outside of its own error handling")
+            logger.exception("the ASGI app raised an error instead of answering")
         if self.is_complete or self._gone:
             return
         if self.started:
-            self._wire.abort()
+            self._transport.abort()
         else:
             self.answer(500, [(b"content-length", b"0"), CLOSE], b"")
 
     def answer(self, status: int, headers: list[Header], body: bytes) -> None:
-        """A whole answer at once."""
+        """Sends a whole answer at once.
+
+        Args:
+            status: HTTP status code.
+            headers: Headers, names in lower case.
+            body: The whole body.
+        """
         self._write_body(body, is_last=True, head=self._start(status, headers))
 
     async def receive(self) -> Message:
-        """See ASGI: the next part of the body, or the client's disconnect."""
+        """ASGI's `receive`: the next part of the body, or `http.disconnect` after the client has gone."""
         if self._expects_continue and not self.started:
             self._expects_continue = False
-            self._wire.write(CONTINUE)
+            self._transport.write(CONTINUE)
         while not (self._body or self.is_body_complete or self._gone or self.is_complete):
-            self._wire.resume_reading()
+            self._transport.read_more()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self._gone or self.is_complete:
@@ -107,8 +120,12 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
 
     async def send(self, message: Message) -> None:
-        """See ASGI: the start of the answer, then the parts of its body."""
-        await self._wire.drain()
+        """ASGI's `send`: takes the start of the answer, then the parts of its body.
+
+        Raises:
+            RuntimeError: If the message is out of order, or its headers and body are not valid HTTP.
+        """
+        await self._transport.drain()
         if self._gone:
             return
         kind = message["type"]
@@ -116,7 +133,9 @@ class Exchange:
             self._held = message
             return
         if kind != "http.response.body" or self.is_complete or (self._held is None and not self.started):
-            raise RuntimeError(f"the ASGI message {kind!r} does not come now")
+            raise RuntimeError(
+                f"expected http.response.start once and then http.response.body, got {kind!r} out of order: fix the app"
+            )
         head = b""
         if self._held is not None:
             status, headers = self._held["status"], list(self._held.get("headers", ()))
@@ -125,23 +144,23 @@ class Exchange:
         self._write_body(message.get("body", b""), is_last=not message.get("more_body", False), head=head)
 
     def feed(self, data: bytes) -> None:
-        """A part of the body has arrived; after the answer nobody wants it."""
+        """Adds a part of the request's body; drops it if the answer is complete."""
         if not self.is_complete:
             self._body = self._body + data if self._body else data
             self._wake()
 
     @property
     def is_full(self) -> bool:
-        """Whether the app has enough to read for now."""
+        """Whether more of the body is buffered than HIGH_WATER_BYTES."""
         return len(self._body) > HIGH_WATER_BYTES
 
     def feed_end(self) -> None:
-        """All of the body has arrived."""
+        """Marks the request's body as complete."""
         self.is_body_complete = True
         self._wake()
 
     def disconnect(self) -> None:
-        """The client has gone."""
+        """Tells the app that the client has gone."""
         self._gone = True
         self._wake()
 
@@ -151,14 +170,14 @@ class Exchange:
             waiter.set_result(None)
 
     def _start(self, status: int, headers: list[Header]) -> bytes:
-        """The answer's head; decides how its body ends: by its length, by chunks or by the connection's end."""
+        """The answer's head. Decides how its body ends: by content-length, by chunks, or by closing the connection."""
         length = None
         for name, value in headers:
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
-        if self._expects_continue:  # the client may send its body or not: what comes next is unknown
+        if self._expects_continue:  # the next bytes may be the body or a new request: nobody can tell
             self.keep_alive = False
         if self.scope["method"] == "HEAD" or status in BODILESS:
             self._left = 0
@@ -169,13 +188,15 @@ class Exchange:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         else:
             self.keep_alive = False
-        headers = [*self._wire.default_headers, *headers]
+        headers = [*self._transport.default_headers, *headers]
         if CLOSE in headers:
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append(CLOSE)
         if LINE_BREAK.search(b"".join([part for header in headers for part in header])):
-            raise RuntimeError("a line break in a header of the answer")
+            raise RuntimeError(
+                "expected header values of one line, got a line break in a header of the answer: fix the app"
+            )
         self.started = True
         return STATUS_LINES[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
 
@@ -189,9 +210,9 @@ class Exchange:
         elif self._left is not None:
             self._left -= len(body)
             if self._left < 0 or (is_last and self._left):
-                raise RuntimeError("the answer's body is not as long as its content-length says")
-        self._wire.write(head + body)
+                raise RuntimeError("expected a body as long as its content-length, got another length: fix the app")
+        self._transport.write(head + body)
         if is_last:
             self.is_complete = True
             self._wake()
-            self._wire.finish(self)
+            self._transport.finish(self)

@@ -1,6 +1,6 @@
-"""Bytes of a connection → requests, by llhttp (httptools), with a bound on what is neither a body nor told of.
+"""Parses the bytes of a connection into requests, by llhttp (httptools), with a limit on everything but bodies.
 
-An upgrade is not taken, which HTTP allows (RFC 9110, 7.8), and trailers mean nothing here.
+The server ignores an offered upgrade, which HTTP allows (RFC 9110, 7.8), and drops trailers.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -18,10 +18,10 @@ class RequestHead(NamedTuple):
     """A request's line and headers.
 
     Attributes:
-        method: Of HTTP.
-        url: The request's target, as it came.
-        version: Of HTTP, such as 1.1.
-        headers: Names in lower case.
+        method: HTTP method.
+        url: The request's target, as it was sent.
+        version: HTTP version, such as 1.1.
+        headers: Headers, names in lower case.
         keep_alive: Whether the client wants to send another request on this connection.
     """
 
@@ -33,44 +33,49 @@ class RequestHead(NamedTuple):
 
 
 class RequestHandler(Protocol):
-    """Who is told of requests."""
+    """Receives requests from the parser."""
 
     def begin_request(self, head: RequestHead) -> None:
-        """A request's head is complete.
+        """Takes a request whose line and headers are complete.
 
         Raises:
-            BadRequest: If nothing more is to be parsed.
+            BadRequest: If the request is not valid; the parser then stops.
         """
 
     def take_body(self, data: bytes) -> None:
-        """A part of its body."""
+        """Takes a part of the body."""
 
     def end_request(self) -> None:
-        """All of its body was told of."""
+        """Takes note that the body is complete."""
 
 
 class RequestParser:
-    """Parses what a connection receives.
+    """Parses the bytes that a connection receives.
 
     Args:
-        handler: Is told of requests.
-        max_head_bytes: Of a line with its headers; also of trailers and of whatever else is no body.
+        handler: Receives the requests.
+        max_head_bytes: Largest request line with its headers, in bytes. The limit also holds for trailers, and for
+            anything else outside of a body.
 
     Attributes:
-        fault: Why nothing more can be parsed; None where more can.
+        fault: Why nothing more can be parsed; None while parsing can go on.
     """
 
     def __init__(self, handler: RequestHandler, max_head_bytes: int) -> None:
         self.fault: Exception | None = None
         self._handler = handler
         self._max_head_bytes = max_head_bytes
-        self._without_progress = 0  # bytes since a request's head, a part of its body, or its end
+        self._without_progress = 0  # bytes since the last complete head, part of a body, or end of a request
         self._head_again = b""
         self._parser = self._new_parser()
         self.on_message_begin()
 
     def feed(self, data: bytes) -> bytes:
-        """Parses bytes; returns those that are to be fed again, before what follows them."""
+        """Parses bytes.
+
+        Returns:
+            The bytes to feed again, before those that follow; most often none.
+        """
         left = b""
         self._without_progress += len(data)
         try:
@@ -79,25 +84,30 @@ class RequestParser:
             left = self._head_again + data[upgrade.args[0] :]
             self._head_again, self._parser = b"", self._new_parser()
         except httptools.HttpParserError as error:
-            self.fault = self.fault or BadRequest(f"this is not HTTP/1.1: {error}")
+            self.fault = self.fault or BadRequest(f"expected HTTP/1.1, got other bytes: {error}")
         if self._without_progress > self._max_head_bytes and self.fault is None:
             self.fault = HeadTooLarge(f"a request's line and headers may have at most {self._max_head_bytes} bytes")
         return left
 
-    # What llhttp calls.
+    # llhttp calls these.
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begins a request."""
         self._url = b""
         self._headers: list[Header] = []
         self._is_head_complete = False
 
     def on_url(self, url: bytes) -> None:
-        """A part of its target."""
+        """Adds a part of the target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; after the body has begun, a trailer."""
+        """Adds a header; drops a trailer, which is a header after the body.
+
+        Args:
+            name: The header's name.
+            value: The header's value.
+        """
         if self._is_head_complete:
             return
         self._headers.append((name.lower(), value))
@@ -105,17 +115,17 @@ class RequestParser:
             self.fault = HeadTooLarge(f"a request may have at most {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Hands the request to the handler: its line and headers are complete."""
         self._is_head_complete = True
         self._without_progress = 0
         method = self._parser.get_method()
         if self.fault is not None:
             return
         if method == b"CONNECT":
-            self.fault = BadRequest("CONNECT is for proxies, and this is none")
+            self.fault = BadRequest("the method CONNECT is for proxies, and this server is not one")
         elif self._parser.should_upgrade():
-            # llhttp gives up the connection here and takes the body for another protocol's. The same head without the
-            # offer is parsed in its place, so that the body stays this request's.
+            # llhttp stops here, and would leave the body to another protocol. So the parser reads the same head again
+            # without the offer to upgrade, and the body stays a part of this request.
             version = self._parser.get_http_version()
             self._head_again = _without_upgrade(method, self._url, version, self._headers)
         else:
@@ -127,12 +137,12 @@ class RequestParser:
                 self.fault = error
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body."""
+        """Hands a part of the body to the handler."""
         self._without_progress = 0
         self._handler.take_body(data)
 
     def on_message_complete(self) -> None:
-        """The request is whole, or its offer of an upgrade is."""
+        """Ends the request, unless its head has to be parsed again without the upgrade."""
         self._without_progress = 0
         if not self._head_again:
             self._handler.end_request()
@@ -144,7 +154,7 @@ class RequestParser:
 
 
 def _without_upgrade(method: bytes, url: bytes, version: str, headers: list[Header]) -> bytes:
-    """A request's head again, without its offer to speak another protocol."""
+    """A request's line and headers as bytes, without the offer to upgrade."""
     lines = [b"%b %b HTTP/%b\r\n" % (method, url, version.encode())]
     for name, value in headers:
         kept = value

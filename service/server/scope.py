@@ -1,4 +1,4 @@
-"""A request's line and headers → the scope of an ASGI request."""
+"""Makes the ASGI scope of a request from its line and headers."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -11,26 +11,27 @@ from rqrec.service.server.request_parser import RequestHead
 
 
 def scope_of(head: RequestHead, *, addresses: dict[str, Any], state: dict[str, Any]) -> Scope:
-    """The scope of a request.
+    """The ASGI scope of a request.
 
     Args:
-        head: Its line and headers.
+        head: The request's line and headers.
         addresses: The scope's `client` and `server`.
-        state: Of the app's lifespan.
+        state: The state of the app's lifespan; the scope gets a copy.
 
     Raises:
-        BadRequest: If the target has no path, or there is not one Host (RFC 9112, 3.2).
+        BadRequest: If the target is not a path, or if an HTTP/1.1 request does not have exactly one Host header
+            (RFC 9112, 3.2).
     """
     hosts = sum(name == b"host" for name, _ in head.headers)
     if hosts > 1 or (hosts == 0 and head.version == "1.1"):
-        raise BadRequest(f"an HTTP/1.1 request has one Host header, got {hosts}")
+        raise BadRequest(f"expected one Host header in an HTTP/1.1 request, got {hosts}")
     try:
         parsed = httptools.parse_url(head.url)
     except httptools.HttpParserInvalidURLError as error:
-        raise BadRequest(f"the request's target is no path: {error}") from error
+        raise BadRequest(f"expected a path as the request's target: {error}") from error
     raw_path: bytes = parsed.path or b""
     if not raw_path.startswith(b"/"):
-        raise BadRequest("the request's target must be a path that begins with /")
+        raise BadRequest("expected a path that begins with / as the request's target")
     path = raw_path.decode("latin-1")
     return {
         "type": "http",

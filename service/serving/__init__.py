@@ -1,1 +1,1 @@
-"""Serving: the models that answer, and how a recommendation is made of them."""
+"""Serving: loads models, gives them roles, and makes recommendations with them."""

@@ -1,4 +1,4 @@
-"""The models of a replica in their roles, and the model that answers a request."""
+"""The deployment: the models of a replica in their roles, and the choice of the model for a request."""
 
 import hashlib
 import json
@@ -11,7 +11,10 @@ SHARES = 1 << 64
 
 
 class Role(StrEnum):
-    """The role of a loaded model."""
+    """The role of a loaded model.
+
+    ACTIVE answers requests. CANARY answers a share of them. SHADOW gets a copy of a share, and is only measured.
+    """
 
     ACTIVE = "active"
     CANARY = "canary"
@@ -24,11 +27,10 @@ class Rollout:
 
     Attributes:
         active: Version of the model that answers, unless a canary does.
-        candidate: Version of the model that is tried beside it; None if there is none.
-        role: CANARY: the candidate answers some requests in the active model's place. SHADOW: the candidate is asked
-            too, and its answers are only measured.
-        percent: Share of the request keys that go to the candidate, in [0, 100].
-        revision: How often the rollout was changed on any replica; of two rollouts the higher revision holds.
+        candidate: Version of the canary or shadow; None if there is none.
+        role: Role of the candidate, CANARY or SHADOW; ACTIVE if there is no candidate.
+        percent: Share of the routing keys that go to the candidate, in [0, 100].
+        revision: Number of changes by any replica; of two rollouts, the one with the higher revision is valid.
     """
 
     active: str
@@ -46,18 +48,16 @@ class Rollout:
 
     @property
     def versions(self) -> list[str]:
-        """All of them, the active one first."""
+        """All versions, the active one first."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def with_role(self, version: str, role: Role, percent: float) -> "Rollout":
-        """The rollout after a version takes a role.
-
-        A model that becomes active ends the candidate's trial.
+        """The rollout after a model takes a role. A new active model removes the candidate.
 
         Args:
             version: Version of the model.
             role: Its new role.
-            percent: Share of the request keys that go to a candidate, in [0, 100].
+            percent: Share of the routing keys that go to a candidate, in [0, 100].
         """
         revision = self.revision + 1
         if role is Role.ACTIVE or version == self.active:
@@ -65,13 +65,16 @@ class Rollout:
         return Rollout(self.active, version, role, percent, revision)
 
     def to_json(self) -> str:
-        """The rollout as replicas share it; `from_json` reads it."""
+        """The rollout as JSON, as replicas share it. Its fields `trial` and `part` are the candidate and its role."""
         fields = {"active": self.active, "trial": self.candidate, "part": self.role}
         return json.dumps({**fields, "percent": self.percent, "revision": self.revision})
 
     @classmethod
     def from_json(cls, text: str) -> "Rollout":
-        """Reads what `to_json` wrote.
+        """Reads the JSON of `to_json`.
+
+        Args:
+            text: The JSON.
 
         Raises:
             ValueError: If the text is anything else.
@@ -82,7 +85,7 @@ class Rollout:
             revision = int(fields.get("revision", 0))
             return cls(str(fields["active"]), candidate, Role(fields["part"]), float(fields["percent"]), revision)
         except (TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise ValueError(f"expected a rollout as this software writes it, got another text: {error}") from error
+            raise ValueError(f"expected a rollout as JSON, got another text: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +94,8 @@ class Deployment:
 
     Attributes:
         rollout: The role of every version.
-        active: The model that answers.
-        candidate: The model that is tried beside it; None if there is none.
+        active: The active model.
+        candidate: The canary or shadow; None if there is none.
     """
 
     rollout: Rollout
@@ -101,21 +104,21 @@ class Deployment:
 
     @property
     def models(self) -> list[ServedModel]:
-        """All of them, the active one first."""
+        """All models, the active one first."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def answering(self, key: str) -> tuple[Role, ServedModel]:
-        """The model that answers requests of a key, and its role."""
-        if self.candidate is not None and self.rollout.role is Role.CANARY and self._is_tried(key):
+        """The model that answers requests with a routing key, and its role."""
+        if self.candidate is not None and self.rollout.role is Role.CANARY and self._goes_to_candidate(key):
             return Role.CANARY, self.candidate
         return Role.ACTIVE, self.active
 
     def shadow(self, key: str) -> ServedModel | None:
-        """The model that is asked about a key as well, and whose answers nobody sees; None if there is none."""
-        return self.candidate if self.rollout.role is Role.SHADOW and self._is_tried(key) else None
+        """The model that gets a copy of the requests with a routing key; None if there is none."""
+        return self.candidate if self.rollout.role is Role.SHADOW and self._goes_to_candidate(key) else None
 
-    def _is_tried(self, key: str) -> bool:
-        # The version is part of the hash, so that no user is in every trial.
+    def _goes_to_candidate(self, key: str) -> bool:
+        # The hash includes the version, so that each candidate gets other users.
         digest = hashlib.blake2b(
             f"{self.rollout.candidate}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8
         ).digest()

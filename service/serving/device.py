@@ -1,26 +1,30 @@
-"""Whether what the settings want to search with is there."""
+"""Checks that the engine and the device of the search are available."""
 
 import importlib.util
 
 from rqrec.models.onnx_session import cuda_is_available
-from rqrec.service.settings import Backend, Device, Settings
+from rqrec.service.settings import Backend, Device
 
 
 class NoDevice(Exception):
-    """The runtime or the device that the settings name is not there; says what to do."""
+    """The engine or the device of the search is not available; the message says what to do."""
 
 
-def check_device(settings: Settings) -> None:
-    """Checks the runtime and the device of the settings.
+def check_device(backend: Backend, device: Device) -> None:
+    """Checks that an engine is installed and can use a device.
+
+    Args:
+        backend: The engine of the search.
+        device: The device of the search.
 
     Raises:
-        NoDevice: If one is not there.
+        NoDevice: If the engine or the device is not available.
     """
-    if settings.backend is Backend.TORCH and importlib.util.find_spec("torch") is None:
+    if backend is Backend.TORCH and importlib.util.find_spec("torch") is None:
         raise NoDevice("RQREC_BACKEND=torch needs torch, which is not installed: install the gpu extra, or use onnx")
-    if settings.device is Device.CUDA and not _has_cuda(settings.backend):
+    if device is Device.CUDA and not _has_cuda(backend):
         raise NoDevice(
-            f"RQREC_DEVICE=cuda needs a GPU that {settings.backend} can use, and there is none: install "
+            f"RQREC_DEVICE=cuda needs a GPU that {backend} can use, and there is none: install "
             "the gpu extra and the driver, or set RQREC_DEVICE=cpu"
         )
 
@@ -28,6 +32,6 @@ def check_device(settings: Settings) -> None:
 def _has_cuda(backend: Backend) -> bool:
     if backend is Backend.ONNX:
         return cuda_is_available()
-    import torch  # noqa: PLC0415 - serving by ONNX Runtime must work where torch is not installed
+    import torch  # noqa: PLC0415 - serving with ONNX Runtime must work without torch
 
     return torch.cuda.is_available()

@@ -1,4 +1,6 @@
-"""A bundle → the state that it was published with, its search engine loaded and warmed up."""
+"""Loads a bundle into a snapshot, with its search engine warmed up."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,70 +19,104 @@ from rqrec.service.catalogue.item import as_shown
 from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.serving.device import check_device
-from rqrec.service.settings import Backend, Device, Precision, Settings
+from rqrec.service.settings import Backend, Device, Precision
 from rqrec.service.telemetry import Metrics
 
-WARM_UP_LENGTHS = (1, 20)
+WARM_UP_LENGTHS = (1, 20)  # items of a history
 
 
-def load_snapshot(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
-    """The state that a bundle was published with, warmed up.
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a bundle.
+
+    Attributes:
+        backend: Engine of the search.
+        device: Device of the search.
+        precision: Precision of the search on a GPU.
+        beam_width: Beams kept at every level of a warm-up search.
+        filter_cache_bytes: Memory for the cache of recent filters.
+    """
+
+    backend: Backend
+    device: Device
+    precision: Precision
+    beam_width: int
+    filter_cache_bytes: int
+
+
+def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
+    """Loads the catalogue and the search engine of a bundle, and runs warm-up searches.
+
+    Args:
+        bundle: The bundle.
+        options: How to load it.
+        metrics: Counts lookups in the filter cache.
+
+    Returns:
+        The snapshot of the catalogue as it was published.
 
     Raises:
         BundleError: If the bundle cannot be used.
-        NoDevice: If what the settings want to search with is not there.
+        NoDevice: If the engine or the device is not available.
     """
-    check_device(settings)
+    check_device(options.backend, options.device)
     with reading(bundle.path, "the content"):
-        return _load(bundle, settings, metrics)
+        return _load(bundle, options, metrics)
 
 
-def _load(bundle: Bundle, settings: Settings, metrics: Metrics) -> Snapshot:
+def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     manifest, items, learned = bundle.manifest, as_shown(bundle.items), bundle.learned
     trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
-    # Room for as many items again takes memory only once they are written.
+    # There is room for as many written items. It takes memory only when they are written.
     item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     recommender = Recommender(
-        load_search_engine(bundle, trie, item_vectors.rows, settings),
+        load_search_engine(bundle, trie, item_vectors.rows, options),
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(popularity_N == 0, item_vectors.rows, relevance_weight=manifest.relevance_weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
-        _warm_up(recommender, settings)
+        _warm_up(recommender, options.beam_width)
     table = ItemTable.from_bundle(items, trie)
-    filters = Filters(items, table, metrics, cache_bytes=settings.filter_cache_bytes, prepare=recommender.prepared)
+    filters = Filters(items, table, metrics, cache_bytes=options.filter_cache_bytes, prepare=recommender.prepared)
     return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors)
 
 
-def _warm_up(recommender: Recommender, settings: Settings) -> None:
-    """Searches, so that no request pays for the first time.
+def _warm_up(recommender: Recommender, beam_width: int) -> None:
+    """Runs searches, because the first ones of an engine are slow.
 
     Raises:
-        ValueError: If the search finds what is not there.
+        ValueError: If the search returns leaves that the trie does not have.
     """
     for length in WARM_UP_LENGTHS:
         history, leaves = np.zeros(length, dtype=np.int64), recommender.trie.num_leaves
-        (found,) = recommender.recommend([history], k=1, beam_width=settings.beam_width)
+        (found,) = recommender.recommend([history], k=1, beam_width=beam_width)
         if not ((found.leaves_K >= 0) & (found.leaves_K < leaves)).all():
-            raise ValueError(f"it finds {found.leaves_K.tolist()} among {leaves} leaves")
+            raise ValueError(f"expected leaves in [0, {leaves}) from the search, got {found.leaves_K.tolist()}")
 
 
 def load_search_engine(
-    bundle: Bundle, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32], settings: Settings
+    bundle: Bundle, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32], options: LoadOptions
 ) -> SearchEngine:
-    """The engine that the settings name, loaded with the bundle's weights."""
-    half = settings.precision is Precision.HALF
-    if settings.backend is Backend.TORCH:
-        # The one import inside a function: serving by ONNX Runtime must work where torch is not installed.
+    """Loads the search engine with the weights of a bundle.
+
+    Args:
+        bundle: The bundle.
+        trie: The trie of the N items of the bundle.
+        item_vectors_ND: Item vectors of width D, in the order of the leaves.
+        options: Engine, device and precision.
+    """
+    half = options.precision is Precision.HALF
+    if options.backend is Backend.TORCH:
+        # Imported here, because serving with ONNX Runtime must work without torch.
         from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415
 
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
         with reading(bundle.path, RETRIEVER_WEIGHTS):
-            return load_torch_engine(weights, config, trie, item_vectors_ND, settings.device, half=half)
-    cuda = settings.device is Device.CUDA or (settings.device is Device.AUTO and cuda_is_available())
+            return load_torch_engine(weights, config, trie, item_vectors_ND, options.device, half=half)
+    cuda = options.device is Device.CUDA or (options.device is Device.AUTO and cuda_is_available())
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
     max_history = bundle.manifest.max_history
     with reading(bundle.path, graph):

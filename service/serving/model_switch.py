@@ -1,12 +1,13 @@
-"""Changes which models answer: loads beside the running ones, checks, and switches between two requests."""
+"""Changes the deployment: loads a model beside the running ones, checks it, and switches between two requests."""
 
 import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from cachetools import TTLCache
 
@@ -20,44 +21,58 @@ from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.serving.deployment import Deployment, Role, Rollout
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.serving.shared_rollout import SharedRollout
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
-REFUSED_FOR_S = 60.0
+REFUSED_FOR_S = 60.0  # how long a rollout that failed is not tried again
 logger = logging.getLogger("rqrec")
 
 
 class ModelSwitch:
-    """Holds the line-up, and follows the roles in Redis, so that what is told to one replica is done by all.
+    """Holds the deployment, and follows the rollout in Redis. So a change on one replica reaches all replicas.
 
     Args:
-        gate: Redis; None where none is used, and this replica is on its own.
-        metrics: Told of the active model and of every loading.
-        settings: Where the bundles are, and how to search.
+        bundles: A bundle, or a folder of bundles with `current`.
+        open_model: Loads a bundle as a model, and stops the model at the end of the block.
+        gate: Redis; None if no Redis is used, so that this replica follows no other one.
+        metrics: Shows the active model, and counts loaded models.
+        check_every_s: Interval of the checks of the rollout in Redis, in seconds.
+        ready_without_redis: Whether to be ready before the rollout in Redis was read once.
 
     Attributes:
-        deployment: Who answers; None until `start` and after `stop`. A request reads it once.
+        deployment: The loaded models in their roles; None before `start` and after `stop`. A request reads it once.
     """
 
-    def __init__(self, gate: RedisGate | None, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self,
+        bundles: Path,
+        open_model: Callable[[Bundle], AbstractAsyncContextManager[ServedModel]],
+        gate: RedisGate | None,
+        metrics: Metrics,
+        *,
+        check_every_s: float,
+        ready_without_redis: bool,
+    ) -> None:
         self.deployment: Deployment | None = None
+        self._bundles = bundles
+        self._open_model = open_model
         self._gate = gate
         self._metrics = metrics
-        self._settings = settings
+        self._ready_without_redis = ready_without_redis
         self._open: dict[ServedModel, AsyncExitStack] = {}
         self._shared = SharedRollout(gate)
         self._switching = asyncio.Lock()
-        self._following = Periodic(self._follow, settings.redis_check_s)
+        self._following = Periodic(self._follow, check_every_s)
         self._refused: TTLCache[Rollout, None] = TTLCache(16, REFUSED_FOR_S)
         metrics.catalogue_current.set_function(
             lambda: self.deployment is not None and self.deployment.active.is_current
         )
 
     async def start(self) -> None:
-        """Loads the models that the roles in Redis name, else the one that `current` names.
+        """Loads the models of the rollout in Redis. If that fails, loads the bundle that `current` names.
 
         Raises:
-            BundleError: If that cannot be used.
+            UnusableModel: If that bundle cannot be loaded.
+            BundleError: If `current` names no bundle.
         """
         rollout = None
         with contextlib.suppress(RedisUnavailable):
@@ -66,14 +81,14 @@ class ModelSwitch:
             try:
                 await self._switch(rollout)
             except Exception as error:
-                _log_refused("not serving by the roles in Redis", error)
+                logger.error("the rollout in Redis cannot be served here: %s", error)  # noqa: TRY400 - no traceback
         if self.deployment is None:
-            await self._switch(Rollout(await asyncio.to_thread(current_version, self._settings.bundle)))
+            await self._switch(Rollout(await asyncio.to_thread(current_version, self._bundles)))
         if self._gate is not None:
             self._following.start()
 
     async def stop(self) -> None:
-        """Ends everything; no model answers any more."""
+        """Stops all models."""
         if self._gate is not None:
             await self._following.stop()
         async with self._switching:
@@ -81,49 +96,57 @@ class ModelSwitch:
             await self._retire(list(self._open))
 
     def check_ready(self) -> None:
-        """Checks that the models that answer are those that they should be, and know the catalogue as it is.
+        """Checks that the rollout is known and that every model is ready.
 
         Raises:
-            NotReady: If not.
+            NotReady: If a load balancer should not send traffic here.
         """
-        if not (self._shared.is_read or self._settings.ready_without_redis):
-            raise NotReady("the models' roles are not known yet: Redis is away")
+        if not (self._shared.is_read or self._ready_without_redis):
+            raise NotReady("the roles of the models are not known yet: Redis does not answer")
         for model in self._running:
             model.check_ready()
 
-    async def at_hand(self) -> dict[str, Manifest | BundleError]:
-        """What the bundles say of themselves, by version; an error where one cannot be read."""
+    async def manifests(self) -> dict[str, Manifest | BundleError]:
+        """The manifest of every bundle by version; an error for a bundle that cannot be read."""
         running = {model.version: model.bundle.manifest for model in self._running}
-        return {**running, **await asyncio.to_thread(_manifests, self._settings)}
+        return {**running, **await asyncio.to_thread(_read_manifests, self._bundles)}
 
-    async def assign(self, version: str, part: Role, percent: float) -> Rollout:
-        """Gives a model a part, on this replica now and on the others soon; if that fails, all stays as it was.
+    async def assign(self, version: str, role: Role, percent: float) -> Rollout:
+        """Gives a model a role, on this replica now and on the others soon. If this fails, nothing changes.
+
+        Args:
+            version: Version of the model.
+            role: Its new role.
+            percent: Share of the routing keys that go to a candidate, in [0, 100].
 
         Returns:
-            The roles from now on.
+            The new rollout.
 
         Raises:
-            UnknownModel: If there is no such bundle.
-            UnusableModel: If it cannot be loaded, or does not give its known answers.
-            Conflict: If another change is under way, here or on another replica.
-            NotReady: If Redis is away, and the others would not hear of it.
+            UnknownModel: If there is no bundle of this version.
+            UnusableModel: If the bundle cannot be loaded, or does not give the answers recorded in it.
+            Conflict: If another change is being made, here or on another replica.
+            NotReady: If Redis does not answer, so that the other replicas would not follow.
         """
         if self._switching.locked():
-            raise Conflict("another change of models is under way: wait for it")
+            raise Conflict("another change of the models is being made: wait for it, and try again")
         async with self._switching:
             if self.deployment is None:
                 raise NotReady("the service is not ready, or shutting down")
-            if version not in await self.at_hand():
-                raise UnknownModel(f"there is no bundle {version!r}: GET /models lists those at hand")
+            if version not in await self.manifests():
+                raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
             known = max(self._shared.known_revision, self.deployment.rollout.revision)
-            rollout = replace(self.deployment.rollout, revision=known).with_role(version, part, percent)
+            rollout = replace(self.deployment.rollout, revision=known).with_role(version, role, percent)
             try:
                 await self._switch(rollout, known)
             except RedisUnavailable as error:
-                raise NotReady(f"Redis is away ({error}), and other replicas would not hear of it") from error
+                raise NotReady(
+                    f"Redis does not answer ({error}), so other replicas would not follow: try again"
+                ) from error
             return rollout
 
     async def _follow(self) -> None:
+        """Switches to the rollout in Redis if it is new, or stores this replica's one if Redis has lost it."""
         with contextlib.suppress(RedisUnavailable):
             assert self._gate is not None
             await self._gate.check_eviction()
@@ -134,59 +157,55 @@ class ModelSwitch:
                 await self._shared.note_active(self.deployment.active.version)
             mine = self.deployment.rollout
             if mine.revision > (0 if stored is None else stored.revision):
-                logger.warning("Redis lost the roles of the models: put back %s", mine)
-                await self._shared.give(mine, mine.revision)
+                logger.warning("Redis lost the rollout: stored %s again", mine)
+                await self._shared.store(mine, mine.revision)
             elif (
                 stored is not None
                 and stored not in self._refused
-                and (stored, stored.revision)
-                != (
-                    mine,
-                    mine.revision,
-                )
+                and (stored, stored.revision) != (mine, mine.revision)
             ):
-                await self._take_up(stored)
+                await self._adopt(stored)
 
-    async def _take_up(self, rollout: Rollout) -> None:
-        """Switches to the roles in Redis, if that can be done here."""
+    async def _adopt(self, rollout: Rollout) -> None:
+        """Switches to the rollout in Redis. After a failure this rollout is not tried again for REFUSED_FOR_S."""
         async with self._switching:
             try:
                 await self._switch(rollout)
             except (RedisUnavailable, NotReady):
-                return  # at the next check
+                return  # the next check tries again
             except Exception as error:
                 self._refused[rollout] = None
-                _log_refused("the roles in Redis cannot be taken up here", error)
+                logger.error("the rollout in Redis cannot be served here: %s", error)  # noqa: TRY400 - no traceback
 
     async def _switch(self, rollout: Rollout, known_revision: int | None = None) -> None:
-        """Loads the models of these rollout and lets them answer; if anything fails, all stays as it was.
+        """Loads the models of a rollout and lets them answer. If this fails, the deployment does not change.
 
         Args:
             rollout: The rollout.
-            known_revision: Where they are new: of the roles that they follow on, for the other replicas to hear of.
+            known_revision: Revision of the rollout before, if this one is new and has to be stored in Redis.
 
         Raises:
             UnusableModel: If a model cannot be loaded.
-            Conflict: If the other replicas have other rollout already.
-            RedisUnavailable: If Redis is, and this is not the start.
-            NotReady: If the catalogue is not known, and this is not the start.
+            Conflict: If Redis has a rollout that this replica does not know.
+            RedisUnavailable: If Redis does not answer; not at the start.
+            NotReady: If a model is not ready; not at the start.
         """
-        async with AsyncExitStack() as undo:
-            undo.push_async_callback(self._tidy_up)
+        async with AsyncExitStack() as cleanup:
+            cleanup.push_async_callback(self._clean_up)
             deployment = await self._load(rollout)
-            if known_revision is not None and not await self._shared.give(rollout, known_revision):
+            if known_revision is not None and not await self._shared.store(rollout, known_revision):
                 raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
             before, self.deployment = self.deployment, deployment
-            await self._note(deployment)
+            await self._publish(deployment)
             if before is not None:
                 await self._hand_over(before)
 
     async def _load(self, rollout: Rollout) -> Deployment:
-        """The models in these roles; those that answer already stay as they are."""
+        """Loads the models of a rollout that are not running yet, and brings their catalogues up to date."""
         is_start, models = self.deployment is None, list[ServedModel]()
         for version in rollout.versions:
             running = [model for model in self._running if model.version == version]
-            models.append(running[0] if running else await self._open_model(version))
+            models.append(running[0] if running else await self._open_version(version))
             try:
                 if (last := await self._shared.last_active()) is not None:
                     await models[-1].take_over(last)
@@ -197,39 +216,40 @@ class ModelSwitch:
                 await models[-1].until_ready()
         return Deployment(rollout, *models)
 
-    async def _open_model(self, version: str) -> ServedModel:
+    async def _open_version(self, version: str) -> ServedModel:
         async with AsyncExitStack() as stack:
             try:
-                bundle = await asyncio.to_thread(_read, version, self._settings)
-                opened = ServedModel.open(bundle, self._gate, self._metrics, self._settings)
-                model = await stack.enter_async_context(opened)
+                bundle = await asyncio.to_thread(read_version, self._bundles, version)
+                model = await stack.enter_async_context(self._open_model(bundle))
             except Exception as error:
                 self._metrics.model_loads.labels("failed").inc()
                 if isinstance(error, BundleError):
                     raise UnusableModel(str(error)) from error
                 logger.exception("model %s cannot be loaded", version)
-                raise UnusableModel(f"it cannot be loaded: {type(error).__name__}: {error}") from error
+                raise UnusableModel(f"model {version} cannot be loaded: {type(error).__name__}: {error}") from error
             self._open[model] = stack.pop_all()
         self._metrics.model_loads.labels("loaded").inc()
         return model
 
-    async def _note(self, deployment: Deployment) -> None:
+    async def _publish(self, deployment: Deployment) -> None:
+        """Shows the active model in the metrics, in the log and in Redis."""
         active = deployment.active
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
         logger.info("serving %s", deployment.rollout)
         await self._shared.note_active(active.version)
 
     async def _hand_over(self, before: Deployment) -> None:
-        """Stops those that answer no more; what was written for them meanwhile is carried over."""
+        """Stops the models that have no role any more, and migrates changes that they got during the switch."""
         assert self.deployment is not None
         await self._retire_unused()
         with contextlib.suppress(RedisUnavailable):
             for model in self.deployment.models:
                 await model.take_over(before.active.version)
 
-    async def _tidy_up(self) -> None:
+    async def _clean_up(self) -> None:
+        """Stops models without a role, and excludes the others from garbage collection."""
         await self._retire_unused()
-        # What is loaded stays: without this a full collection walks through it all and stops every request for 60 ms.
+        # A full collection would walk through all objects of the loaded models, and stop every request for 60 ms.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
@@ -238,7 +258,7 @@ class ModelSwitch:
         await self._retire([model for model in self._open if model not in self._running])
 
     async def _retire(self, models: Iterable[ServedModel]) -> None:
-        """Stops models; what they were asked before they still answer."""
+        """Stops models. Requests that have begun with a model still get its answer."""
         for model in models:
             await self._open.pop(model).aclose()
 
@@ -247,21 +267,13 @@ class ModelSwitch:
         return self.deployment.models if self.deployment is not None else []
 
 
-def _log_refused(what: str, error: Exception) -> None:
-    logger.error("%s: %s", what, error)
-
-
-def _read(version: str, settings: Settings) -> Bundle:
-    return read_version(settings.bundle, version)
-
-
-def _manifests(settings: Settings) -> dict[str, Manifest | BundleError]:
+def _read_manifests(bundles: Path) -> dict[str, Manifest | BundleError]:
     found: dict[str, Manifest | BundleError] = {}
-    for version, folder in bundles_at_hand(settings.bundle).items():
+    for version, folder in bundles_at_hand(bundles).items():
         try:
             found[version] = read_manifest(folder)
         except BundleError as error:
             found[version] = error
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            found[version] = BundleError(f"its manifest cannot be read ({type(error).__name__}: {error})")
+            found[version] = BundleError(f"the manifest of {folder} cannot be read ({type(error).__name__}: {error})")
     return found

@@ -1,4 +1,8 @@
-"""One recommendation: item ids → leaves → search → items."""
+"""Answers one recommendation request: item ids → places → search → items.
+
+The place of an item is its position in the catalogue: a leaf of the trie, or a position after the leaves for an item
+that was written later.
+"""
 
 import asyncio
 import math
@@ -18,20 +22,19 @@ from rqrec.service.search.batch_search import SearchWork, search_key
 from rqrec.service.serving.deployment import Deployment
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
-from rqrec.service.settings import Settings
 
-SHADOW = "shadow"  # the client that a shadow's searches are for
+SHADOW = "shadow"  # name of the client in the search queue for searches of a shadow model
 
 
 class _Answer(NamedTuple):
-    """What one model answers.
+    """The answer of one model.
 
     Attributes:
-        snapshot: The model's state.
-        best: Its list.
-        unknown: History ids that the catalogue does not hold.
-        eligible_items: How many items could have come.
-        fallback: Whether these are the popular items.
+        snapshot: The snapshot that was searched.
+        best: The recommended places, best first.
+        unknown: History ids that are not in the catalogue.
+        eligible_items: Number of items that pass the filter and the exclusions.
+        is_fallback: Whether the list is the most popular items.
     """
 
     snapshot: Snapshot
@@ -44,27 +47,28 @@ class _Answer(NamedTuple):
 async def recommend(
     request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext
 ) -> bytes:
-    """Answers a validated request from the present snapshot of the model that its key goes to.
+    """Answers a validated request, with the present snapshot of the model that its routing key goes to.
 
     Args:
-        request: What is asked.
+        request: The validated request.
         runtime: The running service.
-        deployment: Which models answer.
-        context: Of the request, under which this runs.
+        deployment: The loaded models in their roles.
+        context: The request's context, under which this runs.
 
     Returns:
         A `RecommendReply` as JSON.
 
     Raises:
-        Overloaded: If its beams are more than there is room for now.
+        Overloaded: If there is no room for a search of this beam width now.
+        InvalidFilter: If the catalogue cannot answer the filter.
     """
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
-    runtime.admission.weigh(context, search_weight(request, runtime.settings))
+    runtime.admission.weigh(context, search_weight(request, runtime.limits.beam_width))
     begin, metrics = time.perf_counter(), runtime.metrics
     recommendation_id = random_uuid()
     key = request.routing_key or recommendation_id
-    part, model = deployment.answering(key)
+    role, model = deployment.answering(key)
     answer = await _answer(request, runtime, model, client=context.client)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
@@ -73,7 +77,7 @@ async def recommend(
     fallback: Literal["popular", "degraded"] | None = (
         "popular" if answer.is_fallback else None if model.is_current else "degraded"
     )
-    metrics.answers.labels(part).inc()
+    metrics.answers.labels(role).inc()
     metrics.eligible_ratio.observe(answer.eligible_items / len(snapshot.table))
     if answer.unknown:
         metrics.unknown_history_items.inc(len(answer.unknown))
@@ -97,13 +101,22 @@ async def recommend(
     )
 
 
-def search_weight(request: RecommendRequest, settings: Settings) -> int:
-    """What a request's search costs, in searches of the default width."""
-    beam_width = max(request.beam_width or settings.beam_width, request.k)
-    return max(math.ceil(beam_width / settings.beam_width), 1)
+def search_weight(request: RecommendRequest, default_width: int) -> int:
+    """The cost of a request's search, in searches of the default beam width.
+
+    Args:
+        request: The request.
+        default_width: Beam width of a request that sets none.
+
+    Returns:
+        The cost, rounded up; at least 1.
+    """
+    beam_width = max(request.beam_width or default_width, request.k)
+    return max(math.ceil(beam_width / default_width), 1)
 
 
 async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedModel, *, client: str) -> _Answer:
+    """Searches with one model, or takes the popular items if no item of the history is known."""
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
     with metrics.encode_seconds.time():
@@ -118,11 +131,12 @@ async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedMode
         num_excluded = len(set(excluded.tolist()))
     unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
     if len(known):
-        beam_width = request.beam_width or runtime.settings.beam_width
+        beam_width = request.beam_width or runtime.limits.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
         work = SearchWork(known, excluded, request.k, reserved)
-        best = await runtime.batcher.submit(key, work, client=client, weight=search_weight(request, runtime.settings))
+        weight = search_weight(request, runtime.limits.beam_width)
+        best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
@@ -130,8 +144,8 @@ async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedMode
 
 
 async def _compare(request: RecommendRequest, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]) -> None:
-    """Asks a shadow what was answered already, and measures how the two lists differ."""
-    async with asyncio.timeout(runtime.settings.timeout_ms / 1000):
+    """Searches with the shadow model, and measures how many of the answered items its list shares."""
+    async with asyncio.timeout(runtime.limits.timeout_s):
         answer = await _answer(request, runtime, shadow, client=SHADOW)
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
@@ -139,7 +153,7 @@ async def _compare(request: RecommendRequest, runtime: Runtime, shadow: ServedMo
 
 
 def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking) -> list[dict[str, Any]]:
-    """`Recommendation`s, with the payloads as they lie in the table: read by nobody on the way."""
+    """The fields of each `Recommendation`. Payloads are JSON in the table already, and are not parsed."""
     rows = zip(items, codes, ranking.log_probs_K.tolist(), ranking.scores_K.tolist(), strict=True)
     return [
         {

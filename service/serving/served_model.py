@@ -1,4 +1,4 @@
-"""A bundle that answers: its state, its table in Redis, and the changes that it follows."""
+"""A served model: a loaded bundle, whose catalogue follows the changes in Redis."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.replication.catalogue_migration import CatalogueMigration
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
-from rqrec.service.replication.redis_table import SharedTable
-from rqrec.service.serving.loading import load_snapshot
+from rqrec.service.replication.redis_table import RedisTable
+from rqrec.service.serving.loading import LoadOptions, load_snapshot
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
@@ -30,18 +30,20 @@ logger = logging.getLogger("rqrec")
 
 
 class ServedModel:
-    """Made by `open`, which alone starts and stops it.
+    """A loaded bundle. Use `open`, which makes, starts and stops it.
 
     Args:
-        bundle: What it was loaded from.
-        published: The state that the bundle was published with.
-        tokenizer: Makes semantic IDs of items that training did not know.
-        gate: Redis; None where none is used, and the catalogue cannot be written.
-        metrics: Told of all that happens.
+        bundle: The bundle.
+        published: The snapshot of the catalogue as it was published.
+        tokenizer: Makes the semantic IDs of written items.
+        gate: Redis; None if no Redis is used, so that the catalogue cannot be written.
+        metrics: Counts changes of the catalogue.
         settings: All settings.
 
     Attributes:
-        live: The catalogue's changes.
+        bundle: The bundle.
+        tokenizer: Makes the semantic IDs of written items.
+        live: The catalogue with its changes; None without Redis.
     """
 
     def __init__(
@@ -56,40 +58,48 @@ class ServedModel:
         self.bundle = bundle
         self.tokenizer = tokenizer
         self.live: LiveCatalogue | None = None
-        self._shared: SharedTable | None = None
+        self._shared: RedisTable | None = None
         self._published = published
-        self._carry_over: CatalogueMigration | None = None
+        self._migration: CatalogueMigration | None = None
         self._settings = settings
         self._warming_up: asyncio.Future[None] | None = None
-        # Threads of their own: texts wait while their encoder is loaded, and may not take the threads of others. Two,
-        # for items that come with their vectors need not wait for that.
+        # These threads are separate, because items with text wait in them until the text encoder is loaded. A second
+        # thread serves items that bring their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
-        self._keeping_house = Periodic(self._maintain, settings.redis_check_s)
+        self._maintenance = Periodic(self._maintain, settings.redis_check_s)
         if gate is not None:
-            self._shared = SharedTable(gate, published.version, settings)
+            self._shared = RedisTable(gate, published.version, settings)
             log = ChangeLog(gate, published.version)
-            self.live = LiveCatalogue(published, tokenizer, log, metrics, settings, self._tell)
-            self._carry_over = CatalogueMigration(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
+            self.live = LiveCatalogue(published, tokenizer, log, metrics, settings, self._notify)
+            self._migration = CatalogueMigration(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, bundle: Bundle, gate: RedisGate | None, metrics: Metrics, settings: Settings
+        cls, bundle: Bundle, load_options: LoadOptions, gate: RedisGate | None, metrics: Metrics, settings: Settings
     ) -> AsyncIterator["ServedModel"]:
-        """A model that follows Redis inside the block, if there is one; with Redis away, as soon as it is back.
+        """Loads a bundle and serves it inside the block.
 
-        Its search is warmed up, and it has been asked what it must know.
+        The model's search is warmed up, and must give the answers recorded in the bundle. With Redis it follows the
+        changes of the catalogue; if Redis does not answer now, as soon as it does.
+
+        Args:
+            bundle: The bundle.
+            load_options: How to load it.
+            gate: Redis; None if no Redis is used.
+            metrics: Counts changes of the catalogue.
+            settings: All settings.
 
         Raises:
-            BundleError: If its answers are not those known.
+            BundleError: If the bundle cannot be used, or gives other answers than the recorded ones.
         """
 
         def load() -> tuple[Snapshot, ItemTokenizer]:
-            published = load_snapshot(bundle, settings, metrics)
+            published = load_snapshot(bundle, load_options, metrics)
             golden = [Golden.from_json(fields) for fields in bundle.manifest.golden]
             if faults := golden_faults(published.recommender, golden):
                 raise BundleError(
-                    f"bundle {bundle.path} does not give its known answers here, so it is not served: {faults[0]}"
+                    f"bundle {bundle.path} does not give its recorded answers here, so it is not served: {faults[0]}"
                 )
             return published, ItemTokenizer(bundle)
 
@@ -103,56 +113,68 @@ class ServedModel:
 
     @property
     def version(self) -> str:
-        """The model's."""
+        """The version of the model."""
         return self._published.version
 
     @property
     def snapshot(self) -> Snapshot:
-        """The state now."""
+        """The present snapshot of the catalogue."""
         return self._published if self.live is None else self.live.snapshot
 
     @property
     def is_current(self) -> bool:
-        """Whether the state had all changes of the catalogue when this replica looked last."""
+        """Whether the snapshot had all changes of the catalogue at the last poll; always True without Redis."""
         return self.live is None or self.live.is_current
 
     def check_ready(self) -> None:
-        """Checks that the model knows the catalogue as it is, and can take items.
+        """Checks that the changes of the catalogue were read, and that items with text can be written.
 
         Raises:
-            NotReady: If not.
+            NotReady: If a load balancer should not send traffic here.
         """
         if self.live is not None and not (self.live.has_caught_up or self._settings.ready_without_redis):
-            raise NotReady("the changes of the catalogue are not read yet: Redis is away, or still being read")
+            raise NotReady("the changes of the catalogue are not read yet: Redis does not answer, or reading goes on")
         if self._warming_up is not None and not self._warming_up.done():
             raise NotReady("the text encoder is being loaded")
 
     async def until_ready(self) -> None:
-        """Waits for the text encoder.
+        """Waits for the text encoder, then checks readiness.
 
         Raises:
-            NotReady: If the changes of the catalogue are not known.
+            NotReady: If the changes of the catalogue are not read yet.
         """
         if self._warming_up is not None:
             await asyncio.shield(self._warming_up)
         self.check_ready()
 
     async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
-        """What is to be written of an item; see `item_content.tokenise`, which this calls in a thread."""
+        """Makes the change that writes an item, in a thread; see `item_content.tokenise`.
+
+        Args:
+            item_id: Id of the item.
+            attributes: The item's attributes by name.
+            text_vector: Embedding of the item's text; None to compute it.
+
+        Raises:
+            InvalidItem: If the content is not valid.
+        """
         schema = self.snapshot.filters.schema
         return await asyncio.get_running_loop().run_in_executor(
             self._tokenising, tokenise, item_id, attributes, text_vector, schema, self.tokenizer
         )
 
     async def take_over(self, version: str) -> None:
-        """Carries over what was written for another model, now and as long as this one follows Redis.
+        """Migrates the changes that another model's catalogue got, now and as long as this model is served.
+
+        Args:
+            version: Version of the other model.
 
         Raises:
-            RedisUnavailable: If Redis is; it is carried over later.
+            RedisUnavailable: If Redis does not answer; the changes are then migrated later.
         """
-        if self._carry_over is not None and self.live is not None:
-            await self._carry_over.begin(version)
-            await self._carry_over.step()
+        if self._migration is not None and self.live is not None:
+            await self._migration.begin(version)
+            await self._migration.step()
             await self.live.catch_up()
 
     async def _start(self) -> None:
@@ -160,34 +182,36 @@ class ServedModel:
             return
         if self._settings.admin_token is not None:
             self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
-        with contextlib.suppress(RedisUnavailable):  # logged where it was noticed
+        with contextlib.suppress(RedisUnavailable):  # already logged by the client
             await self.live.start()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
-        self._keeping_house.start()
+        self._maintenance.start()
 
     async def _stop(self) -> None:
         if self.live is not None:
-            await self._keeping_house.stop()
+            await self._maintenance.stop()
             await self.live.stop()
         self._tokenising.shutdown(wait=False)
 
     async def _maintain(self) -> None:
+        """Checks and repairs what this model has in Redis, and migrates further changes."""
         assert self._shared is not None
-        assert self._carry_over is not None
+        assert self._migration is not None
         assert self.live is not None
         if not self.live.has_caught_up:
             return
         with contextlib.suppress(RedisUnavailable):
             await self.live.check_entries()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
-            await self._carry_over.step()
+            await self._migration.step()
 
     def _load_text_encoder(self) -> None:
         try:
             self.tokenizer.load_text_encoder()
         except NoTextEncoder as error:
-            logger.info("%s: items are written with text_vector, or without strings", error)
+            logger.info("%s: items need a text_vector, or no text", error)
 
-    async def _tell(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
+    async def _notify(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
+        """Writes changed items into the table in Redis. The live catalogue calls this after every change."""
         if self._shared is not None and self.live is not None:
             await self._shared.update(before.table, after.table, item_ids, self.live.point)

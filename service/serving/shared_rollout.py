@@ -1,4 +1,4 @@
-"""The models' roles in Redis, which all replicas follow."""
+"""The rollout in Redis, which all replicas follow: the role of every model."""
 
 import contextlib
 import logging
@@ -13,14 +13,14 @@ logger = logging.getLogger("rqrec")
 
 
 class SharedRollout:
-    """Reads and gives the roles; what stands in their place and is none counts as nothing.
+    """Reads and writes the rollout in Redis. Anything else under its key counts as no rollout.
 
     Args:
-        gate: Redis; None where none is used, and there are no such rollout.
+        gate: Redis; None if no Redis is used, so that there is no shared rollout.
 
     Attributes:
-        known_revision: The highest that was read.
-        is_read: Whether they were ever read.
+        known_revision: The highest revision that was read.
+        is_read: Whether Redis was read at least once; always True without Redis.
     """
 
     def __init__(self, gate: RedisGate | None) -> None:
@@ -29,45 +29,48 @@ class SharedRollout:
         self._gate = gate
 
     async def read(self) -> Rollout | None:
-        """The roles; None where there are none.
+        """The rollout in Redis; None if there is none.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         text = await self._read(ROLES_KEY)
         self.is_read = True
         try:
             rollout = None if text is None else Rollout.from_json(text)
         except ValueError as error:
-            logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - the message says it all
+            logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - a traceback would add nothing
             return None
         self.known_revision = max(self.known_revision, 0 if rollout is None else rollout.revision)
         return rollout
 
-    async def give(self, rollout: Rollout, known_revision: int) -> bool:
-        """Stores roles; returns False if there are others that the caller does not know.
+    async def store(self, rollout: Rollout, known_revision: int) -> bool:
+        """Stores a rollout, unless Redis has one that the caller does not know.
 
         Args:
-            rollout: The rollout.
-            known_revision: Of the last ones that the caller knows.
+            rollout: The new rollout.
+            known_revision: Revision of the last rollout that the caller knows.
+
+        Returns:
+            False if Redis has a later revision; then nothing is stored.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         if self._gate is None:
             return True
         return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], rollout.to_json(), known_revision))
 
     async def last_active(self) -> str | None:
-        """The version of the model that was active last, on any replica; None if that is not known.
+        """The version of the last active model on any replica; None if it is not known.
 
         Raises:
-            RedisUnavailable: If Redis is.
+            RedisUnavailable: If Redis does not answer.
         """
         return await self._read(LAST_ACTIVE_KEY)
 
     async def note_active(self, version: str) -> None:
-        """Stores the version of the active model, if Redis is there."""
+        """Stores the version of the active model, if Redis answers."""
         with contextlib.suppress(RedisUnavailable):
             if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, version)

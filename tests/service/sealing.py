@@ -9,6 +9,7 @@ from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.bundle.layout import FILES, MANIFEST, TEXT_FILES
 from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.service.composition import load_options
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
@@ -27,7 +28,7 @@ def seal(folder: Path, **changes: object) -> None:
 def use(folder: Path) -> None:
     """All that the service does before a model answers."""
     bundle = read_bundle(folder)
-    snapshot = load_snapshot(bundle, settings_for(folder), Metrics())
+    snapshot = load_snapshot(bundle, load_options(settings_for(folder)), Metrics())
     if faults := golden_faults(snapshot.recommender, [Golden.from_json(fields) for fields in bundle.manifest.golden]):
         raise BundleError(faults[0])
     ItemTokenizer(bundle).load_text_encoder()

@@ -20,4 +20,5 @@ def slow_search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 
 if __name__ == "__main__":
-    serve(create_app(Settings(), search=slow_search))
+    settings = Settings()
+    serve(create_app(settings, search=slow_search), settings)

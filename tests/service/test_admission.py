@@ -4,13 +4,15 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from rqrec.service.admission.admission import ADMIN, Admission
+from rqrec.service.admission.admin_token import AdminToken
+from rqrec.service.admission.admission import ADMIN, Admission, AdmissionLimits
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.app import create_app
@@ -27,9 +29,20 @@ def scope_of(path: str = "/recommend", address: str = "1.1.1.1", **headers: str)
     return {"type": "http", "method": "POST", "path": path, "client": (address, 1), "headers": pairs}
 
 
-def admission_of(running: int = 0, **fields: object) -> Admission:
-    settings = Settings.model_validate(fields)
-    return Admission(settings, Metrics(), running=lambda: running, seconds_per_request=lambda: 2.5)
+LIMITS = AdmissionLimits(
+    max_queue=256, max_admin_requests=32, max_bodies_bytes=64 << 20, timeout_s=5.0, body_timeout_s=5.0
+)
+
+
+def admission_of(running: int = 0, admin_token: str | None = None, **limits: int) -> Admission:
+    return Admission(
+        replace(LIMITS, **limits),
+        ClientIdentity([], "X-API-Key"),
+        AdminToken(admin_token),
+        Metrics(),
+        running=lambda: running,
+        seconds_per_request=lambda: 2.5,
+    )
 
 
 def in_loop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:

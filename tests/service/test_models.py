@@ -107,7 +107,7 @@ def test_a_model_that_cannot_be_used_changes_nothing(client: TestClient, three_b
     write_variant(three_bundles, bundle, "forgetful", golden=golden)
     (three_bundles / "third" / "search.onnx").write_bytes(b"")
     for version, status, fault in (
-        ("forgetful", 409, "does not give its known answers"),
+        ("forgetful", 409, "does not give its recorded answers"),
         ("third", 409, "truncated or altered"),
         ("fourth", 404, "there is no bundle 'fourth'"),
         ("..", 404, ""),
@@ -277,7 +277,7 @@ def loaded_models() -> int:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("graph"), KeyError("field")], ids=repr)
-@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "SharedTable.keep_whole"])
+@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"])
 def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
     three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
 ) -> None:
@@ -385,3 +385,29 @@ def test_a_model_is_not_activated_before_it_knows_the_catalogue(
         monkeypatch.setattr("rqrec.service.replication.live_catalogue.LiveCatalogue.catch_up", away)
         assert client.post("/models/second/activate").status_code == 503
         assert ask(client)["model_version"] == "first"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "string", "list", "hash of garbage"])
+def test_damaged_keys_of_a_model_that_nobody_serves_do_not_keep_it_from_being_activated(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any], damage: str
+) -> None:
+    redis = redis_server.client
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert client.put("/items/new", json=film).status_code == 201
+        activate(client, "second")
+        activate(client, "first")
+        activate(client, "second")
+        for key in ("changes", "entries", "log", "carried", "items", "semantic-ids", "whole"):
+            until(lambda: samples(client, "rqrec_catalogue_current") == {"rqrec_catalogue_current": 1.0})
+            name = f"rqrec:{{first}}:{key}"
+            redis.delete(name)
+            if damage == "string":
+                redis.set(name, "a text")
+            elif damage == "list":
+                redis.rpush(name, "x")
+            elif damage == "hash of garbage":
+                redis.hset(name, mapping={"second": "x", "new": "y"})
+            activate(client, "first")
+            assert client.get("/items/new").json()["payload"] == film["attributes"]
+            activate(client, "second")
+            assert client.get("/items/new").json()["payload"] == film["attributes"]

@@ -32,7 +32,7 @@ def test_what_fails_is_tried_less_and_less_often_and_logged_once(caplog: pytest.
 
     asyncio.run(scenario())
     assert caplog.text.count("RuntimeError: it is broken") == 1
-    assert caplog.text.count("succeeds again") == 1
+    assert caplog.text.count("succeeded again") == 1
 
 
 def test_a_pause_has_a_longest_length() -> None:

@@ -1,0 +1,72 @@
+"""The bodies of requests and replies of the admin routes, shared by the service and the client."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rqrec.service.contract import Body, Finite, SemanticIdReply
+
+MAX_ATTRIBUTES = 1000
+MAX_VECTOR = 100_000
+
+
+class WriteItemRequest(Body):
+    """The whole content of an item; attributes that are left out are removed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"attributes": {"title": "Heat", "genres": ["Crime"], "year": 1995}}]},
+    )
+
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        max_length=MAX_ATTRIBUTES,
+        description="Attributes by name: those in the catalogue's payload, and the vectors of the model's training.",
+    )
+    text_vector: Annotated[list[Finite], Field(max_length=MAX_VECTOR, fail_fast=True)] | None = Field(
+        None,
+        description="Embedding of the item's text; by default the service computes it with the bundle's text encoder.",
+    )
+
+
+class WrittenItem(SemanticIdReply):
+    """An item that was added or replaced."""
+
+    catalogue_version: int = Field(description="Version of the catalogue, which contains this content.")
+
+
+class ActivateRequest(Body):
+    """The role that a model takes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"part": "canary", "percent": 5}]})
+
+    part: Literal["active", "canary", "shadow"] = Field(
+        "active",
+        description="active: the model answers all requests, and the candidate's rollout ends. canary: the model "
+        "answers a share of the requests. shadow: the model gets a copy of a share of the requests, and its answers "
+        "are measured but not returned.",
+    )
+    percent: float = Field(
+        100.0, gt=0, le=100, description="Percentage of routing keys that go to a canary or shadow, by a stable hash."
+    )
+
+
+class ModelReply(BaseModel):
+    """A bundle in the folder of bundles."""
+
+    version: str
+    part: Literal["active", "canary", "shadow"] | None = Field(
+        description="Role of the model; null if it is not loaded."
+    )
+    percent: float | None = Field(description="Percentage of routing keys that go to it, if it is a canary or shadow.")
+    created_at: str | None
+    num_items: int | None
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Metrics of the evaluation at training, by model and metric."
+    )
+    fault: str | None = Field(description="Why the bundle cannot be read; null if it can.")
+
+
+class ModelList(BaseModel):
+    """The bundles in the folder of bundles."""
+
+    models: list[ModelReply]

@@ -1,0 +1,93 @@
+"""Builds the parts of the service from the settings. Each part gets only the values that it needs."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from rqrec.models.search.ranking import Ranking
+from rqrec.service.admission.admin_token import AdminToken
+from rqrec.service.admission.admission import Admission, AdmissionLimits
+from rqrec.service.admission.client_identity import ClientIdentity
+from rqrec.service.redis.client import RedisGate
+from rqrec.service.search.batch_search import SearchKey, SearchWork
+from rqrec.service.search.batcher import Batcher
+from rqrec.service.serving.loading import LoadOptions
+from rqrec.service.serving.model_switch import ModelSwitch
+from rqrec.service.serving.runtime import RequestLimits, Runtime
+from rqrec.service.serving.served_model import ServedModel
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
+
+Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
+
+
+def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runtime:
+    """Builds the running service. Nothing starts before `Runtime.start`.
+
+    Args:
+        settings: All settings.
+        metrics: The metrics of the app.
+        search: Searches a batch.
+    """
+    gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
+    batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
+        search,
+        metrics,
+        workers=settings.search_workers,
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+    )
+    return Runtime(
+        models=_model_switch(settings, gate, metrics),
+        batcher=batcher,
+        admission=_admission(settings, metrics, batcher),
+        gate=gate,
+        metrics=metrics,
+        limits=RequestLimits(
+            max_body_bytes=settings.max_body_bytes,
+            max_history_items=settings.max_history_items,
+            beam_width=settings.beam_width,
+            timeout_s=settings.timeout_ms / 1000,
+        ),
+    )
+
+
+def load_options(settings: Settings) -> LoadOptions:
+    """How to load a bundle."""
+    return LoadOptions(
+        backend=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        beam_width=settings.beam_width,
+        filter_cache_bytes=settings.filter_cache_bytes,
+    )
+
+
+def _model_switch(settings: Settings, gate: RedisGate | None, metrics: Metrics) -> ModelSwitch:
+    return ModelSwitch(
+        settings.bundle,
+        functools.partial(
+            ServedModel.open, load_options=load_options(settings), gate=gate, metrics=metrics, settings=settings
+        ),
+        gate,
+        metrics,
+        check_every_s=settings.redis_check_s,
+        ready_without_redis=settings.ready_without_redis,
+    )
+
+
+def _admission(settings: Settings, metrics: Metrics, batcher: Batcher[SearchKey, SearchWork, Ranking]) -> Admission:
+    token = settings.admin_token
+    return Admission(
+        AdmissionLimits(
+            max_queue=settings.max_queue,
+            max_admin_requests=settings.max_admin_requests,
+            max_bodies_bytes=settings.max_bodies_bytes,
+            timeout_s=settings.timeout_ms / 1000,
+            body_timeout_s=settings.body_timeout_s,
+        ),
+        ClientIdentity(settings.trusted_proxies, settings.rate_limit_header),
+        AdminToken(None if token is None else token.get_secret_value()),
+        metrics,
+        running=lambda: batcher.running,
+        seconds_per_request=lambda: batcher.seconds_per_request,
+    )

@@ -1,0 +1,216 @@
+"""The requests of one connection: the server answers them one after the other, in the order of their arrival.
+
+A client may send several requests before it reads the first answer (HTTP pipelining). The pipeline starts a request
+when the answer before it is complete.
+"""
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Scope
+
+from rqrec.service.admission.request_context import CONTEXT, RequestContext
+from rqrec.service.errors import ClientGone, NotReady
+from rqrec.service.http.envelope import Refusal
+from rqrec.service.http.problems import problem_response
+from rqrec.service.server.exchange import Exchange, ExchangeTransport
+from rqrec.service.server.request_parser import RequestHead
+from rqrec.service.server.scope import scope_of
+
+CONTINUE = b"100-continue"
+
+
+class PipelineTransport(ExchangeTransport, Protocol):
+    """The connection, as its pipeline uses it.
+
+    Attributes:
+        addresses: The `client` and `server` of an ASGI scope.
+    """
+
+    addresses: dict[str, tuple[str, int] | None]
+
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether the client does not read its answers."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection takes no further request."""
+
+    def begin_answer(self) -> None:
+        """Stops the time limits while a request is answered."""
+
+    def await_request(self, *, skips_body: bool = False) -> None:
+        """Starts the time limit for the next request.
+
+        Args:
+            skips_body: Whether a part of the last request's body has still to arrive.
+        """
+
+    def close(self, *, linger: bool = False) -> None:
+        """Closes the connection when all answers are sent.
+
+        Args:
+            linger: Whether the client may still be sending.
+        """
+
+
+class Pipeline:
+    """Starts the requests of one connection in order, and implements the parser's `RequestHandler`.
+
+    Args:
+        transport: The connection.
+        admit: Lets a request in, or gives the answer that refuses it.
+        app: The ASGI app that answers.
+        server_state: The counts and tasks of uvicorn's server.
+        app_state: The state of the app's lifespan; each request gets a copy.
+
+    Attributes:
+        current: The request that is being answered; None between two requests.
+        arriving: The request whose body is arriving; None if no body is.
+    """
+
+    __slots__ = (
+        "_admit", "_app", "_app_state", "_context", "_fault", "_is_starting", "_loop", "_queue", "_state", "_transport",
+        "arriving", "current",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: PipelineTransport,
+        admit: Callable[[Scope], RequestContext | Refusal],
+        *,
+        app: ASGIApp,
+        server_state: Any,
+        app_state: dict[str, Any],
+    ) -> None:
+        self.current: Exchange | None = None
+        self.arriving: Exchange | None = None
+        self._transport = transport
+        self._admit = admit
+        self._app = app
+        self._state = server_state
+        self._app_state = app_state
+        self._loop = asyncio.get_running_loop()
+        self._context: RequestContext | None = None  # of the current request
+        self._queue: deque[Exchange] = deque()
+        self._fault: Exception | None = None
+        self._is_starting = False
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether no further byte may be parsed now."""
+        return bool(self._queue) or self._fault is not None or (self.arriving is not None and self.arriving.is_full)
+
+    # The parser calls these three; see `service.server.request_parser.RequestHandler`.
+
+    def begin_request(self, head: RequestHead) -> None:
+        """Queues a request, and starts it if no other one is being answered."""
+        scope = scope_of(head, addresses=self._transport.addresses, state=self._app_state)
+        expects = any(name == b"expect" and value.lower() == CONTINUE for name, value in head.headers)
+        self.arriving = Exchange(scope, self._transport, keep_alive=head.keep_alive, expects_continue=expects)
+        self._queue.append(self.arriving)
+        self.start_next()
+
+    def take_body(self, data: bytes) -> None:
+        """Passes a part of the body to its request."""
+        if self.arriving is not None:
+            self.arriving.feed(data)
+
+    def end_request(self) -> None:
+        """Marks the body as complete."""
+        exchange, self.arriving = self.arriving, None
+        if exchange is not None:
+            exchange.feed_end()
+            if exchange.is_complete and self.current is None:
+                self._transport.await_request()
+
+    # The connection calls these.
+
+    def start_next(self) -> None:
+        """Starts queued requests while each one is answered at once and the client reads."""
+        if self._is_starting:
+            return
+        self._is_starting = True
+        transport = self._transport
+        try:
+            while self.current is None and not transport.is_write_paused and not transport.is_closing:
+                if self._queue:
+                    self._start(self._queue.popleft())
+                elif self._fault is not None:
+                    self._answer_fault(self._fault)
+                else:
+                    return
+        finally:
+            self._is_starting = False
+
+    def proceed(self) -> None:
+        """Starts the next request, then parses the bytes that waited for this."""
+        if not self._is_starting:
+            self.start_next()
+            self._transport.read_more()
+
+    def finish(self, exchange: Exchange) -> None:
+        """Ends a request whose answer is complete.
+
+        With keep-alive the next request starts; otherwise the connection closes.
+        """
+        self._state.total_requests += 1
+        self.current = self._context = None
+        if exchange.keep_alive:
+            self._transport.await_request(skips_body=not exchange.is_body_complete)
+            self.proceed()
+        else:
+            self._transport.close(linger=not exchange.is_body_complete)
+
+    def stop_at_fault(self, fault: Exception) -> None:
+        """Handles bytes that cannot be parsed: no further request can follow on this connection.
+
+        A fault in the body of the current request ends that request. Any other fault gets an answer of its own.
+        """
+        self._fault = fault
+        if self.arriving is not None and self.arriving is self.current and self._context is not None:
+            self.current.keep_alive = False
+            self._context.end(fault)
+        else:
+            self.start_next()
+
+    def cut_body(self) -> None:
+        """Ends the current request if its body is still arriving."""
+        if self._context is not None and self._context.is_reading:
+            self._context.end(NotReady("the service is shutting down"))
+
+    def disconnect(self) -> None:
+        """Cancels the current request and drops the queued ones: the client has gone."""
+        self._queue.clear()
+        if self.current is not None:
+            self.current.disconnect()
+        if self._context is not None:
+            self._context.end(ClientGone())
+
+    def _start(self, exchange: Exchange) -> None:
+        """Refuses a request at once, or runs the app in a task."""
+        self.current = exchange
+        self._transport.begin_answer()
+        admitted = self._admit(exchange.scope)
+        if isinstance(admitted, Refusal):
+            exchange.answer(*admitted)
+            return
+        self._context = exchange.scope[CONTEXT] = admitted
+        task = self._loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(functools.partial(self._end_task, admitted))
+
+    def _end_task(self, context: RequestContext, task: "asyncio.Task[None]") -> None:
+        self._state.tasks.discard(task)
+        context.release()
+
+    def _answer_fault(self, error: Exception) -> None:
+        """Tells the client why its bytes cannot be parsed, and closes."""
+        scope = {"type": "http", "method": "GET", "http_version": "1.1"}
+        self.current = exchange = Exchange(scope, self._transport, keep_alive=False, expects_continue=False)
+        response = problem_response(error, "")
+        exchange.answer(response.status_code, list(response.raw_headers), bytes(response.body))
