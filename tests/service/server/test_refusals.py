@@ -1,4 +1,4 @@
-"""What clients see at the socket: refusals in an overload, and work dropped for who hangs up."""
+"""Refusals during an overload, at the socket, and searches that are dropped because the client has gone."""
 
 import json
 import socket
@@ -22,11 +22,11 @@ def metric(url: str, sample: str) -> float:
 
 
 @contextmanager
-def overloaded(bundles: Path) -> Iterator[tuple[str, list["Future[httpx.Response]"]]]:
+def overloaded(bundles: Path, log: Path | None = None) -> Iterator[tuple[str, list["Future[httpx.Response]"]]]:
     """A service whose search is at work and whose queue is full, and the requests that it has accepted."""
     settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_QUEUE": "1", "RQREC_MAX_BATCH": "1", "SEARCH_S": "3"}
     settings["RQREC_TIMEOUT_MS"] = "60000"
-    with running_service(settings, module=SLOW) as (url, _), ThreadPoolExecutor(2) as pool:
+    with running_service(settings, module=SLOW, log=log) as (url, _), ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(httpx.post, f"{url}/recommend", json=BODY, timeout=60)]
         until(lambda: metric(url, "rqrec_batch_size_count") == 1)
         accepted.append(pool.submit(httpx.post, f"{url}/recommend", json=BODY, timeout=60))
@@ -87,6 +87,19 @@ def test_a_body_that_was_not_asked_for_is_not_waited_for(bundles: Path) -> None:
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert b"connection: close" in answer
+
+
+def test_a_request_behind_one_that_closes_the_connection_is_not_started(bundles: Path, tmp_path: Path) -> None:
+    refused = b"POST /recommend HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"
+    with (
+        overloaded(bundles, tmp_path / "log") as (url, _),
+        socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection,
+    ):
+        connection.sendall(refused + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 def test_a_client_that_hangs_up_costs_no_search(bundles: Path) -> None:

@@ -1,12 +1,16 @@
+"""Shutdown: no accepted request is lost, and no client delays the end."""
+
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from benchmarks.support.running import running_service
 from tests.service.conftest import SLOW, until
+from tests.service.server.raw_sockets import connected, post, read_all, statuses
 
 CLIENTS = 8
 
@@ -62,3 +66,24 @@ def test_what_was_accepted_before_sigterm_is_answered(bundles: Path) -> None:
         assert response.status_code == 200
         assert response.headers["connection"] == "close"
         process.wait(timeout=5)
+
+
+HANGING = {
+    "half a body": (post()[:-4], 503),
+    "half a head": (b"GET /healthz HT", None),
+    "an upgrade": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
+    "nothing": (b"", None),
+}
+
+
+@pytest.mark.parametrize("kind", HANGING)
+def test_no_client_holds_up_the_end(bundles: Path, kind: str) -> None:
+    sent, expected = HANGING[kind]
+    settings = {"RQREC_BUNDLE": str(bundles), "RQREC_BODY_TIMEOUT_S": "60", "RQREC_TIMEOUT_MS": "60000"}
+    with running_service(settings, module=SLOW) as (url, process), connected((url, process)) as connection:
+        connection.sendall(sent)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=8) is not None
+        answers = read_all(connection)
+    assert statuses(answers) == ([] if expected is None else [expected])

@@ -1,0 +1,53 @@
+"""Canary and shadow models."""
+
+from collections import Counter
+
+from fastapi.testclient import TestClient
+
+from rqrec.service.serving.deployment import Role, Rollout
+from tests.service.conftest import until
+from tests.service.serving.three_models import activate, ask, samples
+
+
+def test_a_canary_answers_its_share_and_a_key_always_gets_the_same_model(admin_client: TestClient) -> None:
+    assert activate(admin_client, "second", part="canary", percent=30) == {
+        "first": "active",
+        "second": "canary",
+        "third": None,
+    }
+    chosen = {
+        f"user {number}": ask(admin_client, routing_key=f"user {number}")["model_version"] for number in range(200)
+    }
+    assert 35 <= Counter(chosen.values())["second"] <= 85  # 60 expected; six sigma
+    assert all(
+        ask(admin_client, routing_key=key)["model_version"] == version for key, version in list(chosen.items())[:50]
+    )
+    answers = samples(admin_client, "rqrec_model_answers_total")
+    assert sum(answers.values()) == 250
+    assert activate(admin_client, "second", part="canary", percent=60)["second"] == "canary"
+    wider = {key for key in chosen if ask(admin_client, routing_key=key)["model_version"] == "second"}
+    assert wider > {key for key, version in chosen.items() if version == "second"}
+    assert activate(admin_client, "first") == {"first": "active", "second": None, "third": None}
+
+
+def test_another_candidate_gets_other_users(admin_client: TestClient) -> None:
+    def tried(version: str) -> set[int]:
+        activate(admin_client, version, part="canary", percent=50)
+        return {n for n in range(60) if ask(admin_client, routing_key=str(n))["model_version"] == version}
+
+    assert tried("second") != tried("third")
+
+
+def test_a_shadow_is_measured_and_never_seen(admin_client: TestClient) -> None:
+    activate(admin_client, "second", part="shadow")
+    for _ in range(10):
+        assert ask(admin_client)["model_version"] == "first"
+    until(lambda: samples(admin_client, 'rqrec_shadow_answers_total{result="answered"}').popitem()[1] == 10)
+    overlap = samples(admin_client, "rqrec_shadow_overlap_ratio")
+    assert overlap["rqrec_shadow_overlap_ratio_sum"] == overlap["rqrec_shadow_overlap_ratio_count"] == 10
+
+
+def test_roles_pass_through_redis() -> None:
+    roles = Rollout("first").with_role("second", Role.CANARY, 5.0)
+    assert Rollout.from_json(roles.to_json()) == roles
+    assert roles.with_role("second", Role.ACTIVE, 100.0) == Rollout("second")

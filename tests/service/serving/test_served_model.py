@@ -1,0 +1,137 @@
+"""Written items move to the next model, and a failed load leaves nothing behind."""
+
+import asyncio
+import gc
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks.support.running import RedisServer
+from rqrec.service.redis.client import RedisUnavailable
+from rqrec.service.serving.served_model import ServedModel
+from tests.service.conftest import until
+from tests.service.serving.three_models import activate, ask, samples, service
+
+
+def test_what_was_written_goes_over_to_the_next_model_and_back(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    def known(client: TestClient, item_id: str) -> bool:
+        return client.get(f"/items/{item_id}").status_code == 200
+
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        assert one.put("/items/new", json=film).status_code == 201
+        assert one.delete("/items/100").status_code == 204
+        with service(three_bundles, redis_url=redis_server.url, redis_check_s=600) as behind:
+            activate(one, "second")
+            assert known(one, "new")
+            assert not known(one, "100")
+            payload = one.get("/items/new").json()["payload"]
+            assert payload == film["attributes"]
+            # A replica that has not changed over yet takes another one.
+            assert behind.put("/items/late", json=film).status_code == 201
+            assert behind.get("/items/late").json()["model_version"] == "first"
+            until(lambda: known(one, "late"))
+            assert one.put("/items/later", json=film).status_code == 201
+        activate(one, "first")
+        assert known(one, "later")
+        assert known(one, "late")
+        version = one.get("/readyz").json()["catalogue_version"]
+        activate(one, "second")
+        activate(one, "first")
+        assert one.get("/readyz").json()["catalogue_version"] == version  # nothing goes round in circles
+
+
+def test_a_restart_with_a_new_bundle_keeps_what_was_written(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert client.put("/items/new", json=film).status_code == 201
+    with service(three_bundles / "second", redis_url=redis_server.url) as client:
+        assert ask(client)["model_version"] == "second"
+        assert client.get("/items/new").json()["payload"] == film["attributes"]
+
+
+def threads_that_tokenise() -> int:
+    return sum(thread.name.startswith("rqrec-tokenise") for thread in threading.enumerate())
+
+
+def loaded_models() -> int:
+    gc.collect()
+    return sum(type(one) is ServedModel for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("graph"), KeyError("field")], ids=repr)
+@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"])
+def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise type(error)(*error.args)
+
+    monkeypatch.setattr(logging.getLogger("rqrec"), "disabled", True)  # pytest keeps records, and so their frames
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        gc.unfreeze()
+        models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)
+        with monkeypatch.context() as patched:
+            patched.setattr(f"rqrec.service.serving.served_model.{place}", fail)
+            for _ in range(3):
+                response = client.post("/models/second/activate")
+                assert (response.status_code, response.json()["type"]) == (409, "unusable-model"), response.text
+        del response
+        gc.unfreeze()
+        assert loaded_models() == models
+        until(lambda: threads_that_tokenise() <= threads)
+        until(lambda: num_tasks(client) <= tasks)
+        assert ask(client)["model_version"] == "first"
+        assert activate(client, "second")["second"] == "active"
+
+
+def num_tasks(client: TestClient) -> int:
+    async def count() -> int:
+        return len(asyncio.all_tasks())
+
+    assert client.portal is not None
+    return client.portal.call(count)
+
+
+def test_a_model_is_not_activated_before_it_knows_the_catalogue(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_self: object) -> None:
+        raise RedisUnavailable("it failed")
+
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        monkeypatch.setattr("rqrec.service.replication.live_catalogue.LiveCatalogue.catch_up", away)
+        assert client.post("/models/second/activate").status_code == 503
+        assert ask(client)["model_version"] == "first"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "string", "list", "hash of garbage"])
+def test_damaged_keys_of_a_model_that_nobody_serves_do_not_keep_it_from_being_activated(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any], damage: str
+) -> None:
+    redis = redis_server.client
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert client.put("/items/new", json=film).status_code == 201
+        activate(client, "second")
+        activate(client, "first")
+        activate(client, "second")
+        for key in ("changes", "entries", "log", "carried", "items", "semantic-ids", "whole"):
+            until(lambda: samples(client, "rqrec_catalogue_current") == {"rqrec_catalogue_current": 1.0})
+            name = f"rqrec:{{first}}:{key}"
+            redis.delete(name)
+            if damage == "string":
+                redis.set(name, "a text")
+            elif damage == "list":
+                redis.rpush(name, "x")
+            elif damage == "hash of garbage":
+                redis.hset(name, mapping={"second": "x", "new": "y"})
+            activate(client, "first")
+            assert client.get("/items/new").json()["payload"] == film["attributes"]
+            activate(client, "second")
+            assert client.get("/items/new").json()["payload"] == film["attributes"]

@@ -1,0 +1,75 @@
+"""Replicas follow the rollout in Redis."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.support.running import RedisServer
+from rqrec.service.serving.deployment import Rollout
+from tests.service.conftest import until
+from tests.service.serving.three_models import activate, ask, service
+
+
+def test_other_replicas_and_later_ones_follow(three_bundles: Path, redis_server: RedisServer) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        with service(three_bundles, redis_url=redis_server.url) as other:
+            activate(one, "second")
+            until(lambda: ask(other)["model_version"] == "second")
+            activate(other, "third", part="canary", percent=100)
+            until(lambda: ask(one)["model_version"] == "third")
+        with service(three_bundles, redis_url=redis_server.url) as later:
+            assert ask(later)["model_version"] == "third"
+            redis_server.stop()
+            response = one.post("/models/first/activate")
+            assert (response.status_code, response.json()["type"]) == (503, "not-ready")
+            assert ask(one)["model_version"] == ask(later)["model_version"] == "third"
+
+
+@pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Rollout("gone").to_json()])
+def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
+    three_bundles: Path, redis_server: RedisServer, roles: str
+) -> None:
+    redis_server.client.set("rqrec:roles", roles)
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        assert ask(client)["model_version"] == "first"
+
+
+def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, redis_server: RedisServer) -> None:
+    slow = {"redis_url": redis_server.url, "redis_check_s": 600}  # nobody hears of the other
+    with service(three_bundles, **slow) as one, service(three_bundles, **slow) as other:
+        activate(one, "second")
+        response = other.post("/models/third/activate")
+        assert (response.status_code, response.json()["type"]) == (409, "conflict")
+        assert ask(other)["model_version"] == "first"
+    with service(three_bundles, redis_url=redis_server.url) as later:
+        assert ask(later)["model_version"] == "second"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "wrong type", "garbage", "an older state"])
+@pytest.mark.parametrize("key", ["rqrec:roles", "rqrec:last-active"])
+def test_roles_that_redis_lost_are_put_back(
+    three_bundles: Path, redis_server: RedisServer, key: str, damage: str
+) -> None:
+    redis = redis_server.client
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        activate(one, "third")
+        older = redis.get(key)
+        activate(one, "second")
+        now = redis.get(key)
+        redis.delete(key)
+        if damage == "wrong type":
+            redis.rpush(key, "x")
+        elif damage == "garbage" and key == "rqrec:roles":
+            redis.set(key, b"\xff{")
+        elif damage == "an older state" and key == "rqrec:roles":
+            redis.set(key, str(older))
+
+        def is_back() -> bool:
+            try:
+                return redis.type(key) == "string" and redis.get(key) == now
+            except UnicodeDecodeError:
+                return False
+
+        until(is_back)
+        with service(three_bundles, redis_url=redis_server.url) as later:
+            assert ask(later)["model_version"] == ask(one)["model_version"] == "second"
