@@ -12,17 +12,17 @@ OTHERS = {"genres": Condition.model_validate({"any_of": ["Horror"]})}
 
 
 class SlowFilters:
-    """Filters that are worked out when the gate opens, and remember what was."""
+    """Filters that are computed when the gate opens, and that record what was computed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
-        self.worked_out: list[Any] = []
+        self.computed: list[Any] = []
 
     def cached(self, _key: bytes) -> None:
         return None
 
-    def work_out(self, _key: bytes, conditions: Any) -> Any:
-        self.worked_out.append(conditions)
+    def compute(self, _key: bytes, conditions: Any) -> Any:
+        self.computed.append(conditions)
         assert self.gate.wait(10)
         return conditions
 
@@ -33,7 +33,7 @@ async def asked(flights: FilterFlights, filters: Any, conditions: Any, times: in
     return tasks
 
 
-def test_a_filter_that_many_ask_for_is_worked_out_once() -> None:
+def test_a_filter_of_many_requests_is_computed_once() -> None:
     async def scenario() -> None:
         flights, filters = FilterFlights(), SlowFilters()
         tasks = await asked(flights, filters, CONDITIONS, 12)
@@ -41,13 +41,13 @@ def test_a_filter_that_many_ask_for_is_worked_out_once() -> None:
         filters.gate.set()
         found = await asyncio.gather(*tasks[1:])
         assert found == [CONDITIONS] * 11
-        assert filters.worked_out == [CONDITIONS]
+        assert filters.computed == [CONDITIONS]
         flights.stop()
 
     asyncio.run(scenario())
 
 
-def test_what_nobody_waits_for_is_not_begun() -> None:
+def test_a_filter_without_waiting_requests_is_not_computed() -> None:
     async def scenario() -> None:
         flights, filters = FilterFlights(), SlowFilters()
         busy = await asked(flights, filters, CONDITIONS, 1) + await asked(flights, filters, OTHERS, 1)
@@ -59,16 +59,16 @@ def test_what_nobody_waits_for_is_not_begun() -> None:
         filters.gate.set()
         await asyncio.gather(*busy)
         await asyncio.sleep(0.05)
-        assert filters.worked_out == [CONDITIONS, OTHERS]
+        assert filters.computed == [CONDITIONS, OTHERS]
         flights.stop()
 
     asyncio.run(scenario())
 
 
-def test_a_filter_that_cannot_be_answered_fails_for_all_who_asked() -> None:
+def test_an_invalid_filter_fails_for_all_requests() -> None:
     class NoFilters(SlowFilters):
-        def work_out(self, key: bytes, conditions: Any) -> Any:
-            super().work_out(key, conditions)
+        def compute(self, key: bytes, conditions: Any) -> Any:
+            super().compute(key, conditions)
             raise ValueError("no such attribute")
 
     async def scenario() -> None:

@@ -1,4 +1,5 @@
-import json
+"""The service on a Redis that is slow, stopped, full or protected, and on Sentinels and a cluster."""
+
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -53,25 +54,9 @@ def metric(client: TestClient, name: str) -> float:
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
-def test_the_table_stands_in_redis_under_the_models_version(
-    client: TestClient, redis_server: RedisServer, bundle: Bundle, prefix: str
-) -> None:
-    row = bundle.items.row(3, named=True)
-    text = "-".join(map(str, bundle.learned.codes_RL[3]))
-    assert redis_server.client.hget(f"{prefix}:semantic-ids", row["item_id"]) == text
-    stored = json.loads(str(redis_server.client.hget(f"{prefix}:items", text)))
-    assert stored["item_id"] == row["item_id"]
-    assert stored["payload"]["title"] == row["title"]
-    assert redis_server.client.hlen(f"{prefix}:items") == 64
-    for key in ("items", "semantic-ids", "whole"):
-        assert 0 < int(str(redis_server.client.ttl(f"{prefix}:{key}"))) <= 86_400
-    assert sorted(redis_server.client.keys()) == [
-        "rqrec:last-active",
-        *(f"{prefix}:{key}" for key in ("changes", "items", "log", "semantic-ids", "whole")),
-    ]
-
-
 def test_no_answer_asks_redis(bundles: Path, redis_server: RedisServer) -> None:
+    """Invariant I15: a request is answered from the snapshot alone."""
+
     def commands() -> int:
         return int(redis_server.client.info("stats")["total_commands_processed"])
 
@@ -87,6 +72,7 @@ def test_no_answer_asks_redis(bundles: Path, redis_server: RedisServer) -> None:
 def test_a_redis_that_is_slow_and_in_time_slows_no_answer(
     bundles: Path, redis_server: RedisServer, slow_redis: Callable[[RedisServer, float], str]
 ) -> None:
+    """Invariant I15: a slow Redis does not slow down answers."""
     with service(bundles, slow_redis(redis_server, 0.2), redis_timeout_s=2.0) as client:
         answer(client)
         begin = time.monotonic()
@@ -149,14 +135,6 @@ def test_a_replica_that_starts_without_redis_answers_and_is_not_ready_until_it_h
         assert client.get("/readyz").status_code == 200  # it was, and answers better than nobody
     with service(bundles, redis_server.url, ready_without_redis=True) as client:
         assert client.get("/readyz").status_code == 200
-
-
-def test_two_replicas_write_the_table_once(bundles: Path, redis_server: RedisServer, prefix: str) -> None:
-    with service(bundles, redis_server.url) as one, service(bundles, redis_server.url) as other:
-        assert answer(one) == answer(other)
-        calls = redis_server.client.info("commandstats")["cmdstat_rename"]["calls"]
-        assert calls == 2
-        assert redis_server.client.hlen(f"{prefix}:items") == 64
 
 
 def test_an_acl_user_by_url(bundles: Path, redis_server: RedisServer) -> None:
@@ -261,3 +239,13 @@ def test_tls_by_url() -> None:
     client = connect(Settings.model_validate({"redis_url": "rediss://u:p@localhost:6380/1"}))
     assert isinstance(client.connection_pool.connection_kwargs["db"], int)
     assert client.connection_pool.connection_class.__name__ == "SSLConnection"
+
+
+def test_a_redis_that_evicts_keys_is_logged_once(
+    bundles: Path, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.client.config_set("maxmemory-policy", "allkeys-lru")
+    with service(bundles, redis_server.url) as one:
+        until(lambda: "rqrec_redis_evicts 1.0" in one.get("/metrics").text)
+        time.sleep(0.5)
+        assert caplog.text.count("Redis drops keys") == 1

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.service.catalogue.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, InvalidFilter, filter_key
+from rqrec.service.catalogue.filter_conditions import InvalidFilter
+from rqrec.service.catalogue.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, filter_key
 from rqrec.service.catalogue.item import as_shown
 from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.contract import MAX_FILTER_VALUES, Condition
@@ -168,7 +169,7 @@ def test_whole_numbers_and_floats_compare_exactly(conditions: dict[str, dict[str
         lambda number: {"year": Condition(any_of=[10**99 + number * 10**9 + other for other in range(5000)])},
     ],
 )
-def test_the_cache_counts_all_that_a_filter_leaves_behind(condition: Callable[[int], dict[str, Condition]]) -> None:
+def test_the_cache_counts_all_memory_of_a_filter(condition: Callable[[int], dict[str, Condition]]) -> None:
     filters = Filters(ITEMS, TABLE, Metrics(), cache_bytes=1 << 20)
     filters.eligibility(condition(0))
     gc.collect()
@@ -183,7 +184,7 @@ def test_the_cache_counts_all_that_a_filter_leaves_behind(condition: Callable[[i
     assert filters.cached_bytes >= 41 * BYTES_BESIDE_ARRAYS
 
 
-def test_a_key_is_the_same_for_what_says_the_same_and_no_other() -> None:
+def test_a_key_is_equal_for_equal_conditions_only() -> None:
     def key(**conditions: dict[str, Any]) -> bytes:
         return filter_key({name: Condition.model_validate(value) for name, value in conditions.items()})
 
@@ -234,7 +235,7 @@ def test_only_items_that_pass_come_back(ask: Callable[..., Any]) -> None:
     excluded=st.sets(st.integers(100, 163), max_size=64),
     k=st.integers(1, 64),
 )
-def test_k_come_back_whenever_k_pass(ask: Callable[..., Any], allowed: set[int], excluded: set[int], k: int) -> None:
+def test_k_items_return_if_k_pass(ask: Callable[..., Any], allowed: set[int], excluded: set[int], k: int) -> None:
     ids = [*map(str, allowed), "none"]
     reply = ask(filter={"item_id": {"any_of": ids}}, exclude=[*map(str, excluded)], k=k).json()
     left = {str(item) for item in allowed - excluded - {116, 117}}
@@ -256,13 +257,13 @@ def test_filters_hold_for_the_popular_fallback(ask: Callable[..., Any]) -> None:
     [
         ({"maker": {"any_of": ["x"]}}, "/filter/maker", "unknown attribute"),
         ({"genres": {"any_of": [1]}}, "/filter/genres/any_of", "holds strings"),
-        ({"genres": {}}, "/filter/genres", "give at least one of"),
-        ({"genres": {"gte": None}}, "/filter/genres", "give at least one of"),
+        ({"genres": {}}, "/filter/genres", "expected at least one of"),
+        ({"genres": {"gte": None}}, "/filter/genres", "expected at least one of"),
         ({"genres": {"any": ["x"]}}, "/filter/genres/any", "Extra inputs"),
         ({"genres": {"any_of": []}}, "/filter/genres/any_of", "at least 1"),
     ],
 )
-def test_a_bad_filter_is_told_with_its_place(
+def test_an_error_names_the_place_of_a_bad_filter(
     ask: Callable[..., Any], bad: dict[str, Any], pointer: str, detail: str
 ) -> None:
     response = ask(filter=bad)
