@@ -17,8 +17,9 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rqrec.models.tokenizer.config import FeatureBlock, RqVaeConfig
 from rqrec.models.tokenizer.quantize import QuantizeMode
-from rqrec.models.tokenizer.rqvae import FeatureBlock, RqVae, RqVaeComputedLosses, RqVaeConfig
+from rqrec.models.tokenizer.rqvae import RqVae, RqVaeComputedLosses
 from rqrec.training.features.features import load_features
 from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.device import training_device

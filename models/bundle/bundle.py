@@ -30,7 +30,7 @@ class Bundle:
         path: The bundle's folder.
         manifest: The bundle's description of itself.
         items: item_id and the attributes of each item, in the row order of training.
-        learned: What training learned of each item, in the same row order.
+        learned: The learned data of each item, in the same row order.
         featurizer: Turns attributes into features.
         projection_EP: Turns features into content, float32.
         contents_RP: The content of each item, in the same row order, float16 or float32.

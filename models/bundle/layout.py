@@ -17,7 +17,7 @@ text_tokenizer.json    text → tokens, if there is a text encoder
 
 from collections.abc import Mapping
 
-FORMAT = 9  # since 8, items' attributes and what training learned of them are two files; since 9, the text encoder too
+FORMAT = 9  # since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder
 READABLE_FORMATS = (9,)
 # The releases that read each format. Formats 1 to 8 were never released.
 RELEASES: Mapping[int, str] = {9: "0.1"}

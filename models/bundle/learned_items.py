@@ -15,7 +15,7 @@ SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector
 
 @dataclass(frozen=True, eq=False)
 class LearnedItems:
-    """What training learned of each item, one row per item.
+    """The learned data of the items, one row per item.
 
     Attributes:
         codes_RL: Semantic IDs, int64.

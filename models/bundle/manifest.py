@@ -154,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _remedy(found: object) -> str:
-    """What the user can do about a bundle of a format that this release does not read."""
+    """The advice for a bundle of a format that this release does not read."""
     if isinstance(found, int) and found > max(READABLE_FORMATS):
         return "install a newer release of rqrec, or publish the bundle again with this release"
     release = RELEASES.get(found) if isinstance(found, int) else None

@@ -39,6 +39,9 @@ def bundles_at_hand(path: Path) -> dict[str, Path]:
 def current_version(path: Path) -> str:
     """The version that a folder's `current` link names, or the version of the bundle at this path.
 
+    Args:
+        path: A folder of bundles, or one bundle's folder.
+
     Raises:
         BundleError: If there is no such bundle.
     """
@@ -60,7 +63,10 @@ def point_current(bundles: Path, version: str) -> None:
 
 
 def bundle_folder(path: Path) -> Path:
-    """The bundle's folder that a path stands for: its `current` bundle if it has that link, else the path itself.
+    """Finds the folder of the bundle to read: the folder that `current` names, or the path if it has no such link.
+
+    Args:
+        path: A folder of bundles, or one bundle's folder.
 
     Raises:
         BundleError: If the `current` link names no bundle.

@@ -30,7 +30,7 @@ from rqrec.models.trie.tensors import TriePaths, child_log_probs
 from rqrec.models.trie.trie import SemanticIdTrie
 
 PADDING = -1
-LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with embeddings of 0.02 the model predicts mere popularity for twice the steps
+LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with 0.02 for embeddings, the model predicts only popularity for twice as long
 ITEMS_PER_CHUNK = 65_536
 
 

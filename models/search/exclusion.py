@@ -15,7 +15,7 @@ from torch import Tensor
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.trie.lookup import take, take_rows
 
-NONE = -1  # stands for no node
+NONE = -1  # no node
 NO_OFFSET = 2**31 - 1  # larger than every offset
 
 

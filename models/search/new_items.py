@@ -1,8 +1,8 @@
 """New items in a user's list: items that the retriever did not learn to generate join the items that the search found.
 
-A new item was chosen by nobody in training, or was written after training. It has the vector of similar known items
-(see `models.items.content_neighbours`), so it has a relevance like every item. Its log-probability is estimated (see
-`models.search.new_item_scores`). Needs no torch.
+A new item is an item that nobody chose in training, or that was written after training. Its vector is a mean over
+similar known items (see `models.items.content_neighbours`), so it has a relevance like every other item. Its
+log-probability is estimated (see `models.search.new_item_scores`). Needs no torch.
 
 Shapes: B users, K beams, N leaves, M added items, X items of both kinds, D width.
 """

@@ -167,6 +167,9 @@ class Featurizer:
     def from_json(cls, text: str) -> "Featurizer":
         """Reads the JSON that `to_json` wrote.
 
+        Args:
+            text: The JSON.
+
         Raises:
             ValueError: If the text is anything else.
         """

@@ -71,6 +71,9 @@ def format_semantic_id(codes: Iterable[int]) -> str:
 def parse_semantic_id(text: str) -> list[int]:
     """Parses the text form of a semantic ID or of a prefix of one.
 
+    Args:
+        text: Codes joined by hyphens, such as "12-7-99-0".
+
     Raises:
         ValueError: If the text is not whole numbers joined by hyphens.
     """

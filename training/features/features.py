@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.numpy import load_file, save_file
 
 from rqrec.models.array_types import FloatArray
+from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.tokenizer.featurizer import (
     COLLABORATIVE,
     PRESENT,
@@ -26,7 +27,6 @@ from rqrec.models.tokenizer.featurizer import (
     texts_of,
     vector_values,
 )
-from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind
 from rqrec.training.data.dataset import ITEM_ID, DataError, Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences

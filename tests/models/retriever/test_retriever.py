@@ -47,7 +47,7 @@ def test_relevance_among_many_draws_is_that_among_all_items(trie: SemanticIdTrie
         vectors_ND = retriever.item_vectors(catalogue)
         relevance_MN = retriever.relevance(retriever.history(vectors_ND[history])[0], vectors_ND)
     expected = torch.nn.functional.cross_entropy(relevance_MN, targets[0])
-    # Every item is drawn many times, so there is next to nothing to correct.
+    # Every item is drawn many times, so the correction is nearly zero.
     everything = torch.arange(trie.num_leaves).repeat(20)
     sampled = SampledItems.from_batch(everything, catalogue, targets=3, draws=len(everything))
     loss = retriever(history, targets, sampled, catalogue).relevance_loss
@@ -77,7 +77,7 @@ def test_cached_decoding_equals_decoding_all_levels_at_once(trie: SemanticIdTrie
     swapped_M = beams_M.flip(0)
     for level, expected_MV in enumerate(retriever.decoder(states_MD, codes_ML)):
         if level > 0:
-            # The beams trade places at every level, and so must all that was written for them.
+            # The two beams swap at every level, so the rows of their KV cache must swap too.
             beams_M = beams_M.flip(0)
             codes_M = codes_ML[beams_M, level - 1].int()
             decoding = retriever.decoder.step(decoding, swapped_M, codes_M, level)

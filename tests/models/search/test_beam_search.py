@@ -81,7 +81,7 @@ def test_equal_scores_come_by_their_prefixes_then_by_semantic_id(trie: SemanticI
     retriever = random_retriever(trie)
     with torch.no_grad():
         retriever.query.weight.zero_()  # every item has the same relevance
-        for head in retriever.decoder.heads:  # equal logits everywhere: log p depends on the numbers of siblings alone
+        for head in retriever.decoder.heads:  # all logits are equal, so log p depends only on the numbers of siblings
             for parameter in head.parameters():
                 parameter.zero_()
     history = np.array([1, 2])

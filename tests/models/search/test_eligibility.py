@@ -17,7 +17,7 @@ def test_hand_made_mask(small: SemanticIdTrie) -> None:
     eligibility = Eligibility.from_mask(small, np.array([False, True, False, True]))
     assert eligibility.count == 2
     assert eligibility.mask_N.tolist() == [False, True, False, True]
-    nodes = [2, 3, 4]  # what comes after is the margin
+    nodes = [2, 3, 4]  # the margin is after them
     shut = -np.inf
     assert [penalty[:count].tolist() for penalty, count in zip(eligibility.penalties, nodes, strict=True)] == [
         [0, 0],

@@ -19,7 +19,7 @@ def closed_nodes(eligibility: Eligibility, excluded: list[IntArray]) -> ClosedNo
 
 def test_hand_made_exclusions() -> None:
     trie = SemanticIdTrie.build(np.array([[0, 0, 1], [0, 0, 2], [0, 3, 0], [2, 1, 1]]), codebook_size=4)
-    # Leaves 0 and 1 are all there is below node 0 of depth 2; below node 0 of depth 1 leaf 2 is left.
+    # Node 0 of depth 2 has only the leaves 0 and 1. Node 0 of depth 1 also has leaf 2, so it stays open.
     closed = closed_nodes(Eligibility.everything(trie), [np.array([0, 1]), np.array([3])])
     assert closed.user_M.tolist() == [0, 0, 1, 1]
     assert closed.node_LM[:, :3].tolist() == [[0, 0, 1], [0, 0, 2], [0, 1, 3]]
@@ -27,7 +27,7 @@ def test_hand_made_exclusions() -> None:
 
 
 def test_padding_closes_nothing() -> None:
-    # Were its leaf taken for 0, the node of leaves 0 and 1 would seem to lose both.
+    # If the padding were read as leaf 0, node 0 would seem to lose both of its leaves.
     trie = SemanticIdTrie.build(np.array([[0, 0], [0, 1], [1, 0]]), codebook_size=4)
     closed = closed_nodes(Eligibility.everything(trie), [np.array([0]), np.array([0, 1])])
     assert closed.closed_parent_LM.tolist() == [[-1, -1, 0, -1], [0, -1, 0, 0]]

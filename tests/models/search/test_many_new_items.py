@@ -67,7 +67,7 @@ def test_k_come_back_whatever_a_filter_leaves_and_however_many_are_gone(
 ) -> None:
     vectors, queries = grouped_vectors(10_000), unit_rows(grouped_vectors(5, seed=1))
     new, everything = new_items(trie, vectors, 10_000)
-    # Those that are left are the farthest from the first user.
+    # The remaining items are the farthest from the first user.
     mask = np.zeros(len(vectors), dtype=np.bool_)
     mask[np.argsort(unit_rows(vectors) @ queries[0])[:left]] = True
     eligibility = everything.with_added(mask, left)

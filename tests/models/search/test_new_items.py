@@ -23,7 +23,7 @@ def found(leaves: list[int], log_probs: list[float], relevance: list[float], que
 
 def test_a_new_item_is_ranked_by_its_relevance_and_the_others_offset(trie: SemanticIdTrie) -> None:
     vectors_ND = np.zeros((trie.num_leaves, 2), dtype=np.float32)
-    vectors_ND[[5, 7]] = [[3, 0], [0, 2]]  # unit vectors count
+    vectors_ND[[5, 7]] = [[3, 0], [0, 2]]  # the length of a vector does not count
     is_new_N = np.isin(np.arange(trie.num_leaves), [5, 7])
     new = NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=WEIGHT)
     output = found([1, 2], [-3.0, -5.0], [4.0, 2.0], [4.5, 0.5])
@@ -43,7 +43,7 @@ def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> No
     output = found([0, 1, 2, 31], [-1.0] * 4, [50.0] * 4, [1.0, 0.0])
     everything, mask_N = Eligibility.everything(trie), np.arange(trie.num_leaves) != 33
     (plain,) = new.merged(output, [NONE], everything, k=3, reserved=[0])
-    assert plain.leaves_K.tolist() == [0, 1, 2]  # 31 is passed over
+    assert plain.leaves_K.tolist() == [0, 1, 2]  # 31 is new, so it is ignored among the found items
     (two,) = new.merged(output, [NONE], everything, k=3, reserved=[2])
     assert is_new_N[two.leaves_K].sum() == 2
     (filtered,) = new.merged(output, [np.array([34, 35])], Eligibility.from_mask(trie, mask_N), k=40, reserved=[40])
@@ -53,7 +53,7 @@ def test_reserved_places_exclusions_and_filters_hold(trie: SemanticIdTrie) -> No
 
 @given(seed=st.integers(0, 10**6), bonus=st.sampled_from([0.0, 1.0, 100.0]), k=st.integers(1, 12))
 def test_the_list_is_the_best_of_both_kinds(seed: int, bonus: float, k: int) -> None:
-    """Whether new items come into it (their relevance is low, equal or high) or not."""
+    """Holds whether the new items' relevance is too low for the list, about equal or high."""
     rng = np.random.default_rng(seed)
     trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
     vectors_ND = rng.normal(size=(40, 2)).astype(np.float32)

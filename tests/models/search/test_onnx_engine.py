@@ -23,12 +23,13 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.recommender import pad
 from rqrec.models.search.torch_engine import load_torch_engine
-from rqrec.models.tokenizer.rqvae import RqVae, RqVaeConfig
+from rqrec.models.tokenizer.config import RqVaeConfig
+from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.text_encoders import with_text_encoder
 
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
-HALF_SCORE_TOLERANCE = 1.0  # a score holds a cosine times a hundred
+HALF_SCORE_TOLERANCE = 1.0  # a score contains a cosine times about a hundred
 NONE = np.empty(0, dtype=np.int64)
 NOTHING_EXCLUDED = np.array([[-1]])
 SERVE_WITHOUT_TORCH = """

@@ -18,7 +18,7 @@ def test_the_most_popular_items_of_a_large_catalogue_take_no_look_at_the_others(
 
 
 class _CountingOrder:
-    """An order that counts how much of it is read."""
+    """An order that counts the entries that are read."""
 
     def __init__(self, order_N: np.ndarray) -> None:
         self.order_N, self.count = order_N, 0

@@ -3,8 +3,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind, RqVaeConfig
 from rqrec.models.tokenizer.quantize import QuantizeMode
-from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae, RqVaeConfig
+from rqrec.models.tokenizer.rqvae import RqVae
 
 BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 3), FeatureBlock("poster", FeatureKind.CONTINUOUS, 5))
 CONFIG = RqVaeConfig(

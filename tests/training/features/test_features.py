@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rqrec.models.tokenizer.rqvae import FeatureKind
+from rqrec.models.tokenizer.config import FeatureKind
 from rqrec.training.data.dataset import Dataset, build_dataset
 from rqrec.training.features.features import Features, FeatureSettings, item_features
 

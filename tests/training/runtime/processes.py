@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.tokenizer.quantize import QuantizeMode
-from rqrec.models.tokenizer.rqvae import FeatureBlock, FeatureKind, RqVae
+from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
 from rqrec.training.decoder_settings import DecoderSettings
