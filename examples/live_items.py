@@ -1,6 +1,6 @@
 """Adds an item to a running service, recommends it, and deletes it again.
 
-The service needs Redis and an admin token:
+The service needs Redis, an admin token, and a bundle whose text encoder was exported, such as that of `make run`:
 
     RQREC_REDIS_URL=redis://localhost:6379/0 RQREC_ADMIN_TOKEN=secret rqrec serve
     RQREC_ADMIN_TOKEN=secret python examples/live_items.py --like 1

@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.support.running import running_redis, running_service
 from rqrec.models.bundle.bundle import Bundle
+from tests.service.conftest import write_variant
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -51,7 +52,8 @@ def test_own_data_is_trained_and_served_as_its_readme_says(tmp_path: Path) -> No
             assert reply["unknown_items"] == []
 
 
-def test_an_item_is_added_recommended_and_deleted(bundles: Path, bundle: Bundle, tmp_path: Path) -> None:
+def test_an_item_is_added_recommended_and_deleted(bundle: Bundle, tmp_path: Path) -> None:
+    bundles = write_variant(tmp_path, bundle, "reads-texts")
     token, known = "a-secret-token", str(bundle.items["item_id"][0])
     with running_redis(tmp_path) as redis:
         settings = {"RQREC_BUNDLE": str(bundles), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}

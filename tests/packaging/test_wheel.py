@@ -119,7 +119,7 @@ def test_a_type_checker_sees_the_types(
         (["train-rqvae", "--help"], "--work-dir"),
         (["train-decoder", "--help"], "--no-resume"),
     ],
-    ids=" ".join,
+    ids=["rqrec", "serve", "train", "train-rqvae", "train-decoder"],
 )
 def test_every_command_has_a_help(full_environment: Environment, tmp_path: Path, command: list[str], text: str) -> None:
     done = full_environment.run("rqrec", *command, cwd=tmp_path)
