@@ -1,6 +1,6 @@
 """Changes of the catalogue, and their JSON form in the change log.
 
-A `Change` is what a client asks for: put or delete one item. An `Entry` is what the changes of one item led to.
+A `Change` puts or deletes one item; a client asks for it. An `Entry` is the result of all changes of one item.
 """
 
 import base64
@@ -63,7 +63,7 @@ class Result(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """What applying a change led to.
+    """The outcome of a change.
 
     Attributes:
         result: The result.

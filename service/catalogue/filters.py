@@ -55,7 +55,7 @@ class _Answer(NamedTuple):
 
 
 class _Shared:
-    """What the filters of all states of a catalogue share: the attributes of the bundle, and the cached answers."""
+    """The shared part of the filters of all states: the attributes of the bundle, and the cached answers."""
 
     def __init__(self, items: pl.DataFrame, metrics: Metrics, cache_bytes: int) -> None:
         self.items = items
@@ -73,7 +73,7 @@ class Filters:
         table: The state of the catalogue.
         metrics: Counts the cache's hits and misses.
         cache_bytes: Memory for cached answers, in bytes; the least recently used answers leave first.
-        prepare: Adds to an answer what makes searches with it fast.
+        prepare: Prepares an answer for fast searches.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Filters:
 
         Args:
             table: The other state.
-            prepare: Adds to an answer what makes searches with it fast.
+            prepare: Prepares an answer for fast searches.
         """
         other = Filters.__new__(Filters)
         other._shared, other._table, other._prepare = self._shared, table, prepare

@@ -146,7 +146,7 @@ def _check_features(features_E: NDArray[np.float32], tokenizer: ItemTokenizer) -
 
 
 def _text(text_vector: list[float] | None, frame: pl.DataFrame, tokenizer: ItemTokenizer) -> Given | None:
-    """The text block of the features: the given vector, or what the text encoder makes; None without text."""
+    """The text block of the features: the given vector, or the vector of the text encoder; None without text."""
     place, width = (TEXT_VECTOR,), tokenizer.text_width
     if text_vector is None:
         try:

@@ -4,8 +4,8 @@ A place is the position of an item. Places 0 to N - 1 are the leaves of the trie
 belongs to written row s. A written item either stays at its leaf, with the content of its row, or moves to its row's
 added place; `service.catalogue.written_vectors` decides which.
 
-The bundle's items never change. Written items are rows that are only ever appended, and the next state shares them. So
-a write costs what it changes, not the size of the catalogue.
+The bundle's items never change. Written items are appended as rows, and the next state shares all earlier rows. So the
+cost of a write depends on the number of written items, not on the size of the catalogue.
 
 Shapes: N leaves, S written rows and added places, P occupied places, L levels, M looked-up or written items.
 """

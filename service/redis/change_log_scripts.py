@@ -105,7 +105,7 @@ end
 return prev
 """
 
-# Appends migrated events if the source's migration stands where the caller saw it, and moves it on.
+# Appends migrated events if the source's migration is still at the expected position, and moves it on.
 # KEYS: stream, carried (a hash). ARGV: the source's field in the hash, its expected value, its new value; then as
 #   APPEND. Returns 1, or 0 if the value was another one.
 APPEND_MIGRATED = f"""
@@ -176,7 +176,7 @@ redis.call('DEL', KEYS[4])
 return 1
 """
 
-# Starts a new epoch: the staged entries and a new header replace what is there. Events that the caller does not know
+# Starts a new epoch: the staged entries and a new header replace the old ones. Events that the caller does not know
 # are appended again in the new epoch.
 # KEYS: header, entries, stream, staged entries, lock. ARGV: 1 the lock's token, 2 its time to live in milliseconds,
 #   3 the tag of the header that the caller knows, 4 the last event that the caller knows, 5 the first position of the

@@ -16,8 +16,8 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
+from rqrec.service.redis.options import RedisOptions
 from rqrec.service.redis.url import RedisUrl, read_redis_url
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 ResultT = TypeVar("ResultT")
@@ -39,22 +39,22 @@ class RedisRefused(RedisUnavailable):
 class RedisGate:
     """A client of Redis behind a circuit breaker.
 
-    After a failure, all calls fail at once for `redis_pause_s` seconds. So a slow Redis does not slow down requests.
+    After a failure, all calls fail at once for `pause_s` seconds. So a slow Redis does not slow down requests.
 
     Args:
-        settings: The URL, timeouts, retries and the pause after a failure.
+        options: The URL, timeouts, retries and the pause after a failure.
         metrics: Counts failed calls and shows whether Redis answers.
 
     Attributes:
         client: Builds commands; `call` runs them.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.client = connect(settings)
+    def __init__(self, options: RedisOptions, metrics: Metrics) -> None:
+        self.client = connect(options)
         self._metrics = metrics
         self._breaker = CircuitBreaker(
             failure_threshold=1,
-            recovery_timeout=max(settings.redis_pause_s, 1e-3),
+            recovery_timeout=max(options.pause_s, 1e-3),
             expected_exception=_is_failure,
             name="redis",
         )
@@ -70,7 +70,7 @@ class RedisGate:
 
         Raises:
             RedisRefused: If Redis answered with an error.
-            RedisUnavailable: If Redis failed now, or less than `redis_pause_s` seconds ago.
+            RedisUnavailable: If Redis failed now, or less than `pause_s` seconds ago.
         """
         if self._breaker.opened:
             raise RedisUnavailable("Redis failed a moment ago and is not called again yet")
@@ -135,17 +135,16 @@ def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
     return issubclass(kind, FAILURES) and not isinstance(error, ResponseError)
 
 
-def connect(settings: Settings) -> Redis:
-    """Makes a client of the Redis that the settings name. It connects at its first command."""
-    assert settings.redis_url is not None
-    url = read_redis_url(settings.redis_url.get_secret_value())
-    timeouts = {"socket_timeout": settings.redis_timeout_s, "socket_connect_timeout": settings.redis_timeout_s}
+def connect(options: RedisOptions) -> Redis:
+    """Makes a client of Redis. It connects at its first command."""
+    url = read_redis_url(options.url)
+    timeouts = {"socket_timeout": options.timeout_s, "socket_connect_timeout": options.timeout_s}
     common: dict[str, Any] = {
         **timeouts,
         "decode_responses": True,
         "encoding_errors": "replace",  # bytes that other software wrote must not raise an error here
-        "retry": Retry(ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S), settings.redis_retries),
-        "max_connections": settings.redis_connections,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=RETRY_CAP_S, base=RETRY_BASE_S), options.retries),
+        "max_connections": options.max_connections,
     }
     if url.kind == "server":
         return Redis.from_url(url.text, **common)

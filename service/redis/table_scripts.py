@@ -2,7 +2,7 @@
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS
 
-# Reads what the table says of itself, and starts the time to live of its keys again.
+# Reads the table's own description, and starts the time to live of its keys again.
 # KEYS: whole, items, semantic-ids. ARGV: the time to live in seconds.
 # Returns the epoch, the position and the count of `whole`, then the sizes of both hashes (-1 for another type).
 LOOK_AT_TABLE = """

@@ -1,1 +1,1 @@
-"""Replication: all replicas come to the same catalogue through a change log in Redis."""
+"""Replication: all replicas reach the same catalogue through a change log in Redis."""

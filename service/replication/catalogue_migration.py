@@ -128,7 +128,7 @@ class CatalogueMigration:
         return changes, view.events[-1].position
 
     def _wanted(self, changes: Sequence[Migrated]) -> list[Migrated]:
-        """The changes that are later than what this model knows of their items."""
+        """The changes that are later than this model's last changes of the same items."""
         wanted, named = [], set[str]()
         for change, event in changes:
             item_id = change.item_id

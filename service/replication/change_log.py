@@ -164,7 +164,7 @@ class ChangeLog:
             await self._unstage()
 
     async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Starts a new epoch: entries and header replace what Redis holds. Events after `known_to` stay.
+        """Starts a new epoch: entries and header replace those in Redis. Events after `known_to` stay.
 
         Args:
             tag: The tag of the header as the caller knows it; if it has changed, nothing happens.

@@ -19,7 +19,6 @@ from rqrec.service.replication.positions import START, Point, is_before
 from rqrec.service.replication.replay import Replay
 from rqrec.service.replication.replica_state import ReplicaState
 from rqrec.service.replication.stamps import Stamps
-from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 CatalogueObserver = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None]]
@@ -33,9 +32,11 @@ class LiveCatalogue:
         tokenizer: Makes the vectors of new items.
         log: The change log.
         metrics: Counts changes and repairs, and shows how many events are still to be applied.
-        settings: How often to look for changes, and when to save.
         observer: Awaited after every change of state, with the state before, the state after and the ids of the items
             that differ.
+        poll_every_s: Pause between two looks for changes, in seconds.
+        save_every: Number of changes after which the entries are saved.
+        write_timeout_s: Longest wait for a change to be confirmed, in seconds.
 
     Attributes:
         is_current: Whether this replica had all changes when it looked last.
@@ -48,16 +49,20 @@ class LiveCatalogue:
         tokenizer: ItemTokenizer,
         log: ChangeLog,
         metrics: Metrics,
-        settings: Settings,
         observer: CatalogueObserver,
+        *,
+        poll_every_s: float,
+        save_every: int,
+        write_timeout_s: float,
     ) -> None:
         self.is_current = self.has_caught_up = False
         self._state = ReplicaState(published, Stamps(), Point("", START))
-        self._replay = Replay(published, tokenizer, metrics, keep_rows=settings.catalogue_save_every)
+        self._replay = Replay(published, tokenizer, metrics, keep_rows=save_every)
         self._repair = LogRepair(log, self._replay, metrics)
         self._log = log
         self._metrics = metrics
-        self._settings = settings
+        self._save_every = save_every
+        self._write_timeout_s = write_timeout_s
         self._observer = observer
         self._unsaved: dict[str, str] = {}  # item id → position of its last change, for items changed since the save
         self._seen: LogView | None = None  # the last view of the log, if all its events are applied
@@ -65,7 +70,7 @@ class LiveCatalogue:
         self._pending = PendingWrites()
         self._is_stopping = False
         self._applying = asyncio.Lock()
-        self._following = Periodic(self._follow, settings.catalogue_poll_s)
+        self._following = Periodic(self._follow, poll_every_s)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -94,7 +99,7 @@ class LiveCatalogue:
             try:
                 write.position = await self._log.append(change, token, after=self.point.position)
                 self._following.now()
-                async with asyncio.timeout(self._settings.write_timeout_s):
+                async with asyncio.timeout(self._write_timeout_s):
                     return await write.outcome
             except (RedisUnavailable, TimeoutError) as error:
                 raise NotReady(
@@ -199,13 +204,13 @@ class LiveCatalogue:
     async def _save_if_due(self, view: LogView) -> None:
         """Saves the changes since the last save, by whichever replica, once there are `catalogue_save_every`."""
         before, version = view.header, self.snapshot.catalogue_version
-        if before is None or view.is_read or version - before.catalogue_version < self._settings.catalogue_save_every:
+        if before is None or view.is_read or version - before.catalogue_version < self._save_every:
             return
         self._unsaved = {item_id: at for item_id, at in self._unsaved.items() if is_before(before.position, at)}
         await self._log.save(before, self._state.entries(self._unsaved), self._state.header())
 
     async def _reconcile(self, view: LogView) -> bool:
-        """Takes over what Redis holds if nothing is missing there; else repairs the log.
+        """Loads the contents of the change log if they are complete; otherwise repairs the change log.
 
         Returns:
             False if another replica is repairing the log.

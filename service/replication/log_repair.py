@@ -1,8 +1,8 @@
 """Repairs the change log after Redis has lost or damaged a part of it.
 
-A replica joins what it knows with everything that Redis holds, by stamps. If Redis holds the join already, the replica
-takes over what Redis holds. Otherwise the replica starts a new epoch with the join, and the other replicas take that
-over or add to it in turn.
+A replica joins its own entries with all entries and events in Redis, by stamps. If Redis holds the join already, the
+replica loads it. Otherwise the replica starts a new epoch with the join. The other replicas load this epoch, or add
+their own changes to it in the same way.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Repaired(NamedTuple):
     """The result of a repair.
 
     Attributes:
-        state: The joined state, which is also what the new epoch starts with.
+        state: The joined state; the new epoch starts with it.
         applied: The events of the old stream that were applied, in batches, with the outcome of each change.
     """
 
@@ -38,7 +38,7 @@ class Repaired(NamedTuple):
 
 
 class LogRepair:
-    """Compares the change log with what a replica knows, and repairs it.
+    """Compares the change log with the state of a replica, and repairs it.
 
     Args:
         log: The change log.
@@ -85,13 +85,13 @@ class LogRepair:
         Args:
             view: The change log at one moment; if its header changes meanwhile, nothing is written.
             contents: Its entries and events.
-            mine: What this replica knows.
+            mine: The state of this replica.
 
         Returns:
             The joined state; None if another replica is repairing the change log.
 
         Raises:
-            RedisUnavailable: If Redis does not answer; this replica keeps what it knows.
+            RedisUnavailable: If Redis does not answer; this replica keeps its state.
         """
         version = max(mine.snapshot.catalogue_version, 0 if view.header is None else view.header.catalogue_version)
         entries = joined(mine.all_entries(), contents.entries)

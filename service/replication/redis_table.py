@@ -29,7 +29,6 @@ from rqrec.service.redis.lock import Lock
 from rqrec.service.redis.scripts import run
 from rqrec.service.redis.table_scripts import LOOK_AT_TABLE, WRITE_TABLE
 from rqrec.service.replication.positions import Point, is_before
-from rqrec.service.settings import Settings
 
 PUBLISH_CHUNK, CHECK_CHUNK = 1000, 500
 WRITER_LOCK_S = STAGED_LIVES_S = 30
@@ -42,12 +41,12 @@ class RedisTable:
     Args:
         gate: The client of Redis.
         version: The model version, part of every key.
-        settings: Time to live of the keys.
+        keys_live_s: Time to live of the keys, in seconds; every replica renews it.
     """
 
-    def __init__(self, gate: RedisGate, version: str, settings: Settings) -> None:
+    def __init__(self, gate: RedisGate, version: str, *, keys_live_s: int) -> None:
         self._gate = gate
-        self._keys_live_s = settings.redis_table_ttl_s
+        self._keys_live_s = keys_live_s
         self._prefix = version_prefix(version)
         self._items_key, self._ids_key = f"{self._prefix}:items", f"{self._prefix}:semantic-ids"
         self._keys = [f"{self._prefix}:whole", self._items_key, self._ids_key]

@@ -1,4 +1,4 @@
-"""What one replica knows: the state of the catalogue, the stamps of all written items, and the point in the log."""
+"""The knowledge of one replica: the state of the catalogue, the stamps of written items, and the point in the log."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from rqrec.service.replication.stamps import Stamps
 
 
 class ReplicaState(NamedTuple):
-    """What one replica knows.
+    """The knowledge of one replica about the catalogue.
 
     Attributes:
         snapshot: The state of the catalogue.

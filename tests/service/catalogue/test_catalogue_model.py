@@ -219,7 +219,7 @@ class Catalogue(RuleBasedStateMachine):
             if leaf >= 0 and state.table.place_of_leaf_N[leaf] == leaf
         }
         anchors = sorted((both for one, both in at_leaf.items() if one in wanted), key=lambda both: -both[1])[:ANCHORS]
-        weight = state.recommender._new_items._weight  # type: ignore[union-attr]
+        weight = state.recommender._new_items._scores.relevance_weight  # type: ignore[union-attr]
         offset = sum(log_prob - (score - log_prob) / weight for log_prob, score in anchors) / max(len(anchors), 1)
         scores, new = {}, set()
         for one in wanted:

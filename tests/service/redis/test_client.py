@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from benchmarks.support.running import RedisServer, free_port
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
+from rqrec.service.composition import redis_options
 from rqrec.service.redis.client import connect
 from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for, until
@@ -232,11 +233,11 @@ def test_a_cluster_holds_the_table_the_changes_and_the_rates(bundles: Path, clus
 )
 def test_a_url_that_names_no_redis(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("+", r"\+")):
-        connect(Settings.model_validate({"redis_url": url}))
+        connect(redis_options(Settings.model_validate({"redis_url": url})))
 
 
 def test_tls_by_url() -> None:
-    client = connect(Settings.model_validate({"redis_url": "rediss://u:p@localhost:6380/1"}))
+    client = connect(redis_options(Settings.model_validate({"redis_url": "rediss://u:p@localhost:6380/1"})))
     assert isinstance(client.connection_pool.connection_kwargs["db"], int)
     assert client.connection_pool.connection_class.__name__ == "SSLConnection"
 

@@ -14,6 +14,7 @@ from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import Codes
 from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.composition import redis_options
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
@@ -28,21 +29,31 @@ SAVE_EVERY = 3
 
 @dataclass
 class Replica:
-    """A live catalogue and its client of Redis."""
+    """A live catalogue, its client of Redis, and the settings of both."""
 
     live: LiveCatalogue
     gate: RedisGate
+    settings: Settings
 
     @classmethod
-    async def start(cls, published: Snapshot, tokenizer: ItemTokenizer, options: Settings) -> "Replica":
-        gate, metrics = RedisGate(options, Metrics()), Metrics()
+    async def start(cls, published: Snapshot, tokenizer: ItemTokenizer, settings: Settings) -> "Replica":
+        gate, metrics = RedisGate(redis_options(settings), Metrics()), Metrics()
 
         async def observer(_before: Snapshot, _after: Snapshot, _items: Sequence[str]) -> None:
             await asyncio.sleep(0)
 
-        live = LiveCatalogue(published, tokenizer, ChangeLog(gate, published.version), metrics, options, observer)
+        live = LiveCatalogue(
+            published,
+            tokenizer,
+            ChangeLog(gate, published.version),
+            metrics,
+            observer,
+            poll_every_s=settings.catalogue_poll_s,
+            save_every=settings.catalogue_save_every,
+            write_timeout_s=settings.write_timeout_s,
+        )
         await live.start()
-        return cls(live, gate)
+        return cls(live, gate, settings)
 
     async def crash(self) -> None:
         await self.live.stop()
@@ -65,9 +76,8 @@ async def two_replicas(
 
 
 async def restart(replicas: list[Replica], which: int, published: Snapshot, tokenizer: ItemTokenizer) -> None:
-    options = replicas[which].live._settings
     await replicas[which].crash()
-    replicas[which] = await Replica.start(published, tokenizer, options)
+    replicas[which] = await Replica.start(published, tokenizer, replicas[which].settings)
 
 
 async def agree(replicas: list[Replica]) -> None:
@@ -83,7 +93,7 @@ async def agree(replicas: list[Replica]) -> None:
 
 async def newcomer_agrees(replicas: list[Replica], published: Snapshot, tokenizer: ItemTokenizer) -> None:
     """Checks that a replica that starts now holds the same items."""
-    newcomer = await Replica.start(published, tokenizer, replicas[0].live._settings)
+    newcomer = await Replica.start(published, tokenizer, replicas[0].settings)
     assert contents(newcomer.live.snapshot) == contents(replicas[0].live.snapshot)
     await newcomer.crash()
 

@@ -56,7 +56,7 @@ def test_a_failover_to_a_lagging_copy_loses_nothing(
             expected |= {f"late {number}" for number in range(3)}
             expected |= {f"later {number}" for number in range(writes_before_anybody_looks)}
             assert contents(one.snapshot).keys() == expected
-            newcomer = await Replica.start(published, tokenizer, one._settings)
+            newcomer = await Replica.start(published, tokenizer, replicas[0].settings)
             assert contents(newcomer.live.snapshot) == contents(one.snapshot)
             await newcomer.crash()
 
@@ -148,7 +148,7 @@ def test_entries_are_read_in_pages_however_short_the_timeout(
                 change = put(f"{item} " + "x" * 80, item, published, tokenizer)
                 await replicas[0].live.write(change)
             url = slow_redis(redis_server, 0.1)
-            options = replicas[0].live._settings.model_copy(update={"redis_timeout_s": 0.25})
+            options = replicas[0].settings.model_copy(update={"redis_timeout_s": 0.25})
             options = type(options).model_validate({**options.model_dump(), "redis_url": url})
             newcomer = await Replica.start(published, tokenizer, options)
             until(lambda: newcomer.live.has_caught_up)
