@@ -80,10 +80,11 @@ def _extras(command: str, extras: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "rqrec":
+        package = (error.name or "rqrec").partition(".")[0]
+        if package == "rqrec":
             raise
         print(
-            f"rqrec {command}: the package {error.name!r} is not installed: run pip install 'rqrec[{extras}]'",
+            f"rqrec {command}: the package {package!r} is not installed: run pip install 'rqrec[{extras}]'",
             file=sys.stderr,
         )
         sys.exit(EXIT_REFUSED)

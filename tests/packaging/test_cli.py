@@ -1,0 +1,87 @@
+"""The command `rqrec`, in this process."""
+
+import builtins
+import runpy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rqrec import __version__
+from rqrec.cli import COMMANDS, EXIT_REFUSED, main
+
+TRAININGS = ("train", "train-rqvae", "train-decoder")
+
+
+@pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes one module fail to import, as if it was not installed."""
+
+    def hide_module(hidden: str) -> None:
+        real: Any = builtins.__import__
+
+        def find(name: str, *arguments: Any) -> Any:
+            if name.startswith(("rqrec.service", "rqrec.training")):
+                raise ModuleNotFoundError(f"No module named {hidden!r}", name=hidden)
+            return real(name, *arguments)
+
+        monkeypatch.setattr(builtins, "__import__", find)
+
+    return hide_module
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"rqrec {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["--verbose"]], ids=str)
+def test_a_command_that_is_none_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        main(arguments)
+    assert "usage: rqrec" in capsys.readouterr().err
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"\n  {command} " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", TRAININGS)
+def test_a_training_reads_its_own_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        main([command, "nowhere.gin"])
+    assert f"rqrec {command}: cannot use configuration nowhere.gin" in capsys.readouterr().err
+
+
+def test_serving_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        main(["serve", "bundles"])
+    assert "unrecognized arguments: bundles" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_package_is_one_line(
+    command: str, hide: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hide("uvicorn.config")
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        main([command])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rqrec {command}: the package 'uvicorn' is not installed: run pip install 'rqrec[cpu")
+
+
+def test_a_missing_module_of_the_package_itself_keeps_its_traceback(hide: Callable[[str], None]) -> None:
+    hide("rqrec.training.cli")
+    with pytest.raises(ModuleNotFoundError):
+        main(["train"])
+
+
+def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["rqrec", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("rqrec", run_name="__main__")
+    assert __version__ in capsys.readouterr().out
