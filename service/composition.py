@@ -8,9 +8,11 @@ from rqrec.service.admission.admin_token import AdminToken
 from rqrec.service.admission.admission import Admission, AdmissionLimits
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.redis.client import RedisGate
+from rqrec.service.redis.options import RedisOptions
 from rqrec.service.search.batch_search import SearchKey, SearchWork
 from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.loading import LoadOptions
+from rqrec.service.serving.model_options import ModelOptions
 from rqrec.service.serving.model_switch import ModelSwitch
 from rqrec.service.serving.runtime import RequestLimits, Runtime
 from rqrec.service.serving.served_model import ServedModel
@@ -28,7 +30,7 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
         metrics: The metrics of the app.
         search: Searches a batch.
     """
-    gate = RedisGate(settings, metrics) if settings.redis_url is not None else None
+    gate = None if settings.redis_url is None else RedisGate(redis_options(settings), metrics)
     batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
         search,
         metrics,
@@ -51,6 +53,18 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
     )
 
 
+def redis_options(settings: Settings) -> RedisOptions:
+    """How to connect to Redis; the settings must have its URL."""
+    assert settings.redis_url is not None
+    return RedisOptions(
+        url=settings.redis_url.get_secret_value(),
+        timeout_s=settings.redis_timeout_s,
+        retries=settings.redis_retries,
+        max_connections=settings.redis_connections,
+        pause_s=settings.redis_pause_s,
+    )
+
+
 def load_options(settings: Settings) -> LoadOptions:
     """How to load a bundle."""
     return LoadOptions(
@@ -62,12 +76,23 @@ def load_options(settings: Settings) -> LoadOptions:
     )
 
 
+def _model_options(settings: Settings) -> ModelOptions:
+    return ModelOptions(
+        load=load_options(settings),
+        poll_every_s=settings.catalogue_poll_s,
+        save_every=settings.catalogue_save_every,
+        write_timeout_s=settings.write_timeout_s,
+        check_every_s=settings.redis_check_s,
+        table_lives_s=settings.redis_table_ttl_s,
+        ready_without_redis=settings.ready_without_redis,
+        accepts_writes=settings.admin_token is not None,
+    )
+
+
 def _model_switch(settings: Settings, gate: RedisGate | None, metrics: Metrics) -> ModelSwitch:
     return ModelSwitch(
         settings.bundle,
-        functools.partial(
-            ServedModel.open, load_options=load_options(settings), gate=gate, metrics=metrics, settings=settings
-        ),
+        functools.partial(ServedModel.open, gate=gate, metrics=metrics, options=_model_options(settings)),
         gate,
         metrics,
         check_every_s=settings.redis_check_s,

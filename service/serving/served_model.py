@@ -22,8 +22,8 @@ from rqrec.service.replication.catalogue_migration import CatalogueMigration
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import RedisTable
-from rqrec.service.serving.loading import LoadOptions, load_snapshot
-from rqrec.service.settings import Settings
+from rqrec.service.serving.loading import load_snapshot
+from rqrec.service.serving.model_options import ModelOptions
 from rqrec.service.telemetry import Metrics
 
 logger = logging.getLogger("rqrec")
@@ -38,7 +38,7 @@ class ServedModel:
         tokenizer: Makes the semantic IDs of written items.
         gate: Redis; None if no Redis is used, so that the catalogue cannot be written.
         metrics: Counts changes of the catalogue.
-        settings: All settings.
+        options: How the catalogue follows Redis.
 
     Attributes:
         bundle: The bundle.
@@ -53,7 +53,7 @@ class ServedModel:
         tokenizer: ItemTokenizer,
         gate: RedisGate | None,
         metrics: Metrics,
-        settings: Settings,
+        options: ModelOptions,
     ) -> None:
         self.bundle = bundle
         self.tokenizer = tokenizer
@@ -61,22 +61,31 @@ class ServedModel:
         self._shared: RedisTable | None = None
         self._published = published
         self._migration: CatalogueMigration | None = None
-        self._settings = settings
+        self._options = options
         self._warming_up: asyncio.Future[None] | None = None
         # These threads are separate, because items with text wait in them until the text encoder is loaded. A second
         # thread serves items that bring their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
-        self._maintenance = Periodic(self._maintain, settings.redis_check_s)
+        self._maintenance = Periodic(self._maintain, options.check_every_s)
         if gate is not None:
-            self._shared = RedisTable(gate, published.version, settings)
+            self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
             log = ChangeLog(gate, published.version)
-            self.live = LiveCatalogue(published, tokenizer, log, metrics, settings, self._notify)
+            self.live = LiveCatalogue(
+                published,
+                tokenizer,
+                log,
+                metrics,
+                self._notify,
+                poll_every_s=options.poll_every_s,
+                save_every=options.save_every,
+                write_timeout_s=options.write_timeout_s,
+            )
             self._migration = CatalogueMigration(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, bundle: Bundle, load_options: LoadOptions, gate: RedisGate | None, metrics: Metrics, settings: Settings
+        cls, bundle: Bundle, *, gate: RedisGate | None, metrics: Metrics, options: ModelOptions
     ) -> AsyncIterator["ServedModel"]:
         """Loads a bundle and serves it inside the block.
 
@@ -85,17 +94,16 @@ class ServedModel:
 
         Args:
             bundle: The bundle.
-            load_options: How to load it.
             gate: Redis; None if no Redis is used.
             metrics: Counts changes of the catalogue.
-            settings: All settings.
+            options: How to load the bundle, and how its catalogue follows Redis.
 
         Raises:
             BundleError: If the bundle cannot be used, or gives other answers than the recorded ones.
         """
 
         def load() -> tuple[Snapshot, ItemTokenizer]:
-            published = load_snapshot(bundle, load_options, metrics)
+            published = load_snapshot(bundle, options.load, metrics)
             golden = [Golden.from_json(fields) for fields in bundle.manifest.golden]
             if faults := golden_faults(published.recommender, golden):
                 raise BundleError(
@@ -104,7 +112,7 @@ class ServedModel:
             return published, ItemTokenizer(bundle)
 
         published, tokenizer = await asyncio.to_thread(load)
-        model = cls(bundle, published, tokenizer, gate, metrics, settings)
+        model = cls(bundle, published, tokenizer, gate, metrics, options)
         try:
             await model._start()
             yield model
@@ -132,7 +140,7 @@ class ServedModel:
         Raises:
             NotReady: If a load balancer should not send traffic here.
         """
-        if self.live is not None and not (self.live.has_caught_up or self._settings.ready_without_redis):
+        if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
             raise NotReady("the changes of the catalogue are not read yet: Redis does not answer, or reading goes on")
         if self._warming_up is not None and not self._warming_up.done():
             raise NotReady("the text encoder is being loaded")
@@ -180,7 +188,7 @@ class ServedModel:
     async def _start(self) -> None:
         if self.live is None or self._shared is None:
             return
-        if self._settings.admin_token is not None:
+        if self._options.accepts_writes:
             self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
         with contextlib.suppress(RedisUnavailable):  # already logged by the client
             await self.live.start()
