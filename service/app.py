@@ -20,6 +20,7 @@ from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
 from rqrec.service.logs import log_request
 from rqrec.service.search.batch_search import search
+from rqrec.service.serving.runtime import Runtime
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
@@ -38,7 +39,6 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         search: Searches a batch; tests and benchmarks pass another one.
     """
     metrics = Metrics()
-    shutdown_hooks: list[Callable[[], None]] = []
     runtime = build_runtime(settings, metrics, search)
 
     @asynccontextmanager
@@ -67,13 +67,22 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     describe(app)
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
     app.state.gate = Gate(runtime.admission, metrics, observers)
-    # Each middleware wraps those before it. A caller of this function may add more around them.
+    shutdown_hooks = _add_middleware(app, settings, runtime, app.state.gate)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, runtime: Runtime, gate: Gate) -> list[Callable[[], None]]:
+    """Adds the middleware, and returns functions to call at shutdown.
+
+    Each middleware wraps those before it. A caller of `create_app` may add more around them.
+    """
+    shutdown_hooks: list[Callable[[], None]] = []
     app.add_middleware(FastLane, runtime=runtime, document=app.openapi)
     if settings.rate_limit is not None:
-        app.add_middleware(RateLimitMiddleware, rate=settings.rate_limit, gate=runtime.gate, metrics=metrics)
+        app.add_middleware(RateLimitMiddleware, rate=settings.rate_limit, gate=runtime.gate, metrics=runtime.metrics)
     if settings.otlp_endpoint is not None:
         shutdown_hooks.append(add_tracing(app, settings.otlp_endpoint))
-    app.add_middleware(Envelope, gate=app.state.gate)
+    app.add_middleware(Envelope, gate=gate)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -82,4 +91,4 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["retry-after", "x-request-id"],
         )
-    return app
+    return shutdown_hooks

@@ -57,6 +57,15 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.page = MetricsPage(registry)
         ProcessCollector(registry=registry)
+        self._add_requests(registry)
+        self._add_search(registry)
+        self._add_recommendations(registry)
+        self._add_catalogue(registry)
+        self._add_redis(registry)
+        self._add_models(registry)
+        self._start_at_zero()
+
+    def _add_requests(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "rqrec_http_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
         )
@@ -68,6 +77,29 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
+        self.shed = Counter(
+            "rqrec_requests_shed_total",
+            "Requests refused or dropped: overload (429), rate (429, limit of one client), deadline (408 or 504), "
+            "abandoned (ended before its search began).",
+            ["reason"],
+            registry=registry,
+        )
+        self.connections = Gauge("rqrec_connections", "Open connections.", registry=registry)
+        self.connections_refused = Counter(
+            "rqrec_connections_closed_total",
+            "Connections closed by the service: all (too many in all), client (too many of one address), displaced "
+            "(idle, to make room for a new one), silent (a time limit passed).",
+            ["reason"],
+            registry=registry,
+        )
+        self.cache_requests = Counter(
+            "rqrec_cache_requests_total",
+            "Lookups in a cache, by cache and result.",
+            ["tier", "result"],
+            registry=registry,
+        )
+
+    def _add_search(self, registry: CollectorRegistry) -> None:
         stage_seconds = Histogram(
             "rqrec_recommend_stage_duration_seconds",
             "Time of each stage of a recommendation: encode (ids to leaves), queue, search, lookup (leaves to items).",
@@ -85,21 +117,8 @@ class Metrics:
         self.search_crashes = Counter(
             "rqrec_search_crashes_total", "Crashes of a search thread; the thread then restarts.", registry=registry
         )
-        self.shed = Counter(
-            "rqrec_requests_shed_total",
-            "Requests refused or dropped: overload (429), rate (429, limit of one client), deadline (408 or 504), "
-            "abandoned (ended before its search began).",
-            ["reason"],
-            registry=registry,
-        )
-        self.connections = Gauge("rqrec_connections", "Open connections.", registry=registry)
-        self.connections_refused = Counter(
-            "rqrec_connections_closed_total",
-            "Connections closed by the service: all (too many in all), client (too many of one address), displaced "
-            "(idle, to make room for a new one), silent (a time limit passed).",
-            ["reason"],
-            registry=registry,
-        )
+
+    def _add_recommendations(self, registry: CollectorRegistry) -> None:
         self.eligible_ratio = Histogram(
             "rqrec_beam_eligible_ratio",
             "Share of the catalogue that is eligible after a request's filter and exclusions.",
@@ -126,12 +145,8 @@ class Metrics:
             "Recommendations with fewer items than the request asked for.",
             registry=registry,
         )
-        self.cache_requests = Counter(
-            "rqrec_cache_requests_total",
-            "Lookups in a cache, by cache and result.",
-            ["tier", "result"],
-            registry=registry,
-        )
+
+    def _add_catalogue(self, registry: CollectorRegistry) -> None:
         self.catalogue_items = Gauge("rqrec_catalogue_items", "Items that can be recommended.", registry=registry)
         self.catalogue_version = Gauge(
             "rqrec_catalogue_version", "Changes of the catalogue since the bundle was published.", registry=registry
@@ -157,6 +172,8 @@ class Metrics:
             "How often this replica restored a part of the catalogue that Redis had lost.",
             registry=registry,
         )
+
+    def _add_redis(self, registry: CollectorRegistry) -> None:
         self.redis_evicts = Gauge(
             "rqrec_redis_evicts",
             "1 if Redis evicts keys when it is full, which loses writes; else 0.",
@@ -168,6 +185,8 @@ class Metrics:
             registry=registry,
         )
         self.redis_errors = Counter("rqrec_redis_errors_total", "Failed calls of Redis.", registry=registry)
+
+    def _add_models(self, registry: CollectorRegistry) -> None:
         self.model_loads = Counter(
             "rqrec_model_reload_total",
             "Models loaded at the start and later, by result.",
@@ -202,7 +221,8 @@ class Metrics:
             registry=registry,
         )
 
-        # Each counter starts at 0: Prometheus sees no increase in a counter that first appears with the value 1.
+    def _start_at_zero(self) -> None:
+        """Makes the known labels appear with 0: Prometheus sees no increase in a counter that first appears with 1."""
         for counter, values in (
             (self.shed, ("overload", "rate", "deadline", "abandoned")),
             (self.connections_refused, ("all", "client", "displaced", "silent")),

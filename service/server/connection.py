@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def abort(self) -> None:
-        """Closes at once, and drops what is not sent."""
+        """Closes at once, and drops bytes that are not sent yet."""
         self._transport.abort()
 
     # The pipeline and its exchanges call these; see `service.server.pipeline.PipelineTransport`.

@@ -31,7 +31,7 @@ class TrackedConnection(Protocol):
         """Closes a connection whose time limit has passed."""
 
     def abort(self) -> None:
-        """Closes at once, and drops what is not sent."""
+        """Closes at once, and drops bytes that are not sent yet."""
 
 
 class ConnectionTable:
@@ -67,6 +67,9 @@ class ConnectionTable:
 
     def add(self, connection: TrackedConnection) -> bool:
         """Lists a new connection.
+
+        Args:
+            connection: The connection, which has just been opened.
 
         Returns:
             False if there is no room for it; then it is not listed.

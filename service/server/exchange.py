@@ -122,6 +122,9 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """ASGI's `send`: takes the start of the answer, then the parts of its body.
 
+        Args:
+            message: ASGI message of type http.response.start or http.response.body.
+
         Raises:
             RuntimeError: If the message is out of order, or its headers and body are not valid HTTP.
         """

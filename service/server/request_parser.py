@@ -38,6 +38,9 @@ class RequestHandler(Protocol):
     def begin_request(self, head: RequestHead) -> None:
         """Takes a request whose line and headers are complete.
 
+        Args:
+            head: Request line and headers.
+
         Raises:
             BadRequest: If the request is not valid; the parser then stops.
         """
@@ -72,6 +75,9 @@ class RequestParser:
 
     def feed(self, data: bytes) -> bytes:
         """Parses bytes.
+
+        Args:
+            data: Bytes as they were received.
 
         Returns:
             The bytes to feed again, before those that follow; most often none.
