@@ -20,6 +20,7 @@ from tests.service.serving.three_models import activate, ask, samples, service
 def test_what_was_written_goes_over_to_the_next_model_and_back(
     three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
 ) -> None:
+    """Invariant I14: changes migrate to the next model and back, and none migrates twice."""
     def known(client: TestClient, item_id: str) -> bool:
         return client.get(f"/items/{item_id}").status_code == 200
 
@@ -49,6 +50,7 @@ def test_what_was_written_goes_over_to_the_next_model_and_back(
 def test_a_restart_with_a_new_bundle_keeps_what_was_written(
     three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
 ) -> None:
+    """Invariant I14: a service that starts with a newer bundle migrates the changes of the older one."""
     with service(three_bundles, redis_url=redis_server.url) as client:
         assert client.put("/items/new", json=film).status_code == 201
     with service(three_bundles / "second", redis_url=redis_server.url) as client:
