@@ -6,6 +6,10 @@ from typing import ClassVar
 class InvalidPart(ValueError):
     """A body field is invalid in a way the schema cannot express.
 
+    Args:
+        place: Path of the field below `within`.
+        detail: What is wrong with the field.
+
     Attributes:
         within: Path in the body under which such fields are.
         place: Path of the field below `within`.

@@ -97,6 +97,9 @@ def to_json(change: Change) -> str:
 def from_json(text: str) -> Change:
     """Decodes a change that `to_json` encoded.
 
+    Args:
+        text: JSON that `to_json` wrote.
+
     Raises:
         BadChange: If the text is no such change.
     """
@@ -114,6 +117,9 @@ def entry_to_json(entry: Entry | None) -> str:
 
 def entry_from_json(text: str) -> Entry | None:
     """Decodes an entry that `entry_to_json` encoded.
+
+    Args:
+        text: JSON that `entry_to_json` wrote.
 
     Raises:
         BadChange: If the text is no such entry.

@@ -113,6 +113,9 @@ class Filters:
     def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
         """Finds the items that meet every condition; see `compile_conditions` for nulls and lists.
 
+        Args:
+            conditions: Conditions by the name of their attribute.
+
         Raises:
             InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
         """

@@ -166,6 +166,9 @@ def answer_headers(scope: Scope) -> list[Header]:
 def check_path(scope: Scope) -> None:
     """Checks that a path is valid text.
 
+    Args:
+        scope: ASGI scope of the request.
+
     Raises:
         RequestValidationError: If the path is not UTF-8, so that different paths would decode to the same text, or if
             it has control characters.

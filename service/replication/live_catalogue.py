@@ -89,6 +89,9 @@ class LiveCatalogue:
     async def write(self, change: Change) -> Outcome:
         """Appends a change to the stream, and waits until this replica has applied it.
 
+        Args:
+            change: The change.
+
         Raises:
             NotReady: If Redis does not answer or does not return the change in time. The change may be in the stream.
         """

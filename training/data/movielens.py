@@ -95,6 +95,9 @@ class ML25MItemData:
 def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Reads the layout of 25M, 32M and latest: movies.csv, ratings.csv and optional poster files.
 
+    Args:
+        folder: Folder of the release.
+
     Returns:
         Interactions (user_id, item_id, timestamp) as a lazy frame, and items.
 

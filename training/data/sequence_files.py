@@ -14,6 +14,9 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     order in time. Each line of items.jsonl is an object with item_id and any attributes. Nested lists of categories are
     flattened.
 
+    Args:
+        folder: Folder of the two files.
+
     Returns:
         Interactions (user_id, item_id and timestamp, which is the position in the line) and items.
 
@@ -39,6 +42,9 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 def read_day_gaps(folder: Path) -> pl.DataFrame | None:
     """Reads `<Name>_day_gaps.txt`: for each action the days since the user's previous action, 0 for the first.
+
+    Args:
+        folder: Folder of the sequence file.
 
     Returns:
         user_id, timestamp (the position in the line, as in `read_sequence_files`) and day, counted from the user's
@@ -67,6 +73,9 @@ def find_sequence_file(folder: Path) -> Path:
     """Returns the folder's only sequence file.
 
     If there are several text files, the one with the folder's name is taken; upper and lower case are equal.
+
+    Args:
+        folder: Folder in which the file is.
 
     Raises:
         DataError: If there is none, or there are several and none has the folder's name.

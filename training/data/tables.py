@@ -20,6 +20,9 @@ def read_tables(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     Lists of numbers of one length become vectors. In CSV, a column whose name ends in `[]`, such as `genres[]`, holds
     lists of strings with `|` between them.
 
+    Args:
+        folder: Folder of the two tables.
+
     Raises:
         DataError: If a table is missing, exists in two formats, lacks a column or cannot be read.
     """
