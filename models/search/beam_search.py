@@ -115,8 +115,8 @@ class BeamSearch(nn.Module):
         queries_BD = self.retriever.weighted_queries(states_BD)
         scores_BK = self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK)
         final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])
-        found_BK = leaves_R.view(log_probs_BK.shape).gather(1, order_BK)
-        leaves_BK = torch.where(final_BK > -torch.inf, found_BK, -1)
+        is_found_BK = final_BK > -torch.inf
+        leaves_BK = torch.where(is_found_BK, leaves_R.view(log_probs_BK.shape).gather(1, order_BK), -1)
         return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
 
 
