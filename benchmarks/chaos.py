@@ -15,29 +15,24 @@ import argparse
 import asyncio
 import json
 import random
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import polars as pl
 from rich.progress import track
 
+from benchmarks.support.answer_check import SETTLED_S, AnswerCheck, Written
 from benchmarks.support.request_bodies import malformed, valid_requests
 from benchmarks.support.running import RedisServer, running_redis, running_service
+from benchmarks.support.two_models import two_models
 from rqrec.models.bundle.bundle import Bundle, read_bundle
-from rqrec.models.bundle.layout import ITEMS
-from rqrec.models.bundle.manifest import seal_bundle
-from rqrec.models.bundle.store import point_current
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.item import items_of
 
 TOKEN = "chaos"  # noqa: S105 - of a service that listens to this process only
 CLIENTS, WRITERS, ITEMS_A_WRITER = 6, 2, 5
@@ -48,27 +43,9 @@ KEYS = ("changes", "entries", "log", "items", "semantic-ids", "whole", "carried"
 POISON: tuple[dict[Any, Any], ...] = ({"change": "{"}, {"other": "fields"}, {"change": b"\xff", "prev": "nonsense"})
 REDIS_PAUSED_MS = 1000
 REDIS_AWAY_S = (0.1, 3.0)
+UNCONFIRMED_S = 60.0  # Redis is never down for so long here
 PAUSE_S = 0.02  # between two requests of a client
-# A deletion holds at once; while models change and Redis comes back it may come late, and this late it is a fault.
-SETTLED_S = 10.0
 K = 10
-
-
-@dataclass
-class Written:
-    """What became of an item that the writers made.
-
-    Attributes:
-        payload: As confirmed last; None where it is not there, or was deleted.
-        since: When that was confirmed.
-        sent: All that was ever sent, as JSON.
-        is_uncertain: Whether a change is on its way, or was answered by neither yes nor no.
-    """
-
-    payload: dict[str, Any] | None = None
-    since: float = 0.0
-    sent: set[str] = field(default_factory=set)
-    is_uncertain: bool = False
 
 
 class Chaos:
@@ -91,11 +68,11 @@ class Chaos:
         self._rng = random.Random(seed)
         self._end = time.monotonic() + seconds
         self._versions = list(bundles)
-        self._known = {version: _known(bundle) for version, bundle in bundles.items()}
-        self._written: dict[str, Written] = {}
+        self._check = AnswerCheck(bundles)
+        self._written = self._check.written
         first = next(iter(bundles.values()))
         self._ids = first.items["item_id"].to_list()
-        self._like = next(iter(self._known[first.manifest.version].values()))[1]
+        self._like = self._check.attributes_like(first)
         self._text = next(name for name, value in self._like.items() if isinstance(value, str))
         self._text_width = ItemTokenizer(first).text_width
         self._garbage = valid_requests(self._ids[:5], self._like)
@@ -151,9 +128,14 @@ class Chaos:
         return response
 
     async def _ask_until_confirmed(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Sends again what the answer says to send again: Redis is away, so other replicas would not hear of it."""
-        while (response := await self._ask(method, path, **content)) is None:
-            await asyncio.sleep(0.2)
+        """Sends a request again while the answer says so: Redis is down, so other replicas would not hear of it.
+
+        Raises:
+            TimeoutError: If that has not ended after `UNCONFIRMED_S`: then the service does not recover by itself.
+        """
+        async with asyncio.timeout(UNCONFIRMED_S):
+            while (response := await self._ask(method, path, **content)) is None:
+                await asyncio.sleep(0.2)
         return response
 
     def _fault(self, kind: str, text: str) -> None:
@@ -167,37 +149,8 @@ class Chaos:
         body = {"history": history, "k": k, "beam_width": beam_width, "new_item_share": share}
         begin = time.monotonic()
         response = await self._ask("POST", "/recommend", json=body)
-        if response is not None and (fault := self._fault_of(response, history, k, begin)):
+        if response is not None and (fault := self._check.fault_of(response, history, k, begin)):
             self._fault("wrong", f"{fault}; {body} was answered {response.text[:2000]}")
-
-    def _fault_of(self, response: httpx.Response, history: list[str], k: int, begin: float) -> str:
-        if response.status_code != httpx.codes.OK:
-            return f"status {response.status_code}"
-        reply = response.json()
-        items = reply["items"]
-        ids = [item["item_id"] for item in items]
-        if len(ids) != min(k, reply["eligible_items"]) or len(set(ids)) != len(ids) or set(ids) & set(history):
-            return f"{len(ids)} items, {len(set(ids))} of them different, {len(set(ids) & set(history))} of the history"
-        known = self._known[reply["model_version"]]
-        for item in items:
-            item_id = item["item_id"]
-            if item_id not in known:
-                fault = self._fault_of_written(item_id, item["payload"], begin)
-            else:
-                is_right = (item["semantic_id"], item["payload"]) == known[item_id]
-                fault = "" if is_right else f"{item_id} is of another version: expected {known[item_id]}"
-            if fault:
-                return fault
-        return ""
-
-    def _fault_of_written(self, item_id: str, payload: dict[str, Any], begin: float) -> str:
-        written = self._written.get(item_id)
-        if written is None or json.dumps(payload) not in written.sent:
-            return f"{item_id} was never written so"
-        is_settled = not written.is_uncertain and begin - written.since > SETTLED_S
-        if is_settled and payload != written.payload:
-            return f"{item_id} was replaced or deleted {begin - written.since:.1f} s before"
-        return ""
 
     async def _write(self, writer: int) -> None:
         item_id = f"chaos-{writer}-{self._rng.randrange(ITEMS_A_WRITER)}"
@@ -305,25 +258,6 @@ class Chaos:
             return False
         is_found = response.status_code == httpx.codes.OK
         return (response.json()["payload"] if is_found else None) == written.payload
-
-
-def _known(bundle: Bundle) -> dict[str, tuple[list[int], dict[str, Any]]]:
-    """A bundle's items: semantic ID and attributes by item id."""
-    codes = bundle.learned.codes_RL.tolist()
-    return {item.item_id: (row, item.attributes) for item, row in zip(items_of(bundle.items), codes, strict=True)}
-
-
-def two_models(bundle: Bundle, folder: Path) -> dict[str, Bundle]:
-    """Copies a bundle into a folder twice; the second has another version, and marks what its items show."""
-    text = next(name for name, kind in bundle.items.drop("item_id").schema.items() if kind == pl.String)
-    first, second = bundle.manifest.version, f"{bundle.manifest.version}-other"
-    for version in (first, second):
-        shutil.copytree(bundle.path, folder / version)
-    marked = bundle.items.with_columns(pl.col(text) + " (other)")
-    marked.write_parquet(folder / second / ITEMS)
-    seal_bundle(folder / second, replace(bundle.manifest, version=second))
-    point_current(folder, first)
-    return {version: read_bundle(folder / version) for version in (first, second)}
 
 
 def run(bundle: Path, *, seconds: float, seed: int, log: Path | None = None) -> Chaos:

@@ -118,15 +118,24 @@ if #ARGV == 1 then return 1 end
 {APPEND.replace("return prev", "return 1")}
 """
 
-# Sets a field of a hash unless it is set; deletes a key of another type first.
-# KEYS: the hash. ARGV: the field, its value.
-SET_IF_MISSING = """
-local done = redis.pcall('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+# Sets a field of a hash; deletes a key of another type first. KEYS: the hash. ARGV: the field, its value.
+SET_FIELD = """
+local done = redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])
 if type(done) == 'table' and done.err then
   redis.call('DEL', KEYS[1])
-  done = redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
-return done
+return 1
+"""
+
+# Reads a field of a hash, and sets it first if it is missing; deletes a key of another type first.
+# KEYS: the hash. ARGV: the field, its first value.
+GET_OR_SET = """
+local found = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(found) == 'string' then return found end
+if type(found) == 'table' then redis.call('DEL', KEYS[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return ARGV[2]
 """
 
 # Reads a hash; deletes the key if it has another type. KEYS: the hash.

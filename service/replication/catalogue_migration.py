@@ -62,14 +62,20 @@ class CatalogueMigration:
         self._sources: set[str] = set()
 
     async def begin(self, version: str) -> None:
-        """Migrates the changes of another model version from now on.
+        """Migrates the changes of another model version from now on, the first time from their beginning.
+
+        Redis may have lost any part of this model's change log, migrated changes included, while no replica served it.
+        A change that this model knows already is skipped, so starting again costs reading and no tokenising.
+
+        Args:
+            version: Version of the other model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        if version != self._log.version:
+        if version not in self._sources and version != self._log.version:
             self._sources.add(version)
-            await self._log.add_migration(version)
+            await self._log.restart_migration(version)
 
     async def step(self) -> None:
         """Migrates all changes that the other models' change logs hold now.
@@ -77,32 +83,29 @@ class CatalogueMigration:
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        migrations = await self._log.migrations()
-        for lost in self._sources - migrations.keys():
-            await self._log.add_migration(lost)
-        self._sources |= migrations.keys()
-        for source, begin in migrations.items():
-            position: str | None = begin
-            while position is not None:
-                position = await self._step(source, position)
+        self._sources |= await self._log.migrations()
+        for source in self._sources:
+            while await self._step(source, await self._log.migrated_until(source)):
+                pass
 
-    async def _step(self, source: str, position: str) -> str | None:
-        """Migrates the next changes after a position of another model's stream.
+    async def _step(self, source: str, position: str) -> bool:
+        """Migrates the next changes after a position of another model's stream, unless another replica was faster.
 
         Returns:
-            The position of the last one; None if there are no more, or another replica migrates them.
+            Whether there may be more.
         """
         found = await self._next_changes(source, position)
         if found is None:
-            return None
+            return False
         changes, after = found
-        wanted = self._wanted(changes)
-        migrated = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._retokenised, wanted)
+        run_in_thread = asyncio.get_running_loop().run_in_executor
+        migrated = await run_in_thread(self._tokenising, self._retokenised, self._wanted(changes))
         while len(migrated) > APPENDED_AT_ONCE:
             if not await self._log.append_migrated(source, position, position, migrated[:APPENDED_AT_ONCE]):
-                return None
+                return True
             del migrated[:APPENDED_AT_ONCE]
-        return after if await self._log.append_migrated(source, position, after, migrated) else None
+        await self._log.append_migrated(source, position, after, migrated)
+        return True
 
     async def _next_changes(self, source: str, position: str) -> tuple[list[Migrated], str] | None:
         """The next changes of another model: from its stream, or from its entries if the stream starts later.

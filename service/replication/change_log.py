@@ -21,12 +21,13 @@ from rqrec.service.redis.change_log_scripts import (
     APPEND,
     APPEND_MIGRATED,
     BEGIN,
+    GET_OR_SET,
     LOOK,
     READ_ENTRIES,
     READ_HASH,
     READ_HASH_PAGE,
     SAVE,
-    SET_IF_MISSING,
+    SET_FIELD,
 )
 from rqrec.service.redis.client import RedisGate, version_prefix
 from rqrec.service.redis.lock import Lock
@@ -80,6 +81,9 @@ class ChangeLog:
 
     async def look(self, after: str) -> LogView:
         """Reads the change log at one moment, with the next events after a position.
+
+        Args:
+            after: Position in the stream; events after it are read.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -190,22 +194,36 @@ class ChangeLog:
             finally:
                 await self._unstage()
 
-    async def migrations(self) -> dict[str, str]:
-        """Reads up to which position each other model version was migrated into this one; `NOT_BEGUN` for none yet.
+    async def migrations(self) -> set[str]:
+        """The other model versions whose changes are migrated into this one.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
         found = await run(self._gate, READ_HASH, [self._migrated])
-        return dict(zip(found[::2], found[1::2], strict=True))
+        return set(found[::2])
 
-    async def add_migration(self, version: str) -> None:
-        """Notes that another model version is to be migrated into this one, unless this is noted already.
+    async def migrated_until(self, version: str) -> str:
+        """The position up to which another model version was migrated; the beginning if Redis has lost it.
+
+        Args:
+            version: Version of the other model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        await run(self._gate, SET_IF_MISSING, [self._migrated], version, NOT_BEGUN)
+        return str(await run(self._gate, GET_OR_SET, [self._migrated], version, NOT_BEGUN))
+
+    async def restart_migration(self, version: str) -> None:
+        """Lets the migration of another model version start from its beginning.
+
+        Args:
+            version: Version of the other model.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+        """
+        await run(self._gate, SET_FIELD, [self._migrated], version, NOT_BEGUN)
 
     async def append_migrated(
         self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
