@@ -19,8 +19,8 @@ from collections.abc import Mapping
 
 FORMAT = 9  # since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder
 READABLE_FORMATS = (9,)
-# The releases that read each format. Formats 1 to 8 were never released.
-RELEASES: Mapping[int, str] = {9: "0.1"}
+# The releases that read each format; see CHANGELOG.md.
+RELEASES: Mapping[int, str] = {7: "0.1", 9: "0.2"}
 
 MANIFEST = "manifest.json"
 ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
