@@ -1,11 +1,11 @@
-"""How well the default recipe recommends, beside baselines, on one split.
+"""Measures how well the default recipe recommends, next to baselines on the same split.
 
     python -m benchmarks.accuracy --dataset /data/beauty
 
-Every model ranks the whole catalogue, the items of the history excluded; a hit is the exact last item of a user; the
-item before it is for validation. Where a folder of sequence files gives the days between actions
-(`<Name>_day_gaps.txt`), everything is trained and measured once more with the actions of one day in the order of a
-fixed hash: within a day the file's order says nothing of time.
+Every model ranks the whole catalogue without the items of the history. A list hits if it contains the user's exact
+last item. The item before it is for validation. If a folder of sequence files has the days between actions
+(`<Name>_day_gaps.txt`), everything is trained and measured a second time, with the actions of one day in the order of
+a fixed hash. The order of a file says nothing about the time within a day.
 """
 
 import argparse
@@ -53,13 +53,13 @@ Intervals = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured on one order of the actions.
+    """The results for one order of the actions.
 
     Attributes:
         models: Figures by model, with the seconds of its training.
-        intervals: 95 % bootstrap intervals over users, by model and figure; those of "RQRec - SASRec" are of the
+        intervals: 95 % bootstrap intervals over users, by model and figure. Those of "RQRec - SASRec" are of the
             difference on the same users.
-        tokenizer: The semantic IDs' figures.
+        tokenizer: The figures of the semantic IDs.
     """
 
     models: Mapping[str, Mapping[str, float]]
@@ -68,7 +68,12 @@ class Comparison:
 
 
 def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
-    """Trains what is not trained yet and ranks the test items with every model."""
+    """Trains the models that are not trained yet, and ranks the test items with every model.
+
+    Args:
+        trained: The run of the default recipe.
+        sasrec: SASRec's sizes and its training.
+    """
     settings = trained.settings.evaluation
     split = leave_one_out(user_sequences(load_prepared(trained.data)))
     loaded = load_features(trained.features)
@@ -109,10 +114,14 @@ def _per_user(ranks_U: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def shuffle_ties(source: Path, target: Path) -> Path | None:
-    """Writes a folder of sequence files as tables whose times are days, so that a day's actions are ties.
+    """Writes a folder of sequence files as tables whose times are days. So the actions of one day are ties.
+
+    Args:
+        source: The folder of sequence files.
+        target: The folder to write.
 
     Returns:
-        The folder of tables, or None where the source gives no days.
+        The folder of tables, or None if the source has no days.
     """
     gaps = read_day_gaps(source)
     if gaps is None:
@@ -127,7 +136,12 @@ def shuffle_ties(source: Path, target: Path) -> Path | None:
 
 
 def print_comparison(comparison: Comparison, title: str) -> None:
-    """Prints the table of figures, and the intervals below it."""
+    """Prints the table of figures, and the intervals below it.
+
+    Args:
+        comparison: The results.
+        title: The table's title.
+    """
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for name in comparison.models:
@@ -148,10 +162,17 @@ def print_comparison(comparison: Comparison, title: str) -> None:
 
 
 def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: int | None, root: Path) -> None:
-    """Compares on each order, prints the tables, writes results.json below the root, and prints the last line.
+    """Compares the models for each order. Prints tables and one line of JSON, and writes results.json below the root.
+
+    Args:
+        dataset: A MovieLens release by name, or a folder.
+        orders: Orders of actions with the same time: "file", "shuffled" or both.
+        bindings: gin bindings.
+        epochs: Passes over the data, of both models; None for the number of each recipe.
+        root: The folder of workspaces and results.
 
     Raises:
-        DataError: If the shuffled order alone is asked for and the data set gives no days.
+        DataError: If only the shuffled order is wanted and the data set has no days.
     """
     sasrec = SasRecSettings() if epochs is None else replace(SasRecSettings(), epochs=epochs)
     sources = {"file": dataset}
@@ -162,7 +183,7 @@ def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: in
     possible = [order for order in orders if order in sources]
     if not possible:
         raise DataError(
-            f"{dataset} gives no days (<Name>_day_gaps.txt), so its ties cannot be shuffled: use --order file"
+            f"the shuffled order needs the days of {dataset} (<Name>_day_gaps.txt), but it has none: use --order file"
         )
     results = {}
     for order in possible:

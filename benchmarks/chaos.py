@@ -1,14 +1,14 @@
-"""Lets everything go wrong at once, and checks every answer.
+"""Injects many faults at once into a running service, and checks every answer.
 
     python -m benchmarks.chaos --bundle artifacts/ml-100k/bundles --seconds 300
 
-Starts the service as the README does, with two models and a Redis that keeps what it has as docker-compose.yml has it.
-While clients ask for recommendations, items are written and deleted, Redis is killed and started again, loses keys or
-finds others' content in them, and is paused or killed while they are put back, the other model is activated, bursts
-overload the queue, and malformed bodies come in. Every list is checked against the catalogue of
-the model version that it names, and against what was written and deleted by then; at the end every confirmed change has
-to be there. The last line printed is JSON: requests sent, answered, and shed (429, 503, 504), answers that were wrong,
-and requests or confirmed changes that were lost. The last two have to be 0.
+Starts the service as in the README, with two models and a Redis that keeps its data as in docker-compose.yml. Clients
+ask for recommendations, and write and delete items. At the same time Redis is killed and restarted, Redis loses keys
+or finds foreign content in them, Redis is paused or killed while they are restored, the other model is activated,
+bursts overload the queue, and malformed bodies arrive. Every list is checked against the catalogue of the model
+version that it names, and against the changes confirmed before. At the end every confirmed change must exist. The last
+line printed is JSON: requests sent, answered and shed (429, 503, 504), wrong answers, and lost requests or confirmed
+changes. The last two must be 0.
 """
 
 import argparse
@@ -49,14 +49,14 @@ K = 10
 
 
 class Chaos:
-    """The clients, and what they have seen.
+    """The clients and the faults, with counts of what happened.
 
     Args:
-        url: The service.
+        url: The service's address.
         bundles: The models by version.
-        redis: To be killed.
-        seconds: How long.
-        seed: Of everything random.
+        redis: The Redis server to kill.
+        seconds: Duration in seconds.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, url: str, bundles: dict[str, Bundle], redis: RedisServer, *, seconds: float, seed: int) -> None:
@@ -81,11 +81,16 @@ class Chaos:
         self._client = httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60)
 
     def believe_written(self, item_id: str, payload: dict[str, Any]) -> None:
-        """Takes an item for written and confirmed."""
+        """Treats an item as written and confirmed.
+
+        Args:
+            item_id: The item.
+            payload: Its attributes.
+        """
         self._written[item_id] = Written(payload, time.monotonic(), {json.dumps(payload)})
 
     async def run(self) -> None:
-        """All of it."""
+        """Runs all clients and faults, then checks the confirmed changes."""
         async with self._client:
             await asyncio.gather(
                 *(self._until_the_end(self._recommend, PAUSE_S) for _ in range(CLIENTS)),
@@ -110,7 +115,7 @@ class Chaos:
             await asyncio.sleep(max(begin + second + 1 - time.monotonic(), 0))
 
     async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response | None:
-        """An answer; None where it was shed or lost."""
+        """Sends a request. Returns the answer, or None if the request was shed or lost."""
         self.counts["sent"] += 1
         try:
             response = await self._client.request(method, path, **content)
@@ -128,11 +133,7 @@ class Chaos:
         return response
 
     async def _ask_until_confirmed(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Sends a request again while the answer says so: Redis is down, so other replicas would not hear of it.
-
-        Raises:
-            TimeoutError: If that has not ended after `UNCONFIRMED_S`: then the service does not recover by itself.
-        """
+        """Repeats a request until it is answered. While Redis is unavailable, the service sheds writes."""
         async with asyncio.timeout(UNCONFIRMED_S):
             while (response := await self._ask(method, path, **content)) is None:
                 await asyncio.sleep(0.2)
@@ -186,7 +187,7 @@ class Chaos:
         self.events["restarts of Redis"] += 1
 
     async def _damage_redis(self) -> None:
-        """Damages some keys of the model that answers, and strikes again while they are put back."""
+        """Damages some keys of the active model, and injects a second fault while they are restored."""
         async with self._redis_is_taken, self._model_is_taken:
             response = await self._ask("GET", "/readyz")
             if response is None or not response.is_success:
@@ -216,7 +217,7 @@ class Chaos:
                 self.events["keys of a wrong type"] += 1
 
     async def _until_put_back(self) -> None:
-        """Waits until the replica has all changes: before, only it knows what Redis lost."""
+        """Waits until the replica has all changes. Until then, only the replica knows what Redis has lost."""
         give_up = time.monotonic() + SETTLED_S
         await asyncio.sleep(1.0)
         while time.monotonic() < give_up:
@@ -224,7 +225,7 @@ class Chaos:
             if response is not None and "rqrec_catalogue_current 1.0" in response.text:
                 return
             await asyncio.sleep(0.1)
-        self._fault("wrong", "Redis was not put right in time")
+        self._fault("wrong", f"Redis must be restored within {SETTLED_S:.0f} s, but it is not")
 
     async def _change_model(self) -> None:
         version = self._versions[self.events["models tried"] % 2 - 1]
@@ -261,7 +262,14 @@ class Chaos:
 
 
 def run(bundle: Path, *, seconds: float, seed: int, log: Path | None = None) -> Chaos:
-    """Starts everything and lets it go wrong."""
+    """Starts the service and its Redis, and injects faults.
+
+    Args:
+        bundle: A bundle, or a folder of bundles.
+        seconds: Duration in seconds.
+        seed: Seed of all random choices.
+        log: The file of the service's output; None for no file.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("bundles", "redis"):
@@ -280,7 +288,7 @@ def run(bundle: Path, *, seconds: float, seed: int, log: Path | None = None) -> 
 
 
 def main() -> None:
-    """Runs, prints, and exits 1 where an answer was wrong or anything lost."""
+    """Runs and prints the counts. Exits with status 1 if an answer was wrong or something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
     parser.add_argument("--seconds", type=float, default=300, help="how long (default 300)")

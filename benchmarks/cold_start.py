@@ -1,12 +1,12 @@
-"""How well items are recommended that training never saw, from their content alone.
+"""Measures how well items without any interaction are recommended, from their content alone.
 
     python -m benchmarks.cold_start --dataset /data/beauty
 
-A share of the items is held out: every interaction with them is dropped before stage one. After training they are
-tokenised from their features by the RQ-VAE, inserted into the trie, and take the vectors of their like; then
-the recommender is asked about the users whose last item is one of them, beside nearest neighbours by content. Both rank
-the whole catalogue, and once more the new items alone, which is what a place reserved for new items would show. Other
-users, whose last item is none of them, say what the new items cost.
+A share of the items is held out: every interaction with them is removed before stage one. After training, the RQ-VAE
+turns their features into semantic IDs, they are inserted into the trie, and they take the vectors of similar items.
+Then the users whose last item is held out get recommendations, from the recommender and from nearest neighbours by
+content. Both rank the whole catalogue, and a second time the new items only, as reserved positions do. The results of
+the other users show what the new items cost.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support.machine import description
+from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.recommender import Recommender
@@ -30,7 +31,7 @@ from rqrec.models.trie.semantic_ids import append_collision_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Holdout, Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
@@ -52,6 +53,8 @@ RESERVED, OTHER_USERS = 2, 4000
 
 @dataclass(frozen=True)
 class _ColdStart:
+    """The key of the checkpoints."""
+
     fingerprint: str
     features: FeatureSettings
     rqvae: RqVaeSettings
@@ -60,12 +63,12 @@ class _ColdStart:
 
 @dataclass(frozen=True)
 class ColdData:
-    """A data set cut in two.
+    """A data set whose new items have no interactions.
 
     Attributes:
-        dataset: All items, those held out last; only the interactions with the others.
-        num_warm: Items that are not held out.
-        questions: The users whose last item is held out, with what they had before of the others.
+        dataset: All items, the held-out ones last, and the interactions with the other items.
+        num_warm: Number of items that are not held out.
+        questions: The users whose last item is held out, with their earlier items that are not.
     """
 
     dataset: Dataset
@@ -74,7 +77,13 @@ class ColdData:
 
 
 def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
-    """Holds a random share of the items out."""
+    """Holds out a random share of the items.
+
+    Args:
+        dataset: The whole data set.
+        share: Share of items to hold out, in (0, 1).
+        seed: Seed of the choice.
+    """
     count = len(dataset.items)
     order_N = np.random.default_rng(seed).permutation(count)
     num_warm = count - max(int(share * count), 1)
@@ -100,71 +109,96 @@ def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
 
 
 def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict[str, dict[str, float]]:
-    """Trains without the held-out items, adds them, and asks.
+    """Trains without the held-out items, adds them as new items, and measures all recommenders.
 
     Args:
-        data: Known items and new ones.
-        workspace: Keeps the checkpoints.
-        settings: Of features, RQ-VAE and retriever; those of the data set are not read.
+        data: The data set without the interactions of its new items.
+        workspace: The folder of the checkpoints.
+        settings: Settings of features, RQ-VAE and retriever; those of the data set are not used.
 
     Returns:
-        Figures by model.
+        Figures by recommender.
     """
-    num_warm, device = data.num_warm, torch.device("cpu")
-    rqvae_settings, decoder_settings = settings.rqvae, settings.decoder
+    trained = _train(data, workspace, settings)
+    recommender = _recommender_with_new_items(trained, data.num_warm, settings.decoder)
+    features_NE, trie = trained.features.features_NE, recommender.trie
+    is_new_N = np.arange(len(features_NE)) >= data.num_warm
+    only_new = Eligibility.from_mask(trie, is_new_N[trie.row_of_leaf_N])
+    only_known = Eligibility.from_mask(trie, ~is_new_N[trie.row_of_leaf_N])
+    questions, others = data.questions, trained.split.test.sample(OTHER_USERS, seed=SEED)
+
+    def rank(holdout: Holdout, eligibility: Eligibility | None = None, reserved: int = 0) -> dict[str, float]:
+        beam_width = settings.decoder.beam_width
+        lists_UK = rank_holdout(
+            recommender, holdout, k=LIST_LENGTH, beam_width=beam_width, eligibility=eligibility, reserved=reserved
+        )
+        return _figures(lists_UK, holdout.targets_U)
+
+    def rank_by_content(eligible_N: NDArray[np.bool_] | None = None) -> dict[str, float]:
+        lists_UK = rank_by_content_knn(features_NE, questions, k=LIST_LENGTH, eligible_N=eligible_N)
+        return _figures(lists_UK, questions.targets_U)
+
+    return {
+        "RQRec": rank(questions),
+        f"RQRec, {RESERVED} of {LIST_LENGTH} places reserved": rank(questions, reserved=RESERVED),
+        "content-kNN": rank_by_content(),
+        "RQRec, new items only": rank(questions, only_new),
+        "content-kNN, new items only": rank_by_content(is_new_N),
+        "RQRec, other users": rank(others),
+        "RQRec, other users, no new items": rank(others, only_known),
+    }
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Models trained on the known items, and the codes of all items."""
+
+    features: Features
+    codes_NL: NDArray[np.int64]
+    trie: SemanticIdTrie
+    retriever: Retriever
+    split: LeaveOneOut
+
+
+def _train(data: ColdData, workspace: Workspace, settings: RunSettings) -> _Trained:
+    num_warm, tensorboard = data.num_warm, workspace.tensorboard
     features = item_features(data.dataset, settings.features)
     features_NE = features.features_NE
-    key = stage_key([], _ColdStart(data.dataset.fingerprint, settings.features, rqvae_settings, decoder_settings))
-    checkpoints, tensorboard = workspace.checkpoints("cold-start", key), workspace.tensorboard
-    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(rqvae_settings, features.blocks)
-    rqvae = fit_rqvae(config, warm_features, rqvae_settings, checkpoints / "rqvae", tensorboard)
+    key = stage_key([], _ColdStart(data.dataset.fingerprint, settings.features, settings.rqvae, settings.decoder))
+    checkpoints = workspace.checkpoints("cold-start", key)
+    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(settings.rqvae, features.blocks)
+    rqvae = fit_rqvae(config, warm_features, settings.rqvae, checkpoints / "rqvae", tensorboard)
     with torch.no_grad():
         quantised_NL = rqvae.get_codebook_indices(torch.from_numpy(features_NE)).numpy()
-    # Collision codes count in row order, so those of the items that training knew stay as they were.
-    codes_NL = append_collision_codes(quantised_NL, codebook_size=rqvae_settings.codebook_size)
-    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=rqvae_settings.codebook_size)
+    # Collision codes count in the order of the rows, so the new items, which are last, change no known item's code.
+    codes_NL = append_collision_codes(quantised_NL, codebook_size=settings.rqvae.codebook_size)
+    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=settings.rqvae.codebook_size)
     split = leave_one_out(user_sequences(data.dataset))
     retriever = fit_retriever(
-        trie, features_NE[:num_warm], split, decoder_settings, checkpoints / "decoder", tensorboard
+        trie, features_NE[:num_warm], split, settings.decoder, checkpoints / "decoder", tensorboard
     )
-    popularity_N = np.append(item_popularity(split.train, num_warm), np.zeros(len(codes_NL) - num_warm, dtype=np.int64))
-    warm = Features(features_NE[:num_warm], features.featurizer)
+    return _Trained(features, codes_NL, trie, retriever, split)
+
+
+def _recommender_with_new_items(trained: _Trained, num_warm: int, settings: DecoderSettings) -> Recommender:
+    features, retriever = trained.features, trained.retriever
+    new_rows = np.arange(num_warm, len(trained.codes_NL))
+    known_popularity_N = item_popularity(trained.split.train, num_warm)
+    popularity_N = np.append(known_popularity_N, np.zeros(len(new_rows), dtype=np.int64))
+    warm = Features(features.features_NE[:num_warm], features.featurizer)
     projection_EP = fit_content(warm)
-    known_ND = item_vectors(retriever, trie, warm, projection_EP, popularity_N[:num_warm])
-    new_rows = np.arange(num_warm, len(codes_NL))
-    whole = trie.with_changes(inserted_ML=codes_NL[num_warm:], inserted_rows_M=new_rows)
+    known_ND = item_vectors(retriever, trained.trie, warm, projection_EP, known_popularity_N)
+    trie = trained.trie.with_changes(inserted_ML=trained.codes_NL[num_warm:], inserted_rows_M=new_rows)
     unknown_ND = np.zeros((len(new_rows), known_ND.shape[1]), dtype=np.float32)
     vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, projection_EP, popularity_N)
-    vectors_ND, popularity_N = vectors_ND[whole.row_of_leaf_N], popularity_N[whole.row_of_leaf_N]
-    weight = decoder_settings.relevance_weight
-    recommender = Recommender(
-        TorchEngine(retriever, whole, torch.from_numpy(vectors_ND), device=device),
-        whole,
-        max_history=decoder_settings.max_history,
+    vectors_ND, popularity_N = vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
+    return Recommender(
+        TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=torch.device("cpu")),
+        trie,
+        max_history=settings.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.from_mask(popularity_N == 0, vectors_ND, relevance_weight=weight),
+        new_items=NewItems.from_mask(popularity_N == 0, vectors_ND, relevance_weight=settings.relevance_weight),
     )
-    is_new_N = np.arange(len(codes_NL)) >= num_warm
-    beam, questions = decoder_settings.beam_width, data.questions
-    only_new = Eligibility.from_mask(whole, is_new_N[whole.row_of_leaf_N])
-    lists = {
-        "RQRec": rank_holdout(recommender, questions, k=LIST_LENGTH, beam_width=beam),
-        f"RQRec, {RESERVED} of {LIST_LENGTH} places reserved": rank_holdout(
-            recommender, questions, k=LIST_LENGTH, beam_width=beam, reserved=RESERVED
-        ),
-        "content-kNN": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH),
-        "RQRec, new items only": rank_holdout(
-            recommender, questions, k=LIST_LENGTH, beam_width=beam, eligibility=only_new
-        ),
-        "content-kNN, new items only": rank_by_content_knn(features_NE, questions, k=LIST_LENGTH, eligible_N=is_new_N),
-    }
-    found = {name: _figures(lists_UK, questions.targets_U) for name, lists_UK in lists.items()}
-    others = split.test.sample(OTHER_USERS, seed=SEED)
-    only_known = Eligibility.from_mask(whole, ~is_new_N[whole.row_of_leaf_N])
-    for name, eligibility in (("RQRec, other users", None), ("RQRec, other users, no new items", only_known)):
-        lists_UK = rank_holdout(recommender, others, k=LIST_LENGTH, beam_width=beam, eligibility=eligibility)
-        found[name] = _figures(lists_UK, others.targets_U)
-    return found
 
 
 def _figures(lists_UK: NDArray[np.int64], targets_U: NDArray[np.int32]) -> dict[str, float]:
@@ -173,7 +207,7 @@ def _figures(lists_UK: NDArray[np.int64], targets_U: NDArray[np.int32]) -> dict[
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
     parser.add_argument("--work-dir", type=Path, help="default artifacts/cold-start/<name>")

@@ -1,9 +1,9 @@
-"""How far the search agrees with scoring every item, on real histories and a trained bundle.
+"""Compares the search with scoring every item, on real histories and a trained bundle.
 
     python -m benchmarks.exactness --dataset ml-100k --bundle artifacts/ml-100k/bundles
 
-Every user contributes histories that end at several places. Exhaustive scoring, the search on ONNX Runtime and the
-search on PyTorch answer each of them, the history's items excluded.
+Every user gives several histories, which end at different positions. Exhaustive scoring, the search on ONNX Runtime and
+the search on PyTorch recommend for each of them, without the items of the history.
 """
 
 import argparse
@@ -41,15 +41,15 @@ CPU = torch.device("cpu")
 
 
 class Agreement(NamedTuple):
-    """How a search of one beam width compares with exhaustive scoring, over all histories.
+    """The agreement of a search with exhaustive scoring, for one beam width and over all histories.
 
     Attributes:
-        beam_width: K of the search.
-        overlap: Mean share of the exhaustive top k that the search returns.
-        identical: Share of histories whose lists are the same, ties within the tolerance aside.
-        log_prob_error: Largest difference of a returned log-probability from the exhaustive one.
-        score_error: The same of the scores.
-        torch_error: Largest difference between the scores of the two engines.
+        beam_width: Beam width of the search.
+        overlap: Mean share of the exhaustive top k that the search returns, in [0, 1].
+        identical: Share of histories with the same list in both, except for ties within the tolerance.
+        log_prob_error: Largest difference of a log-probability from the exhaustive one.
+        score_error: Largest difference of a score from the exhaustive one.
+        torch_error: Largest difference between the scores of both engines.
         torch_overlap: Mean share of items that both engines return.
         milliseconds: Median time of one search on ONNX Runtime, one history at a time.
     """
@@ -76,10 +76,10 @@ def measure(
         bundle: A published model.
         histories: Leaf positions, oldest first.
         k: Length of the compared lists.
-        beam_widths: One comparison each.
+        beam_widths: The beam widths to compare.
 
     Returns:
-        The comparisons, and the median milliseconds of scoring one history exhaustively.
+        One agreement for each beam width, and the median milliseconds of scoring one history exhaustively.
     """
     trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
     config = RetrieverConfig(**bundle.manifest.retriever)  # type: ignore[arg-type]
@@ -155,10 +155,17 @@ def _mean_overlap(found: Sequence[Ranking], expected: Sequence[IntArray]) -> flo
 def real_histories(
     dataset: str, bundle: Bundle, *, data_dir: Path, limit: int, shares: Sequence[float] = SHARES_OF_A_HISTORY
 ) -> list[IntArray]:
-    """Histories of a data set's users, cut at several places, as leaf positions of the bundle's trie.
+    """Returns histories of a data set's users as leaf positions of the bundle's trie.
+
+    Args:
+        dataset: The data set that the bundle was trained on.
+        bundle: The bundle.
+        data_dir: The folder of downloaded releases.
+        limit: Largest number of histories.
+        shares: Each user's sequence is cut after these shares of it, in (0, 1].
 
     Raises:
-        ValueError: If the bundle was not trained on this data set.
+        ValueError: If the bundle was trained on another data set.
     """
     loaded = load_dataset(dataset, data_dir=data_dir)
     if loaded.fingerprint != bundle.manifest.data_fingerprint:
@@ -174,7 +181,7 @@ def real_histories(
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="ml-100k", help="what the bundle was trained on")
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/ml-100k/bundles"))

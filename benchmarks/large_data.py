@@ -1,9 +1,9 @@
-"""How long data of MovieLens-25M's size takes from files to training batches, and in how much memory.
+"""Measures time and memory from files to training batches, for data of MovieLens-25M's size.
 
     python -m benchmarks.large_data
 
-The files are synthetic, in the release's exact layout: 25 million ratings of 162,000 users, 62,000 movies with poster
-vectors of 1,128 numbers. Each part is measured in a process of its own.
+The files are synthetic, in the layout of the release: 25 million ratings of 162,000 users, and 62,000 movies with
+poster vectors of 1,128 numbers. The measurement runs in a process of its own.
 """
 
 import argparse
@@ -28,12 +28,20 @@ RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
 FIRST_TIME, LAST_TIME = 789_652_009, 1_574_327_703
 CHUNK = 5_000_000
-REPEATED = 1.16  # draws for each pair that is left when repeated ones are dropped
-BATCHES = 50  # of the first epoch, drawn
+REPEATED = 1.16  # draws for one distinct pair
+BATCHES = 50  # number of batches of the first epoch that are drawn
 
 
 def write_release(folder: Path, *, ratings: int, users: int, movies: int, vector_dim: int) -> None:
-    """Writes movies.csv, ratings.csv and poster vectors: skewed users and movies, all pairs distinct."""
+    """Writes movies.csv, ratings.csv and poster vectors. Users and movies are skewed, and all pairs are distinct.
+
+    Args:
+        folder: The folder to write.
+        ratings: Approximate number of ratings.
+        users: Number of users.
+        movies: Number of movies.
+        vector_dim: Length of a poster vector.
+    """
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     movie_ids = np.sort(rng.choice(10 * movies, movies, replace=False)) + 1
@@ -71,8 +79,12 @@ def write_release(folder: Path, *, ratings: int, users: int, movies: int, vector
 def measure(folder: Path, root: Path) -> dict[str, float]:
     """Reads, checks, splits and batches a release in this process.
 
+    Args:
+        folder: The folder of the release.
+        root: The folder of the stage's result.
+
     Returns:
-        Seconds of each part, what was read, and the largest resident memory in GB.
+        Seconds of each part, counts of what was read, and the peak resident memory in GB.
     """
     seconds = {}
     begin = time.perf_counter()
@@ -97,7 +109,7 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Writes the release to a temporary folder, measures, and prints the line of JSON."""
+    """Writes the release to a temporary folder, measures, and prints one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=int, default=RATINGS)
     arguments = parser.parse_args()

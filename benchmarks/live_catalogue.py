@@ -1,9 +1,9 @@
-"""How soon a written item is known: on the replica that was asked, and on another one.
+"""Measures how soon a written item is known: to the replica that was asked, and to another replica.
 
     python -m benchmarks.live_catalogue --bundle artifacts/ml-100k/bundles
 
-Starts two replicas of the service and a Redis that keeps what it confirms, on one machine, over catalogues of the
-bundle's own items and of as many as are asked for: copies of them under other ids, with synthetic semantic IDs.
+Starts two replicas of the service and a Redis that keeps its data, on one machine. The catalogues are the bundle's own
+items, and catalogues of other sizes: copies of the items with other ids and synthetic semantic IDs.
 """
 
 import argparse
@@ -41,11 +41,11 @@ POLL_S = 0.005
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds from the moment when a write was sent, a number a write.
+    """Seconds since a write was sent, one number for each write.
 
     Attributes:
-        confirmed: Until it was answered.
-        elsewhere: Until the other replica held the item.
+        confirmed: Seconds until the write was answered.
+        elsewhere: Seconds until the other replica had the item.
     """
 
     confirmed: Sequence[float]
@@ -53,7 +53,13 @@ class Delays:
 
 
 def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
-    """Writes a bundle with so many items: copies of the given one's; returns its folder."""
+    """Writes a bundle with copies of the given bundle's items. Returns its folder.
+
+    Args:
+        bundle: The bundle whose items are copied.
+        folder: The parent of the new bundle's folder.
+        num_items: Number of items in the new bundle.
+    """
     shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
     rows_N = np.arange(num_items) % len(bundle.items)
     codes_NL = synthetic_codes(num_items, seed=0)
@@ -69,7 +75,13 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
 
 
 def measure(bundle: Bundle, folder: Path, *, writes: int) -> Delays:
-    """Writes items one after the other to one of two replicas."""
+    """Writes items one after the other to one of two replicas.
+
+    Args:
+        bundle: The bundle to serve.
+        folder: The folder of Redis's files.
+        writes: Number of items to write.
+    """
     token = secrets.token_hex(8)
     block = ItemTokenizer(bundle).featurizer.given_block(TEXT)
     rng = np.random.default_rng(0)
@@ -101,7 +113,7 @@ def measure(bundle: Bundle, folder: Path, *, writes: int) -> Delays:
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--bundle", type=Path, required=True, help="a bundle of the default recipe, or a folder of them"
@@ -112,8 +124,8 @@ def main() -> None:
     bundle = read_bundle(arguments.bundle)
     if arguments.items and bundle.manifest.codebook_size != CODEBOOK_SIZE:
         parser.error(
-            f"larger catalogues are made for codebooks of {CODEBOOK_SIZE} codes, and {arguments.bundle} has "
-            f"{bundle.manifest.codebook_size}: publish one of the default recipe, or give --items no size"
+            f"larger catalogues need a bundle with {CODEBOOK_SIZE} codes per level, but {arguments.bundle} has "
+            f"{bundle.manifest.codebook_size}: use a bundle of the default recipe, or --items without a size"
         )
     table = Table(title=f"{arguments.writes} writes, two replicas; {description()}", title_justify="left")
     for name in ("items", "confirmed, median ms", "at most", "on the other replica, median ms", "at most"):

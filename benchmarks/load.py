@@ -1,11 +1,11 @@
-"""How many requests a second the service answers, and how fast, under load from outside.
+"""Measures how many requests a second the service answers, and how fast, under load from outside.
 
     python -m benchmarks.load --dataset ml-100k --bundle artifacts/ml-100k/bundles
 
-Starts the service as the README does, with a trained bundle and the histories of its data set's users, and loads it
-with wrk (Debian: apt-get install wrk) on the same machine: a closed loop at several numbers of connections, then twice
-the rate of the knee, sent without waiting for answers. The knee is the fewest connections with 95 % of the best rate.
-The same service with transformers.generate in its place is measured last.
+Starts the service as in the README, with a trained bundle, and loads it with the histories of its data set's users, by
+wrk (Debian: apt-get install wrk) on the same machine. First each connection waits for its answers, at several numbers
+of connections. Then requests are sent at twice the rate of the knee, without waiting. The knee is the smallest number
+of connections with 95 % of the best rate. Last, the same service with transformers.generate in its place is measured.
 """
 
 import argparse
@@ -30,13 +30,20 @@ PEER = ("-m", "benchmarks.support.peer_service")
 
 
 def knee(rows: Sequence[Measured]) -> Measured:
-    """The load with the fewest connections that reaches nearly the best rate."""
+    """Returns the load with the fewest connections that reaches 95 % of the best rate."""
     best = max(row.rps for row in rows)
     return next(row for row in rows if row.rps >= KNEE_SHARE * best)
 
 
 def measure(bundle: Path, bodies: Path, *, seconds: float, module: Sequence[str] = SERVICE) -> list[Measured]:
-    """All loads on one run of the service; the last one is the overload."""
+    """Runs all loads on one service. The last one is the overload.
+
+    Args:
+        bundle: A bundle, or a folder of bundles.
+        bodies: A file of request bodies, one a line.
+        seconds: Duration of one load in seconds.
+        module: The arguments of Python, which name the service's module.
+    """
     with running_service({"RQREC_BUNDLE": str(bundle)}, module=module) as (url, _process):
         load(url, bodies, connections=CONNECTIONS[-1], seconds=min(seconds, 3))  # warms up
         rows = [load(url, bodies, connections=connections, seconds=seconds) for connections in CONNECTIONS]
@@ -47,7 +54,12 @@ def measure(bundle: Path, bodies: Path, *, seconds: float, module: Sequence[str]
 
 
 def print_rows(rows: Sequence[Measured], title: str) -> None:
-    """Prints the loads as a table."""
+    """Prints the loads as a table.
+
+    Args:
+        rows: The results; the last one is of the overload.
+        title: The table's title.
+    """
     table = Table(title=title, title_justify="left")
     for name in ("connections", "sent/s", "answered/s", "shed/s", "p50 ms", "p99 ms", "p99.9 ms", "errors"):
         table.add_column(name, justify="right")
@@ -60,7 +72,7 @@ def print_rows(rows: Sequence[Measured], title: str) -> None:
 
 
 def summary(rows: Sequence[Measured]) -> dict[str, float]:
-    """The line that the targets are read from."""
+    """Returns the figures that the targets are about."""
     at_knee, overload = knee(rows[:-1]), rows[-1]
     return {
         "rps": round(max(row.rps for row in rows[:-1])),
@@ -72,7 +84,7 @@ def summary(rows: Sequence[Measured]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures, prints the tables and the line of JSON."""
+    """Measures, and prints the tables and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--seconds", type=float, default=15, help="length of one load (default 15)")

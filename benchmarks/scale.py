@@ -1,10 +1,10 @@
-"""How the search grows with the catalogue: latency, memory and build time from ten thousand to ten million items.
+"""Measures how latency, memory and build time of the search grow from ten thousand to ten million items.
 
     python -m benchmarks.scale
 
 Model and beam are the same at every size: the default configuration's, with random weights. Semantic IDs are as skewed
-as real ones. Every size runs in a process of its own, so that its peak memory is its own; what is compared with the
-smallest is measured beside it, in turn.
+as real ones. Every size runs in a process of its own, so each peak of memory belongs to one size. The smallest
+catalogue is measured in turn with each larger one.
 """
 
 import argparse
@@ -36,18 +36,18 @@ BYTES_PER_MIB = 1 << 20
 
 
 class Scale(NamedTuple):
-    """What was measured at one size.
+    """The results for one size.
 
     Attributes:
-        num_items: Items of the catalogue.
-        latency_ms: Of one search with every item eligible.
-        filtered_ms: Of one search with a filter that keeps a hundredth of the items.
-        baseline_ms: Of one search over the smallest catalogue, in turn with the two others.
-        bytes_per_item: All arrays of the trie together.
-        filter_bytes_per_item: What a cached filter takes.
-        build_s: From codes to the trie.
-        filter_s: From a mask to a filter.
-        peak_mib: Largest resident memory of the process, item vectors and the making of the catalogue included.
+        num_items: Number of items in the catalogue.
+        latency_ms: Time of one search with every item eligible.
+        filtered_ms: Time of one search with a filter that 1 % of the items pass.
+        baseline_ms: Time of one search over the smallest catalogue, measured in turn with the two others.
+        bytes_per_item: Size of all arrays of the trie.
+        filter_bytes_per_item: Size of a cached filter.
+        build_s: Seconds from codes to the trie.
+        filter_s: Seconds from a mask to a filter.
+        peak_mib: Peak resident memory of the process, with the item vectors and the making of the catalogue.
     """
 
     num_items: int
@@ -62,7 +62,14 @@ class Scale(NamedTuple):
 
 
 def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: float) -> Scale:
-    """Measures one size in this process."""
+    """Measures one size in this process.
+
+    Args:
+        num_items: Number of items in the catalogue.
+        baseline_items: Number of items in the smallest catalogue.
+        rounds: Turns of each measurement.
+        at_least_s: Smallest duration of a turn in seconds.
+    """
     rng = np.random.default_rng(0)
     codes_NL = synthetic_codes(num_items, seed=0)
     begin = time.perf_counter()
@@ -100,7 +107,7 @@ def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: flo
 
 
 def measure_apart(run: Callable[[], Scale]) -> Scale:
-    """Runs a measurement in a fresh process."""
+    """Runs a measurement in a new process."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(sender, run))
@@ -118,7 +125,7 @@ def _send(sender: Connection, run: Callable[[], Scale]) -> None:
 
 
 def figures(scales: list[Scale]) -> dict[str, float]:
-    """The judged figures: the largest catalogue against the smallest."""
+    """Returns the figures that the targets are about: the largest catalogue compared with the smallest."""
     largest = scales[-1]
     return {
         "latency_ratio_10m": largest.latency_ms / largest.baseline_ms,
@@ -130,7 +137,7 @@ def figures(scales: list[Scale]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="turns of each measurement (default 9)")
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""How fast the search is, beside transformers.generate and beside what the machine's matrix products allow.
+"""Measures the speed of the search, next to transformers.generate and to the machine's speed of matrix products.
 
     python -m benchmarks.search
 
-Speed does not depend on what a model has learned, so the weights are random: ours in the size of the default
-configuration, the peer's in that of the TIGER paper. The catalogue has the size of Amazon Beauty's and IDs as skewed as
-the real ones; histories have 20 items, and neither side returns an item outside the catalogue.
+Speed does not depend on trained weights, so the weights are random. Our model has the size of the default
+configuration, and the peer has the size in the TIGER paper. The catalogue has the size of Amazon Beauty's, and its IDs
+are as skewed as the real ones. Histories have 20 items. Both models return items of the catalogue only.
 """
 
 import argparse
@@ -44,8 +44,8 @@ class DefaultModel:
     """A model of the default configuration's size with random weights, exported.
 
     Args:
-        trie: Any catalogue; says how many levels and codes there are.
-        folder: Where the graphs go.
+        trie: Any trie with the wanted number of levels and codes.
+        folder: The folder of the graphs.
     """
 
     def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
@@ -61,7 +61,7 @@ class DefaultModel:
 
 
 class Ours:
-    """The default engine with that model over a catalogue."""
+    """The default engine with a model, over a catalogue."""
 
     def __init__(self, model: DefaultModel, trie: SemanticIdTrie, *, threads: int) -> None:
         self.model, self.trie = model, trie
@@ -73,7 +73,13 @@ class Ours:
     def search(
         self, history_BT: IntArray, *, beam_width: int, eligibility: Eligibility | None = None
     ) -> Callable[[], SearchOutput]:
-        """A function that searches for a batch, each history's own items excluded."""
+        """Returns a function that searches for a batch. Each history's own items are excluded.
+
+        Args:
+            history_BT: Leaf positions, oldest first.
+            beam_width: Beam width of the search.
+            eligibility: The items that may be returned; all if None.
+        """
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         excluded_BX = np.sort(history_BT, axis=1)
         return partial(
@@ -86,7 +92,13 @@ class Ours:
         )
 
     def matrix_product_flops(self, history_BT: IntArray, *, beam_width: int, folder: Path) -> int:
-        """Floating-point operations of the matrix products of one search, counted from what ONNX Runtime executed."""
+        """Counts the floating-point operations of one search's matrix products, from ONNX Runtime's profile.
+
+        Args:
+            history_BT: Leaf positions, oldest first.
+            beam_width: Beam width of the search.
+            folder: The folder of the profile.
+        """
         session = open_session(self.model.search_graph, profile_to=folder / "profile")
         lengths_B = np.full(len(history_BT), history_BT.shape[1])
         request = request_inputs(history_BT, lengths_B, np.sort(history_BT, axis=1), self.eligibility, beam_width)
@@ -107,7 +119,13 @@ def _flops(event: dict[str, object]) -> int:
 
 
 def random_histories(rng: np.random.Generator, users: int, num_items: int) -> IntArray:
-    """Histories of distinct items, as leaf positions of shape (users, HISTORY)."""
+    """Returns histories of distinct items, as leaf positions of shape (users, HISTORY).
+
+    Args:
+        rng: Source of random numbers.
+        users: Number of histories.
+        num_items: Number of items in the catalogue.
+    """
     return np.stack([rng.choice(num_items, HISTORY, replace=False) for _ in range(users)])
 
 
@@ -116,9 +134,16 @@ def measure(
 ) -> tuple[list[tuple[int, int, float, float]], dict[str, float]]:
     """Runs the benchmark.
 
+    Args:
+        num_items: Number of items in the catalogue.
+        beam_widths: The beam widths to measure.
+        batches: The batch sizes to measure.
+        rounds: Turns of each measurement.
+        at_least_s: Smallest duration of a turn in seconds.
+
     Returns:
-        For each beam width and batch the milliseconds a request of ours and of the peer; and the judged figures, at
-        the first beam width, latency at the first batch and the rest at the last.
+        Beam width, batch size, and milliseconds a request of ours and of the peer; one row each. And the figures that
+        the targets are about, at the first beam width: the latency at the first batch size, the others at the last.
     """
     codes_NL = synthetic_codes(num_items, seed=0)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
@@ -160,7 +185,7 @@ def measure(
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each measurement (default 5)")
     arguments = parser.parse_args()

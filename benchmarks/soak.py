@@ -1,8 +1,8 @@
-"""Whether the service's memory stays flat and its answers fast under a long load at the knee.
+"""Checks that the service's memory does not grow under a long load at the knee.
 
     python -m benchmarks.soak --dataset ml-100k --bundle artifacts/ml-100k/bundles
 
-Loads the service with wrk (Debian: apt-get install wrk) for ten minutes and looks at its resident memory every minute.
+Loads the service with wrk (Debian: apt-get install wrk) for ten minutes, and reads its resident memory every minute.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from benchmarks.support.resident_memory import resident_mib
 from benchmarks.support.running import running_service
 from benchmarks.support.wrk import add_arguments, load, require_wrk, write_bodies
 
-CONNECTIONS = 32  # the knee, as benchmarks.load finds it
+CONNECTIONS = 32  # the knee in the results of benchmarks.load
 MINUTES, MINUTE_S = 10, 60.0
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--minutes", type=int, default=MINUTES, help=f"how long (default {MINUTES})")

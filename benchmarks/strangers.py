@@ -1,13 +1,13 @@
-"""Lets strangers do what they like with connections to a running service, and looks at what it costs everybody else.
+"""Opens hostile connections to a running service, and measures what they cost the other clients.
 
     python -m benchmarks.strangers --bundle artifacts/ml-100k/bundles --seconds 60
 
-Starts the service as the README does. From many addresses of this machine connections are opened that send upgrades,
-trailers, half requests or nothing, pipeline without reading, trickle, or send heads and bodies without an end; one
-client floods it with wide searches and heavy filters. Meanwhile a probe and a modest client ask as usual.
-The last line printed is JSON: connections made; answers that nobody had asked for, or with a status that does not fit
-(wrong); the modest client's and the probe's slowest answer, and by how much memory grew. The program exits 1 where an
-answer was wrong, or a limit below was passed.
+Starts the service as in the README. Many addresses of this machine open connections that send upgrades, trailers, half
+requests or nothing, pipeline requests without reading answers, send single bytes, or send endless heads and bodies. One
+client floods the service with wide searches and expensive filters. Meanwhile a health probe and a modest client send
+ordinary requests. The last line printed is JSON: the number of connections; the number of wrong answers, which nobody
+asked for or whose status does not fit; the slowest answers to the modest client and to the probe; and the growth of
+memory. The program exits with status 1 if an answer was wrong or a limit below was exceeded.
 """
 
 import argparse
@@ -36,19 +36,19 @@ ASK_EVERY_S = 0.05
 SLOWEST_PROBE_S, SLOWEST_ANSWER_S, GROWN_MIB = 1.0, 2.0, 200.0
 MIB = 1 << 20
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-# What a connection may be answered: errors of its own making, time limits, overload, and 200 for what was right.
+# The statuses that a connection may get: client errors, timeouts, overload, and 200 for a valid request.
 FITTING = {200, 400, 404, 408, 413, 422, 429, 431, 503, 504}
 
 
 @dataclass(frozen=True)
 class Act:
-    """What a stranger sends on one connection.
+    """The bytes that a stranger sends on one connection.
 
     Attributes:
         parts: Bytes, with a pause between two parts.
-        requests: How many answers they may get at the most.
+        requests: Largest number of answers that the bytes may get.
         reads: Whether the stranger reads answers.
-        pause_s: Between two parts.
+        pause_s: Pause between two parts, in seconds.
     """
 
     parts: tuple[bytes, ...]
@@ -59,7 +59,7 @@ class Act:
 
 @dataclass
 class Seen:
-    """What came of it."""
+    """What the strangers did, and the answers they got."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -126,13 +126,13 @@ ACTS: dict[str, Callable[[random.Random, bytes], Act]] = {
 
 
 class Strangers:
-    """The strangers and the greedy client.
+    """The strangers and the flooding client.
 
     Args:
-        url: The service.
-        item_ids: Some that it knows.
-        seconds: How long.
-        seed: Of everything random.
+        url: The service's address.
+        item_ids: Some known item_ids.
+        seconds: Duration in seconds.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, url: str, item_ids: list[str], *, seconds: float, seed: int) -> None:
@@ -151,7 +151,7 @@ class Strangers:
         return json.dumps(body).encode()
 
     async def run(self) -> None:
-        """Everybody at once."""
+        """Runs all clients at once."""
         async with asyncio.TaskGroup() as group:
             for number in range(STRANGERS):
                 group.create_task(self._stranger(f"127.0.1.{1 + number % 12}"))
@@ -204,9 +204,17 @@ class Strangers:
 
 
 def ask(method: str, url: str, body: object, address: str, seconds: float) -> tuple[list[float], list[str]]:
-    """Asks again and again from an address; how long each answer took, and which were not 200.
+    """Sends one request again and again, in a process of its own, so that the strangers' load does not slow it down.
 
-    Runs in a process of its own: the strangers' would make its own slowness look like the service's.
+    Args:
+        method: HTTP method.
+        url: The URL to request.
+        body: The JSON body, or None.
+        address: The local address to send from.
+        seconds: Duration in seconds.
+
+    Returns:
+        The seconds of each answer, and descriptions of the answers that were not 200.
     """
     took, wrong, end = list[float](), list[str](), time.monotonic() + seconds
     with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
@@ -221,13 +229,13 @@ def ask(method: str, url: str, body: object, address: str, seconds: float) -> tu
 
 
 def quantiles(seconds: list[float]) -> tuple[float, float]:
-    """The median and the largest."""
+    """Returns the median and the largest value."""
     ordered = sorted(seconds) or [float("inf")]
     return ordered[len(ordered) // 2], ordered[-1]
 
 
 def faults(summary: dict[str, float]) -> Iterator[str]:
-    """What of a run is not as it has to be."""
+    """Yields a description of each figure that exceeds its limit."""
     limits = {"wrong": 0, "slowest_probe_s": SLOWEST_PROBE_S, "slowest_answer_s": SLOWEST_ANSWER_S, "mib": GROWN_MIB}
     for name, limit in limits.items():
         if summary[name] > limit:
@@ -235,7 +243,16 @@ def faults(summary: dict[str, float]) -> Iterator[str]:
 
 
 def measure(bundle: Path, *, seconds: float, seed: int) -> tuple[dict[str, float], Seen]:
-    """Runs it all; returns the last line, and what was seen."""
+    """Runs everything.
+
+    Args:
+        bundle: A bundle, or a folder of bundles.
+        seconds: Duration in seconds.
+        seed: Seed of all random choices.
+
+    Returns:
+        The figures of the last line, and what the strangers saw.
+    """
     item_ids = read_bundle(bundle).items["item_id"].head(5).to_list()
     with running_service({"RQREC_BUNDLE": str(bundle)}) as (url, process), ProcessPoolExecutor(2) as askers:
         before = resident_mib(process.pid)
@@ -265,7 +282,7 @@ def measure(bundle: Path, *, seconds: float, seed: int) -> tuple[dict[str, float
 
 
 def main() -> None:
-    """Runs, prints, and exits 1 where something was not as it has to be."""
+    """Runs and prints the figures. Exits with status 1 if a limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles")
     parser.add_argument("--seconds", type=float, default=60, help="how long (default 60)")

@@ -1,9 +1,9 @@
-"""How fast both stages of the default recipe train, and how much of it is not matrix products.
+"""Measures how fast both stages of the default recipe train, and how much of the time is not matrix products.
 
     python -m benchmarks.training_speed --dataset /data/beauty
 
-Each stage trains for some steps by itself, and then again under PyTorch's profiler, whose operators' own CPU time is
-shared out between matrix products (with attention's, which are fused into it) and all else.
+Each stage trains for some steps, and then again under PyTorch's profiler. The operators' own CPU time is divided into
+matrix products (with attention, whose products are fused into it) and all other operators.
 """
 
 import argparse
@@ -38,11 +38,11 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of one stage.
+    """The results for one stage.
 
     Attributes:
-        items: Items learnt from in the timed steps: rows of the RQ-VAE, predicted positions of the retriever.
-        seconds: How long that took.
+        items: Number of items trained on in the timed steps: rows of the RQ-VAE, predicted positions of the retriever.
+        seconds: Duration of the timed steps in seconds.
         matrix_share: Share of the operators' time in matrix products, in [0, 1].
         slowest: The other operators with the largest shares.
     """
@@ -54,7 +54,12 @@ class Speed:
 
 
 def measure(fit: Callable[[Path], object], items: int) -> Speed:
-    """Times a training and profiles the same one; `fit` trains anew, with checkpoints below the folder given."""
+    """Times a training, and profiles the same training.
+
+    Args:
+        fit: Trains from the start, with checkpoints below the folder that it is given.
+        items: Number of items that it trains on.
+    """
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         fit(Path(folder) / "timed")
@@ -74,7 +79,12 @@ def measure(fit: Callable[[Path], object], items: int) -> Speed:
 
 
 def rqvae_speed(run: Run, steps: int) -> Speed:
-    """Stage one, without its k-means start."""
+    """Measures stage one without its k-means initialisation.
+
+    Args:
+        run: A run whose features are computed.
+        steps: Number of optimiser steps.
+    """
     features = load_features(run.features)
     features_NE = torch.from_numpy(features.features_NE)
     settings = replace(run.settings.rqvae, steps=steps)
@@ -93,7 +103,12 @@ def rqvae_speed(run: Run, steps: int) -> Speed:
 
 
 def decoder_speed(run: Run, steps: int) -> Speed:
-    """Stage two, on as many users as make so many steps, without validation."""
+    """Measures stage two without validation, on as many users as the steps need.
+
+    Args:
+        run: A run whose semantic IDs are computed.
+        steps: Number of optimiser steps.
+    """
     ids = load_semantic_ids(run.tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     split = leave_one_out(user_sequences(load_prepared(run.data)))
@@ -111,7 +126,7 @@ def decoder_speed(run: Run, steps: int) -> Speed:
 
 
 def main() -> None:
-    """Measures, prints the table and the line of JSON."""
+    """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
     parser.add_argument("--steps", type=int, default=60, help="steps of each stage (default 60)")

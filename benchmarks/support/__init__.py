@@ -1,1 +1,1 @@
-"""What the benchmarks share: machine figures, peers, synthetic catalogues, and starting a service."""
+"""Code that several benchmarks share. None of it is a command."""

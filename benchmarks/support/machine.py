@@ -1,4 +1,4 @@
-"""What this machine can do, and how a benchmark measures on one that others share."""
+"""Describes this machine, and measures times on a machine that other programs use too."""
 
 import platform
 import time
@@ -15,16 +15,17 @@ CPU_INFO = Path("/proc/cpuinfo")
 def median_seconds(
     runs: Mapping[str, Callable[[], object]], *, rounds: int, at_least_s: float, warm_up: bool = True
 ) -> dict[str, float]:
-    """Times several things in turn, again and again, so that what slows the machine down for a while slows them all.
+    """Times several functions in turn, over several rounds. So a slow phase of the machine slows all of them equally.
 
     Args:
-        runs: What to time, by name.
-        rounds: How often each has its turn.
-        at_least_s: A turn repeats what is quicker than this, and counts the median of its repetitions.
-        warm_up: Whether each is run twice before.
+        runs: The functions by name.
+        rounds: Number of rounds. Each function has one turn a round.
+        at_least_s: A turn repeats a function until it has taken this long in all, in seconds. The turn counts the
+            median.
+        warm_up: Whether each function is first called twice.
 
     Returns:
-        The median over the rounds, seconds of one call.
+        Seconds of one call by name, as a median over the rounds.
     """
     turns: dict[str, list[float]] = {name: [] for name in runs}
     if warm_up:
@@ -43,7 +44,7 @@ def median_seconds(
 
 
 def gemm() -> None:
-    """One large float32 matrix product on all cores."""
+    """Computes one large float32 matrix product on all cores."""
     torch.mm(_SQUARE, _SQUARE)
 
 
@@ -52,7 +53,7 @@ _SQUARE = torch.ones(GEMM_SIZE, GEMM_SIZE)
 
 
 def description() -> str:
-    """The processor and the number of cores, for the head of a table."""
+    """Returns the processor, the number of threads and torch's version, for the title of a table."""
     names = [
         line.split(":", 1)[1].strip() for line in CPU_INFO.read_text().splitlines() if line.startswith("model name")
     ]

@@ -1,7 +1,7 @@
-"""The usual way to serve such a model: transformers.generate with the catalogue's trie as a Python function.
+"""The usual way to serve such a model: transformers.generate, restricted to the catalogue by a Python function.
 
-The model has the size of the TIGER paper (Rajput et al. 2023, arXiv 2305.05065, §4): a T5 of 4 + 4 layers, width 128,
-6 heads of 64, feed-forward nets of 1024, which reads a history code by code.
+The model has the size in the TIGER paper (Rajput et al. 2023, arXiv 2305.05065, §4): a T5 of 4 + 4 layers, width 128,
+6 heads of 64 and feed-forward layers of 1024. It reads a history code by code.
 
 Shapes: B users, T history items, L levels.
 """
@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import T5Config, T5ForConditionalGeneration
 
-SPECIAL_TOKENS = 2  # padding, which begins the decoder too, and the end
+SPECIAL_TOKENS = 2  # one token for padding and the decoder's start, one for the end
 
 
 class TransformersPeer:
     """A T5 with random weights over a catalogue of semantic IDs.
 
     Args:
-        codes_NL: The catalogue.
+        codes_NL: The semantic IDs of the catalogue.
         codebook_size: V.
     """
 
@@ -50,7 +50,13 @@ class TransformersPeer:
         self._model.train(mode=False)
 
     def search(self, codes_BTL: NDArray[np.int64], *, k: int, beam_width: int) -> Callable[[], NDArray[np.int64]]:
-        """A function that recommends k items for each history, as codes of shape (B, k, L)."""
+        """Returns a function that recommends k items for each history, as codes of shape (B, k, L).
+
+        Args:
+            codes_BTL: The histories' codes, oldest item first.
+            k: Number of items for each history.
+            beam_width: Beam width of the search, at least k.
+        """
         tokens_BX = torch.from_numpy((codes_BTL + self._offsets_L).reshape(len(codes_BTL), -1))
 
         def allowed(_user: int, generated: torch.Tensor) -> list[int]:

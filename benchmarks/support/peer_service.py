@@ -1,4 +1,4 @@
-"""The same service with transformers.generate in place of the search, to be measured beside it.
+"""The same service with transformers.generate in place of the search, for comparison.
 
 RQREC_BUNDLE=… RQREC_PORT=… python -m benchmarks.support.peer_service
 """
@@ -19,7 +19,12 @@ _peers: dict[str, TransformersPeer] = {}
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """In the place of `service.catalogue.snapshot.search`; it has random weights, and knows no exclusions."""
+    """Replaces the service's search. The peer has random weights, and cannot exclude items.
+
+    Args:
+        key: The snapshot and beam width of the batch.
+        batch: The searches.
+    """
     trie, k = key.snapshot.trie, max(work.k for work in batch)
     if key.snapshot.version not in _peers:
         _peers[key.snapshot.version] = TransformersPeer(trie.codes_NL, codebook_size=trie.codebook_size)
@@ -34,7 +39,7 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
 
 
 def main() -> None:
-    """Serves until a signal."""
+    """Serves until SIGTERM or SIGINT."""
     settings = Settings()
     serve(create_app(settings, search=search), settings)
 

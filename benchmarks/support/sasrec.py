@@ -1,7 +1,7 @@
-"""SASRec (Kang and McAuley 2018, arXiv 1808.09781) trained by cross-entropy over the whole catalogue: the bar to clear.
+"""SASRec (Kang and McAuley 2018, arXiv 1808.09781), a strong baseline, trained by cross-entropy over all items.
 
-With the full softmax in place of one sampled negative it is far stronger than in its own paper (Klenitskiy and Vasilev
-2023, arXiv 2309.07602).
+With the full softmax in place of one sampled negative it is far more accurate than in its own paper (Klenitskiy and
+Vasilev 2023, arXiv 2309.07602).
 
 Shapes: B users, T history items, M positions, N items, D width.
 """
@@ -38,19 +38,19 @@ ITEM_STD = 0.02
 
 @dataclass(frozen=True)
 class SasRecSettings:
-    """What was tuned on Amazon Beauty's validation items.
+    """SASRec's sizes and its training, tuned on the validation items of Amazon Beauty.
 
     Attributes:
         width: D.
-        num_heads: Attention heads.
-        layers: Blocks.
+        num_heads: Number of attention heads.
+        layers: Number of Transformer blocks.
         max_history: T.
         dropout: Probability of dropping an activation.
         epochs: Passes over the training sequences.
-        batch_size: Windows a step.
-        learning_rate: Peak rate of AdamW.
-        validate_every_epochs: Epochs between validations; the best weights are kept.
-        seed: Of weights, batches and dropout.
+        batch_size: Windows in one step.
+        learning_rate: Peak learning rate of AdamW.
+        validate_every_epochs: Epochs between two validations. The best weights are kept.
+        seed: Seed of weights, batches and dropout.
     """
 
     width: int = 64
@@ -66,7 +66,7 @@ class SasRecSettings:
 
 
 class SasRec(nn.Module):
-    """A causal Transformer over item embeddings, whose states are compared with the same embeddings."""
+    """A causal Transformer over item embeddings. Its states are compared with the same embeddings."""
 
     def __init__(self, num_items: int, settings: SasRecSettings) -> None:
         super().__init__()
@@ -110,7 +110,13 @@ class SasRec(nn.Module):
 
 
 def train_sasrec(workspace: Workspace, data: Stage, settings: SasRecSettings) -> Stage:
-    """Runs the training as a stage, resuming from a checkpoint of the same data and settings."""
+    """Runs the training as a stage. It resumes from a checkpoint of the same data and settings.
+
+    Args:
+        workspace: The folder of the run.
+        data: The prepared data.
+        settings: SASRec's sizes and its training.
+    """
 
     def write(directory: Path, checkpoints: Path) -> None:
         dataset = load_prepared(data)
@@ -122,7 +128,13 @@ def train_sasrec(workspace: Workspace, data: Stage, settings: SasRecSettings) ->
 
 
 def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRec:
-    """Reads the model that `train_sasrec` saved."""
+    """Reads the model that `train_sasrec` saved, in evaluation mode.
+
+    Args:
+        stage: The stage that `train_sasrec` returned.
+        num_items: N.
+        settings: SASRec's sizes and its training.
+    """
     model = SasRec(num_items, settings)
     model.load_state_dict(load_file(stage.path / WEIGHTS))
     return model.eval()
@@ -131,7 +143,15 @@ def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRe
 def fit_sasrec(
     split: LeaveOneOut, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path
 ) -> SasRec:
-    """Trains the model; keeps the weights that validate best by NDCG."""
+    """Trains the model. Keeps the weights with the best NDCG in validation.
+
+    Args:
+        split: The sequences to train on, and the users to validate with.
+        num_items: N.
+        settings: SASRec's sizes and its training.
+        checkpoints: The folder of this training's checkpoints.
+        tensorboard: The folder of all TensorBoard files.
+    """
     device = training_device()
     torch.manual_seed(settings.seed)
     model = SasRec(num_items, settings).to(device)
@@ -153,28 +173,32 @@ def fit_sasrec(
         lists_UK = rank_by_sasrec(model, sample, k=VALIDATION_K, max_history=settings.max_history)
         return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
 
-    train(
-        NAME,
-        model,
-        optimizer,
-        Work(batches.num_batches, batches.epoch, losses, validate),
-        Schedule(
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            warmup_share=0.05,
-            gradient_clip=5.0,
-            checkpoint_every_steps=1000,
-            validate_every_epochs=settings.validate_every_epochs,
-        ),
-        checkpoints=checkpoints,
-        tensorboard=tensorboard,
+    schedule = Schedule(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_share=0.05,
+        gradient_clip=5.0,
+        checkpoint_every_steps=1000,
+        validate_every_epochs=settings.validate_every_epochs,
     )
+    work = Work(batches.num_batches, batches.epoch, losses, validate)
+    train(NAME, model, optimizer, work, schedule, checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()
 
 
 @torch.no_grad()
 def rank_by_sasrec(model: SasRec, holdout: Holdout, *, k: int, max_history: int) -> NDArray[np.int64]:
-    """The k best-scored items outside each history; item_index of shape (U, k)."""
+    """Recommends the k best-scored items that are not in the user's history.
+
+    Args:
+        model: The trained model.
+        holdout: The users to recommend to.
+        k: List length.
+        max_history: Number of most recent items that are read.
+
+    Returns:
+        item_index of shape (U, k), best first.
+    """
     model.eval()
     device = model.items.weight.device
     lists_UK = np.empty((len(holdout), k), dtype=np.int64)

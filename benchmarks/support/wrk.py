@@ -1,4 +1,4 @@
-"""Runs wrk against a service with the histories of a data set, and reads what wrk measured."""
+"""Loads a service with the program wrk, with the histories of a data set's users, and reads what wrk measured."""
 
 import argparse
 import json
@@ -17,17 +17,17 @@ LUA, PACED_LUA = (Path(__file__).with_name(name) for name in ("load.lua", "load_
 
 @dataclass(frozen=True)
 class Measured:
-    """What wrk saw at one load.
+    """Rates and latencies at one load.
 
     Attributes:
-        connections: How many.
-        rps: Requests answered 200, a second.
-        shed_rps: Requests answered 429, a second.
-        sent_rps: Requests answered in any way, a second.
-        p50_ms: Median latency of all answers.
-        p99_ms: 99th percentile.
-        p999_ms: 99.9th percentile.
-        errors: Other answers, broken connections, and 429s without Retry-After.
+        connections: Number of connections.
+        rps: Requests a second that were answered 200.
+        shed_rps: Requests a second that were answered 429.
+        sent_rps: Requests a second with any answer.
+        p50_ms: Median latency of all answers, in milliseconds.
+        p99_ms: 99th percentile of the latency.
+        p999_ms: 99.9th percentile of the latency.
+        errors: Number of other answers, broken connections, and answers 429 without Retry-After.
     """
 
     connections: int
@@ -41,7 +41,12 @@ class Measured:
 
 
 def write_bodies(dataset: str, file: Path) -> None:
-    """Writes a request a line: the last items of each user of a data set, without the held-out ones."""
+    """Writes a request body a line: the last items of each user of a data set, without the held-out test item.
+
+    Args:
+        dataset: A MovieLens release by name, or a folder.
+        file: The file to write.
+    """
     data = load_dataset(dataset, data_dir=DATA_DIR)
     histories = leave_one_out(user_sequences(data)).test.histories
     item_ids = data.items["item_id"].to_list()
@@ -52,14 +57,14 @@ def write_bodies(dataset: str, file: Path) -> None:
 
 
 def load(url: str, bodies: Path, *, connections: int, seconds: float, rate: float | None = None) -> Measured:
-    """Loads the service.
+    """Loads the service for some seconds.
 
     Args:
-        url: Its address.
+        url: The service's address.
         bodies: A file of request bodies, one a line.
-        connections: How many.
-        seconds: How long.
-        rate: Requests a second to send; None to send each when the one before is answered.
+        connections: Number of connections.
+        seconds: Duration of the load in seconds.
+        rate: Requests a second to send. None to send each request after the answer to the one before.
     """
     pace = [] if rate is None else [str(rate)]
     script = LUA if rate is None else PACED_LUA
@@ -80,7 +85,7 @@ def load(url: str, bodies: Path, *, connections: int, seconds: float, rate: floa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say which service gets whose histories."""
+    """Adds the arguments for the bundle to serve and the data set of the histories."""
     parser.add_argument(
         "--dataset", required=True, help="what the bundle was trained on: a MovieLens release, a folder"
     )
@@ -88,6 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def require_wrk(parser: argparse.ArgumentParser) -> None:
-    """Ends the program where wrk is not installed."""
+    """Exits with an error if wrk is not installed."""
     if shutil.which("wrk") is None:
         parser.error("wrk is needed: apt-get install wrk, or https://github.com/wg/wrk")

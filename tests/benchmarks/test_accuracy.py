@@ -25,7 +25,7 @@ def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: py
 
 
 def test_the_shuffled_order_needs_days(shop: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gives no days .* use --order file"):
+    with pytest.raises(ValueError, match="needs the days of .* use --order file"):
         run(str(shop), ("shuffled",), SMALL_CONFIG, 2, tmp_path)
 
 
