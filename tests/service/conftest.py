@@ -21,7 +21,7 @@ from rqrec.service.settings import Settings
 from tests.text_encoders import write_text_encoder
 
 WITHIN_S = 10.0
-SLOW = ("-m", "tests.service.slow_service")  # what `running_service` runs for a search that takes a while
+SLOW = ("-m", "tests.service.slow_service")  # the module that `running_service` runs for a slow search
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, f"the condition was not true within {WITHIN_S} s"
         time.sleep(0.02)
 
 
@@ -51,7 +51,7 @@ def settings_for(bundles: Path, **fields: object) -> Settings:
 
 @pytest.fixture(params=["in process", "redis"])
 def client(request: pytest.FixtureRequest, bundles: Path) -> Iterator[TestClient]:
-    """The service with its table in process, and again with it in a real Redis."""
+    """A client of the service without Redis, and then of the service with a real Redis."""
     fields: dict[str, object] = {}
     if request.param == "redis":
         fields["redis_url"] = request.getfixturevalue("redis_server").url
@@ -69,7 +69,7 @@ def plain_client(bundles: Path) -> Iterator[TestClient]:
 def write_variant(
     folder: Path, bundle: Bundle, version: str, items: pl.DataFrame | None = None, **manifest: object
 ) -> Path:
-    """Writes the bundle under another version, with other items or titles that tell the version."""
+    """Writes the bundle under another version. By default the title of every item ends with the version."""
     target = folder / version
     shutil.copytree(bundle.path, target)
     titled = bundle.items.with_columns(title=bundle.items["title"] + f" of {version}")
@@ -100,7 +100,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """It serves `films`, in which five films have the ids of the README's examples, and has `others` at hand."""
+    """A service with the bundles `films` and `others`. In `films`, which is active, five films have ids of the README."""
     folder, token = tmp_path_factory.mktemp("served"), "a-secret-token"
     films = dict(zip(["100", "101", "102", "103", "104"], ["1", "71", "588", "95", "99"], strict=True))
     genres = pl.element().replace({"War": "Musical"})
@@ -117,7 +117,7 @@ def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def slow_redis() -> Iterator[Callable[[RedisServer, float], str]]:
-    """Gives the URL of a Redis whose every answer comes so many seconds late."""
+    """Starts a proxy of a Redis that delays every answer, and gives its URL."""
     stop, threads = threading.Event(), list[threading.Thread]()
 
     def forward(source: socket.socket, target: socket.socket, late_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The service under plain uvicorn, without `service.server`; with `slow`, its search takes a while."""
+"""The service under plain uvicorn, without `service.server`; with the argument `slow`, its search is slow."""
 
 import sys
 

@@ -14,7 +14,7 @@ SEARCH_S = float(os.environ.get("SEARCH_S", "0.4"))
 
 
 def slow_search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """The right answer, late."""
+    """Searches as the service does, SEARCH_S seconds later."""
     time.sleep(SEARCH_S)
     return search(key, batch)
 

@@ -1,4 +1,4 @@
-"""The service keeps to its OpenAPI document, and no body is too odd for it."""
+"""The service keeps to its OpenAPI document, and malformed bodies cause no server error."""
 
 import asyncio
 import subprocess

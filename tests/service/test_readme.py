@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand against a running service."""
+"""The README's curl examples, run unchanged against a service."""
 
 import json
 import os

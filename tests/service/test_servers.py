@@ -1,4 +1,4 @@
-"""The contract holds under plain uvicorn as it does on the service's own connections."""
+"""The service answers alike under plain uvicorn and under its own server."""
 
 from collections.abc import Iterator
 from pathlib import Path

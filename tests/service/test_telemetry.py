@@ -26,7 +26,7 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """Takes what is sent to it: its address, and the bodies."""
+    """A server that collects request bodies: its address, and the bodies."""
     bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,7 +64,7 @@ def test_logs_are_json_with_request_and_trace_and_spans_are_sent(bundles: Path, 
             assert response.status_code == 200
             assert response.headers["traceparent"] == TRACEPARENT
             assert "traceparent" not in httpx.get(f"{url}/items/116", headers={"traceparent": "nonsense"}).headers
-        until(lambda: bool(spans))  # sent when the service ends, at the latest
+        until(lambda: bool(spans))  # sent at the latest when the service stops
     assert bytes.fromhex(TRACE_ID) in b"".join(spans)
     assert b"/recommend" in b"".join(spans)
     lines = [line for line in log.read_text().splitlines() if not line.startswith("serving on")]

@@ -47,7 +47,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
             admission.admit(scope_of(address="1.1.1.3"))
         assert refused.value.retry_after_s == 5
         held[0].release()
-        held[0].release()  # gives back once
+        held[0].release()  # the second call does nothing
         admission.admit(scope_of())
         with pytest.raises(Overloaded):
             admission.admit(scope_of())
@@ -71,7 +71,7 @@ def test_one_client_never_takes_all_permits() -> None:
         admission = admission_of(max_queue=64)
         taken = 0
         with pytest.raises(Overloaded):
-            for taken in range(65):  # noqa: B007 - how far it came
+            for taken in range(65):  # noqa: B007 - read after the loop
                 admission.admit(scope_of(address="6.6.6.6"))
         assert taken == 56
         for _ in range(2):
@@ -89,7 +89,7 @@ def test_probes_are_always_let_in_and_the_admin_has_permits_of_its_own() -> None
         admins = [admission.admit(scope_of("/models/x/activate", authorization="Bearer token")) for _ in range(2)]
         assert {one.client for one in admins} == {ADMIN}
         for scope in (
-            scope_of("/models/x/activate", authorization="Bearer token"),  # there are two
+            scope_of("/models/x/activate", authorization="Bearer token"),  # two are being answered
             scope_of("/models/x/activate", authorization="Bearer wrong"),
             scope_of("/recommend", authorization="Bearer token"),
         ):
@@ -128,7 +128,7 @@ def test_all_bodies_share_a_budget_and_give_it_back() -> None:
         admission.hold_body(large, 800_000)
         with pytest.raises(Overloaded):
             admission.hold_body(other, 200_000)
-        admission.hold_body(other, 1000)  # a small one still has room
+        admission.hold_body(other, 1000)  # there is still room for a small body
         large.release()
         admission.hold_body(other, 800_000)
 

@@ -1,4 +1,4 @@
-"""The client against the app itself, and against answers that are made to measure."""
+"""The client against a service, and against prepared answers."""
 
 import asyncio
 import time
@@ -70,7 +70,7 @@ def test_the_async_client_has_the_same_calls(three_bundles: Path) -> None:
 
 
 def answers(*made: httpx.Response | Exception) -> tuple[Callable[[httpx.Request], httpx.Response], list[float]]:
-    """A server that gives these answers in turn, and the times at which it was asked."""
+    """A handler that gives these answers in turn, and the times of its calls."""
     waiting, asked = list(made), list[float]()
 
     def answer(_request: httpx.Request) -> httpx.Response:

@@ -45,7 +45,7 @@ def client(bundles: Path, redis_server: RedisServer) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def film(bundle: Bundle) -> dict[str, Any]:
-    """A film with a text vector: the small bundle's encoder knows the texts of training only."""
+    """A film with a text vector, because the encoder of the small bundle knows the texts of training only."""
     block = ItemTokenizer(bundle).featurizer.given_block(TEXT)
     assert block is not None
     return {"attributes": FILM, "text_vector": list(np.linspace(-1, 1, block.width))}

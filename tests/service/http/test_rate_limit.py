@@ -17,7 +17,7 @@ def test_a_client_over_its_rate_is_told_when_to_come_back(bundles: Path, redis_s
     settings = settings_for(bundles, trusted_proxies=["10.0.0.0/8"], **fields)
     one, other = (
         TestClient(create_app(settings), client=("10.0.0.1", 1)) for _ in range(2)
-    )  # a proxy that checks keys
+    )  # the address is that of a trusted proxy
     with one, other:
         key = {"X-API-Key": "a-secret-key"}
         statuses = [client.get("/items/100", headers=key).status_code for client in (one, other, one, other, one)]
@@ -32,7 +32,7 @@ def test_a_client_over_its_rate_is_told_when_to_come_back(bundles: Path, redis_s
         assert "secret" not in "".join(map(str, redis_server.client.keys()))
         redis_server.stop()
         time.sleep(0.05)
-        assert one.get("/items/100", headers=key).status_code == 200  # nobody is refused without Redis
+        assert one.get("/items/100", headers=key).status_code == 200  # without Redis no request is refused
 
 
 def test_without_redis_every_replica_counts_for_itself(bundles: Path) -> None:

@@ -11,8 +11,8 @@ from rqrec.service.serving.runtime import Runtime
 from tests.service.conftest import settings_for
 
 
-def told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
-    """What a server is told of a start that fails so."""
+def failure_message(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
+    """The message of a lifespan whose start fails with an error."""
 
     async def fail(_engine: Runtime) -> None:
         raise error
@@ -47,8 +47,8 @@ def told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
 def test_a_start_that_fails_for_a_reason_outside_says_it_in_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
 ) -> None:
-    assert told(monkeypatch, error) == line
+    assert failure_message(monkeypatch, error) == line
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Traceback" in told(monkeypatch, ZeroDivisionError("a fault"))
+    assert "Traceback" in failure_message(monkeypatch, ZeroDivisionError("a fault"))

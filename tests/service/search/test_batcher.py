@@ -15,7 +15,7 @@ Run = Callable[[str, Sequence[int]], list[int]]
 
 
 class Gate:
-    """A search that waits to be let go, and remembers its batches."""
+    """A search that waits until it is released, and remembers its batches."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, list[int]]] = []
@@ -63,7 +63,7 @@ def test_a_batch_forms_while_the_last_one_runs() -> None:
         gate = Gate()
         async with batcher_of(gate, max_batch=3) as batcher:
             first = await submitted(batcher, ("a", 1))
-            await gate.wait_until_entered()  # alone, and at once
+            await gate.wait_until_entered()  # a batch of one, without waiting
             others = await submitted(batcher, ("a", 2), ("b", 3), ("a", 4), ("a", 5), ("a", 6))
             assert value(batcher, "rqrec_queue_depth") == 5
             gate.open.set()
@@ -83,7 +83,7 @@ def test_in_a_backlog_a_spare_thread_takes_larger_batches() -> None:
             await gate.wait_until_entered()
             tasks = await submitted(batcher, *(("a", one) for one in range(1, 4)))
             await asyncio.sleep(0.1)
-            assert value(batcher, "rqrec_queue_depth") == 3  # less than half of what may wait
+            assert value(batcher, "rqrec_queue_depth") == 3  # less than half of max_queue
             tasks += await submitted(batcher, ("a", 4), ("a", 5))
             await gate.wait_until_entered()  # while the first batch runs
             assert gate.batches == [("a", [0]), ("a", [1, 2, 3, 4])]
@@ -172,7 +172,7 @@ def test_a_crashed_thread_fails_its_batch_is_noticed_and_begins_anew(monkeypatch
             assert batcher.is_working
             with pytest.raises(RuntimeError, match="the search crashed"):
                 await batcher.submit("a", 13)
-            while batcher.is_working:  # the thread notes it a moment after it has told the batch
+            while batcher.is_working:  # the thread changes this shortly after it has failed the batch
                 await asyncio.sleep(0.001)
             assert await batcher.submit("a", 2) == 2
             assert batcher.is_working

@@ -9,7 +9,7 @@ from tests.service.server.raw_sockets import Running
 
 @pytest.fixture(scope="module")
 def server(bundles: Path) -> Iterator[Running]:
-    """A service that waits for nobody for long."""
+    """A service with short time limits and few connections."""
     settings = {
         "RQREC_BUNDLE": str(bundles),
         "RQREC_HEAD_TIMEOUT_S": "1",

@@ -24,7 +24,7 @@ def recommend(client: httpx.Client) -> httpx.Response:
 
 
 def recommend_until_refused(url: str, seen: list[tuple[float, int]]) -> None:
-    """Asks again and again, as one client of a load balancer, noting when it asked; what is lost raises."""
+    """Sends requests one after the other and notes their time and status. A lost request raises an error."""
     with httpx.Client(base_url=url) as client:
         while not seen or seen[-1][1] == 200:
             seen.append((time.monotonic(), recommend(client).status_code))
@@ -48,7 +48,7 @@ def test_sigterm_loses_no_request_and_stays_alive_until_all_are_answered(bundles
     for one in seen:
         assert [code for _, code in one][:-1] == [200] * (len(one) - 1)
         assert one[-1][1] == 503
-        assert one[-2][0] > not_ready, "it is to answer for as long as load balancers take"
+        assert one[-2][0] > not_ready, "requests must be answered until load balancers stop sending them"
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 

@@ -26,7 +26,7 @@ def test_a_client_that_sends_and_never_reads_is_cut_off_and_costs_little(server:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(0.5)
         sent, begin = 0, time.monotonic()
-        with pytest.raises(OSError):  # noqa: PT011 - a reset, or a pipe that is broken
+        with pytest.raises(OSError):  # noqa: PT011 - a reset, or a broken pipe
             while time.monotonic() - begin < 20:
                 try:
                     sent += connection.send(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)

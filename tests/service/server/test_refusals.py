@@ -23,7 +23,7 @@ def metric(url: str, sample: str) -> float:
 
 @contextmanager
 def overloaded(bundles: Path, log: Path | None = None) -> Iterator[tuple[str, list["Future[httpx.Response]"]]]:
-    """A service whose search is at work and whose queue is full, and the requests that it has accepted."""
+    """A service whose search is running and whose queue is full, and the futures of its accepted requests."""
     settings = {"RQREC_BUNDLE": str(bundles), "RQREC_MAX_QUEUE": "1", "RQREC_MAX_BATCH": "1", "SEARCH_S": "3"}
     settings["RQREC_TIMEOUT_MS"] = "60000"
     with running_service(settings, module=SLOW, log=log) as (url, _), ThreadPoolExecutor(2) as pool:

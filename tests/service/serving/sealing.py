@@ -1,4 +1,4 @@
-"""Seals bundles of any content, and uses them as the service does before a model answers."""
+"""Writes manifests for bundles of any content, and loads them as the service does."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.service.conftest import settings_for
 
 
 def seal(folder: Path, **changes: object) -> None:
-    """Writes a manifest whose checksums are right, whatever the fields and the files."""
+    """Writes a manifest with any fields, and with the right checksums of the files."""
     fields = json.loads((folder / MANIFEST).read_text()) | changes
     if isinstance(fields.get("checksums"), dict):
         names = {*FILES, *TEXT_FILES}
@@ -26,7 +26,7 @@ def seal(folder: Path, **changes: object) -> None:
 
 
 def use(folder: Path) -> None:
-    """All that the service does before a model answers."""
+    """Does all that the service does with a bundle before it answers requests."""
     bundle = read_bundle(folder)
     snapshot = load_snapshot(bundle, load_options(settings_for(folder)), Metrics())
     if faults := golden_faults(snapshot.recommender, [Golden.from_json(fields) for fields in bundle.manifest.golden]):

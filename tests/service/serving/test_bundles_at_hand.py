@@ -1,4 +1,4 @@
-"""Bundles side by side: one that is wrong hides no other, whatever `current` names."""
+"""A folder of bundles: a bad bundle hides no other, whatever `current` names."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ def test_what_was_written_goes_over_to_the_next_model_and_back(
             assert not known(one, "100")
             payload = one.get("/items/new").json()["payload"]
             assert payload == film["attributes"]
-            # A replica that has not changed over yet takes another one.
+            # A replica that still serves the old model accepts a write.
             assert behind.put("/items/late", json=film).status_code == 201
             assert behind.get("/items/late").json()["model_version"] == "first"
             until(lambda: known(one, "late"))
@@ -45,7 +45,7 @@ def test_what_was_written_goes_over_to_the_next_model_and_back(
         version = one.get("/readyz").json()["catalogue_version"]
         activate(one, "second")
         activate(one, "first")
-        assert one.get("/readyz").json()["catalogue_version"] == version  # nothing goes round in circles
+        assert one.get("/readyz").json()["catalogue_version"] == version  # no change migrates twice
 
 
 def test_a_restart_with_a_new_bundle_keeps_what_was_written(
@@ -76,7 +76,9 @@ def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
     def fail(*_arguments: object, **_named: object) -> None:
         raise type(error)(*error.args)
 
-    monkeypatch.setattr(logging.getLogger("rqrec"), "disabled", True)  # pytest keeps records, and so their frames
+    monkeypatch.setattr(
+        logging.getLogger("rqrec"), "disabled", True
+    )  # pytest keeps log records, and with them their stack frames
     with service(three_bundles, redis_url=redis_server.url) as client:
         gc.unfreeze()
         models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)

@@ -35,7 +35,7 @@ def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
 
 
 def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, redis_server: RedisServer) -> None:
-    slow = {"redis_url": redis_server.url, "redis_check_s": 600}  # nobody hears of the other
+    slow = {"redis_url": redis_server.url, "redis_check_s": 600}  # neither replica polls Redis during the test
     with service(three_bundles, **slow) as one, service(three_bundles, **slow) as other:
         activate(one, "second")
         response = other.post("/models/third/activate")

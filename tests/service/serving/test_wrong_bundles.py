@@ -249,7 +249,7 @@ def test_what_may_not_be_read_is_one_line(copy: Path, name: str, monkeypatch: py
             raise PermissionError(13, "Permission denied")
         return real(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)  # root, as which tests may run, may read everything
+    monkeypatch.setattr(Path, "open", refuse)  # tests may run as root, which can read every file
     with pytest.raises(BundleError, match="Permission denied.*readable for the user"):
         read_bundle(copy)
 

@@ -72,7 +72,7 @@ def test_a_wrong_field_of_the_manifest_is_a_bundle_error(copy: Path, changes: di
 @pytest.mark.parametrize("value", ["4", None, -1, 0, 1e308, 10**30, float("nan")])
 def test_a_wrong_size_of_the_retriever_is_a_bundle_error(copy: Path, bundle: Bundle, field: str, value: object) -> None:
     if field == "relevance_weight" and value in (-1, 0, 10**30):
-        return  # odd, and a number
+        return  # an odd value, but a valid number
     seal(copy, retriever={**bundle.manifest.retriever, field: value})
     with pytest.raises(BundleError):
         use(copy)

@@ -31,7 +31,7 @@ def ask(client: TestClient, **fields: object) -> dict[str, Any]:
 
 
 def assert_whole(reply: dict[str, Any]) -> None:
-    """Every item of an answer is as the model that it names holds it."""
+    """Checks that every item of a reply comes from the model that the reply names."""
     assert reply["items"]
     assert all(item["payload"]["title"].endswith(f" of {reply['model_version']}") for item in reply["items"])
 
