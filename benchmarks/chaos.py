@@ -28,6 +28,7 @@ import httpx
 from rich.progress import track
 
 from benchmarks.support.answer_check import SETTLED_S, AnswerCheck, Written
+from benchmarks.support.redis_damage import KEYS, damage_key
 from benchmarks.support.request_bodies import malformed, valid_requests
 from benchmarks.support.running import RedisServer, running_redis, running_service
 from benchmarks.support.two_models import two_models
@@ -39,8 +40,6 @@ CLIENTS, WRITERS, ITEMS_A_WRITER = 6, 2, 5
 BURST = 400
 SHED = (429, 503, 504)
 REDIS_EVERY_S, DAMAGE_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 3.0, 12.0, 10.0
-KEYS = ("changes", "entries", "log", "items", "semantic-ids", "whole", "carried")
-POISON: tuple[dict[Any, Any], ...] = ({"change": "{"}, {"other": "fields"}, {"change": b"\xff", "prev": "nonsense"})
 REDIS_PAUSED_MS = 1000
 REDIS_AWAY_S = (0.1, 3.0)
 UNCONFIRMED_S = 60.0  # Redis is never down for so long here
@@ -194,7 +193,8 @@ class Chaos:
                 return
             prefix = f"rqrec:{{{response.json()['model_version']}}}"
             for name in self._rng.sample(KEYS, self._rng.randrange(1, len(KEYS))):
-                await asyncio.to_thread(self._damage, f"{prefix}:{name}", self._rng.randrange(3))
+                key, kind = f"{prefix}:{name}", self._rng.randrange(3)
+                self.events.update(await asyncio.to_thread(damage_key, self._redis.client, key, kind, self._rng))
             await asyncio.sleep(self._rng.uniform(0, 0.3))
             second_fault = self._rng.randrange(3)
             if second_fault == 1:
@@ -203,18 +203,6 @@ class Chaos:
                 await asyncio.to_thread(self._redis.stop)
                 await asyncio.to_thread(self._redis.start)
             await self._until_put_back()
-
-    def _damage(self, key: str, kind: int) -> None:
-        client = self._redis.client
-        if kind == 0 and key.endswith(":changes"):
-            client.xadd(key, self._rng.choice(POISON))
-            self.events["poison events"] += 1
-        else:
-            client.delete(key)
-            self.events["lost keys"] += 1
-            if kind == 1:
-                client.set(key, "a text")
-                self.events["keys of a wrong type"] += 1
 
     async def _until_put_back(self) -> None:
         """Waits until the replica has all changes. Until then, only the replica knows what Redis has lost."""

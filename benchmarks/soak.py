@@ -13,8 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.support.machine import description
-from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.machine import description, resident_mib
 from benchmarks.support.running import running_service
 from benchmarks.support.wrk import add_arguments, load, require_wrk, write_bodies
 

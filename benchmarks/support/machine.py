@@ -1,4 +1,4 @@
-"""Describes this machine, and measures times on a machine that other programs use too."""
+"""Describes this machine, and measures time and memory on a machine that other programs use too."""
 
 import platform
 import time
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 GEMM_SIZE = 1024
+MIB = 1 << 20
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -59,3 +60,10 @@ def description() -> str:
     ]
     processor = names[0] if names else platform.processor()
     return f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def resident_mib(pid: int) -> float:
+    """Returns the resident memory of a process in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    kib = next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]
+    return int(kib) * 1024 / MIB

@@ -46,7 +46,7 @@ def synthetic_codes(num_items: int, *, seed: int) -> NDArray[np.int64]:
 
 
 def _shuffled(rank_N: NDArray[np.int64], prefix_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Maps ranks to codes by a permutation for each prefix. Multiplying by an odd number permutes modulo a power of two."""
+    """Maps ranks to codes by a permutation for each prefix: an odd factor permutes modulo a power of two."""
     hashed_N = prefix_N.astype(np.uint64) * HASH
     factor_N, offset_N = hashed_N >> np.uint64(17) | np.uint64(1), hashed_N >> np.uint64(40)
     codes_N = (rank_N.astype(np.uint64) * factor_N + offset_N) % np.uint64(CODEBOOK_SIZE)

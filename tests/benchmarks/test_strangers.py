@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from benchmarks.strangers import ACTS, faults, measure
+from benchmarks.strangers import faults, measure
+from benchmarks.support.hostile_connections import ACTS
 
 
 def test_strangers_cost_nobody_else_anything(bundles: Path) -> None:

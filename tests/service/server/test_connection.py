@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
-from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.machine import resident_mib
 from tests.service.server.raw_sockets import BODY, Running, connected, post, read_all, statuses
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.machine import resident_mib
 from tests.service.server.raw_sockets import GET_LAST, Running, connected, read_all, statuses
 
 

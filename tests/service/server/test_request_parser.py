@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks.support.resident_memory import resident_mib
+from benchmarks.support.machine import resident_mib
 from tests.service.server.raw_sockets import BODY, GET_LAST, Running, ask, connected, post, read_all, statuses
 
 UPGRADES = ("h2c", "websocket", "TLS/1.0", "h2c, websocket", "nonsense/9")
