@@ -1,6 +1,6 @@
 """Stage two: trains the retriever on semantic IDs and user sequences.
 
-Run it as `python -m training.train_decoder configs/decoder_ml25m.gin`. The stages before it run first.
+Run it as `rqrec train-decoder decoder_ml25m.gin`. The stages before it run first.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Stage one: trains the RQ-VAE on item features.
 
-Run it as `python -m training.train_rqvae configs/rqvae_ml25m.gin`. The stages before it run first.
+Run it as `rqrec train-rqvae rqvae_ml25m.gin`. The stages before it run first.
 
 Shapes: N items, E feature columns, B items of one step.
 """
