@@ -100,7 +100,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A service with the bundles `films` and `others`. In `films`, which is active, five films have ids of the README."""
+    """A service with the bundles `films` and `others`. `films` is active; five of its films have ids of the README."""
     folder, token = tmp_path_factory.mktemp("served"), "a-secret-token"
     films = dict(zip(["100", "101", "102", "103", "104"], ["1", "71", "588", "95", "99"], strict=True))
     genres = pl.element().replace({"War": "Musical"})

@@ -76,9 +76,7 @@ def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
     def fail(*_arguments: object, **_named: object) -> None:
         raise type(error)(*error.args)
 
-    monkeypatch.setattr(
-        logging.getLogger("rqrec"), "disabled", True
-    )  # pytest keeps log records, and with them their stack frames
+    monkeypatch.setattr(logging.getLogger("rqrec"), "disabled", True)  # pytest keeps log records and their frames
     with service(three_bundles, redis_url=redis_server.url) as client:
         gc.unfreeze()
         models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)
