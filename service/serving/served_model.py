@@ -141,7 +141,9 @@ class ServedModel:
             NotReady: If a load balancer should not send traffic here.
         """
         if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
-            raise NotReady("the changes of the catalogue are not read yet: Redis does not answer, or reading goes on")
+            raise NotReady(
+                "the changes of the catalogue are not read yet: Redis does not answer, or they are still being read"
+            )
         if self._warming_up is not None and not self._warming_up.done():
             raise NotReady("the text encoder is being loaded")
 
