@@ -173,7 +173,7 @@ class Chaos:
 
     async def _send_garbage(self) -> None:
         method, path, body = self._rng.choice(self._garbage[:-1])
-        # What happens to be a valid item must not mix with the writers'.
+        # Some malformed bodies are valid items. Another path keeps them out of the catalogue.
         path = path.replace("/items/fuzz", "/items/fuzz/semantic-id")
         await self._ask(method, path, content=malformed(body, self._rng))
         self.events["malformed bodies"] += 1

@@ -64,7 +64,7 @@ class Agreement(NamedTuple):
     milliseconds: float
 
 
-TOLERANCE = 1e-4  # of a natural log-probability, between engines: float32 sums in different orders
+TOLERANCE = 1e-4  # of log-probabilities and scores; the engines add float32 numbers in different orders
 
 
 def measure(
@@ -169,7 +169,10 @@ def real_histories(
     """
     loaded = load_dataset(dataset, data_dir=data_dir)
     if loaded.fingerprint != bundle.manifest.data_fingerprint:
-        raise ValueError(f"the bundle was trained on {bundle.manifest.dataset!r} of other content than {dataset!r}")
+        raise ValueError(
+            f"the bundle's data set {bundle.manifest.dataset!r} must have the content of {dataset!r}, but it differs: "
+            "use the data set that the bundle was trained on"
+        )
     trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
     sequences = user_sequences(loaded)
     leaf_of_item_N = trie.leaf_of_row_N

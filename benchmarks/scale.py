@@ -74,7 +74,7 @@ def measure(num_items: int, *, baseline_items: int, rounds: int, at_least_s: flo
     codes_NL = synthetic_codes(num_items, seed=0)
     begin = time.perf_counter()
     trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
-    trie_bytes = trie.nbytes  # makes the paths too
+    trie_bytes = trie.nbytes  # includes the paths, which are computed here
     build_s = time.perf_counter() - begin
     baseline = SemanticIdTrie.build(synthetic_codes(baseline_items, seed=0), codebook_size=CODEBOOK_SIZE)
     with tempfile.TemporaryDirectory() as name:

@@ -174,7 +174,7 @@ def measure(
     floor_s = flops / (GEMM_FLOPS / seconds["gemm"])
     figures = {
         "latency_speedup": judged[0][3] / judged[0][2],
-        # Against the batch at which the peer does best.
+        # Compared with the peer's best batch size.
         "throughput_speedup": min(row[3] for row in judged) / judged[-1][2],
         "ms_per_request_b64": judged[-1][2],
         "floor_ratio": floor_s / seconds[f"{beam_widths[0]} {batches[-1]}"],

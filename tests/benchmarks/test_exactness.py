@@ -34,7 +34,7 @@ def test_search_and_exhaustive_scoring_agree_on_a_trained_bundle(bundle: Bundle,
 
 
 def test_refuses_the_histories_of_another_data_set(bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="of other content than 'ml-100k'"):
+    with pytest.raises(ValueError, match="must have the content of 'ml-100k', but it differs"):
         real_histories("ml-100k", bundle, data_dir=DATA, limit=1)
 
 

@@ -74,8 +74,8 @@ def build_dataset(
     unknown = indexed.filter(pl.col("item_index").is_null())[ITEM_ID].unique().sort()
     if len(unknown):
         raise DataError(
-            f"interactions name {len(unknown)} items that the items table does not hold, such as "
-            f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them to the items, or drop their interactions"
+            f"interactions name {len(unknown)} items that the items table does not have, such as "
+            f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them to the items, or remove their interactions"
         )
     users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
     numbered = indexed.join(users, on=USER_ID)
@@ -115,7 +115,7 @@ def require_columns(columns: list[str], required: list[str], *, path: Path | str
     """
     missing = [column for column in required if column not in columns]
     if missing:
-        raise DataError(f"{path} must have the columns {required}, but lacks {missing}; it has {columns}")
+        raise DataError(f"{path} must have the columns {required}, but {missing} are missing: it has {columns}")
 
 
 def _checked_items(items: pl.DataFrame) -> pl.DataFrame:
@@ -125,7 +125,7 @@ def _checked_items(items: pl.DataFrame) -> pl.DataFrame:
     items = items.select(pl.col(ITEM_ID).cast(pl.String), pl.exclude(ITEM_ID))
     missing = int(items[ITEM_ID].null_count() + (items[ITEM_ID] == "").sum())
     if missing:
-        raise DataError(f"every item needs an item_id, but {missing} have none")
+        raise DataError(f"every item needs an item_id, but {missing} have none: fill them in, or remove these items")
     twice = items.filter(items[ITEM_ID].is_duplicated())[ITEM_ID].unique().sort()
     if len(twice):
         raise DataError(

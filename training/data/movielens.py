@@ -81,12 +81,12 @@ class ML25MItemData:
         if not np.isfinite(vectors).all():
             raise DataError(f"{vectors_path} must hold finite numbers, but row {_first_bad_row(vectors)} does not")
         if ids["movieId"].is_duplicated().any():
-            raise DataError(f"{ids_path} must list a movieId once, but lists some more often")
+            raise DataError(f"{ids_path} must list a movieId once, but lists some more often: keep one row of each")
         strangers = ids.filter(~pl.col("movieId").is_in(items["item_id"].implode()))
         if len(strangers):
             raise DataError(
-                f"{ids_path} names {len(strangers)} movieIds that movies.csv does not hold, such as "
-                f"{strangers['movieId'][0]!r}: are both files of the same release?"
+                f"{ids_path} names {len(strangers)} movieIds that movies.csv does not have, such as "
+                f"{strangers['movieId'][0]!r}: use files of the same release"
             )
         posters = pl.DataFrame({"item_id": ids["movieId"], "poster": vectors.astype(np.float32)})
         return items.join(posters, on="item_id", how="left", maintain_order="left")

@@ -31,7 +31,9 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     lines = pl.DataFrame({"user_id": [row[0] for row in rows], "item_id": [row[1:] for row in rows]})
     twice = lines.filter(lines["user_id"].is_duplicated())["user_id"]
     if len(twice):
-        raise DataError(f"{path} must have one line a user, but user {twice[0]!r} has {len(twice)} or shares them")
+        raise DataError(
+            f"{path} must have one line a user, but user {twice[0]!r} has several: join the lines of a user"
+        )
     interactions = (
         lines.lazy()
         .with_columns(pl.int_ranges(pl.col("item_id").list.len()).alias("timestamp"))
@@ -62,7 +64,9 @@ def read_day_gaps(folder: Path) -> pl.DataFrame | None:
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     lengths = {row[0]: len(row) for row in map(str.split, sequences.read_text(encoding="utf-8").splitlines())}
     if {row[0]: len(row) for row in rows} != lengths:
-        raise DataError(f"{path} must have the users of {sequences.name} and a number for each of their items")
+        raise DataError(
+            f"{path} must have the users of {sequences.name} and one number for each of their items: correct it"
+        )
     gaps = pl.DataFrame({"user_id": [row[0] for row in rows], "day": [[int(gap) for gap in row[1:]] for row in rows]})
     return gaps.with_columns(
         pl.col("day").list.eval(pl.element().cum_sum()), pl.int_ranges(pl.col("day").list.len()).alias("timestamp")

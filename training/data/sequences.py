@@ -78,7 +78,7 @@ class SeqData:
         self._begins_U, self._ends_U = sequences.offsets_U[:-1][has_target_U], sequences.offsets_U[1:][has_target_U]
         self.max_history, self.batch_size, self.seed = max_history, batch_size, seed
         if not has_target_U.any():
-            raise DataError("training needs at least one user with two items before the held-out ones, got none")
+            raise DataError("training needs a user with two items outside the held-out ones, got none: add users")
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
         """Yields the batches of one epoch, in order."""

@@ -37,7 +37,7 @@ def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) 
     """
     folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)
     if not folder.is_dir():
-        raise DataError(f"DATASET must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
+        raise DataError(f"the data set must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
     for marker, read in LAYOUTS:
         if any(folder.glob(marker)):
             try:
@@ -46,5 +46,6 @@ def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) 
             except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
                 raise DataError(f"cannot read {folder} by its {marker}: {error}") from error
     raise DataError(
-        f"{folder} holds none of {[marker for marker, _ in LAYOUTS]}: see 'Your own data' in the README for the layouts"
+        f"{folder} must hold one of {[marker for marker, _ in LAYOUTS]}, but holds none: see 'Your own data' in the "
+        "README for the layouts"
     )

@@ -66,7 +66,9 @@ def _with_lists_and_vectors(items: pl.DataFrame, path: Path) -> pl.DataFrame:
         elif isinstance(dtype, pl.List) and dtype.inner.is_numeric():
             widths = column.drop_nulls().list.len().unique()
             if len(widths) != 1:
-                raise DataError(f"vectors in column {name!r} of {path} must have one length, got {widths.to_list()}")
+                raise DataError(
+                    f"vectors in column {name!r} of {path} must have the same length, got lengths {widths.to_list()}"
+                )
             columns.append(column.cast(pl.Array(pl.Float32, widths[0])))
         else:
             columns.append(column)

@@ -99,7 +99,7 @@ def _checked(section: type[SettingsT], values: Mapping[str, object]) -> Settings
     names = set(get_type_hints(section))
     for name in sorted(values.keys() - names):
         has = ", ".join(sorted(names))
-        raise ConfigError(f"{section.__name__} doesn't have a parameter named {name!r}, but {has}")
+        raise ConfigError(f"{section.__name__} doesn't have a parameter named {name!r}: use one of {has}")
     try:
         return section(**values)
     except ValidationError as error:

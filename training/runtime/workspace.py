@@ -44,7 +44,7 @@ class Stage:
         return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
     @property
-    def stands(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the folder holds the result of this key."""
         try:
             stamp = json.loads((self.path / STAMP).read_text(encoding="utf-8"))
@@ -91,7 +91,7 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if not broadcast(stage.stands):
+        if not broadcast(stage.is_current):
             if rank() == 0:
                 self._write(stage, inputs, settings, write)
             barrier()
@@ -119,7 +119,7 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if broadcast(stage.stands):
+        if broadcast(stage.is_current):
             return stage
         checkpoints = self.checkpoints(name, stage.key)
         if rank() == 0:

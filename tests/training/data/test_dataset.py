@@ -88,7 +88,7 @@ def test_buying_an_item_twice_is_no_duplicate() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("u", "z", 1)], r"name 1 items that the items table does not hold, such as \['z'\]"),
+        ([("u", "z", 1)], r"name 1 items that the items table does not have, such as \['z'\]"),
         ([("u", None, 1)], "every interaction needs a valid item_id, but 1 have none; the first is data row 1 of 1"),
         ([("u", "a", float("nan"))], "needs a valid timestamp"),
         ([("u", "a", "yesterday")], "needs a valid timestamp"),
@@ -106,7 +106,7 @@ def test_refuses_bad_interactions(rows: list[tuple[object, ...]], message: str) 
     [
         (pl.DataFrame({"item_id": ["a", "a"]}), r"listed once, but 1 are listed more often, such as \['a'\]"),
         (pl.DataFrame({"item_id": ["a", None]}), "every item needs an item_id, but 1 have none"),
-        (pl.DataFrame({"id": ["a"]}), r"lacks \['item_id'\]; it has \['id'\]"),
+        (pl.DataFrame({"id": ["a"]}), r"but \['item_id'\] are missing: it has \['id'\]"),
         (pl.DataFrame({"item_id": []}, schema={"item_id": pl.String}), "at least one item"),
     ],
 )
@@ -116,5 +116,5 @@ def test_refuses_bad_items(items: pl.DataFrame, message: str) -> None:
 
 
 def test_refuses_a_missing_column() -> None:
-    with pytest.raises(DataError, match=r"lacks \['timestamp'\]; it has \['user_id', 'item_id'\]"):
+    with pytest.raises(DataError, match=r"but \['timestamp'\] are missing: it has \['user_id', 'item_id'\]"):
         build_dataset("t", pl.LazyFrame({"user_id": ["u"], "item_id": ["a"]}), ITEMS)

@@ -95,7 +95,7 @@ def test_a_missing_poster_is_null(folder: Path) -> None:
         ([1, 7], np.zeros((3, 2)), r"must have shape \(2, E\), one row for each id in poster_ids.csv, got \(3, 2\)"),
         ([1], np.zeros(3), r"got \(3,\)"),
         ([1, 1], np.zeros((2, 2)), "must list a movieId once"),
-        ([1, 99], np.zeros((2, 2)), "names 1 movieIds that movies.csv does not hold, such as '99'"),
+        ([1, 99], np.zeros((2, 2)), "names 1 movieIds that movies.csv does not have, such as '99'"),
         ([1, 7], np.array([[0.0], [np.nan]]), "must hold finite numbers, but row 1 does not"),
     ],
 )
@@ -124,7 +124,7 @@ def test_refuses_a_missing_file(folder: Path, name: str) -> None:
 
 def test_refuses_a_missing_column(folder: Path) -> None:
     (folder / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n")
-    with pytest.raises(DataError, match=r"lacks \['timestamp'\]"):
+    with pytest.raises(DataError, match=r"but \['timestamp'\] are missing"):
         read_csv_layout(folder)
 
 

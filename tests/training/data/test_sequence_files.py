@@ -83,5 +83,5 @@ def test_day_gaps_count_from_the_first_action(tmp_path: Path) -> None:
 def test_refuses_day_gaps_of_other_sequences(tmp_path: Path) -> None:
     folder = write(tmp_path / "toys", "9 3 1 2\n4 2 1\n")
     (folder / "Toys_day_gaps.txt").write_text("9 0 0\n4 0 2\n")
-    with pytest.raises(DataError, match="must have the users of Toys.txt and a number for each of their items"):
+    with pytest.raises(DataError, match="must have the users of Toys.txt and one number for each of their items"):
         read_day_gaps(folder)

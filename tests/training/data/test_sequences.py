@@ -62,5 +62,5 @@ def test_items_become_leaves() -> None:
 
 
 def test_refuses_data_without_a_pair() -> None:
-    with pytest.raises(ValueError, match="at least one user with two items"):
+    with pytest.raises(ValueError, match="a user with two items outside the held-out ones"):
         SeqData(ragged([1, 1]), max_history=5, batch_size=2, seed=0)

@@ -39,7 +39,7 @@ def test_lists_of_numbers_become_vectors_and_bracketed_columns_lists(tmp_path: P
 def test_refuses_vectors_of_unequal_length(tmp_path: Path) -> None:
     INTERACTIONS.write_csv(tmp_path / "interactions.csv")
     pl.DataFrame({"item_id": [1, 2], "image": [[0.5], [1.0, 2.0]]}).write_ndjson(tmp_path / "items.jsonl")
-    with pytest.raises(DataError, match="vectors in column 'image' .* must have one length"):
+    with pytest.raises(DataError, match="vectors in column 'image' .* must have the same length"):
         read_tables(tmp_path)
 
 
@@ -57,7 +57,7 @@ def test_refuses_a_table_that_is_missing_or_there_twice(tmp_path: Path) -> None:
 def test_refuses_a_missing_column(tmp_path: Path) -> None:
     INTERACTIONS.drop("timestamp").write_csv(tmp_path / "interactions.csv")
     pl.DataFrame({"item_id": [1, 2]}).write_csv(tmp_path / "items.csv")
-    with pytest.raises(DataError, match=r"lacks \['timestamp'\]"):
+    with pytest.raises(DataError, match=r"but \['timestamp'\] are missing"):
         read_tables(tmp_path)
 
 
@@ -69,10 +69,10 @@ def test_refuses_a_file_that_is_not_what_its_name_says(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_neither_release_nor_folder_lists_what_is_possible(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="DATASET must be one of ml-100k, .* or a folder, got 'ml-2k'"):
+    with pytest.raises(DataError, match="the data set must be one of ml-100k, .* or a folder, got 'ml-2k'"):
         load_dataset("ml-2k", data_dir=tmp_path)
 
 
 def test_a_folder_in_no_known_layout_lists_the_layouts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds none of \['movies.csv', "):
+    with pytest.raises(DataError, match=r"must hold one of \['movies.csv', "):
         load_dataset(str(tmp_path), data_dir=tmp_path)

@@ -54,7 +54,8 @@ def test_two_processes_and_accumulation_have_the_gradients_of_one(model: str, tm
     (whole,) = compute(model, 1, tmp_path, processes=1)
     assert len(whole) > 10
     assert all(gradient.any() for gradient in whole.values())
-    for processes, accumulate in ((2, 1), (1, 3), (2, 2)):
+    # 26 parts are more than the batch has items or windows.
+    for processes, accumulate in ((2, 1), (1, 3), (2, 13)):
         for gradients in compute(model, accumulate, tmp_path, processes=processes):
             assert_equal(whole, gradients)
 

@@ -67,7 +67,7 @@ def test_a_run_enters_every_stage_once_and_looks_at_its_inputs_once(
         assert sorted(entered) == sorted(STAGES)
         assert read == {settings.dataset.source: 1}
         entered.clear()
-        assert Run(workspace, settings).bundle == run.bundle  # also where everything stands
+        assert Run(workspace, settings).bundle == run.bundle  # no stage runs again
         assert sorted(entered) == sorted(STAGES)
         assert read == {settings.dataset.source: 1}
 
@@ -83,11 +83,13 @@ def test_a_row_that_comes_while_a_run_trains_is_the_next_runs(tmp_path: Path) ->
     with open_workspace(tmp_path / "work", tmp_path) as workspace:
         run = Run(workspace, settings)
         rows = len(load_prepared(run.data).interactions)
-        assert run.rqvae.stands
+        assert run.rqvae.is_current
         append_row(shop)
         printed = load_results(run.evaluation)
         assert run.bundle.is_dir()
-        assert [stage.stands for stage in (run.data, run.features, run.rqvae, run.tokens, run.decoder)] == [True] * 5
+        assert [stage.is_current for stage in (run.data, run.features, run.rqvae, run.tokens, run.decoder)] == [
+            True
+        ] * 5
         assert len(load_prepared(run.data).interactions) == rows
         assert load_results(run.evaluation) == printed
     with open_workspace(tmp_path / "work", tmp_path) as workspace:
@@ -210,5 +212,5 @@ def test_a_result_whose_stamp_cannot_be_read_is_made_again(tmp_path: Path, stamp
         (stage.path / "stage.json").write_bytes(stamp)
     assert make() == stage
     assert len(made) == 2
-    assert make().stands
+    assert make().is_current
     assert len(made) == 2
