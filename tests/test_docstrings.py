@@ -32,7 +32,9 @@ def undocumented(path: Path) -> list[str]:
     faults = []
     for name, function in public_functions(path).items():
         arguments, text = arguments_of(function), ast.get_docstring(function) or ""
-        is_override = any("override" in ast.unparse(one) or "overload" in ast.unparse(one) for one in function.decorator_list)
+        is_override = any(
+            "override" in ast.unparse(one) or "overload" in ast.unparse(one) for one in function.decorator_list
+        )
         missing = [one for one in arguments if f"    {one}: " not in text or "Args:" not in text]
         if len(arguments) > 1 and missing and not is_override:
             faults.append(f"{path.relative_to(ROOT)}:{function.lineno} {name}: {', '.join(missing)}")

@@ -17,6 +17,7 @@ from starlette.types import Scope
 from rqrec.service.admission.admin_token import AdminToken
 from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.admission.request_context import RequestContext
+from rqrec.service.admission.time_limit import TimeLimit
 from rqrec.service.errors import Overloaded
 from rqrec.service.telemetry import Metrics
 
@@ -85,6 +86,9 @@ class Admission:
         self._metrics = metrics
         self._running = running
         self._seconds_per_request = seconds_per_request
+        self._body_limit = TimeLimit(limits.body_timeout_s)
+        self._answer_limit = TimeLimit(limits.timeout_s)
+        self._admin_limit = TimeLimit(ADMIN_TIMEOUT_S)
         self._reserve = int(limits.max_queue * RESERVE_SHARE)
         self._in_service = 0
         self._admins = 0
@@ -109,17 +113,17 @@ class Admission:
         Raises:
             Overloaded: If no permit is left.
         """
-        path, body_timeout_s = scope["path"], self._limits.body_timeout_s
+        path = scope["path"]
         if path == METRICS:
             return self._admit_scrape(scope)
         if path in PROBES:
-            return RequestContext(ADMIN, body_timeout_s=body_timeout_s, timeout_s=None)
+            return RequestContext(ADMIN, body_limit=self._body_limit, answer_limit=None)
         if path != RECOMMEND and self.admin_token.is_borne_by(scope):
             return self._admit_admin()
         client = self.identity.identify(scope)
         self._take(client, 1)
         return RequestContext(
-            client, body_timeout_s=body_timeout_s, timeout_s=self._limits.timeout_s, release=self._release
+            client, body_limit=self._body_limit, answer_limit=self._answer_limit, release=self._release
         )
 
     def weigh(self, context: RequestContext, weight: int) -> None:
@@ -166,10 +170,7 @@ class Admission:
             raise self._refuse(f"{self._admins} admin requests are being answered")
         self._admins += 1
         return RequestContext(
-            ADMIN,
-            body_timeout_s=self._limits.body_timeout_s,
-            timeout_s=ADMIN_TIMEOUT_S,
-            release=self._release_admin,
+            ADMIN, body_limit=self._body_limit, answer_limit=self._admin_limit, release=self._release_admin
         )
 
     def _admit_scrape(self, scope: Scope) -> RequestContext:
@@ -184,7 +185,7 @@ class Admission:
             if not self._scrapes[client]:
                 del self._scrapes[client]
 
-        return RequestContext(ADMIN, body_timeout_s=self._limits.body_timeout_s, timeout_s=None, release=release)
+        return RequestContext(ADMIN, body_limit=self._body_limit, answer_limit=None, release=release)
 
     def _take(self, client: str, weight: int, *, alone: bool = False) -> None:
         """Adds weight to what a client holds, or refuses it."""

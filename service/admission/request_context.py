@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from starlette.types import Scope
 
+from rqrec.service.admission.time_limit import TimeLimit
 from rqrec.service.errors import BodyTimeout, DeadlinePassed
 
 # The key of a request's context in its ASGI scope.
@@ -21,41 +22,42 @@ class RequestContext:
 
     Args:
         client: Name of the client, by `service.admission.client_identity.ClientIdentity`.
-        body_timeout_s: Time for the body to arrive, in seconds from now.
-        timeout_s: Time for the answer, in seconds from now; None for no limit.
+        body_limit: Time for the body to arrive, from now.
+        answer_limit: Time for the answer, from now; None for no limit.
         release: Called once with this context when the request is over.
 
     Attributes:
         client: Name of the client.
         weight: Weight of the request in the queue; 1 is a search of the default width.
         body_bytes: How much of the body is in memory, in bytes.
+        is_reading: Whether the body is still arriving.
     """
 
     __slots__ = (
-        "_body_deadline", "_deadline", "_ended_by", "_is_reading", "_loop", "_release", "_started_at", "_task",
-        "_timer", "body_bytes", "client", "weight",
+        "_answer_limit", "_body_limit", "_ended_by", "_loop", "_release", "_started_at", "_task", "_timer",
+        "body_bytes", "client", "is_reading", "weight",
     )  # fmt: skip
 
     def __init__(
         self,
         client: str,
         *,
-        body_timeout_s: float,
-        timeout_s: float | None,
+        body_limit: TimeLimit,
+        answer_limit: TimeLimit | None,
         release: Callable[["RequestContext"], None] | None = None,
     ) -> None:
         self.client = client
         self.weight = 1
         self.body_bytes = 0
+        self.is_reading = False
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
-        self._body_deadline = self._started_at + body_timeout_s
-        self._deadline = None if timeout_s is None else self._started_at + timeout_s
-        self._is_reading = False
+        self._body_limit = body_limit
+        self._answer_limit = answer_limit
         self._release = release
         self._ended_by: Exception | None = None
         self._task: asyncio.Task[object] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # for a time limit of its own
 
     async def run(self, work: Awaitable[ResultT]) -> ResultT:
         """Awaits the work of a request, and cancels it when the request ends early.
@@ -74,7 +76,8 @@ class RequestContext:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._arm()
+        if self._answer_limit is not None:
+            self._answer_limit.start(self, self._started_at + self._answer_limit.seconds)
         try:
             if self._ended_by is not None:
                 task.cancel()
@@ -86,8 +89,7 @@ class RequestContext:
             raise self._ended_by from None
         finally:
             self._task = None
-            if self._timer is not None:
-                self._timer.cancel()
+            self._stop_limits()
 
     def end(self, error: Exception) -> None:
         """Cancels the work of the request; `run` then raises the error.
@@ -101,24 +103,23 @@ class RequestContext:
                 self._task.cancel()
 
     def set_timeout(self, timeout_s: float) -> None:
-        """Sets the time for the answer, in seconds from the request's headers."""
-        self._deadline = self._started_at + timeout_s
-        self._arm()
+        """Gives the request its own time for the answer, in seconds from its headers."""
+        self._stop_limits()
+        self._timer = self._loop.call_at(self._started_at + timeout_s, self.end, DeadlinePassed())
 
     def begin_body(self) -> None:
-        """Starts to apply the deadline of the body, until `finish_body`."""
-        self._is_reading = True
-        self._arm()
+        """Starts the time limit of the body."""
+        self.is_reading = True
+        self._body_limit.start(self, self._started_at + self._body_limit.seconds)
 
     def finish_body(self) -> None:
-        """Stops applying the deadline of the body: it has arrived."""
-        self._is_reading = False
-        self._arm()
+        """Stops the time limit of the body: it has arrived."""
+        self.is_reading = False
+        self._body_limit.stop(self)
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether the body is still arriving."""
-        return self._is_reading
+    def expire(self, limit: TimeLimit) -> None:
+        """Ends the request: one of its time limits has passed."""
+        self.end(BodyTimeout() if limit is self._body_limit else DeadlinePassed())
 
     def release(self) -> None:
         """Gives back the permit and the memory of the request. Only the first call counts."""
@@ -126,29 +127,12 @@ class RequestContext:
         if release is not None:
             release(self)
 
-    @property
-    def _next_deadline(self) -> float | None:
-        if self._is_reading:
-            return self._body_deadline if self._deadline is None else min(self._body_deadline, self._deadline)
-        return self._deadline
-
-    def _arm(self) -> None:
-        """Sets the timer to fire no later than the next deadline. A timer that fires early is set again."""
-        deadline = self._next_deadline
-        if deadline is None or self._task is None:
-            return
-        if self._timer is None or self._timer.cancelled() or self._timer.when() > deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        deadline = self._next_deadline
-        if deadline is not None and self._loop.time() < deadline:
-            self._arm()
-        elif deadline is not None:
-            self.end(BodyTimeout() if self._is_reading else DeadlinePassed())
+    def _stop_limits(self) -> None:
+        self._body_limit.stop(self)
+        if self._answer_limit is not None:
+            self._answer_limit.stop(self)
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def context_of(scope: Scope) -> RequestContext:

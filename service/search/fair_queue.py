@@ -49,7 +49,7 @@ class _Shares(Generic[NameT]):
         if not anybody:  # an empty queue can be unfair to nobody
             self._now = 0.0
             self._due.clear()
-        else:
+        elif len(self._due) > 1:
             for one in [one for one, due in self._due.items() if due <= self._now and not waiting(one)]:
                 del self._due[one]
 

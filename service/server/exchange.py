@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from http import HTTPStatus
 from typing import Protocol
 
@@ -12,7 +11,6 @@ from rqrec.service.ids import Header
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-LINE_BREAK = re.compile(rb"[\r\n\0]")
 CLOSE = (b"connection", b"close")
 BODILESS = (204, 304)
 HIGH_WATER_BYTES = 65_536  # of a body that waits for the app to read it
@@ -25,6 +23,10 @@ class ExchangeTransport(Protocol):
     @property
     def default_headers(self) -> list[Header]:
         """The headers that every answer has."""
+
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether the client does not read its answers."""
 
     def write(self, data: bytes) -> None:
         """Sends bytes."""
@@ -128,7 +130,8 @@ class Exchange:
         Raises:
             RuntimeError: If the message is out of order, or its headers and body are not valid HTTP.
         """
-        await self._transport.drain()
+        if self._transport.is_write_paused:
+            await self._transport.drain()
         if self._gone:
             return
         kind = message["type"]
@@ -196,12 +199,13 @@ class Exchange:
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append(CLOSE)
-        if LINE_BREAK.search(b"".join([part for header in headers for part in header])):
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
             raise RuntimeError(
                 "expected header values of one line, got a line break in a header of the answer: fix the app"
             )
         self.started = True
-        return STATUS_LINES[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
+        return STATUS_LINES[status] + lines + b"\r\n"
 
     def _write_body(self, body: bytes, *, is_last: bool, head: bytes) -> None:
         if self.scope["method"] == "HEAD":

@@ -33,10 +33,6 @@ class PipelineTransport(ExchangeTransport, Protocol):
     addresses: dict[str, tuple[str, int] | None]
 
     @property
-    def is_write_paused(self) -> bool:
-        """Whether the client does not read its answers."""
-
-    @property
     def is_closing(self) -> bool:
         """Whether the connection takes no further request."""
 

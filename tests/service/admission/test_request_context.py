@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rqrec.service.admission.request_context import RequestContext
+from rqrec.service.admission.time_limit import TimeLimit
 from rqrec.service.errors import BodyTimeout, ClientGone, DeadlinePassed
 
 
@@ -18,7 +19,7 @@ def in_loop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def test_the_deadline_holds_over_every_stage() -> None:
     async def scenario() -> None:
         begin = time.monotonic()
-        context = RequestContext("a", body_timeout_s=9, timeout_s=9)
+        context = RequestContext("a", body_limit=TimeLimit(9), answer_limit=TimeLimit(9))
 
         async def work() -> None:
             context.set_timeout(0.05)
@@ -35,7 +36,7 @@ def test_the_deadline_holds_over_every_stage() -> None:
 
 def test_a_body_has_a_deadline_of_its_own_and_a_later_one_may_follow() -> None:
     async def scenario() -> None:
-        late = RequestContext("a", body_timeout_s=0.05, timeout_s=9)
+        late = RequestContext("a", body_limit=TimeLimit(0.05), answer_limit=TimeLimit(9))
 
         async def reads() -> None:
             late.begin_body()
@@ -43,7 +44,7 @@ def test_a_body_has_a_deadline_of_its_own_and_a_later_one_may_follow() -> None:
 
         with pytest.raises(BodyTimeout):
             await late.run(reads())
-        early = RequestContext("a", body_timeout_s=0.05, timeout_s=9)
+        early = RequestContext("a", body_limit=TimeLimit(0.05), answer_limit=TimeLimit(9))
 
         async def works() -> str:
             early.begin_body()
@@ -58,7 +59,7 @@ def test_a_body_has_a_deadline_of_its_own_and_a_later_one_may_follow() -> None:
 
 def test_a_request_that_ended_before_it_began_does_nothing() -> None:
     async def scenario() -> None:
-        context, begun = RequestContext("a", body_timeout_s=1, timeout_s=None), []
+        context, begun = RequestContext("a", body_limit=TimeLimit(1), answer_limit=None), []
 
         async def work() -> None:
             await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from rqrec.service.admission.request_context import RequestContext
+from rqrec.service.admission.time_limit import TimeLimit
 from rqrec.service.errors import DeadlinePassed, NotReady
 from rqrec.service.search import batcher as module
 from rqrec.service.search.batcher import Batcher
@@ -51,7 +52,7 @@ async def submitted(batcher: Batcher[str, int, int], *work: tuple[str, int]) -> 
 
 
 def context(*, timeout_s: float) -> RequestContext:
-    return RequestContext("somebody", body_timeout_s=1.0, timeout_s=timeout_s)
+    return RequestContext("somebody", body_limit=TimeLimit(1.0), answer_limit=TimeLimit(timeout_s))
 
 
 def value(batcher: Batcher[str, int, int], name: str, **labels: str) -> float:
