@@ -10,7 +10,7 @@ from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS
 _DROP_IMPOSSIBLE = """
 local function is_possible(position)
   local time, number = string.match(position, '^(%d+)-(%d+)$')
-  return #time <= 15 and #number <= 15
+  return #time <= 15 and #number <= 14  -- a digit less than replicas accept, so that events can follow
 end
 local function drop_impossible(key, floor)
   local last, is_dropped = floor, false

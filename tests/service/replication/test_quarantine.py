@@ -37,7 +37,14 @@ def test_changes_of_other_software_are_skipped_by_all(
 
 
 @pytest.mark.parametrize(
-    "position", ["18446744073709551615-18446744073709551615", "18446744073709551614-1", "1000000000000000-0"]
+    "position",
+    [
+        "18446744073709551615-18446744073709551615",
+        "18446744073709551614-1",
+        "1000000000000000-0",
+        "999999999999999-999999999999999",
+        "4102444800000-999999999999999",
+    ],
 )
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_an_event_at_a_position_that_no_clock_gives_blocks_no_write(
