@@ -103,9 +103,3 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
         next(run.model.parameters()).fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="must be a finite number, got nan: lower learning_rate"):
         run()
-
-
-def test_rate_warms_up_and_decays() -> None:
-    schedule = Schedule(10, 1.0, 0.1, 1.0, 1000)
-    rates = [schedule.rate(done) for done in (0.05, 0.1, 0.55, 1.0)]
-    assert rates == pytest.approx([0.5, 1.0, 0.525, 0.05])
