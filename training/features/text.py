@@ -78,9 +78,10 @@ def load_text_encoder(encoder: str) -> SentenceEncoder:
             return loaded
         transformers = importlib.import_module("sentence_transformers")
     except ImportError as error:
+        package = module if function else "'rqrec[text]'"
         raise MissingPackage(
             f"text encoder {encoder!r} needs a package that is not installed ({error}): "
-            f"pip install {module if function else '-e .[text]'}, or set FeatureSettings.text_encoder = 'lsa'"
+            f"pip install {package}, or set FeatureSettings.text_encoder = 'lsa'"
         ) from error
     named: SentenceEncoder = transformers.SentenceTransformer(encoder)
     return named
