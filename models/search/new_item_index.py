@@ -6,7 +6,8 @@ the nearest clusters and with the last rows, which may be in no cluster yet.
 Shapes: B users, M new items, X of them that are compared, D width.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,24 @@ COMPARED_ALL = 4096  # new items that are all compared with a query
 COMPARED = 1024  # rows of clusters that are compared if there are more
 UNINDEXED = 1024  # rows at the end that may not be in a cluster
 SPARE = 64  # more rows than asked for, because an item may be deleted or not eligible
+
+
+class ComparedItems(NamedTuple):
+    """The new items that were compared with the queries of users.
+
+    Attributes:
+        rows: For each user, the compared rows of the index, int64 of shape (X,).
+        weighted: For each user, their relevance_weight * relevance, float32 of shape (X,).
+        largest_B: The largest of these for each user, -inf for none.
+    """
+
+    rows: Sequence[IntArray]
+    weighted: Sequence[FloatArray] | FloatArray
+    largest_B: FloatArray
+
+    def of_user(self, user: int) -> tuple[IntArray, FloatArray]:
+        """The rows that were compared with one user's query, and their relevance_weight * relevance."""
+        return self.rows[user], self.weighted[user]
 
 
 class NewItemIndex:
@@ -62,43 +81,22 @@ class NewItemIndex:
         """All new items. `best` checks whether the best ones are eligible."""
         return Candidates(np.arange(0 if self._clusters is None else len(self._clusters), len(self)), self._clusters)
 
-    def compare_all(self, candidates: Candidates, queries_BD: FloatArray) -> Iterable[FloatArray | None]:
-        """Computes relevance_weight * relevance of all candidates for all users in one product.
+    def compare(self, candidates: Candidates, queries_BD: FloatArray, *, count: int = COMPARED) -> "ComparedItems":
+        """Compares the queries of users with all candidates, or with the nearest if the candidates have clusters.
 
         Args:
             candidates: The candidates.
             queries_BD: The users' queries, as in `models.search.ranking.SearchOutput`.
-
-        Returns:
-            For each user an array of shape (X,), in the order of `candidates.rows_X`; None for each user if the
-            candidates have clusters, because `compare` then compares only some of them.
+            count: How many rows of clusters to compare with each query.
         """
-        if candidates.clusters is not None:
-            return [None] * len(queries_BD)
         rows_X, units_MD = candidates.rows_X, self._units.rows
-        return np.asarray(queries_BD @ (units_MD if len(rows_X) == len(self) else units_MD[rows_X]).T)
-
-    def compare(
-        self, candidates: Candidates, query_D: FloatArray, weighted_X: FloatArray | None, *, count: int = COMPARED
-    ) -> tuple[IntArray, FloatArray]:
-        """Compares a user's query with the candidates near it.
-
-        Args:
-            candidates: The candidates.
-            query_D: The user's query.
-            weighted_X: The user's result of `compare_all`.
-            count: How many rows of clusters to compare.
-
-        Returns:
-            The compared rows, int64, and their relevance_weight * relevance, float32; both of shape (X,).
-        """
-        rows_X = candidates.rows_X
-        if candidates.clusters is not None:
-            nearest_X = candidates.clusters.rows(query_D, count)
-            rows_X = np.concatenate([nearest_X, rows_X]) if len(rows_X) else nearest_X
-        if weighted_X is None:
-            weighted_X = self._units.rows.take(rows_X, axis=0) @ query_D
-        return rows_X, weighted_X
+        if candidates.clusters is None:  # one product for all users
+            weighted_BX = queries_BD @ (units_MD if len(rows_X) == len(self) else units_MD[rows_X]).T
+            return ComparedItems([rows_X] * len(queries_BD), weighted_BX, weighted_BX.max(axis=1, initial=-np.inf))
+        rows = [np.concatenate([candidates.clusters.rows(query_D, count), rows_X]) for query_D in queries_BD]
+        weighted = [units_MD.take(one_X, axis=0) @ query_D for one_X, query_D in zip(rows, queries_BD, strict=True)]
+        largest_B = np.array([one_X.max(initial=-np.inf) for one_X in weighted], dtype=np.float32)
+        return ComparedItems(rows, weighted, largest_B)
 
     def best(
         self, rows_X: IntArray, weighted_X: FloatArray, excluded: IntArray, eligibility: Eligibility, *, k: int

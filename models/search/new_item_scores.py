@@ -63,12 +63,12 @@ class NewItemScores:
         differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self.relevance_weight).sum(axis=1)
         return np.asarray(differences_B / np.maximum(is_found_BX.sum(axis=1), 1), dtype=np.float32)
 
-    def estimate(self, weighted_X: FloatArray, offset: np.float32) -> tuple[FloatArray, FloatArray]:
-        """Estimates the log-probabilities and scores of new items for one user.
+    def estimate(self, weighted_X: FloatArray, offset: np.float32 | FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Estimates the log-probabilities and scores of new items.
 
         Args:
             weighted_X: The new items' relevance_weight * relevance, float32.
-            offset: The user's offset, from `offsets`.
+            offset: The user's offset, from `offsets`; or one offset for each item, if they are of several users.
 
         Returns:
             Natural log-probabilities, at most 0, and scores; float32 of shape (X,).

@@ -113,16 +113,15 @@ class NewItems:
         is_full_B = (scores_BK[:, -1] > -np.inf) & ~self._is_new_N[leaves_BK].any(axis=1) & (scores_BK.shape[1] == k)
         offsets_B = self._scores.offsets(found)
         candidates = eligibility.candidates or self._index.everything()
-        compared = self._index.compare_all(candidates, found.queries_BD)
-        for user, (query_D, known_X) in enumerate(zip(found.queries_BD, compared, strict=True)):
-            rows_X, weighted_X = self._index.compare(candidates, query_D, known_X)
-            best = self._scores.estimate(weighted_X.max(initial=-np.inf), offsets_B[user])[1]
-            if is_full_B[user] and not reserved[user] and best <= scores_BK[user, -1]:
-                continue  # no new item enters the list
+        compared = self._index.compare(candidates, found.queries_BD)
+        best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]
+        stays_B = is_full_B & (np.asarray(reserved) == 0) & (best_B <= scores_BK[:, -1])
+        for user in np.flatnonzero(~stays_B).tolist():  # all other lists get no new item, as nearly always
+            query_D, (rows_X, weighted_X) = found.queries_BD[user], compared.of_user(user)
             top = self._index.best(rows_X, weighted_X, excluded[user], eligibility, k=k)
             if len(top[0]) < k and candidates.clusters is not None:  # too many are deleted, excluded or not eligible
                 every = eligibility.candidates or self.candidates(eligibility)
-                more = self._index.compare(every, query_D, None, count=COMPARED + len(excluded[user]))
+                more = self._index.compare(every, query_D[None], count=COMPARED + len(excluded[user])).of_user(0)
                 top = self._index.best(*more, excluded[user], eligibility, k=k)
             lists[user] = self._joined(found, user, *top, offsets_B[user], k=k, reserved=reserved[user])
         return lists

@@ -64,12 +64,13 @@ async def recommend(
     """
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
-    runtime.admission.weigh(context, search_weight(request, runtime.limits.beam_width))
+    weight = search_weight(request, runtime.limits.beam_width)
+    runtime.admission.weigh(context, weight)
     begin, metrics = time.perf_counter(), runtime.metrics
     recommendation_id = random_uuid()
     key = request.routing_key or recommendation_id
     role, model = deployment.answering(key)
-    answer = await _answer(request, runtime, model, client=context.client)
+    answer = await _answer(request, runtime, model, client=context.client, weight=weight)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.table.codes_of(best.leaves_K).tolist()
@@ -115,7 +116,9 @@ def search_weight(request: RecommendRequest, default_width: int) -> int:
     return max(math.ceil(beam_width / default_width), 1)
 
 
-async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedModel, *, client: str) -> _Answer:
+async def _answer(
+    request: RecommendRequest, runtime: Runtime, model: ServedModel, *, client: str, weight: int
+) -> _Answer:
     """Searches with one model, or takes the popular items if no item of the history is known."""
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
@@ -135,7 +138,6 @@ async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedMode
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
         work = SearchWork(known, excluded, request.k, reserved)
-        weight = search_weight(request, runtime.limits.beam_width)
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
@@ -146,7 +148,8 @@ async def _answer(request: RecommendRequest, runtime: Runtime, model: ServedMode
 async def _compare(request: RecommendRequest, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]) -> None:
     """Searches with the shadow model, and measures how many of the answered items its list shares."""
     async with asyncio.timeout(runtime.limits.timeout_s):
-        answer = await _answer(request, runtime, shadow, client=SHADOW)
+        weight = search_weight(request, runtime.limits.beam_width)
+        answer = await _answer(request, runtime, shadow, client=SHADOW, weight=weight)
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
         runtime.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))

@@ -66,6 +66,7 @@ class ServedModel:
         # These threads are separate, because items with text wait in them until the text encoder is loaded. A second
         # thread serves items that bring their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
+        self._is_stopped = False
         self._maintenance = Periodic(self._maintain, options.check_every_s)
         if gate is not None:
             self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
@@ -167,7 +168,10 @@ class ServedModel:
 
         Raises:
             InvalidItem: If the content is not valid.
+            NotReady: If this model was stopped, because another model has its role now.
         """
+        if self._is_stopped:
+            raise NotReady("another model took over from this one: send it again")
         schema = self.snapshot.filters.schema
         return await asyncio.get_running_loop().run_in_executor(
             self._tokenising, tokenise, item_id, attributes, text_vector, schema, self.tokenizer
@@ -201,6 +205,7 @@ class ServedModel:
         if self.live is not None:
             await self._maintenance.stop()
             await self.live.stop()
+        self._is_stopped = True
         self._tokenising.shutdown(wait=False)
 
     async def _maintain(self) -> None:

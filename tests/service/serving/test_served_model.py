@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.support.running import RedisServer
+from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisUnavailable
 from rqrec.service.serving.served_model import ServedModel
 from tests.service.conftest import until
@@ -134,3 +135,15 @@ def test_damaged_keys_of_a_model_that_nobody_serves_do_not_keep_it_from_being_ac
             assert client.get("/items/new").json()["payload"] == film["attributes"]
             activate(client, "second")
             assert client.get("/items/new").json()["payload"] == film["attributes"]
+
+
+def test_a_write_that_meets_a_model_after_its_end_is_to_be_sent_again(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        before: ServedModel = client.app.state.runtime.deployment.active  # type: ignore[attr-defined]
+        activate(client, "second")
+        assert client.portal is not None
+        with pytest.raises(NotReady, match="send it again"):
+            client.portal.call(before.tokenise, "new", film["attributes"], film["text_vector"])
+        assert client.put("/items/new", json=film).status_code == 201
