@@ -1,32 +1,24 @@
 """The first stage: reads and checks raw data, and saves it as Parquet."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from pydantic.dataclasses import dataclass as settings_dataclass
 
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
+from rqrec.training.data.reading.formats import parts_of
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE
+from rqrec.training.data.tables import TABLES
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
-
-
-@settings_dataclass(frozen=True)
-class DatasetSettings:
-    """The data to train on.
-
-    Attributes:
-        source: A MovieLens release ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest") or the
-            path of a folder.
-        drop_duplicates: Whether one of several equal interactions is kept; otherwise they are an error.
-    """
-
-    source: str = "ml-100k"
-    drop_duplicates: bool = False
+ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
+logger = logging.getLogger("rqrec")
 
 
 @dataclass(frozen=True)
@@ -49,24 +41,56 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     Raises:
         DataError: If the data cannot be used, or changed while it was read.
     """
-    files = _files(settings.source)
+    files = _files(settings)
 
     def write(directory: Path) -> None:
-        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, drop_duplicates=settings.drop_duplicates)
-        if _files(settings.source) != files:
+        report = DataReport()
+        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
+        _check_sequences(dataset, report)
+        if _files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
         description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
+        for line in report.lines:
+            logger.info("data: %s", line)
 
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
 
 
-def _files(source: str) -> tuple[tuple[str, int, int], ...]:
-    """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes."""
-    paths = [] if source in RELEASES else [path for path in sorted(Path(source).glob("*")) if path.is_file()]
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+def _check_sequences(dataset: Dataset, report: DataReport) -> None:
+    """Checks before anything is trained that users have enough interactions to train and evaluate."""
+    lengths_U = dataset.interactions.group_by("user_index").len()["len"].to_numpy()
+    evaluated = int((lengths_U >= MIN_ITEMS_TO_EVALUATE).sum())
+    if not ((lengths_U == MIN_ITEMS_TO_EVALUATE - 1) | (lengths_U > MIN_ITEMS_TO_EVALUATE)).any():
+        raise DataError(
+            f"training needs a user with two interactions outside the two that are held out for evaluation, but the "
+            f"{len(lengths_U)} users have {lengths_U.min()} to {lengths_U.max()} interactions: add interactions"
+        )
+    if evaluated < len(lengths_U):
+        report.note(
+            f"{len(lengths_U) - evaluated:,} of {len(lengths_U):,} users have fewer than {MIN_ITEMS_TO_EVALUATE} "
+            "interactions: they are trained on and not evaluated"
+        )
+
+
+def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
+    """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes.
+
+    Of the folders inside, only those that hold a table count: others may be a workspace, whose files change.
+    """
+    folder = Path(settings.source)
+    if settings.source in RELEASES or not folder.is_dir():
+        return ()
+    chosen = {settings.interactions, settings.items} - {""}
+    paths = []
+    for entry in folder.iterdir():
+        is_table = entry.name in chosen or entry.name.partition(".")[0].lower() in TABLES
+        paths += parts_of(entry) if entry.is_dir() and is_table else [entry]
+    files = [(str(path.relative_to(folder)), path.stat()) for path in sorted(paths) if path.is_file()]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 
 def load_prepared(stage: Stage) -> Dataset:

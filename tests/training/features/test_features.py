@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from rqrec.models.tokenizer.config import FeatureKind
-from rqrec.training.data.dataset import Dataset, build_dataset
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.dataset import Dataset
 from rqrec.training.features.features import Features, FeatureSettings, item_features
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)

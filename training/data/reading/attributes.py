@@ -1,0 +1,122 @@
+"""Attributes of items in the types that features can use: leaves of objects, plain numbers, strings and vectors."""
+
+import numpy as np
+import polars as pl
+
+from rqrec.training.data.dataset import ITEM_ID, DataError
+from rqrec.training.data.report import DataReport
+
+INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
+
+
+def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> pl.DataFrame:
+    """Turns every attribute into one of: string, number, flag, list of strings, or vector of one width.
+
+    The leaves of nested objects become attributes, such as `details.brand`. Nested lists of strings are flattened.
+    Dates stay as they are: an item's payload shows them, but they are no features.
+
+    Args:
+        items: One row per item, with the column item_id.
+        path: The file, for messages.
+        report: Receives a line for every column that was changed or dropped.
+
+    Raises:
+        DataError: If a column holds bytes, vectors of different lengths or numbers that are not finite, or two
+            attributes have the same name.
+    """
+    items = _leaves(_without_row_numbers(items, path, report), path, report)
+    columns = []
+    for column in items:
+        usable = column if column.name == ITEM_ID else _usable(column, items[ITEM_ID], path)
+        if usable.dtype == pl.Null:
+            report.note(f"{path}: column {column.name!r} is dropped, for all its values are missing")
+            continue
+        if usable.dtype.is_temporal():
+            report.note(f"{path}: column {column.name!r} ({usable.dtype}) is not used as a feature")
+        columns.append(usable)
+    return pl.DataFrame(columns)
+
+
+def _without_row_numbers(items: pl.DataFrame, path: str, report: DataReport) -> pl.DataFrame:
+    found = [name for name in INDEX_COLUMNS if name in items.columns]
+    for name in found:
+        report.note(f"{path}: column {name!r} is dropped, for it holds the numbers of the rows")
+    return items.drop(found)
+
+
+def _leaves(items: pl.DataFrame, path: str, report: DataReport) -> pl.DataFrame:
+    """Replaces objects, and lists of objects, by one column for each of their fields."""
+    while nested := [column for column in items if _fields(column.dtype)]:
+        names = [name for name in items.columns if name not in {column.name for column in nested}]
+        columns = [items[name] for name in names]
+        for column in nested:
+            leaves = _unnested(column)
+            report.note(f"{path}: column {column.name!r} holds objects: read as attributes such as {leaves[0].name!r}")
+            columns += leaves
+        twice = {column.name for column in columns if sum(other.name == column.name for other in columns) > 1}
+        if twice:
+            raise DataError(f"{path}: two attributes have the name {min(twice)!r}: rename one of them")
+        items = pl.DataFrame(columns)
+    return items
+
+
+def _fields(dtype: pl.DataType) -> list[pl.Field]:
+    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+    return list(inner.fields) if isinstance(inner, pl.Struct) else []
+
+
+def _unnested(column: pl.Series) -> list[pl.Series]:
+    names = [field.name for field in _fields(column.dtype)]
+    if isinstance(column.dtype, pl.Struct):
+        leaves = [column.struct.field(name) for name in names]
+    else:
+        leaves = [column.list.eval(pl.element().struct.field(name)) for name in names]
+    return [leaf.alias(f"{column.name}.{name}") for leaf, name in zip(leaves, names, strict=True)]
+
+
+def _usable(column: pl.Series, item_ids: pl.Series, path: str) -> pl.Series:
+    dtype, inner = column.dtype, column.dtype.inner if isinstance(column.dtype, pl.List) else None
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return column.cast(pl.String)
+    if isinstance(dtype, pl.Decimal):
+        return column.cast(pl.Float64)
+    if isinstance(inner, pl.Categorical | pl.Enum):
+        return column.cast(pl.List(pl.String))
+    if isinstance(inner, pl.List) and inner.inner == pl.String:
+        return column.list.eval(pl.element().explode()).list.unique(maintain_order=True)
+    if isinstance(dtype, pl.Array) and dtype.inner == pl.String:
+        return column.cast(pl.List(pl.String))
+    if dtype in (pl.Binary, pl.Object) or isinstance(inner, pl.List | pl.Binary | pl.Array):
+        raise DataError(
+            f"{path}: column {column.name!r} must hold strings, numbers, or lists of one of them, got {dtype}: convert "
+            f"it, or set DatasetSettings.ignored_columns = ({column.name!r},)"
+        )
+    if inner is not None and inner.is_numeric():
+        column = _vectors(column, path)
+    if isinstance(column.dtype, pl.Array):
+        _require_finite(column, item_ids, path)
+    return column
+
+
+def _vectors(column: pl.Series, path: str) -> pl.Series:
+    widths = column.drop_nulls().list.len().unique().sort()
+    if not len(widths):
+        return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
+    if len(widths) != 1:
+        raise DataError(
+            f"{path}: vectors in column {column.name!r} must have the same length, got lengths "
+            f"{widths.head(5).to_list()}: correct them, or write the numbers as strings if they are labels"
+        )
+    return column.cast(pl.Array(pl.Float32, widths[0]))
+
+
+def _require_finite(column: pl.Series, item_ids: pl.Series, path: str) -> None:
+    present = column.is_not_null().to_numpy()
+    finite = np.isfinite(column.drop_nulls().to_numpy().astype(np.float32)).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(present)[np.flatnonzero(~finite)[0]])
+        raise DataError(
+            f"{path}: column {column.name!r} must hold finite numbers, but {int((~finite).sum())} vectors hold a NaN, "
+            f"an infinity or a missing number, the first in item {item_ids[row]!r} (data row {row + 1}): correct them, "
+            "or leave out the whole vector"
+        )

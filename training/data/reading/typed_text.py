@@ -1,0 +1,100 @@
+"""Types of attributes that are written as text: numbers, flags, prices, and lists as pandas writes them."""
+
+import ast
+
+import polars as pl
+
+from rqrec.training.data.dataset import ITEM_ID
+from rqrec.training.data.report import DataReport
+
+MISSING_TEXTS = ["", "na", "n/a", "nan", "null", "none", r"\n", "<na>"]  # in lower case
+LEADING_ZERO = r"^[+-]?0\d"
+PRICE = r"^([$€£¥]) ?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$"
+LIST_TEXT = r"^\[.*\]$"
+FLAGS = ["true", "false"]
+LIST_SEPARATOR = "|"
+
+
+def typed_texts(items: pl.DataFrame, *, path: str, from_csv: bool, report: DataReport) -> pl.DataFrame:
+    """Gives the text columns of a table the type of their values, if all values have it.
+
+    A column whose name ends in `[]`, such as `genres[]`, holds lists with `|` between the values. Numbers with leading
+    zeros stay text.
+
+    Args:
+        items: The items. The column item_id stays as it is.
+        path: The file, for the report.
+        from_csv: Whether the file has no types, so that numbers and flags are text.
+        report: Receives a line for every column whose values were changed.
+    """
+    columns = [
+        _typed(column, path, from_csv, report) if column.dtype == pl.String and column.name != ITEM_ID else column
+        for column in items
+    ]
+    return pl.DataFrame(columns)
+
+
+def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport) -> pl.Series:
+    name = column.name
+    if name.endswith("[]"):
+        return column.str.split(LIST_SEPARATOR).alias(name.removesuffix("[]"))
+    values = _without_missing(column)
+    if values.null_count() == len(values):
+        return column
+    converted = _numbers_or_flags(values) if from_csv else None
+    if converted is not None:
+        emptied = values.null_count() - column.replace("", None).null_count()
+        if emptied:
+            report.note(f"{path}: column {name!r} is a number; {emptied} texts such as 'NA' count as missing")
+        return converted
+    if values.str.contains(PRICE).all() and values.str.slice(0, 1).n_unique() <= 1 + (values.null_count() > 0):
+        report.note(f"{path}: column {name!r} holds prices such as {values.drop_nulls()[0]!r}: read as numbers")
+        return values.str.replace_all(r"[^\d.]", "").cast(pl.Float64)
+    if values.str.contains(LIST_TEXT).all():
+        lists = _lists(values)
+        if lists is not None:
+            report.note(f"{path}: column {name!r} holds lists such as {values.drop_nulls()[0][:40]!r}: read as lists")
+            return lists
+    return column
+
+
+def _without_missing(column: pl.Series) -> pl.Series:
+    stripped = column.str.strip_chars()
+    is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
+    return stripped.to_frame().select(pl.when(~is_missing).then(stripped).alias(column.name)).to_series()
+
+
+def _numbers_or_flags(values: pl.Series) -> pl.Series | None:
+    lower = values.str.to_lowercase()
+    if lower.drop_nulls().is_in(FLAGS).all():
+        return lower == "true"
+    if values.str.contains(LEADING_ZERO).any():
+        return None
+    for number in (pl.Int64, pl.Float64):
+        numbers = values.cast(number, strict=False)
+        if numbers.null_count() == values.null_count():
+            # A long whole number is an id: a float would not keep its digits.
+            too_long = number == pl.Float64 and not values.str.contains(r"[.eE]").any()
+            return None if too_long else numbers
+    return None
+
+
+def _lists(values: pl.Series) -> pl.Series | None:
+    """Returns lists of strings or of numbers; None if a text is not the text of such a list."""
+    rows: list[list[str] | list[float] | None] = []
+    kinds = set()
+    for text in values.to_list():
+        if text is None:
+            rows.append(None)
+            continue
+        try:
+            row = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+        kinds |= {"text" if isinstance(value, str) else type(value).__name__ for value in row}
+        rows.append(row)
+    if kinds <= {"text"}:
+        return pl.Series(values.name, rows, dtype=pl.List(pl.String))
+    if kinds <= {"int", "float"}:
+        return pl.Series(values.name, [row and [float(x) for x in row] for row in rows], dtype=pl.List(pl.Float64))
+    return None
