@@ -8,6 +8,7 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 EXAMPLES_SHOWN = 5
+MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
 MAX_ID_LENGTH = 256  # of the service's HTTP contract, in characters
 
 
@@ -108,10 +109,11 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
     name = column.name
     if column.dtype.is_float():
         numbers = column.drop_nulls().drop_nans()
-        if not (numbers == numbers.floor()).all():
+        whole = (numbers == numbers.floor()) & (numbers.abs() < MAX_WHOLE_FLOAT)
+        if not whole.all():
             raise DataError(
                 f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype} such as "
-                f"{numbers.filter(numbers != numbers.floor())[0]}: write them as text"
+                f"{numbers.filter(~whole)[0]}: write them as text"
             )
         report.note(f"{path}: {name} holds {column.dtype} numbers, which are read as whole numbers")
         column = column.fill_nan(None).cast(pl.Int64)

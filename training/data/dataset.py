@@ -97,7 +97,7 @@ def fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
     for frame in (items, interactions):
         digest.update(repr(frame.schema).encode())
         for column in frame.iter_columns():
-            flat = column
+            flat = column.alias("values")  # polars reads names such as "*" as patterns
             while isinstance(flat.dtype, pl.List | pl.Array):
                 digest.update(flat.is_null().to_numpy().tobytes())
                 if isinstance(flat.dtype, pl.List):

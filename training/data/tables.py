@@ -12,13 +12,16 @@ from rqrec.training.data.reading.formats import (
     find_table,
     format_of,
     parts_of,
+    require_full_lines,
     scan_table,
 )
 from rqrec.training.data.reading.names import require_mapped, resolve_names
+from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
+ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
 INTERACTIONS, ITEMS = TABLES = "interactions", "items"
 
 
@@ -46,7 +49,7 @@ def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> 
     frames = {INTERACTIONS: scan_table(log, settings, report)}
     if catalogue is not None:
         frames[ITEMS] = scan_table(catalogue, settings, report)
-    columns = {table: frame.collect_schema().names() for table, frame in frames.items()}
+    columns = {table: leaf_paths(frame.collect_schema()) for table, frame in frames.items()}
     require_mapped(settings.columns, columns, str(folder))
     interactions = _interactions(frames[INTERACTIONS], log, settings, report)
     if catalogue is None:
@@ -56,19 +59,29 @@ def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> 
 
 
 def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
-    columns = frame.collect_schema().names()
+    schema = frame.collect_schema()
+    columns = leaf_paths(schema)
     names = resolve_names(columns, INTERACTIONS, settings.columns, path=path.name, report=report)
     _require(names, [USER_ID, ITEM_ID], columns, path)
-    used = [standard for standard in (USER_ID, ITEM_ID, TIMESTAMP) if standard in names]
-    unused = [column for column in columns if column not in {names[standard] for standard in used}]
+    used = {standard: names[standard] for standard in (USER_ID, ITEM_ID, TIMESTAMP) if standard in names}
+    unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
-    selected = frame.select(pl.col(_exactly(names[standard])).alias(standard) for standard in used)
-    return collect(selected, path, settings).lazy()
+    rows = collect(select_paths(frame, used), path, settings)
+    if explodes(schema, used[ITEM_ID]):
+        empty = int(rows[ITEM_ID].null_count())
+        if empty:
+            report.note(f"{path.name}: {empty} events dropped, for they name no item")
+        rows = rows.drop_nulls(ITEM_ID)
+    return rows.lazy()
 
 
 def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
-    columns = [name for name in frame.collect_schema().names() if name not in settings.ignored_columns]
+    has_rows = [name for name in frame.collect_schema().names() if name in ROW_NUMBERS]
+    if has_rows:
+        report.note(f"{path.name}: columns {has_rows} are not read, for they hold the numbers of the rows")
+    not_read = {*has_rows, *settings.ignored_columns}
+    columns = [name for name in frame.collect_schema().names() if name not in not_read]
     names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)
     _require(names, [ITEM_ID], columns, path)
     renamed = {name: standard for standard, name in names.items()}
@@ -78,16 +91,12 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
             f"{path.name}: DatasetSettings.columns reads {taken[0]} from {names[taken[0]]!r}, but there is a column "
             f"{taken[0]!r} as well: add it to DatasetSettings.ignored_columns"
         )
-    selected = frame.select(pl.col(_exactly(name)).alias(renamed.get(name, name)) for name in columns)
+    selected = frame.select(pl.col(exactly(name)).alias(renamed.get(name, name)) for name in columns)
     items = collect(selected, path, settings)
     from_csv = all(format_of(part) == CSV for part in parts_of(path))
+    if from_csv:
+        require_full_lines(path, settings)
     return typed_texts(items, path=path.name, from_csv=from_csv, report=report)
-
-
-def _exactly(name: str) -> str:
-    """Returns a name that polars does not read as a pattern."""
-    escaped = "".join(f"\\{sign}" if sign in r"\.^$*+?{}[]|()" else sign for sign in name)
-    return f"^{escaped}$" if name == "*" or (name.startswith("^") and name.endswith("$")) else name
 
 
 def _require(names: dict[str, str], required: list[str], columns: list[str], path: Path) -> None:

@@ -6,7 +6,7 @@ import polars as pl
 from rqrec.training.data.dataset import ITEM_ID, DataError
 from rqrec.training.data.report import DataReport
 
-INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
+VALUES = "values"
 
 
 def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> pl.DataFrame:
@@ -21,13 +21,20 @@ def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> 
         report: Receives a line for every column that was changed or dropped.
 
     Raises:
-        DataError: If a column holds bytes, vectors of different lengths or numbers that are not finite, or two
-            attributes have the same name.
+        DataError: If a column holds bytes, vectors of different lengths or numbers that are not finite, two attributes
+            have the same name, or a name would be read as a pattern by polars.
     """
-    items = _leaves(_without_row_numbers(items, path, report), path, report)
+    items = _leaves(items, path, report)
+    patterns = [name for name in items.columns if name.startswith("^") and name.endswith("$")]
+    if patterns:
+        raise DataError(
+            f"{path}: the name of an attribute must not begin with ^ and end with $, got {patterns[0]!r}: rename it, "
+            f"or set DatasetSettings.ignored_columns = ({patterns[0]!r},)"
+        )
     columns = []
     for column in items:
-        usable = column if column.name == ITEM_ID else _usable(column, items[ITEM_ID], path)
+        # A plain name, because polars reads names such as "*" as patterns.
+        usable = _usable(column.alias(VALUES), column.name, items[ITEM_ID], path).alias(column.name)
         if usable.dtype == pl.Null:
             report.note(f"{path}: column {column.name!r} is dropped, for all its values are missing")
             continue
@@ -35,13 +42,6 @@ def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> 
             report.note(f"{path}: column {column.name!r} ({usable.dtype}) is not used as a feature")
         columns.append(usable)
     return pl.DataFrame(columns)
-
-
-def _without_row_numbers(items: pl.DataFrame, path: str, report: DataReport) -> pl.DataFrame:
-    found = [name for name in INDEX_COLUMNS if name in items.columns]
-    for name in found:
-        report.note(f"{path}: column {name!r} is dropped, for it holds the numbers of the rows")
-    return items.drop(found)
 
 
 def _leaves(items: pl.DataFrame, path: str, report: DataReport) -> pl.DataFrame:
@@ -74,7 +74,7 @@ def _unnested(column: pl.Series) -> list[pl.Series]:
     return [leaf.alias(f"{column.name}.{name}") for leaf, name in zip(leaves, names, strict=True)]
 
 
-def _usable(column: pl.Series, item_ids: pl.Series, path: str) -> pl.Series:
+def _usable(column: pl.Series, name: str, item_ids: pl.Series, path: str) -> pl.Series:
     dtype, inner = column.dtype, column.dtype.inner if isinstance(column.dtype, pl.List) else None
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return column.cast(pl.String)
@@ -88,35 +88,35 @@ def _usable(column: pl.Series, item_ids: pl.Series, path: str) -> pl.Series:
         return column.cast(pl.List(pl.String))
     if dtype in (pl.Binary, pl.Object) or isinstance(inner, pl.List | pl.Binary | pl.Array):
         raise DataError(
-            f"{path}: column {column.name!r} must hold strings, numbers, or lists of one of them, got {dtype}: convert "
-            f"it, or set DatasetSettings.ignored_columns = ({column.name!r},)"
+            f"{path}: column {name!r} must hold strings, numbers, or lists of one of them, got {dtype}: convert "
+            f"it, or set DatasetSettings.ignored_columns = ({name!r},)"
         )
     if inner is not None and inner.is_numeric():
-        column = _vectors(column, path)
+        column = _vectors(column, name, path)
     if isinstance(column.dtype, pl.Array):
-        _require_finite(column, item_ids, path)
+        _require_finite(column, name, item_ids, path)
     return column
 
 
-def _vectors(column: pl.Series, path: str) -> pl.Series:
+def _vectors(column: pl.Series, name: str, path: str) -> pl.Series:
     widths = column.drop_nulls().list.len().unique().sort()
     if not len(widths):
-        return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
+        return pl.Series(VALUES, [None] * len(column), dtype=pl.Null)
     if len(widths) != 1:
         raise DataError(
-            f"{path}: vectors in column {column.name!r} must have the same length, got lengths "
+            f"{path}: vectors in column {name!r} must have the same length, got lengths "
             f"{widths.head(5).to_list()}: correct them, or write the numbers as strings if they are labels"
         )
     return column.cast(pl.Array(pl.Float32, widths[0]))
 
 
-def _require_finite(column: pl.Series, item_ids: pl.Series, path: str) -> None:
+def _require_finite(column: pl.Series, name: str, item_ids: pl.Series, path: str) -> None:
     present = column.is_not_null().to_numpy()
     finite = np.isfinite(column.drop_nulls().to_numpy().astype(np.float32)).all(axis=1)
     if not finite.all():
         row = int(np.flatnonzero(present)[np.flatnonzero(~finite)[0]])
         raise DataError(
-            f"{path}: column {column.name!r} must hold finite numbers, but {int((~finite).sum())} vectors hold a NaN, "
+            f"{path}: column {name!r} must hold finite numbers, but {int((~finite).sum())} vectors hold a NaN, "
             f"an infinity or a missing number, the first in item {item_ids[row]!r} (data row {row + 1}): correct them, "
             "or leave out the whole vector"
         )

@@ -31,12 +31,14 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
         report: Receives the encoding if it is not UTF-8.
 
     Raises:
-        DataError: If the encoding does not exist or does not fit.
+        DataError: If the separator is no single character, or the encoding does not exist or does not fit.
         PolarsError: If the file is no CSV.
     """
+    if len(settings.separator.encode()) > 1:
+        raise DataError(f"DatasetSettings.separator must be one character of ASCII, got {settings.separator!r}")
     encoding = settings.encoding or detect_encoding(path)
     if codecs_name(encoding) == UTF_8:
-        return pl.scan_csv(path, separator=_separator(path, settings), infer_schema=False)
+        return pl.scan_csv(path, separator=settings.separator or first_separator(path), infer_schema=False)
     if not settings.encoding:
         report.note(f"{path.name}: read as {encoding}, for it is not UTF-8 (to change it: DatasetSettings.encoding)")
     try:
@@ -81,38 +83,40 @@ def separator_of(header: str) -> str:
     return max(SEPARATORS, key=plain.count)
 
 
-def line_with_too_many_fields(path: Path, separator: str) -> tuple[int, int, int] | None:
-    """Finds the first line that has more fields than the header.
+def first_separator(path: Path) -> str:
+    """Returns the separator of a file's header, which is UTF-8 or another encoding that extends ASCII."""
+    if path.suffix.lower() == ".zst":
+        columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
+        return separator_of(columns[0])
+    with open_binary(path) as file:
+        return separator_of(file.readline().decode(UTF_8, errors="replace"))
+
+
+def line_with_other_fields(path: Path, separator: str) -> tuple[int, int, int] | None:
+    """Finds the first line that has more or fewer fields than the header.
 
     Args:
         path: The CSV file.
         separator: The separator.
 
     Returns:
-        The number of the line, its fields, and the fields of the header; None if there is no such line.
+        The number of the line, its fields, and the fields of the header; None if there is no such line, or a value in
+        quotes goes over several lines.
     """
     lines = pl.scan_csv(
         path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, encoding="utf8-lossy"
     )
     text = lines.collect().to_series().fill_null("")
+    if (text.str.count_matches('"', literal=True) % 2 == 1).any():
+        return None
     fields = text.str.replace_all(r'"[^"]*"', "").str.count_matches(separator, literal=True) + 1
-    long = (fields > fields[0]).arg_true()
-    return (long[0] + 1, fields[long[0]], fields[0]) if len(long) else None
+    wrong = ((fields != fields[0]) & (text != "")).arg_true()
+    return (wrong[0] + 1, fields[wrong[0]], fields[0]) if len(wrong) else None
 
 
 def open_binary(path: Path) -> BinaryIO:
     """Opens a file, and decompresses .gz."""
     return cast("BinaryIO", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _separator(path: Path, settings: DatasetSettings) -> str:
-    if settings.separator:
-        return settings.separator
-    if path.suffix.lower() == ".zst":
-        columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
-        return separator_of(columns[0])
-    with open_binary(path) as file:
-        return separator_of(file.readline().decode(UTF_8, errors="replace"))
 
 
 def _is_valid(path: Path, encoding: str) -> bool:

@@ -7,7 +7,13 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.dataset import DataError
-from rqrec.training.data.reading.csv_text import line_with_too_many_fields, open_binary, scan_csv, separator_of
+from rqrec.training.data.reading.csv_text import (
+    detect_encoding,
+    first_separator,
+    line_with_other_fields,
+    open_binary,
+    scan_csv,
+)
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -132,20 +138,40 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
     if isinstance(error, pl.exceptions.NoDataError):
         return DataError(f"{path.name} is empty: write a line with the names of the columns, then the rows")
     kind = format_of(path)
-    if kind == CSV and "more fields" in reason:
-        with open_binary(path) as file:
-            header = file.readline().decode("utf-8", errors="replace")
-        separator = settings.separator or separator_of(header)
-        if place := line_with_too_many_fields(path, separator):
-            line, fields, expected = place
-            return DataError(
-                f"{path.name}, line {line}: expected {expected} fields with {separator!r} between them, got {fields}: "
-                f"correct the line, or write quotes around a value that holds {separator!r}"
-            )
-    if kind == JSON and (fault := _bad_json_line(path)):
-        return DataError(f"{path.name}, {fault}: correct the line")
+    if kind == CSV and "more fields" in reason and (fault := _wrong_line(path, settings)):
+        return fault
+    if kind == JSON and (place := _bad_json_line(path)):
+        return DataError(f"{path.name}, {place}: correct the line")
     return DataError(
         f"cannot read {path.name} as {kind}: {reason}: correct the file, or give it the suffix of its format"
+    )
+
+
+def require_full_lines(path: Path, settings: DatasetSettings) -> None:
+    """Checks that no line of CSV files has fewer fields than the header, because polars would fill in nothing.
+
+    Args:
+        path: A file or a folder of files.
+        settings: How CSV files are read.
+
+    Raises:
+        DataError: If a line is too short. The message names it.
+    """
+    for part in parts_of(path):
+        encoding = settings.encoding or detect_encoding(part)
+        if not encoding.lower().startswith("utf-16") and (fault := _wrong_line(part, settings)):
+            raise fault
+
+
+def _wrong_line(path: Path, settings: DatasetSettings) -> DataError | None:
+    separator = settings.separator or first_separator(path)
+    place = line_with_other_fields(path, separator)
+    if place is None:
+        return None
+    line, fields, expected = place
+    return DataError(
+        f"{path.name}, line {line}: expected {expected} fields with {separator!r} between them, got {fields}: correct "
+        f"the line, or write quotes around a value that holds {separator!r}"
     )
 
 
@@ -178,8 +204,12 @@ def _bad_json_line(path: Path) -> str | None:
     with open_binary(path) as file:
         for number, line in enumerate(file, start=1):
             try:
-                if line.strip() and not isinstance(json.loads(line), dict):
-                    return f"line {number}: expected a JSON object, got {line[:40]!r}"
+                if line.strip() and not isinstance(json.loads(line, parse_constant=_refuse_constant), dict):
+                    return f"line {number}: expected a JSON object, got {line[:40].decode(errors='replace')!r}"
             except ValueError as error:
                 return f"line {number}: expected a JSON object, got an error: {error}"
     return None
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON, write null")

@@ -8,11 +8,11 @@ from rqrec.training.data.report import DataReport
 
 # Names without case, `_`, `-` and spaces. Of several, the first that a table has is read. Sources: Amazon reviews of
 # 2014 and 2018 (reviewerID, asin, unixReviewTime) and 2023 (parent_asin), gorse (time_stamp), Vertex AI (visitorId,
-# userPseudoId, eventTime; `id` in the catalogue).
+# userPseudoId, eventTime, productDetails or documents; `id` in the catalogue).
 KNOWN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "interactions": {
         USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid"),
-        ITEM_ID: ("itemid", "parentasin", "asin"),
+        ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id"),
         TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime"),
     },
     "items": {ITEM_ID: ("itemid", "parentasin", "asin", "id")},

@@ -36,7 +36,7 @@ def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") 
     if dtype.is_float():
         # Microseconds keep the fractions of a second; without them, interactions of one second would tie.
         finite = time.to_frame().select(pl.when(time.is_finite()).then(time))[time.name]
-        return (finite * MICROSECONDS).cast(pl.Int64)
+        return (finite * MICROSECONDS).cast(pl.Int64, strict=False)
     if dtype.is_integer():
         return time
     raise DataError(

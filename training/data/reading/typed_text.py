@@ -13,6 +13,7 @@ PRICE = r"^([$€£¥]) ?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$"
 LIST_TEXT = r"^\[.*\]$"
 FLAGS = ["true", "false"]
 LIST_SEPARATOR = "|"
+VALUES = "values"
 
 
 def typed_texts(items: pl.DataFrame, *, path: str, from_csv: bool, report: DataReport) -> pl.DataFrame:
@@ -36,8 +37,13 @@ def typed_texts(items: pl.DataFrame, *, path: str, from_csv: bool, report: DataR
 
 def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport) -> pl.Series:
     name = column.name
+    column = column.alias(VALUES)  # a plain name, because polars reads names such as "*" as patterns
     if name.endswith("[]"):
         return column.str.split(LIST_SEPARATOR).alias(name.removesuffix("[]"))
+    return _converted(column, name, path, from_csv, report).alias(name)
+
+
+def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport) -> pl.Series:
     values = _without_missing(column)
     if values.null_count() == len(values):
         return column
