@@ -20,6 +20,9 @@ class DatasetSettings:
         ignored_columns: Columns of the items' file that are not read.
         separator: The separator of CSV files; empty to detect it in the first line.
         encoding: The encoding of CSV files, such as "cp1250"; empty to detect UTF-8, UTF-16 or Latin-1.
+        quotes: Whether quotes in CSV files enclose values; otherwise they are characters like any other.
+        has_header: Whether the first line of CSV files names the columns. If not, their names are "column_1",
+            "column_2" and so on, for `columns`.
         timestamp_format: The format of times in text, such as "%m/%d/%Y %H:%M". ISO 8601 needs none.
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
@@ -35,6 +38,8 @@ class DatasetSettings:
     ignored_columns: tuple[str, ...] = ()
     separator: str = ""
     encoding: str = ""
+    quotes: bool = True
+    has_header: bool = True
     timestamp_format: str = ""
     unknown_items: Literal["error", "drop", "add"] = "error"
     duplicates: Literal["error", "drop", "keep"] = "error"

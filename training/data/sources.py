@@ -26,12 +26,12 @@ def _fixed(read: Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]], log: str, 
 
 # The first layout whose marker exists in a folder reads the folder.
 LAYOUTS: tuple[tuple[str, Reader], ...] = (
+    ("interactions.*", read_tables),
+    ("interactions", read_tables),  # a folder of files
     ("movies.csv", _fixed(read_csv_layout, "ratings.csv", "movies.csv")),
     ("movies.dat", _fixed(read_1m_layout, "ratings.dat", "movies.dat")),
     ("u.item", _fixed(read_100k_layout, "u.data", "u.item")),
     ("MovieLens100k_items.parquet.brotli", _fixed(read_100k_parquet, "MovieLens100k_data", "MovieLens100k_items")),
-    ("interactions.*", read_tables),
-    ("interactions", read_tables),  # a folder of files
     ("*.inter", read_recbole),
     ("items.jsonl", _fixed(read_sequence_files, "the sequence file", "items.jsonl")),
 )

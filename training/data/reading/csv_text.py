@@ -38,7 +38,7 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
         raise DataError(f"DatasetSettings.separator must be one character of ASCII, got {settings.separator!r}")
     encoding = settings.encoding or detect_encoding(path)
     if codecs_name(encoding) == UTF_8:
-        return pl.scan_csv(path, separator=settings.separator or first_separator(path), infer_schema=False)
+        return _scan(path, settings.separator or first_separator(path), settings)
     if not settings.encoding:
         report.note(f"{path.name}: read as {encoding}, for it is not UTF-8 (to change it: DatasetSettings.encoding)")
     try:
@@ -47,11 +47,14 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not {encoding} ({error}): correct DatasetSettings.encoding") from error
     separator = settings.separator or separator_of(text.partition("\n")[0])
-    return pl.scan_csv(io.BytesIO(text.encode()), separator=separator, infer_schema=False)
+    return _scan(io.BytesIO(text.encode()), separator, settings)
 
 
 def codecs_name(encoding: str) -> str:
     """Returns Python's name of an encoding, such as "utf-8" for "UTF8".
+
+    Args:
+        encoding: Any name of the encoding.
 
     Raises:
         DataError: If the encoding does not exist.
@@ -92,12 +95,13 @@ def first_separator(path: Path) -> str:
         return separator_of(file.readline().decode(UTF_8, errors="replace"))
 
 
-def line_with_other_fields(path: Path, separator: str) -> tuple[int, int, int] | None:
+def line_with_other_fields(path: Path, separator: str, *, quotes: bool) -> tuple[int, int, int] | None:
     """Finds the first line that has more or fewer fields than the header.
 
     Args:
         path: The CSV file.
         separator: The separator.
+        quotes: Whether quotes enclose values.
 
     Returns:
         The number of the line, its fields, and the fields of the header; None if there is no such line, or a value in
@@ -107,9 +111,10 @@ def line_with_other_fields(path: Path, separator: str) -> tuple[int, int, int] |
         path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, encoding="utf8-lossy"
     )
     text = lines.collect().to_series().fill_null("")
-    if (text.str.count_matches('"', literal=True) % 2 == 1).any():
+    if quotes and (text.str.count_matches('"', literal=True) % 2 == 1).any():
         return None
-    fields = text.str.replace_all(r'"[^"]*"', "").str.count_matches(separator, literal=True) + 1
+    plain = text.str.replace_all(r'"[^"]*"', "") if quotes else text
+    fields = plain.str.count_matches(separator, literal=True) + 1
     wrong = ((fields != fields[0]) & (text != "")).arg_true()
     return (wrong[0] + 1, fields[wrong[0]], fields[0]) if len(wrong) else None
 
@@ -117,6 +122,13 @@ def line_with_other_fields(path: Path, separator: str) -> tuple[int, int, int] |
 def open_binary(path: Path) -> BinaryIO:
     """Opens a file, and decompresses .gz."""
     return cast("BinaryIO", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _scan(source: Path | io.BytesIO, separator: str, settings: DatasetSettings) -> pl.LazyFrame:
+    quote = '"' if settings.quotes else None
+    return pl.scan_csv(
+        source, separator=separator, quote_char=quote, has_header=settings.has_header, infer_schema=False
+    )
 
 
 def _is_valid(path: Path, encoding: str) -> bool:

@@ -23,6 +23,8 @@ FORMATS = {
     ".pq": PARQUET,
     ".csv": CSV,
     ".tsv": CSV,
+    ".dat": CSV,
+    ".txt": CSV,
     ".jsonl": JSON,
     ".ndjson": JSON,
     ".json": JSON,
@@ -134,7 +136,7 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
     """
     if isinstance(error, DataError):
         return error
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, pl.exceptions.NoDataError):
         return DataError(f"{path.name} is empty: write a line with the names of the columns, then the rows")
     kind = format_of(path)
@@ -165,7 +167,7 @@ def require_full_lines(path: Path, settings: DatasetSettings) -> None:
 
 def _wrong_line(path: Path, settings: DatasetSettings) -> DataError | None:
     separator = settings.separator or first_separator(path)
-    place = line_with_other_fields(path, separator)
+    place = line_with_other_fields(path, separator, quotes=settings.quotes)
     if place is None:
         return None
     line, fields, expected = place

@@ -92,6 +92,20 @@ def test_the_settings_name_the_files(tmp_path: Path) -> None:
     assert load(tmp_path, interactions="ratings.csv", items="books.csv").items["title"].to_list() == ["Café", "Hat"]
 
 
+def test_a_file_may_have_no_header_and_quotes_that_enclose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "plays.txt").write_text('u\t2024-01-02\t12" mix\nu\t2024-01-01\tb\n')
+    columns = {"user_id": "column_1", "timestamp": "column_2", "item_id": "column_3"}
+    dataset = load(tmp_path, interactions="plays.txt", columns=columns, has_header=False, quotes=False)
+    assert dataset.items["item_id"].to_list() == ['12" mix', "b"]
+    assert dataset.interactions["item_index"].to_list() == [1, 0]
+
+
+def test_own_tables_come_before_a_file_that_movielens_has_too(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text(LOG)
+    (tmp_path / "movies.csv").write_text(ITEMS)
+    assert load(tmp_path, items="movies.csv").items["title"].to_list() == ["Café", "Hat"]
+
+
 def test_a_log_without_items_is_enough_and_said(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text(LOG)
     assert load(tmp_path).items.rows() == [("00123",), ("12e3",)]
