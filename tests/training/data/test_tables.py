@@ -75,5 +75,5 @@ def test_a_source_that_is_neither_release_nor_folder_lists_what_is_possible(tmp_
 
 
 def test_a_folder_in_no_known_layout_lists_the_layouts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must hold one of \['movies.csv', "):
+    with pytest.raises(DataError, match=r"must hold one of \['interactions.\*', "):
         load_dataset(str(tmp_path), data_dir=tmp_path)

@@ -125,10 +125,19 @@ def open_binary(path: Path) -> BinaryIO:
 
 
 def _scan(source: Path | io.BytesIO, separator: str, settings: DatasetSettings) -> pl.LazyFrame:
-    quote = '"' if settings.quotes else None
     return pl.scan_csv(
-        source, separator=separator, quote_char=quote, has_header=settings.has_header, infer_schema=False
+        source,
+        separator=separator,
+        quote_char='"' if settings.quotes else None,
+        has_header=settings.has_header,
+        with_column_names=None if settings.has_header else _numbered,
+        infer_schema=False,
     )
+
+
+def _numbered(columns: list[str]) -> list[str]:
+    """Returns "column_1", "column_2" and so on, whatever numbers the version of polars begins with."""
+    return [f"column_{number}" for number in range(1, len(columns) + 1)]
 
 
 def _is_valid(path: Path, encoding: str) -> bool:
