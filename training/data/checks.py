@@ -8,6 +8,7 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 EXAMPLES_SHOWN = 5
+MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
 MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
 MAX_ID_LENGTH = 256  # of the service's HTTP contract, in characters
 
@@ -126,6 +127,12 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
     trimmed = int((ids != written).sum())
     if trimmed:
         report.note(f"{path}: spaces around {trimmed} values of {name} were removed")
+    marks = ids.filter(ids.str.to_lowercase().is_in(MISSING_MARKS))
+    if len(marks):
+        report.note(
+            f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
+            "none, leave the field empty"
+        )
     too_long = (ids.str.len_bytes() > MAX_ID_LENGTH) & (ids.str.len_chars() > MAX_ID_LENGTH)
     if too_long.any():
         row = too_long.arg_true()[0]

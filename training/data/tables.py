@@ -67,7 +67,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
-    rows = collect(select_paths(frame, used), path, settings)
+    rows = _without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
     if explodes(schema, used[ITEM_ID]):
         empty = int(rows[ITEM_ID].null_count())
         if empty:
@@ -92,11 +92,21 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
             f"{taken[0]!r} as well: add it to DatasetSettings.ignored_columns"
         )
     selected = frame.select(pl.col(exactly(name)).alias(renamed.get(name, name)) for name in columns)
-    items = collect(selected, path, settings)
+    items = _without_blank_lines(collect(selected, path, settings), path, report)
     from_csv = all(format_of(part) == CSV for part in parts_of(path))
     if from_csv:
         require_full_lines(path, settings)
     return typed_texts(items, path=path.name, from_csv=from_csv, report=report)
+
+
+def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> pl.DataFrame:
+    if not any(format_of(part) == CSV for part in parts_of(path)):
+        return rows
+    is_blank = rows.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if not is_blank.any():
+        return rows
+    report.note(f"{path.name}: {is_blank.sum()} empty lines skipped")
+    return rows.filter(~is_blank)
 
 
 def _require(names: dict[str, str], required: list[str], columns: list[str], path: Path) -> None:

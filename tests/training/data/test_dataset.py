@@ -180,6 +180,12 @@ def test_spaces_around_ids_are_removed_and_counted() -> None:
     assert "the interactions table: spaces around 1 values of item_id were removed" in report.lines
 
 
+def test_a_text_that_often_means_nothing_is_an_id_and_said() -> None:
+    report = DataReport()
+    build_dataset("t", interactions([("NA", "a", 1), ("NA", "b", 2)]), ITEMS, report=report)
+    assert "user_id is 'NA' in 2 rows, which is read as an id" in report.lines[0]
+
+
 def test_whole_floats_are_ids_and_others_are_refused() -> None:
     items = pl.DataFrame({"item_id": [1.0, 2.0]})
     assert build_dataset("t", interactions([("u", 2, 1)]), items).items["item_id"].to_list() == ["1", "2"]

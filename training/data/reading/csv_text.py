@@ -130,9 +130,13 @@ def _scan(source: Path | io.BytesIO, separator: str, settings: DatasetSettings) 
         separator=separator,
         quote_char='"' if settings.quotes else None,
         has_header=settings.has_header,
-        with_column_names=None if settings.has_header else _numbered,
+        with_column_names=_stripped if settings.has_header else _numbered,
         infer_schema=False,
     )
+
+
+def _stripped(columns: list[str]) -> list[str]:
+    return [column.strip() for column in columns]
 
 
 def _numbered(columns: list[str]) -> list[str]:

@@ -142,6 +142,8 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
     kind = format_of(path)
     if kind == CSV and "more fields" in reason and (fault := _wrong_line(path, settings)):
         return fault
+    if kind == CSV and reason.startswith("could not parse") and '"' in reason:
+        return DataError(f"{path.name}: a quote is not closed: close it, or set DatasetSettings.quotes = False")
     if kind == JSON and (place := _bad_json_line(path)):
         return DataError(f"{path.name}, {place}: correct the line")
     return DataError(

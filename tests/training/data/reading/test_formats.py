@@ -100,6 +100,13 @@ def test_a_file_may_have_no_header_and_quotes_that_enclose_nothing(tmp_path: Pat
     assert dataset.interactions["item_index"].to_list() == [1, 0]
 
 
+def test_empty_lines_are_skipped_and_spaces_around_names_removed(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id, item_id, timestamp\n\nu,00123,1\n\n")
+    (tmp_path / "items.csv").write_text("item_id , title\n00123,Hat\n\n")
+    assert load(tmp_path).items.to_dicts() == [{"item_id": "00123", "title": "Hat"}]
+    assert {"interactions.csv: 2 empty lines skipped", "items.csv: 1 empty lines skipped"} <= set(report_of(tmp_path))
+
+
 def test_own_tables_come_before_a_file_that_movielens_has_too(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text(LOG)
     (tmp_path / "movies.csv").write_text(ITEMS)
@@ -116,7 +123,7 @@ BROKEN: list[tuple[dict[str, bytes], dict[str, Any], str]] = [
     ({"interactions.csv": b""}, {}, "interactions.csv is empty"),
     ({"interactions.csv": LOG.encode() + b"u,a,4,5\n"}, {}, r"interactions.csv, line 5: expected 3 fields .*, got 4"),
     ({"items.csv": ITEMS.encode() + b"x\n"}, {}, "items.csv, line 4: expected 2 fields .*, got 1"),
-    ({"items.csv": b'item_id,title\n00123,"a\nb,c\n'}, {}, "cannot read items.csv as csv"),
+    ({"items.csv": b'item_id,title\n00123,"a\nb,c\n'}, {}, "items.csv: a quote is not closed: .*quotes = False"),
     ({"items.csv": b"item_id,a,a\n1,2,3\n"}, {}, "items.csv, line 1: column 'a' is there twice"),
     ({"items.jsonl": b'{"item_id": "a"}\n{bad\n'}, {}, "items.jsonl, line 2: expected a JSON object"),
     ({"items.jsonl": b'{"item_id": "a"}\n[1]\n'}, {}, r"items.jsonl, line 2: expected a JSON object, got '\[1\]"),
