@@ -13,7 +13,7 @@ from rqrec.training.data.reading.formats import parts_of
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE
+from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, leave_one_out, user_sequences
 from rqrec.training.data.tables import TABLES
 from rqrec.training.runtime.workspace import Stage, Workspace
 
@@ -46,7 +46,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     def write(directory: Path) -> None:
         report = DataReport()
         dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
-        _check_sequences(dataset, report)
+        _note_users_not_evaluated(dataset, report)
         if _files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
@@ -60,19 +60,13 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
 
 
-def _check_sequences(dataset: Dataset, report: DataReport) -> None:
-    """Checks before anything is trained that users have enough interactions to train and evaluate."""
-    lengths_U = dataset.interactions.group_by("user_index").len()["len"].to_numpy()
-    evaluated = int((lengths_U >= MIN_ITEMS_TO_EVALUATE).sum())
-    if not ((lengths_U == MIN_ITEMS_TO_EVALUATE - 1) | (lengths_U > MIN_ITEMS_TO_EVALUATE)).any():
-        raise DataError(
-            f"training needs a user with two interactions outside the two that are held out for evaluation, but the "
-            f"{len(lengths_U)} users have {lengths_U.min()} to {lengths_U.max()} interactions: add interactions"
-        )
-    if evaluated < len(lengths_U):
+def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
+    """Says before anything is trained how many users the evaluation cannot ask about."""
+    unevaluated = dataset.num_users - len(leave_one_out(user_sequences(dataset)).test)
+    if unevaluated:
         report.note(
-            f"{len(lengths_U) - evaluated:,} of {len(lengths_U):,} users have fewer than {MIN_ITEMS_TO_EVALUATE} "
-            "interactions: they are trained on and not evaluated"
+            f"{unevaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, for they have fewer than "
+            f"{MIN_ITEMS_TO_EVALUATE} interactions"
         )
 
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import REPORT, load_prepared, prepare_data
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.runtime.workspace import open_workspace
@@ -27,19 +26,10 @@ def test_the_report_is_logged_and_kept(tmp_path: Path, caplog: pytest.LogCapture
         "interactions.csv: there is no column timestamp, so the order of the rows is taken as the order in time",
         "there is no items table: the items are those of interactions.csv, without attributes",
         "interactions.csv: 7 interactions read, 7 kept, of 2 users; 5 items",
-        "1 of 2 users have fewer than 3 interactions: they are trained on and not evaluated",
+        "1 of 2 users are trained on and not evaluated, for they have fewer than 3 interactions",
     ]
     assert [record.getMessage() for record in caplog.records] == [f"data: {line}" for line in expected]
     assert (stage.path / REPORT).read_text(encoding="utf-8").splitlines() == expected
-
-
-def test_users_with_too_few_interactions_are_refused_before_training(tmp_path: Path) -> None:
-    log = "user_id,item_id\n" + "".join(f"u{user},{item}\n" for user in range(9) for item in range(3))
-    with (
-        open_workspace(tmp_path / "work", tmp_path) as workspace,
-        pytest.raises(DataError, match="needs a user with two interactions .* 9 users have 3 to 3 interactions"),
-    ):
-        prepare_data(workspace, write(tmp_path / "shop", log))
 
 
 def test_a_workspace_inside_the_folder_is_no_part_of_the_data(tmp_path: Path) -> None:
