@@ -46,7 +46,7 @@ def build_dataset(
     read = len(frame)
     if items is not None:
         items = checked_items(items, settings, path=catalogue, report=report)
-        items = usable_attributes(items, path=catalogue, report=report)
+        items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
     frame = _distinct(frame, settings, log, report)
     items, frame = _matched(items, frame, settings, log, catalogue, report)
     known = items.select(ITEM_ID).with_row_index("item_index")
@@ -78,7 +78,7 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
             "'drop' or 'keep'"
         )
     distinct = frame.unique(maintain_order=True)
-    report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, for an equal one is kept")
+    report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")
     return distinct
 
 
@@ -108,7 +108,7 @@ def _matched(
         report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
     report.note(
-        f"{log}: {len(strangers)} of {len(frame)} interactions dropped, for {catalogue} lacks their items "
+        f"{log}: {len(strangers)} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
         f"({len(unknown)})"
     )
     frame = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="semi", maintain_order="left")

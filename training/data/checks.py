@@ -98,7 +98,7 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
                 f"{rows[0] + 1} of {len(frame)}: fill it in, or remove the row{remedy}"
             )
     if anonymous.any():
-        report.note(f"{path}: {anonymous.sum()} of {len(frame)} interactions dropped, for they have no user_id")
+        report.note(f"{path}: {anonymous.sum()} of {len(frame)} interactions dropped, because they have no user_id")
         frame = frame.filter(~anonymous)
         if frame.is_empty():
             raise DataError(f"{path} must hold an interaction with a user_id, but no row has one: fill the column in")

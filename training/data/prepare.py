@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import polars as pl
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
+from rqrec.training.data.reading.names import TABLES
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, leave_one_out, user_sequences
-from rqrec.training.data.tables import TABLES
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
@@ -65,8 +66,8 @@ def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
     unevaluated = dataset.num_users - len(leave_one_out(user_sequences(dataset)).test)
     if unevaluated:
         report.note(
-            f"{unevaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, for they have fewer than "
-            f"{MIN_ITEMS_TO_EVALUATE} interactions"
+            f"{unevaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, because they have fewer "
+            f"than {MIN_ITEMS_TO_EVALUATE} interactions"
         )
 
 
@@ -78,12 +79,11 @@ def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
     folder = Path(settings.source)
     if settings.source in RELEASES or not folder.is_dir():
         return ()
-    chosen = {settings.interactions, settings.items} - {""}
-    paths = []
-    for entry in folder.iterdir():
-        is_table = entry.name in chosen or entry.name.partition(".")[0].lower() in TABLES
-        paths += parts_of(entry) if entry.is_dir() and is_table else [entry]
-    files = [(str(path.relative_to(folder)), path.stat()) for path in sorted(paths) if path.is_file()]
+    entries = list(folder.iterdir())
+    tables = [folder / name for name in (settings.interactions, settings.items) if name]
+    tables += [entry for entry in entries if entry.is_dir() and entry.name.partition(".")[0].lower() in TABLES]
+    paths = {entry for entry in entries if entry.is_file()} | {part for table in tables for part in parts_of(table)}
+    files = [(os.path.relpath(path, folder), path.stat()) for path in sorted(paths)]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 

@@ -20,8 +20,17 @@ Reader = Callable[[Path, DatasetSettings, DataReport], RawTables]
 
 
 def _fixed(read: Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]], log: str, catalogue: str) -> Reader:
-    """Returns a reader of a layout whose files and columns have fixed names, so no setting matters."""
-    return lambda folder, _settings, _report: RawTables(*read(folder), log, catalogue)
+    """Returns a reader of a layout whose files and columns have fixed names."""
+
+    def read_fixed(folder: Path, settings: DatasetSettings, _report: DataReport) -> RawTables:
+        if settings.columns or settings.ignored_columns:
+            raise DataError(
+                f"{log} and {catalogue} in {folder} have fixed names of columns: remove DatasetSettings.columns and "
+                "ignored_columns, or name the files in DatasetSettings.interactions and items"
+            )
+        return RawTables(*read(folder), log, catalogue)
+
+    return read_fixed
 
 
 # The first layout whose marker exists in a folder reads the folder.

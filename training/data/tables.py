@@ -15,14 +15,13 @@ from rqrec.training.data.reading.formats import (
     require_full_lines,
     scan_table,
 )
-from rqrec.training.data.reading.names import require_mapped, resolve_names
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
 from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
-INTERACTIONS, ITEMS = TABLES = "interactions", "items"
 
 
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
@@ -49,7 +48,8 @@ def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> 
     frames = {INTERACTIONS: scan_table(log, settings, report)}
     if catalogue is not None:
         frames[ITEMS] = scan_table(catalogue, settings, report)
-    columns = {table: leaf_paths(frame.collect_schema()) for table, frame in frames.items()}
+    columns = {table: frame.collect_schema().names() for table, frame in frames.items()}
+    columns[INTERACTIONS] = leaf_paths(frames[INTERACTIONS].collect_schema())
     require_mapped(settings.columns, columns, str(folder))
     interactions = _interactions(frames[INTERACTIONS], log, settings, report)
     if catalogue is None:
@@ -71,17 +71,23 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     if explodes(schema, used[ITEM_ID]):
         empty = int(rows[ITEM_ID].null_count())
         if empty:
-            report.note(f"{path.name}: {empty} events dropped, for they name no item")
+            report.note(f"{path.name}: {empty} events dropped, because they name no item")
         rows = rows.drop_nulls(ITEM_ID)
     return rows.lazy()
 
 
 def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
-    has_rows = [name for name in frame.collect_schema().names() if name in ROW_NUMBERS]
+    schema = frame.collect_schema()
+    if strange := [name for name in settings.ignored_columns if name not in {*schema, *leaf_paths(schema)}]:
+        raise DataError(
+            f"{path.name} must have the columns of DatasetSettings.ignored_columns, but {strange} are missing: it has "
+            f"{leaf_paths(schema)}"
+        )
+    has_rows = [name for name in schema if name in ROW_NUMBERS]
     if has_rows:
-        report.note(f"{path.name}: columns {has_rows} are not read, for they hold the numbers of the rows")
+        report.note(f"{path.name}: columns {has_rows} are not read, because they hold the numbers of the rows")
     not_read = {*has_rows, *settings.ignored_columns}
-    columns = [name for name in frame.collect_schema().names() if name not in not_read]
+    columns = [name for name in schema if name not in not_read]
     names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)
     _require(names, [ITEM_ID], columns, path)
     renamed = {name: standard for standard, name in names.items()}

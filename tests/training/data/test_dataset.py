@@ -83,7 +83,7 @@ def test_equal_rows_are_refused_unless_they_may_be_dropped() -> None:
         build_dataset("t", interactions(rows), ITEMS)
     dropping, report = DatasetSettings(duplicates="drop"), DataReport()
     assert sequences(build_dataset("t", interactions(rows), ITEMS, dropping, report=report)) == [[0, 1]]
-    assert report.lines[0] == "the interactions table: 1 interactions dropped, for an equal one is kept"
+    assert report.lines[0] == "the interactions table: 1 interactions dropped, because an equal one is kept"
     assert sequences(build_dataset("t", interactions(rows), ITEMS, DatasetSettings(duplicates="keep"))) == [[0, 0, 1]]
 
 
@@ -137,7 +137,7 @@ def test_unknown_items_are_dropped_or_added_if_the_setting_says_so() -> None:
     report = DataReport()
     dropped = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(unknown_items="drop"), report=report)
     assert sequences(dropped) == [[0]]
-    assert "3 of 4 interactions dropped, for the items table lacks their items (2)" in report.lines[0]
+    assert "3 of 4 interactions dropped, because the items table lacks their items (2)" in report.lines[0]
     added = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(unknown_items="add"), report=report)
     assert added.items["item_id"].to_list() == ["a", "b", "c", "y", "z"]
     assert added.items["genres"][3] is None
@@ -156,7 +156,7 @@ def test_interactions_without_a_user_are_an_error_that_names_the_setting_or_drop
     report = DataReport()
     dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"), report=report)
     assert sequences(dataset) == [[0, 1]]
-    assert "the interactions table: 2 of 4 interactions dropped, for they have no user_id" in report.lines
+    assert "the interactions table: 2 of 4 interactions dropped, because they have no user_id" in report.lines
 
 
 def test_a_log_alone_names_its_items() -> None:

@@ -26,7 +26,7 @@ def test_the_report_is_logged_and_kept(tmp_path: Path, caplog: pytest.LogCapture
         "interactions.csv: there is no column timestamp, so the order of the rows is taken as the order in time",
         "there is no items table: the items are those of interactions.csv, without attributes",
         "interactions.csv: 7 interactions read, 7 kept, of 2 users; 5 items",
-        "1 of 2 users are trained on and not evaluated, for they have fewer than 3 interactions",
+        "1 of 2 users are trained on and not evaluated, because they have fewer than 3 interactions",
     ]
     assert [record.getMessage() for record in caplog.records] == [f"data: {line}" for line in expected]
     assert (stage.path / REPORT).read_text(encoding="utf-8").splitlines() == expected

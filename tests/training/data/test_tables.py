@@ -69,6 +69,13 @@ def test_refuses_a_file_that_is_not_what_its_name_says(tmp_path: Path) -> None:
         read_items(tmp_path)
 
 
+def test_a_mapping_for_a_layout_with_fixed_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n")
+    settings = DatasetSettings(columns={"item_id": "movieId"})
+    with pytest.raises(DataError, match="ratings.csv and movies.csv .* have fixed names of columns: remove"):
+        load_dataset(str(tmp_path), data_dir=tmp_path, settings=settings)
+
+
 def test_a_source_that_is_neither_release_nor_folder_lists_what_is_possible(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="DATASET must be one of ml-100k, .* or a folder, got 'ml-2k'"):
         load_dataset("ml-2k", data_dir=tmp_path)

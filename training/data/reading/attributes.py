@@ -1,5 +1,8 @@
 """Attributes of items in the types that features can use: leaves of objects, plain numbers, strings and vectors."""
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -9,7 +12,9 @@ from rqrec.training.data.report import DataReport
 VALUES = "values"
 
 
-def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> pl.DataFrame:
+def usable_attributes(
+    items: pl.DataFrame, *, path: str, report: DataReport, ignored: Sequence[str] = ()
+) -> pl.DataFrame:
     """Turns every attribute into one of: string, number, flag, list of strings, or vector of one width.
 
     The leaves of nested objects become attributes, such as `details.brand`. Nested lists of strings are flattened.
@@ -19,16 +24,16 @@ def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> 
         items: One row per item, with the column item_id.
         path: The file, for messages.
         report: Receives a line for every column that was changed or dropped.
+        ignored: Names of attributes to leave out, such as a field of an object.
 
     Raises:
         DataError: If a column holds bytes, vectors of different lengths or numbers that are not finite, two attributes
             have the same name, or a name would be read as a pattern by polars.
     """
-    items = _leaves(items, path, report)
-    patterns = [name for name in items.columns if name.startswith("^") and name.endswith("$")]
-    if patterns:
+    items = _leaves(items, path, report).drop(ignored, strict=False)
+    if patterns := [name for name in items.columns if _is_other_pattern(name)]:
         raise DataError(
-            f"{path}: the name of an attribute must not begin with ^ and end with $, got {patterns[0]!r}: rename it, "
+            f"{path}: an attribute must not have the name {patterns[0]!r}, which polars reads as a pattern: rename it, "
             f"or set DatasetSettings.ignored_columns = ({patterns[0]!r},)"
         )
     columns = []
@@ -36,12 +41,22 @@ def usable_attributes(items: pl.DataFrame, *, path: str, report: DataReport) -> 
         # A plain name, because polars reads names such as "*" as patterns.
         usable = _usable(column.alias(VALUES), column.name, items[ITEM_ID], path).alias(column.name)
         if usable.dtype == pl.Null:
-            report.note(f"{path}: column {column.name!r} is dropped, for all its values are missing")
+            report.note(f"{path}: column {column.name!r} is dropped, because all its values are missing")
             continue
         if usable.dtype.is_temporal():
             report.note(f"{path}: column {column.name!r} ({usable.dtype}) is not used as a feature")
         columns.append(usable)
     return pl.DataFrame(columns)
+
+
+def _is_other_pattern(name: str) -> bool:
+    """Returns whether polars reads a name as a pattern that does not match the name itself."""
+    if not (name.startswith("^") and name.endswith("$")):
+        return False
+    try:
+        return re.search(name, name) is None
+    except re.error:
+        return True
 
 
 def _leaves(items: pl.DataFrame, path: str, report: DataReport) -> pl.DataFrame:

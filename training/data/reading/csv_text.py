@@ -40,7 +40,7 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
     if codecs_name(encoding) == UTF_8:
         return _scan(path, settings.separator or first_separator(path), settings)
     if not settings.encoding:
-        report.note(f"{path.name}: read as {encoding}, for it is not UTF-8 (to change it: DatasetSettings.encoding)")
+        report.note(f"{path.name}: read as {encoding}, because it is not UTF-8 (DatasetSettings.encoding changes it)")
     try:
         with open_binary(path) as file:
             text = file.read().decode(encoding)

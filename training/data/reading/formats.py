@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
@@ -99,6 +100,8 @@ def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
         try:
             frame = _scan_file(part, settings, report)
             frame.collect_schema()
+        except DataError:
+            raise
         except (pl.exceptions.PolarsError, EOFError, OSError, ValueError) as error:
             raise explained(error, part, settings) from error
         frames.append(frame)
@@ -120,9 +123,8 @@ def collect(frame: pl.LazyFrame, path: Path, settings: DatasetSettings) -> pl.Da
         return frame.collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
         for part in parts_of(path):
-            found = explained(error, part, settings)
-            if ", line " in str(found):
-                raise found from error
+            if located := _located(str(error), part, settings):
+                raise located from error
         raise explained(error, path, settings) from error
 
 
@@ -134,20 +136,11 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
         path: The file.
         settings: How CSV files are read.
     """
-    if isinstance(error, DataError):
-        return error
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, pl.exceptions.NoDataError):
         return DataError(f"{path.name} is empty: write a line with the names of the columns, then the rows")
-    kind = format_of(path)
-    if kind == CSV and "more fields" in reason and (fault := _wrong_line(path, settings)):
-        return fault
-    if kind == CSV and reason.startswith("could not parse") and '"' in reason:
-        return DataError(f"{path.name}: a quote is not closed: close it, or set DatasetSettings.quotes = False")
-    if kind == JSON and (place := _bad_json_line(path)):
-        return DataError(f"{path.name}, {place}: correct the line")
-    return DataError(
-        f"cannot read {path.name} as {kind}: {reason}: correct the file, or give it the suffix of its format"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return _located(reason, path, settings) or DataError(
+        f"cannot read {path.name} as {format_of(path)}: {reason}: correct the file, or give it the suffix of its format"
     )
 
 
@@ -165,6 +158,17 @@ def require_full_lines(path: Path, settings: DatasetSettings) -> None:
         encoding = settings.encoding or detect_encoding(part)
         if not encoding.lower().startswith("utf-16") and (fault := _wrong_line(part, settings)):
             raise fault
+
+
+def _located(reason: str, path: Path, settings: DatasetSettings) -> DataError | None:
+    """Looks for the place of a fault that polars reports without its line."""
+    kind = format_of(path)
+    if kind == CSV and "more fields" in reason:
+        return _wrong_line(path, settings)
+    if kind == CSV and reason.startswith("could not parse") and '"' in reason:
+        return DataError(f"{path.name}: a quote is not closed: close it, or set DatasetSettings.quotes = False")
+    place = _bad_json_line(path) if kind == JSON else None
+    return DataError(f"{path.name}, {place}: correct the line") if place else None
 
 
 def _wrong_line(path: Path, settings: DatasetSettings) -> DataError | None:
@@ -188,11 +192,16 @@ def _scan_file(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
         _require_distinct(frame.collect_schema().names(), path)
         return frame
     with open_binary(path) as file:
-        start = file.read(64).lstrip()
-        if start.startswith(b"["):
-            file.seek(0)
+        if _is_array(file):
             return pl.read_json(file.read(), infer_schema_length=None).lazy()
     return pl.scan_ndjson(path, infer_schema_length=None)
+
+
+def _is_array(file: BinaryIO) -> bool:
+    """Returns whether a JSON file begins with an array, and goes back to its beginning."""
+    start = file.read(64).lstrip()
+    file.seek(0)
+    return start.startswith(b"[")
 
 
 def _require_distinct(columns: Sequence[str], path: Path) -> None:
@@ -206,6 +215,12 @@ def _bad_json_line(path: Path) -> str | None:
     if path.suffix.lower() == ".zst":
         return None
     with open_binary(path) as file:
+        if _is_array(file):
+            try:
+                json.load(file, parse_constant=_refuse_constant)
+            except ValueError as error:
+                return f"expected an array of JSON objects, got an error: {error}"
+            return None
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip() and not isinstance(json.loads(line, parse_constant=_refuse_constant), dict):

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError
 from rqrec.training.data.report import DataReport
 
+INTERACTIONS, ITEMS = TABLES = "interactions", "items"
 # Names without case, `_`, `-` and spaces. Of several, the first that a table has is read. Sources: Amazon reviews of
 # 2014 and 2018 (reviewerID, asin, unixReviewTime) and 2023 (parent_asin), gorse (time_stamp), Vertex AI (visitorId,
 # userPseudoId, eventTime, productDetails or documents; `id` in the catalogue).
 KNOWN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "interactions": {
+    INTERACTIONS: {
         USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid"),
         ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id"),
         TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime"),
     },
-    "items": {ITEM_ID: ("itemid", "parentasin", "asin", "id")},
+    ITEMS: {ITEM_ID: ("itemid", "parentasin", "asin", "id")},
 }
 
 
@@ -37,15 +38,15 @@ def resolve_names(
     Raises:
         DataError: If two columns could be meant.
     """
-    found = {}
-    for standard, known in KNOWN_NAMES[table].items():
-        name = standard if standard in columns else _known_name(columns, standard, known, path)
-        if name is not None:
-            found[standard] = name
-    for key, name in mapping.items():
+    found: dict[str, str] = {}
+    for key, name in sorted(mapping.items(), key=lambda entry: "." in entry[0]):  # a key with a prefix is last and wins
         prefix, _, standard = key.rpartition(".")
         if prefix in ("", table) and name in columns:
             found[standard] = name
+    for standard, known in KNOWN_NAMES[table].items():
+        if standard not in found:
+            known_name = standard if standard in columns else _known_name(columns, standard, known, path)
+            found |= {} if known_name is None else {standard: known_name}
     for standard, name in found.items():
         if name != standard:
             report.note(f"{path}: column {name!r} is read as {standard}")
@@ -65,7 +66,7 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
     """
     for key, name in mapping.items():
         prefix, _, standard = key.rpartition(".")
-        places = [prefix] if prefix else ["interactions"] if standard in (USER_ID, TIMESTAMP) else list(tables)
+        places = [prefix] if prefix else [INTERACTIONS] if standard in (USER_ID, TIMESTAMP) else list(tables)
         if not any(name in tables.get(place, ()) for place in places):
             has = "; ".join(f"{table}: {list(columns)}" for table, columns in tables.items())
             raise DataError(

@@ -9,6 +9,7 @@ import polars as pl
 
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables, require_columns
 from rqrec.training.data.reading.formats import collect, scan_table
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -31,17 +32,21 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     if log is None:
         raise DataError(f"expected one .inter file in {folder}, found none: add it")
     frame = scan_table(log, settings, report)
-    names = {name.partition(":")[0]: name for name in frame.collect_schema().names()}
-    require_columns(list(names), [USER_ID, ITEM_ID], path=log.name)
-    used = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in names]
-    if unused := [name for name in names if name not in used]:
+    typed = {name.partition(":")[0]: name for name in frame.collect_schema().names()}
+    tables = {INTERACTIONS: list(typed)}
+    text = None
+    if catalogue is not None:
+        text = collect(scan_table(catalogue, settings, report), catalogue, settings)
+        tables[ITEMS] = [name.partition(":")[0] for name in text.columns]
+    require_mapped(settings.columns, tables, str(folder))
+    names = resolve_names(tables[INTERACTIONS], INTERACTIONS, settings.columns, path=log.name, report=report)
+    require_columns([*typed, *names], [USER_ID, ITEM_ID], path=log.name)
+    used = {name: typed[names[name]] for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in names}
+    if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
-    interactions = collect(frame.select(pl.col(names[name]).alias(name) for name in used), log, settings)
-    if catalogue is None:
-        return RawTables(interactions.lazy(), None, log.name, "items")
-    text = collect(scan_table(catalogue, settings, report), catalogue, settings)
-    items = pl.DataFrame([_typed(column, catalogue) for column in text])
-    return RawTables(interactions.lazy(), items, log.name, catalogue.name)
+    interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    items = None if catalogue is None or text is None else _items(text, catalogue, settings, report)
+    return RawTables(interactions.lazy(), items, log.name, catalogue.name if catalogue else ITEMS)
 
 
 def _only(folder: Path, kind: str) -> Path | None:
@@ -51,8 +56,22 @@ def _only(folder: Path, kind: str) -> Path | None:
     return found[0] if found else None
 
 
-def _typed(column: pl.Series, path: Path) -> pl.Series:
-    name, _, kind = column.name.partition(":")
+def _items(text: pl.DataFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
+    written = {column.name.partition(":")[0]: column for column in text}
+    names = resolve_names(list(written), ITEMS, settings.columns, path=path.name, report=report)
+    require_columns([*written, *names], [ITEM_ID], path=path.name)
+    standard = {name: key for key, name in names.items()}
+    return pl.DataFrame(
+        [
+            _typed(column, standard.get(name, name), path)
+            for name, column in written.items()
+            if name not in settings.ignored_columns
+        ]
+    )
+
+
+def _typed(column: pl.Series, name: str, path: Path) -> pl.Series:
+    kind = column.name.partition(":")[2]
     values = column.alias(name)
     if kind == "token" or name == ITEM_ID:
         return values

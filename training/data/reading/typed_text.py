@@ -1,6 +1,8 @@
 """Types of attributes that are written as text: numbers, flags, prices, and lists as pandas writes them."""
 
 import ast
+import re
+from typing import Any
 
 import polars as pl
 
@@ -10,8 +12,11 @@ from rqrec.training.data.report import DataReport
 MISSING_TEXTS = ["", "na", "n/a", "nan", "null", "none", r"\n", "<na>"]  # in lower case
 LEADING_ZERO = r"^[+-]?0\d"
 PRICE = r"^([$€£¥]) ?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$"
-LIST_TEXT = r"^\[.*\]$"
+LIST_TEXT = r"(?s)^\[.*\]$"
+ADJACENT_QUOTES = r"""['"]\s+['"]"""
+QUOTED = r"""'([^']*)'|"([^"]*)\""""
 FLAGS = ["true", "false"]
+VALUES_PER_ODD_ONE = 10  # with fewer values that are no numbers, a column is probably meant to be a number
 LIST_SEPARATOR = "|"
 VALUES = "values"
 
@@ -53,6 +58,8 @@ def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: 
         if emptied:
             report.note(f"{path}: column {name!r} is a number; {emptied} texts such as 'NA' count as missing")
         return converted
+    if from_csv:
+        _note_odd_values(values, name, path, report)
     if values.str.contains(PRICE).all() and values.str.slice(0, 1).n_unique() <= 1 + (values.null_count() > 0):
         report.note(f"{path}: column {name!r} holds prices such as {values.drop_nulls()[0]!r}: read as numbers")
         return values.str.replace_all(r"[^\d.]", "").cast(pl.Float64)
@@ -68,6 +75,18 @@ def _without_missing(column: pl.Series) -> pl.Series:
     stripped = column.str.strip_chars()
     is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
     return stripped.to_frame().select(pl.when(~is_missing).then(stripped).alias(column.name)).to_series()
+
+
+def _note_odd_values(values: pl.Series, name: str, path: str, report: DataReport) -> None:
+    """Says why a column that is nearly a number is text."""
+    odd = values.is_not_null() & values.cast(pl.Float64, strict=False).is_null()
+    present = len(values) - values.null_count()
+    if 0 < odd.sum() * VALUES_PER_ODD_ONE <= present:
+        row = odd.arg_true()[0]
+        report.note(
+            f"{path}: column {name!r} is text, because {odd.sum()} of {present} values are not numbers, the first "
+            f"{values[row]!r} (data row {row + 1})"
+        )
 
 
 def _numbers_or_flags(values: pl.Series) -> pl.Series | None:
@@ -87,15 +106,14 @@ def _numbers_or_flags(values: pl.Series) -> pl.Series | None:
 
 def _lists(values: pl.Series) -> pl.Series | None:
     """Returns lists of strings or of numbers; None if a text is not the text of such a list."""
-    rows: list[list[str] | list[float] | None] = []
+    rows: list[list[Any] | None] = []
     kinds = set()
     for text in values.to_list():
         if text is None:
             rows.append(None)
             continue
-        try:
-            row = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        row = _list_of(text)
+        if row is None:
             return None
         kinds |= {"text" if isinstance(value, str) else type(value).__name__ for value in row}
         rows.append(row)
@@ -104,3 +122,17 @@ def _lists(values: pl.Series) -> pl.Series | None:
     if kinds <= {"int", "float"}:
         return pl.Series(values.name, [row and [float(x) for x in row] for row in rows], dtype=pl.List(pl.Float64))
     return None
+
+
+def _list_of(text: str) -> list[Any] | None:
+    """Reads a list as Python, or as numpy, which writes spaces between the values."""
+    if re.search(ADJACENT_QUOTES, text):  # Python would join the two strings
+        return [one or other for one, other in re.findall(QUOTED, text)]
+    try:
+        row = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            return [float(number) for number in text[1:-1].replace(",", " ").split()]
+        except ValueError:
+            return None
+    return row if isinstance(row, list) else None

@@ -51,7 +51,7 @@ def test_empty_columns_are_dropped_and_dates_are_kept_and_both_are_said() -> Non
     items = usable(pl.Series("x", [None, None]), pl.Series("d", [date(2024, 1, 1), None]), report=report)
     assert items.columns == ["item_id", "d"]
     assert report.lines == [
-        "items.parquet: column 'x' is dropped, for all its values are missing",
+        "items.parquet: column 'x' is dropped, because all its values are missing",
         "items.parquet: column 'd' (Date) is not used as a feature",
     ]
 
@@ -71,12 +71,18 @@ def test_a_missing_vector_is_no_fault() -> None:
     [
         (pl.Series("x", [b"a", b"b"]), r"column 'x' must hold strings, .* got Binary: .*ignored_columns = \('x',\)"),
         (pl.Series("x", [[[1.0]], [[2.0]]]), r"column 'x' must hold strings, numbers, .* got List\(List\(Float64\)\)"),
-        (pl.Series("^x$", ["a", "b"]), r"must not begin with \^ and end with \$, got '\^x\$'"),
+        (pl.Series("^x$", ["a", "b"]), r"the name '\^x\$', which polars reads as a pattern"),
     ],
 )
 def test_refuses_what_no_feature_can_use(column: pl.Series, message: str) -> None:
     with pytest.raises(DataError, match=message):
         usable(column)
+
+
+def test_a_field_of_an_object_can_be_ignored() -> None:
+    items = pl.DataFrame([IDS, pl.Series("o", [{"x": 1, "thumbnail": b"a"}, None])])
+    usable_items = usable_attributes(items, path="items.parquet", report=DataReport(), ignored=["o.thumbnail"])
+    assert usable_items.columns == ["item_id", "o.x"]
 
 
 def test_refuses_a_leaf_with_the_name_of_an_attribute() -> None:

@@ -58,7 +58,7 @@ def test_an_event_with_several_products_is_several_interactions_and_one_with_non
     settings = {"columns": {"item_id": "items.sku"}, "unknown_items": "add"}
     dataset = load(tmp_path, log, "item_id\na\n", report, **settings)
     assert len(dataset.interactions) == 2
-    assert "interactions.jsonl: 1 events dropped, for they name no item" in report.lines
+    assert "interactions.jsonl: 1 events dropped, because they name no item" in report.lines
 
 
 def test_a_mapping_renames_columns_and_the_report_says_what_is_not_used(tmp_path: Path) -> None:
@@ -103,8 +103,25 @@ def test_refuses_names_that_are_ambiguous_or_do_not_exist(
         load(tmp_path, log, "item_id,b\n2,3\n", columns=columns)
 
 
+def test_a_mapping_decides_between_names_that_are_both_known(tmp_path: Path) -> None:
+    log = "User_ID,userid,item_id\nu,v,a\nw,v,b\n"
+    dataset = load(tmp_path, log, "item_id\na\nb\n", columns={"user_id": "User_ID"})
+    assert dataset.num_users == 2
+
+
+def test_a_prefix_wins_over_a_name_for_both_tables(tmp_path: Path) -> None:
+    columns = {"items.item_id": "code", "item_id": "sku"}
+    dataset = load(tmp_path, "user_id,sku\nu,a\n", "sku,code\n1,a\n", columns=columns)
+    assert dataset.items.rows() == [("a", 1)]
+
+
+def test_refuses_to_ignore_a_column_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"items.csv must have the columns of .*, but \['x'\] are missing"):
+        load(tmp_path, "user_id,item_id\nu,a\n", "item_id\na\n", ignored_columns=("x",))
+
+
 def test_pandas_numbers_of_rows_are_no_attribute(tmp_path: Path) -> None:
     report = DataReport()
     dataset = load(tmp_path, ",user_id,item_id\n0,u,a\n", ",item_id,title\n0,a,x\n", report)
     assert dataset.items.columns == ["item_id", "title"]
-    assert "items.csv: columns [''] are not read, for they hold the numbers of the rows" in report.lines
+    assert "items.csv: columns [''] are not read, because they hold the numbers of the rows" in report.lines

@@ -5,6 +5,7 @@ import pytest
 
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\nu\t007\t3\t9.5\nu\tb\t3\t8.5\n"
@@ -36,6 +37,15 @@ def test_reads_the_types_of_the_header(tmp_path: Path) -> None:
 def test_the_item_file_may_be_missing(tmp_path: Path) -> None:
     (write(tmp_path) / "x.item").unlink()
     assert load_dataset(str(tmp_path), data_dir=tmp_path).items["item_id"].to_list() == ["007", "b"]
+
+
+def test_a_mapping_names_other_columns(tmp_path: Path) -> None:
+    write(tmp_path, ITEM.replace("item_id:", "artist_id:"))
+    (tmp_path / "x.inter").write_text(INTER.replace("item_id:", "artist_id:"))
+    settings = DatasetSettings(columns={"item_id": "artist_id"}, ignored_columns=("year",))
+    dataset = load_dataset(str(tmp_path), data_dir=tmp_path, settings=settings)
+    assert dataset.items.columns == ["item_id", "genre", "vec", "zip"]
+    assert dataset.interactions["item_index"].to_list() == [1, 0]
 
 
 @pytest.mark.parametrize(

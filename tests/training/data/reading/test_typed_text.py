@@ -20,6 +20,8 @@ def typed(values: list[str | None], *, name: str = "x", from_csv: bool = True) -
         (["$12.99", "$1,200", None], pl.Float64(), [12.99, 1200.0, None]),
         (["['a', 'b']", "[]"], pl.List(pl.String), [["a", "b"], []]),
         (["[0.5, 1]", "[2, 3]"], pl.List(pl.Float64), [[0.5, 1.0], [2.0, 3.0]]),
+        (["[0.5 1. ]", "[-2\n 3]"], pl.List(pl.Float64), [[0.5, 1.0], [-2.0, 3.0]]),
+        (["['a' 'b']", "['c']"], pl.List(pl.String), [["a", "b"], ["c"]]),
         (["007", "12"], pl.String(), ["007", "12"]),
         (["12345678901234567890123", "1"], pl.String(), ["12345678901234567890123", "1"]),
         (["$1", "€2"], pl.String(), ["$1", "€2"]),
@@ -47,6 +49,13 @@ def test_any_name_can_be_an_attribute(name: str) -> None:
 def test_numbers_in_json_strings_stay_text_and_prices_do_not() -> None:
     assert typed(["1", "2"], from_csv=False).dtype == pl.String
     assert typed(["$1.50"], from_csv=False).to_list() == [1.5]
+
+
+def test_a_column_that_is_nearly_a_number_is_text_and_said() -> None:
+    report = DataReport()
+    items = pl.DataFrame({"item_id": list("abcdefghij"), "n": ["1"] * 9 + ["free"]})
+    assert typed_texts(items, path="items.csv", from_csv=True, report=report)["n"].dtype == pl.String
+    assert "'n' is text, because 1 of 10 values are not numbers, the first 'free' (data row 10)" in report.lines[0]
 
 
 def test_every_change_is_reported() -> None:
