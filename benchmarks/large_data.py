@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.support.machine import description
-from rqrec.training.data.prepare import DatasetSettings, load_prepared, prepare_data
+from rqrec.training.data.prepare import load_prepared, prepare_data
 from rqrec.training.data.sequences import SeqData, move_to_disk, tokenize_sequences
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splits import leave_one_out, user_sequences
 from rqrec.training.runtime.workspace import open_workspace
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from rqrec.training.data.prepare import DatasetSettings, prepare_data
+from rqrec.training.data.prepare import prepare_data
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings

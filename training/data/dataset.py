@@ -3,15 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from rqrec.models.errors import UserError
 
 ITEM_ID, USER_ID, TIMESTAMP = "item_id", "user_id", "timestamp"
-EXAMPLES_SHOWN = 5
 
 
 class DataError(UserError):
@@ -41,50 +39,20 @@ class Dataset:
         return self.interactions["user_index"].n_unique()
 
 
-def build_dataset(
-    name: str, interactions: pl.LazyFrame, items: pl.DataFrame, *, drop_duplicates: bool = False
-) -> Dataset:
-    """Checks raw tables, orders every user's interactions by time, and numbers users and items.
+class RawTables(NamedTuple):
+    """The tables of a data set before their checks.
 
-    Interactions of one user with the same time are ordered by a fixed hash of user and item. So the order of the rows
-    in the raw files has no influence on the sequences.
-
-    Args:
-        name: Short name of the source.
-        interactions: Columns user_id, item_id (strings) and timestamp (any number, date or time).
-        items: Column item_id (string) and any attributes.
-        drop_duplicates: Whether one of several equal (user, item, time) rows is kept; otherwise such rows are an error.
-
-    Raises:
-        DataError: If a column is missing or empty, an id or time is null, an item is listed twice, an interaction
-            is listed twice, or an interaction names an unknown item.
+    Attributes:
+        interactions: Columns user_id, item_id and, if the source has times, timestamp.
+        items: Column item_id and any attributes; None if there is no such table.
+        log: Name of the interactions' file.
+        catalogue: Name of the items' file.
     """
-    items = _checked_items(items)
-    frame = _checked_interactions(interactions)
-    duplicates = frame.filter(frame.select(USER_ID, ITEM_ID, TIMESTAMP).is_duplicated())
-    if drop_duplicates:
-        frame = frame.unique(maintain_order=True)
-    elif len(duplicates):
-        raise DataError(
-            f"interactions must be distinct in (user_id, item_id, timestamp), but {len(duplicates)} rows are not, "
-            f"such as {_examples(duplicates)}: remove them, or set DatasetSettings.drop_duplicates = True"
-        )
-    known = items.select(ITEM_ID).with_row_index("item_index")
-    indexed = frame.join(known, on=ITEM_ID, how="left")
-    unknown = indexed.filter(pl.col("item_index").is_null())[ITEM_ID].unique().sort()
-    if len(unknown):
-        raise DataError(
-            f"interactions name {len(unknown)} items that the items table does not have, such as "
-            f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them to the items, or remove their interactions"
-        )
-    users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
-    numbered = indexed.join(users, on=USER_ID)
-    ordered = (
-        numbered.with_columns(_tie_order(numbered))
-        .sort("user_index", TIMESTAMP, "tie_order")
-        .select(pl.col("user_index", "item_index").cast(pl.Int32), TIMESTAMP)
-    )
-    return Dataset(name, items, ordered, _fingerprint(items, ordered))
+
+    interactions: pl.LazyFrame
+    items: pl.DataFrame | None
+    log: str
+    catalogue: str
 
 
 def require_file(path: Path, *, expected: str) -> Path:
@@ -118,71 +86,18 @@ def require_columns(columns: list[str], required: list[str], *, path: Path | str
         raise DataError(f"{path} must have the columns {required}, but {missing} are missing: it has {columns}")
 
 
-def _checked_items(items: pl.DataFrame) -> pl.DataFrame:
-    require_columns(items.columns, [ITEM_ID], path="the items table")
-    if items.is_empty():
-        raise DataError("the items table must hold at least one item, but it is empty")
-    items = items.select(pl.col(ITEM_ID).cast(pl.String), pl.exclude(ITEM_ID))
-    missing = int(items[ITEM_ID].null_count() + (items[ITEM_ID] == "").sum())
-    if missing:
-        raise DataError(f"every item needs an item_id, but {missing} have none: fill them in, or remove these items")
-    twice = items.filter(items[ITEM_ID].is_duplicated())[ITEM_ID].unique().sort()
-    if len(twice):
-        raise DataError(
-            f"every item_id must be listed once, but {len(twice)} are listed more often, such as "
-            f"{twice.head(EXAMPLES_SHOWN).to_list()}: merge their rows"
-        )
-    return items
+def fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
+    """Returns the SHA-256 of all values and types, hexadecimal.
 
-
-def _checked_interactions(interactions: pl.LazyFrame) -> pl.DataFrame:
-    schema = interactions.collect_schema()
-    require_columns(schema.names(), [USER_ID, ITEM_ID, TIMESTAMP], path="the interactions table")
-    dtype = schema[TIMESTAMP]
-    time = pl.col(TIMESTAMP)
-    if dtype.is_temporal():
-        time = time.cast(pl.Datetime("us")).cast(pl.Int64)
-    elif dtype == pl.String:
-        time = time.str.to_datetime(strict=False, time_unit="us").cast(pl.Int64)
-    elif dtype.is_float():
-        # Microseconds keep the fractions of a second; without them, interactions of one second would tie.
-        time = (pl.when(time.is_finite()).then(time) * 1_000_000).cast(pl.Int64)
-    elif not dtype.is_integer():
-        raise DataError(f"timestamp must be a number, a date or a time, got {dtype}")
-    frame = interactions.select(
-        pl.col(USER_ID).cast(pl.String), pl.col(ITEM_ID).cast(pl.String), time.alias(TIMESTAMP)
-    ).collect(engine="streaming")
-    if frame.is_empty():
-        raise DataError("the interactions table must hold at least one interaction, but it is empty")
-    for column in frame.columns:
-        bad = frame.with_row_index("row").filter(pl.col(column).is_null())
-        if len(bad):
-            raise DataError(
-                f"every interaction needs a valid {column}, but {len(bad)} have none; the first is data row "
-                f"{bad['row'][0] + 1} of {len(frame)}"
-            )
-    return frame
-
-
-def _tie_order(frame: pl.DataFrame) -> pl.Series:
-    """Returns a fixed hash of (user_index, item_index). splitmix64 never changes with the version of a library."""
-    pairs = frame["user_index"].to_numpy().astype(np.uint64) << np.uint64(32)
-    return pl.Series("tie_order", _splitmix64(pairs | frame["item_index"].to_numpy().astype(np.uint64)))
-
-
-def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
-
-
-def _fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
+    Args:
+        items: The items of a data set.
+        interactions: Its interactions.
+    """
     digest = hashlib.sha256()
     for frame in (items, interactions):
         digest.update(repr(frame.schema).encode())
         for column in frame.iter_columns():
-            flat = column
+            flat = column.alias("values")  # polars reads names such as "*" as patterns
             while isinstance(flat.dtype, pl.List | pl.Array):
                 digest.update(flat.is_null().to_numpy().tobytes())
                 if isinstance(flat.dtype, pl.List):
@@ -196,7 +111,3 @@ def _fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
                 digest.update(flat.is_null().to_numpy().tobytes())
                 digest.update(flat.to_physical().fill_null(0).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _examples(frame: pl.DataFrame) -> list[tuple[object, ...]]:
-    return frame.head(EXAMPLES_SHOWN).rows()

@@ -1,32 +1,25 @@
 """The first stage: reads and checks raw data, and saves it as Parquet."""
 
 import json
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from pydantic.dataclasses import dataclass as settings_dataclass
 
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
+from rqrec.training.data.reading.formats import parts_of
+from rqrec.training.data.reading.names import TABLES
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, leave_one_out, user_sequences
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
-
-
-@settings_dataclass(frozen=True)
-class DatasetSettings:
-    """The data to train on.
-
-    Attributes:
-        source: A MovieLens release ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest") or the
-            path of a folder.
-        drop_duplicates: Whether one of several equal interactions is kept; otherwise they are an error.
-    """
-
-    source: str = "ml-100k"
-    drop_duplicates: bool = False
+ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
+logger = logging.getLogger("rqrec")
 
 
 @dataclass(frozen=True)
@@ -49,24 +42,49 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     Raises:
         DataError: If the data cannot be used, or changed while it was read.
     """
-    files = _files(settings.source)
+    files = _files(settings)
 
     def write(directory: Path) -> None:
-        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, drop_duplicates=settings.drop_duplicates)
-        if _files(settings.source) != files:
+        report = DataReport()
+        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
+        _note_users_not_evaluated(dataset, report)
+        if _files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
         description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
+        for line in report.lines:
+            logger.info("data: %s", line)
 
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
 
 
-def _files(source: str) -> tuple[tuple[str, int, int], ...]:
-    """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes."""
-    paths = [] if source in RELEASES else [path for path in sorted(Path(source).glob("*")) if path.is_file()]
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
+    """Says before anything is trained how many users the evaluation cannot ask about."""
+    unevaluated = dataset.num_users - len(leave_one_out(user_sequences(dataset)).test)
+    if unevaluated:
+        report.note(
+            f"{unevaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, because they have fewer "
+            f"than {MIN_ITEMS_TO_EVALUATE} interactions"
+        )
+
+
+def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
+    """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes.
+
+    Of the folders inside, only those that hold a table count: others may be a workspace, whose files change.
+    """
+    folder = Path(settings.source)
+    if settings.source in RELEASES or not folder.is_dir():
+        return ()
+    entries = list(folder.iterdir())
+    tables = [folder / name for name in (settings.interactions, settings.items) if name]
+    tables += [entry for entry in entries if entry.is_dir() and entry.name.partition(".")[0].lower() in TABLES]
+    paths = {entry for entry in entries if entry.is_file()} | {part for table in tables for part in parts_of(table)}
+    files = [(os.path.relpath(path, folder), path.stat()) for path in sorted(paths)]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 
 def load_prepared(stage: Stage) -> Dataset:

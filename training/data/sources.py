@@ -1,51 +1,93 @@
 """Reads a data set from a public release or from a folder in any supported layout."""
 
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import polars as pl
 
-from rqrec.training.data.dataset import DataError, Dataset, build_dataset
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.dataset import DataError, Dataset, RawTables
 from rqrec.training.data.download import RELEASES, fetch_movielens
 from rqrec.training.data.movielens import read_1m_layout, read_100k_layout, read_100k_parquet, read_csv_layout
+from rqrec.training.data.reading.recbole import read_recbole
+from rqrec.training.data.report import DataReport
 from rqrec.training.data.sequence_files import read_sequence_files
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.tables import read_tables
 
-Reader = Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]]
+Reader = Callable[[Path, DatasetSettings, DataReport], RawTables]
+
+
+def _fixed(read: Callable[[Path], tuple[pl.LazyFrame, pl.DataFrame]], log: str, catalogue: str) -> Reader:
+    """Returns a reader of a layout whose files and columns have fixed names."""
+
+    def read_fixed(folder: Path, settings: DatasetSettings, _report: DataReport) -> RawTables:
+        if settings.columns or settings.ignored_columns:
+            raise DataError(
+                f"{log} and {catalogue} in {folder} have fixed names of columns: remove DatasetSettings.columns and "
+                "ignored_columns, or name the files in DatasetSettings.interactions and items"
+            )
+        return RawTables(*read(folder), log, catalogue)
+
+    return read_fixed
+
 
 # The first layout whose marker exists in a folder reads the folder.
 LAYOUTS: tuple[tuple[str, Reader], ...] = (
-    ("movies.csv", read_csv_layout),
-    ("movies.dat", read_1m_layout),
-    ("u.item", read_100k_layout),
-    ("MovieLens100k_items.parquet.brotli", read_100k_parquet),
     ("interactions.*", read_tables),
-    ("items.jsonl", read_sequence_files),
+    ("interactions", read_tables),  # a folder of files
+    ("movies.csv", _fixed(read_csv_layout, "ratings.csv", "movies.csv")),
+    ("movies.dat", _fixed(read_1m_layout, "ratings.dat", "movies.dat")),
+    ("u.item", _fixed(read_100k_layout, "u.data", "u.item")),
+    ("MovieLens100k_items.parquet.brotli", _fixed(read_100k_parquet, "MovieLens100k_data", "MovieLens100k_items")),
+    ("*.inter", read_recbole),
+    ("items.jsonl", _fixed(read_sequence_files, "the sequence file", "items.jsonl")),
 )
 
 
-def load_dataset(source: str, *, data_dir: Path, drop_duplicates: bool = False) -> Dataset:
+def load_dataset(
+    source: str, *, data_dir: Path, settings: DatasetSettings | None = None, report: DataReport | None = None
+) -> Dataset:
     """Reads a data set.
 
     Args:
         source: A MovieLens release such as "ml-25m" (downloaded to `data_dir` if needed), or the path of a folder.
         data_dir: The folder of downloaded releases.
-        drop_duplicates: Whether one of several equal interactions is kept; otherwise they are an error.
+        settings: How files are read, and what happens to rows that do not fit. `settings.source` is not read.
+        report: Receives what was detected, changed or dropped.
 
     Raises:
         DataError: If the source is neither, or its files cannot be used.
     """
+    settings, report = settings or DatasetSettings(), report or DataReport()
     folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)
     if not folder.is_dir():
-        raise DataError(f"the data set must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
+        raise DataError(f"DATASET must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
+    marker, read = _layout(folder, settings)
+    try:
+        tables = read(folder, settings, report)
+        return build_dataset(
+            folder.resolve().name,
+            tables.interactions,
+            tables.items,
+            settings,
+            log=tables.log,
+            catalogue=tables.catalogue,
+            report=report,
+        )
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {folder} by its {marker}: {str(error).splitlines()[0]}") from error
+
+
+def _layout(folder: Path, settings: DatasetSettings) -> tuple[str, Reader]:
+    if settings.interactions:
+        return settings.interactions, read_tables
+    names = [path.name.lower() for path in folder.iterdir()]
     for marker, read in LAYOUTS:
-        if any(folder.glob(marker)):
-            try:
-                interactions, items = read(folder)
-                return build_dataset(folder.resolve().name, interactions, items, drop_duplicates=drop_duplicates)
-            except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-                raise DataError(f"cannot read {folder} by its {marker}: {error}") from error
+        if any(fnmatch(name, marker.lower()) for name in names):
+            return marker, read
     raise DataError(
-        f"{folder} must hold one of {[marker for marker, _ in LAYOUTS]}, but holds none: see 'Your own data' in the "
-        "README for the layouts"
+        f"{folder} must hold one of {[marker for marker, _ in LAYOUTS]}, but holds none: set "
+        "DatasetSettings.interactions to the file of the interactions, or see 'Your own data' in the README"
     )

@@ -1,75 +1,124 @@
-"""Reads a user's own data: an interactions table and an items table, as Parquet, CSV or JSON lines."""
+"""Reads a user's own data: an interactions table and, if there is one, an items table, in any format."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
-from rqrec.training.data.dataset import DataError, require_columns
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables
+from rqrec.training.data.reading.formats import (
+    CSV,
+    EXAMPLE_SUFFIXES,
+    collect,
+    find_table,
+    format_of,
+    parts_of,
+    require_full_lines,
+    scan_table,
+)
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
+from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
+from rqrec.training.data.reading.typed_text import typed_texts
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
 
-READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
-    ".parquet": pl.scan_parquet,
-    ".csv": lambda path: pl.scan_csv(path, infer_schema_length=None),
-    ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
-}
+ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
 
 
-def read_tables(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads `interactions` (user_id, item_id, timestamp[, rating]) and `items` (item_id, any attributes) of a folder.
+def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
+    """Reads `interactions` (user_id, item_id[, timestamp]) and `items` (item_id, any attributes) of a folder.
 
     Lists of numbers of one length become vectors. In CSV, a column whose name ends in `[]`, such as `genres[]`, holds
     lists of strings with `|` between them.
 
     Args:
         folder: Folder of the two tables.
+        settings: The names of files and columns, and how CSV files are read.
+        report: Receives what was detected.
 
     Raises:
         DataError: If a table is missing, exists in two formats, lacks a column or cannot be read.
     """
-    interactions_path, items_path = find_table(folder, "interactions"), find_table(folder, "items")
-    interactions = READERS[interactions_path.suffix](interactions_path)
-    try:
-        columns = interactions.collect_schema().names()
-        items = READERS[items_path.suffix](items_path).collect()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"cannot read {interactions_path.name} or {items_path.name} in {folder}: {error}") from error
-    require_columns(columns, ["user_id", "item_id", "timestamp"], path=interactions_path)
-    require_columns(items.columns, ["item_id"], path=items_path)
-    return interactions.select("user_id", "item_id", "timestamp"), _with_lists_and_vectors(items, items_path)
-
-
-def find_table(folder: Path, name: str) -> Path:
-    """Returns the only file of that name, in any of the formats.
-
-    Args:
-        folder: The folder to look in.
-        name: The file's name without its suffix.
-
-    Raises:
-        DataError: If there is none, or more than one.
-    """
-    found = [folder / f"{name}{suffix}" for suffix in READERS if (folder / f"{name}{suffix}").is_file()]
-    if len(found) != 1:
+    log = find_table(folder, INTERACTIONS, chosen=settings.interactions)
+    if log is None:
         raise DataError(
-            f"expected one of {[f'{name}{suffix}' for suffix in READERS]} in {folder}, "
-            f"found {[path.name for path in found]}"
+            f"expected a file of interactions ({EXAMPLE_SUFFIXES}) in {folder}, found none: name it interactions.*, or "
+            "set DatasetSettings.interactions"
         )
-    return found[0]
+    catalogue = find_table(folder, ITEMS, chosen=settings.items)
+    frames = {INTERACTIONS: scan_table(log, settings, report)}
+    if catalogue is not None:
+        frames[ITEMS] = scan_table(catalogue, settings, report)
+    columns = {table: frame.collect_schema().names() for table, frame in frames.items()}
+    columns[INTERACTIONS] = leaf_paths(frames[INTERACTIONS].collect_schema())
+    require_mapped(settings.columns, columns, str(folder))
+    interactions = _interactions(frames[INTERACTIONS], log, settings, report)
+    if catalogue is None:
+        return RawTables(interactions, None, log.name, ITEMS)
+    items = _items(frames[ITEMS], catalogue, settings, report)
+    return RawTables(interactions, items, log.name, catalogue.name)
 
 
-def _with_lists_and_vectors(items: pl.DataFrame, path: Path) -> pl.DataFrame:
-    columns = []
-    for name, dtype in items.schema.items():
-        column = items[name]
-        if dtype == pl.String and name.endswith("[]"):
-            columns.append(column.str.split("|").alias(name.removesuffix("[]")))
-        elif isinstance(dtype, pl.List) and dtype.inner.is_numeric():
-            widths = column.drop_nulls().list.len().unique()
-            if len(widths) != 1:
-                raise DataError(
-                    f"vectors in column {name!r} of {path} must have the same length, got lengths {widths.to_list()}"
-                )
-            columns.append(column.cast(pl.Array(pl.Float32, widths[0])))
-        else:
-            columns.append(column)
-    return pl.DataFrame(columns)
+def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
+    schema = frame.collect_schema()
+    columns = leaf_paths(schema)
+    names = resolve_names(columns, INTERACTIONS, settings.columns, path=path.name, report=report)
+    _require(names, [USER_ID, ITEM_ID], columns, path)
+    used = {standard: names[standard] for standard in (USER_ID, ITEM_ID, TIMESTAMP) if standard in names}
+    unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
+    if unused:
+        report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
+    rows = _without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
+    if explodes(schema, used[ITEM_ID]):
+        empty = int(rows[ITEM_ID].null_count())
+        if empty:
+            report.note(f"{path.name}: {empty} events dropped, because they name no item")
+        rows = rows.drop_nulls(ITEM_ID)
+    return rows.lazy()
+
+
+def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
+    schema = frame.collect_schema()
+    if strange := [name for name in settings.ignored_columns if name not in {*schema, *leaf_paths(schema)}]:
+        raise DataError(
+            f"{path.name} must have the columns of DatasetSettings.ignored_columns, but {strange} are missing: it has "
+            f"{leaf_paths(schema)}"
+        )
+    has_rows = [name for name in schema if name in ROW_NUMBERS]
+    if has_rows:
+        report.note(f"{path.name}: columns {has_rows} are not read, because they hold the numbers of the rows")
+    not_read = {*has_rows, *settings.ignored_columns}
+    columns = [name for name in schema if name not in not_read]
+    names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)
+    _require(names, [ITEM_ID], columns, path)
+    renamed = {name: standard for standard, name in names.items()}
+    taken = [name for name in columns if name in names and name not in renamed]
+    if taken:
+        raise DataError(
+            f"{path.name}: DatasetSettings.columns reads {taken[0]} from {names[taken[0]]!r}, but there is a column "
+            f"{taken[0]!r} as well: add it to DatasetSettings.ignored_columns"
+        )
+    selected = frame.select(pl.col(exactly(name)).alias(renamed.get(name, name)) for name in columns)
+    items = _without_blank_lines(collect(selected, path, settings), path, report)
+    from_csv = all(format_of(part) == CSV for part in parts_of(path))
+    if from_csv:
+        require_full_lines(path, settings)
+    return typed_texts(items, path=path.name, from_csv=from_csv, report=report)
+
+
+def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> pl.DataFrame:
+    if not any(format_of(part) == CSV for part in parts_of(path)):
+        return rows
+    is_blank = rows.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if not is_blank.any():
+        return rows
+    report.note(f"{path.name}: {is_blank.sum()} empty lines skipped")
+    return rows.filter(~is_blank)
+
+
+def _require(names: dict[str, str], required: list[str], columns: list[str], path: Path) -> None:
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise DataError(
+            f"{path.name} must have the columns {required}, but {missing} are missing: it has {columns}; set "
+            f"DatasetSettings.columns = {{{missing[0]!r}: '…'}} if one of them has another name"
+        )

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rqrec.training.data.dataset import DataError, Dataset, build_dataset
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.dataset import DataError, Dataset
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
 
 ITEMS = pl.DataFrame({"item_id": ["a", "b", "c"], "genres": [["x"], ["x", "y"], None]})
 
@@ -76,9 +79,12 @@ def test_fingerprint_changes_with_any_value() -> None:
 
 def test_equal_rows_are_refused_unless_they_may_be_dropped() -> None:
     rows: list[tuple[object, ...]] = [("u", "a", 1), ("u", "a", 1), ("u", "b", 2)]
-    with pytest.raises(DataError, match=r"but 2 rows are not, such as \[\('u', 'a', 1\).*drop_duplicates = True"):
+    with pytest.raises(DataError, match=r"but 2 rows are not, such as \[\('u', 'a', 1\).*duplicates = 'drop'"):
         build_dataset("t", interactions(rows), ITEMS)
-    assert sequences(build_dataset("t", interactions(rows), ITEMS, drop_duplicates=True)) == [[0, 1]]
+    dropping, report = DatasetSettings(duplicates="drop"), DataReport()
+    assert sequences(build_dataset("t", interactions(rows), ITEMS, dropping, report=report)) == [[0, 1]]
+    assert report.lines[0] == "the interactions table: 1 interactions dropped, because an equal one is kept"
+    assert sequences(build_dataset("t", interactions(rows), ITEMS, DatasetSettings(duplicates="keep"))) == [[0, 0, 1]]
 
 
 def test_buying_an_item_twice_is_no_duplicate() -> None:
@@ -116,5 +122,88 @@ def test_refuses_bad_items(items: pl.DataFrame, message: str) -> None:
 
 
 def test_refuses_a_missing_column() -> None:
-    with pytest.raises(DataError, match=r"but \['timestamp'\] are missing: it has \['user_id', 'item_id'\]"):
-        build_dataset("t", pl.LazyFrame({"user_id": ["u"], "item_id": ["a"]}), ITEMS)
+    with pytest.raises(DataError, match=r"but \['item_id'\] are missing: it has \['user_id'\]"):
+        build_dataset("t", pl.LazyFrame({"user_id": ["u"]}), ITEMS)
+
+
+def test_without_times_the_order_of_the_rows_counts_and_the_report_says_so() -> None:
+    report, log = DataReport(), pl.LazyFrame({"user_id": ["u", "v", "u", "u"], "item_id": ["c", "a", "a", "c"]})
+    assert sequences(build_dataset("t", log, ITEMS, report=report)) == [[2, 0, 2], [0]]
+    assert "there is no column timestamp, so the order of the rows is taken" in report.lines[0]
+
+
+def test_unknown_items_are_dropped_or_added_if_the_setting_says_so() -> None:
+    rows: list[tuple[object, ...]] = [("u", "z", 1), ("u", "a", 2), ("v", "z", 3), ("v", "y", 4)]
+    report = DataReport()
+    dropped = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(unknown_items="drop"), report=report)
+    assert sequences(dropped) == [[0]]
+    assert "3 of 4 interactions dropped, because the items table lacks their items (2)" in report.lines[0]
+    added = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(unknown_items="add"), report=report)
+    assert added.items["item_id"].to_list() == ["a", "b", "c", "y", "z"]
+    assert added.items["genres"][3] is None
+    assert sequences(added) == [[4, 0], [4, 3]]
+
+
+def test_dropping_all_interactions_is_an_error() -> None:
+    with pytest.raises(DataError, match="no interaction names an item of the items table: check that both use"):
+        build_dataset("t", interactions([("u", "z", 1)]), ITEMS, DatasetSettings(unknown_items="drop"))
+
+
+def test_interactions_without_a_user_are_an_error_that_names_the_setting_or_dropped() -> None:
+    rows: list[tuple[object, ...]] = [("u", "a", 1), (None, "b", 2), (" ", None, 3), ("u", "b", 4)]
+    with pytest.raises(DataError, match=r"valid user_id, but 2 have none; .* row 2 of 4.*missing_users = 'drop'"):
+        build_dataset("t", interactions(rows), ITEMS)
+    report = DataReport()
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"), report=report)
+    assert sequences(dataset) == [[0, 1]]
+    assert "the interactions table: 2 of 4 interactions dropped, because they have no user_id" in report.lines
+
+
+def test_a_log_alone_names_its_items() -> None:
+    report = DataReport()
+    dataset = build_dataset("t", interactions([("u", "b", 1), ("u", "a", 2)]), None, report=report)
+    assert dataset.items.rows() == [("a",), ("b",)]
+    assert sequences(dataset) == [[1, 0]]
+    assert "there is no items table" in report.lines[0]
+
+
+@pytest.mark.parametrize("item_id", ["00123", "12e3", "080442957X", "1.0", "NA", "ü b"])
+def test_ids_stay_as_they_are_written(item_id: str) -> None:
+    items = pl.DataFrame({"item_id": [item_id]})
+    assert build_dataset("t", interactions([("u", item_id, 1)]), items).items["item_id"].to_list() == [item_id]
+
+
+def test_spaces_around_ids_are_removed_and_counted() -> None:
+    report = DataReport()
+    dataset = build_dataset("t", interactions([(" u", "a ", 1), ("u", "b", 2)]), ITEMS, report=report)
+    assert sequences(dataset) == [[0, 1]]
+    assert "the interactions table: spaces around 1 values of item_id were removed" in report.lines
+
+
+def test_a_text_that_often_means_nothing_is_an_id_and_said() -> None:
+    report = DataReport()
+    build_dataset("t", interactions([("NA", "a", 1), ("NA", "b", 2)]), ITEMS, report=report)
+    assert "user_id is 'NA' in 2 rows, which is read as an id" in report.lines[0]
+
+
+def test_whole_floats_are_ids_and_others_are_refused() -> None:
+    items = pl.DataFrame({"item_id": [1.0, 2.0]})
+    assert build_dataset("t", interactions([("u", 2, 1)]), items).items["item_id"].to_list() == ["1", "2"]
+    with pytest.raises(DataError, match=r"item_id must hold ids as text or whole numbers, got Float64 such as 1.5"):
+        build_dataset("t", interactions([("u", 1.5, 1)]), items)
+
+
+def test_refuses_ids_that_the_service_refuses() -> None:
+    longest = "é" * 256
+    assert build_dataset("t", interactions([("u", longest, 1)]), None).items["item_id"].to_list() == [longest]
+    with pytest.raises(DataError, match="data row 2: item_id must have at most 256 characters, got 257"):
+        build_dataset("t", interactions([("u", "a", 1), ("u", "a" * 257, 2)]), None)
+
+
+def test_of_an_item_listed_twice_the_first_row_is_kept_if_the_setting_says_so() -> None:
+    items, report = pl.DataFrame({"item_id": ["b", "a", "b"], "n": [1, 2, 3]}), DataReport()
+    dataset = build_dataset(
+        "t", interactions([("u", "a", 1)]), items, DatasetSettings(duplicates="drop"), report=report
+    )
+    assert dataset.items.rows() == [("b", 1), ("a", 2)]
+    assert report.lines[0] == "the items table: 1 rows dropped of items that are listed more than once"

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from rqrec.training.data.dataset import DataError, build_dataset
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.dataset import DataError
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
 
 ITEMS = [

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from rqrec.models.tokenizer.config import FeatureKind
-from rqrec.training.data.dataset import Dataset, build_dataset
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.dataset import Dataset
 from rqrec.training.features.features import Features, FeatureSettings, item_features
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
@@ -68,3 +69,17 @@ def test_co_occurrence_sees_training_interactions_only() -> None:
     items = {"year": [1, 2, 3, 4, 5, 6]}
     one, other = (item_features(dataset(items, rows), settings) for rows in (base, held_out_changed))
     assert np.array_equal(one.features_NE, other.features_NE)
+
+
+def test_categories_make_the_same_features_as_strings() -> None:
+    plain = pl.Series(["red thing", "blue thing", "red thing", "blue thing", None])
+    strings = item_features(dataset({"colour": plain}), SETTINGS)
+    categories = item_features(dataset({"colour": plain.cast(pl.Categorical)}), SETTINGS)
+    assert categories.featurizer == strings.featurizer
+    assert np.array_equal(categories.features_NE, strings.features_NE)
+
+
+def test_decimals_make_the_same_features_as_numbers() -> None:
+    plain = pl.Series([1.5, 2.0, None])
+    decimals = item_features(dataset({"price": plain.cast(pl.Decimal(10, 2))}), SETTINGS)
+    assert np.array_equal(decimals.features_NE, item_features(dataset({"price": plain}), SETTINGS).features_NE)

@@ -1,0 +1,86 @@
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.reading.times import as_whole_numbers
+
+
+def read(values: list[Any], timestamp_format: str = "") -> list[int | None]:
+    return as_whole_numbers(pl.Series("timestamp", values), path="log.csv", timestamp_format=timestamp_format).to_list()
+
+
+def microseconds(*parts: int) -> int:
+    year, month, day, hour, minute = parts
+    return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+TEN = microseconds(2024, 1, 5, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-01-05T10:00:00Z", TEN),
+        ("2024-01-05T10:00:00.5Z", TEN + 500_000),
+        ("2024-01-05T12:00:00+02:00", TEN),
+        ("2024-01-05 12:00:00 +0200", TEN),
+        ("2024-01-05 10:00:00 UTC", TEN),
+        ("2024-01-05 10:00:00", TEN),
+        ("2024/01/05 10:00", TEN),
+        (" 2024-1-5 10:00 ", TEN),
+        ("2024-01-05", microseconds(2024, 1, 5, 0, 0)),
+        ("17", 17),
+        ("1.5", 1_500_000),
+        ("1e3", 1_000_000_000),
+    ],
+)
+def test_text_is_a_number_or_iso_8601(text: str, expected: int) -> None:
+    assert read([text]) == [expected]
+
+
+def test_offsets_are_respected() -> None:
+    assert read(["2024-01-05T10:00:00+02:00", "2024-01-05T09:00:00Z"]) == [TEN - 2 * 3_600_000_000, TEN - 3_600_000_000]
+
+
+def test_dates_and_times_with_a_zone_are_microseconds_in_utc() -> None:
+    assert read([date(2024, 1, 5)]) == [microseconds(2024, 1, 5, 0, 0)]
+    berlin = pl.Series("timestamp", [datetime(2024, 1, 5, 11)]).dt.replace_time_zone("Europe/Berlin")
+    assert as_whole_numbers(berlin, path="log.parquet").to_list() == [TEN]
+
+
+def test_missing_times_are_null() -> None:
+    assert read(["", None, "5"]) == [None, None, 5]
+    assert read([float("nan"), 1e300, 2.0]) == [None, None, 2_000_000]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            ["1/2/2011 8:26", "12/1/2010 8:26"],
+            "row 1: .* whose format is ambiguous: .*'%m/%d/%Y %H:%M' if",
+        ),
+        (
+            ["1/2/2011", "13/2/2011"],
+            "the day first: set DatasetSettings.timestamp_format = '%d/%m/%Y'",
+        ),
+        (["1.13.2011 8:26:00"], "the month first: set DatasetSettings.timestamp_format = '%m.%d.%Y %H:%M:%S'"),
+        (["2024-01-05", "5 Jan 2024"], "row 2: .* got '5 Jan 2024', which is neither a number nor ISO 8601"),
+        (["2024-13-01"], "row 1: every interaction needs a valid timestamp of ISO 8601, got '2024-13-01'"),
+        (["2024-01-05T10:00:00Z", "2024-01-05T10:00:00"], "row 2: .* has no time zone, but others have one"),
+        ([True], "log.csv: timestamp must be a number, a date or a time, got Boolean"),
+    ],
+)
+def test_refuses_what_could_be_misread(values: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(values)
+
+
+def test_a_given_format_is_read_and_every_row_must_have_it() -> None:
+    assert read(["1/5/2024 10:00"], "%m/%d/%Y %H:%M") == [TEN]
+    assert read(["1/5/2024 12:00 +0200"], "%m/%d/%Y %H:%M %z") == [TEN]
+    with pytest.raises(DataError, match=r"data row 2: .* of the format '%m/%d/%Y' .*, got '13/5/2024' \(1 such rows\)"):
+        read(["1/5/2024", "13/5/2024"], "%m/%d/%Y")

@@ -1,0 +1,69 @@
+import polars as pl
+import pytest
+
+from rqrec.training.data.reading.typed_text import typed_texts
+from rqrec.training.data.report import DataReport
+
+
+def typed(values: list[str | None], *, name: str = "x", from_csv: bool = True) -> pl.Series:
+    frame = pl.DataFrame({"item_id": ["0"] * len(values), name: pl.Series(values, dtype=pl.String)})
+    return typed_texts(frame, path="items.csv", from_csv=from_csv, report=DataReport()).to_series(1)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (["1", "-2", None], pl.Int64(), [1, -2, None]),
+        (["1", "2.5", ""], pl.Float64(), [1.0, 2.5, None]),
+        (["1", "NA", "nan"], pl.Int64(), [1, None, None]),
+        (["true", "False", None], pl.Boolean(), [True, False, None]),
+        (["$12.99", "$1,200", None], pl.Float64(), [12.99, 1200.0, None]),
+        (["['a', 'b']", "[]"], pl.List(pl.String), [["a", "b"], []]),
+        (["[0.5, 1]", "[2, 3]"], pl.List(pl.Float64), [[0.5, 1.0], [2.0, 3.0]]),
+        (["[0.5 1. ]", "[-2\n 3]"], pl.List(pl.Float64), [[0.5, 1.0], [-2.0, 3.0]]),
+        (["['a' 'b']", "['c']"], pl.List(pl.String), [["a", "b"], ["c"]]),
+        (["007", "12"], pl.String(), ["007", "12"]),
+        (["12345678901234567890123", "1"], pl.String(), ["12345678901234567890123", "1"]),
+        (["$1", "€2"], pl.String(), ["$1", "€2"]),
+        (["$1", "from $2"], pl.String(), ["$1", "from $2"]),
+        (["[a", "b]"], pl.String(), ["[a", "b]"]),
+        (["[a]"], pl.String(), ["[a]"]),
+        (["[1, 'a']"], pl.String(), ["[1, 'a']"]),
+        (["NA", "red"], pl.String(), ["NA", "red"]),
+        ([None, ""], pl.String(), [None, ""]),
+    ],
+)
+def test_a_column_has_the_type_that_all_its_values_have(
+    values: list[str | None], dtype: pl.DataType, expected: list[object]
+) -> None:
+    column = typed(values)
+    assert column.dtype == dtype
+    assert column.to_list() == expected
+
+
+@pytest.mark.parametrize("name", ["*", "^x$", "text", "item_index"])
+def test_any_name_can_be_an_attribute(name: str) -> None:
+    assert typed(["1"], name=name).to_list() == [1]
+
+
+def test_numbers_in_json_strings_stay_text_and_prices_do_not() -> None:
+    assert typed(["1", "2"], from_csv=False).dtype == pl.String
+    assert typed(["$1.50"], from_csv=False).to_list() == [1.5]
+
+
+def test_a_column_that_is_nearly_a_number_is_text_and_said() -> None:
+    report = DataReport()
+    items = pl.DataFrame({"item_id": list("abcdefghij"), "n": ["1"] * 9 + ["free"]})
+    assert typed_texts(items, path="items.csv", from_csv=True, report=report)["n"].dtype == pl.String
+    assert "'n' is text, because 1 of 10 values are not numbers, the first 'free' (data row 10)" in report.lines[0]
+
+
+def test_every_change_is_reported() -> None:
+    report = DataReport()
+    items = pl.DataFrame({"item_id": ["0", "1"], "n": ["1", "NA"], "p": ["$1", "$2"], "l": ["['a']", "[]"]})
+    typed_texts(items, path="items.csv", from_csv=True, report=report)
+    assert report.lines == [
+        "items.csv: column 'n' is a number; 1 texts such as 'NA' count as missing",
+        "items.csv: column 'p' holds prices such as '$1': read as numbers",
+        "items.csv: column 'l' holds lists such as \"['a']\": read as lists",
+    ]

@@ -1,0 +1,130 @@
+"""Builds the data set: decides about rows that do not fit, orders the interactions by time, and numbers everything."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, Dataset, fingerprint
+from rqrec.training.data.reading.attributes import usable_attributes
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+
+LOG, CATALOGUE = "the interactions table", "the items table"
+
+
+def build_dataset(
+    name: str,
+    interactions: pl.LazyFrame,
+    items: pl.DataFrame | None,
+    settings: DatasetSettings | None = None,
+    *,
+    log: str = LOG,
+    catalogue: str = CATALOGUE,
+    report: DataReport | None = None,
+) -> Dataset:
+    """Checks raw tables, orders every user's interactions by time, and numbers users and items.
+
+    Interactions of one user with the same time are ordered by a fixed hash of user and item. So the order of the rows
+    in the raw files has no influence on the sequences.
+
+    Args:
+        name: Short name of the source.
+        interactions: Columns user_id, item_id and timestamp. Without a timestamp, the order of rows is that in time.
+        items: Column item_id and any attributes; None if the items are those of the interactions.
+        settings: What happens to rows that do not fit; by default they are errors.
+        log: The file of the interactions, for messages.
+        catalogue: The file of the items, for messages.
+        report: Receives what was changed or dropped.
+
+    Raises:
+        DataError: If a column is missing or cannot be used, an id or time is missing, an item or an interaction is
+            listed twice, or an interaction names an unknown item.
+    """
+    settings, report = settings or DatasetSettings(), report or DataReport()
+    frame = checked_interactions(interactions, settings, path=log, report=report)
+    read = len(frame)
+    if items is not None:
+        items = checked_items(items, settings, path=catalogue, report=report)
+        items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
+    frame = _distinct(frame, settings, log, report)
+    items, frame = _matched(items, frame, settings, log, catalogue, report)
+    known = items.select(ITEM_ID).with_row_index("item_index")
+    indexed = frame.join(known, on=ITEM_ID, how="left")
+    users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
+    numbered = indexed.join(users, on=USER_ID)
+    ordered = (
+        numbered.with_columns(_tie_order(numbered))
+        .sort("user_index", TIMESTAMP, "tie_order")
+        .select(pl.col("user_index", "item_index").cast(pl.Int32), TIMESTAMP)
+    )
+    report.note(
+        f"{log}: {read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; {len(items):,} items"
+    )
+    return Dataset(name, items, ordered, fingerprint(items, ordered))
+
+
+def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: DataReport) -> pl.DataFrame:
+    """Decides about interactions that are equal in user, item and time."""
+    if settings.duplicates == "keep":
+        return frame
+    duplicates = frame.filter(frame.is_duplicated())
+    if not len(duplicates):
+        return frame
+    if settings.duplicates == "error":
+        raise DataError(
+            f"{log}: interactions must be distinct in (user_id, item_id, timestamp), but {len(duplicates)} rows are "
+            f"not, such as {duplicates.head(EXAMPLES_SHOWN).rows()}: remove them, or set DatasetSettings.duplicates = "
+            "'drop' or 'keep'"
+        )
+    distinct = frame.unique(maintain_order=True)
+    report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")
+    return distinct
+
+
+def _matched(
+    items: pl.DataFrame | None,
+    frame: pl.DataFrame,
+    settings: DatasetSettings,
+    log: str,
+    catalogue: str,
+    report: DataReport,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Decides about interactions with items that the items table lacks."""
+    if items is None:
+        report.note(f"there is no items table: the items are those of {log}, without attributes")
+        return frame.select(pl.col(ITEM_ID).unique().sort()), frame
+    strangers = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="anti")
+    unknown = strangers[ITEM_ID].unique().sort()
+    if not len(unknown):
+        return items, frame
+    if settings.unknown_items == "error":
+        raise DataError(
+            f"{log}: interactions name {len(unknown)} items that {catalogue} does not have, such as "
+            f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them, or set DatasetSettings.unknown_items = 'drop' (their "
+            "interactions) or 'add' (the items, without attributes)"
+        )
+    if settings.unknown_items == "add":
+        report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
+        return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
+    report.note(
+        f"{log}: {len(strangers)} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
+        f"({len(unknown)})"
+    )
+    frame = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="semi", maintain_order="left")
+    if frame.is_empty():
+        raise DataError(f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id")
+    return items, frame
+
+
+def _tie_order(frame: pl.DataFrame) -> pl.Series:
+    """Returns a fixed hash of (user_index, item_index). splitmix64 never changes with the version of a library."""
+    pairs = frame["user_index"].to_numpy().astype(np.uint64) << np.uint64(32)
+    return pl.Series("tie_order", _splitmix64(pairs | frame["item_index"].to_numpy().astype(np.uint64)))
+
+
+def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))

@@ -1,0 +1,143 @@
+"""Checks of raw tables: ids as written, items listed once, interactions that have a user, an item and a time."""
+
+import polars as pl
+
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, require_columns
+from rqrec.training.data.reading.times import as_whole_numbers
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+
+EXAMPLES_SHOWN = 5
+MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
+MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
+MAX_ID_LENGTH = 256  # of the service's HTTP contract, in characters
+
+
+def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> pl.DataFrame:
+    """Returns the items with ids as strings, in the order of the file.
+
+    Args:
+        items: Column item_id and any attributes.
+        settings: What happens to items that are listed twice.
+        path: The file, for messages.
+        report: Receives what was changed.
+
+    Raises:
+        DataError: If there are no items, an id is missing or too long, or an item is listed twice.
+    """
+    require_columns(items.columns, [ITEM_ID], path=path)
+    if items.is_empty():
+        raise DataError(f"{path} must hold at least one item, but it is empty: add items, or leave the file out")
+    ids = _ids(items[ITEM_ID], path, report)
+    items = items.select(ids, pl.exclude(ITEM_ID))
+    missing = ids.is_null().arg_true()
+    if len(missing):
+        raise DataError(
+            f"{path}: every item needs an item_id, but {len(missing)} have none, the first in data row "
+            f"{missing[0] + 1}: fill them in, or remove these items"
+        )
+    twice = ids.filter(ids.is_duplicated()).unique().sort()
+    if len(twice) and settings.duplicates == "drop":
+        kept = items.unique(ITEM_ID, keep="first", maintain_order=True)
+        report.note(f"{path}: {len(items) - len(kept)} rows dropped of items that are listed more than once")
+        return kept
+    if len(twice):
+        raise DataError(
+            f"{path}: every item_id must be listed once, but {len(twice)} are listed more often, such as "
+            f"{twice.head(EXAMPLES_SHOWN).to_list()}: merge their rows, or set DatasetSettings.duplicates = 'drop' to "
+            "keep the first"
+        )
+    return items
+
+
+def checked_interactions(
+    interactions: pl.LazyFrame, settings: DatasetSettings, *, path: str, report: DataReport
+) -> pl.DataFrame:
+    """Returns user_id, item_id (strings) and timestamp (int64) of the interactions, in the order of the file.
+
+    Args:
+        interactions: Columns user_id, item_id and, unless the order of the file is the order in time, timestamp.
+        settings: The format of times, and what happens to interactions without a user.
+        path: The file, for messages.
+        report: Receives what was changed or dropped.
+
+    Raises:
+        DataError: If a column is missing, there are no interactions, or a value is missing or cannot be read.
+    """
+    columns = interactions.collect_schema().names()
+    require_columns(columns, [USER_ID, ITEM_ID], path=path)
+    if TIMESTAMP in columns:
+        frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP).collect(engine="streaming")
+    else:
+        report.note(f"{path}: there is no column {TIMESTAMP}, so the order of the rows is taken as the order in time")
+        frame = interactions.select(USER_ID, ITEM_ID).collect().with_row_index(TIMESTAMP)
+    if frame.is_empty():
+        raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
+    frame = pl.DataFrame(
+        [
+            _ids(frame[USER_ID], path, report),
+            _ids(frame[ITEM_ID], path, report),
+            as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format),
+        ]
+    )
+    return _without_missing(frame, settings, path, report)
+
+
+def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
+    anonymous = frame[USER_ID].is_null()
+    drops_users = settings.missing_users == "drop"
+    for column in frame.columns:
+        bad = frame[column].is_null()
+        if column == USER_ID and drops_users:
+            continue
+        rows = (bad & ~anonymous if drops_users else bad).arg_true()
+        if len(rows):
+            remedy = ", or set DatasetSettings.missing_users = 'drop'" if column == USER_ID else ""
+            raise DataError(
+                f"{path}: every interaction needs a valid {column}, but {len(rows)} have none; the first is data row "
+                f"{rows[0] + 1} of {len(frame)}: fill it in, or remove the row{remedy}"
+            )
+    if anonymous.any():
+        report.note(f"{path}: {anonymous.sum()} of {len(frame)} interactions dropped, because they have no user_id")
+        frame = frame.filter(~anonymous)
+        if frame.is_empty():
+            raise DataError(f"{path} must hold an interaction with a user_id, but no row has one: fill the column in")
+    return frame
+
+
+def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
+    """Returns ids as strings as they are written, without spaces around them; an empty id is null."""
+    name = column.name
+    if column.dtype.is_float():
+        numbers = column.drop_nulls().drop_nans()
+        whole = (numbers == numbers.floor()) & (numbers.abs() < MAX_WHOLE_FLOAT)
+        if not whole.all():
+            raise DataError(
+                f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype} such as "
+                f"{numbers.filter(~whole)[0]}: write them as text"
+            )
+        report.note(f"{path}: {name} holds {column.dtype} numbers, which are read as whole numbers")
+        column = column.fill_nan(None).cast(pl.Int64)
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        raise DataError(
+            f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype}: convert the column"
+        )
+    written = column.cast(pl.String)
+    ids = written.str.strip_chars()
+    trimmed = int((ids != written).sum())
+    if trimmed:
+        report.note(f"{path}: spaces around {trimmed} values of {name} were removed")
+    marks = ids.filter(ids.str.to_lowercase().is_in(MISSING_MARKS))
+    if len(marks):
+        report.note(
+            f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
+            "none, leave the field empty"
+        )
+    too_long = (ids.str.len_bytes() > MAX_ID_LENGTH) & (ids.str.len_chars() > MAX_ID_LENGTH)
+    if too_long.any():
+        row = too_long.arg_true()[0]
+        raise DataError(
+            f"{path}, data row {row + 1}: {name} must have at most {MAX_ID_LENGTH} characters, got "
+            f"{len(ids[row])} ({ids[row][:40]!r} …): shorten the ids, or name another column in DatasetSettings.columns"
+        )
+    return ids.to_frame().select(pl.when(ids != "").then(ids).alias(name)).to_series()

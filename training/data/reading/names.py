@@ -1,0 +1,89 @@
+"""Names of columns: a mapping from the settings, then the standard names, then those of well-known exports."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError
+from rqrec.training.data.report import DataReport
+
+INTERACTIONS, ITEMS = TABLES = "interactions", "items"
+# Names without case, `_`, `-` and spaces. Of several, the first that a table has is read. Sources: Amazon reviews of
+# 2014 and 2018 (reviewerID, asin, unixReviewTime) and 2023 (parent_asin), gorse (time_stamp), Vertex AI (visitorId,
+# userPseudoId, eventTime, productDetails or documents; `id` in the catalogue).
+KNOWN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    INTERACTIONS: {
+        USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid"),
+        ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id"),
+        TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime"),
+    },
+    ITEMS: {ITEM_ID: ("itemid", "parentasin", "asin", "id")},
+}
+
+
+def resolve_names(
+    columns: Sequence[str], table: str, mapping: Mapping[str, str], *, path: str, report: DataReport
+) -> dict[str, str]:
+    """Finds the columns of a table that have a standard name.
+
+    Args:
+        columns: The columns of the file.
+        table: "interactions" or "items".
+        mapping: `DatasetSettings.columns`.
+        path: The file, for messages.
+        report: Receives a line for every column that is read under another name.
+
+    Returns:
+        The file's name of a column by its standard name, for the columns that the file has.
+
+    Raises:
+        DataError: If two columns could be meant.
+    """
+    found: dict[str, str] = {}
+    for key, name in sorted(mapping.items(), key=lambda entry: "." in entry[0]):  # a key with a prefix is last and wins
+        prefix, _, standard = key.rpartition(".")
+        if prefix in ("", table) and name in columns:
+            found[standard] = name
+    for standard, known in KNOWN_NAMES[table].items():
+        if standard not in found:
+            known_name = standard if standard in columns else _known_name(columns, standard, known, path)
+            found |= {} if known_name is None else {standard: known_name}
+    for standard, name in found.items():
+        if name != standard:
+            report.note(f"{path}: column {name!r} is read as {standard}")
+    return found
+
+
+def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str]], path: str) -> None:
+    """Checks that every column of a mapping exists.
+
+    Args:
+        mapping: `DatasetSettings.columns`.
+        tables: The columns of each table that was found, by "interactions" and "items".
+        path: The folder, for the message.
+
+    Raises:
+        DataError: If no table, or not the table of the prefix, has the column.
+    """
+    for key, name in mapping.items():
+        prefix, _, standard = key.rpartition(".")
+        places = [prefix] if prefix else [INTERACTIONS] if standard in (USER_ID, TIMESTAMP) else list(tables)
+        if not any(name in tables.get(place, ()) for place in places):
+            has = "; ".join(f"{table}: {list(columns)}" for table, columns in tables.items())
+            raise DataError(
+                f"DatasetSettings.columns reads {key!r} from the column {name!r}, which {' and '.join(places)} in "
+                f"{path} do not have: use one of these names: {has}"
+            )
+
+
+def _known_name(columns: Sequence[str], standard: str, known: Sequence[str], path: str) -> str | None:
+    plain = [re.sub(r"[\s_-]", "", column).lower() for column in columns]
+    for name in known:
+        matches = [column for column, one in zip(columns, plain, strict=True) if one == name]
+        if len(matches) > 1:
+            raise DataError(
+                f"{path} must have one column for {standard}, but has {matches}: set DatasetSettings.columns = "
+                f"{{{standard!r}: {matches[0]!r}}}"
+            )
+        if matches:
+            return matches[0]
+    return None

@@ -1,0 +1,71 @@
+"""Nested columns of an interactions table, such as `productDetails[].product.id` of an event with several products."""
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+
+def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
+    """Returns the names of all columns, with one name such as `product.id` for every field inside an object.
+
+    Args:
+        schema: The types of a table's columns.
+    """
+    return [path for name, dtype in schema.items() for path in _paths(name, dtype)]
+
+
+def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
+    """Selects columns and fields inside objects. An event with a list of objects becomes one row for each object.
+
+    Args:
+        frame: The table.
+        names: The path of every column by its new name.
+    """
+    schema = frame.collect_schema()
+    roots = dict.fromkeys(path if path in schema else path.partition(".")[0] for path in names.values())
+    for root in roots:
+        if _is_list_of_objects(schema[root]):
+            frame = frame.explode(root, empty_as_null=True, keep_nulls=True)
+    return frame.select(_field(path, path in schema).alias(name) for name, path in names.items())
+
+
+def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
+    """Returns whether a path leads through a list of objects.
+
+    Args:
+        schema: The types of a table's columns.
+        path: A name of `leaf_paths`.
+    """
+    return path not in schema and _is_list_of_objects(schema[path.partition(".")[0]])
+
+
+def exactly(name: str) -> str:
+    """Returns a pattern of polars that matches this name only. Polars reads `*` and `^…$` as patterns."""
+    if name != "*" and not (name.startswith("^") and name.endswith("$")):
+        return name
+    escaped = "".join(f"\\{sign}" if sign in r"\.^$*+?{}[]|()" else sign for sign in name)
+    return f"^{escaped}$"
+
+
+def _is_list_of_objects(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
+
+
+def _paths(name: str, dtype: pl.DataType, *, may_be_list: bool = True) -> Iterator[str]:
+    inner = dtype.inner if may_be_list and isinstance(dtype, pl.List) else dtype
+    if not isinstance(inner, pl.Struct):
+        yield name
+        return
+    for field in inner.fields:
+        assert isinstance(field.dtype, pl.DataType)
+        yield from _paths(f"{name}.{field.name}", field.dtype, may_be_list=False)
+
+
+def _field(path: str, is_column: bool) -> pl.Expr:
+    if is_column:
+        return pl.col(exactly(path))
+    root, *fields = path.split(".")
+    expression = pl.col(exactly(root))
+    for field in fields:
+        expression = expression.struct.field(field)
+    return expression

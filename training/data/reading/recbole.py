@@ -1,0 +1,87 @@
+"""Reads RecBole's atomic files: `<Name>.inter` and, if there is one, `<Name>.item`.
+
+Their header has the type of every column, such as `user_id:token` or `genre:token_seq`.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables, require_columns
+from rqrec.training.data.reading.formats import collect, scan_table
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+
+TYPES = ("token", "float", "token_seq", "float_seq")
+SEQUENCE_SEPARATOR = " "
+
+
+def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
+    """Reads a folder with one `.inter` file and at most one `.item` file.
+
+    Args:
+        folder: Folder of the files.
+        settings: How the files are read.
+        report: Receives the columns that are not used.
+
+    Raises:
+        DataError: If there are several files of a kind, a type does not exist, or a column is missing.
+    """
+    log, catalogue = _only(folder, "inter"), _only(folder, "item")
+    if log is None:
+        raise DataError(f"expected one .inter file in {folder}, found none: add it")
+    frame = scan_table(log, settings, report)
+    typed = {name.partition(":")[0]: name for name in frame.collect_schema().names()}
+    tables = {INTERACTIONS: list(typed)}
+    text = None
+    if catalogue is not None:
+        text = collect(scan_table(catalogue, settings, report), catalogue, settings)
+        tables[ITEMS] = [name.partition(":")[0] for name in text.columns]
+    require_mapped(settings.columns, tables, str(folder))
+    names = resolve_names(tables[INTERACTIONS], INTERACTIONS, settings.columns, path=log.name, report=report)
+    require_columns([*typed, *names], [USER_ID, ITEM_ID], path=log.name)
+    used = {name: typed[names[name]] for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in names}
+    if unused := [name for name, full in typed.items() if full not in used.values()]:
+        report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
+    interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    items = None if catalogue is None or text is None else _items(text, catalogue, settings, report)
+    return RawTables(interactions.lazy(), items, log.name, catalogue.name if catalogue else ITEMS)
+
+
+def _only(folder: Path, kind: str) -> Path | None:
+    found = sorted(folder.glob(f"*.{kind}"))
+    if len(found) > 1:
+        raise DataError(f"expected one .{kind} file in {folder}, found {[path.name for path in found]}: keep one")
+    return found[0] if found else None
+
+
+def _items(text: pl.DataFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
+    written = {column.name.partition(":")[0]: column for column in text}
+    names = resolve_names(list(written), ITEMS, settings.columns, path=path.name, report=report)
+    require_columns([*written, *names], [ITEM_ID], path=path.name)
+    standard = {name: key for key, name in names.items()}
+    return pl.DataFrame(
+        [
+            _typed(column, standard.get(name, name), path)
+            for name, column in written.items()
+            if name not in settings.ignored_columns
+        ]
+    )
+
+
+def _typed(column: pl.Series, name: str, path: Path) -> pl.Series:
+    kind = column.name.partition(":")[2]
+    values = column.alias(name)
+    if kind == "token" or name == ITEM_ID:
+        return values
+    if kind not in TYPES:
+        raise DataError(f"{path.name}, line 1: column {name!r} must have one of the types {TYPES}, got {kind!r}")
+    try:
+        if kind == "float":
+            return values.cast(pl.Float64)
+        lists = values.str.split(SEQUENCE_SEPARATOR)
+        return lists if kind == "token_seq" else lists.cast(pl.List(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path.name}: column {name!r} must hold numbers: {reason}: correct the values") from error
