@@ -10,9 +10,11 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splits import MIN_ITEMS_TO_LEARN, user_sequences
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION = "items.parquet", "interactions.parquet", "dataset.json"
+MIN_ITEMS = 2
 
 
 @settings_dataclass(frozen=True)
@@ -55,12 +57,24 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
         dataset = load_dataset(settings.source, data_dir=workspace.data_dir, drop_duplicates=settings.drop_duplicates)
         if _files(settings.source) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
+        _check_enough(dataset)
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
         description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
+
+
+def _check_enough(dataset: Dataset) -> None:
+    """Raises an error if there is nothing to learn from, before anything is trained."""
+    if len(dataset.items) < MIN_ITEMS:
+        raise DataError(f"a catalogue needs at least {MIN_ITEMS} items, got {len(dataset.items)}: add items")
+    if int(user_sequences(dataset).lengths_U.max()) < MIN_ITEMS_TO_LEARN:
+        raise DataError(
+            f"training needs at least one user with {MIN_ITEMS_TO_LEARN} interactions, but every user has 1: check "
+            "that user_id names the same user in several rows"
+        )
 
 
 def _files(source: str) -> tuple[tuple[str, int, int], ...]:
