@@ -158,9 +158,7 @@ _TRAINING_REMEDY = "check the features, and RqVaeSettings.learning_rate, mode an
 def _cause(num_items: int, share_of_equal: float, codebook_size: int, num_levels: int) -> str:
     """Names the most likely cause of collisions, with its remedy."""
     if share_of_equal > 0.5:
-        return (
-            f"{share_of_equal:.0%} of the items have the same features as another item, so add attributes that differ"
-        )
+        return f"{share_of_equal:.0%} of the items have the same features as another item: add attributes that differ"
     combinations = codebook_size**num_levels
     if combinations < ROOM * num_items:
         return (
