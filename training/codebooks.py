@@ -5,6 +5,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
+from rqrec.training.runtime.distributed import rank
+
 AUTO = "auto"
 FEWEST_CODES, MOST_CODES = 16, 256
 ITEMS_PER_CODE = 3  # of each level: three levels then tell apart items that form no clusters
@@ -63,7 +65,7 @@ def choose_codebooks(num_distinct: int, *, size: int | str, levels: int | str) -
     """
     chosen_size = size if isinstance(size, int) else _size(num_distinct)
     chosen = Codebooks(chosen_size, levels if isinstance(levels, int) else _levels(num_distinct, chosen_size))
-    if AUTO in (size, levels):
+    if AUTO in (size, levels) and rank() == 0:
         logger.info(
             "semantic IDs of %d levels with %d codes each, for %d items with different features (RqVaeSettings."
             "codebook_size = %r, num_levels = %r)",

@@ -40,7 +40,7 @@ FREE_TEXT_DISTINCT_SHARE = 0.5  # share of distinct values above which a string 
 CONSTANT = 1e-6  # a block is constant if its standard deviation is at most this share of its mean
 IDENTITY_WEIGHT = 0.01  # of the block that tells equal items apart; small, so that attributes decide the first codes
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
-CODE_VERSION = 2  # 2: the featurizer is kept
+CODE_VERSION = 3  # 3: random vectors tell many equal items apart, and the rounding of a constant is not scaled up
 
 
 @settings_dataclass(frozen=True)
