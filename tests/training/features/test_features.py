@@ -85,3 +85,10 @@ def test_co_occurrence_sees_training_interactions_only() -> None:
     items = {"year": [1, 2, 3, 4, 5, 6]}
     one, other = (item_features(dataset(items, rows), settings) for rows in (base, held_out_changed))
     assert np.array_equal(one.features_NE, other.features_NE)
+
+
+def test_the_rounding_of_a_constant_is_not_scaled_up() -> None:
+    noise = np.random.default_rng(0).normal(scale=1e-8, size=6)
+    items = {"year": [1, 2, 3, 4, 5, 6], "price": (19.99 + noise).tolist()}
+    features = item_features(dataset(items), SETTINGS)
+    assert np.abs(column(features, "price")).max() < 1e-6
