@@ -166,13 +166,14 @@ def _train(data: ColdData, workspace: Workspace, settings: RunSettings) -> _Trai
     features_NE = features.features_NE
     key = stage_key([], _ColdStart(data.dataset.fingerprint, settings.features, settings.rqvae, settings.decoder))
     checkpoints = workspace.checkpoints("cold-start", key)
-    warm_features, config = torch.from_numpy(features_NE[:num_warm]), rqvae_config(settings.rqvae, features.blocks)
+    warm_features = torch.from_numpy(features_NE[:num_warm])
+    config = rqvae_config(settings.rqvae, features.blocks, num_distinct=num_warm)
     rqvae = fit_rqvae(config, warm_features, settings.rqvae, checkpoints / "rqvae", tensorboard)
     with torch.no_grad():
         quantised_NL = rqvae.get_codebook_indices(torch.from_numpy(features_NE)).numpy()
     # Collision codes count in the order of the rows, so the new items, which are last, change no known item's code.
-    codes_NL = append_collision_codes(quantised_NL, codebook_size=settings.rqvae.codebook_size)
-    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=settings.rqvae.codebook_size)
+    codes_NL = append_collision_codes(quantised_NL, codebook_size=config.codebook_size)
+    trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=config.codebook_size)
     split = leave_one_out(user_sequences(data.dataset))
     retriever = fit_retriever(
         trie, features_NE[:num_warm], split, settings.decoder, checkpoints / "decoder", tensorboard

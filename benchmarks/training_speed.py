@@ -88,7 +88,7 @@ def rqvae_speed(run: Run, steps: int) -> Speed:
     features = load_features(run.features)
     features_NE = torch.from_numpy(features.features_NE)
     settings = replace(run.settings.rqvae, steps=steps)
-    config = rqvae_config(settings, features.blocks)
+    config = rqvae_config(settings, features.blocks, num_distinct=len(features_NE))
     epochs = -(-steps // -(-len(features_NE) // settings.batch_size))
 
     def fit(folder: Path, settings: RqVaeSettings = settings) -> object:

@@ -22,6 +22,7 @@ from rqrec.training.evaluation.semantic_id_health import (
     codebook_figures,
     neighbourhood_figures,
 )
+from rqrec.training.features.distinct import groups_of_equal_items
 from rqrec.training.features.features import load_features
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.train_rqvae import load_rqvae
@@ -62,7 +63,8 @@ def tokenize_items(
 
     def write(directory: Path) -> None:
         model, dataset = load_rqvae(rqvae), load_prepared(data)
-        features_NE = torch.from_numpy(load_features(features).features_NE)
+        loaded = load_features(features)
+        features_NE = torch.from_numpy(loaded.features_NE)
         with torch.no_grad():
             codes_NL = model.get_codebook_indices(features_NE).numpy()
             losses = model(features_NE, temperature=1.0)
@@ -73,7 +75,13 @@ def tokenize_items(
             **codebook_figures(codes_NL, codebook_size=size),
             **neighbourhood_figures(codes_NL, features_NE.numpy(), leave_one_out(user_sequences(dataset)).train),
         }
-        check_not_collapsed(figures, codebook_size=size, settings=settings)
+        check_not_collapsed(
+            figures,
+            groups_of_equal_items(loaded.without_identity_NE),
+            codebook_size=size,
+            num_levels=model.config.num_levels,
+            settings=settings,
+        )
         try:
             unique_NL = append_collision_codes(codes_NL, codebook_size=size)
         except ValueError as error:

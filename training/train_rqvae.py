@@ -9,10 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,8 +19,9 @@ from torch import Tensor, nn
 from rqrec.models.tokenizer.config import FeatureBlock, RqVaeConfig
 from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import RqVae, RqVaeComputedLosses
+from rqrec.training.codebooks import AUTO, CodebookSize, NumLevels, choose_codebooks
+from rqrec.training.features.distinct import groups_of_equal_items
 from rqrec.training.features.features import load_features
-from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
@@ -41,8 +41,9 @@ class RqVaeSettings:
     Attributes:
         hidden_widths: Widths of the encoder's hidden layers.
         embed_dim: Width of the latent.
-        codebook_size: Codes per level. The catalogue must have at least as many items.
-        num_levels: Levels of residual quantisation, without the collision level.
+        codebook_size: Codes per level, above 1. By default, "auto", it follows from the number of items with different
+            features; see `training.codebooks.choose_codebooks`.
+        num_levels: Levels of residual quantisation, without the collision level; "auto" as above.
         mode: How gradients pass the choice of a code: "gumbel_softmax", "straight_through" or "rotation_trick".
         commitment_weight: Weight of the commitment loss.
         start_temperature: Temperature of the Gumbel-softmax at the start of training.
@@ -59,8 +60,8 @@ class RqVaeSettings:
 
     hidden_widths: tuple[PositiveInt, ...] = (512, 256, 128)
     embed_dim: PositiveInt = 128
-    codebook_size: Annotated[int, Field(gt=1)] = 256
-    num_levels: PositiveInt = 3
+    codebook_size: CodebookSize = AUTO
+    num_levels: NumLevels = AUTO
     mode: QuantizeMode = QuantizeMode.GUMBEL_SOFTMAX
     commitment_weight: NonNegativeFloat = 0.25
     start_temperature: PositiveFloat = 1.0
@@ -86,7 +87,8 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
 
     def write(directory: Path, checkpoints: Path) -> None:
         loaded = load_features(features)
-        config = rqvae_config(settings, loaded.blocks)
+        num_distinct = int(groups_of_equal_items(loaded.features_NE).max()) + 1
+        config = rqvae_config(settings, loaded.blocks, num_distinct=num_distinct)
         features_NE = torch.from_numpy(loaded.features_NE)
         model = fit_rqvae(config, features_NE, settings, checkpoints, workspace.tensorboard)
         save_file(model.state_dict(), directory / WEIGHTS)
@@ -95,19 +97,21 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
     return workspace.train(NAME, inputs=[features], settings=settings, write=write, version=CODE_VERSION)
 
 
-def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...]) -> RqVaeConfig:
+def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...], *, num_distinct: int) -> RqVaeConfig:
     """Makes an RQ-VAE's configuration.
 
     Args:
         settings: The RQ-VAE's sizes and its training.
         blocks: The blocks of feature columns, in the order of the columns.
+        num_distinct: Number of items with different features.
     """
+    codebooks = choose_codebooks(num_distinct, size=settings.codebook_size, levels=settings.num_levels)
     return RqVaeConfig(
         blocks=blocks,
         hidden_widths=settings.hidden_widths,
         embed_dim=settings.embed_dim,
-        codebook_size=settings.codebook_size,
-        num_levels=settings.num_levels,
+        codebook_size=codebooks.size,
+        num_levels=codebooks.levels,
         mode=settings.mode,
         commitment_weight=settings.commitment_weight,
     )
@@ -127,15 +131,7 @@ def fit_rqvae(
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
-
-    Raises:
-        ConfigError: If there are fewer items than codes in a codebook.
     """
-    if len(features_NE) < settings.codebook_size:
-        raise ConfigError(
-            f"codebook_size must be <= the number of items, got {settings.codebook_size} codes for {len(features_NE)} "
-            "items: lower RqVaeSettings.codebook_size"
-        )
     device = training_device()
     torch.manual_seed(settings.seed)
     model = RqVae(config).to(device)

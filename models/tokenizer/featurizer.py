@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from rqrec.models.array_types import FloatArray
 
-TEXT, COLLABORATIVE = "text", "collaborative"
+TEXT, COLLABORATIVE, IDENTITY = "text", "collaborative", "identity"
 PRESENT = "_present"
 SEPARATOR = ". "
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -134,9 +134,9 @@ class Featurizer:
 
     @property
     def of_content_E(self) -> NDArray[np.bool_]:
-        """Whether a new item has each column, shape (E,): all columns except those of the co-occurrence."""
-        collaborative = self.given_block(COLLABORATIVE)
-        widths = [(block is not collaborative, block.width + block.is_marked) for block in self.blocks]
+        """Whether a new item has each column, shape (E,): all columns except co-occurrence and identity."""
+        of_known_items = (self.given_block(COLLABORATIVE), self.given_block(IDENTITY))
+        widths = [(block not in of_known_items, block.width + block.is_marked) for block in self.blocks]
         return np.repeat(*map(np.array, zip(*widths, strict=True)))
 
     def given_block(self, name: str) -> FittedBlock | None:
@@ -153,7 +153,8 @@ class Featurizer:
         Returns:
             Features of shape (N, E), float32.
         """
-        return np.concatenate([block.columns(items, given) for block in self.blocks], axis=1)
+        nothing_N0 = np.zeros((len(items), 0), dtype=np.float32)
+        return np.concatenate([nothing_N0, *(block.columns(items, given) for block in self.blocks)], axis=1)
 
     def texts(self, items: pl.DataFrame) -> list[str]:
         """Each item's text; an empty string for an item without any of the text attributes."""

@@ -3,17 +3,22 @@
 Shapes: B rows, N rows of the whole catalogue, V codes, D latent width.
 """
 
+import warnings
 from enum import StrEnum
 from typing import NamedTuple
 
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqrec.models.tokenizer.gumbel import gumbel_softmax
 
 DEAD_SHARE = 0.03  # a code is dead if it has less than this share of its usage under even usage
+# The smallest squared error that counts, as a share of the rows' variance. Squared distances in float32 are exact to
+# about 1e-7 of it.
+RESOLUTION = 1e-6
 
 
 class QuantizeMode(StrEnum):
@@ -52,6 +57,8 @@ class Quantizer(nn.Module):
         embed_dim: D.
         mode: How the gradient passes the choice of a code.
         commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
+        least_error: The smallest squared error of a row that counts, above 0. A smaller error is rounding: the squared
+            distance is a difference of numbers of the data's size, and can come out as 0 or below 0.
 
     Raises:
         ValueError: If codebook_size is not above 1.
@@ -59,12 +66,21 @@ class Quantizer(nn.Module):
 
     codebook_VD: Tensor
 
-    def __init__(self, codebook_size: int, embed_dim: int, *, mode: QuantizeMode, commitment_weight: float) -> None:
+    def __init__(
+        self,
+        codebook_size: int,
+        embed_dim: int,
+        *,
+        mode: QuantizeMode,
+        commitment_weight: float,
+        least_error: float = RESOLUTION,
+    ) -> None:
         super().__init__()
         if codebook_size <= 1:
             raise ValueError(f"codebook_size must be > 1, got {codebook_size}")
         self.mode = QuantizeMode(mode)
         self.commitment_weight = commitment_weight
+        self.least_error = least_error
         self.codebook_VD = nn.Parameter(torch.randn(codebook_size, embed_dim))
 
     def forward(self, x_BD: Tensor, temperature: float) -> QuantizeOutput:
@@ -80,8 +96,9 @@ class Quantizer(nn.Module):
         embeddings_BD = nearest_BD.detach()
         if self.mode is QuantizeMode.GUMBEL_SOFTMAX and self.training:
             # The logits are the posterior of a mixture of Gaussians whose variance is the present error. So a
-            # temperature means the same at every level, for residuals of any size.
-            error = distances_BV.min(dim=1).values.mean().detach().clamp_min(torch.finfo(x_BD.dtype).tiny)
+            # temperature means the same at every level, for residuals of any size. A level that reproduces its rows
+            # has only the error of rounding, which is no variance to divide by.
+            error = distances_BV.min(dim=1).values.mean().detach().clamp_min(self.least_error)
             weights_BV = gumbel_softmax(-distances_BV * (x_BD.shape[1] / (2 * error)), temperature)
             embeddings_BD = weights_BV @ self.codebook_VD
         # The loss is that of the nearest codeword in every mode. With a loss of soft mixes, codewords drift together.
@@ -98,7 +115,8 @@ class Quantizer(nn.Module):
     def initialise(self, x_ND: Tensor, *, seed: int) -> None:
         """Sets the codewords to the k-means centres of the rows (Zeghidour et al. 2021, arXiv 2107.03312, §III-C).
 
-        If there are fewer distinct rows than codes, the spare codewords repeat rows and stay unused.
+        If there are fewer distinct rows than codes, the spare codewords repeat rows and stay unused. If the levels
+        before reproduce all rows, all codewords are 0, and every row gets code 0.
 
         Args:
             x_ND: Rows of the whole catalogue.
@@ -110,16 +128,23 @@ class Quantizer(nn.Module):
         if len(x_ND) == 0:
             raise ValueError("k-means needs at least one row, got none: pass the rows of the whole catalogue")
         size = len(self.codebook_VD)
+        if float(x_ND.square().sum(1).mean()) <= self.least_error:
+            self.codebook_VD.zero_()
+            return
         distinct_ND = torch.unique(x_ND, dim=0)
         if len(distinct_ND) <= size:
             self.codebook_VD.copy_(distinct_ND[torch.arange(size) % len(distinct_ND)])
             return
-        centres = KMeans(n_clusters=size, n_init=1, random_state=seed).fit(x_ND.cpu().numpy()).cluster_centers_
+        with warnings.catch_warnings():  # rows that differ by rounding only are one cluster
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            centres = KMeans(n_clusters=size, n_init=1, random_state=seed).fit(x_ND.cpu().numpy()).cluster_centers_
         self.codebook_VD.copy_(torch.from_numpy(centres))
 
     @torch.no_grad()
     def replace_dead_codes(self, x_BD: Tensor) -> int:
         """Moves each dead code to a row, to the rows with the largest quantisation error first.
+
+        A row that is reproduced needs no code of its own. So some codes stay dead if there are few such rows.
 
         Args:
             x_BD: Rows of a batch.
@@ -130,7 +155,8 @@ class Quantizer(nn.Module):
         nearest_B = self.squared_distances(x_BD).min(dim=1)
         size = len(self.codebook_VD)
         counts_V = torch.bincount(nearest_B.indices, minlength=size)
-        dead = torch.nonzero(counts_V < DEAD_SHARE * len(x_BD) / size).flatten()[: len(x_BD)]
+        badly_served = int((nearest_B.values > self.least_error).sum())
+        dead = torch.nonzero(counts_V < DEAD_SHARE * len(x_BD) / size).flatten()[:badly_served]
         worst_first = nearest_B.values.argsort(descending=True)
         self.codebook_VD[dead] = x_BD[worst_first[: len(dead)]]
         return len(dead)

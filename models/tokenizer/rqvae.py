@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind, RqVaeConfig
-from rqrec.models.tokenizer.quantize import Quantizer, pass_gradient
+from rqrec.models.tokenizer.quantize import RESOLUTION, Quantizer, pass_gradient
 
 RARE = 1e-4  # the least probability with which the decoder starts for a label
+CONSTANT = 1e-12  # a block does not vary if its variance is at most this share of its mean square
 
 
 class RqVaeComputedLosses(NamedTuple):
@@ -69,9 +70,15 @@ class RqVae(nn.Module):
         widths = [config.feature_dim, *config.hidden_widths, config.embed_dim]
         self.encoder = _LinearAndMlp(widths)
         self.decoder = _LinearAndMlp(widths[::-1])
+        # The variance of the latents at the start; see `initialise`.
+        variance = sum(block.weight for block in config.blocks) or 1.0
         self.levels = nn.ModuleList(
             Quantizer(
-                config.codebook_size, config.embed_dim, mode=config.mode, commitment_weight=config.commitment_weight
+                config.codebook_size,
+                config.embed_dim,
+                mode=config.mode,
+                commitment_weight=config.commitment_weight,
+                least_error=RESOLUTION * variance,
             )
             for _ in range(config.num_levels)
         )
@@ -225,7 +232,8 @@ class _LinearAndMlp(nn.Module):
 def _scale(block: FeatureBlock, part_NE: Tensor) -> Tensor:
     """The factor of each column that makes a block's variance its weight; 1 for a block that does not vary."""
     variance = part_NE.var(0, correction=0).sum()
-    return torch.where(variance > 0, (block.weight / variance).sqrt(), 1.0).expand(block.width)
+    varies = variance > CONSTANT * part_NE.square().mean(0).sum()
+    return torch.where(varies, (block.weight / variance).sqrt(), 1.0).expand(block.width)
 
 
 def _mlp(widths: list[int]) -> nn.Sequential:

@@ -15,10 +15,11 @@ from rqrec.training.data.reading.names import TABLES
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, leave_one_out, user_sequences
+from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, MIN_ITEMS_TO_LEARN, leave_one_out, user_sequences
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
+MIN_ITEMS = 2
 logger = logging.getLogger("rqrec")
 
 
@@ -47,6 +48,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     def write(directory: Path) -> None:
         report = DataReport()
         dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
+        _check_enough(dataset)
         _note_users_not_evaluated(dataset, report)
         if _files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
@@ -61,13 +63,29 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
     return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
 
 
+def _check_enough(dataset: Dataset) -> None:
+    """Raises an error if there is nothing to learn from, before anything is trained."""
+    if len(dataset.items) < MIN_ITEMS:
+        raise DataError(f"a catalogue needs at least {MIN_ITEMS} items, got {len(dataset.items)}: add items")
+    if int(user_sequences(dataset).lengths_U.max()) < MIN_ITEMS_TO_LEARN:
+        raise DataError(
+            f"training needs at least one user with {MIN_ITEMS_TO_LEARN} interactions, but every user has 1: check "
+            "that user_id names the same user in several rows"
+        )
+
+
 def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
     """Says before anything is trained how many users the evaluation cannot ask about."""
-    unevaluated = dataset.num_users - len(leave_one_out(user_sequences(dataset)).test)
-    if unevaluated:
+    num_evaluated = len(leave_one_out(user_sequences(dataset)).test)
+    if not num_evaluated:
         report.note(
-            f"{unevaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, because they have fewer "
-            f"than {MIN_ITEMS_TO_EVALUATE} interactions"
+            f"no user is evaluated: a user needs {MIN_ITEMS_TO_EVALUATE} interactions, and somebody must keep "
+            f"{MIN_ITEMS_TO_LEARN} to train on"
+        )
+    elif num_evaluated < dataset.num_users:
+        report.note(
+            f"{dataset.num_users - num_evaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, "
+            f"because they have fewer than {MIN_ITEMS_TO_EVALUATE} interactions"
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rqrec.training.data.dataset import Dataset
 
 MIN_ITEMS_TO_EVALUATE = 3
+MIN_ITEMS_TO_LEARN = 2
 IndexArray = NDArray[np.int32]
 
 
@@ -81,7 +82,10 @@ class Holdout:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """The three parts of the split. Users with fewer than three items are in the training part only."""
+    """The three parts of the split. Users with fewer than three items are in the training part only.
+
+    All users are in the training part only if holding items out would leave no user with two items to learn from.
+    """
 
     train: Sequences
     validation: Holdout
@@ -98,6 +102,7 @@ def user_sequences(dataset: Dataset) -> Sequences:
 def leave_one_out(sequences: Sequences) -> LeaveOneOut:
     """Splits sequences. The test histories include the validation item."""
     evaluated_U = sequences.lengths_U >= MIN_ITEMS_TO_EVALUATE
+    evaluated_U &= (sequences.lengths_U - 2 * evaluated_U).max(initial=0) >= MIN_ITEMS_TO_LEARN
     asked = sequences.select(evaluated_U)
     last_U = asked.offsets_U[1:]
     test = Holdout(asked.without_last(1), asked.items_I[last_U - 1])

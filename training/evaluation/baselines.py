@@ -17,6 +17,7 @@ from rqrec.training.data.splits import Holdout, Sequences
 
 ITEM_KNN_NEIGHBOURS = 100
 ITEM_KNN_WITH_TIES = 1000  # neighbours of one item at the most, those equal to the 100th included
+NOTHING = -1
 SCORES_PER_BLOCK = 1 << 23  # of float32: 32 MiB
 SIMILARITIES_PER_BLOCK = 1 << 23  # of float32 and int32: 64 MiB
 
@@ -44,7 +45,7 @@ def rank_by_popularity(train: Sequences, num_items: int, holdout: Holdout, *, k:
         k: List length K.
 
     Returns:
-        item_index of shape (U, K), best first.
+        item_index of shape (U, K), best first, -1 where fewer than k items are left.
     """
     popularity_N = item_popularity(train, num_items).astype(np.float32)
     return _rank(holdout, num_items, lambda history_BN: np.tile(popularity_N, (history_BN.shape[0], 1)), k)
@@ -63,7 +64,7 @@ def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: i
         k: List length K.
 
     Returns:
-        item_index of shape (U, K), best first.
+        item_index of shape (U, K), best first, -1 where fewer than k items are left.
     """
     similarity_NN = _nearest(_user_item(train, num_items))
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k)
@@ -81,7 +82,7 @@ def rank_by_content_knn(
         eligible_N: Which items may be recommended; all if None.
 
     Returns:
-        item_index of shape (U, K), best first.
+        item_index of shape (U, K), best first, -1 where fewer than k items are left.
     """
     unit_NE = normalize(features_NE)
     barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)
@@ -91,7 +92,10 @@ def rank_by_content_knn(
 def _rank(
     holdout: Holdout, num_items: int, score: Callable[[sparse.csr_matrix], NDArray[np.float32]], k: int
 ) -> NDArray[np.int64]:
-    """Returns the k best-scored items outside each history; the lower item_index comes first among equal scores."""
+    """Returns the k best-scored items outside each history; the lower item_index comes first among equal scores.
+
+    A list is filled up with -1 if the history leaves fewer than k items.
+    """
     histories_UN = _user_item(holdout.histories, num_items)
     k, block = min(k, num_items), max(SCORES_PER_BLOCK // num_items, 1)
     lists_UK = np.empty((len(holdout), k), dtype=np.int64)
@@ -101,7 +105,8 @@ def _rank(
         scores_BN[history_BN.nonzero()] = -np.inf
         for user, scores_N in enumerate(scores_BN, start=begin):
             candidates = np.flatnonzero(scores_N >= np.partition(scores_N, -k)[-k])
-            lists_UK[user] = candidates[np.argsort(-scores_N[candidates], kind="stable")[:k]]
+            best_K = candidates[np.argsort(-scores_N[candidates], kind="stable")[:k]]
+            lists_UK[user] = np.where(scores_N[best_K] > -np.inf, best_K, NOTHING)
     return lists_UK
 
 

@@ -83,7 +83,7 @@ def figures(
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
-    """Returns one table of all models, and one table of the semantic IDs.
+    """Returns one table of all models, if they were evaluated, and one table of the semantic IDs.
 
     Args:
         results: Figures by model name, and under "tokenizer" those of the semantic IDs.
@@ -100,7 +100,7 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
     tokenizer.add_column("value", justify="right")
     for name, value in results[TOKENIZER].items():
         tokenizer.add_row(name, _number(value))
-    return [ranking, tokenizer]
+    return [ranking, tokenizer] if models else [tokenizer]
 
 
 def _number(value: float | None) -> str:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as settings_dataclass
 from sklearn.preprocessing import normalize
 
+from rqrec.models.array_types import IntArray
 from rqrec.models.errors import UserError
 from rqrec.models.trie.semantic_ids import collision_ratio
 from rqrec.training.data.splits import Sequences
 from rqrec.training.runtime.config import Share
+
+ROOM = 10  # combinations of codes per item; with fewer, collisions come from the codebooks' sizes
 
 
 class CollapsedSemanticIds(UserError):
@@ -25,8 +28,9 @@ class SemanticIdSettings:
     """Limits at which semantic IDs count as collapsed. No retriever is trained on collapsed ones.
 
     Attributes:
-        min_perplexity_share: Smallest perplexity of the first level, as a share of the codebook size, in [0, 1]. Later
-            levels have no limit, because in a small catalogue they have few items left to separate.
+        min_perplexity_share: Smallest perplexity of the first level, in [0, 1], as a share of the codebook size or of
+            the number of items that the features tell apart, whichever is less. Later levels have no limit, because in
+            a small catalogue they have few items left to separate.
         max_collision_ratio: Largest share of items that have the same quantised codes as another item, in [0, 1].
     """
 
@@ -47,13 +51,13 @@ def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> di
         `perplexity_<level>`, the exponential of the entropy of the codes (V if all are used equally often);
         `gini_<level>`, the inequality of their use (0 if all are used equally often).
     """
-    figures = {}
+    figures: dict[str, float] = {}
     for level, codes_N in enumerate(codes_NL.T):
         share_V = np.bincount(codes_N, minlength=codebook_size) / len(codes_N)
-        used = share_V[share_V > 0]
-        figures[f"usage_{level}"] = len(used) / codebook_size
-        figures[f"dead_codes_{level}"] = float(codebook_size - len(used))
-        figures[f"perplexity_{level}"] = float(np.exp(-(used * np.log(used)).sum()))
+        num_used = int(np.count_nonzero(share_V))
+        figures[f"usage_{level}"] = num_used / codebook_size
+        figures[f"dead_codes_{level}"] = float(codebook_size - num_used)
+        figures[f"perplexity_{level}"] = perplexity_of(share_V)
         figures[f"gini_{level}"] = float(1 - 2 * np.cumsum(np.sort(share_V)).mean() + 1 / codebook_size)
     figures["collision_ratio"] = collision_ratio(codes_NL, codebook_size=codebook_size)
     return figures
@@ -72,8 +76,8 @@ def neighbourhood_figures(
     Returns:
         For each level: `together_<level>`, the share of neighbours in the sequences whose codes agree up to this level;
         `together_by_chance_<level>`, the same share after the neighbours are paired at random; and
-        `similarity_<level>`, the mean cosine of the features of two items whose codes agree up to this level (0 if
-        there are no such items).
+        `similarity_<level>`, the mean cosine of the features of two items whose codes agree up to this level. Each is 0
+        if there are no such items.
     """
     left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)
@@ -81,8 +85,8 @@ def neighbourhood_figures(
     figures = {}
     for level in range(codes_NL.shape[1]):
         _, prefix_N = np.unique(codes_NL[:, : level + 1], axis=0, return_inverse=True)
-        figures[f"together_{level}"] = float((prefix_N[left_P] == prefix_N[right_P]).mean())
-        figures[f"together_by_chance_{level}"] = float((prefix_N[left_P] == prefix_N[shuffled_P]).mean())
+        figures[f"together_{level}"] = _share(prefix_N[left_P] == prefix_N[right_P])
+        figures[f"together_by_chance_{level}"] = _share(prefix_N[left_P] == prefix_N[shuffled_P])
         counts = np.bincount(prefix_N)
         sums = np.zeros((len(counts), unit_NE.shape[1]), dtype=np.float32)
         np.add.at(sums, prefix_N, unit_NE)
@@ -92,27 +96,73 @@ def neighbourhood_figures(
     return figures
 
 
-def check_not_collapsed(figures: Mapping[str, float], *, codebook_size: int, settings: SemanticIdSettings) -> None:
+def _share(is_true_P: NDArray[np.bool_]) -> float:
+    return float(is_true_P.mean()) if len(is_true_P) else 0.0
+
+
+def check_not_collapsed(
+    figures: Mapping[str, float],
+    group_N: IntArray,
+    *,
+    codebook_size: int,
+    num_levels: int,
+    settings: SemanticIdSettings,
+) -> None:
     """Raises an error if the semantic IDs have collapsed.
 
     Args:
         figures: Figures of `codebook_figures`.
+        group_N: The group of items with equal features, by item_index; see `groups_of_equal_items`.
         codebook_size: V.
+        num_levels: L, the number of levels without the collision level.
         settings: The limits.
 
     Raises:
         CollapsedSemanticIds: If the first level separates too few items, or too many items have the same codes.
     """
-    remedy = "check the features, and RqVaeSettings.learning_rate, mode and commitment_weight"
-    least, perplexity = settings.min_perplexity_share * codebook_size, figures["perplexity_0"]
+    sizes = np.bincount(group_N)
+    # No level can tell apart more than the features do.
+    separable = min(codebook_size, perplexity_of(sizes / len(group_N)))
+    least, perplexity = settings.min_perplexity_share * separable, figures["perplexity_0"]
     if perplexity < least:
         raise CollapsedSemanticIds(
             f"the semantic IDs have collapsed: the first level must have a perplexity of at least {least:.1f} of "
-            f"{codebook_size} codes (SemanticIdSettings.min_perplexity_share), got {perplexity:.1f}: {remedy}"
+            f"{separable:.0f} codes (SemanticIdSettings.min_perplexity_share), got {perplexity:.1f}: "
+            f"{_TRAINING_REMEDY}"
         )
     if figures["collision_ratio"] > settings.max_collision_ratio:
+        share_of_equal = float((sizes[group_N] > 1).mean())
         raise CollapsedSemanticIds(
             f"the semantic IDs have collapsed: at most {settings.max_collision_ratio:.0%} of the items may have the "
             "same codes as another item (SemanticIdSettings.max_collision_ratio), got "
-            f"{figures['collision_ratio']:.0%}: {remedy}, or raise codebook_size"
+            f"{figures['collision_ratio']:.0%}: {_cause(len(group_N), share_of_equal, codebook_size, num_levels)}"
         )
+
+
+def perplexity_of(shares: NDArray[np.floating]) -> float:
+    """Returns the exponential of the entropy of a distribution: its number of values, if all are equally frequent.
+
+    >>> perplexity_of(np.array([0.5, 0.5, 0.0]))
+    2.0
+
+    Args:
+        shares: Probabilities that sum to 1.
+    """
+    used = shares[shares > 0]
+    return float(np.exp(-(used * np.log(used)).sum()))
+
+
+_TRAINING_REMEDY = "check the features, and RqVaeSettings.learning_rate, mode and commitment_weight"
+
+
+def _cause(num_items: int, share_of_equal: float, codebook_size: int, num_levels: int) -> str:
+    """Names the most likely cause of collisions, with its remedy."""
+    if share_of_equal > 0.5:
+        return f"{share_of_equal:.0%} of the items have the same features as another item: add attributes that differ"
+    combinations = codebook_size**num_levels
+    if combinations < ROOM * num_items:
+        return (
+            f"{num_levels} levels of {codebook_size} codes have {combinations} combinations for {num_items} items: "
+            "raise RqVaeSettings.codebook_size or num_levels, or set them to 'auto'"
+        )
+    return _TRAINING_REMEDY

@@ -6,10 +6,10 @@ Shapes: N items, E vector dimensions.
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
 from rqrec.training.data.splits import Sequences
+from rqrec.training.features.svd import fit_svd
 
 WINDOW = 10
 SMOOTHING = 0.75  # exponent of the context counts, so that rare items do not dominate (Levy et al. 2015)
@@ -40,7 +40,7 @@ def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: in
     information = np.log(pairs.data / expected)
     keep = information > 0
     ppmi = sparse.csr_matrix((information[keep], (pairs.row[keep], pairs.col[keep])), shape=counts.shape)
-    svd = TruncatedSVD(min(dim, num_items - 1), random_state=seed).fit(ppmi)
+    svd, _ = fit_svd(ppmi, min(dim, num_items - 1), seed=seed)
     # The square root of the singular values gives better weights than the values themselves (Levy et al. 2015).
     vectors = ppmi @ svd.components_.T / np.sqrt(np.maximum(svd.singular_values_, np.finfo(np.float32).eps))
     return np.asarray(normalize(vectors), dtype=np.float32)

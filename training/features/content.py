@@ -5,12 +5,12 @@ Shapes: N items, E feature columns, P content width, D item vector width.
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
 from rqrec.models.array_types import FloatArray
 from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
 from rqrec.training.features.features import Features
+from rqrec.training.features.svd import fit_svd
 
 CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the recall of new items falls by a fifth
 
@@ -30,7 +30,7 @@ def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
     of_content_E = features.featurizer.of_content_E
     unit_NE = normalize(features.features_NE * of_content_E)
     width = min(CONTENT_WIDTH, *unit_NE.shape)
-    svd = TruncatedSVD(width, random_state=seed).fit(unit_NE)
+    svd, _ = fit_svd(unit_NE, width, seed=seed)
     return np.asarray(svd.components_.T * of_content_E[:, None], dtype=np.float32)
 
 

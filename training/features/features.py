@@ -16,6 +16,7 @@ from rqrec.models.array_types import FloatArray
 from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.tokenizer.featurizer import (
     COLLABORATIVE,
+    IDENTITY,
     PRESENT,
     TEXT,
     Featurizer,
@@ -27,16 +28,19 @@ from rqrec.models.tokenizer.featurizer import (
     texts_of,
     vector_values,
 )
-from rqrec.training.data.dataset import ITEM_ID, DataError, Dataset
+from rqrec.training.data.dataset import ITEM_ID, Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences
 from rqrec.training.features.collaborative import cooccurrence_vectors
+from rqrec.training.features.identity import identity_vectors
 from rqrec.training.features.text import encode_texts
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 FREE_TEXT_DISTINCT_SHARE = 0.5  # share of distinct values above which a string column is text
+CONSTANT = 1e-6  # a block is constant if its standard deviation is at most this share of its mean
+IDENTITY_WEIGHT = 0.01  # of the block that tells equal items apart; small, so that attributes decide the first codes
 FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
-CODE_VERSION = 2  # 2: the featurizer is kept
+CODE_VERSION = 3  # 3: random vectors tell many equal items apart, and the rounding of a constant is not scaled up
 
 
 @settings_dataclass(frozen=True)
@@ -83,6 +87,12 @@ class Features:
     featurizer: Featurizer
 
     @property
+    def without_identity_NE(self) -> FloatArray:
+        """The features without the random columns that tell equal items apart; see `identity_vectors`."""
+        identity = self.featurizer.given_block(IDENTITY)
+        return self.features_NE if identity is None else self.features_NE[:, : -identity.width]
+
+    @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
         """The blocks as the RQ-VAE reconstructs them: each block's columns, and its `_present` column if it has one."""
         layout = []
@@ -123,14 +133,12 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     Lists of strings, and strings with few distinct values, become multi-hot labels. Numbers are standardised. Vectors
     and text embeddings are centred, and scaled to unit variance as a whole. For a missing value, labels are all 0,
     numbers and vectors are at their mean, and the label `<name>_present` is 0. The text of an item is all its strings
-    together. The co-occurrence is computed from training interactions only.
+    together. The co-occurrence is computed from training interactions only. Many items that are equal in all of this
+    are told apart by random vectors; see `identity_vectors`.
 
     Args:
         dataset: The items and interactions.
         settings: How attributes become features.
-
-    Raises:
-        DataError: If the items have no usable attribute.
     """
     items, given, fitted = dataset.items, dict[str, Given](), list[FittedBlock | None]()
     for name in items.columns:
@@ -149,8 +157,13 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
         given[COLLABORATIVE] = Given(vectors, np.asarray(vectors.any(axis=1)))
         fitted.append(_fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight))
     blocks = tuple(block for block in fitted if block is not None)
-    if not blocks:
-        raise DataError("the items have no usable attribute: add labels, numbers, text or vectors to the items table")
+    features_NE = Featurizer(blocks, text_attributes).transform(items, given)
+    identity = identity_vectors(features_NE, seed=settings.seed)
+    if identity is not None:
+        given[IDENTITY] = identity
+        block = _fit_continuous(IDENTITY, Source.GIVEN, identity, IDENTITY_WEIGHT)
+        assert block is not None
+        blocks = (*blocks, block)
     featurizer = Featurizer(blocks, text_attributes)
     return Features(featurizer.transform(items, given), featurizer)
 
@@ -197,5 +210,7 @@ def _fit_continuous(name: str, source: Source, values: Given, weight: float) -> 
         return None
     mean_W = vectors_NW.mean(axis=0)
     scale = float((vectors_NW - mean_W).astype(np.float32).std())
+    if scale <= CONSTANT * float(np.abs(mean_W).max(initial=0)):  # the columns vary by rounding only
+        scale = 1.0
     marked = not bool(present_N.all())
-    return FittedBlock(name, source, weight, mean_W=tuple(map(float, mean_W)), scale=scale or 1.0, is_marked=marked)
+    return FittedBlock(name, source, weight, mean_W=tuple(map(float, mean_W)), scale=scale, is_marked=marked)

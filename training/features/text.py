@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rqrec.models.errors import MissingPackage
+from rqrec.training.features.svd import fit_svd
 
 LSA = "lsa"
 ENCODE_BATCH = 64
@@ -97,4 +97,5 @@ def _latent_semantic_analysis(texts: list[str], dim: int, seed: int) -> NDArray[
     dim = min(dim, min(terms.shape) - 1)
     if dim < 1:
         return np.zeros((len(texts), 1), dtype=np.float32)
-    return np.asarray(TruncatedSVD(dim, random_state=seed).fit_transform(terms), dtype=np.float32)
+    _, vectors_NE = fit_svd(terms, dim, seed=seed)
+    return np.asarray(vectors_NE, dtype=np.float32)

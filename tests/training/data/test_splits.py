@@ -27,6 +27,13 @@ def test_last_item_is_test_and_the_one_before_validation() -> None:
     assert split.test.targets_U.tolist() == [4, 9]
 
 
+def test_nothing_is_held_out_where_nothing_would_be_left_to_learn_from() -> None:
+    rows = [[1, 2, 3], [4, 5, 6], [7]]
+    split = leave_one_out(ragged(rows))
+    assert listed(split.train) == rows
+    assert len(split.validation) == len(split.test) == 0
+
+
 @given(rows_of_items)
 def test_every_interaction_is_in_exactly_one_part(rows: Rows) -> None:
     split = leave_one_out(ragged(rows))

@@ -66,7 +66,8 @@ def random_holdout(rng: np.random.Generator, users: int, num_items: int) -> Hold
 def best_by_full_sort(scores_UN: NDArray[np.float32], holdout: Holdout, k: int) -> NDArray[np.int64]:
     for user in range(len(holdout)):
         scores_UN[user, holdout.histories[user]] = -np.inf
-    return np.argsort(-scores_UN, axis=1, kind="stable")[:, :k]
+    best_UK = np.argsort(-scores_UN, axis=1, kind="stable")[:, :k]
+    return np.where(np.take_along_axis(scores_UN, best_UK, axis=1) > -np.inf, best_UK, -1)
 
 
 def rank_by_the_whole_product(train: Sequences, num_items: int, holdout: Holdout, k: int) -> NDArray[np.int64]:

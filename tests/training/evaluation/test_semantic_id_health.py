@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rqrec.training.data.splits import Sequences
 from rqrec.training.evaluation.semantic_id_health import (
@@ -39,18 +40,42 @@ def test_neighbourhood_figures_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "message"),
+    ("figures", "group_N", "levels", "message"),
     [
         (
             {"perplexity_0": 1.2, "collision_ratio": 0.0},
+            np.arange(1000),
+            3,
             "perplexity of at least 12.8 of 256 codes .*, got 1.2: check",
         ),
         (
             {"perplexity_0": 99.0, "collision_ratio": 0.7},
-            "at most 60% of the items may .*, got 70%",
+            np.arange(1000),
+            3,
+            "at most 60% of the items may .*, got 70%: check the features, and RqVaeSettings.learning_rate",
+        ),
+        (
+            {"perplexity_0": 99.0, "collision_ratio": 0.7},
+            np.arange(1000),
+            1,
+            "got 70%: 1 levels of 256 codes have 256 combinations for 1000 items: raise RqVaeSettings.codebook_size",
+        ),
+        (
+            {"perplexity_0": 99.0, "collision_ratio": 0.7},
+            np.arange(1000) // 2,
+            3,
+            "got 70%: 100% of the items have the same features as another item: add attributes that differ",
         ),
     ],
 )
-def test_collapsed_ids_stop_training_with_the_reason(figures: dict[str, float], message: str) -> None:
+def test_collapsed_ids_stop_training_with_the_cause(
+    figures: dict[str, float], group_N: NDArray[np.int64], levels: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        check_not_collapsed(figures, codebook_size=256, settings=SemanticIdSettings())
+        check_not_collapsed(figures, group_N, codebook_size=256, num_levels=levels, settings=SemanticIdSettings())
+
+
+@pytest.mark.parametrize("group_N", [np.arange(5), np.zeros(1000, dtype=np.int64), np.arange(1000).clip(900)])
+def test_the_first_level_need_not_tell_apart_more_than_the_features_do(group_N: NDArray[np.int64]) -> None:
+    figures = {"perplexity_0": 1.0, "collision_ratio": 0.0}
+    check_not_collapsed(figures, group_N, codebook_size=256, num_levels=3, settings=SemanticIdSettings())

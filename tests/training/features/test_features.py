@@ -57,9 +57,26 @@ def test_machine_names_are_no_text() -> None:
     assert [block.name for block in item_features(dataset(items), SETTINGS).blocks] == ["price"]
 
 
-def test_items_without_any_attribute_are_refused() -> None:
-    with pytest.raises(ValueError, match="no usable attribute"):
-        item_features(dataset({"asin": ["B001", "B002"]}), SETTINGS)
+def test_items_without_any_attribute_are_told_apart_at_random_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    features = item_features(dataset({"asin": ["B001", "B002"]}), SETTINGS)
+    assert [block.name for block in features.blocks] == ["identity"]
+    assert len(np.unique(features.features_NE, axis=0)) == 2
+    assert features.without_identity_NE.shape == (2, 0)
+    assert not features.featurizer.of_content_E.any()
+    assert "2 of 2 items have the same features as another item (largest group: 2)" in caplog.text
+
+
+def test_many_equal_items_are_told_apart_at_random_and_the_others_are_not() -> None:
+    features = item_features(dataset({"price": [1.0] * 9 + [float(price) for price in range(2, 20)]}), SETTINGS)
+    own_NW, drawn_NW = features.without_identity_NE, features.features_NE[:, features.without_identity_NE.shape[1] :]
+    assert len(np.unique(own_NW, axis=0)) == 19
+    assert len(np.unique(drawn_NW[:9], axis=0)) == 9
+    assert len(np.unique(drawn_NW[9:], axis=0)) == 1
+
+
+def test_a_few_equal_items_are_left_to_the_collision_level() -> None:
+    features = item_features(dataset({"price": [1.0] * 8 + [float(price) for price in range(2, 20)]}), SETTINGS)
+    assert [block.name for block in features.blocks] == ["price"]
 
 
 def test_co_occurrence_sees_training_interactions_only() -> None:
@@ -83,3 +100,10 @@ def test_decimals_make_the_same_features_as_numbers() -> None:
     plain = pl.Series([1.5, 2.0, None])
     decimals = item_features(dataset({"price": plain.cast(pl.Decimal(10, 2))}), SETTINGS)
     assert np.array_equal(decimals.features_NE, item_features(dataset({"price": plain}), SETTINGS).features_NE)
+
+
+def test_the_rounding_of_a_constant_is_not_scaled_up() -> None:
+    noise = np.random.default_rng(0).normal(scale=1e-8, size=6)
+    items = {"year": [1, 2, 3, 4, 5, 6], "price": (19.99 + noise).tolist()}
+    features = item_features(dataset(items), SETTINGS)
+    assert np.abs(column(features, "price")).max() < 1e-6

@@ -62,7 +62,7 @@ def features() -> Tensor:
 def rqvae_gradients(accumulate: str) -> Weights:
     features_NE = features()
     torch.manual_seed(rank())
-    model = RqVae(rqvae_config(RQVAE, BLOCKS)).double().train()
+    model = RqVae(rqvae_config(RQVAE, BLOCKS, num_distinct=ITEMS)).double().train()
     model.initialise(features_NE, seed=0)
     for parameter in model.parameters():  # no part starts at zero, where gradients vanish
         parameter.data += 0.01 * torch.randn_like(parameter)
