@@ -59,6 +59,8 @@ def test_no_held_out_item_leaks_into_training(rows: Rows, data: st.DataObject) -
     if not original:
         return
     one, other = leave_one_out(ragged(original)), leave_one_out(ragged(changed))
+    if not len(one.test):  # nothing is held out where nothing would be left to learn from
+        return
     assert listed(one.train) == listed(other.train)
     assert training_pairs(one) == training_pairs(other)
 
