@@ -92,8 +92,18 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
         help=f"gin files, or names of packaged ones: {packaged} (default: {DEFAULT_CONFIG.name})",
     )
     parser.add_argument("--dataset", help="a MovieLens release by name, or a folder; overrides DatasetSettings.source")
-    parser.add_argument("--work-dir", type=Path, default=Path("artifacts/work"), help="folder of the stages' results")
-    parser.add_argument("--data-dir", type=Path, default=Path("artifacts/data"), help="folder of downloaded data sets")
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("artifacts/work"),
+        help="folder of the stages' results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("artifacts/data"),
+        help="folder of downloaded data sets (default: %(default)s)",
+    )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,

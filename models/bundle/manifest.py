@@ -131,7 +131,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     with reading(folder, MANIFEST):
         if not path.is_file():
-            raise BundleError(f"there is no bundle at {folder} ({MANIFEST} is missing): run `make run` to train one")
+            raise BundleError(
+                f"there is no bundle at {folder} ({MANIFEST} is missing): run `rqrec train` or `make run` to train one"
+            )
         text = path.read_text(encoding="utf-8")
         fields = json.loads(text)
         found = fields.get("format") if isinstance(fields, dict) else None

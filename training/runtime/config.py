@@ -50,7 +50,9 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
     _read_packaged_configs()
     gin.clear_config()
     try:
-        gin.parse_config_files_and_bindings(names, list(bindings))
+        gin.parse_config_files_and_bindings(names, None, finalize_config=False)
+        for binding in bindings:
+            _bind(binding)
         values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
     except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
         # The first line of the message says what is wrong; gin appends the position in the file.
@@ -58,6 +60,18 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
     finally:
         gin.clear_config()
     return kind(**{name: _checked(section, values[section]) for name, section in sections.items()})
+
+
+def _bind(binding: str) -> None:
+    """Applies one binding of the command line."""
+    try:
+        gin.parse_config(binding)
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        reason = str(error).strip()
+        raise ConfigError(
+            f"cannot use --set {binding}: expected a setting and a value of Python, such as "
+            f"DecoderSettings.epochs=3 or FeatureSettings.text_encoder=\"'lsa'\" ({reason})"
+        ) from error
 
 
 def settings_as_gin(settings: Any) -> str:

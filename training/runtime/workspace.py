@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from rqrec.training.runtime.distributed import barrier, broadcast, rank
 
 STAMP = "stage.json"
 KEY_LENGTH = 16
+logger = logging.getLogger("rqrec")
 KEPT_KEYS = 3
 
 
@@ -159,6 +161,7 @@ class Workspace:
         return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
 
     def _write(self, stage: Stage, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None]) -> None:
+        logger.info("%s: started", stage.path.name)
         begin = time.perf_counter()
         with new_directory(stage.path) as directory:
             write(directory)

@@ -47,7 +47,7 @@ def test_refuses_a_missing_file(copy: Path) -> None:
 
 
 def test_says_how_to_get_a_bundle_where_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="run `make run` to train one"):
+    with pytest.raises(BundleError, match="run `rqrec train` or `make run` to train one"):
         read_bundle(tmp_path)
 
 
