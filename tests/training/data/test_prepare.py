@@ -28,7 +28,10 @@ def test_the_report_is_logged_and_kept(tmp_path: Path, caplog: pytest.LogCapture
         "interactions.csv: 7 interactions read, 7 kept, of 2 users; 5 items",
         "1 of 2 users are trained on and not evaluated, because they have fewer than 3 interactions",
     ]
-    assert [record.getMessage() for record in caplog.records] == [f"data: {line}" for line in expected]
+    assert [record.getMessage() for record in caplog.records] == [
+        "data: started",
+        *(f"data: {line}" for line in expected),
+    ]
     assert (stage.path / REPORT).read_text(encoding="utf-8").splitlines() == expected
 
 
