@@ -81,7 +81,7 @@ class NewItemIndex:
         """All new items. `best` checks whether the best ones are eligible."""
         return Candidates(np.arange(0 if self._clusters is None else len(self._clusters), len(self)), self._clusters)
 
-    def compare(self, candidates: Candidates, queries_BD: FloatArray, *, count: int = COMPARED) -> "ComparedItems":
+    def compare(self, candidates: Candidates, queries_BD: FloatArray, *, count: int = COMPARED) -> ComparedItems:
         """Compares the queries of users with all candidates, or with the nearest if the candidates have clusters.
 
         Args:

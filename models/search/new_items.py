@@ -116,7 +116,7 @@ class NewItems:
         compared = self._index.compare(candidates, found.queries_BD)
         best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]
         stays_B = is_full_B & (np.asarray(reserved) == 0) & (best_B <= scores_BK[:, -1])
-        for user in np.flatnonzero(~stays_B).tolist():  # all other lists get no new item, as nearly always
+        for user in np.flatnonzero(~stays_B).tolist():  # the other lists get no new item
             query_D, (rows_X, weighted_X) = found.queries_BD[user], compared.of_user(user)
             top = self._index.best(rows_X, weighted_X, excluded[user], eligibility, k=k)
             if len(top[0]) < k and candidates.clusters is not None:  # too many are deleted, excluded or not eligible
