@@ -39,6 +39,12 @@ class ComparedItems(NamedTuple):
         """The rows that were compared with one user's query, and their relevance_weight * relevance."""
         return self.rows[user], self.weighted[user]
 
+    def of_users(self, users: Sequence[int]) -> "ComparedItems":
+        """The same for some of the users."""
+        weighted = self.weighted
+        chosen = weighted[users] if isinstance(weighted, np.ndarray) else [weighted[user] for user in users]
+        return ComparedItems([self.rows[user] for user in users], chosen, self.largest_B[users])
+
 
 class NewItemIndex:
     """The vectors of new items at their places, in rows that are only added.
@@ -77,9 +83,11 @@ class NewItemIndex:
         end = len(self._clusters)
         return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
 
-    def everything(self) -> Candidates:
-        """All new items. `best` checks whether the best ones are eligible."""
-        return Candidates(np.arange(0 if self._clusters is None else len(self._clusters), len(self)), self._clusters)
+    def possible(self, eligibility: Eligibility) -> Candidates:
+        """The eligible new items; where there are clusters, all new items, of which `best` takes eligible ones."""
+        if self._clusters is None:
+            return self.eligible(eligibility)
+        return Candidates(np.arange(len(self._clusters), len(self)), self._clusters)
 
     def compare(self, candidates: Candidates, queries_BD: FloatArray, *, count: int = COMPARED) -> ComparedItems:
         """Compares the queries of users with all candidates, or with the nearest if the candidates have clusters.
@@ -97,6 +105,36 @@ class NewItemIndex:
         weighted = [units_MD.take(one_X, axis=0) @ query_D for one_X, query_D in zip(rows, queries_BD, strict=True)]
         largest_B = np.array([one_X.max(initial=-np.inf) for one_X in weighted], dtype=np.float32)
         return ComparedItems(rows, weighted, largest_B)
+
+    def best_of_all(
+        self, compared: ComparedItems, excluded_user_Y: IntArray, excluded_place_Y: IntArray, *, k: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Finds the best rows of every user at once, where all users were compared with the same eligible rows.
+
+        Args:
+            compared: The compared rows of at least one user, from `compare` with candidates without clusters.
+            excluded_user_Y: The user of each exclusion, int64.
+            excluded_place_Y: The place that this user must not get, int64; a new item's.
+            k: How many items to find.
+
+        Returns:
+            Places of shape (B, X), best first, int64, and their relevance_weight * relevance, float32; -inf where a
+            user may get no more items. X is at most k.
+        """
+        places_X, weighted_BX = self._places.rows[compared.rows[0]], np.array(compared.weighted)
+        if len(excluded_place_Y) and len(places_X):
+            order_X = np.argsort(places_X)
+            at_Y = np.searchsorted(places_X, excluded_place_Y, sorter=order_X)
+            row_Y = order_X[np.minimum(at_Y, len(order_X) - 1)]
+            is_compared_Y = places_X[row_Y] == excluded_place_Y
+            weighted_BX[excluded_user_Y[is_compared_Y], row_Y[is_compared_Y]] = -np.inf
+        rows_B1 = np.arange(len(weighted_BX))[:, None]
+        top_BX = np.broadcast_to(np.arange(len(places_X)), weighted_BX.shape)
+        if (count := k + SPARE) < len(places_X):
+            top_BX = np.sort(np.argpartition(-weighted_BX, count, axis=1)[:, :count], axis=1)
+            weighted_BX = weighted_BX[rows_B1, top_BX]
+        best_BX = np.argsort(-weighted_BX, axis=1, kind="stable")[:, :k]
+        return places_X[top_BX[rows_B1, best_BX]], weighted_BX[rows_B1, best_BX]
 
     def best(
         self, rows_X: IntArray, weighted_X: FloatArray, excluded: IntArray, eligibility: Eligibility, *, k: int

@@ -4,7 +4,8 @@ A new item is an item that nobody chose in training, or that was written after t
 similar known items (see `models.items.content_neighbours`), so it has a relevance like every other item. Its
 log-probability is estimated (see `models.search.new_item_scores`). Needs no torch.
 
-Shapes: B users, K beams, N leaves, M added items, X items of both kinds, D width.
+Shapes: B users, K beams, N leaves, M added items, X new items of a list, Y = K + X items of both
+kinds or excluded items of all users, D width.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from rqrec.models.array_types import BoolArray, FloatArray, IntArray
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.search.eligibility import Candidates, Eligibility
-from rqrec.models.search.new_item_index import COMPARED, NewItemIndex
+from rqrec.models.search.new_item_index import COMPARED, ComparedItems, NewItemIndex
 from rqrec.models.search.new_item_scores import NewItemScores
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -109,44 +110,78 @@ class NewItems:
             reserved: For each user, how many of the k items must be new, if so many are eligible.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
-        lists = rankings(leaves_BK, log_probs_BK, scores_BK)
         is_full_B = (scores_BK[:, -1] > -np.inf) & ~self._is_new_N[leaves_BK].any(axis=1) & (scores_BK.shape[1] == k)
         offsets_B = self._scores.offsets(found)
-        candidates = eligibility.candidates or self._index.everything()
+        candidates = eligibility.candidates or self._index.possible(eligibility)
         compared = self._index.compare(candidates, found.queries_BD)
         best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]
         stays_B = is_full_B & (np.asarray(reserved) == 0) & (best_B <= scores_BK[:, -1])
-        for user in np.flatnonzero(~stays_B).tolist():  # the other lists get no new item
-            query_D, (rows_X, weighted_X) = found.queries_BD[user], compared.of_user(user)
-            top = self._index.best(rows_X, weighted_X, excluded[user], eligibility, k=k)
-            if len(top[0]) < k and candidates.clusters is not None:  # too many are deleted, excluded or not eligible
-                every = eligibility.candidates or self.candidates(eligibility)
-                more = self._index.compare(every, query_D[None], count=COMPARED + len(excluded[user])).of_user(0)
-                top = self._index.best(*more, excluded[user], eligibility, k=k)
-            lists[user] = self._joined(found, user, *top, offsets_B[user], k=k, reserved=reserved[user])
-        return lists
+        users = np.flatnonzero(~stays_B).tolist()
+        if not users:
+            return rankings(leaves_BK, log_probs_BK, scores_BK)
+        chosen, barred = found.of_users(users), [excluded[user] for user in users]
+        if candidates.clusters is None:
+            best = self._index.best_of_all(compared.of_users(users), *self._new_among(barred), k=k)
+        else:
+            best = self._best_of_clusters(compared.of_users(users), chosen.queries_BD, barred, eligibility, k=k)
+        joined = self._joined(chosen, *best, offsets_B[users], k=k, reserved_B=np.asarray(reserved)[users])
+        if len(users) == len(excluded):
+            return rankings(*joined)
+        # A list that stays has k items, so the joined lists have k columns too.
+        leaves_BK, log_probs_BK, scores_BK = leaves_BK.copy(), log_probs_BK.copy(), scores_BK.copy()
+        leaves_BK[users], log_probs_BK[users], scores_BK[users] = joined
+        return rankings(leaves_BK, log_probs_BK, scores_BK)
+
+    def _new_among(self, places: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+        """Finds the new items among users' places: the number of the user, and the place."""
+        place_Y = np.concatenate(places)
+        is_new_Y = (place_Y >= len(self._is_new_N)) | self._is_new_N.take(place_Y, mode="clip")
+        user_Y = np.repeat(np.arange(len(places)), [len(places_X) for places_X in places])
+        return user_Y[is_new_Y], place_Y[is_new_Y]
+
+    def _best_of_clusters(
+        self,
+        compared: ComparedItems,
+        queries_BD: FloatArray,
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+        *,
+        k: int,
+    ) -> tuple[IntArray, FloatArray]:
+        """Finds the best of the compared rows of each user; more rows are compared where these do not suffice."""
+        places_BK, weighted_BK = np.full((len(excluded), k), -1), np.full((len(excluded), k), -np.inf, np.float32)
+        for user, excluded_X in enumerate(excluded):
+            top = self._index.best(*compared.of_user(user), excluded_X, eligibility, k=k)
+            if len(top[0]) < k:  # too many are deleted, excluded or not eligible
+                every, query_1D = eligibility.candidates or self.candidates(eligibility), queries_BD[user, None]
+                more = self._index.compare(every, query_1D, count=COMPARED + len(excluded_X)).of_user(0)
+                top = self._index.best(*more, excluded_X, eligibility, k=k)
+            places_BK[user, : len(top[0])], weighted_BK[user, : len(top[0])] = top
+        return places_BK, weighted_BK
 
     def _joined(
         self,
         found: SearchOutput,
-        user: int,
-        places_X: IntArray,
-        weighted_X: FloatArray,
-        offset: np.float32,
+        places_BX: IntArray,
+        weighted_BX: FloatArray,
+        offsets_B: FloatArray,
         *,
         k: int,
-        reserved: int,
-    ) -> Ranking:
-        """One user's list of found and new items. Of equal scores, a found item comes first."""
-        leaves_K, scores_K = found.leaves_BK[user], found.scores_BK[user]
-        known = (leaves_K >= 0) & ~self._is_new_N[leaves_K] & (scores_K > -np.inf)
-        log_probs_new, scores_new = self._scores.estimate(weighted_X, offset)
-        leaves_X = np.concatenate([leaves_K[known], places_X])
-        log_probs_X = np.concatenate([found.log_probs_BK[user][known], log_probs_new])
-        scores_X = np.concatenate([scores_K[known], scores_new])
-        wanted_X = scores_X.copy()
-        first = np.count_nonzero(known)
-        wanted_X[first : first + reserved] = np.inf  # chosen before better items, and listed by their true score
-        chosen = np.argsort(-wanted_X, kind="stable")[:k]
-        chosen = chosen[np.argsort(-scores_X[chosen], kind="stable")]
-        return Ranking(leaves_X[chosen].astype(np.int64), log_probs_X[chosen], scores_X[chosen])
+        reserved_B: IntArray,
+    ) -> tuple[IntArray, FloatArray, FloatArray]:
+        """The lists of found and new items, which come best first. Of equal scores, a found item comes first."""
+        rows_B1 = np.arange(len(offsets_B))[:, None]
+        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
+        log_probs_BX, scores_BX = self._scores.estimate(weighted_BX, offsets_B[:, None])
+        leaves_BY = np.concatenate([found.leaves_BK, places_BX], axis=1)
+        log_probs_BY = np.concatenate([found.log_probs_BK, log_probs_BX], axis=1)
+        scores_BY = np.concatenate([np.where(is_known_BK, found.scores_BK, np.float32(-np.inf)), scores_BX], axis=1)
+        if not reserved_B.any():
+            chosen_BK = np.argsort(-scores_BY, axis=1, kind="stable")[:, :k]
+        else:  # the reserved items are chosen first, and listed by their true score
+            wanted_BY, first = scores_BY.copy(), is_known_BK.shape[1]
+            is_reserved_BX = (np.arange(scores_BX.shape[1]) < reserved_B[:, None]) & (scores_BX > -np.inf)
+            wanted_BY[:, first:][is_reserved_BX] = np.inf
+            chosen_BK = np.argsort(-wanted_BY, axis=1, kind="stable")[:, :k]
+            chosen_BK = chosen_BK[rows_B1, np.argsort(-scores_BY[rows_B1, chosen_BK], axis=1, kind="stable")]
+        return leaves_BY[rows_B1, chosen_BK], log_probs_BY[rows_B1, chosen_BK], scores_BY[rows_B1, chosen_BK]

@@ -3,6 +3,7 @@
 Shapes: B users, K beams or items of a list, D width.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,12 @@ class SearchOutput(NamedTuple):
     log_probs_BK: FloatArray
     scores_BK: FloatArray
     queries_BD: FloatArray
+
+    def of_users(self, users: Sequence[int]) -> "SearchOutput":
+        """The same for some of the users."""
+        return SearchOutput(
+            self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
+        )
 
 
 class Ranking(NamedTuple):

@@ -86,3 +86,30 @@ def test_no_weight_no_new_items() -> None:
         len(NewItems.from_mask(np.ones(3, dtype=np.bool_), np.ones((3, 2), dtype=np.float32), relevance_weight=0.0))
         == 0
     )
+
+
+@given(seed=st.integers(0, 10**6), bonus=st.sampled_from([0.0, 4.0, 100.0]), k=st.integers(1, 12))
+def test_a_batch_gets_the_lists_that_each_user_gets_alone(seed: int, bonus: float, k: int) -> None:
+    """Users whose list stays as found, users whose list changes, and users with reserved places are in one batch."""
+    rng = np.random.default_rng(seed)
+    trie = SemanticIdTrie.build(random_codes(rng, items=200, levels=3, codebook_size=8), codebook_size=8)
+    new = NewItems.from_mask(
+        rng.random(200) < 0.6, rng.normal(size=(200, 2)).astype(np.float32), relevance_weight=WEIGHT
+    )
+    mask_N = rng.random(200) < 0.8
+    eligibility = Eligibility.from_mask(trie, mask_N)
+    users, beams = 6, max(k, int(rng.integers(1, 15)))
+    leaves_BK = np.stack([rng.permutation(200)[:beams] for _ in range(users)]).astype(np.int32)
+    log_probs_BK = np.sort(rng.normal(-5, 1, (users, beams)).astype(np.float32), axis=1)[:, ::-1].copy()
+    queries_BD = WEIGHT * rng.normal([bonus - 4.0, 0.1], 2.0, (users, 2)).astype(np.float32)
+    output = SearchOutput(leaves_BK, log_probs_BK, log_probs_BK + 20, queries_BD)
+    excluded = [rng.permutation(200)[: rng.integers(0, 50)] for _ in range(users)]
+    reserved = [0, 0, 0, 0, min(2, k), k]
+    together = new.merged(output, excluded, eligibility, k=k, reserved=reserved)
+    for user, ranking in enumerate(together):
+        (expected,) = new.merged(output.of_users([user]), [excluded[user]], eligibility, k=k, reserved=[reserved[user]])
+        assert ranking.leaves_K.tolist() == expected.leaves_K.tolist()
+        np.testing.assert_allclose(ranking.log_probs_K, expected.log_probs_K, rtol=1e-5)
+        np.testing.assert_allclose(ranking.scores_K, expected.scores_K, rtol=1e-5, atol=1e-5)
+        found_or_allowed = set(leaves_BK[user].tolist()) | (set(np.flatnonzero(mask_N)) - set(excluded[user]))
+        assert set(ranking.leaves_K.tolist()) <= found_or_allowed
