@@ -39,8 +39,10 @@ class ComparedItems(NamedTuple):
         """The rows that were compared with one user's query, and their relevance_weight * relevance."""
         return self.rows[user], self.weighted[user]
 
-    def of_users(self, users: Sequence[int]) -> "ComparedItems":
+    def of_users(self, users: Sequence[int] | slice) -> "ComparedItems":
         """The same for some of the users."""
+        if isinstance(users, slice):
+            return ComparedItems(self.rows[users], self.weighted[users], self.largest_B[users])
         weighted = self.weighted
         chosen = weighted[users] if isinstance(weighted, np.ndarray) else [weighted[user] for user in users]
         return ComparedItems([self.rows[user] for user in users], chosen, self.largest_B[users])
@@ -121,20 +123,22 @@ class NewItemIndex:
             Places of shape (B, X), best first, int64, and their relevance_weight * relevance, float32; -inf where a
             user may get no more items. X is at most k.
         """
-        places_X, weighted_BX = self._places.rows[compared.rows[0]], np.array(compared.weighted)
+        places_X, weighted_BX = self._places.rows[compared.rows[0]], np.asarray(compared.weighted)
         if len(excluded_place_Y) and len(places_X):
             order_X = np.argsort(places_X)
             at_Y = np.searchsorted(places_X, excluded_place_Y, sorter=order_X)
             row_Y = order_X[np.minimum(at_Y, len(order_X) - 1)]
             is_compared_Y = places_X[row_Y] == excluded_place_Y
+            weighted_BX = weighted_BX.copy()
             weighted_BX[excluded_user_Y[is_compared_Y], row_Y[is_compared_Y]] = -np.inf
         rows_B1 = np.arange(len(weighted_BX))[:, None]
-        top_BX = np.broadcast_to(np.arange(len(places_X)), weighted_BX.shape)
-        if (count := k + SPARE) < len(places_X):
-            top_BX = np.sort(np.argpartition(-weighted_BX, count, axis=1)[:, :count], axis=1)
-            weighted_BX = weighted_BX[rows_B1, top_BX]
-        best_BX = np.argsort(-weighted_BX, axis=1, kind="stable")[:, :k]
-        return places_X[top_BX[rows_B1, best_BX]], weighted_BX[rows_B1, best_BX]
+        if (count := k + SPARE) >= len(places_X):
+            best_BX = np.argsort(-weighted_BX, axis=1, kind="stable")[:, :k]
+            return places_X[best_BX], weighted_BX[rows_B1, best_BX]
+        top_BX = np.sort(np.argpartition(-weighted_BX, count, axis=1)[:, :count], axis=1)
+        best_BX = np.argsort(-weighted_BX[rows_B1, top_BX], axis=1, kind="stable")[:, :k]
+        best_BX = top_BX[rows_B1, best_BX]
+        return places_X[best_BX], weighted_BX[rows_B1, best_BX]
 
     def best(
         self, rows_X: IntArray, weighted_X: FloatArray, excluded: IntArray, eligibility: Eligibility, *, k: int

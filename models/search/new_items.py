@@ -110,7 +110,8 @@ class NewItems:
             reserved: For each user, how many of the k items must be new, if so many are eligible.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
-        is_full_B = (scores_BK[:, -1] > -np.inf) & ~self._is_new_N[leaves_BK].any(axis=1) & (scores_BK.shape[1] == k)
+        is_new_BK = self._is_new_N[found.leaves_BK]
+        is_full_B = (scores_BK[:, -1] > -np.inf) & ~is_new_BK[:, :k].any(axis=1) & (scores_BK.shape[1] == k)
         offsets_B = self._scores.offsets(found)
         candidates = eligibility.candidates or self._index.possible(eligibility)
         compared = self._index.compare(candidates, found.queries_BD)
@@ -119,12 +120,14 @@ class NewItems:
         users = np.flatnonzero(~stays_B).tolist()
         if not users:
             return rankings(leaves_BK, log_probs_BK, scores_BK)
-        chosen, barred = found.of_users(users), [excluded[user] for user in users]
+        some = slice(None) if len(users) == len(excluded) else users  # a slice copies nothing
+        chosen, barred = found.of_users(some), [excluded[user] for user in users]
         if candidates.clusters is None:
-            best = self._index.best_of_all(compared.of_users(users), *self._new_among(barred), k=k)
+            best = self._index.best_of_all(compared.of_users(some), *self._new_among(barred), k=k)
         else:
-            best = self._best_of_clusters(compared.of_users(users), chosen.queries_BD, barred, eligibility, k=k)
-        joined = self._joined(chosen, *best, offsets_B[users], k=k, reserved_B=np.asarray(reserved)[users])
+            best = self._best_of_clusters(compared.of_users(some), chosen.queries_BD, barred, eligibility, k=k)
+        is_known_BK = ~is_new_BK[some] & (chosen.leaves_BK >= 0)
+        joined = self._joined(chosen, is_known_BK, *best, offsets_B[some], k=k, reserved_B=np.asarray(reserved)[some])
         if len(users) == len(excluded):
             return rankings(*joined)
         # A list that stays has k items, so the joined lists have k columns too.
@@ -162,6 +165,7 @@ class NewItems:
     def _joined(
         self,
         found: SearchOutput,
+        is_known_BK: BoolArray,
         places_BX: IntArray,
         weighted_BX: FloatArray,
         offsets_B: FloatArray,
@@ -171,7 +175,6 @@ class NewItems:
     ) -> tuple[IntArray, FloatArray, FloatArray]:
         """The lists of found and new items, which come best first. Of equal scores, a found item comes first."""
         rows_B1 = np.arange(len(offsets_B))[:, None]
-        is_known_BK = (found.leaves_BK >= 0) & ~self._is_new_N[found.leaves_BK]
         log_probs_BX, scores_BX = self._scores.estimate(weighted_BX, offsets_B[:, None])
         leaves_BY = np.concatenate([found.leaves_BK, places_BX], axis=1)
         log_probs_BY = np.concatenate([found.log_probs_BK, log_probs_BX], axis=1)

@@ -19,7 +19,7 @@ class SearchOutput(NamedTuple):
     scores_BK: FloatArray
     queries_BD: FloatArray
 
-    def of_users(self, users: Sequence[int]) -> "SearchOutput":
+    def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
         """The same for some of the users."""
         return SearchOutput(
             self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
