@@ -21,6 +21,8 @@ from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.models.vector_index import unit_rows
 
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
+
 
 class NewItems:
     """The new items of a catalogue, as candidates beside the items that the search found.
@@ -116,7 +118,8 @@ class NewItems:
         candidates = eligibility.candidates or self._index.possible(eligibility)
         compared = self._index.compare(candidates, found.queries_BD)
         best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]
-        stays_B = is_full_B & (np.asarray(reserved) == 0) & (best_B <= scores_BK[:, -1])
+        reserved_B = np.asarray(reserved)
+        stays_B = is_full_B & (reserved_B == 0) & (best_B <= scores_BK[:, -1])
         users = np.flatnonzero(~stays_B).tolist()
         if not users:
             return rankings(leaves_BK, log_probs_BK, scores_BK)
@@ -127,7 +130,7 @@ class NewItems:
         else:
             best = self._best_of_clusters(compared.of_users(some), chosen.queries_BD, barred, eligibility, k=k)
         is_known_BK = ~is_new_BK[some] & (chosen.leaves_BK >= 0)
-        joined = self._joined(chosen, is_known_BK, *best, offsets_B[some], k=k, reserved_B=np.asarray(reserved)[some])
+        joined = self._joined(chosen, is_known_BK, *best, offsets_B[some], k=k, reserved_B=reserved_B[some])
         if len(users) == len(excluded):
             return rankings(*joined)
         # A list that stays has k items, so the joined lists have k columns too.
@@ -139,6 +142,8 @@ class NewItems:
         """Finds the new items among users' places: the number of the user, and the place."""
         place_Y = np.concatenate(places)
         is_new_Y = (place_Y >= len(self._is_new_N)) | self._is_new_N.take(place_Y, mode="clip")
+        if not is_new_Y.any():
+            return NOTHING, NOTHING
         user_Y = np.repeat(np.arange(len(places)), [len(places_X) for places_X in places])
         return user_Y[is_new_Y], place_Y[is_new_Y]
 

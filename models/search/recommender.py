@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_item_index import COMPARED_ALL
 from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
@@ -90,9 +91,9 @@ class Recommender:
             )
         self.trie = trie
         self.max_history = max_history
-        self.everything = Eligibility.everything(trie)
         self._engine = engine
         self._new_items = new_items
+        self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 
     def with_written(
@@ -114,7 +115,6 @@ class Recommender:
             is_foreign_S: As in `models.search.popularity.Popularity`.
         """
         other = copy.copy(self)
-        other.everything = everything
         other._popularity = replace(self._popularity, place_of_leaf_N=place_of_leaf_N, is_foreign_S=is_foreign_S)
         if len(added_M):
             new_items = self._new_items
@@ -122,6 +122,7 @@ class Recommender:
                 new_items = NewItems.none(self.trie, item_vectors_PD.shape[1])
             other._new_items = new_items.with_added(added_M, item_vectors_PD[added_M])
             other._engine = self._engine.with_vectors(item_vectors_PD)
+        other.everything = other._with_few_candidates(everything)
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
@@ -129,6 +130,12 @@ class Recommender:
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
         return replace(eligibility, candidates=candidates, popular=popular)
+
+    def _with_few_candidates(self, everything: Eligibility) -> Eligibility:
+        """Finds the candidates if they are so few that they cost a write next to nothing."""
+        if self._new_items is None or len(self._new_items) > COMPARED_ALL:
+            return everything
+        return replace(everything, candidates=self._new_items.candidates(everything))
 
     def recommend(
         self,

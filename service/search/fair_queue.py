@@ -35,21 +35,22 @@ class _Shares(Generic[NameT]):
         """Moves virtual time to the turn of a name."""
         self._now = self._due[name]
 
-    def charge(self, name: NameT, cost: float, waiting: Callable[[NameT], bool], *, anybody: bool) -> None:
+    def forget(self) -> None:
+        """Forgets all costs, because nothing waits."""
+        self._now = 0.0
+        self._due.clear()
+
+    def charge(self, name: NameT, cost: float, waiting: Callable[[NameT], bool]) -> None:
         """Adds the cost of a turn to a name, and forgets the names that owe nothing.
 
         Args:
             name: The name that had the turn.
             cost: Cost of the turn.
             waiting: Whether a name has jobs that wait.
-            anybody: Whether any name has jobs that wait.
         """
         if name in self._due:  # else it was forgotten during its turn, because nothing waited
             self._due[name] += cost
-        if not anybody:  # an empty queue can be unfair to nobody
-            self._now = 0.0
-            self._due.clear()
-        elif len(self._due) > 1:
+        if len(self._due) > 1:
             for one in [one for one, due in self._due.items() if due <= self._now and not waiting(one)]:
                 del self._due[one]
 
@@ -116,7 +117,10 @@ class FairQueue(Generic[KeyT, JobT]):
             key: The batch key.
             cost: Cost of the batch, in any unit that all calls share.
         """
-        self._shares.charge(key, cost, self._jobs.__contains__, anybody=bool(self._size))
+        if self._size:
+            self._shares.charge(key, cost, self._jobs.__contains__)
+        else:
+            self._shares.forget()
 
 
 class Turn(NamedTuple, Generic[KeyT, JobT]):
@@ -195,11 +199,15 @@ class ClientQueue(Generic[KeyT, JobT]):
             turn: The batch.
             cost: Cost of the batch, in any unit that all calls share.
         """
+        if not self._size:  # an empty queue can be unfair to nobody
+            self._queues.clear()
+            self._shares.forget()
+            return
         total = sum(turn.weights.values())
         for client, weight in turn.weights.items():
             if (queue := self._queues.get(client)) is not None:
                 queue.charge(turn.key, cost * weight / total)
-            self._shares.charge(client, cost * weight / total, self._has_jobs, anybody=bool(self._size))
+            self._shares.charge(client, cost * weight / total, self._has_jobs)
         for client in [client for client in turn.weights if not self._has_jobs(client)]:
             self._queues.pop(client, None)
 
