@@ -59,9 +59,11 @@ class NewItemScores:
             return np.asarray(np.where(is_found_BK, found.log_probs_BK, 0).min(axis=1, initial=0))
         is_found_BX = is_found_BK[:, :ANCHORS]
         log_probs_BX, scores_BX = found.log_probs_BK[:, :ANCHORS], found.scores_BK[:, :ANCHORS]
-        log_probs_BX, scores_BX = np.where(is_found_BX, log_probs_BX, 0), np.where(is_found_BX, scores_BX, 0)
+        if not (is_all_found := bool(is_found_BX.all())):  # seldom
+            log_probs_BX, scores_BX = np.where(is_found_BX, log_probs_BX, 0), np.where(is_found_BX, scores_BX, 0)
         differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self.relevance_weight).sum(axis=1)
-        return np.asarray(differences_B / np.maximum(is_found_BX.sum(axis=1), 1), dtype=np.float32)
+        counts_B = is_found_BX.shape[1] if is_all_found else is_found_BX.sum(axis=1)
+        return np.asarray(differences_B / np.maximum(counts_B, 1), dtype=np.float32)
 
     def estimate(self, weighted_X: FloatArray, offset: np.float32 | FloatArray) -> tuple[FloatArray, FloatArray]:
         """Estimates the log-probabilities and scores of new items.

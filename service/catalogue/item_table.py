@@ -193,10 +193,10 @@ class ItemTable:
 
     def codes_of(self, places_M: IntArray) -> IntArray:
         """Returns the semantic ID of the item at each place, int64 of shape (M, L)."""
+        if not len(self.rows):
+            return self.trie.codes_of(places_M)
         num_leaves = self.trie.num_leaves
         is_leaf_M = places_M < num_leaves
-        if is_leaf_M.all():
-            return self.trie.codes_of(places_M)
         codes_ML = np.empty((len(places_M), self.trie.num_levels), dtype=np.int64)
         codes_ML[is_leaf_M] = self.trie.codes_of(places_M[is_leaf_M])
         codes_ML[~is_leaf_M] = self.row_codes.rows[places_M[~is_leaf_M] - num_leaves]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import orjson
 
 from rqrec.models.search.ranking import Ranking
@@ -141,7 +142,7 @@ async def _answer(
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
-    metrics.invalid_beams.inc(len(best.leaves_K) - int(eligibility.allows(best.leaves_K).sum()))
+    metrics.invalid_beams.inc(len(best.leaves_K) - np.count_nonzero(eligibility.allows(best.leaves_K)))
     return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
 
 
