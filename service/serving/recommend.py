@@ -142,7 +142,7 @@ async def _answer(
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
-    metrics.invalid_beams.inc(len(best.leaves_K) - np.count_nonzero(eligibility.allows(best.leaves_K)))
+    metrics.invalid_beams.inc(len(best.leaves_K) - int(np.count_nonzero(eligibility.allows(best.leaves_K))))
     return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
 
 
