@@ -17,10 +17,12 @@ text_tokenizer.json    text → tokens, if there is a text encoder
 
 from collections.abc import Mapping
 
-FORMAT = 9  # since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder
-READABLE_FORMATS = (9,)
+# Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
+# featurizer scores numbers by their rank among the numbers of training.
+FORMAT = 10
+READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.
-RELEASES: Mapping[int, str] = {7: "0.1", 9: "0.2"}
+RELEASES: Mapping[int, str] = {7: "0.1", 9: "0.2", 10: "0.3"}
 
 MANIFEST = "manifest.json"
 ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"

@@ -27,7 +27,7 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 class Source(StrEnum):
     """The source of a block's columns."""
 
-    LABELS = "labels"  # an attribute that is a string or a list of strings
+    LABELS = "labels"  # an attribute that is a string, a list of strings, or a number that names something
     FLAG = "flag"  # an attribute that is true or false
     NUMBER = "number"  # an attribute that is a number
     VECTOR = "vector"  # an attribute that is a list of numbers
@@ -57,6 +57,9 @@ class FittedBlock:
         labels: The label of each column, if the source is LABELS.
         mean_W: Subtracted from the columns of a number or vector.
         scale: Divides the columns of a number or vector after the subtraction; not 0.
+        knots: Values of a number, rising, between which its scores are interpolated. A number without knots, of bundle
+            format 9, is scaled by `mean_W` and `scale`.
+        scores: The score of each knot. A number outside the knots gets the score of the nearest one.
         is_marked: Whether the block has one more column, the mark, which is 1 for an item that has a value.
     """
 
@@ -66,6 +69,8 @@ class FittedBlock:
     labels: tuple[str, ...] = ()
     mean_W: tuple[float, ...] = ()
     scale: float = 1.0
+    knots: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     is_marked: bool = False
 
     @property
@@ -94,8 +99,10 @@ class FittedBlock:
             return items[self.name].fill_null(value=False).to_numpy()[:, None].astype(np.float32)
         vectors_NW, present_N = self._vectors(items, given)
         columns_NW = np.zeros((len(items), self.width), dtype=np.float32)
-        mean_W = np.array(self.mean_W, dtype=vectors_NW.dtype)
-        columns_NW[present_N] = vectors_NW[present_N] - mean_W
+        if self.knots:
+            columns_NW[present_N] = np.interp(vectors_NW[present_N], self.knots, self.scores)
+        else:
+            columns_NW[present_N] = vectors_NW[present_N] - np.array(self.mean_W, dtype=vectors_NW.dtype)
         columns_NW /= np.float32(self.scale)
         return np.column_stack([columns_NW, present_N.astype(np.float32)]) if self.is_marked else columns_NW
 
@@ -179,12 +186,17 @@ class Featurizer:
         has_scales = all(block.scale for block in featurizer.blocks)
         if not featurizer.blocks or not has_scales or not all(abs(number) <= MAX_FLOAT32 for number in numbers):
             raise ValueError("a featurizer needs at least one block, float32 numbers, and scales that are not 0")
+        for block in featurizer.blocks:
+            knots_K, scores_K = np.array(block.knots), np.array(block.scores)
+            are_numbers = np.isfinite(knots_K).all() and (np.abs(scores_K) <= MAX_FLOAT32).all()
+            if len(knots_K) != len(scores_K) or not are_numbers or (knots_K[1:] <= knots_K[:-1]).any():
+                raise ValueError(f"the knots of {block.name!r} must rise, and each must have a score")
         return featurizer
 
 
 def number_values(column: pl.Series) -> Given:
-    """The numbers of a column as vectors of shape (N, 1). A number that is not finite counts as missing."""
-    numbers_N = column.cast(pl.Float64).to_numpy()
+    """The numbers of a column as vectors of shape (N, 1). What is no finite number counts as missing."""
+    numbers_N = column.cast(pl.Float64, strict=False).to_numpy()
     present_N = np.isfinite(numbers_N)
     return Given(np.where(present_N, numbers_N, 0.0)[:, None], np.asarray(present_N))
 
@@ -198,9 +210,25 @@ def vector_values(column: pl.Series) -> Given:
     return Given(vectors_NW, present_N)
 
 
+def as_written(column: pl.Series) -> pl.Series:
+    """The numbers of a column as strings; other columns as they are.
+
+    A whole number is written without a point, so that it does not matter whether the column has decimals.
+    """
+    if not column.dtype.is_numeric():
+        return column
+    values = column.alias("values")  # a plain name, because polars reads names such as "*" as patterns
+    number = pl.col("values")
+    texts = number.cast(pl.String)
+    if column.dtype.is_float():
+        whole = number.cast(pl.Int64, strict=False)
+        texts = pl.when(number.is_finite()).then(pl.when(number == whole).then(whole.cast(pl.String)).otherwise(texts))
+    return values.to_frame().select(texts).to_series().alias(column.name)
+
+
 def label_marks(column: pl.Series) -> pl.DataFrame:
-    """The distinct pairs of `row` and `label` in a column of strings or of lists of strings."""
-    marks = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "label": column})
+    """The distinct pairs of `row` and `label` in a column of strings, lists of strings, or numbers."""
+    marks = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "label": as_written(column)})
     if isinstance(column.dtype, pl.List):
         marks = marks.explode("label")
     return marks.drop_nulls().unique()
@@ -211,7 +239,7 @@ def texts_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
 
     Args:
         items: One row per item.
-        attributes: The columns that make up the text, in order; strings or lists of strings.
+        attributes: The columns that make up the text, in order; strings, lists of strings or numbers.
 
     Returns:
         One text per item; an empty string for an item without any of the attributes.
@@ -221,7 +249,7 @@ def texts_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
     named = []
     for name in attributes:
         # The column, not its name: polars reads names such as "*" as patterns.
-        column = items[name].list.join(", ") if isinstance(items.schema[name], pl.List) else items[name]
+        column = items[name].list.join(", ") if isinstance(items.schema[name], pl.List) else as_written(items[name])
         label = f"{name.replace('_', ' ').capitalize()}: "
         # An empty or null attribute has no label either.
         named.append(label + column.replace("", None))

@@ -5,6 +5,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items
+from rqrec.training.data.columns import INTERACTIONS, interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, Dataset, fingerprint
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
@@ -43,6 +44,8 @@ def build_dataset(
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
     frame = checked_interactions(interactions, settings, path=log, report=report)
+    if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
+        report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
     read = len(frame)
     if items is not None:
         items = checked_items(items, settings, path=catalogue, report=report)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rqrec.training.data.columns import Column, read_columns, write_columns
 from rqrec.training.data.dataset import DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
@@ -20,6 +21,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
 MIN_ITEMS = 2
+CODE_VERSION = 2  # 2: the columns of the files are described
 logger = logging.getLogger("rqrec")
 
 
@@ -56,11 +58,12 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
         dataset.interactions.write_parquet(directory / INTERACTIONS)
         description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        write_columns(report.columns, directory)
         (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
         for line in report.lines:
             logger.info("data: %s", line)
 
-    return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write)
+    return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write, version=CODE_VERSION)
 
 
 def _check_enough(dataset: Dataset) -> None:
@@ -114,3 +117,8 @@ def load_prepared(stage: Stage) -> Dataset:
         pl.read_parquet(stage.path / INTERACTIONS),
         description["fingerprint"],
     )
+
+
+def load_columns(stage: Stage) -> list[Column]:
+    """Reads the columns of the interactions, and those of the items that `prepare_data` did not read."""
+    return read_columns(stage.path)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from rqrec.training.data.columns import Column
+
 
 @dataclass
 class DataReport:
@@ -9,9 +11,11 @@ class DataReport:
 
     Attributes:
         lines: The decisions in the order in which they were made.
+        columns: The columns of the interactions, and those of the items that are not read.
     """
 
     lines: list[str] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
 
     def note(self, line: str) -> None:
         """Adds a line, unless the report has it already."""

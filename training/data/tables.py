@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables
 from rqrec.training.data.reading.formats import (
     CSV,
@@ -22,6 +23,7 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
+IGNORED = "not read, by DatasetSettings.ignored_columns"
 
 
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
@@ -73,6 +75,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
         if empty:
             report.note(f"{path.name}: {empty} events dropped, because they name no item")
         rows = rows.drop_nulls(ITEM_ID)
+    report.columns += interaction_columns(rows, used, columns)
     return rows.lazy()
 
 
@@ -86,6 +89,8 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
     has_rows = [name for name in schema if name in ROW_NUMBERS]
     if has_rows:
         report.note(f"{path.name}: columns {has_rows} are not read, because they hold the numbers of the rows")
+    report.columns += [Column(ITEMS, name, NOT_USED, "the numbers of the rows") for name in has_rows]
+    report.columns += [Column(ITEMS, name, NOT_USED, IGNORED) for name in settings.ignored_columns]
     not_read = {*has_rows, *settings.ignored_columns}
     columns = [name for name in schema if name not in not_read]
     names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)

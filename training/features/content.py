@@ -9,6 +9,7 @@ from sklearn.preprocessing import normalize
 
 from rqrec.models.array_types import FloatArray
 from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
+from rqrec.models.tokenizer.featurizer import Featurizer, Source
 from rqrec.training.features.features import Features
 from rqrec.training.features.svd import fit_svd
 
@@ -18,7 +19,7 @@ CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the 
 def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
     """Fits the projection from features to content: the principal directions of the features at unit length.
 
-    Columns that a new item lacks, such as co-occurrence, are left out.
+    Columns that a new item lacks, such as co-occurrence, are left out. All numbers together count as one column.
 
     Args:
         features: The items' features.
@@ -27,11 +28,21 @@ def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
     Returns:
         projection_EP, for `models.items.content_neighbours.content_of`.
     """
-    of_content_E = features.featurizer.of_content_E
-    unit_NE = normalize(features.features_NE * of_content_E)
+    factors_E = features.featurizer.of_content_E * _number_factors(features.featurizer)
+    unit_NE = normalize(features.features_NE * factors_E)
     width = min(CONTENT_WIDTH, *unit_NE.shape)
     svd, _ = fit_svd(unit_NE, width, seed=seed)
-    return np.asarray(svd.components_.T * of_content_E[:, None], dtype=np.float32)
+    return np.asarray(svd.components_.T * factors_E[:, None], dtype=np.float32)
+
+
+def _number_factors(featurizer: Featurizer) -> NDArray[np.float32]:
+    """The root of each number's share in the weight of all numbers, shape (E,); 1 for other columns."""
+    total = sum(block.weight for block in featurizer.blocks if block.source is Source.NUMBER)
+    factors = [
+        ((block.weight / total) ** 0.5 if block.source is Source.NUMBER and total else 1.0)
+        for block in featurizer.blocks
+    ]
+    return np.repeat(factors, [block.width + block.is_marked for block in featurizer.blocks]).astype(np.float32)
 
 
 def with_new_items(

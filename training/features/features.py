@@ -3,7 +3,9 @@
 Shapes: N items, E feature columns, W columns of one block.
 """
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +30,23 @@ from rqrec.models.tokenizer.featurizer import (
     texts_of,
     vector_values,
 )
-from rqrec.training.data.dataset import ITEM_ID, Dataset
-from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.prepare import load_columns, load_prepared
 from rqrec.training.data.splits import leave_one_out, user_sequences
 from rqrec.training.features.collaborative import cooccurrence_vectors
+from rqrec.training.features.column_table import columns_of_items, columns_table
+from rqrec.training.features.column_use import ColumnUse, Use, decide_uses
 from rqrec.training.features.identity import identity_vectors
+from rqrec.training.features.numbers import fit_number, number_shares
 from rqrec.training.features.text import encode_texts
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-FREE_TEXT_DISTINCT_SHARE = 0.5  # share of distinct values above which a string column is text
+MARK_SHARE = 0.1  # weight of the mark of a number, as a share of the number's weight
 CONSTANT = 1e-6  # a block is constant if its standard deviation is at most this share of its mean
 IDENTITY_WEIGHT = 0.01  # of the block that tells equal items apart; small, so that attributes decide the first codes
-FEATURES, FEATURIZER = "features.safetensors", "featurizer.json"
-CODE_VERSION = 3  # 3: random vectors tell many equal items apart, and the rounding of a constant is not scaled up
+FEATURES, FEATURIZER, TABLE = "features.safetensors", "featurizer.json", "columns.txt"
+CODE_VERSION = 4  # 4: ids, addresses and constants are left out; numbers are scored by rank and share one weight
+logger = logging.getLogger("rqrec")
 
 
 @settings_dataclass(frozen=True)
@@ -48,6 +54,8 @@ class FeatureSettings:
     """How attributes become features.
 
     Attributes:
+        use: How columns are used, where their values should not decide: "labels", "number", "text", "vector" or
+            "ignore", such as {"year": "labels"}. What is ignored is shown with the item and can be filtered by.
         text_encoder: Name of the text encoder; see `training.features.text.encode_texts`.
         lsa_dim: Columns of the text block with the encoder "lsa".
         collaborative_dim: Columns of the co-occurrence block; 0 for no such block.
@@ -56,11 +64,13 @@ class FeatureSettings:
         label_weight: Weight of a multi-hot block: of its variance at the start of the RQ-VAE, and of its loss.
         text_weight: Weight of the text block.
         vector_weight: Weight of vector blocks.
-        number_weight: Weight of numbers.
+        number_weight: Weight of all numbers together. It is never more than that of labels, text and vectors together,
+            unless there are only numbers.
         collaborative_weight: Weight of the co-occurrence block.
         seed: Seed of the matrix factorisations.
     """
 
+    use: dict[str, Use] = field(default_factory=dict)
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     lsa_dim: PositiveInt = 64
     collaborative_dim: NonNegativeInt = 64
@@ -100,7 +110,8 @@ class Features:
             kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
             layout.append(FeatureBlock(block.name, kind, block.width, block.weight))
             if block.is_marked:
-                layout.append(FeatureBlock(block.name + PRESENT, FeatureKind.MULTI_HOT, 1))
+                weight = MARK_SHARE * block.weight if block.source is Source.NUMBER else 1.0
+                layout.append(FeatureBlock(block.name + PRESENT, FeatureKind.MULTI_HOT, 1, weight))
         return tuple(layout)
 
 
@@ -114,7 +125,12 @@ def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) 
     """
 
     def write(directory: Path) -> None:
-        features = item_features(load_prepared(data), settings)
+        dataset = load_prepared(data)
+        uses = decide_uses(dataset.items, settings.use, min_label_count=settings.min_label_count)
+        table = columns_table([*load_columns(data), *columns_of_items(dataset.items, uses)])
+        (directory / TABLE).write_text(table, encoding="utf-8")
+        logger.info("the columns and their use:\n%s", table)
+        features = item_features(dataset, settings)
         save_file({"features_NE": features.features_NE}, directory / FEATURES)
         (directory / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
 
@@ -128,73 +144,78 @@ def load_features(stage: Stage) -> Features:
 
 
 def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
-    """Fits and computes the features of a data set's items. The type of an attribute decides its columns.
+    """Fits and computes the features of a data set's items. `decide_uses` says how each attribute is used.
 
-    Lists of strings, and strings with few distinct values, become multi-hot labels. Numbers are standardised. Vectors
-    and text embeddings are centred, and scaled to unit variance as a whole. For a missing value, labels are all 0,
-    numbers and vectors are at their mean, and the label `<name>_present` is 0. The text of an item is all its strings
-    together. The co-occurrence is computed from training interactions only. Many items that are equal in all of this
-    are told apart by random vectors; see `identity_vectors`.
+    Labels become multi-hot columns. Numbers are scored by their rank. Vectors and text embeddings are centred, and
+    scaled to unit variance as a whole. For a missing value, labels are all 0, numbers and vectors are at their mean,
+    and the label `<name>_present` is 0. The text of an item is all its words together. The co-occurrence is computed
+    from training interactions only. Many items that are equal in all of this are told apart by random vectors; see
+    `identity_vectors`.
 
     Args:
         dataset: The items and interactions.
         settings: How attributes become features.
     """
-    items, given, fitted = dataset.items, dict[str, Given](), list[FittedBlock | None]()
-    for name in items.columns:
-        if name != ITEM_ID:
-            fitted.append(_fit_attribute(items[name], settings))
-    text_attributes = _text_attributes(items)
+    items, given = dataset.items, dict[str, Given]()
+    uses = decide_uses(items, settings.use, min_label_count=settings.min_label_count)
+    fitted = [_fit_column(items[use.name], use.use, settings) for use in uses]
+    text_attributes = _text_attributes(items, uses)
     texts = texts_of(items, text_attributes)
     has_text_N = np.array([bool(text) for text in texts], dtype=np.bool_)
     if has_text_N.any():
         vectors = encode_texts(texts, encoder=settings.text_encoder, lsa_dim=settings.lsa_dim, seed=settings.seed)
         given[TEXT] = Given(vectors, has_text_N)
         fitted.append(_fit_continuous(TEXT, Source.GIVEN, given[TEXT], settings.text_weight))
+    blocks = _with_number_weights([block for block in fitted if block is not None], items, settings.number_weight)
     if settings.collaborative_dim:
         train = leave_one_out(user_sequences(dataset)).train
         vectors = cooccurrence_vectors(train, len(items), dim=settings.collaborative_dim, seed=settings.seed)
         given[COLLABORATIVE] = Given(vectors, np.asarray(vectors.any(axis=1)))
-        fitted.append(_fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight))
-    blocks = tuple(block for block in fitted if block is not None)
-    features_NE = Featurizer(blocks, text_attributes).transform(items, given)
+        beside = _fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight)
+        blocks += [] if beside is None else [beside]
+    features_NE = Featurizer(tuple(blocks), text_attributes).transform(items, given)
     identity = identity_vectors(features_NE, seed=settings.seed)
     if identity is not None:
         given[IDENTITY] = identity
         block = _fit_continuous(IDENTITY, Source.GIVEN, identity, IDENTITY_WEIGHT)
         assert block is not None
-        blocks = (*blocks, block)
-    featurizer = Featurizer(blocks, text_attributes)
+        blocks.append(block)
+    featurizer = Featurizer(tuple(blocks), text_attributes)
     return Features(featurizer.transform(items, given), featurizer)
 
 
-def _fit_attribute(column: pl.Series, settings: FeatureSettings) -> FittedBlock | None:
-    dtype = column.dtype
-    if isinstance(dtype, pl.Array):
+def _fit_column(column: pl.Series, use: Use, settings: FeatureSettings) -> FittedBlock | None:
+    if use is Use.VECTOR:
         return _fit_continuous(column.name, Source.VECTOR, vector_values(column), settings.vector_weight)
-    if dtype == pl.Boolean:
+    if use is Use.NUMBER:
+        return fit_number(column.name, number_values(column))
+    if use is Use.LABELS and column.dtype == pl.Boolean:
         return FittedBlock(column.name, Source.FLAG, settings.label_weight)
-    if dtype.is_numeric():
-        return _fit_continuous(column.name, Source.NUMBER, number_values(column), settings.number_weight)
-    if dtype == pl.List(pl.String) or (dtype == pl.String and not _is_free_text(column)):
-        return _fit_labels(column, settings)
-    return None
+    return _fit_labels(column, settings) if use is Use.LABELS else None
 
 
-def _is_free_text(column: pl.Series) -> bool:
-    return column.drop_nulls().n_unique() > FREE_TEXT_DISTINCT_SHARE * len(column)
+def _text_attributes(items: pl.DataFrame, uses: Sequence[ColumnUse]) -> tuple[str, ...]:
+    """Returns the names of the columns with words: those of strings, then those of string lists."""
+    names = [use.name for use in uses if use.in_text]
+    lists = [name for name in names if isinstance(items.schema[name], pl.List)]
+    return (*(name for name in names if name not in lists), *lists)
 
 
-def _is_id(column: pl.Series) -> bool:
-    """Returns whether the values are identifiers: all distinct, and each a single word."""
-    values = column.drop_nulls()
-    return column.name == ITEM_ID or (values.is_unique().all() and not values.str.contains(r"\s").any())
+def _with_number_weights(blocks: list[FittedBlock], items: pl.DataFrame, most: float) -> list[FittedBlock]:
+    """Gives the numbers their weights: together `most`, but not more than the other blocks together.
 
-
-def _text_attributes(items: pl.DataFrame) -> tuple[str, ...]:
-    """Returns the names of the string columns, then of the columns of string lists."""
-    strings = [name for name, dtype in items.schema.items() if dtype == pl.String and not _is_id(items[name])]
-    return (*strings, *(name for name, dtype in items.schema.items() if dtype == pl.List(pl.String)))
+    Args:
+        blocks: The blocks of the attributes and the text.
+        items: One row per item.
+        most: The weight of all numbers together.
+    """
+    numbers = [block for block in blocks if block.source is Source.NUMBER]
+    if not numbers:
+        return blocks
+    others = sum(block.weight for block in blocks if block.source is not Source.NUMBER)
+    shares = number_shares([block.columns(items, {})[:, 0] for block in numbers])
+    weights = dict(zip(numbers, (min(most, others or most) * shares).tolist(), strict=True))
+    return [replace(block, weight=weights.get(block, block.weight)) for block in blocks]
 
 
 def _fit_labels(column: pl.Series, settings: FeatureSettings) -> FittedBlock | None:

@@ -6,7 +6,7 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
-from rqrec.models.bundle.layout import FORMAT, MANIFEST, RELEASES
+from rqrec.models.bundle.layout import FORMAT, MANIFEST, READABLE_FORMATS, RELEASES
 from rqrec.models.bundle.manifest import read_manifest
 
 
@@ -30,8 +30,10 @@ def test_refuses_a_newer_format_and_says_to_upgrade(copy: Path) -> None:
 
 def test_refuses_an_older_format_and_says_to_publish_again(copy: Path) -> None:
     edit_manifest(copy, format=1)
+    readable = ", ".join(map(str, READABLE_FORMATS))
     with pytest.raises(
-        BundleError, match=rf"bundle format 1 .* \(expected {FORMAT}\): no release of rqrec reads it; publish .* again"
+        BundleError,
+        match=rf"bundle format 1 .* \(expected {readable}\): no release of rqrec reads it; publish .* again",
     ):
         read_manifest(copy)
 
@@ -40,7 +42,9 @@ def test_refuses_a_released_format_and_names_the_release_that_reads_it(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rqrec.models.bundle.manifest.READABLE_FORMATS", (FORMAT + 1, FORMAT + 2))
-    with pytest.raises(BundleError, match=rf"\(expected 10, 11\): install rqrec {RELEASES[FORMAT]}, which reads it"):
+    with pytest.raises(
+        BundleError, match=rf"\(expected {FORMAT + 1}, {FORMAT + 2}\): install rqrec {RELEASES[FORMAT]}, which reads it"
+    ):
         read_manifest(copy)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,8 +7,10 @@ import polars as pl
 import pytest
 
 from rqrec.models.tokenizer.config import FeatureKind
+from rqrec.models.tokenizer.featurizer import Featurizer
 from rqrec.training.data.build import build_dataset
 from rqrec.training.data.dataset import Dataset
+from rqrec.training.features.column_use import Use
 from rqrec.training.features.features import Features, FeatureSettings, item_features
 
 SETTINGS = FeatureSettings(min_label_count=2, collaborative_dim=0, lsa_dim=2)
@@ -102,8 +105,62 @@ def test_decimals_make_the_same_features_as_numbers() -> None:
     assert np.array_equal(decimals.features_NE, item_features(dataset({"price": plain}), SETTINGS).features_NE)
 
 
-def test_the_rounding_of_a_constant_is_not_scaled_up() -> None:
+def test_a_constant_is_left_out_also_if_its_values_differ_by_rounding() -> None:
     noise = np.random.default_rng(0).normal(scale=1e-8, size=6)
-    items = {"year": [1, 2, 3, 4, 5, 6], "price": (19.99 + noise).tolist()}
+    items = {"year": [1, 2, 3, 4, 5, 6], "price": (19.99 + noise).tolist(), "shop": ["ours"] * 6}
+    assert [block.name for block in item_features(dataset(items), SETTINGS).blocks] == ["year"]
+
+
+def test_vectors_that_differ_by_rounding_are_not_scaled_up() -> None:
+    noise = np.random.default_rng(0).normal(scale=1e-8, size=(6, 2))
+    items = {"year": [1, 2, 3, 4, 5, 6], "poster": pl.Series((19.99 + noise).tolist(), dtype=pl.Array(pl.Float32, 2))}
     features = item_features(dataset(items), SETTINGS)
-    assert np.abs(column(features, "price")).max() < 1e-6
+    assert all(np.abs(features.features_NE[:, 1:]).ravel() < 1e-5)
+
+
+def weights(features: Features) -> dict[str, float]:
+    return {block.name: block.weight for block in features.blocks}
+
+
+def test_all_numbers_together_weigh_what_is_set_and_copies_share_it() -> None:
+    items = {"title": ["a red shoe", "a blue hat", "a red hat", "a green coat"], "a": [1, 2, 3, 4], "b": [4, 1, 3, 2]}
+    found = weights(item_features(dataset({**items, "copy": [2, 4, 6, 8]}), SETTINGS))
+    assert found["a"] == pytest.approx(found["copy"])
+    assert found["a"] + found["copy"] + found["b"] == pytest.approx(SETTINGS.number_weight)
+
+
+def test_numbers_weigh_no_more_than_labels_text_and_vectors_together() -> None:
+    items = {"sale": [True, False, True, False], "a": [1, 2, 3, 4], "b": [4, 1, 3, 2]}
+    found = weights(item_features(dataset(items), SETTINGS))
+    assert found["a"] + found["b"] == pytest.approx(found["sale"])
+
+
+def test_the_marks_of_missing_numbers_weigh_little() -> None:
+    items = {"sale": [True, False, True, False], "a": [1, None, 3, 4], "b": [4, 1, None, 2]}
+    found = weights(item_features(dataset(items), SETTINGS))
+    assert found["a_present"] == pytest.approx(0.1 * found["a"])
+
+
+def test_a_column_is_used_as_chosen() -> None:
+    items = {"year": [1990, 1990, 2000, 2000], "code": ["A1", "B2", "C3", "D4"]}
+    uses = {"year": Use.LABELS, "code": Use.TEXT}
+    features = item_features(dataset(items), replace(SETTINGS, use=uses))
+    assert column(features, "year").tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
+    assert features.featurizer.text_attributes == ("code",)
+
+
+def test_a_written_item_gets_the_features_that_training_gave_it() -> None:
+    frame = {
+        "title": ["a red shoe", "a blue hat", "a red hat", "a green coat"],
+        "price": [1.0, None, 3.5, 1e9],
+        "brand_id": [7, 7, 9, 9],
+        "sale": [True, False, True, None],
+    }
+    features = item_features(dataset(frame), SETTINGS)
+    bundled, items = Featurizer.from_json(features.featurizer.to_json()), dataset(frame).items
+    text = features.featurizer.given_block("text")
+    assert text is not None
+    of_text = slice(features.features_NE.shape[1] - text.width, None)
+    for row in range(len(items)):
+        written = bundled.transform(pl.DataFrame(items.rows(named=True)[row : row + 1], schema=items.schema), {})
+        assert np.array_equal(written[0, : of_text.start], features.features_NE[row, : of_text.start])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from rqrec.training.data.columns import ITEMS, NOT_USED, Column
 from rqrec.training.data.dataset import ITEM_ID, DataError
 from rqrec.training.data.report import DataReport
 
@@ -42,6 +43,7 @@ def usable_attributes(
         usable = _usable(column.alias(VALUES), column.name, items[ITEM_ID], path).alias(column.name)
         if usable.dtype == pl.Null:
             report.note(f"{path}: column {column.name!r} is dropped, because all its values are missing")
+            report.columns.append(Column(ITEMS, column.name, NOT_USED, "all values are missing", missing_share=1.0))
             continue
         if usable.dtype.is_temporal():
             report.note(f"{path}: column {column.name!r} ({usable.dtype}) is not used as a feature")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rqrec.training.data.columns import interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables, require_columns
 from rqrec.training.data.reading.formats import collect, scan_table
 from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
@@ -45,6 +46,8 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    short = {name: full.partition(":")[0] for name, full in used.items()}
+    report.columns += interaction_columns(interactions, short, tables[INTERACTIONS])
     items = None if catalogue is None or text is None else _items(text, catalogue, settings, report)
     return RawTables(interactions.lazy(), items, log.name, catalogue.name if catalogue else ITEMS)
 
