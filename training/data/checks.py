@@ -9,6 +9,7 @@ from rqrec.training.data.settings import DatasetSettings
 
 EXAMPLES_SHOWN = 5
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
+MOST_MARKED, MANY = 0.05, 100  # share and number of the interactions above which NA is not the id of one user
 MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
 MAX_ID_LENGTH = 256  # of the service's HTTP contract, in characters
 
@@ -92,7 +93,12 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
             continue
         rows = (bad & ~anonymous if drops_users else bad).arg_true()
         if len(rows):
-            remedy = ", or set DatasetSettings.missing_users = 'drop'" if column == USER_ID else ""
+            remedy = (
+                ", or set DatasetSettings.missing_users = 'drop', or name a column such as that of the session in "
+                "DatasetSettings.columns"
+                if column == USER_ID
+                else ""
+            )
             raise DataError(
                 f"{path}: every interaction needs a valid {column}, but {len(rows)} have none; the first is data row "
                 f"{rows[0] + 1} of {len(frame)}: fill it in, or remove the row{remedy}"
@@ -127,8 +133,12 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
     trimmed = int((ids != written).sum())
     if trimmed:
         report.note(f"{path}: spaces around {trimmed} values of {name} were removed")
-    marks = ids.filter(ids.str.to_lowercase().is_in(MISSING_MARKS))
-    if len(marks):
+    is_mark = ids.str.to_lowercase().is_in(MISSING_MARKS)
+    marks = ids.filter(is_mark)
+    if name == USER_ID and len(marks) > max(MOST_MARKED * len(ids), MANY):
+        report.note(f"{path}: {name} is {marks[0]!r} in {len(marks)} of {len(ids)} rows, which counts as no user")
+        ids = ids.to_frame().select(pl.when(~is_mark).then(pl.col(name))).to_series()
+    elif len(marks):
         report.note(
             f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
             "none, leave the field empty"

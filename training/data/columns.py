@@ -22,7 +22,7 @@ class Column:
         name: Name of the column.
         use: How it is used, such as "labels" or "not used".
         reason: Why, in a few words.
-        distinct: Number of different values; None if the column is not read.
+        distinct: Number of different values, in lists of different words; None if the column is not read.
         distinct_share: The same as a share of the values, without missing ones.
         missing_share: Share of the rows without a value; None if the column is not read.
         example: The first value.
@@ -49,9 +49,13 @@ class Column:
             name: Name of the column in its file, if the column was renamed.
         """
         present = values.drop_nulls()
+        example = _example(present)
+        if present.dtype == pl.List(pl.String):
+            present = present.explode().drop_nulls()
         if present.dtype.is_float():
             present = present.filter(present.is_not_nan())
         distinct = present.n_unique()
+        num_missing = values.null_count() + (int(values.is_nan().sum()) if values.dtype.is_float() else 0)
         return cls(
             table,
             name or values.name,
@@ -59,8 +63,8 @@ class Column:
             reason,
             distinct=distinct,
             distinct_share=distinct / len(present) if len(present) else None,
-            missing_share=1 - len(present) / len(values) if len(values) else None,
-            example=_example(present),
+            missing_share=num_missing / len(values) if len(values) else None,
+            example=example,
         )
 
 

@@ -79,7 +79,7 @@ class FeatureSettings:
     label_weight: NonNegativeFloat = 0.1
     text_weight: NonNegativeFloat = 1.0
     vector_weight: NonNegativeFloat = 1.0
-    number_weight: NonNegativeFloat = 1.0
+    number_weight: NonNegativeFloat = 0.25
     collaborative_weight: NonNegativeFloat = 0.5
     seed: NonNegativeInt = 0
 

@@ -14,6 +14,11 @@ def test_a_column_is_described_by_its_values() -> None:
     assert column.example == "2.0"
 
 
+def test_the_words_of_lists_are_counted() -> None:
+    column = Column.from_values("items", pl.Series("genres", [["a", "b"], ["a"], [], None]), "labels", "lists of words")
+    assert (column.distinct, column.distinct_share, column.missing_share) == (2, 2 / 3, 0.25)
+
+
 def test_an_example_is_short_and_on_one_line() -> None:
     assert Column.from_values("items", pl.Series(["a\nb " * 99]), "text", "").example.startswith("a b a b")
     assert Column.from_values("items", pl.Series([["x", "y"]]), "labels", "").example == "['x', 'y']"

@@ -186,6 +186,16 @@ def test_a_text_that_often_means_nothing_is_an_id_and_said() -> None:
     assert "user_id is 'NA' in 2 rows, which is read as an id" in report.lines[0]
 
 
+def test_a_mark_of_missing_users_in_many_rows_is_no_user() -> None:
+    rows: list[tuple[object, ...]] = [("NA", "a", t) for t in range(150)] + [("u", item, 1) for item in "abc"]
+    report = DataReport()
+    with pytest.raises(DataError, match=r"valid user_id, but 150 have none; .* a column such as that of the session"):
+        build_dataset("t", interactions(rows), ITEMS, report=report)
+    assert "user_id is 'NA' in 150 of 153 rows, which counts as no user" in report.lines[0]
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"))
+    assert dataset.num_users == 1
+
+
 def test_whole_floats_are_ids_and_others_are_refused() -> None:
     items = pl.DataFrame({"item_id": [1.0, 2.0]})
     assert build_dataset("t", interactions([("u", 2, 1)]), items).items["item_id"].to_list() == ["1", "2"]
