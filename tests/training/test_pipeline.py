@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.layout import MANIFEST
 from rqrec.training.cli import EXIT_INTERRUPTED, EXIT_REFUSED
+from rqrec.training.data.dataset import DataError
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.report import ITEM_KNN, POPULARITY, RQREC
-from rqrec.training.features.features import load_features
+from rqrec.training.features.features import TABLE, load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.workspace import Workspace, open_workspace
 from rqrec.training.tokenize_items import load_semantic_ids
@@ -111,6 +113,20 @@ def test_bad_input_is_refused_with_one_clear_line(shop: Path, tmp_path: Path) ->
     assert process.returncode == EXIT_REFUSED
     assert "doesn't have a parameter named 'stepz'" in complaint
     assert "Traceback" not in complaint
+
+
+def test_a_table_says_how_each_column_is_used(trained: Run) -> None:
+    lines = (trained.features.path / TABLE).read_text(encoding="utf-8").splitlines()
+    uses = {line.split()[0]: line.split()[1] for line in lines[2:] if len(line.split()) > 1}
+    assert uses.items() >= {"user_id": "user_id", "timestamp": "timestamp", "title": "text", "year": "number"}.items()
+    assert max(map(len, lines)) <= 120
+
+
+def test_an_unknown_column_is_refused_before_anything_is_trained(tmp_path: Path, configure: Configure) -> None:
+    run = Run(Workspace(tmp_path / "work", tmp_path), configure("FeatureSettings.use = {'genre': 'labels'}"))
+    with pytest.raises(DataError, match=r"\['genre'\] are none: the attributes are \['title', 'year', 'genres'\]"):
+        run.rqvae  # noqa: B018 - reading it runs the stages
+    assert not (tmp_path / "work" / "features").exists()
 
 
 def test_stage_stamps_say_what_a_result_was_made_from(trained: Run) -> None:

@@ -90,6 +90,8 @@ def _share(words: pl.Series, pattern: str) -> float:
 
 
 def _why_not_quantity(values: pl.Series, name: str) -> str:
+    if values.dtype.is_float() and not values.is_finite().any():
+        return "all values are missing"
     whole = _whole(values)
     if whole is None:
         return ""

@@ -39,6 +39,7 @@ UNEVEN = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35]
         ("number", [4_006_381_333_900 + 37 * n * n for n in range(12)], "ids: long numbers that all differ"),
         ("empty", ["", None], "all values are missing"),
         ("empty", [[], None], "all values are missing"),
+        ("price", [float("nan"), None], "all values are missing"),
         ("page", ["https://a.b/1", "http://a.b/2", None], "web addresses"),
         ("image_url", ["https://a.b/1.jpg?w=3", "https://a.b/2.PNG"], "addresses of images"),
         ("images", [["https://a.b/1.jpg", "https://a.b/2.jpg"], ["img/3.webp"], None], "addresses of images"),
