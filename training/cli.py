@@ -46,8 +46,8 @@ def stage_command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rqrec").setLevel(logging.INFO)
-    init()
     try:
+        init()
         settings = read_settings(RunSettings, options.config, _bindings(options))
         with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
             ask(Run(workspace, settings))

@@ -15,19 +15,34 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rqrec.models.errors import UserError
 from rqrec.training.runtime.device import training_device
 
 T = TypeVar("T")
 LONGEST_STAGE = timedelta(hours=24)  # the other ranks wait while rank 0 runs a stage alone
 
 
+class TooFewGpus(UserError):
+    """Raised when torchrun started more processes on this machine than it has GPUs. The message says what to do."""
+
+
 def init() -> None:
-    """Joins the process group if torchrun started this process: NCCL on GPUs, gloo on CPUs."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group(backend, timeout=LONGEST_STAGE)
+    """Joins the process group if torchrun started this process: NCCL on GPUs, gloo on CPUs.
+
+    Raises:
+        TooFewGpus: If this machine has GPUs, but not one for each of its processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        return
+    gpus, processes = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if 0 < gpus < processes:
+        raise TooFewGpus(
+            f"expected a GPU for each of the {processes} processes on this machine, got {gpus}: start torchrun with "
+            f"--nproc-per-node={gpus}, or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+        )
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if gpus else "gloo", timeout=LONGEST_STAGE)
 
 
 def destroy() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rqrec.training.runtime.distributed import TooFewGpus, init
 from tests.conftest import SMALL_CONFIG
 
 REPOSITORY = Path(__file__).parents[3]
@@ -22,7 +23,8 @@ def start(command: list[str], processes: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *(torchrun if processes > 1 else []), *command],
         cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        # On the CPU everywhere: two ranks need two GPUs, and a GPU rounds in another order.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -90,3 +92,11 @@ def test_the_command_goes_on_with_another_number_of_processes(shop: Path, tmp_pa
     assert "resuming from step " in finish(start(command, 1))
     assert (work / "rqvae" / "rqvae.safetensors").is_file()
     assert not list(work.glob("*-checkpoints"))
+
+
+def test_more_processes_than_gpus_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(TooFewGpus, match="each of the 2 processes on this machine, got 1: .* --nproc-per-node=1"):
+        init()
