@@ -13,14 +13,10 @@ COPY configs configs
 COPY rqrec rqrec
 RUN /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints.txt '.[cpu,otel]'
 
-FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 AS base-gpu
-RUN apt-get update \
-    && apt-get install --no-install-recommends -y python3=3.12.* python3-venv=3.12.* \
-    && rm -rf /var/lib/apt/lists/*
-
-FROM base-gpu AS build-gpu
+# The packages bring the libraries of CUDA, and the NVIDIA container toolkit brings the driver.
+FROM python:3.11-slim AS build-gpu
 WORKDIR /src
-RUN python3 -m venv /opt/rqrec
+RUN python -m venv /opt/rqrec
 COPY pyproject.toml constraints.txt README.md ./
 COPY models models
 COPY training training
@@ -31,7 +27,7 @@ COPY rqrec rqrec
 RUN grep -v -e '^torch==' -e '^onnxruntime==' constraints.txt > constraints-gpu.txt \
     && /opt/rqrec/bin/pip install --no-cache-dir --constraint constraints-gpu.txt '.[gpu,otel]'
 
-FROM base-gpu AS gpu
+FROM python:3.11-slim AS gpu
 RUN useradd --system --uid 10001 --no-create-home rqrec
 COPY --from=build-gpu /opt/rqrec /opt/rqrec
 USER 10001
