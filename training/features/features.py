@@ -43,7 +43,9 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 
 MARK_SHARE = 0.1  # weight of the mark of a number, as a share of the number's weight
 CONSTANT = 1e-6  # a block is constant if its standard deviation is at most this share of its mean
-IDENTITY_WEIGHT = 0.01  # of the block that tells equal items apart; small, so that attributes decide the first codes
+# Weight of the block that tells equal items apart, to be multiplied by the share of these items. It is small, so that
+# attributes decide the first codes. A tenth of it was too little for a log whose items are mostly beside nothing.
+IDENTITY_WEIGHT = 0.1
 FEATURES, FEATURIZER, TABLE = "features.safetensors", "featurizer.json", "columns.txt"
 CODE_VERSION = 4  # 4: ids, addresses and constants are left out; numbers are scored by rank and share one weight
 logger = logging.getLogger("rqrec")
@@ -177,7 +179,8 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     identity = identity_vectors(features_NE, seed=settings.seed)
     if identity is not None:
         given[IDENTITY] = identity
-        block = _fit_continuous(IDENTITY, Source.GIVEN, identity, IDENTITY_WEIGHT)
+        share_of_equal = float(identity.vectors_NW.any(axis=1).mean())
+        block = _fit_continuous(IDENTITY, Source.GIVEN, identity, IDENTITY_WEIGHT * share_of_equal)
         assert block is not None
         blocks.append(block)
     featurizer = Featurizer(tuple(blocks), text_attributes)

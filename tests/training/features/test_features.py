@@ -77,6 +77,12 @@ def test_many_equal_items_are_told_apart_at_random_and_the_others_are_not() -> N
     assert len(np.unique(drawn_NW[9:], axis=0)) == 1
 
 
+def test_random_vectors_weigh_more_the_more_items_need_them() -> None:
+    few = item_features(dataset({"price": [1.0] * 9 + [float(price) for price in range(2, 29)]}), SETTINGS)
+    many = item_features(dataset({"price": [1.0] * 27 + [float(price) for price in range(2, 11)]}), SETTINGS)
+    assert (few.blocks[-1].weight, many.blocks[-1].weight) == pytest.approx((0.025, 0.075))
+
+
 def test_a_few_equal_items_are_left_to_the_collision_level() -> None:
     features = item_features(dataset({"price": [1.0] * 8 + [float(price) for price in range(2, 20)]}), SETTINGS)
     assert [block.name for block in features.blocks] == ["price"]
