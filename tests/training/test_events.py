@@ -26,7 +26,7 @@ def run_on(
     (source / "items.csv").write_text("item_id,title\n" + "".join(f"i{i},thing {i}\n" for i in range(ITEMS)))
     rows = [f"u{u},i{t},{t},{rating(u, t)},{event(u, t)}\n" for u in range(USERS) for t in range(ITEMS - 1)]
     (source / "interactions.csv").write_text("user_id,item_id,timestamp,rating,event_type\n" + "".join(rows))
-    settings = small_settings(source, "DecoderSettings.epochs = 1", "RqVaeSettings.codebook_size = 2", *bindings)
+    settings = small_settings(source, "DecoderSettings.epochs = 1", *bindings)
     return Run(Workspace(folder / "work", folder), settings)
 
 
