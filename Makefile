@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ bench-exactness: train ## Agreement of the search with scoring every item, on re
 
 bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 30 minutes, twice where days are given)
 	$(BIN)/python -m benchmarks.accuracy --dataset '$(DATASET)'
+
+bench-feedback: setup ## Whether the ratings or event types of DATASET help (MovieLens-100K: 15 minutes a seed)
+	$(BIN)/python -m benchmarks.feedback --dataset '$(DATASET)'
 
 bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Beauty: 15 minutes)
 	$(BIN)/python -m benchmarks.cold_start --dataset '$(DATASET)'

@@ -13,7 +13,9 @@ from pydantic import (
     ConfigDict,
     Field,
     TypeAdapter,
+    ValidationError,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 
@@ -30,6 +32,7 @@ MAX_PAGE = 1000
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 # Validation of a list stops at its first fault: a report of 500,000 faults would take minutes and gigabytes.
 ItemIds = Annotated[list[ItemId], Field(max_length=MAX_HISTORY, fail_fast=True)]
+EventType = Annotated[str, Field(min_length=1, max_length=256, examples=["purchase"])]
 Code = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | float | str
@@ -115,12 +118,45 @@ Filter = Annotated[
 ]
 
 
+class HistoryEntry(Body):
+    """An item of a history, and what the user did with it."""
+
+    item_id: ItemId
+    type: EventType | None = Field(
+        None,
+        description="An event type that the model learned, such as 'purchase'. Any other type, and none, is unknown.",
+    )
+
+
+HistoryEntries = Annotated[list[HistoryEntry], Field(max_length=MAX_HISTORY, fail_fast=True)]
+_PLAIN_HISTORY, _TYPED_HISTORY = TypeAdapter(ItemIds), TypeAdapter(HistoryEntries)
+
+
+def _read_history(value: object, _handler: object) -> list[str] | list[HistoryEntry]:
+    """Reads a history of ids, or of ids and entries, which become entries all. Ids alone must cost no more than before.
+
+    Pydantic's union of both would take longer, and report every fault twice.
+    """
+    try:
+        return _PLAIN_HISTORY.validate_python(value, strict=True)
+    except ValidationError:
+        if not isinstance(value, list) or not any(isinstance(one, dict | HistoryEntry) for one in value):
+            raise
+        entries = [{"item_id": one} if isinstance(one, str) else one for one in value]
+        return _TYPED_HISTORY.validate_python(entries, strict=True)
+
+
+History = Annotated[list[ItemId | HistoryEntry], Field(max_length=MAX_HISTORY), WrapValidator(_read_history)]
+
+
 class RecommendRequest(Body):
     """A request for recommendations after a user's history."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]})
 
-    history: ItemIds = Field(description="Item ids, oldest first; may be empty.")
+    history: History = Field(
+        description="Items, oldest first; may be empty. Each is an item id, or an object with an item id and a type."
+    )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")
     exclude_history: bool = Field(True, description="Whether items of the history are excluded too.")

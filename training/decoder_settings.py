@@ -19,6 +19,7 @@ class DecoderSettings:
         encoder_layers: Number of Transformer blocks that read the history.
         decoder_layers: Number of Transformer blocks that generate codes.
         max_history: Number of most recent items that are read.
+        typed_history: Whether the event types of these items are read, if the data has event types.
         dropout: Probability of dropping an activation in the history encoder.
         decoder_dropout: Probability of dropping an activation in the code decoder.
         feature_dropout: Probability of dropping one feature of an item.
@@ -48,6 +49,7 @@ class DecoderSettings:
     encoder_layers: PositiveInt = 4
     decoder_layers: PositiveInt = 2
     max_history: PositiveInt = 50
+    typed_history: bool = True
     dropout: DropProbability = 0.4
     decoder_dropout: DropProbability = 0.2
     feature_dropout: DropProbability = 0.2

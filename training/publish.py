@@ -116,6 +116,7 @@ def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
     golden = _write_files(folder, dataset, features, ids, retriever, tokenizer)
+    is_typed = retriever.config.num_event_types > 0
     manifest = Manifest(
         format=FORMAT,
         version=version,
@@ -130,6 +131,8 @@ def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_
         golden=[asdict(one) for one in golden],
         config=config,
         checksums={},
+        event_types=dataset.event_types if is_typed else (),
+        excluding_types=dataset.excluding_types,
     )
     seal_bundle(folder, manifest)
 

@@ -26,11 +26,13 @@ class DecoderBatch(NamedTuple):
         windows: The histories and their next items.
         items_X: Leaf positions: all items of the whole step's windows, and the items drawn at random. Items may repeat.
         num_targets: Number of next items in the whole step.
+        total_weight: Sum of their weights.
     """
 
     windows: SeqBatch
     items_X: Tensor
     num_targets: int
+    total_weight: float
 
     @classmethod
     def from_windows(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
@@ -40,26 +42,34 @@ class DecoderBatch(NamedTuple):
             windows: The step's windows.
             drawn_X: Leaf positions of the items drawn at random, each in [0, N).
         """
-        is_target_BT = windows.targets_BT != PADDING
-        read, predicted = windows.history_BT[is_target_BT], windows.targets_BT[is_target_BT]
-        return cls(windows, torch.cat([read, predicted, torch.from_numpy(drawn_X)]), len(predicted))
+        read = windows.history_BT[windows.history_BT != PADDING]
+        predicted = windows.targets_BT[windows.targets_BT != PADDING]
+        items_X = torch.cat([read, predicted, torch.from_numpy(drawn_X)])
+        return cls(windows, items_X, len(predicted), _total_weight(windows))
 
     def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
-        """Divides the windows into parts. A part's weight is its share of the next items.
+        """Divides the windows into parts. A part's weight is its share of the next items' weight.
 
         With fewer windows than parts, the parts left over hold the first window with the weight 0.
         """
         dealt = []
         for part in range(parts):
             is_spare = part >= len(self.windows.history_BT)
-            windows = SeqBatch(*(array[:1] if is_spare else array[part::parts] for array in self.windows))
-            weight = 0.0 if is_spare else float((windows.targets_BT != PADDING).sum()) / self.num_targets
+            windows = self.windows.rows(slice(1) if is_spare else slice(part, None, parts))
+            weight = 0.0 if is_spare else _total_weight(windows) / self.total_weight
             dealt.append((self._replace(windows=windows), weight))
         return dealt
 
     def to(self, device: torch.device) -> "DecoderBatch":
         """Copies the batch to a device."""
         return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
+
+
+def _total_weight(windows: SeqBatch) -> float:
+    """Returns the sum of the targets' weights."""
+    if windows.weights_BT is None:
+        return float((windows.targets_BT != PADDING).sum())
+    return float(windows.weights_BT.sum())
 
 
 def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: DecoderSettings) -> Work[DecoderBatch]:
@@ -82,7 +92,14 @@ def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: Dec
         batch = batch.to(device)
         sampled = SampledItems.from_batch(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
         with autocast(device, enabled=settings.bf16):
-            output: RetrieverOutput = model(batch.windows.history_BT, batch.windows.targets_BT, sampled, catalogue)
+            output: RetrieverOutput = model(
+                batch.windows.history_BT,
+                batch.windows.targets_BT,
+                sampled,
+                catalogue,
+                batch.windows.weights_BT,
+                batch.windows.types_BT,
+            )
         levels = {f"level_{level}": loss for level, loss in enumerate(output.level_losses_L)}
         parts = {"generation": output.generation_loss, "relevance": output.relevance_loss}
         return {"loss": output.loss, **parts, **levels}

@@ -56,9 +56,18 @@ def train_decoder(
     def write(directory: Path, checkpoints: Path) -> None:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-        split = leave_one_out(user_sequences(load_prepared(data)))
+        dataset = load_prepared(data)
+        split = leave_one_out(user_sequences(dataset))
         features_NE = load_features(features).features_NE
-        model = fit_retriever(trie, features_NE, split, settings, checkpoints, workspace.tensorboard)
+        model = fit_retriever(
+            trie,
+            features_NE,
+            split,
+            settings,
+            checkpoints,
+            workspace.tensorboard,
+            num_event_types=len(dataset.event_types),
+        )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
 
@@ -72,6 +81,8 @@ def fit_retriever(
     settings: DecoderSettings,
     checkpoints: Path,
     tensorboard: Path,
+    *,
+    num_event_types: int = 0,
 ) -> Retriever:
     """Trains a retriever, on a GPU if there is one. Keeps the weights with the best NDCG in validation.
 
@@ -82,13 +93,15 @@ def fit_retriever(
         settings: The retriever's sizes and its training.
         checkpoints: The folder of this training's checkpoints.
         tensorboard: The folder of all TensorBoard files.
+        num_event_types: The number of event types that the sequences have.
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
     """
     device = training_device()
     torch.manual_seed(settings.seed)
-    model = Retriever(retriever_config(settings, trie, feature_dim=features_NE.shape[1])).to(device)
+    sizes = retriever_config(settings, trie, feature_dim=features_NE.shape[1], num_event_types=num_event_types)
+    model = Retriever(sizes).to(device)
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
@@ -118,13 +131,16 @@ def _schedule(settings: DecoderSettings) -> Schedule:
     )
 
 
-def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int) -> RetrieverConfig:
+def retriever_config(
+    settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int, num_event_types: int = 0
+) -> RetrieverConfig:
     """Makes a retriever's configuration for a catalogue.
 
     Args:
         settings: The retriever's sizes and its training.
         trie: The trie of the catalogue's semantic IDs.
         feature_dim: E, the number of feature columns of an item.
+        num_event_types: The number of event types that the sequences have.
     """
     return RetrieverConfig(
         num_levels=trie.num_levels,
@@ -144,6 +160,7 @@ def retriever_config(settings: DecoderSettings, trie: SemanticIdTrie, *, feature
         generation_gradient=settings.generation_gradient,
         temperature=settings.temperature,
         relevance_weight=settings.relevance_weight,
+        num_event_types=num_event_types if settings.typed_history else 0,
     )
 
 

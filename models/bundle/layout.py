@@ -18,7 +18,7 @@ text_tokenizer.json    text → tokens, if there is a text encoder
 from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
-# featurizer scores numbers by their rank among the numbers of training.
+# featurizer scores numbers by their rank among the numbers of training, and the manifest names event types.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.

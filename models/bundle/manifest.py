@@ -35,6 +35,8 @@ class Manifest:
         golden: Histories and their known answers (see `models.bundle.golden`).
         config: The resolved gin configuration, as text.
         checksums: SHA-256 of every file, by name. The manifest's own checksum is that of its other fields.
+        event_types: The names of the event types that history items may have, in the retriever's order from 1 on.
+        excluding_types: The names of the event types that are not read and only exclude their item.
     """
 
     format: int
@@ -50,6 +52,8 @@ class Manifest:
     golden: Sequence[Mapping[str, Sequence[int | float]]]
     config: str
     checksums: Mapping[str, str]
+    event_types: Sequence[str] = ()
+    excluding_types: Sequence[str] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -97,6 +101,13 @@ class Manifest:
             raise ValueError(f"num_items and the retriever's sizes must be at least 1, got {shortened(counts)}")
         if not abs(config.relevance_weight) <= MAX_FLOAT32:
             raise ValueError(f"relevance_weight must be a float32, got {config.relevance_weight}")
+        names = {*self.event_types, *self.excluding_types}
+        if len(names) != len(self.event_types) + len(self.excluding_types) or "" in names:
+            raise ValueError(f"the names of event types must be distinct and not empty, got {shortened(names)}")
+        if len(self.event_types) != config.num_event_types:
+            raise ValueError(
+                f"the retriever reads {config.num_event_types} event types, but {len(self.event_types)} have a name"
+            )
         if not self.version.isprintable() or not self.version or "/" in self.version:
             raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
         for one in self.golden:

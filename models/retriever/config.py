@@ -25,6 +25,8 @@ class RetrieverConfig:
         num_prefixes: The number of two-code prefixes that have an embedding of their own; 0 for none.
         temperature: Divides the cosine of a state's query and an item's vector: relevance = cosine / temperature.
         relevance_weight: Weight of relevance in the score: score = log_prob + relevance_weight * relevance.
+        num_event_types: The number of event types that history items may have, besides the unknown type; 0 if the
+            retriever reads no types.
     """
 
     num_levels: int
@@ -44,3 +46,4 @@ class RetrieverConfig:
     num_prefixes: int
     temperature: float
     relevance_weight: float
+    num_event_types: int = 0

@@ -1,6 +1,6 @@
 """The history encoder: item vectors, oldest first → the state after each item.
 
-Shapes: B users, T history items, D width, R = B T rows, H heads, X heads of all blocks.
+Shapes: B users, T history items, D width, R = B T rows, H heads, X heads of all blocks, Y event types.
 """
 
 import torch
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.layers import Block, Dropout, causal_bias
+from rqrec.models.trie.lookup import take_rows
+
+UNKNOWN_TYPE = 0
 
 
 class HistoryEncoder(nn.Module):
@@ -15,6 +18,9 @@ class HistoryEncoder(nn.Module):
 
     Position enters only as a learned bias for each distance, head and layer (Raffel et al. 2020, arXiv 1910.10683,
     §2.1, without buckets). So the same five items mean the same at any position of a history.
+
+    What happened with an item is a learned vector for each event type, which is added to the item's vector. The unknown
+    type has one of its own.
 
     Args:
         config: Sizes of the retriever.
@@ -29,6 +35,23 @@ class HistoryEncoder(nn.Module):
             for _ in range(config.encoder_layers)
         )
         self.norm = nn.LayerNorm(config.width)
+        self.types = nn.Embedding(1 + config.num_event_types, config.width) if config.num_event_types else None
+
+    def typed(self, items_RD: Tensor, types_R: Tensor | None) -> Tensor:
+        """Adds the vectors of event types to item vectors.
+
+        Args:
+            items_RD: Item vectors, of any shape that ends in D.
+            types_R: Event types in [0, Y], 0 for unknown, integer, one for each item; None if all are unknown.
+
+        Returns:
+            Vectors of the same shape; the given ones if the retriever reads no types.
+        """
+        if self.types is None:
+            return items_RD
+        if types_R is None:
+            return items_RD + self.types.weight[UNKNOWN_TYPE]
+        return items_RD + take_rows(self.types.weight, types_R)
 
     def forward(self, items_BTD: Tensor) -> Tensor:
         """Computes the state after every item.

@@ -140,9 +140,17 @@ class Retriever(nn.Module):
         nn.init.eye_(self.query.weight)
         if self.items.prefixes is not None:
             nn.init.zeros_(self.items.prefixes.weight)
+        if self.history.types is not None:
+            nn.init.zeros_(self.history.types.weight)
 
     def forward(
-        self, history_BT: Tensor, targets_BT: Tensor, sampled: SampledItems, catalogue: CatalogueTensors
+        self,
+        history_BT: Tensor,
+        targets_BT: Tensor,
+        sampled: SampledItems,
+        catalogue: CatalogueTensors,
+        weights_BT: Tensor | None = None,
+        types_BT: Tensor | None = None,
     ) -> RetrieverOutput:
         """Computes the losses of the next item at all positions in one pass.
 
@@ -152,17 +160,27 @@ class Retriever(nn.Module):
             targets_BT: The leaf that follows each of them, int64; -1 for a position without a target.
             sampled: The sampled items; all items of history_BT and targets_BT are among them.
             catalogue: The catalogue of these leaves.
+            weights_BT: Weight of each target in the losses, float32; None if all are equal.
+            types_BT: Event type of each item that is read, int64, 0 for unknown; None if all are unknown.
         """
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]
         # Every sampled item is encoded once, and its relevance is computed for every position.
         vectors_SD = self.encode(sampled.leaves_S, catalogue)
         rows_BT = torch.searchsorted(sampled.leaves_S, history_BT.clamp_min(sampled.leaves_S[0]))
-        states_MD = self.history(vectors_SD[rows_BT])[is_target_BT]
+        states_MD = self.history(self.history.typed(vectors_SD[rows_BT], types_BT))[is_target_BT]
         relevance_MS = self.relevance(states_MD, vectors_SD) - sampled.log_drawn_S
-        relevance_loss = F.cross_entropy(relevance_MS.float(), torch.searchsorted(sampled.leaves_S, targets_M))
+        targets_in_sample_M = torch.searchsorted(sampled.leaves_S, targets_M)
         generating_MD = _scale_gradient(states_MD, self.config.generation_gradient)
-        level_losses_L = -self.log_probs(generating_MD, targets_M, catalogue.paths).mean(0)
+        log_probs_ML = self.log_probs(generating_MD, targets_M, catalogue.paths)
+        if weights_BT is None:
+            relevance_loss = F.cross_entropy(relevance_MS.float(), targets_in_sample_M)
+            level_losses_L = -log_probs_ML.mean(0)
+        else:
+            weights_M = weights_BT[is_target_BT] / weights_BT[is_target_BT].sum()
+            losses_M = F.cross_entropy(relevance_MS.float(), targets_in_sample_M, reduction="none")
+            relevance_loss = weights_M @ losses_M
+            level_losses_L = -(weights_M @ log_probs_ML)
         generation_loss = level_losses_L.sum()
         return RetrieverOutput(
             generation_loss + relevance_loss,

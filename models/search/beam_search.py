@@ -63,6 +63,7 @@ class BeamSearch(nn.Module):
         item_vectors_ND: Tensor,
         paths_LN: Tensor,
         trie: TrieTensors,
+        types_BT: Tensor | None = None,
     ) -> BeamSearchOutput:
         """Searches for a batch of users.
 
@@ -76,9 +77,11 @@ class BeamSearch(nn.Module):
             item_vectors_ND: Item vectors by place, from `Retriever.item_vectors`.
             paths_LN: `models.trie.trie.SemanticIdTrie.paths_LN`.
             trie: The catalogue's trie.
+            types_BT: Event type of each item of the history, 0 for unknown, int64; None if all are unknown.
         """
         batch, length = history_BT.shape
-        items_RD = take_rows(item_vectors_ND, history_BT.flatten())
+        types_R = None if types_BT is None else types_BT.flatten()
+        items_RD = self.retriever.history.typed(take_rows(item_vectors_ND, history_BT.flatten()), types_R)
         states_BD = self.retriever.history.last(items_RD, lengths_B, length)
         decoding = self.retriever.decoder.begin(states_BD)
         users_B1 = torch.arange(batch, dtype=torch.int32, device=history_BT.device).unsqueeze(1)

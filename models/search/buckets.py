@@ -26,7 +26,8 @@ def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict
     padded = dict(request)
     users, length = request["history_BT"].shape
     more_users = _power_of_two(users) - users
-    padded["history_BT"] = np.pad(request["history_BT"], ((0, more_users), (0, max(max_history - length, 0))))
+    for name in {"history_BT", "types_BT"} & set(request):
+        padded[name] = np.pad(request[name], ((0, more_users), (0, max(max_history - length, 0))))
     padded["lengths_B"] = np.pad(request["lengths_B"], (0, more_users), constant_values=1)
     excluded = request["excluded_BX"].shape[1]
     more_excluded = max(_power_of_two(excluded), FEWEST_EXCLUDED) - excluded

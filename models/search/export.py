@@ -20,7 +20,7 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
-from rqrec.models.search.onnx_engine import OUTPUTS, catalogue_inputs, eligible_inputs
+from rqrec.models.search.onnx_engine import OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 from rqrec.models.trie.tensors import TrieTensors
@@ -44,6 +44,8 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
     """Writes the graph of the search. Its inputs include the catalogue's arrays, and every axis but D is dynamic.
+
+    Event types are an input only if the retriever reads them.
 
     Args:
         retriever: A trained retriever on the CPU.
@@ -77,14 +79,11 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         "excluded_BX",
         *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
     ]
-    _export(
-        BeamSearch(retriever),
-        (*(value for value, _ in example.values()), TrieTensors.from_trie(trie)),
-        path,
-        names,
-        list(OUTPUTS),
-        (*(axes for _, axes in example.values()), trie_axes),
-    )
+    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie)]
+    axes = [*(one for _, one in example.values()), trie_axes]
+    if retriever.config.num_event_types:
+        names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
+    _export(BeamSearch(retriever), tuple(values), path, names, list(OUTPUTS), tuple(axes))
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:

@@ -23,7 +23,7 @@ from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
-ITEM_VECTORS = "item_vectors_ND"
+ITEM_VECTORS, TYPES = "item_vectors_ND", "types_BT"
 OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 
 
@@ -65,6 +65,7 @@ class OnnxEngine:
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
+        self._reads_types = any(one.name == TYPES for one in self._search.get_inputs())
         self._is_half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
         self._catalogue = self._values(catalogue_inputs(trie, item_vectors_ND))
         self._bound = local()
@@ -94,6 +95,7 @@ class OnnxEngine:
         eligibility: Eligibility,
         *,
         beam_width: int,
+        types_BT: IntArray | None = None,
     ) -> SearchOutput:
         """Searches for a batch of users, in parallel parts if the batch is large.
 
@@ -103,12 +105,16 @@ class OnnxEngine:
             excluded_BX: Leaves that must not be returned.
             eligibility: The leaves that may be returned.
             beam_width: K.
+            types_BT: Event types of the history's items.
         """
+        if self._reads_types and types_BT is None:
+            types_BT = np.zeros_like(history_BT)
 
         def part(users: slice) -> SearchOutput:
-            return self._run(
-                request_inputs(history_BT[users], lengths_B[users], excluded_BX[users], eligibility, beam_width)
-            )
+            request = request_inputs(history_BT[users], lengths_B[users], excluded_BX[users], eligibility, beam_width)
+            if self._reads_types and types_BT is not None:
+                request[TYPES] = types_BT[users]
+            return self._run(request)
 
         if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
             return part(slice(None))

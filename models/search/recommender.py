@@ -36,6 +36,7 @@ class SearchEngine(Protocol):
         eligibility: Eligibility,
         *,
         beam_width: int,
+        types_BT: IntArray | None = None,
     ) -> SearchOutput:
         """Searches for a batch of users.
 
@@ -46,6 +47,8 @@ class SearchEngine(Protocol):
                 the end with -1; int64, X >= 1.
             eligibility: The leaves that may be returned.
             beam_width: K.
+            types_BT: Event types of the history's items, 0 for unknown, padded at the end; int64. None if all are
+                unknown. Not read if the model reads no types.
         """
 
     def with_vectors(self, item_vectors_PD: FloatArray) -> "SearchEngine":
@@ -146,6 +149,7 @@ class Recommender:
         excluded: Sequence[IntArray] | None = None,
         eligibility: Eligibility | None = None,
         reserved: Sequence[int] | None = None,
+        types: Sequence[IntArray | None] | None = None,
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
@@ -159,6 +163,7 @@ class Recommender:
             excluded: Places that each user must not get, in any order; None for none.
             eligibility: The items that these users may get; None for all items.
             reserved: For each user, how many of the k items must be new, if so many are eligible; None for 0.
+            types: For each user, the event types of the history's items, 0 for unknown; None for unknown types.
 
         Returns:
             One ranking for each user.
@@ -183,12 +188,27 @@ class Recommender:
         # Not np.unique: it releases the GIL, and a thread under load waits long to get it back.
         excluded_BX = pad([sorted(set(one.tolist())) for one in leaves], filler=NO_LEAF)
         found = self._engine.search(
-            pad(recent, filler=0), lengths_B, excluded_BX, eligibility, beam_width=max(beam_width, k)
+            pad(recent, filler=0),
+            lengths_B,
+            excluded_BX,
+            eligibility,
+            beam_width=max(beam_width, k),
+            types_BT=None if types is None else self._recent_types(types, recent),
         )
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
             return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
         return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
+
+    def _recent_types(self, types: Sequence[IntArray | None], recent: Sequence[IntArray]) -> IntArray | None:
+        """Returns the event types of the recent items, padded; None if all are unknown."""
+        if all(one is None for one in types):
+            return None
+        unknown = [np.zeros(len(history), dtype=np.int64) for history in recent]
+        return pad(
+            [none if one is None else one[-self.max_history :] for one, none in zip(types, unknown, strict=True)],
+            filler=0,
+        )
 
     def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:
         """Finds the k most popular items. Log-probability and score are the logarithm of an item's share of choices.

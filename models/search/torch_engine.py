@@ -64,6 +64,7 @@ class TorchEngine:
         eligibility: Eligibility,
         *,
         beam_width: int,
+        types_BT: IntArray | None = None,
     ) -> SearchOutput:
         """Searches for a batch of users.
 
@@ -73,6 +74,7 @@ class TorchEngine:
             excluded_BX: Leaves that must not be returned.
             eligibility: The leaves that may be returned.
             beam_width: K.
+            types_BT: Event types of the history's items; not read if the retriever reads none.
         """
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # training may set the retriever to training mode between two searches
@@ -85,6 +87,7 @@ class TorchEngine:
                 self._item_vectors_ND,
                 self._paths_LN,
                 self._trie,
+                None if types_BT is None else self._tensor(types_BT),
             )
             return SearchOutput(*(array.cpu().numpy() for array in found))
 

@@ -6,10 +6,13 @@
         for item in client.recommend(["1", "71", "588"], k=5).items:
             print(item.rank, item.item_id, item.payload["title"])
 
+An entry of a history may say what the user did: `HistoryEntry(item_id="1", type="purchase")`.
+
 `AsyncClient` has the same methods, to be awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
 from rqrec.client.calls import ProblemError
 from rqrec.client.clients import AsyncClient, Client
+from rqrec.service.contract import HistoryEntry
 
-__all__ = ["AsyncClient", "Client", "ProblemError"]
+__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError"]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.contract import (
     Condition,
+    HistoryEntry,
     ItemPage,
     ItemReply,
     Problem,
@@ -89,7 +90,7 @@ class Call(Generic[ReplyT]):
 
 
 def recommend(
-    history: Sequence[str],
+    history: Sequence[str | HistoryEntry],
     *,
     k: int = 10,
     exclude: Sequence[str] = (),
@@ -103,7 +104,7 @@ def recommend(
     """Recommends the next items for a history.
 
     Args:
-        history: Item ids, oldest first; may be empty.
+        history: Item ids, or entries with an item id and an event type, oldest first; may be empty.
         k: How many items to return, in [1, 100].
         exclude: Ids of items that must not be returned.
         exclude_history: Whether items of the history are excluded too.

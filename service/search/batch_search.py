@@ -37,12 +37,14 @@ class SearchWork(NamedTuple):
         excluded: Places that must not be returned, int64.
         k: Number of items to return.
         reserved: How many of these k are reserved for items without interactions in training.
+        types: Event types of the history, 0 for unknown, int64; None if all are unknown.
     """
 
     history: IntArray
     excluded: IntArray
     k: int
     reserved: int = 0
+    types: IntArray | None = None
 
 
 def search_key(
@@ -83,5 +85,6 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         excluded=[work.excluded for work in batch],
         eligibility=key.eligibility,
         reserved=[work.reserved for work in batch],
+        types=[work.types for work in batch],
     )
     return [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]

@@ -124,8 +124,9 @@ async def _answer(
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
     with metrics.encode_seconds.time():
-        leaves = table.find([*request.history, *request.exclude])
-        history = leaves[: len(request.history)]
+        item_ids, types, excluded_ids = model.event_types.read(request.history)
+        leaves = table.find([*item_ids, *request.exclude, *excluded_ids])
+        history = leaves[: len(item_ids)]
         known = history[history >= 0]
         eligibility = await runtime.eligibility(snapshot, request.filter)
         excluded = leaves if request.exclude_history else leaves[len(history) :]
@@ -133,12 +134,12 @@ async def _answer(
         if request.filter:
             excluded = excluded[eligibility.allows(excluded)]
         num_excluded = len(set(excluded.tolist()))
-    unknown = [item_id for item_id, leaf in zip(request.history, history.tolist(), strict=True) if leaf < 0]
+    unknown = [item_id for item_id, leaf in zip(item_ids, history.tolist(), strict=True) if leaf < 0]
     if len(known):
         beam_width = request.beam_width or runtime.limits.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        work = SearchWork(known, excluded, request.k, reserved)
+        work = SearchWork(known, excluded, request.k, reserved, None if types is None else types[history >= 0])
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)

@@ -22,6 +22,7 @@ from rqrec.service.replication.catalogue_migration import CatalogueMigration
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import RedisTable
+from rqrec.service.serving.history import EventTypes
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.serving.model_options import ModelOptions
 from rqrec.service.telemetry import Metrics
@@ -43,6 +44,7 @@ class ServedModel:
     Attributes:
         bundle: The bundle.
         tokenizer: Makes the semantic IDs of written items.
+        event_types: The event types that histories may have.
         live: The catalogue with its changes; None without Redis.
     """
 
@@ -56,6 +58,7 @@ class ServedModel:
         options: ModelOptions,
     ) -> None:
         self.bundle = bundle
+        self.event_types = EventTypes.from_manifest(bundle.manifest)
         self.tokenizer = tokenizer
         self.live: LiveCatalogue | None = None
         self._shared: RedisTable | None = None

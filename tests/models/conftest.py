@@ -20,7 +20,12 @@ def random_codes(rng: np.random.Generator, *, items: int, levels: int, codebook_
 
 
 def random_retriever(
-    trie: SemanticIdTrie, *, seed: int = 0, max_history: int = 6, generation_gradient: float = 1.0
+    trie: SemanticIdTrie,
+    *,
+    seed: int = 0,
+    max_history: int = 6,
+    generation_gradient: float = 1.0,
+    num_event_types: int = 0,
 ) -> Retriever:
     """Untrained, with weights large enough that no two items are equally likely."""
     torch.manual_seed(seed)
@@ -42,6 +47,7 @@ def random_retriever(
         num_prefixes=len(trie.child_code[1]) if trie.num_levels > 1 else 0,
         temperature=0.5,
         relevance_weight=1.0,
+        num_event_types=num_event_types,
     )
     model = Retriever(config).eval()
     with torch.no_grad():

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items
 from rqrec.training.data.columns import INTERACTIONS, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, Dataset, fingerprint
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, TYPE, USER_ID, WEIGHT, DataError, Dataset, fingerprint
+from rqrec.training.data.feedback.decide import decide_feedback
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
@@ -32,6 +33,7 @@ def build_dataset(
     Args:
         name: Short name of the source.
         interactions: Columns user_id, item_id and timestamp. Without a timestamp, the order of rows is that in time.
+            Ratings and event types are optional.
         items: Column item_id and any attributes; None if the items are those of the interactions.
         settings: What happens to rows that do not fit; by default they are errors.
         log: The file of the interactions, for messages.
@@ -50,6 +52,7 @@ def build_dataset(
     if items is not None:
         items = checked_items(items, settings, path=catalogue, report=report)
         items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
+    frame, event_types, excluding_types = decide_feedback(frame, settings, path=log, report=report)
     frame = _distinct(frame, settings, log, report)
     items, frame = _matched(items, frame, settings, log, catalogue, report)
     known = items.select(ITEM_ID).with_row_index("item_index")
@@ -58,20 +61,25 @@ def build_dataset(
     numbered = indexed.join(users, on=USER_ID)
     ordered = (
         numbered.with_columns(_tie_order(numbered))
-        .sort("user_index", TIMESTAMP, "tie_order")
-        .select(pl.col("user_index", "item_index").cast(pl.Int32), TIMESTAMP)
+        .sort("user_index", TIMESTAMP, "tie_order", *(name for name in (TYPE,) if name in frame.columns))
+        .select(
+            pl.col("user_index", "item_index").cast(pl.Int32),
+            TIMESTAMP,
+            *(name for name in (WEIGHT, TYPE) if name in frame.columns),
+        )
     )
     report.note(
         f"{log}: {read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; {len(items):,} items"
     )
-    return Dataset(name, items, ordered, fingerprint(items, ordered))
+    return Dataset(name, items, ordered, fingerprint(items, ordered), event_types, excluding_types)
 
 
 def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: DataReport) -> pl.DataFrame:
-    """Decides about interactions that are equal in user, item and time."""
+    """Decides about interactions that are equal in user, item, time and event type."""
     if settings.duplicates == "keep":
         return frame
-    duplicates = frame.filter(frame.is_duplicated())
+    key = [name for name in frame.columns if name != WEIGHT]
+    duplicates = frame.select(key).filter(frame.select(key).is_duplicated())
     if not len(duplicates):
         return frame
     if settings.duplicates == "error":
@@ -80,7 +88,7 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
             f"not, such as {duplicates.head(EXAMPLES_SHOWN).rows()}: remove them, or set DatasetSettings.duplicates = "
             "'drop' or 'keep'"
         )
-    distinct = frame.unique(maintain_order=True)
+    distinct = frame.unique(key, maintain_order=True, keep="first")
     report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")
     return distinct
 

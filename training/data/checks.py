@@ -2,10 +2,11 @@
 
 import polars as pl
 
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, require_columns
+from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
+from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings
 from rqrec.training.data.reading.times import as_whole_numbers
 from rqrec.training.data.report import DataReport
-from rqrec.training.data.settings import DatasetSettings
+from rqrec.training.data.settings import IGNORE, DatasetSettings
 
 EXAMPLES_SHOWN = 5
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
@@ -54,24 +55,32 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
 def checked_interactions(
     interactions: pl.LazyFrame, settings: DatasetSettings, *, path: str, report: DataReport
 ) -> pl.DataFrame:
-    """Returns user_id, item_id (strings) and timestamp (int64) of the interactions, in the order of the file.
+    """Returns the interactions with checked values, in the order of the file.
 
     Args:
         interactions: Columns user_id, item_id and, unless the order of the file is the order in time, timestamp.
-        settings: The format of times, and what happens to interactions without a user.
+            Optional columns: rating, event_type.
+        settings: The format of times, whether ratings and event types are used, and what happens to interactions
+            without a user.
         path: The file, for messages.
         report: Receives what was changed or dropped.
+
+    Returns:
+        Columns user_id, item_id (strings), timestamp (int64), and if there are any, rating (float64) and event_type
+        (string), which may be null.
 
     Raises:
         DataError: If a column is missing, there are no interactions, or a value is missing or cannot be read.
     """
     columns = interactions.collect_schema().names()
     require_columns(columns, [USER_ID, ITEM_ID], path=path)
+    ignored = {RATING: settings.ratings, EVENT_TYPE: settings.events}
+    optional = [name for name, use in ignored.items() if name in columns and use != IGNORE]
     if TIMESTAMP in columns:
-        frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP).collect(engine="streaming")
+        frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP, *optional).collect(engine="streaming")
     else:
         report.note(f"{path}: there is no column {TIMESTAMP}, so the order of the rows is taken as the order in time")
-        frame = interactions.select(USER_ID, ITEM_ID).collect().with_row_index(TIMESTAMP)
+        frame = interactions.select(USER_ID, ITEM_ID, *optional).collect().with_row_index(TIMESTAMP)
     if frame.is_empty():
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
     frame = pl.DataFrame(
@@ -79,6 +88,8 @@ def checked_interactions(
             _ids(frame[USER_ID], path, report),
             _ids(frame[ITEM_ID], path, report),
             as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format),
+            *(checked_ratings(frame[name], path=path) for name in optional if name == RATING),
+            *(checked_event_types(frame[name], path=path) for name in optional if name == EVENT_TYPE),
         ]
     )
     return _without_missing(frame, settings, path, report)
@@ -87,7 +98,7 @@ def checked_interactions(
 def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
     anonymous = frame[USER_ID].is_null()
     drops_users = settings.missing_users == "drop"
-    for column in frame.columns:
+    for column in (USER_ID, ITEM_ID, TIMESTAMP):
         bad = frame[column].is_null()
         if column == USER_ID and drops_users:
             continue

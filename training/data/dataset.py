@@ -9,7 +9,8 @@ import polars as pl
 
 from rqrec.models.errors import UserError
 
-ITEM_ID, USER_ID, TIMESTAMP = "item_id", "user_id", "timestamp"
+ITEM_ID, USER_ID, TIMESTAMP, RATING, EVENT_TYPE = "item_id", "user_id", "timestamp", "rating", "event_type"
+WEIGHT, TYPE = "weight", "type"
 
 
 class DataError(UserError):
@@ -24,14 +25,20 @@ class Dataset:
         name: Short name of the source, such as "ml-100k".
         items: One row an item: `item_id` (string), then the attributes. The row number is the item_index. The type of a
             column decides how an attribute is used: lists of strings are multi-hot, arrays of floats are vectors.
-        interactions: user_index and item_index (int32) and timestamp (int64), grouped by user, oldest first.
+        interactions: user_index and item_index (int32) and timestamp (int64), grouped by user, oldest first. If they
+            differ in what they say: `weight` (float32) of the interaction as a target of training, 0 for none. If the
+            data has event types: `type` (int8), 0 for unknown, else 1 + the position in `event_types`.
         fingerprint: SHA-256 of the items and interactions, hexadecimal.
+        event_types: The names of the event types that histories have.
+        excluding_types: The names of the event types that only exclude their item. Such interactions are not kept.
     """
 
     name: str
     items: pl.DataFrame
     interactions: pl.DataFrame
     fingerprint: str
+    event_types: tuple[str, ...] = ()
+    excluding_types: tuple[str, ...] = ()
 
     @property
     def num_users(self) -> int:
@@ -43,7 +50,7 @@ class RawTables(NamedTuple):
     """The tables of a data set before their checks.
 
     Attributes:
-        interactions: Columns user_id, item_id and, if the source has times, timestamp.
+        interactions: Columns user_id, item_id and, if the source has them, timestamp, rating and event_type.
         items: Column item_id and any attributes; None if there is no such table.
         log: Name of the interactions' file.
         catalogue: Name of the items' file.

@@ -99,7 +99,7 @@ def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
         folder: Folder of the release.
 
     Returns:
-        Interactions (user_id, item_id, timestamp) as a lazy frame, and items.
+        Interactions (user_id, item_id, timestamp, rating) as a lazy frame, and items.
 
     Raises:
         DataError: If a file or column is missing or a value cannot be read.
@@ -156,6 +156,7 @@ def _interactions(ratings: pl.LazyFrame, user: str, movie: str) -> pl.LazyFrame:
         pl.col(user).cast(pl.String).alias("user_id"),
         pl.col(movie).cast(pl.String).alias("item_id"),
         pl.col("timestamp").cast(pl.Int64, strict=False),
+        *(["rating"] if "rating" in ratings.collect_schema() else []),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import Column, read_columns, write_columns
-from rqrec.training.data.dataset import DataError, Dataset
+from rqrec.training.data.dataset import WEIGHT, DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
 from rqrec.training.data.reading.names import TABLES
@@ -56,7 +56,12 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
-        description = {"name": dataset.name, "fingerprint": dataset.fingerprint}
+        description = {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "event_types": dataset.event_types,
+            "excluding_types": dataset.excluding_types,
+        }
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
         write_columns(report.columns, directory)
         (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
@@ -75,6 +80,11 @@ def _check_enough(dataset: Dataset) -> None:
             f"training needs at least one user with {MIN_ITEMS_TO_LEARN} interactions, but every user has 1: check "
             "that user_id names the same user in several rows"
         )
+    if not user_sequences(dataset).has_target:
+        raise DataError(
+            "training needs a user with an interaction before one that is no dislike, but there is none: correct the "
+            "ratings or event types, or set DatasetSettings.disliked_below or event_types"
+        )
 
 
 def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
@@ -82,14 +92,18 @@ def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
     num_evaluated = len(leave_one_out(user_sequences(dataset)).test)
     if not num_evaluated:
         report.note(
-            f"no user is evaluated: a user needs {MIN_ITEMS_TO_EVALUATE} interactions, and somebody must keep "
-            f"{MIN_ITEMS_TO_LEARN} to train on"
+            f"no user is evaluated: a user needs {MIN_ITEMS_TO_EVALUATE} interactions{_which(dataset)}, and somebody "
+            f"must keep {MIN_ITEMS_TO_LEARN} to train on"
         )
     elif num_evaluated < dataset.num_users:
         report.note(
             f"{dataset.num_users - num_evaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, "
-            f"because they have fewer than {MIN_ITEMS_TO_EVALUATE} interactions"
+            f"because they have fewer than {MIN_ITEMS_TO_EVALUATE} interactions{_which(dataset)}"
         )
+
+
+def _which(dataset: Dataset) -> str:
+    return " (a first one, and two that are no dislikes)" if WEIGHT in dataset.interactions else ""
 
 
 def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
@@ -116,6 +130,8 @@ def load_prepared(stage: Stage) -> Dataset:
         pl.read_parquet(stage.path / ITEMS),
         pl.read_parquet(stage.path / INTERACTIONS),
         description["fingerprint"],
+        tuple(description["event_types"]),
+        tuple(description["excluding_types"]),
     )
 
 

@@ -1,5 +1,7 @@
 """The leave-one-out split: each user's last item is for test, the one before for validation, the rest for training.
 
+A dislike is never the item for test or validation, so these are the last two items that the user did not dislike.
+
 Shapes: U users, I interactions.
 """
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.dataset import TYPE, WEIGHT, Dataset
 
 MIN_ITEMS_TO_EVALUATE = 3
 MIN_ITEMS_TO_LEARN = 2
@@ -22,10 +24,15 @@ class Sequences:
     Attributes:
         items_I: All rows one after the other, int32.
         offsets_U: Start of each row, and the end of the last one, int64, shape (U + 1,).
+        weights_I: Weight of each item as a target of training, float32; 0 for an item that is never a target, such as a
+            dislike. None if every item has the weight 1.
+        types_I: Number of each item's event type, int8; 0 for unknown. None if the data has no event types.
     """
 
     items_I: IndexArray
     offsets_U: NDArray[np.int64]
+    weights_I: NDArray[np.float32] | None = None
+    types_I: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets_U) - 1
@@ -38,6 +45,24 @@ class Sequences:
         """Number of items in each row."""
         return np.diff(self.offsets_U)
 
+    def types_of(self, row: int) -> NDArray[np.int64]:
+        """Returns the event types of a row's items; all are unknown if the data has no event types."""
+        if self.types_I is None:
+            return np.zeros(int(self.offsets_U[row + 1] - self.offsets_U[row]), dtype=np.int64)
+        return self.types_I[self.offsets_U[row] : self.offsets_U[row + 1]].astype(np.int64)
+
+    @property
+    def is_wanted_I(self) -> NDArray[np.bool_]:
+        """Whether each item may be a target."""
+        return np.ones(len(self.items_I), dtype=np.bool_) if self.weights_I is None else self.weights_I > 0
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a row has a wanted item after another item."""
+        is_wanted_I = self.is_wanted_I.copy()
+        is_wanted_I[self.offsets_U[:-1][self.lengths_U > 0]] = False
+        return bool(is_wanted_I.any())
+
     def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
         """Returns all pairs of items of one row at this distance: the earlier items, and the later items."""
         row_I = np.repeat(np.arange(len(self)), self.lengths_U)
@@ -46,14 +71,21 @@ class Sequences:
 
     def without_last(self, count: int) -> "Sequences":
         """Returns the rows without their last `count` items. Each row must have at least that many."""
-        lengths_U = self.lengths_U - count
-        keep_I = np.arange(len(self.items_I)) < np.repeat(self.offsets_U[1:] - count, self.lengths_U)
-        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]))
+        return self.until(self.offsets_U[1:] - count)
+
+    def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
+        """Returns the rows without the items from `ends_U` on, which are positions in `items_I`."""
+        keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
+        return self._keep(keep_I, ends_U - self.offsets_U[:-1])
 
     def select(self, keep_U: NDArray[np.bool_]) -> "Sequences":
         """Returns the rows where `keep_U` is true."""
-        keep_I = np.repeat(keep_U, self.lengths_U)
-        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(self.lengths_U[keep_U])]))
+        return self._keep(np.repeat(keep_U, self.lengths_U), self.lengths_U[keep_U])
+
+    def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":
+        weights_I = None if self.weights_I is None else self.weights_I[keep_I]
+        types_I = None if self.types_I is None else self.types_I[keep_I]
+        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]), weights_I, types_I)
 
 
 @dataclass(frozen=True)
@@ -96,20 +128,40 @@ def user_sequences(dataset: Dataset) -> Sequences:
     """Returns each user's items, oldest first."""
     user_I = dataset.interactions["user_index"].to_numpy()
     counts_U = np.bincount(user_I)
-    return Sequences(dataset.interactions["item_index"].to_numpy(), np.concatenate([[0], np.cumsum(counts_U)]))
+    parts = {name: dataset.interactions[name].to_numpy() for name in (WEIGHT, TYPE) if name in dataset.interactions}
+    return Sequences(
+        dataset.interactions["item_index"].to_numpy(),
+        np.concatenate([[0], np.cumsum(counts_U)]),
+        weights_I=parts.get(WEIGHT),
+        types_I=parts.get(TYPE),
+    )
 
 
 def leave_one_out(sequences: Sequences) -> LeaveOneOut:
-    """Splits sequences. The test histories include the validation item."""
-    evaluated_U = sequences.lengths_U >= MIN_ITEMS_TO_EVALUATE
-    evaluated_U &= (sequences.lengths_U - 2 * evaluated_U).max(initial=0) >= MIN_ITEMS_TO_LEARN
-    asked = sequences.select(evaluated_U)
-    last_U = asked.offsets_U[1:]
-    test = Holdout(asked.without_last(1), asked.items_I[last_U - 1])
-    validation = Holdout(asked.without_last(2), asked.items_I[last_U - 2])
-    held_out_I = np.zeros(len(sequences.items_I), dtype=np.bool_)
-    ends_U = sequences.offsets_U[1:][evaluated_U]
-    held_out_I[ends_U - 1] = held_out_I[ends_U - 2] = True
-    lengths_U = sequences.lengths_U - 2 * evaluated_U
-    train = Sequences(sequences.items_I[~held_out_I], np.concatenate([[0], np.cumsum(lengths_U)]))
+    """Splits sequences. The test histories include the validation item, and the dislikes between the two."""
+    begins_U, ends_U = sequences.offsets_U[:-1], sequences.offsets_U[1:]
+    test_U, validation_U = _last_wanted(sequences)
+    evaluated_U = validation_U > begins_U
+    train = sequences.until(np.where(evaluated_U, validation_U, ends_U))
+    if not train.has_target:
+        evaluated_U, train = np.zeros_like(evaluated_U), sequences
+    test = Holdout(sequences.until(test_U).select(evaluated_U), sequences.items_I[test_U[evaluated_U]])
+    validation = Holdout(
+        sequences.until(validation_U).select(evaluated_U), sequences.items_I[validation_U[evaluated_U]]
+    )
     return LeaveOneOut(train, validation, test)
+
+
+def _last_wanted(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the positions of each row's last and last but one wanted item; a row's start where there is none."""
+    begins_U, wanted_I = sequences.offsets_U[:-1], sequences.is_wanted_I
+    wanted_W = np.flatnonzero(wanted_I)
+    counts_U = np.diff(np.concatenate([[0], np.cumsum(wanted_I)])[sequences.offsets_U])
+    ends_U = np.cumsum(counts_U)
+
+    def from_the_end(rank: int) -> NDArray[np.int64]:
+        found_U = begins_U.copy()
+        found_U[counts_U >= rank] = wanted_W[(ends_U - rank)[counts_U >= rank]]
+        return found_U
+
+    return from_the_end(1), from_the_end(2)

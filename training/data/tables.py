@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, USER_ID, DataError, RawTables
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
@@ -16,7 +16,7 @@ from rqrec.training.data.reading.formats import (
     require_full_lines,
     scan_table,
 )
-from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, read_of_log, require_mapped, resolve_names
 from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.report import DataReport
@@ -27,8 +27,9 @@ IGNORED = "not read, by DatasetSettings.ignored_columns"
 
 
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
-    """Reads `interactions` (user_id, item_id[, timestamp]) and `items` (item_id, any attributes) of a folder.
+    """Reads the tables of a folder: `interactions` (user_id, item_id) and `items` (item_id and any attributes).
 
+    Interactions may have a timestamp, a rating and an event_type.
     Lists of numbers of one length become vectors. In CSV, a column whose name ends in `[]`, such as `genres[]`, holds
     lists of strings with `|` between them.
 
@@ -65,7 +66,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     columns = leaf_paths(schema)
     names = resolve_names(columns, INTERACTIONS, settings.columns, path=path.name, report=report)
     _require(names, [USER_ID, ITEM_ID], columns, path)
-    used = {standard: names[standard] for standard in (USER_ID, ITEM_ID, TIMESTAMP) if standard in names}
+    used = read_of_log(names, settings)
     unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")

@@ -23,7 +23,7 @@ SIMILARITIES_PER_BLOCK = 1 << 23  # of float32 and int32: 64 MiB
 
 
 def item_popularity(train: Sequences, num_items: int) -> NDArray[np.int64]:
-    """Counts how often each item occurs in the training sequences.
+    """Counts how often each item occurs in the training sequences, dislikes not included.
 
     Args:
         train: Training sequences of item_index.
@@ -32,7 +32,7 @@ def item_popularity(train: Sequences, num_items: int) -> NDArray[np.int64]:
     Returns:
         Counts of shape (N,).
     """
-    return np.bincount(train.items_I, minlength=num_items)
+    return np.bincount(train.items_I[train.is_wanted_I], minlength=num_items)
 
 
 def rank_by_popularity(train: Sequences, num_items: int, holdout: Holdout, *, k: int) -> NDArray[np.int64]:

@@ -42,8 +42,10 @@ def rank_holdout(
     leaf_of_item_N = recommender.trie.leaf_of_row_N
     for users in user_batches(holdout):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
+        types = [holdout.histories.types_of(user) for user in users] if holdout.histories.types_I is not None else None
         found = recommender.recommend(
             histories,
+            types=types,
             k=k,
             beam_width=beam_width,
             excluded=histories,

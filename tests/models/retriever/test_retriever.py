@@ -8,11 +8,17 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
 
 
-def run(model: Retriever, trie: SemanticIdTrie, history: torch.Tensor, targets: torch.Tensor) -> RetrieverOutput:
+def run(
+    model: Retriever,
+    trie: SemanticIdTrie,
+    history: torch.Tensor,
+    targets: torch.Tensor,
+    *weights_and_types: torch.Tensor,
+) -> RetrieverOutput:
     catalogue = random_catalogue(trie)
     everything = torch.arange(trie.num_leaves)
     sampled = SampledItems.from_batch(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
-    output: RetrieverOutput = model(history, targets, sampled, catalogue)
+    output: RetrieverOutput = model(history, targets, sampled, catalogue, *weights_and_types)
     return output
 
 
@@ -58,6 +64,40 @@ def test_padding_changes_nothing(trie: SemanticIdTrie, retriever: Retriever) -> 
     alone = run(retriever, trie, torch.tensor([[4, 9]]), torch.tensor([[9, 2]]))
     padded = run(retriever, trie, torch.tensor([[4, 9, PADDING, PADDING]]), torch.tensor([[9, 2, PADDING, PADDING]]))
     torch.testing.assert_close(alone.loss, padded.loss)
+
+
+def test_weights_make_the_loss_a_weighted_mean(trie: SemanticIdTrie, retriever: Retriever) -> None:
+    history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, PADDING, 31]])
+    first, last = (
+        run(retriever, trie, history, torch.tensor([one])) for one in ([9, PADDING, PADDING], [PADDING, PADDING, 31])
+    )
+    weighted = run(retriever, trie, history, targets, torch.tensor([[3.0, 0.0, 1.0]]))
+    torch.testing.assert_close(weighted.generation_loss, 0.75 * first.generation_loss + 0.25 * last.generation_loss)
+    equal, plain = (
+        run(retriever, trie, history, targets, torch.full((1, 3), 2.0)),
+        run(retriever, trie, history, targets),
+    )
+    torch.testing.assert_close(equal.loss, plain.loss)
+
+
+def test_a_type_adds_its_vector_to_the_item(trie: SemanticIdTrie) -> None:
+    typed = random_retriever(trie, num_event_types=2)
+    items_BTD, types_BT = torch.randn(1, 3, 8), torch.tensor([[2, 0, 1]])
+    assert typed.history.types is not None
+    vectors_YD = typed.history.types.weight
+    torch.testing.assert_close(typed.history.typed(items_BTD, types_BT)[0], items_BTD[0] + vectors_YD[[2, 0, 1]])
+    torch.testing.assert_close(typed.history.typed(items_BTD, None)[0], items_BTD[0] + vectors_YD[[0, 0, 0]])
+    untyped = random_retriever(trie)
+    assert untyped.history.typed(items_BTD, types_BT) is items_BTD
+
+
+def test_types_start_without_effect_and_change_nothing_else(trie: SemanticIdTrie) -> None:
+    torch.manual_seed(0)
+    plain = Retriever(random_retriever(trie).config).state_dict()
+    torch.manual_seed(0)
+    typed = Retriever(random_retriever(trie, num_event_types=3).config).state_dict()
+    assert not typed.pop("history.types.weight").any()
+    assert plain.keys() == typed.keys()
 
 
 def test_the_future_changes_nothing(retriever: Retriever) -> None:

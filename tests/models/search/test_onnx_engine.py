@@ -20,12 +20,14 @@ from rqrec.models.bundle.layout import (
 from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_session
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.recommender import pad
 from rqrec.models.search.torch_engine import load_torch_engine
 from rqrec.models.tokenizer.config import RqVaeConfig
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
+from tests.models.conftest import random_catalogue, random_codes, random_engine, random_retriever
 from tests.text_encoders import with_text_encoder
 
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
@@ -151,3 +153,32 @@ def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie, grap
     values_N = np.empty(64)
     values_N[cpu.leaves_BK[0]] = cpu.log_probs_BK[0]
     np.testing.assert_allclose(cuda.log_probs_BK[0], values_N[cuda.leaves_BK[0]], atol=tolerance)
+
+
+def test_a_typed_retriever_has_types_as_an_input_of_its_graph(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
+    retriever = random_retriever(trie, num_event_types=2)
+    export_search(retriever, trie, tmp_path / "search.onnx")
+    vectors_ND = retriever.item_vectors(random_catalogue(trie)).numpy()
+    engine, torch_engine = OnnxEngine(tmp_path / "search.onnx", trie, vectors_ND), random_engine(retriever, trie)
+    history_BT, lengths_B, everything = (
+        rng.integers(0, 40, (5, 4)),
+        np.array([4, 1, 3, 2, 4]),
+        Eligibility.everything(trie),
+    )
+    excluded_BX, types_BT = np.full((5, 1), -1), rng.integers(0, 3, (5, 4))
+    answers = []
+    for types in (types_BT, None, np.zeros_like(types_BT)):
+        request = (history_BT, lengths_B, excluded_BX, everything)
+        found, expected = (one.search(*request, beam_width=8, types_BT=types) for one in (engine, torch_engine))
+        assert (found.leaves_BK == expected.leaves_BK).all()
+        np.testing.assert_allclose(found.scores_BK, expected.scores_BK, atol=TOLERANCE)
+        answers.append(found.scores_BK)
+    assert not np.allclose(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[1], answers[2])
+    padded = pad_to_bucket(
+        {"types_BT": types_BT, "history_BT": history_BT, "lengths_B": lengths_B, "excluded_BX": excluded_BX},
+        max_history=6,
+    )
+    assert padded["types_BT"].shape == padded["history_BT"].shape == (8, 6)

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import leave_one_out, user_sequences
 
@@ -24,8 +26,9 @@ def research_folder(name: str) -> str:
     return str(folder)
 
 
-def test_movielens_100k() -> None:
-    dataset = load_dataset("ml-100k", data_dir=REPOSITORY / "artifacts" / "data")
+def test_movielens_100k_without_ratings() -> None:
+    ignored = DatasetSettings(ratings="ignore")
+    dataset = load_dataset("ml-100k", data_dir=REPOSITORY / "artifacts" / "data", settings=ignored)
     assert counts(dataset) == (943, 1682, 100_000)
     toy_story = dataset.items.row(0, named=True)
     assert toy_story == {
@@ -37,6 +40,15 @@ def test_movielens_100k() -> None:
     split = leave_one_out(user_sequences(dataset))
     assert len(split.test) == 943
     assert len(split.train.items_I) == 100_000 - 2 * 943
+
+
+def test_the_ratings_of_movielens_100k() -> None:
+    dataset = load_dataset("ml-100k", data_dir=REPOSITORY / "artifacts" / "data")
+    assert counts(dataset) == (943, 1682, 100_000)
+    assert dataset.event_types == ("disliked", "liked", "neutral")
+    assert np.bincount(dataset.interactions["type"]).tolist() == [0, 17_480, 55_375, 27_145]
+    assert (dataset.interactions["weight"] == (dataset.interactions["type"] != 1)).all()
+    assert len(leave_one_out(user_sequences(dataset)).test) == 943
 
 
 def test_movielens_latest_small(tmp_path: Path) -> None:

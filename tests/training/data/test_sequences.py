@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,3 +65,31 @@ def test_items_become_leaves() -> None:
 def test_refuses_data_without_a_pair() -> None:
     with pytest.raises(ValueError, match="a user with two items outside the held-out ones"):
         SeqData(ragged([1, 1]), max_history=5, batch_size=2, seed=0)
+
+
+def test_a_dislike_is_read_and_never_a_target(tmp_path: Path) -> None:
+    sequences = replace(ragged([6, 3]), weights_I=np.array([1, 0, 2, 0, 0, 1, 0, 0, 0], np.float32))
+    stored = move_to_disk(sequences, tmp_path / "sequences.npy")
+    data = SeqData(stored, max_history=3, batch_size=2, seed=0)
+    targets: Counter[int] = Counter()
+    for batch in data.epoch(1):
+        assert batch.weights_BT is not None
+        assert (batch.targets_BT >= 0).any(dim=1).all()  # no window without a target
+        assert ((batch.weights_BT > 0) == (batch.targets_BT >= 0)).all()
+        for target, weight in zip(
+            batch.targets_BT.flatten().tolist(), batch.weights_BT.flatten().tolist(), strict=True
+        ):
+            assert target < 0 or weight == [1, 0, 2, 0, 0, 1][target]
+        targets.update(batch.targets_BT.flatten().tolist())
+    assert {target for target in targets if target >= 0} == {2, 5}
+
+
+def test_a_third_of_the_windows_has_no_types() -> None:
+    count = 600
+    sequences = replace(ragged([3] * count), types_I=np.tile(np.array([1, 2, 3], np.int8), count))
+    data = SeqData(sequences, max_history=3, batch_size=32, seed=0)
+    types = [row for batch in data.epoch(0) if batch.types_BT is not None for row in batch.types_BT.tolist()]
+    assert len(types) == count
+    assert {tuple(row) for row in types} == {(1, 2), (0, 0)}
+    assert types.count([0, 0]) / count == pytest.approx(1 / 3, abs=0.06)
+    assert [row for batch in data.epoch(0) if batch.types_BT is not None for row in batch.types_BT.tolist()] == types

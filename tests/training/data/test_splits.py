@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,30 @@ def test_nothing_is_held_out_where_nothing_would_be_left_to_learn_from() -> None
     split = leave_one_out(ragged(rows))
     assert listed(split.train) == rows
     assert len(split.validation) == len(split.test) == 0
+
+
+def test_a_dislike_is_never_held_out_and_stays_in_the_histories() -> None:
+    weights = [1, 1, 0, 1, 0, 1, 0, 1, 1, 0, 0]
+    types = [1, 1, 2, 1, 2, 1, 2, 1, 1, 2, 2]
+    rows = ragged([[1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11]])
+    split = leave_one_out(replace(rows, weights_I=np.array(weights, np.float32), types_I=np.array(types, np.int8)))
+    assert listed(split.test.histories) == [[1, 2, 3, 4, 5]]
+    assert split.test.targets_U.tolist() == [6]
+    assert listed(split.validation.histories) == [[1, 2, 3]]
+    assert split.validation.targets_U.tolist() == [4]
+    assert listed(split.train) == [[1, 2, 3], [8, 9, 10, 11]]
+    assert split.train.weights_I is not None
+    assert split.train.weights_I.tolist() == [1, 1, 0, 1, 1, 0, 0]
+    assert split.test.histories.types_of(0).tolist() == [1, 1, 2, 1, 2]
+
+
+@given(rows_of_items)
+def test_weights_above_0_split_as_no_weights(rows: Rows) -> None:
+    plain, split = ragged(rows), leave_one_out(replace(ragged(rows), weights_I=np.full(sum(map(len, rows)), 0.5, "f4")))
+    expected = leave_one_out(plain)
+    assert listed(split.train) == listed(expected.train)
+    assert listed(split.test.histories) == listed(expected.test.histories)
+    assert split.validation.targets_U.tolist() == expected.validation.targets_U.tolist()
 
 
 @given(rows_of_items)

@@ -3,18 +3,23 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError
+from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError
 from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import IGNORE, DatasetSettings
 
 INTERACTIONS, ITEMS = TABLES = "interactions", "items"
+LOG_ONLY = (USER_ID, TIMESTAMP, RATING, EVENT_TYPE)
 # Names without case, `_`, `-` and spaces. Of several, the first that a table has is read. Sources: Amazon reviews of
 # 2014 and 2018 (reviewerID, asin, unixReviewTime) and 2023 (parent_asin), gorse (time_stamp), Vertex AI (visitorId,
-# userPseudoId, eventTime, productDetails or documents; `id` in the catalogue).
+# userPseudoId, eventTime, productDetails or documents; `id` in the catalogue). Ratings: `overall` (Amazon), `stars`
+# (Yelp). Event types: feedback_type (gorse), eventType (Vertex AI), `event` (Retailrocket), behavior_type (Taobao).
 KNOWN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     INTERACTIONS: {
         USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid"),
         ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id"),
         TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime"),
+        RATING: ("rating", "overall", "stars"),
+        EVENT_TYPE: ("eventtype", "event", "feedbacktype", "behaviortype"),
     },
     ITEMS: {ITEM_ID: ("itemid", "parentasin", "asin", "id")},
 }
@@ -53,6 +58,21 @@ def resolve_names(
     return found
 
 
+def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
+    """Returns the columns of the interactions that are read, by their standard names.
+
+    Args:
+        names: The file's name of a column by its standard name, from `resolve_names`.
+        settings: Whether ratings and event types are used.
+    """
+    ignored = {RATING: settings.ratings, EVENT_TYPE: settings.events}
+    return {
+        standard: names[standard]
+        for standard in KNOWN_NAMES[INTERACTIONS]
+        if standard in names and ignored.get(standard) != IGNORE
+    }
+
+
 def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str]], path: str) -> None:
     """Checks that every column of a mapping exists.
 
@@ -66,7 +86,7 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
     """
     for key, name in mapping.items():
         prefix, _, standard = key.rpartition(".")
-        places = [prefix] if prefix else [INTERACTIONS] if standard in (USER_ID, TIMESTAMP) else list(tables)
+        places = [prefix] if prefix else [INTERACTIONS] if standard in LOG_ONLY else list(tables)
         if not any(name in tables.get(place, ()) for place in places):
             has = "; ".join(f"{table}: {list(columns)}" for table, columns in tables.items())
             raise DataError(

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, USER_ID, DataError, RawTables, require_columns
+from rqrec.training.data.dataset import ITEM_ID, USER_ID, DataError, RawTables, require_columns
 from rqrec.training.data.reading.formats import collect, scan_table
-from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, require_mapped, resolve_names
+from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, read_of_log, require_mapped, resolve_names
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -42,7 +42,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     require_mapped(settings.columns, tables, str(folder))
     names = resolve_names(tables[INTERACTIONS], INTERACTIONS, settings.columns, path=log.name, report=report)
     require_columns([*typed, *names], [USER_ID, ITEM_ID], path=log.name)
-    used = {name: typed[names[name]] for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in names}
+    used = {standard: typed[name] for standard, name in read_of_log(names, settings).items()}
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)

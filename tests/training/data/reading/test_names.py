@@ -63,13 +63,13 @@ def test_an_event_with_several_products_is_several_interactions_and_one_with_non
 
 def test_a_mapping_renames_columns_and_the_report_says_what_is_not_used(tmp_path: Path) -> None:
     report = DataReport()
-    log = "CustomerID,Sku,When,Stars\nu,a,2,5\nu,b,1,5\n"
+    log = "CustomerID,Sku,When,Till\nu,a,2,5\nu,b,1,5\n"
     columns = {"user_id": "CustomerID", "interactions.item_id": "Sku", "items.item_id": "Code", "timestamp": "When"}
     dataset = load(tmp_path, log, "Code,name\na,x\nb,y\n", report, columns=columns)
     assert dataset.interactions["item_index"].to_list() == [1, 0]
     assert dataset.items.columns == ["item_id", "name"]
     assert "interactions.csv: column 'CustomerID' is read as user_id" in report.lines
-    assert "interactions.csv: columns not used: 'Stars'" in report.lines
+    assert "interactions.csv: columns not used: 'Till'" in report.lines
 
 
 def test_a_mapping_can_say_that_a_column_holds_lists(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_reads_the_types_of_the_header(tmp_path: Path) -> None:
     ]
     assert dataset.items.schema["vec"] == pl.Array(pl.Float32, 2)
     assert dataset.interactions["item_index"].to_list() == [1, 0]
-    assert "x.inter: columns not used: 'rating'" in report.lines
+    assert "x.inter: column rating is not used, because all its values are 3" in report.lines
 
 
 def test_the_item_file_may_be_missing(tmp_path: Path) -> None:

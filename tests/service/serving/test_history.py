@@ -1,0 +1,108 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from rqrec.client import HistoryEntry
+from rqrec.models.bundle.bundle import read_bundle
+from rqrec.models.bundle.layout import FORMAT
+from rqrec.service.app import create_app
+from rqrec.service.serving.history import EventTypes
+from rqrec.training.publish import BUNDLES
+from rqrec.training.run import Run
+from rqrec.training.runtime.workspace import Workspace
+from tests.conftest import small_settings
+from tests.service.conftest import settings_for
+
+TYPES = EventTypes({"buy": 1, "view": 2}, frozenset({"return"}))
+
+
+def entry(item_id: str, kind: str | None = None) -> HistoryEntry:
+    return HistoryEntry(item_id=item_id, type=kind)
+
+
+def test_plain_ids_have_no_types() -> None:
+    assert TYPES.read(["a", "b"]) == (["a", "b"], None, ())
+    assert TYPES.read([]) == ([], None, ())
+
+
+def test_types_become_numbers_and_unknown_ones_0() -> None:
+    history = TYPES.read([entry("a", "view"), entry("b", "swipe"), entry("c"), entry("d", "buy")])
+    assert history.item_ids == ["a", "b", "c", "d"]
+    assert history.types is not None
+    assert history.types.tolist() == [2, 0, 0, 1]
+
+
+def test_an_excluding_type_is_not_read() -> None:
+    history = TYPES.read([entry("a", "return"), entry("b", "buy")])
+    assert (history.item_ids, history.excluded) == (["b"], ["a"])
+    assert history.types is not None
+    assert history.types.tolist() == [1]
+
+
+def test_a_model_without_types_reads_the_items() -> None:
+    assert EventTypes({}, frozenset()).read([entry("a", "view")]) == (["a"], None, [])
+
+
+@pytest.fixture(scope="module")
+def typed_client(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service of a model that has learned the types buy and view, and that returns exclude."""
+    root = tmp_path_factory.mktemp("typed")
+    (root / "shop").mkdir()
+    films = pl.read_csv(shop / "movies.csv").rename({"movieId": "item_id"})
+    films.write_csv(root / "shop" / "items.csv")
+    row = pl.int_range(pl.len())
+    kind = pl.when(row % 7 == 0).then(pl.lit("return")).when(row % 2 == 0).then(pl.lit("buy")).otherwise(pl.lit("view"))
+    log = pl.read_csv(shop / "ratings.csv").select("userId", "timestamp", item_id="movieId", event_type=kind)
+    log.write_csv(root / "shop" / "interactions.csv")
+    settings = small_settings(
+        root / "shop", "DecoderSettings.epochs = 2", "DatasetSettings.event_types = {'return': 'exclude', 'buy': 2}"
+    )
+    manifest = read_bundle(Run(Workspace(root / "work", root), settings).bundle).manifest
+    assert manifest.format == FORMAT
+    assert (tuple(manifest.event_types), tuple(manifest.excluding_types)) == (("buy", "view"), ("return",))
+    with TestClient(create_app(settings_for(root / "work" / BUNDLES))) as client:
+        yield client
+
+
+def scores(client: TestClient, *history: Any) -> dict[str, float]:
+    response = client.post("/recommend", json={"history": list(history), "k": 64})
+    assert response.status_code == 200, response.text
+    return {item["item_id"]: item["score"] for item in response.json()["items"]}
+
+
+def test_types_change_the_scores_and_unknown_types_are_as_none(typed_client: TestClient) -> None:
+    plain = scores(typed_client, "116", "117")
+    assert scores(typed_client, "116", {"item_id": "117"}) == plain
+    assert scores(typed_client, {"item_id": "116", "type": "swipe"}, "117") == plain
+    bought = scores(typed_client, "116", {"item_id": "117", "type": "buy"})
+    assert bought.keys() == plain.keys()
+    assert bought != plain
+    assert bought != scores(typed_client, "116", {"item_id": "117", "type": "view"})
+
+
+def test_an_excluding_entry_only_excludes(typed_client: TestClient) -> None:
+    returned = scores(typed_client, "116", {"item_id": "117", "type": "return"})
+    alone = scores(typed_client, "116")
+    assert alone.keys() - returned.keys() == {"117"}
+    assert {item: alone[item] for item in returned} == pytest.approx(returned, abs=1e-4)
+
+
+def test_a_model_without_types_takes_entries_too(plain_client: TestClient) -> None:
+    assert scores(plain_client, "116", {"item_id": "117", "type": "buy"}) == scores(plain_client, "116", "117")
+
+
+@pytest.mark.parametrize(
+    ("entry", "pointer"),
+    [
+        ({"item_id": 5}, "/history/1/item_id"),
+        ({"type": "x"}, "/history/1/item_id"),
+        ({"item_id": "1", "kind": 1}, "/history/1/kind"),
+    ],
+)
+def test_a_bad_entry_is_named(plain_client: TestClient, entry: dict[str, object], pointer: str) -> None:
+    problem = plain_client.post("/recommend", json={"history": ["1", entry]}).json()
+    assert [part["pointer"] for part in problem["errors"]] == [pointer]

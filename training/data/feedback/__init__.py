@@ -1,0 +1,1 @@
+"""What interactions say: ratings and event types, their checks, and what they mean in training."""

@@ -1,0 +1,67 @@
+"""The columns that say what an interaction means: ratings as numbers, event types as text. Both may have gaps."""
+
+import polars as pl
+
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.reading.typed_text import MISSING_TEXTS
+
+
+def checked_ratings(column: pl.Series, *, path: str) -> pl.Series:
+    """Returns ratings as float64, null where there is none.
+
+    Args:
+        column: The column as the file has it.
+        path: The file, for messages.
+
+    Raises:
+        DataError: If a value is no number.
+    """
+    if column.dtype == pl.String:
+        column = _without_missing(column)
+    if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Binary, pl.Object):
+        raise DataError(
+            f"{path}: column {column.name!r} must hold numbers, got {column.dtype}: convert it, or set "
+            "DatasetSettings.ratings = 'ignore'"
+        )
+    numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
+    bad = (numbers.is_null() & column.is_not_null() & _is_written(column)) | numbers.is_infinite().fill_null(
+        value=False
+    )
+    if bad.any():
+        row = bad.arg_true()[0]
+        raise DataError(
+            f"{path}, data row {row + 1}: {column.name} must be a number, got {column[row]!r}; {bad.sum():,} of "
+            f"{len(column):,} values are none: correct them, leave them empty, or set DatasetSettings.ratings = "
+            "'ignore'"
+        )
+    return numbers
+
+
+def checked_event_types(column: pl.Series, *, path: str) -> pl.Series:
+    """Returns event types as text without spaces around it, null where there is none.
+
+    Args:
+        column: The column as the file has it.
+        path: The file, for messages.
+
+    Raises:
+        DataError: If the values have no text.
+    """
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        raise DataError(
+            f"{path}: column {column.name!r} must hold text, got {column.dtype}: convert it, or set "
+            "DatasetSettings.events = 'ignore'"
+        )
+    return _without_missing(column.cast(pl.String))
+
+
+def _without_missing(column: pl.Series) -> pl.Series:
+    """Returns texts without spaces around them, null for those that stand for a missing value."""
+    stripped = column.str.strip_chars()
+    is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
+    return stripped.to_frame().select(pl.when(~is_missing).then(pl.col(column.name))).to_series()
+
+
+def _is_written(column: pl.Series) -> pl.Series:
+    """Returns whether each value is something else than NaN."""
+    return ~column.is_nan().fill_null(value=False) if column.dtype.is_float() else column.is_not_null()

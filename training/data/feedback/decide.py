@@ -1,0 +1,142 @@
+"""What an interaction says: ratings and event types become a weight as a target of training, and a type.
+
+A dislike stays in the history with its type, and is never a target. Its weight is 0.
+"""
+
+import re
+from typing import NamedTuple
+
+import polars as pl
+
+from rqrec.training.data.dataset import EVENT_TYPE, RATING, TYPE, WEIGHT, DataError
+from rqrec.training.data.feedback.rating_scale import LIKED, NEUTRAL, disliked_in, rating_scale
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DISLIKE, EXCLUDE, IGNORE, DatasetSettings
+
+DISLIKED = "disliked"
+MAX_EVENT_TYPES = 100
+# Names of event types without case, `_`, `-` and spaces, whose meaning is beyond doubt.
+DISLIKE_NAMES = {
+    *("dislike", "disliked", "downvote", "thumbsdown", "thumbdown", "unlike", "notinterested"),
+    *("removefromcart", "removefromwishlist", "refund", "refunded", "uninstall"),
+}
+IGNORED_NAMES = {"impression", "impressions", "itemimpression", "exposure"}
+
+
+class Feedback(NamedTuple):
+    """Interactions with what they say.
+
+    Attributes:
+        interactions: The interactions that are kept. `rating` and `event_type` are replaced by `weight` (float32) if
+            weights differ, and by `type` (int8) if types differ; see `Dataset`.
+        event_types: The names of the types.
+        excluding_types: The names of the types that only exclude their item.
+    """
+
+    interactions: pl.DataFrame
+    event_types: tuple[str, ...]
+    excluding_types: tuple[str, ...]
+
+
+def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> Feedback:
+    """Decides what every rating and event type means. Without both columns, nothing changes.
+
+    Args:
+        frame: Checked interactions, with the columns `rating` (float64) and `event_type` (string) if the data has them.
+        settings: Thresholds of ratings, and what event types do.
+        path: The file, for messages.
+        report: Receives every decision.
+
+    Raises:
+        DataError: If a setting names a type or a column that the data lacks, or no interaction can be a target.
+    """
+    frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
+    excluding: tuple[str, ...] = ()
+    if EVENT_TYPE in frame.columns:
+        frame, excluding = _decide_events(frame, settings, path, report)
+    elif settings.event_types:
+        raise DataError(
+            f"{path} must have a column {EVENT_TYPE}, because DatasetSettings.event_types is set: name it in "
+            f"DatasetSettings.columns = {{{EVENT_TYPE!r}: '…'}}"
+        )
+    if RATING in frame.columns:
+        frame = _decide_ratings(frame, settings, path, report)
+    if not (frame[WEIGHT] > 0).any():
+        raise DataError(
+            f"{path}: training needs interactions that are no dislikes, but all {len(frame):,} are (ignored ones not "
+            "counted): correct the ratings or event types, or set DatasetSettings.disliked_below or event_types"
+        )
+    return _numbered(frame, excluding)
+
+
+def _numbered(frame: pl.DataFrame, excluding: tuple[str, ...]) -> Feedback:
+    """Replaces names of types by numbers, and leaves out weights or types that are all the same."""
+    names: tuple[str, ...] = ()
+    if frame[TYPE].n_unique() > 1:
+        names = tuple(frame[TYPE].drop_nulls().unique().sort())
+        number = frame[TYPE].replace_strict(names, range(1, len(names) + 1), default=None, return_dtype=pl.Int8)
+        frame = frame.with_columns(number.fill_null(0).alias(TYPE))
+    else:
+        frame = frame.drop(TYPE)
+    if frame[WEIGHT].n_unique() == 1:
+        frame = frame.drop(WEIGHT)
+    return Feedback(frame.drop(RATING, EVENT_TYPE, strict=False), names, excluding)
+
+
+def _decide_events(
+    frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    counts = frame[EVENT_TYPE].drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])
+    names = counts[EVENT_TYPE].to_list()
+    if strange := sorted(set(settings.event_types) - set(names)):
+        raise DataError(
+            f"{path} must have the types of DatasetSettings.event_types, but {strange} are not in the column "
+            f"{EVENT_TYPE}: it has {names[:MAX_EVENT_TYPES]}"
+        )
+    if not names:
+        report.note_not_used(path, EVENT_TYPE, "it is empty")
+        return frame, ()
+    if len(names) > MAX_EVENT_TYPES:
+        reason = f"it has {len(names):,} different values, and at most {MAX_EVENT_TYPES} can be types"
+        report.note_not_used(path, EVENT_TYPE, reason)
+        return frame, ()
+    actions = {name: settings.event_types.get(name, _usual_action(name)) for name in names}
+    if len(names) == 1 and actions[names[0]] == 1.0 and not frame[EVENT_TYPE].null_count():
+        report.note_not_used(path, EVENT_TYPE, f"all its values are {names[0]!r}")
+        return frame, ()
+    told = [f"{name!r} {_told(actions[name])} ({count:,})" for name, count in counts.iter_rows()]
+    report.note(f"{path}: event types: {'; '.join(told)}; DatasetSettings.event_types changes this")
+    dropped = [name for name in names if actions[name] in (EXCLUDE, IGNORE)]
+    frame = frame.filter(~pl.col(EVENT_TYPE).is_in(dropped).fill_null(False))
+    weights = {name: 0.0 if isinstance(action, str) else action for name, action in actions.items()}
+    weight = pl.col(EVENT_TYPE).replace_strict(weights, default=1.0, return_dtype=pl.Float32)
+    frame = frame.with_columns(weight.alias(WEIGHT), pl.col(EVENT_TYPE).alias(TYPE))
+    return frame, tuple(name for name in names if actions[name] == EXCLUDE)
+
+
+def _usual_action(name: str) -> float | str:
+    plain = re.sub(r"[\s_-]", "", name).lower()
+    return DISLIKE if plain in DISLIKE_NAMES else IGNORE if plain in IGNORED_NAMES else 1.0
+
+
+def _told(action: float | str) -> str:
+    if action == DISLIKE:
+        return "is a dislike: read in the history, never a target"
+    if action == EXCLUDE:
+        return "excludes its item and is not read"
+    return "is ignored" if action == IGNORE else f"counts {action:g}"
+
+
+def _decide_ratings(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
+    scale = rating_scale(frame[RATING], settings, path=path, report=report)
+    if scale is None:
+        return frame
+    rating, has_types = pl.col(RATING), frame[TYPE].null_count() < len(frame)
+    is_disliked = disliked_in(frame[RATING], scale)
+    of_rating = pl.when(rating >= scale.liked_from).then(pl.lit(LIKED)).when(rating.is_not_null()).then(pl.lit(NEUTRAL))
+    kind = pl.when(is_disliked).then(pl.lit(DISLIKED)).otherwise(pl.col(TYPE) if has_types else of_rating)
+    position = ((rating - scale.lowest) / (scale.highest - scale.lowest)).fill_null(1.0)
+    weight = pl.col(WEIGHT) * (1 - settings.rating_weight * (1 - position))
+    return frame.with_columns(
+        pl.when(is_disliked).then(0.0).otherwise(weight).cast(pl.Float32).alias(WEIGHT), kind.alias(TYPE)
+    )

@@ -1,0 +1,91 @@
+"""The scale of ratings: from which rating on an item is liked, and below which it is disliked."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+
+LIKED, NEUTRAL = "liked", "neutral"
+SCALE_TOPS = (1, 5, 10, 100)
+DISLIKED_SHARE, LIKED_SHARE = 0.6, 0.8  # of the top: below 3 of 5 stars is a dislike, 4 of 5 is a like
+MAX_DISLIKED = 0.5  # share of the ratings; more means that the numbers are no ratings, or that 0 means "not rated"
+
+
+class RatingScale(NamedTuple):
+    """How ratings are read.
+
+    Attributes:
+        lowest: The lowest rating of the data.
+        highest: The highest rating of the data.
+        disliked_below: A rating below this is a dislike.
+        liked_from: A rating from this on is a like.
+    """
+
+    lowest: float
+    highest: float
+    disliked_below: float
+    liked_from: float
+
+
+def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, report: DataReport) -> RatingScale | None:
+    """Finds the scale of ratings.
+
+    Args:
+        ratings: The ratings, float64, null where there is none.
+        settings: The thresholds, if they are set.
+        path: The file, for the report.
+        report: Receives the decision.
+
+    Returns:
+        The scale; None if the ratings say nothing, or cannot be understood without a setting.
+    """
+    given = ratings.drop_nulls()
+    if given.n_unique() < 2:
+        what = f"all its values are {given[0]:g}" if len(given) else "it is empty"
+        report.note_not_used(path, ratings.name, what)
+        return None
+    lowest, highest = float(given.min()), float(given.max())  # type: ignore[arg-type]
+    scale = _scale(given, lowest, highest, settings)
+    if scale is None:
+        reason = f"numbers from {lowest:g} to {highest:g} are on no scale with the top {SCALE_TOPS}"
+        report.note_not_used(path, ratings.name, f"{reason}: set DatasetSettings.disliked_below and liked_from")
+        return None
+    disliked, liked = int((given < scale.disliked_below).sum()), int((given >= scale.liked_from).sum())
+    if settings.disliked_below == "auto" and disliked > MAX_DISLIKED * len(given):
+        reason = f"{disliked:,} of {len(given):,} ratings would be dislikes (below {scale.disliked_below:g})"
+        report.note_not_used(path, ratings.name, f"{reason}: set DatasetSettings.disliked_below")
+        return None
+    report.note(
+        f"{path}: ratings from {scale.lowest:g} to {scale.highest:g}: {disliked:,} of {len(given):,} are dislikes "
+        f"(below {scale.disliked_below:g}; read in the history, never a target), {liked:,} are likes (from "
+        f"{scale.liked_from:g}); DatasetSettings.disliked_below, liked_from and rating_weight change this"
+    )
+    return scale
+
+
+def disliked_in(ratings: pl.Series, scale: RatingScale) -> pl.Series:
+    """Returns whether each interaction is a dislike. An interaction without a rating is none.
+
+    Args:
+        ratings: The ratings, float64, null where there is none.
+        scale: Their scale.
+    """
+    return (ratings < scale.disliked_below).fill_null(value=False)
+
+
+def _scale(given: pl.Series, lowest: float, highest: float, settings: DatasetSettings) -> RatingScale | None:
+    top = next((top for top in SCALE_TOPS if highest <= top), None)
+    if lowest < 0:
+        usual = (0.0, float(given.filter(given > 0).min() or highest))  # type: ignore[arg-type]
+    elif top is not None:
+        usual = (DISLIKED_SHARE * top, LIKED_SHARE * top)
+    elif "auto" in (settings.disliked_below, settings.liked_from):
+        return None
+    else:
+        usual = (lowest, highest)
+    below, liked = settings.disliked_below, settings.liked_from
+    return RatingScale(
+        lowest, highest, usual[0] if below == "auto" else float(below), usual[1] if liked == "auto" else float(liked)
+    )
