@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rqrec.models.array_types import FloatArray
 from rqrec.models.tokenizer.featurizer import FittedBlock, Given, Source
 
 MOST_KNOTS = 101  # the percentiles, for a column with more distinct numbers than that
@@ -49,7 +48,7 @@ def fit_number(name: str, values: Given) -> FittedBlock | None:
     )
 
 
-def number_shares(scores_C: Sequence[FloatArray]) -> NDArray[np.float64]:
+def number_shares(scores_C: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     """Computes the share of each number in the weight of all numbers.
 
     A number counts 1 divided by the sum of its squared correlations with all numbers, itself included. So c equal

@@ -13,7 +13,8 @@ PRICE = FittedBlock("price", Source.NUMBER, knots=(1.0, 10.0, 1000.0), scores=(-
 
 
 def features(block: FittedBlock, values: pl.Series) -> list[list[float]]:
-    return Featurizer((block,), ()).transform(pl.DataFrame({"price": values}), {}).tolist()
+    rows: list[list[float]] = Featurizer((block,), ()).transform(pl.DataFrame({"price": values}), {}).tolist()
+    return rows
 
 
 def test_a_number_is_scored_between_its_knots_and_at_the_ends_beyond_them() -> None:

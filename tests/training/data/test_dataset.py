@@ -187,7 +187,7 @@ def test_a_text_that_often_means_nothing_is_an_id_and_said() -> None:
 
 
 def test_a_mark_of_missing_users_in_many_rows_is_no_user() -> None:
-    rows: list[tuple[object, ...]] = [("NA", "a", t) for t in range(150)] + [("u", item, 1) for item in "abc"]
+    rows: list[tuple[object, ...]] = [*(("NA", "a", t) for t in range(150)), *(("u", item, 1) for item in "abc")]
     report = DataReport()
     with pytest.raises(DataError, match=r"valid user_id, but 150 have none; .* a column such as that of the session"):
         build_dataset("t", interactions(rows), ITEMS, report=report)
