@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import logging
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.progress import set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
@@ -44,8 +44,7 @@ def stage_command(
     options = _parser(description, program).parse_args(arguments)
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("rqrec").setLevel(logging.INFO)
+    set_up_output()
     try:
         init()
         settings = read_settings(RunSettings, options.config, _bindings(options))

@@ -4,7 +4,9 @@ Settings are frozen dataclasses that check their own values. A gin file binds th
 """
 
 import tokenize
-from collections.abc import Iterable, Mapping
+from ast import literal_eval
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from enum import Enum
 from functools import cache
@@ -20,7 +22,9 @@ from rqrec.models.errors import UserError
 PACKAGE = Path(rqrec.__file__).parent
 PACKAGED_CONFIGS = PACKAGE / "configs"
 DEFAULT_CONFIG = PACKAGED_CONFIGS / "decoder.gin"
+UNFINISHED = ("'", '"', "(", "[", "{")  # a value that begins so and is none of Python is a mistake, and no text
 SettingsT = TypeVar("SettingsT")
+_including: list[Path] = []  # the folders of the gin files that are being read; the last one includes the next file
 
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +41,7 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
         kind: A dataclass in which every field is a dataclass of settings.
         files: Gin files; a later one overrides an earlier one. If a name such as `decoder.gin` or
             `configs/decoder.gin` is no existing file, the packaged file of that name is read. `include` in a gin file
-            works in the same way.
+            works in the same way, and looks beside that file first.
         bindings: Single bindings, which override the files.
 
     Raises:
@@ -63,15 +67,25 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
 
 
 def _bind(binding: str) -> None:
-    """Applies one binding of the command line."""
+    """Applies one binding of the command line. A value that is no value of Python is text, as in `X.y=lsa`."""
+    name, equals, value = (part.strip() for part in binding.partition("="))
     try:
-        gin.parse_config(binding)
+        gin.parse_config(f"{name} = {_as_python(value)}" if equals and value else binding)
     except (ValueError, SyntaxError, tokenize.TokenError) as error:
         reason = str(error).strip()
         raise ConfigError(
-            f"cannot use --set {binding}: expected a setting and a value of Python, such as "
-            f"DecoderSettings.epochs=3 or FeatureSettings.text_encoder=\"'lsa'\" ({reason})"
+            f"cannot use --set {binding}: expected a setting and its value, such as DecoderSettings.epochs=3 or "
+            f"FeatureSettings.text_encoder=lsa ({reason})"
         ) from error
+
+
+def _as_python(value: str) -> str:
+    """Returns a value of the command line as Python writes it."""
+    try:
+        literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value if value[0] in UNFINISHED else repr(value)
+    return value
 
 
 def settings_as_gin(settings: Any) -> str:
@@ -95,11 +109,19 @@ def _read_packaged_configs() -> None:
     gin.config._FILE_READERS[:] = [(_open_config, lambda _name: True)]
 
 
-def _open_config(name: str) -> TextIO:
-    """Opens a gin file of the working folder, or the packaged file of that name."""
-    for path in (Path(name), PACKAGED_CONFIGS / name, PACKAGE / name, PACKAGE.parent / name):
+@contextmanager
+def _open_config(name: str) -> Iterator[TextIO]:
+    """Opens a gin file: beside the file that includes it, of the working folder, or the packaged file of that name."""
+    folders = (*_including[-1:], Path(), PACKAGED_CONFIGS, PACKAGE, PACKAGE.parent)
+    for path in (folder / name for folder in folders):
         if path.is_file():
-            return path.open(encoding="utf-8")
+            _including.append(path.parent)
+            try:
+                with path.open(encoding="utf-8") as file:
+                    yield file
+            finally:
+                _including.pop()
+            return
     packaged = ", ".join(sorted(file.name for file in PACKAGED_CONFIGS.glob("*.gin")))
     raise FileNotFoundError(f"there is no file {name!r}: name a gin file, or a packaged one: {packaged}")
 

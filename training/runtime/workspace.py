@@ -17,6 +17,7 @@ from typing import Any
 from rqrec.models.errors import UserError
 from rqrec.models.files import make_folder, new_directory
 from rqrec.training.runtime.distributed import barrier, broadcast, rank
+from rqrec.training.runtime.progress import duration, progress
 
 STAMP = "stage.json"
 KEY_LENGTH = 16
@@ -93,10 +94,11 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if not broadcast(stage.is_current):
-            if rank() == 0:
-                self._write(stage, inputs, settings, write)
-            barrier()
+        if self._is_current(stage):
+            return stage
+        if rank() == 0:
+            self._write(stage, inputs, settings, write)
+        barrier()
         return stage
 
     def train(
@@ -121,7 +123,7 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if broadcast(stage.is_current):
+        if self._is_current(stage):
             return stage
         checkpoints = self.checkpoints(name, stage.key)
         if rank() == 0:
@@ -160,15 +162,23 @@ class Workspace:
     def _stage(self, name: str, inputs: Sequence[Stage], settings: Any, version: int) -> Stage:
         return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
 
+    def _is_current(self, stage: Stage) -> bool:
+        """Returns in every rank whether the stage need not run."""
+        is_current = broadcast(stage.is_current)
+        if is_current and rank() == 0:
+            logger.info("%s: nothing to do, its result is up to date", stage.path.name)
+        return is_current
+
     def _write(self, stage: Stage, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None]) -> None:
         logger.info("%s: started", stage.path.name)
         begin = time.perf_counter()
-        with new_directory(stage.path) as directory:
+        with new_directory(stage.path) as directory, progress(stage.path.name):
             write(directory)
             seconds = round(time.perf_counter() - begin, 1)
             inputs_of = [one.key for one in inputs]
             description = {"key": stage.key, "settings": asdict(settings), "inputs": inputs_of, "seconds": seconds}
             (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        logger.info("%s: finished in %s", stage.path.name, duration(seconds))
 
 
 @contextmanager
