@@ -18,8 +18,17 @@ from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
-# Problems of the machine: a full disk, a quota, a missing permission, a read-only file system.
-MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# Problems of the machine (a full disk, a quota, a missing permission, a read-only file system), and what to do.
+FREE_SPACE = "free space there, or use another folder (--work-dir); finished stages are kept"
+USE_YOUR_OWN = "use a folder that you may write to (--work-dir)"
+MACHINE_ERRORS = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EFBIG: FREE_SPACE,
+    errno.EACCES: USE_YOUR_OWN,
+    errno.EPERM: USE_YOUR_OWN,
+    errno.EROFS: USE_YOUR_OWN,
+}
 
 
 def stage_command(
@@ -56,21 +65,25 @@ def stage_command(
     except (TrainingInterrupted, KeyboardInterrupt) as error:
         sys.exit(_complain(program, f"interrupted: {error} - run the same command to resume", EXIT_INTERRUPTED))
     except Exception as error:
-        if not _is_of_the_machine(error):
+        fault = _fault_of_the_machine(error)
+        if fault is None:
             raise
-        sys.exit(_complain(program, error, EXIT_REFUSED))
+        sys.exit(_complain(program, fault, EXIT_REFUSED))
     finally:
         destroy()
 
 
-def _is_of_the_machine(error: Exception) -> bool:
-    """Returns whether the operating system refused an operation, for example because the disk is full.
+def _fault_of_the_machine(error: BaseException) -> str | None:
+    """Returns what to say if the operating system refused an operation, for example because the disk is full.
 
-    Libraries that are not written in Python keep the error number in the message only.
+    Libraries that are not written in Python keep the error number in the message only. Others fail in handling it.
     """
-    if isinstance(error, OSError):
-        return error.errno in MACHINE_ERRORS
-    return any(f"{os.strerror(number)} (os error {number})" in str(error) for number in MACHINE_ERRORS)
+    for number, advice in MACHINE_ERRORS.items():
+        if isinstance(error, OSError) and error.errno == number:
+            return f"{error} - {advice}"
+        if f"{os.strerror(number)} (os error {number})" in str(error):
+            return f"{error} - {advice}"
+    return _fault_of_the_machine(error.__context__) if error.__context__ is not None else None
 
 
 def _bindings(options: argparse.Namespace) -> list[str]:

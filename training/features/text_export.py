@@ -64,7 +64,9 @@ def _export(name: str, batches: Sequence[Sequence[str]], folder: Path) -> None:
     if not is_model or not getattr(tokenizer, "is_fast", False):
         raise NotExportable(f"the text encoder {name!r} is not a sentence-transformers model with a fast tokenizer")
     encoder.to("cpu")
-    original_NE = np.concatenate([np.asarray(encoder.encode(list(texts), show_progress_bar=False)) for texts in batches])
+    original_NE = np.concatenate(
+        [np.asarray(encoder.encode(list(texts), show_progress_bar=False)) for texts in batches]
+    )
     try:
         (folder / TEXT_TOKENIZER).write_text(_tokenizer_json(encoder), encoding="utf-8")
         reads_types = "token_type_ids" in tokenizer.model_input_names

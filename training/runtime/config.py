@@ -3,6 +3,7 @@
 Settings are frozen dataclasses that check their own values. A gin file binds their fields by the name of the class.
 """
 
+import re
 import tokenize
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
@@ -58,9 +59,12 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
         for binding in bindings:
             _bind(binding)
         values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
-    except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
-        # The first line of the message says what is wrong; gin appends the position in the file.
-        raise ConfigError(f"cannot use configuration {', '.join(names)}: {str(error).strip()}") from error
+    except ConfigError:
+        raise
+    except RecursionError as error:
+        raise ConfigError(f"cannot use configuration {', '.join(names)}: its files include each other") from error
+    except (OSError, ValueError, SyntaxError, AttributeError, tokenize.TokenError) as error:
+        raise ConfigError(f"cannot use configuration {', '.join(names)}: {_in_one_line(error)}") from error
     finally:
         gin.clear_config()
     return kind(**{name: _checked(section, values[section]) for name, section in sections.items()})
@@ -68,19 +72,32 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
 
 def _bind(binding: str) -> None:
     """Applies one binding of the command line. A value that is no value of Python is text, as in `X.y=lsa`."""
-    name, equals, value = (part.strip() for part in binding.partition("="))
+    name, _, value = (part.strip() for part in binding.partition("="))
+    # gin takes a name without a dot for a macro, which nobody reads: two names without an operator are an error.
+    setting = name if "." in name else f"{name} is no setting"
     try:
-        gin.parse_config(f"{name} = {_as_python(value)}" if equals and value else binding)
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
-        reason = str(error).strip()
+        gin.parse_config(f"{setting} = {_as_python(value)}")
+    except (ValueError, SyntaxError, AttributeError, IndexError, tokenize.TokenError) as error:
+        reason = _in_one_line(error)
         raise ConfigError(
             f"cannot use --set {binding}: expected a setting and its value, such as DecoderSettings.epochs=3 or "
             f"FeatureSettings.text_encoder=lsa ({reason})"
         ) from error
 
 
+def _in_one_line(error: Exception) -> str:
+    """Returns gin's message in one line. A name without quotes has the message of Python's parser replaced."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+    bare = re.search(r"Failed to parse token '([^']*)'(.*)", str(error))
+    if bare:
+        return f"{bare[1]!r} is no value of Python: put text in quotes, such as '{bare[1]}'{bare[2]}"
+    return " ".join(lines)
+
+
 def _as_python(value: str) -> str:
     """Returns a value of the command line as Python writes it."""
+    if not value:
+        return value
     try:
         literal_eval(value)
     except (ValueError, SyntaxError):

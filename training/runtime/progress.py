@@ -44,6 +44,11 @@ class Task:
     figures: dict[str, str] = field(default_factory=dict)
     begin_s: float = field(default_factory=time.monotonic)
 
+    @property
+    def has_named_steps(self) -> bool:
+        """Whether the steps differ, so that those that are done say nothing about the others."""
+        return "now" in self.figures
+
     def advance(self, units: int = 1) -> None:
         """Adds units that are done."""
         self.show(done=self.done + units)
@@ -54,7 +59,7 @@ class Task:
         Args:
             now: The step in a few words.
         """
-        self.show(done=self.done + 1 if "now" in self.figures else self.done, now=now)
+        self.show(done=self.done + 1 if self.has_named_steps else self.done, now=now)
 
     def show(self, *, done: int | None = None, **figures: str) -> None:
         """Sets the position, or figures beside it.
@@ -79,7 +84,7 @@ class Task:
     def seconds_left(self) -> float | None:
         """Returns the estimated time to the end, in seconds; None without enough to estimate it from."""
         own = self.done - self.first
-        if self.total is None or own <= 0 or own < MIN_SHARE_TO_ESTIMATE * self.total:
+        if self.total is None or own <= 0 or own < MIN_SHARE_TO_ESTIMATE * self.total or self.has_named_steps:
             return None
         return (time.monotonic() - self.begin_s) / own * (self.total - self.done)
 

@@ -20,6 +20,9 @@ from rqrec.training.runtime.distributed import barrier, broadcast, rank
 from rqrec.training.runtime.progress import duration, progress
 
 STAMP = "stage.json"
+OWNER = "run.pid"  # names the process that uses the workspace
+# `new_directory` fills folders of these names; the last eight characters are random.
+LEFTOVERS = (".*-????????", "bundles/.*-????????", "*-checkpoints/*/.step-*-????????")
 KEY_LENGTH = 16
 logger = logging.getLogger("rqrec")
 KEPT_KEYS = 3
@@ -195,12 +198,23 @@ def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterat
     """
     make_folder(root)
     handle = os.open(root, os.O_RDONLY)
+    owner = root / OWNER
     try:
-        if broadcast(rank() == 0 and not _lock(handle)):
+        if busy := broadcast(_process_in(owner) if rank() == 0 and not _lock(handle) else ""):
             raise WorkspaceBusy(
-                f"another run uses the workspace {root}: wait until it has ended, or use another folder (--work-dir)"
+                f"another run ({busy}) uses the workspace {root}: wait until it has ended, or use another folder "
+                "(--work-dir)"
             )
-        yield Workspace(root, data_dir, resume)
+        if rank() == 0:
+            with suppress(OSError):  # a finished workspace may be read-only, or its disk full
+                owner.write_text(str(os.getpid()), encoding="utf-8")
+            _remove_leftovers(root)
+        try:
+            yield Workspace(root, data_dir, resume)
+        finally:
+            if rank() == 0:
+                with suppress(OSError):
+                    owner.unlink(missing_ok=True)
     finally:
         os.close(handle)  # this unlocks the workspace, and so does the end of the process
 
@@ -215,6 +229,23 @@ def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
     """
     parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _process_in(owner: Path) -> str:
+    """Returns the process that the file of a locked workspace names."""
+    try:
+        return f"process {int(owner.read_text(encoding='utf-8'))}"
+    except (OSError, ValueError):  # it has just begun, or runs an older release
+        return "an unknown process"
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Removes what killed runs left half-written. The caller holds the lock, so nobody writes there now."""
+    for pattern in LEFTOVERS:
+        for folder in root.glob(pattern):
+            if folder.is_dir() and not folder.is_symlink():
+                logger.info("removing %s, which a run that was killed left half-written", folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(handle: int) -> bool:
