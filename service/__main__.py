@@ -39,7 +39,7 @@ def main() -> None:
     except (NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"starting on http://{settings.host}:{settings.port} - when ready, try its page /docs")
+    logger.info("loading the model of %s", settings.bundle)
     serve(create_app(settings), settings)
 
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin import router as admin_router
+from rqrec.service.http.docs_page import add_docs_pages
 from rqrec.service.http.envelope import Envelope, Gate
 from rqrec.service.http.fast_lane import FastLane
 from rqrec.service.http.openapi import describe
@@ -75,16 +76,20 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         version=API_VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # added below, with assets that need no internet
+        redoc_url=None,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         telemetry=NO_TELEMETRY,
         redirect_slashes=False,  # a redirect would repeat the Host header, which the client chooses
     )
     app.state.runtime = runtime
     app.include_router(router)
     app.include_router(admin_router)
+    add_docs_pages(app, root_path=settings.root_path)
     install_error_handlers(app)
     describe(app)
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]
-    app.state.gate = Gate(runtime.admission, metrics, observers)
+    app.state.gate = Gate(runtime.admission, metrics, observers, root_path=settings.root_path)
     shutdown_hooks = _add_middleware(app, settings, runtime, app.state.gate)
     return app
 

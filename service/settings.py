@@ -120,6 +120,11 @@ class Settings(BaseSettings):
         default_factory=list,
         description="origins whose web pages may call, such as https://shop.example, separated by commas; default none",
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
+        description="prefix under which a proxy serves this service, such as /rec; the proxy may remove it or not",
+    )
     rate_limit: str | None = Field(
         None, description="most requests of one client, such as 100/second or 5000/hour; without it, no limit"
     )
@@ -156,6 +161,11 @@ class Settings(BaseSettings):
         if text.lstrip().startswith("["):
             return from_json(text)
         return [part.strip() for part in text.split(",") if part.strip()]
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_slash_at_the_end(cls, text: str) -> str:
+        return text.removesuffix("/")
 
     @field_validator("host")
     @classmethod

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import logging
 import os
 import signal
 import sys
@@ -14,12 +13,22 @@ from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.progress import set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
-# Problems of the machine: a full disk, a quota, a missing permission, a read-only file system.
-MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# Problems of the machine (a full disk, a quota, a missing permission, a read-only file system), and what to do.
+FREE_SPACE = "free space there, or use another folder (--work-dir); finished stages are kept"
+USE_YOUR_OWN = "use a folder that you may write to (--work-dir)"
+MACHINE_ERRORS = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EFBIG: FREE_SPACE,
+    errno.EACCES: USE_YOUR_OWN,
+    errno.EPERM: USE_YOUR_OWN,
+    errno.EROFS: USE_YOUR_OWN,
+}
 
 
 def stage_command(
@@ -44,8 +53,7 @@ def stage_command(
     options = _parser(description, program).parse_args(arguments)
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("rqrec").setLevel(logging.INFO)
+    set_up_output()
     try:
         init()
         settings = read_settings(RunSettings, options.config, _bindings(options))
@@ -57,21 +65,25 @@ def stage_command(
     except (TrainingInterrupted, KeyboardInterrupt) as error:
         sys.exit(_complain(program, f"interrupted: {error} - run the same command to resume", EXIT_INTERRUPTED))
     except Exception as error:
-        if not _is_of_the_machine(error):
+        fault = _fault_of_the_machine(error)
+        if fault is None:
             raise
-        sys.exit(_complain(program, error, EXIT_REFUSED))
+        sys.exit(_complain(program, fault, EXIT_REFUSED))
     finally:
         destroy()
 
 
-def _is_of_the_machine(error: Exception) -> bool:
-    """Returns whether the operating system refused an operation, for example because the disk is full.
+def _fault_of_the_machine(error: BaseException) -> str | None:
+    """Returns what to say if the operating system refused an operation, for example because the disk is full.
 
-    Libraries that are not written in Python keep the error number in the message only.
+    Libraries that are not written in Python keep the error number in the message only. Others fail in handling it.
     """
-    if isinstance(error, OSError):
-        return error.errno in MACHINE_ERRORS
-    return any(f"{os.strerror(number)} (os error {number})" in str(error) for number in MACHINE_ERRORS)
+    for number, advice in MACHINE_ERRORS.items():
+        if isinstance(error, OSError) and error.errno == number:
+            return f"{error} - {advice}"
+        if f"{os.strerror(number)} (os error {number})" in str(error):
+            return f"{error} - {advice}"
+    return _fault_of_the_machine(error.__context__) if error.__context__ is not None else None
 
 
 def _bindings(options: argparse.Namespace) -> list[str]:

@@ -8,6 +8,7 @@ import shlex
 from rich.console import Console
 
 from rqrec.training.cli import stage_command
+from rqrec.training.data.prepare import load_report
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.report import results_table
 from rqrec.training.run import Run
@@ -15,13 +16,19 @@ from rqrec.training.runtime.distributed import rank
 
 
 def train_and_publish(run: Run) -> None:
-    """Trains, evaluates and publishes a model. Prints the results, the bundle's folder and the command to serve it."""
+    """Trains, evaluates and publishes a model.
+
+    At the end it prints one report: what was read, dropped and changed; the results of the evaluation; the bundle's
+    folder; and the command to serve it.
+    """
+    bundle, results, data = run.bundle, load_results(run.evaluation), load_report(run.data)
     console = Console(quiet=rank() > 0)
-    for table in results_table(load_results(run.evaluation)):
+    console.print("Data", *(f"- {line}" for line in data), sep="\n", soft_wrap=True, markup=False, highlight=False)
+    for table in results_table(results):
         console.print(table)
-    console.print(f"bundle: {run.bundle}", soft_wrap=True)
-    serve = f"RQREC_BUNDLE={shlex.quote(str(run.bundle.parent))} rqrec serve"
-    console.print(f"to serve it: {serve}", soft_wrap=True, markup=False, highlight=False)
+    serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"
+    for line in (f"bundle: {bundle}", f"to serve it: {serve}"):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
 
+import logging
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +48,7 @@ from rqrec.training.features.content import fit_content
 from rqrec.training.features.features import Features, load_features
 from rqrec.training.features.text_export import publish_text_encoder
 from rqrec.training.runtime.distributed import rank
+from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
@@ -53,6 +56,8 @@ from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae
 
 BUNDLES = "bundles"
+NAME, STEPS = "publish", 7
+logger = logging.getLogger("rqrec")
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,14 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     bundle = workspace.root / BUNDLES / version
     if rank() > 0:
         return bundle
-    if not _is_intact(bundle):
-        with new_directory(bundle) as folder:
-            _write(folder, trained, dataset, version, text_encoder, config)
+    if _is_intact(bundle):
+        logger.info("%s: nothing to do, the bundle is up to date", NAME)
+    else:
+        logger.info("%s: started", NAME)
+        with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
+            _write(folder, trained, dataset, version, text_encoder, config, task)
         read_bundle(bundle)
+        logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))
     point_current(bundle.parent, version)
     return bundle
 
@@ -111,12 +120,17 @@ def _is_intact(bundle: Path) -> bool:
     return True
 
 
-def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_encoder: str, config: str) -> None:
+def _write(
+    folder: Path, trained: Trained, dataset: Dataset, version: str, text_encoder: str, config: str, task: Task
+) -> None:
     """Writes all files of a bundle."""
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
-    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer)
+    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, task)
     is_typed = retriever.config.num_event_types > 0
+    task.next_step("the text encoder")
+    no_text_encoder = _write_text_encoder(folder, dataset, features.featurizer, text_encoder)
+    task.next_step("checksums")
     manifest = Manifest(
         format=FORMAT,
         version=version,
@@ -127,7 +141,7 @@ def _write(folder: Path, trained: Trained, dataset: Dataset, version: str, text_
         retriever=asdict(retriever.config),
         tokenizer=asdict(tokenizer.config),
         metrics=load_results(trained.evaluation),
-        no_text_encoder=_write_text_encoder(folder, dataset, features.featurizer, text_encoder),
+        no_text_encoder=no_text_encoder,
         golden=[asdict(one) for one in golden],
         config=config,
         checksums={},
@@ -144,14 +158,19 @@ def _write_files(
     ids: SemanticIds,
     retriever: Retriever,
     tokenizer: RqVae,
+    task: Task,
 ) -> list[Golden]:
     """Writes all files except the manifest, and returns the golden answers: answers that the service must reproduce."""
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
+    task.next_step("the graph of the tokenizer")
     export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+    task.next_step("the graph of the search")
     export_search(retriever, trie, folder / SEARCH_GRAPH)
+    task.next_step("the graph of the search in half precision")
     export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
+    task.next_step("the tables of the items")
     popularity_N = item_popularity(leave_one_out(user_sequences(dataset)).train, len(dataset.items))
     projection_EP = fit_content(features)
     item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
@@ -162,6 +181,7 @@ def _write_files(
     LearnedItems(ids.codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
+    task.next_step("the answers that a service must give again")
     return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
 
 

@@ -184,7 +184,7 @@ def _validation(
             max_history=settings.max_history,
             popularity_N=np.zeros(trie.num_leaves, dtype=np.int64),
         )
-        lists_UK = rank_holdout(recommender, holdout, k=VALIDATION_K, beam_width=settings.beam_width)
+        lists_UK = rank_holdout(recommender, holdout, k=VALIDATION_K, beam_width=settings.beam_width, name="validation")
         return ndcg_at_k(ranks_of_targets(lists_UK, holdout.targets_U), k=VALIDATION_K)
 
     return validate

@@ -104,7 +104,7 @@ class CodeDecoder(nn.Module):
         )
         inputs_XD = (later_LVD + self.positions.weight[1:].unsqueeze(1)).flatten(0, 1)
         x_BD = states_BD + self.positions.weight[0]
-        row_B = torch.arange(len(states_BD), dtype=torch.int32, device=states_BD.device)
+        row_B = torch.arange(states_BD.shape[0], dtype=torch.int32, device=states_BD.device)
         first, *others = self._blocks()
         queries_XD, *later = first.project(inputs_XD)
         _, keys_BD, values_BD = first.project(x_BD)
@@ -134,10 +134,10 @@ class CodeDecoder(nn.Module):
         for number, (block, before) in enumerate(zip(self._blocks(), decoding.caches, strict=True)):
             keys_XD, values_XD = before.keys_XD, before.values_XD
             if number == 0:  # `begin` wrote the rows of all later inputs at the end of the first cache
-                own_R = input_R + (len(keys_XD) - len(decoding.inputs_XD))
+                own_R = input_R + (keys_XD.shape[0] - decoding.inputs_XD.shape[0])
             else:
                 q_RD, k_RD, v_RD = block.project(x_RD)
-                own_R = torch.arange(len(x_RD), dtype=torch.int32, device=x_RD.device) + len(keys_XD)
+                own_R = torch.arange(x_RD.shape[0], dtype=torch.int32, device=x_RD.device) + keys_XD.shape[0]
                 keys_XD, values_XD = torch.cat([keys_XD, k_RD]), torch.cat([values_XD, v_RD])
             beam_rows = (*(take(row_R, parents_R) for row_R in before.beam_rows), own_R)
             keys, values = ([take_rows(rows_XD, row_R) for row_R in beam_rows] for rows_XD in (keys_XD, values_XD))

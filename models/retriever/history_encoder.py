@@ -82,7 +82,7 @@ class HistoryEncoder(nn.Module):
         last = self.blocks[-1]
         assert isinstance(last, Block)
         last_B = lengths_B - 1
-        rows_B = last_B + torch.arange(len(lengths_B), device=last_B.device) * history_length
+        rows_B = last_B + torch.arange(lengths_B.shape[0], device=last_B.device) * history_length
         bias_BH1T = bias_HTT.index_select(1, last_B).transpose(0, 1).unsqueeze(2)
         return torch.as_tensor(self.norm(last.last(x_RD, rows_B, bias_BH1T)))
 

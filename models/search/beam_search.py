@@ -114,7 +114,7 @@ class BeamSearch(nn.Module):
     ) -> BeamSearchOutput:
         """Ranks the found leaves by score."""
         # A pruned beam (score -inf) may point after the last leaf.
-        vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(len(item_vectors_ND) - 1))
+        vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(item_vectors_ND.shape[0] - 1))
         queries_BD = self.retriever.weighted_queries(states_BD)
         scores_BK = self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK)
         final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])

@@ -91,9 +91,9 @@ class ClosedNodes(NamedTuple):
         inner_IM = parent_LM[1:]
         # Exclusions below one node are neighbours, because leaves are sorted. Let a node have c eligible leaves. The
         # node is closed if the exclusion c - 1 entries after its first exclusion is below it too.
-        before_M = torch.arange(-1, len(leaf_M) - 1, dtype=torch.int32, device=leaf_M.device)
+        before_M = torch.arange(-1, leaf_M.shape[0] - 1, dtype=torch.int32, device=leaf_M.device)
         last_IM = before_M + take(eligible.eligible_below, inner_IM + eligible.first_inner_I.unsqueeze(1))
-        there_IM = last_IM.clamp(0, len(leaf_M) - 1)  # padding may give a negative number
+        there_IM = last_IM.clamp(0, leaf_M.shape[0] - 1)  # padding may give a negative number
         is_closed_IM = (last_IM == there_IM) & (take(user_M, there_IM) == user_M) & is_leaf_M
         is_closed_IM &= torch.where(is_leaf_M, inner_IM, NONE).gather(1, there_IM) == inner_IM
         is_closed_LM = torch.cat([is_closed_IM, is_leaf_M.unsqueeze(0)])

@@ -11,8 +11,8 @@ An entry of a history may say what the user did: `HistoryEntry(item_id="1", type
 `AsyncClient` has the same methods, to be awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
-from rqrec.client.calls import ProblemError
+from rqrec.client.calls import ProblemError, ServiceUnreachable
 from rqrec.client.clients import AsyncClient, Client
 from rqrec.service.contract import HistoryEntry
 
-__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError"]
+__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError", "ServiceUnreachable"]

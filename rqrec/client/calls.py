@@ -42,6 +42,10 @@ class ProblemError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class ServiceUnreachable(httpx.TransportError):
+    """Nobody answers at the address of the service. The message names the address."""
+
+
 @dataclass(frozen=True)
 class Call(Generic[ReplyT]):
     """One call.

@@ -9,7 +9,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from rqrec.client import calls
-from rqrec.client.calls import Call
+from rqrec.client.calls import Call, ServiceUnreachable
 
 P = ParamSpec("P")
 ReplyT = TypeVar("ReplyT")
@@ -35,6 +35,12 @@ def _retry(retries: int) -> Retry:
     )
 
 
+def _unreachable(address: httpx.URL, error: httpx.TransportError) -> ServiceUnreachable:
+    """One error for all of httpx's; the stacks of httpx below it say nothing more."""
+    reason = str(error) or type(error).__name__
+    return ServiceUnreachable(f"no answer from {address}: {reason}: start the service there, or correct the address")
+
+
 def _sync(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[Client, P], ReplyT]":
     @wraps(build)
     def method(self: "Client", /, *arguments: P.args, **options: P.kwargs) -> ReplyT:
@@ -54,7 +60,7 @@ def _async(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[AsyncClien
 class Client:
     """A synchronous client of the service.
 
-    Every method raises `ProblemError` if the service refuses the call, and `httpx.TransportError` if nobody answers.
+    Every method raises `ProblemError` if the service refuses the call, and `ServiceUnreachable` if nobody answers.
 
     Args:
         url: Address of the service.
@@ -80,7 +86,11 @@ class Client:
 
     def send(self, call: Call[ReplyT]) -> ReplyT:
         """Sends a call and returns its answer."""
-        return call.read(self._http.request(call.method, call.path, content=call.content, params=call.query))
+        try:
+            response = self._http.request(call.method, call.path, content=call.content, params=call.query)
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from None
+        return call.read(response)
 
     recommend = _sync(calls.recommend)
     item = _sync(calls.item)
@@ -123,7 +133,11 @@ class AsyncClient:
 
     async def send(self, call: Call[ReplyT]) -> ReplyT:
         """Sends a call and returns its answer."""
-        return call.read(await self._http.request(call.method, call.path, content=call.content, params=call.query))
+        try:
+            response = await self._http.request(call.method, call.path, content=call.content, params=call.query)
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from None
+        return call.read(response)
 
     recommend = _async(calls.recommend)
     item = _async(calls.item)

@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rqrec.service.admission.admission import Admission
 from rqrec.service.admission.request_context import CONTEXT, RequestContext
 from rqrec.service.errors import BodyTimeout, DeadlinePassed, Overloaded
+from rqrec.service.http.docs_page import PAGES, POLICY
 from rqrec.service.http.problems import problem_response
+from rqrec.service.http.root_path import client_path, remove_root_path
 from rqrec.service.http.startup import failing_in_one_line
 from rqrec.service.ids import Header, take_ids
 from rqrec.service.telemetry import Metrics
 
-PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")  # their scripts and styles come from other origins
 # These headers keep a browser from treating JSON as a page or a script.
 EVERYWHERE = [
     (b"x-content-type-options", b"nosniff"),
@@ -29,6 +30,7 @@ EVERYWHERE = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+ON_PAGES = [*EVERYWHERE, (b"content-security-policy", POLICY)]
 PROTECTED = [*EVERYWHERE, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 Observers = Sequence[Callable[[Scope, int, float], None]]
@@ -55,10 +57,12 @@ class Gate:
         admission: Gives out permits.
         metrics: Counts requests whose deadline passed.
         observers: Called for every answered request with its ASGI scope, its HTTP status, and its time in seconds.
+        root_path: A prefix of all paths that the app does not see; see `remove_root_path`.
     """
 
-    def __init__(self, admission: Admission, metrics: Metrics, observers: Observers) -> None:
+    def __init__(self, admission: Admission, metrics: Metrics, observers: Observers, *, root_path: str = "") -> None:
         self._admission = admission
+        self._root_path = root_path
         self._metrics = metrics
         self._observers = observers
 
@@ -74,11 +78,12 @@ class Gate:
         Returns:
             The context of an admitted request, else the whole answer.
         """
+        remove_root_path(scope, self._root_path)
         try:
             return self._admission.admit(scope)
         except Overloaded as error:
             begin, headers = time.perf_counter(), answer_headers(scope)
-            response = problem_response(error, scope["path"])
+            response = problem_response(error, client_path(scope))
             self.observe(scope, response.status_code, time.perf_counter() - begin)
             return Refusal(response.status_code, response.raw_headers + headers, bytes(response.body))
 
@@ -153,14 +158,14 @@ class Envelope:
             self._gate.count_deadline(error)
             if status:  # the answer has begun, so the server has to close the connection
                 raise
-            await problem_response(error, scope["path"])(scope, receive, send_in_envelope)
+            await problem_response(error, client_path(scope))(scope, receive, send_in_envelope)
         finally:
             self._gate.observe(scope, status or 500, time.perf_counter() - begin)
 
 
 def answer_headers(scope: Scope) -> list[Header]:
     """The headers of every answer to a request. Also sets the request's ids for the logs; see `take_ids`."""
-    return [*take_ids(scope["headers"]), *(EVERYWHERE if scope["path"] in PAGES else PROTECTED)]
+    return [*take_ids(scope["headers"]), *(ON_PAGES if scope["path"] in PAGES else PROTECTED)]
 
 
 def check_path(scope: Scope) -> None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rqrec.service.contract import Health
 from rqrec.service.http.problems import problem_response
+from rqrec.service.http.root_path import client_path
 from rqrec.service.http.routes import HEALTH, JSON, RECOMMEND, answer_recommend, router
 from rqrec.service.serving.runtime import Runtime
 
@@ -49,7 +50,7 @@ class FastLane:
             try:
                 reply = await answer_recommend(scope, receive, self.runtime)
             except Exception as error:
-                await problem_response(error, RECOMMEND)(scope, receive, send)
+                await problem_response(error, client_path(scope))(scope, receive, send)
                 return
         elif asked == ("GET", HEALTH):
             scope["route"], reply = HEALTH_ROUTE, HEALTH_REPLY

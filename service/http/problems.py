@@ -31,6 +31,7 @@ from rqrec.service.errors import (
     UnusableModel,
 )
 from rqrec.service.http.openapi import reference
+from rqrec.service.http.root_path import client_path
 from rqrec.service.ids import request_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -103,7 +104,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Makes the app answer every error with problem details."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return problem_response(error, request.url.path)
+        return problem_response(error, client_path(request.scope))
 
     for error_type in (*DOMAIN_ERRORS, InvalidPart, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error_type, answer)

@@ -18,6 +18,7 @@ from rqrec.service.admission.admission import ADMIN
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import RateLimited
 from rqrec.service.http.problems import problem_response
+from rqrec.service.http.root_path import client_path
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.telemetry import Metrics
 
@@ -71,7 +72,7 @@ class RateLimitMiddleware:
             f"the limit of one client is {self._rate}: wait as long as the header Retry-After says",
             retry_after_s=await self._wait_s(client),
         )
-        await problem_response(error, scope["path"])(scope, receive, send)
+        await problem_response(error, client_path(scope))(scope, receive, send)
 
     async def _is_within_rate(self, client: str) -> bool:
         """Counts a request; True if its client may send it, or if Redis does not answer in time."""

@@ -39,15 +39,23 @@ class DrainingServer(uvicorn.Server):
     Args:
         config: Uvicorn's configuration.
         runtime: The running service.
-        drain_s: Length of step 1, in seconds.
-        grace_s: Longest step 2, in seconds.
+        settings: The settings of the service: the lengths of the steps, and the address for the first line.
     """
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime, *, drain_s: float, grace_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, settings: Settings) -> None:
         super().__init__(config)
         self._runtime = runtime
-        self._drain_s = drain_s
-        self._grace_s = grace_s
+        self._settings = settings
+        self._drain_s = settings.drain_s
+        self._grace_s = settings.grace_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Loads the model and binds the port; then says where the service is."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self._settings.host, self.servers[0].sockets[0].getsockname()[1]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}{self._settings.root_path}"
+            print(f"serving on {address} - try its page {address}/docs", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, then closes all connections."""
@@ -107,7 +115,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
         access_log=False,
         proxy_headers=False,
     )
-    server = DrainingServer(config, runtime, drain_s=settings.drain_s, grace_s=settings.grace_s)
+    server = DrainingServer(config, runtime, settings)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

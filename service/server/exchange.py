@@ -62,7 +62,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_body", "_expects_continue", "_gone", "_held", "_is_chunked", "_left", "_transport", "_waiter",
+        "_body", "_expects_continue", "_gone", "_has_more", "_held", "_is_chunked", "_left", "_transport", "_waiter",
         "is_body_complete", "is_complete", "keep_alive", "scope", "started",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Exchange:
         self._expects_continue = expects_continue
         self._gone = self._is_chunked = False
         self._body: bytes | bytearray = b""
+        self._has_more = True  # whether the app still has to be told of the body, or of its end
         self._left: int | None = None  # bytes of the answer that its content-length still announces
         self._held: Message | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -108,18 +109,20 @@ class Exchange:
         self._write_body(body, is_last=True, head=self._start(status, headers))
 
     async def receive(self) -> Message:
-        """ASGI's `receive`: the next part of the body, or `http.disconnect` after the client has gone."""
+        """ASGI's `receive`: the next part of the body; after the last one, waits until the client has gone."""
         if self._expects_continue and not self.started:
             self._expects_continue = False
             self._transport.write(CONTINUE)
-        while not (self._body or self.is_body_complete or self._gone or self.is_complete):
-            self._transport.read_more()
+        while not (self._gone or self.is_complete or (self._has_more and (self._body or self.is_body_complete))):
+            if self._has_more:
+                self._transport.read_more()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self._gone or self.is_complete:
             return {"type": "http.disconnect"}
         body, self._body = bytes(self._body), b""
-        return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
+        self._has_more = not self.is_body_complete
+        return {"type": "http.request", "body": body, "more_body": self._has_more}
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`: takes the start of the answer, then the parts of its body.

@@ -15,7 +15,7 @@ from rqrec.models.bundle.bundle import Bundle, read_version
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.manifest import Manifest, read_manifest
 from rqrec.models.bundle.store import bundles_at_hand, current_version
-from rqrec.service.errors import Conflict, NotReady, UnknownModel, UnusableModel
+from rqrec.service.errors import Conflict, InvalidPart, NotReady, UnknownModel, UnusableModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.serving.deployment import Deployment, Role, Rollout
@@ -124,6 +124,7 @@ class ModelSwitch:
 
         Raises:
             UnknownModel: If there is no bundle of this version.
+            InvalidPart: If the active model is to be a candidate.
             UnusableModel: If the bundle cannot be loaded, or does not give the answers recorded in it.
             Conflict: If another change is being made, here or on another replica.
             NotReady: If Redis does not answer, so that the other replicas would not follow.
@@ -135,6 +136,11 @@ class ModelSwitch:
                 raise NotReady("the service is not ready, or shutting down")
             if version not in await self.manifests():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
+            if role is not Role.ACTIVE and version == self.deployment.rollout.active:
+                raise InvalidPart(
+                    ("part",),
+                    f"{version!r} is the active model and no {role}: expected another version of GET /models",
+                )
             known = max(self._shared.known_revision, self.deployment.rollout.revision)
             rollout = replace(self.deployment.rollout, revision=known).with_role(version, role, percent)
             try:

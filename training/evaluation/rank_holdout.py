@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.recommender import Recommender
 from rqrec.training.data.splits import Holdout
+from rqrec.training.runtime.progress import progress
 
 USERS_PER_BATCH = 128
 NOTHING = -1
@@ -24,6 +25,7 @@ def rank_holdout(
     beam_width: int,
     eligibility: Eligibility | None = None,
     reserved: int = 0,
+    name: str = "ranking",
 ) -> NDArray[np.int64]:
     """Recommends to every held-out user. The items of the user's history are excluded.
 
@@ -34,13 +36,14 @@ def rank_holdout(
         beam_width: Beam width of the search.
         eligibility: The items that may be recommended; all if None.
         reserved: Positions of every list that are reserved for items without a training interaction, in [0, k].
+        name: What progress calls this work.
 
     Returns:
         item_index of shape (U, K), best first, -1 where fewer than k items are available.
     """
     lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
     leaf_of_item_N = recommender.trie.leaf_of_row_N
-    for users in user_batches(holdout):
+    for users in user_batches(holdout, name):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
         types = [holdout.histories.types_of(user) for user in users] if holdout.histories.types_I is not None else None
         found = recommender.recommend(
@@ -57,8 +60,15 @@ def rank_holdout(
     return lists_UK
 
 
-def user_batches(holdout: Holdout) -> Iterator[NDArray[np.int64]]:
-    """Yields the rows of the holdout in batches. Users with histories of similar length share a batch."""
+def user_batches(holdout: Holdout, name: str = "ranking") -> Iterator[NDArray[np.int64]]:
+    """Yields the rows of the holdout in batches. Users with histories of similar length share a batch.
+
+    Args:
+        holdout: The users and their histories.
+        name: What progress calls the work on the batches.
+    """
     by_length = np.argsort(holdout.histories.lengths_U, kind="stable")
-    for begin in range(0, len(by_length), USERS_PER_BATCH):
-        yield by_length[begin : begin + USERS_PER_BATCH]
+    with progress(name, total=len(by_length), unit="users") as task:
+        for begin in range(0, len(by_length), USERS_PER_BATCH):
+            yield by_length[begin : begin + USERS_PER_BATCH]
+            task.advance(USERS_PER_BATCH)

@@ -24,6 +24,7 @@ from rqrec.training.evaluation.metrics import (
 
 RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"
 TOKENIZER = "tokenizer"
+SHOWN = {RQREC: "RQRec"}  # names of models in tables; others are shown as they are
 
 
 @settings_dataclass(frozen=True)
@@ -92,15 +93,20 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
     ranking = Table(title="Leave-one-out test, full ranking, history excluded")
     ranking.add_column("metric")
     for name in models:
-        ranking.add_column(name, justify="right")
+        ranking.add_column(SHOWN.get(name, name), justify="right")
     for metric in dict.fromkeys(metric for row in models.values() for metric in row):
-        ranking.add_row(metric, *(_number(row.get(metric)) for row in models.values()))
+        ranking.add_row(shown_metric(metric), *(_number(row.get(metric)) for row in models.values()))
     tokenizer = Table(title="Semantic IDs")
     tokenizer.add_column("figure")
     tokenizer.add_column("value", justify="right")
     for name, value in results[TOKENIZER].items():
         tokenizer.add_row(name, _number(value))
     return [ranking, tokenizer] if models else [tokenizer]
+
+
+def shown_metric(name: str) -> str:
+    """Returns the name of a figure as tables show it: `cold_recall@10` is "cold slice recall@10"."""
+    return "users of the cold slice" if name == "cold_users" else name.replace("cold_", "cold slice ")
 
 
 def _number(value: float | None) -> str:

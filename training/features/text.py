@@ -5,14 +5,18 @@ Shapes: N texts, E vector dimensions.
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from torch import nn
 
 from rqrec.models.errors import MissingPackage
 from rqrec.training.features.svd import fit_svd
+from rqrec.training.runtime.progress import Task, progress
 
 LSA = "lsa"
 ENCODE_BATCH = 64
@@ -51,9 +55,23 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
     """
     if encoder == LSA:
         return _latent_semantic_analysis(texts, lsa_dim, seed)
-    return np.asarray(
-        load_text_encoder(encoder).encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=True), dtype=np.float32
-    )
+    model = load_text_encoder(encoder)
+    with progress("encoding texts", total=len(texts), unit="texts") as task, _each_batch(model, task):
+        return np.asarray(model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False), dtype=np.float32)
+
+
+@contextmanager
+def _each_batch(encoder: object, task: Task) -> Iterator[None]:
+    """Advances a task by every batch that the encoder computes, if the encoder is a module of torch."""
+    first = next(encoder.children(), None) if isinstance(encoder, nn.Module) else None
+    if first is None:
+        yield
+        return
+    hook = first.register_forward_hook(lambda *_: task.advance(ENCODE_BATCH))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:

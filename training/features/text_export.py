@@ -47,7 +47,7 @@ def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
     if name == LSA:
         return f"the text encoder {LSA!r} can encode the texts of training only"
     try:
-        _export(name, [*SAMPLES, *texts[:TEXTS_COMPARED]], folder)
+        _export(name, [SAMPLES, *([texts[:TEXTS_COMPARED]] if texts else [])], folder)
     except NotExportable as error:
         for file in (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER):
             (folder / file).unlink(missing_ok=True)
@@ -56,18 +56,23 @@ def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
     return ""
 
 
-def _export(name: str, texts: list[str], folder: Path) -> None:
+def _export(name: str, batches: Sequence[Sequence[str]], folder: Path) -> None:
+    """Exports the encoder, and compares it with the original. A batch of short texts is not padded to a long one."""
     encoder: Any = load_text_encoder(name)
     tokenizer: Any = getattr(encoder, "tokenizer", None)
     is_model = isinstance(encoder, torch.nn.Module)
     if not is_model or not getattr(tokenizer, "is_fast", False):
         raise NotExportable(f"the text encoder {name!r} is not a sentence-transformers model with a fast tokenizer")
-    original_NE = np.asarray(encoder.to("cpu").encode(texts, batch_size=len(texts), show_progress_bar=False))
+    encoder.to("cpu")
+    original_NE = np.concatenate(
+        [np.asarray(encoder.encode(list(texts), show_progress_bar=False)) for texts in batches]
+    )
     try:
         (folder / TEXT_TOKENIZER).write_text(_tokenizer_json(encoder), encoding="utf-8")
         reads_types = "token_type_ids" in tokenizer.model_input_names
         export_text_encoder(encoder, folder / TEXT_ENCODER_GRAPH, reads_types=reads_types)
-        exported_NE = TextEncoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER).encode(texts)
+        exported = TextEncoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+        exported_NE = np.concatenate([exported.encode(texts) for texts in batches])
         cosine = _least_cosine(original_NE, exported_NE)
     except Exception as error:  # exporting foreign code can raise any exception
         raise NotExportable(f"the text encoder {name!r} cannot be exported ({type(error).__name__})") from error

@@ -81,7 +81,8 @@ def save_checkpoint(
             "rng": torch.get_rng_state(),
             "cuda_rng": cuda_rng,
         }
-        torch.save(state, directory / STATE)
+        with (directory / STATE).open("wb") as file:  # a file of Python keeps the error of a full disk
+            torch.save(state, file)
         checksums = {file.name: _sha256(file) for file in directory.iterdir()}
         (directory / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
     # A checkpoint of a later step is damaged: otherwise the training would have resumed from it.

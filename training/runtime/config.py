@@ -3,8 +3,11 @@
 Settings are frozen dataclasses that check their own values. A gin file binds their fields by the name of the class.
 """
 
+import re
 import tokenize
-from collections.abc import Iterable, Mapping
+from ast import literal_eval
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from enum import Enum
 from functools import cache
@@ -20,7 +23,9 @@ from rqrec.models.errors import UserError
 PACKAGE = Path(rqrec.__file__).parent
 PACKAGED_CONFIGS = PACKAGE / "configs"
 DEFAULT_CONFIG = PACKAGED_CONFIGS / "decoder.gin"
+UNFINISHED = ("'", '"', "(", "[", "{")  # a value that begins so and is none of Python is a mistake, and no text
 SettingsT = TypeVar("SettingsT")
+_including: list[Path] = []  # the folders of the gin files that are being read; the last one includes the next file
 
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +42,7 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
         kind: A dataclass in which every field is a dataclass of settings.
         files: Gin files; a later one overrides an earlier one. If a name such as `decoder.gin` or
             `configs/decoder.gin` is no existing file, the packaged file of that name is read. `include` in a gin file
-            works in the same way.
+            works in the same way, and looks beside that file first.
         bindings: Single bindings, which override the files.
 
     Raises:
@@ -54,24 +59,50 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
         for binding in bindings:
             _bind(binding)
         values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
-    except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
-        # The first line of the message says what is wrong; gin appends the position in the file.
-        raise ConfigError(f"cannot use configuration {', '.join(names)}: {str(error).strip()}") from error
+    except ConfigError:
+        raise
+    except RecursionError as error:
+        raise ConfigError(f"cannot use configuration {', '.join(names)}: its files include each other") from error
+    except (OSError, ValueError, SyntaxError, AttributeError, tokenize.TokenError) as error:
+        raise ConfigError(f"cannot use configuration {', '.join(names)}: {_in_one_line(error)}") from error
     finally:
         gin.clear_config()
     return kind(**{name: _checked(section, values[section]) for name, section in sections.items()})
 
 
 def _bind(binding: str) -> None:
-    """Applies one binding of the command line."""
+    """Applies one binding of the command line. A value that is no value of Python is text, as in `X.y=lsa`."""
+    name, _, value = (part.strip() for part in binding.partition("="))
+    # gin takes a name without a dot for a macro, which nobody reads: two names without an operator are an error.
+    setting = name if "." in name else f"{name} is no setting"
     try:
-        gin.parse_config(binding)
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:
-        reason = str(error).strip()
+        gin.parse_config(f"{setting} = {_as_python(value)}")
+    except (ValueError, SyntaxError, AttributeError, IndexError, tokenize.TokenError) as error:
+        reason = _in_one_line(error)
         raise ConfigError(
-            f"cannot use --set {binding}: expected a setting and a value of Python, such as "
-            f"DecoderSettings.epochs=3 or FeatureSettings.text_encoder=\"'lsa'\" ({reason})"
+            f"cannot use --set {binding}: expected a setting and its value, such as DecoderSettings.epochs=3 or "
+            f"FeatureSettings.text_encoder=lsa ({reason})"
         ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    """Returns gin's message in one line. A name without quotes has the message of Python's parser replaced."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+    bare = re.search(r"Failed to parse token '([^']*)'(.*)", str(error))
+    if bare:
+        return f"{bare[1]!r} is no value of Python: put text in quotes, such as '{bare[1]}'{bare[2]}"
+    return " ".join(lines)
+
+
+def _as_python(value: str) -> str:
+    """Returns a value of the command line as Python writes it."""
+    if not value:
+        return value
+    try:
+        literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value if value[0] in UNFINISHED else repr(value)
+    return value
 
 
 def settings_as_gin(settings: Any) -> str:
@@ -95,11 +126,19 @@ def _read_packaged_configs() -> None:
     gin.config._FILE_READERS[:] = [(_open_config, lambda _name: True)]
 
 
-def _open_config(name: str) -> TextIO:
-    """Opens a gin file of the working folder, or the packaged file of that name."""
-    for path in (Path(name), PACKAGED_CONFIGS / name, PACKAGE / name, PACKAGE.parent / name):
+@contextmanager
+def _open_config(name: str) -> Iterator[TextIO]:
+    """Opens a gin file: beside the file that includes it, of the working folder, or the packaged file of that name."""
+    folders = (*_including[-1:], Path(), PACKAGED_CONFIGS, PACKAGE, PACKAGE.parent)
+    for path in (folder / name for folder in folders):
         if path.is_file():
-            return path.open(encoding="utf-8")
+            _including.append(path.parent)
+            try:
+                with path.open(encoding="utf-8") as file:
+                    yield file
+            finally:
+                _including.pop()
+            return
     packaged = ", ".join(sorted(file.name for file in PACKAGED_CONFIGS.glob("*.gin")))
     raise FileNotFoundError(f"there is no file {name!r}: name a gin file, or a packaged one: {packaged}")
 

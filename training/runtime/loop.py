@@ -105,7 +105,6 @@ def train(
         )
         while not schedule.is_over(progress):
             training.run_epoch()
-        shown.show_end(progress.step)
     if training.best is not None:
         model.load_state_dict(training.best)
     return progress

@@ -1,14 +1,14 @@
-"""Shows a training while it runs: a progress bar in the terminal, and scalars in TensorBoard."""
+"""Shows a training while it runs: its position and loss as progress, and scalars in TensorBoard."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+
+from rqrec.training.runtime.progress import Task, progress
 
 LOG_EVERY_STEPS = 10
 
@@ -18,29 +18,31 @@ class TrainingDisplay:
     """An open display; without a writer it shows nothing.
 
     Attributes:
-        bar: The terminal's progress bar.
-        task: The training's line in the bar.
+        task: The training's progress.
         writer: The writer of TensorBoard's files.
     """
 
-    bar: ProgressBar
-    task: TaskID
+    task: Task
     writer: SummaryWriter | None
 
     def show_step(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Shows every tenth step.
+        """Shows a step. The losses are shown of the first one and of every tenth step.
 
         Args:
             step: Number of optimiser steps done.
-            losses: Scalars by name; "loss" is shown in the bar, all go to TensorBoard.
+            losses: Scalars by name; "loss" is shown as progress, all go to TensorBoard.
             learning_rate: The step's learning rate.
         """
-        if self.writer is None or step % LOG_EVERY_STEPS:
+        if self.writer is None:
             return
-        for name, value in losses.items():
-            self.writer.add_scalar(f"train/{name}", float(value), step)
-        self.writer.add_scalar("train/learning_rate", learning_rate, step)
-        self.bar.update(self.task, completed=step, loss=f"{float(losses['loss']):.4f}")
+        is_logged = step % LOG_EVERY_STEPS == 0
+        if is_logged or step == self.task.first + 1:
+            self.task.show(loss=f"{float(losses['loss']):.4f}")
+        self.task.show(done=step)
+        if is_logged:
+            for name, value in losses.items():
+                self.writer.add_scalar(f"train/{name}", float(value), step)
+            self.writer.add_scalar("train/learning_rate", learning_rate, step)
 
     def show_validation(self, step: int, score: float) -> None:
         """Shows the result of a validation.
@@ -51,11 +53,7 @@ class TrainingDisplay:
         """
         if self.writer is not None:
             self.writer.add_scalar("validation/score", score, step)
-        self.bar.update(self.task, score=f"{score:.4f}")
-
-    def show_end(self, step: int) -> None:
-        """Fills the bar after the last step."""
-        self.bar.update(self.task, completed=step, total=step)
+        self.task.show(validation=f"{score:.4f}")
 
 
 @contextmanager
@@ -65,20 +63,12 @@ def training_display(
     """Yields a display, which is closed at the end.
 
     Args:
-        name: The training's name in the bar, and its folder below `tensorboard`.
+        name: The training's name, which is that of its stage, and its folder below `tensorboard`.
         tensorboard: The folder of all TensorBoard files.
         steps: Number of optimiser steps in the whole training.
         first_step: Number of steps done before; TensorBoard's scalars of later steps are replaced.
         enabled: Whether anything is shown.
     """
     files = SummaryWriter(str(tensorboard / name), purge_step=first_step) if enabled else nullcontext()
-    columns = (
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:>8}  validation {task.fields[score]:>6}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with files as writer, ProgressBar(*columns, disable=not enabled) as bar:
-        task = bar.add_task(name, total=steps, completed=first_step, loss="", score="")
-        yield TrainingDisplay(bar, task, writer)
+    with files as writer, progress(name, total=steps, done=first_step) as task:
+        yield TrainingDisplay(task, writer)

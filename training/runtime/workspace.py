@@ -17,8 +17,12 @@ from typing import Any
 from rqrec.models.errors import UserError
 from rqrec.models.files import make_folder, new_directory
 from rqrec.training.runtime.distributed import barrier, broadcast, rank
+from rqrec.training.runtime.progress import duration, progress
 
 STAMP = "stage.json"
+OWNER = "run.pid"  # names the process that uses the workspace
+# `new_directory` fills folders of these names; the last eight characters are random.
+LEFTOVERS = (".*-????????", "bundles/.*-????????", "*-checkpoints/*/.step-*-????????")
 KEY_LENGTH = 16
 logger = logging.getLogger("rqrec")
 KEPT_KEYS = 3
@@ -93,10 +97,11 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if not broadcast(stage.is_current):
-            if rank() == 0:
-                self._write(stage, inputs, settings, write)
-            barrier()
+        if self._is_current(stage):
+            return stage
+        if rank() == 0:
+            self._write(stage, inputs, settings, write)
+        barrier()
         return stage
 
     def train(
@@ -121,7 +126,7 @@ class Workspace:
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
         """
         stage = self._stage(name, inputs, settings, version)
-        if broadcast(stage.is_current):
+        if self._is_current(stage):
             return stage
         checkpoints = self.checkpoints(name, stage.key)
         if rank() == 0:
@@ -160,15 +165,23 @@ class Workspace:
     def _stage(self, name: str, inputs: Sequence[Stage], settings: Any, version: int) -> Stage:
         return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
 
+    def _is_current(self, stage: Stage) -> bool:
+        """Returns in every rank whether the stage need not run."""
+        is_current = broadcast(stage.is_current)
+        if is_current and rank() == 0:
+            logger.info("%s: nothing to do, its result is up to date", stage.path.name)
+        return is_current
+
     def _write(self, stage: Stage, inputs: Sequence[Stage], settings: Any, write: Callable[[Path], None]) -> None:
         logger.info("%s: started", stage.path.name)
         begin = time.perf_counter()
-        with new_directory(stage.path) as directory:
+        with new_directory(stage.path) as directory, progress(stage.path.name):
             write(directory)
             seconds = round(time.perf_counter() - begin, 1)
             inputs_of = [one.key for one in inputs]
             description = {"key": stage.key, "settings": asdict(settings), "inputs": inputs_of, "seconds": seconds}
             (directory / STAMP).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        logger.info("%s: finished in %s", stage.path.name, duration(seconds))
 
 
 @contextmanager
@@ -185,12 +198,23 @@ def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterat
     """
     make_folder(root)
     handle = os.open(root, os.O_RDONLY)
+    owner = root / OWNER
     try:
-        if broadcast(rank() == 0 and not _lock(handle)):
+        if busy := broadcast(_process_in(owner) if rank() == 0 and not _lock(handle) else ""):
             raise WorkspaceBusy(
-                f"another run uses the workspace {root}: wait until it has ended, or use another folder (--work-dir)"
+                f"another run ({busy}) uses the workspace {root}: wait until it has ended, or use another folder "
+                "(--work-dir)"
             )
-        yield Workspace(root, data_dir, resume)
+        if rank() == 0:
+            with suppress(OSError):  # a finished workspace may be read-only, or its disk full
+                owner.write_text(str(os.getpid()), encoding="utf-8")
+            _remove_leftovers(root)
+        try:
+            yield Workspace(root, data_dir, resume)
+        finally:
+            if rank() == 0:
+                with suppress(OSError):
+                    owner.unlink(missing_ok=True)
     finally:
         os.close(handle)  # this unlocks the workspace, and so does the end of the process
 
@@ -205,6 +229,23 @@ def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
     """
     parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _process_in(owner: Path) -> str:
+    """Returns the process that the file of a locked workspace names."""
+    try:
+        return f"process {int(owner.read_text(encoding='utf-8'))}"
+    except (OSError, ValueError):  # it has just begun, or runs an older release
+        return "an unknown process"
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Removes what killed runs left half-written. The caller holds the lock, so nobody writes there now."""
+    for pattern in LEFTOVERS:
+        for folder in root.glob(pattern):
+            if folder.is_dir() and not folder.is_symlink():
+                logger.info("removing %s, which a run that was killed left half-written", folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(handle: int) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rqrec.client import AsyncClient, Client, ProblemError
+from benchmarks.support.running import free_port
+from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable
 from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
@@ -116,3 +117,21 @@ def test_an_answer_of_something_else_is_told_as_it_is() -> None:
         pytest.raises(httpx.HTTPStatusError, match="502"),
     ):
         client.readiness()
+
+
+def test_a_service_that_is_down_is_one_clear_error_with_its_address() -> None:
+    address = f"http://127.0.0.1:{free_port()}/rec"
+    with (
+        Client(address, retries=0) as client,
+        pytest.raises(ServiceUnreachable, match=f"no answer from {address}/") as error,
+    ):
+        client.recommend(["1"])
+    assert error.value.__suppress_context__
+    assert isinstance(error.value, httpx.TransportError)
+
+    async def ask() -> None:
+        async with AsyncClient(address, retries=0) as other:
+            await other.recommend(["1"])
+
+    with pytest.raises(ServiceUnreachable, match=f"no answer from {address}/"):
+        asyncio.run(ask())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from fastapi.testclient import TestClient
 
 from rqrec.service.serving.deployment import Role, Rollout
@@ -51,3 +52,13 @@ def test_roles_pass_through_redis() -> None:
     roles = Rollout("first").with_role("second", Role.CANARY, 5.0)
     assert Rollout.from_json(roles.to_json()) == roles
     assert roles.with_role("second", Role.ACTIVE, 100.0) == Rollout("second")
+
+
+@pytest.mark.parametrize("part", ["canary", "shadow"])
+def test_the_active_model_cannot_be_its_own_candidate(admin_client: TestClient, part: str) -> None:
+    activate(admin_client, "second", part="canary", percent=30)
+    refused = admin_client.post("/models/first/activate", json={"part": part, "percent": 5})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/part"
+    assert "'first' is the active model" in refused.json()["detail"]
+    assert {one["version"]: one["part"] for one in admin_client.get("/models").json()["models"]}["second"] == "canary"

@@ -26,7 +26,7 @@ def test_bindings_override_files(tmp_path: Path) -> None:
     [
         ("DecoderSettings.widht = 3", "doesn't have a parameter named 'widht'"),
         ("DecodrSettings.width = 3", "No configurable matching 'DecodrSettings'"),
-        ("DecoderSettings.width = (", "cannot use configuration"),
+        ("DecoderSettings.width = (", "cannot use --set"),
         ("DecoderSettings.width = 10", r"DecoderSettings: width must be a multiple of num_heads, got 10 and 4"),
         ("DecoderSettings.dropout = 1.0", r"DecoderSettings\.dropout: must be less than 1, got 1\.0"),
         ("DecoderSettings.epochs = 'many'", r"DecoderSettings\.epochs: must be a valid integer.*got 'many'"),
@@ -61,3 +61,72 @@ def test_settings_as_text_give_the_same_settings(path: Path, tmp_path: Path) -> 
     file = tmp_path / "again.gin"
     file.write_text(settings_as_gin(settings))
     assert read_settings(RunSettings, [file]) == settings
+
+
+@pytest.mark.parametrize(
+    ("binding", "value"),
+    [
+        ("FeatureSettings.text_encoder=lsa", "lsa"),
+        ("FeatureSettings.text_encoder = 'lsa'", "lsa"),
+        (
+            "FeatureSettings.text_encoder=sentence-transformers/all-MiniLM-L6-v2",
+            "sentence-transformers/all-MiniLM-L6-v2",
+        ),
+        ("FeatureSettings.text_encoder=my_package:load", "my_package:load"),
+        ("FeatureSettings.text_encoder=/a folder/it's", "/a folder/it's"),
+    ],
+)
+def test_text_of_the_command_line_needs_no_quotes(binding: str, value: str) -> None:
+    assert read_settings(RunSettings, [], [binding]).features.text_encoder == value
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("DecoderSettings.epochs=three", r"DecoderSettings\.epochs: must be a valid integer.*got 'three'"),
+        ("DecoderSettings.epochs=", r"--set DecoderSettings\.epochs=: expected a setting and its value"),
+        ("DecoderSettings.epochs", "expected a setting and its value"),
+        ("DecoderSettings=3", "expected a setting and its value"),
+        ("epochs=3", "expected a setting and its value"),
+        ("=3", "expected a setting and its value"),
+        ("DecoderSettings.epochs='3", "expected a setting and its value"),
+        ("x=y\nz", "expected a setting and its value"),
+        ("DatasetSettings.quotes=maybe", r"DatasetSettings\.quotes: must be a valid boolean.*got 'maybe'"),
+    ],
+)
+def test_a_binding_that_cannot_be_used_is_one_line(binding: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_settings(RunSettings, [], [binding])
+    assert "\n" not in str(caught.value).replace(binding, "")
+
+
+def test_a_file_is_included_from_beside_the_file_that_includes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "a.gin").write_text("include 'sub/b.gin'\ninclude 'c.gin'\n")
+    (tmp_path / "sub" / "b.gin").write_text(
+        "include 'decoder.gin'\ninclude 'deep/d.gin'\nFeatureSettings.lsa_dim = 7\n"
+    )
+    (tmp_path / "sub" / "deep" / "d.gin").write_text("DecoderSettings.epochs = 77\n")
+    (tmp_path / "c.gin").write_text("FeatureSettings.collaborative_dim = 9\n")
+    monkeypatch.chdir("/")
+    settings = read_settings(RunSettings, [tmp_path / "a.gin"])
+    assert (settings.features.lsa_dim, settings.decoder.epochs, settings.features.collaborative_dim) == (7, 77, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FeatureSettings.text_encoder = lsa\n", r"'lsa' is no value of Python: put text in quotes.*a\.gin, line 1"),
+        ("include 'a.gin'\n", "its files include each other"),
+        ("include 'nope.gin'\n", r"there is no file 'nope\.gin'.*line 1"),
+        ("FeatureSettings.lsa_dim = @x()\n", "No configurable matching"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.gin"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_settings(RunSettings, [file])
+    assert "\n" not in str(caught.value)

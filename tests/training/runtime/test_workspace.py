@@ -118,7 +118,10 @@ def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path, monke
 def test_a_folder_is_open_to_one_run_at_a_time(tmp_path: Path) -> None:
     with (
         open_workspace(tmp_path, tmp_path),
-        pytest.raises(WorkspaceBusy, match=f"another run uses the workspace {tmp_path}: wait .*--work-dir"),
+        pytest.raises(
+            WorkspaceBusy,
+            match=rf"another run \(process {os.getpid()}\) uses the workspace {tmp_path}: wait .*--work-dir",
+        ),
         open_workspace(tmp_path, tmp_path),
     ):
         pass

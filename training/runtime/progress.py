@@ -1,0 +1,204 @@
+"""Tells how far a run is: with a terminal by a bar for every stage, otherwise by a line at least every 30 seconds.
+
+The tasks of a run are nested: a stage, a training in it, a validation in that. The innermost one is told.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from rqrec.training.runtime.distributed import rank
+
+LINE_EVERY_S = 20.0
+MIN_SHARE_TO_ESTIMATE = 0.01  # of a task; before, the time left is not told
+logger = logging.getLogger("rqrec")
+
+
+@dataclass(eq=False)
+class Task:
+    """A piece of work whose length may be known.
+
+    Attributes:
+        name: The work in a word or two.
+        total: Its length in units; None if it is not known.
+        unit: The unit of its length, in the plural.
+        done: Units done.
+        first: Units that were done before this run.
+        figures: What to tell beside the position, by name, such as the loss.
+    """
+
+    name: str
+    total: int | None
+    unit: str
+    done: int
+    first: int
+    figures: dict[str, str] = field(default_factory=dict)
+    begin_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def has_named_steps(self) -> bool:
+        """Whether the steps differ, so that those that are done say nothing about the others."""
+        return "now" in self.figures
+
+    def advance(self, units: int = 1) -> None:
+        """Adds units that are done."""
+        self.show(done=self.done + units)
+
+    def next_step(self, now: str) -> None:
+        """Begins the next step of a task whose units are steps with names.
+
+        Args:
+            now: The step in a few words.
+        """
+        self.show(done=self.done + 1 if self.has_named_steps else self.done, now=now)
+
+    def show(self, *, done: int | None = None, **figures: str) -> None:
+        """Sets the position, or figures beside it.
+
+        Args:
+            done: Units done; unchanged if None.
+            figures: Figures by name; others stay.
+        """
+        if done is not None:
+            self.done = done if self.total is None else min(done, self.total)
+        self.figures |= figures
+        _told.refresh()
+
+    def __str__(self) -> str:
+        """The position, the figures and the time left."""
+        position = [] if self.total is None else [f"{self.done:,} of {self.total:,} {self.unit}"]
+        figures = [f"{name} {value}".strip() for name, value in self.figures.items() if value]
+        left_s = self.seconds_left()
+        left = [] if left_s is None else [f"about {duration(left_s)} left"]
+        return ", ".join([*position, *figures, *left])
+
+    def seconds_left(self) -> float | None:
+        """Returns the estimated time to the end, in seconds; None without enough to estimate it from."""
+        own = self.done - self.first
+        if self.total is None or own <= 0 or own < MIN_SHARE_TO_ESTIMATE * self.total or self.has_named_steps:
+            return None
+        return (time.monotonic() - self.begin_s) / own * (self.total - self.done)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people say it, such as 40 s, 12 min or 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def progress(name: str, *, total: int | None = None, done: int = 0, unit: str = "steps") -> Iterator[Task]:
+    """Yields a task that is told until the block ends. Only rank 0 tells.
+
+    Args:
+        name: The work in a word or two. The outermost task of a run is a stage.
+        total: Its length in units; None if it is not known.
+        done: Units that were done before this run.
+        unit: The unit of its length, in the plural.
+    """
+    task = Task(name, total, unit, done, done)
+    if rank() > 0:
+        yield task
+        return
+    _told.enter(task)
+    try:
+        yield task
+    finally:
+        _told.leave(task)
+
+
+def set_up_output() -> None:
+    """Sends the messages of a run to standard error, and keeps libraries from drawing bars of their own."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers obeys it too
+    logging.basicConfig(format="%(message)s", handlers=[_ToStandardError()])
+    logging.getLogger("rqrec").setLevel(logging.INFO)
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to what is standard error now: while a bar is drawn, lines must appear above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def has_terminal() -> bool:
+    """Returns whether standard error is a terminal that can move its cursor."""
+    return not Console(file=sys.stderr).is_dumb_terminal and sys.stderr.isatty()
+
+
+class _Told:
+    """The tasks that are running, and the bar or the thread that tells them."""
+
+    def __init__(self) -> None:
+        self._tasks: list[Task] = []
+        self._bars: Bars | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def enter(self, task: Task) -> None:
+        self._tasks.append(task)
+        if len(self._tasks) == 1:
+            self._start()
+        self.refresh()
+
+    def leave(self, task: Task) -> None:
+        if task not in self._tasks:
+            return  # a generator that ends after the task around it, because of an error
+        del self._tasks[self._tasks.index(task) :]
+        if self._tasks:
+            self.refresh()
+        elif self._bars is not None:
+            self._bars.update(self._bars.task_ids[0], total=1, completed=1)
+            self._bars.stop()
+            self._bars = None
+        elif self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
+    def refresh(self) -> None:
+        """Moves the bar, if there is one, to the innermost task. The last figures of a task stay beside the bar."""
+        if self._bars is None or not self._tasks:
+            return
+        task, bar = self._tasks[-1], self._bars.task_ids[0]
+        self._bars.update(bar, total=task.total, completed=task.done)
+        if str(task):
+            self._bars.update(bar, text=": ".join([*self._names()[1:], str(task)]))
+
+    def _names(self) -> list[str]:
+        """The names of the tasks, outermost first. A training has the name of its stage, which is told once."""
+        return list(dict.fromkeys(task.name for task in self._tasks))
+
+    def _start(self) -> None:
+        if has_terminal():
+            columns = (TextColumn("{task.description:>12}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self._bars = Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+            self._bars.add_task(self._tasks[0].name, text="")
+            self._bars.start()
+        elif logger.isEnabledFor(logging.INFO):
+            self._ended = threading.Event()
+            self._thread = threading.Thread(target=self._tell_lines, args=(self._ended,), daemon=True)
+            self._thread.start()
+
+    def _tell_lines(self, ended: threading.Event) -> None:
+        """Logs a line every LINE_EVERY_S seconds, whatever the main thread does."""
+        begin_s = time.monotonic()
+        while not ended.wait(LINE_EVERY_S):
+            since = f"running for {duration(time.monotonic() - begin_s)}"
+            logger.info(
+                "%s: %s", ": ".join(self._names()), ", ".join(filter(None, [*map(str, self._tasks[-1:]), since]))
+            )
+
+
+_told = _Told()
