@@ -85,7 +85,7 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
     stages = (trained.features, trained.rqvae, trained.tokens, trained.decoder)
     seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in stages)}
     lists = {
-        "popularity": rank_by_popularity(split.train, num_items, test, k=k),
+        "popularity": rank_by_popularity(popularity_N, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
         "content-kNN": rank_by_content_knn(features_NE, test, k=k),
         SASREC: rank_by_sasrec(load_sasrec(bar, num_items, sasrec), test, k=k, max_history=sasrec.max_history),

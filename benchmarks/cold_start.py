@@ -31,7 +31,7 @@ from rqrec.models.trie.semantic_ids import append_collision_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out, user_sequences
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
@@ -157,7 +157,7 @@ class _Trained:
     codes_NL: NDArray[np.int64]
     trie: SemanticIdTrie
     retriever: Retriever
-    split: LeaveOneOut
+    split: Split
 
 
 def _train(data: ColdData, workspace: Workspace, settings: RunSettings) -> _Trained:

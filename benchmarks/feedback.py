@@ -25,7 +25,7 @@ from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out, user_sequences
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import bootstrap_interval, gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
@@ -101,7 +101,7 @@ def rank_variant(
         retriever = fit_retriever(
             trie,
             features.features_NE,
-            LeaveOneOut(split.train, without_dislikes(split.validation, is_wanted(told)[0]), split.test),
+            replace(split, validation=without_dislikes(split.validation, is_wanted(told)[0])),
             replace(run.settings.decoder, seed=seed),
             Path(scratch) / "checkpoints",
             Path(scratch) / "tensorboard",
@@ -121,7 +121,7 @@ def rank_variant(
     }
 
 
-def positions(told: Told) -> LeaveOneOut:
+def positions(told: Told) -> Split:
     """Returns the split of all interactions, with each interaction's position in place of its item."""
     count = len(told.sequences.items_I)
     return leave_one_out(Sequences(np.arange(count, dtype=np.int32), told.sequences.offsets_U))

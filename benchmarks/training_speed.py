@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.support.machine import description
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, leave_one_out, user_sequences
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
@@ -117,7 +117,7 @@ def decoder_speed(run: Run, steps: int) -> Speed:
     chosen_U = np.arange(len(split.train)) < steps * settings.batch_size
     train, nobody = split.train.select(chosen_U), np.zeros(len(split.validation), dtype=np.bool_)
     asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
-    some = LeaveOneOut(train, asked, asked)
+    some = replace(split, train=train, validation=asked, test=asked)
 
     def fit(folder: Path) -> object:
         return fit_retriever(trie, features_NE, some, settings, folder / "checkpoints", folder / "tensorboard")

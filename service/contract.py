@@ -159,7 +159,11 @@ class RecommendRequest(Body):
     )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")
-    exclude_history: bool = Field(True, description="Whether items of the history are excluded too.")
+    exclude_history: bool | None = Field(
+        None,
+        description="Whether items of the history are excluded too. By default what suits the model: true, unless "
+        "users in its data often choose the same item again.",
+    )
     filter: Filter = Field(
         default_factory=dict,
         description="Conditions by attribute; an item must meet all. The attribute item_id makes an allow-list.",

@@ -1,7 +1,7 @@
 """Stage: measures the trained retriever and the baselines on the held-out test items.
 
-The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue without
-the items of the history. A list hits if it contains the user's exact next item.
+The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue, without
+the items of the history unless repeats are common. A list hits if it contains the user's exact next item.
 """
 
 import json
@@ -9,27 +9,54 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import LeaveOneOut, leave_one_out, user_sequences
-from rqrec.training.evaluation.baselines import item_popularity, rank_by_item_knn, rank_by_popularity
+import numpy as np
+from numpy.typing import NDArray
+
+from rqrec.training.data.dataset import TIMESTAMP
+from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
+from rqrec.training.data.splits import Holdout, Split
+from rqrec.training.data.splitting.repeats import Repeats
+from rqrec.training.evaluation.baselines import (
+    item_popularity,
+    most_popular,
+    rank_by_item_knn,
+    rank_by_popularity,
+)
+from rqrec.training.evaluation.own_items import rank_by_own_frequency, rank_by_own_recency
 from rqrec.training.evaluation.rank_holdout import rank_holdout
-from rqrec.training.evaluation.report import ITEM_KNN, POPULARITY, RQREC, TOKENIZER, EvaluationSettings, figures
+from rqrec.training.evaluation.recent_popularity import recent_popularity
+from rqrec.training.evaluation.report import (
+    DATA,
+    ITEM_KNN,
+    OWN_FREQUENT,
+    OWN_RECENT,
+    POPULARITY,
+    RECENT,
+    RQREC,
+    TOKENIZER,
+    EvaluationSettings,
+    figures,
+)
 from rqrec.training.features.features import Features, load_features
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RESULTS = "evaluation.json"
-CODE_VERSION = 2  # 2: items without a training interaction are candidates too
+CODE_VERSION = 3  # 3: repeats, and popularity of the last days
+NOT_EVALUATED = (
+    "no user has items enough to be held out (SplitSettings.held_out_items), or training must keep a user with two"
+)
 logger = logging.getLogger("rqrec")
+Lists = Mapping[str, NDArray[np.int64]]
 
 
 def evaluate(
     workspace: Workspace, data: Stage, features: Stage, tokens: Stage, decoder: Stage, settings: EvaluationSettings
 ) -> Stage:
-    """Runs the stage. It writes evaluation.json: figures by model name, and the figures of the semantic IDs.
+    """Runs the stage. It writes evaluation.json: figures by model name, of the data, and of the semantic IDs.
 
-    If no user has enough items to be asked about, only the figures of the semantic IDs are written.
+    If no user has enough items to be asked about, no model has figures.
 
     Args:
         workspace: The folder of the run.
@@ -41,14 +68,26 @@ def evaluate(
     """
 
     def write(directory: Path) -> None:
-        split = leave_one_out(user_sequences(load_prepared(data)))
-        loaded = load_features(features)
-        results = _figures_of_models(split, loaded, tokens, decoder, settings) if len(split.test) else {}
-        if not results:
-            logger.warning(
-                "the model is not evaluated: a test needs a user with three items, and training must keep a user with "
-                "two items, but the data has too few"
+        split, repeats = load_split(data), load_repeats(data)
+        results: dict[str, Mapping[str, float]] = {}
+        if len(split.test):
+            loaded = load_features(features)
+            popularity_N = item_popularity(split.train, len(loaded.features_NE))
+            recommender = load_recommender(tokens, decoder, loaded, popularity_N)
+            found = rank_holdout(
+                recommender,
+                split.test,
+                k=settings.list_length,
+                beam_width=settings.beam_width,
+                exclude_history=repeats.exclude_history,
             )
+            times_I = load_prepared(data).interactions[TIMESTAMP].to_numpy()[split.is_train_I]
+            recent_N = recent_popularity(split.train, times_I, len(popularity_N), days=settings.recent_days)
+            lists = {RQREC: found, **_baselines(split, popularity_N, recent_N, repeats, settings.list_length)}
+            results |= _figures(lists, split.test, loaded, popularity_N, settings)
+        else:
+            logger.warning("the model is not evaluated: %s", NOT_EVALUATED)
+        results[DATA] = repeats.figures | {"split_by_time": float(split.test.period is not None)}
         results[TOKENIZER] = load_semantic_ids(tokens).figures
         (directory / RESULTS).write_text(json.dumps(results, indent=2), encoding="utf-8")
 
@@ -56,25 +95,43 @@ def evaluate(
     return workspace.run("evaluation", inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
 
 
-def _figures_of_models(
-    split: LeaveOneOut, loaded: Features, tokens: Stage, decoder: Stage, settings: EvaluationSettings
-) -> dict[str, Mapping[str, float]]:
-    """Returns the figures of the retriever and of the baselines by name."""
-    features_NE, popularity_N = loaded.features_NE, item_popularity(split.train, len(loaded.features_NE))
-    recommender = load_recommender(tokens, decoder, loaded, popularity_N)
-    k, beam = settings.list_length, settings.beam_width
+def _baselines(
+    split: Split,
+    popularity_N: NDArray[np.int64],
+    recent_N: NDArray[np.int64] | None,
+    repeats: Repeats,
+    k: int,
+) -> Lists:
+    """Returns the lists of every baseline by name. They leave out the history if the model's lists do."""
+    exclude, num_items = repeats.exclude_history, len(popularity_N)
     lists = {
-        RQREC: rank_holdout(recommender, split.test, k=k, beam_width=beam),
-        ITEM_KNN: rank_by_item_knn(split.train, len(features_NE), split.test, k=k),
-        POPULARITY: rank_by_popularity(split.train, len(features_NE), split.test, k=k),
+        ITEM_KNN: rank_by_item_knn(split.train, num_items, split.test, k=k, exclude_history=exclude),
+        POPULARITY: rank_by_popularity(popularity_N, split.test, k=k, exclude_history=exclude),
     }
+    if recent_N is not None:
+        lists[RECENT] = rank_by_popularity(recent_N, split.test, k=k, exclude_history=exclude)
+    if not exclude:
+        fillers = most_popular(popularity_N, 2 * k)
+        lists[OWN_FREQUENT] = rank_by_own_frequency(split.test, fillers, k=k)
+        lists[OWN_RECENT] = rank_by_own_recency(split.test, fillers, k=k)
+    return lists
+
+
+def _figures(
+    lists: Lists,
+    test: Holdout,
+    loaded: Features,
+    popularity_N: NDArray[np.int64],
+    settings: EvaluationSettings,
+) -> dict[str, Mapping[str, float]]:
+    """Returns the figures of every model by name."""
     return {
-        name: figures(lists_UK, split.test, features_NE, popularity_N == 0, settings)
+        name: figures(lists_UK, test, loaded.features_NE, popularity_N == 0, settings)
         for name, lists_UK in lists.items()
     }
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:
-    """Reads the figures that `evaluate` wrote, by model name; "tokenizer" holds those of the semantic IDs."""
+    """Reads the figures that `evaluate` wrote: by model name, "data" and "tokenizer"."""
     results: dict[str, dict[str, float]] = json.loads((stage.path / RESULTS).read_text(encoding="utf-8"))
     return results

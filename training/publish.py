@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from rqrec.models.bundle.bundle import read_bundle
@@ -40,8 +41,7 @@ from rqrec.models.tokenizer.featurizer import TEXT, Featurizer
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
-from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.content import fit_content
@@ -52,7 +52,7 @@ from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
-from rqrec.training.train_decoder import load_retriever
+from rqrec.training.train_decoder import load_retriever, own_items_fields
 from rqrec.training.train_rqvae import load_rqvae
 
 BUNDLES = "bundles"
@@ -126,7 +126,8 @@ def _write(
     """Writes all files of a bundle."""
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
-    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, task)
+    popularity_N = item_popularity(load_split(trained.data).train, len(dataset.items))
+    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, task)
     is_typed = retriever.config.num_event_types > 0
     task.next_step("the text encoder")
     no_text_encoder = _write_text_encoder(folder, dataset, features.featurizer, text_encoder)
@@ -147,6 +148,8 @@ def _write(
         checksums={},
         event_types=dataset.event_types if is_typed else (),
         excluding_types=dataset.excluding_types,
+        exclude_history=load_repeats(trained.data).exclude_history,
+        own_items=own_items_fields(trained.decoder),
     )
     seal_bundle(folder, manifest)
 
@@ -158,6 +161,7 @@ def _write_files(
     ids: SemanticIds,
     retriever: Retriever,
     tokenizer: RqVae,
+    popularity_N: NDArray[np.int64],
     task: Task,
 ) -> list[Golden]:
     """Writes all files except the manifest, and returns the golden answers: answers that the service must reproduce."""
@@ -171,7 +175,6 @@ def _write_files(
     task.next_step("the graph of the search in half precision")
     export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     task.next_step("the tables of the items")
-    popularity_N = item_popularity(leave_one_out(user_sequences(dataset)).train, len(dataset.items))
     projection_EP = fit_content(features)
     item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
     contents_NP = content_of(features.features_NE, projection_EP).astype(np.float16)

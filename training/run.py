@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rqrec.training.data.prepare import prepare_data
 from rqrec.training.data.settings import DatasetSettings
+from rqrec.training.data.splitting.settings import SplitSettings
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
@@ -24,6 +25,7 @@ class RunSettings:
     """The settings of every stage."""
 
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     rqvae: RqVaeSettings = field(default_factory=RqVaeSettings)
     semantic_ids: SemanticIdSettings = field(default_factory=SemanticIdSettings)
@@ -49,7 +51,7 @@ class Run:
     @cached_property
     def data(self) -> Stage:
         """The prepared data."""
-        return prepare_data(self.workspace, self.settings.dataset)
+        return prepare_data(self.workspace, self.settings.dataset, self.settings.split)
 
     @cached_property
     def features(self) -> Stage:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
 from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.own.own_items import OwnItems
+from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -17,7 +19,7 @@ from rqrec.training.features.features import Features
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage
 from rqrec.training.tokenize_items import load_semantic_ids
-from rqrec.training.train_decoder import load_retriever
+from rqrec.training.train_decoder import load_own_items, load_retriever
 
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
@@ -33,7 +35,7 @@ def load_recommender(tokens: Stage, decoder: Stage, features: Features, populari
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     retriever = load_retriever(decoder).to(training_device())
     vectors_ND = item_vectors(retriever, trie, features, fit_content(features), popularity_N)
-    return make_recommender(retriever, trie, vectors_ND, popularity_N)
+    return make_recommender(retriever, trie, vectors_ND, popularity_N, load_own_items(decoder))
 
 
 def make_recommender(
@@ -41,6 +43,7 @@ def make_recommender(
     trie: SemanticIdTrie,
     item_vectors_ND: NDArray[np.float32],
     popularity_N: NDArray[np.int64],
+    own: OwnItemWeights | None = None,
 ) -> Recommender:
     """Makes a recommender from a retriever.
 
@@ -49,15 +52,18 @@ def make_recommender(
         trie: The trie of the items' semantic IDs.
         item_vectors_ND: Item vectors by item_index; see `item_vectors`.
         popularity_N: Number of training interactions by item_index. Items with 0 are recommended as new items.
+        own: The bonus of the items of the user's own history; None for none.
     """
     device = next(retriever.parameters()).device
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
+    is_new_N, weight = popularity_N == 0, retriever.config.relevance_weight
     return Recommender(
         TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device),
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.from_mask(popularity_N == 0, vectors_ND, relevance_weight=retriever.config.relevance_weight),
+        new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
+        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
     )
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from rqrec.models.trie.semantic_ids import append_collision_codes
-from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.prepare import load_split
 from rqrec.training.evaluation.semantic_id_health import (
     CollapsedSemanticIds,
     SemanticIdSettings,
@@ -62,7 +61,7 @@ def tokenize_items(
     """
 
     def write(directory: Path) -> None:
-        model, dataset = load_rqvae(rqvae), load_prepared(data)
+        model = load_rqvae(rqvae)
         loaded = load_features(features)
         features_NE = torch.from_numpy(loaded.features_NE)
         with torch.no_grad():
@@ -73,7 +72,7 @@ def tokenize_items(
             "reconstruction_loss": float(losses.reconstruction_loss),
             "rqvae_loss": float(losses.rqvae_loss),
             **codebook_figures(codes_NL, codebook_size=size),
-            **neighbourhood_figures(codes_NL, features_NE.numpy(), leave_one_out(user_sequences(dataset)).train),
+            **neighbourhood_figures(codes_NL, features_NE.numpy(), load_split(data).train),
         }
         check_not_collapsed(
             figures,

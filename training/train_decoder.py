@@ -16,17 +16,19 @@ from safetensors.torch import load_file, save_file
 
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.data.prepare import load_prepared
+from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.sequences import move_to_disk, tokenize_sequences
-from rqrec.training.data.splits import LeaveOneOut, leave_one_out, user_sequences
+from rqrec.training.data.splits import Split, leave_one_out
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
+from rqrec.training.own_item_fit import fit_own_items
 from rqrec.training.retriever_work import retriever_work
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import train
@@ -35,7 +37,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 
 NAME = "decoder"
-WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
+WEIGHTS, CONFIG, OWN_ITEMS = "retriever.safetensors", "retriever.json", "own_items.json"
 VALIDATION_K = 10
 CODE_VERSION = 4  # 4: only a share of the generation loss's gradient reaches the history encoder
 
@@ -56,8 +58,7 @@ def train_decoder(
     def write(directory: Path, checkpoints: Path) -> None:
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-        dataset = load_prepared(data)
-        split = leave_one_out(user_sequences(dataset))
+        dataset, split, excludes = load_prepared(data), load_split(data), load_repeats(data).exclude_history
         features_NE = load_features(features).features_NE
         model = fit_retriever(
             trie,
@@ -67,9 +68,13 @@ def train_decoder(
             checkpoints,
             workspace.tensorboard,
             num_event_types=len(dataset.event_types),
+            exclude_history=excludes,
         )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
+        if not excludes:
+            weights = _fit_own_items(model, trie, features_NE, split, settings)
+            (directory / OWN_ITEMS).write_text(json.dumps(asdict(weights)), encoding="utf-8")
 
     return workspace.train(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
 
@@ -77,12 +82,13 @@ def train_decoder(
 def fit_retriever(
     trie: SemanticIdTrie,
     features_NE: NDArray[np.float32],
-    split: LeaveOneOut,
+    split: Split,
     settings: DecoderSettings,
     checkpoints: Path,
     tensorboard: Path,
     *,
     num_event_types: int = 0,
+    exclude_history: bool = True,
 ) -> Retriever:
     """Trains a retriever, on a GPU if there is one. Keeps the weights with the best NDCG in validation.
 
@@ -94,6 +100,7 @@ def fit_retriever(
         checkpoints: The folder of this training's checkpoints.
         tensorboard: The folder of all TensorBoard files.
         num_event_types: The number of event types that the sequences have.
+        exclude_history: Whether lists leave out the items of the user's history in validation.
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
@@ -111,9 +118,8 @@ def fit_retriever(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    work = replace(
-        retriever_work(catalogue, tokens, settings), validate=_validation(model, trie, catalogue, split, settings)
-    )
+    validate = _validation(model, trie, catalogue, split, settings, exclude_history)
+    work = replace(retriever_work(catalogue, tokens, settings), validate=validate)
     train(NAME, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()
 
@@ -168,8 +174,9 @@ def _validation(
     model: Retriever,
     trie: SemanticIdTrie,
     catalogue: CatalogueTensors,
-    split: LeaveOneOut,
+    split: Split,
     settings: DecoderSettings,
+    exclude_history: bool,
 ) -> Callable[[], float] | None:
     """Returns a function that computes NDCG@10 of the current weights; None if no user can be validated with."""
     if not len(split.validation):
@@ -184,10 +191,54 @@ def _validation(
             max_history=settings.max_history,
             popularity_N=np.zeros(trie.num_leaves, dtype=np.int64),
         )
-        lists_UK = rank_holdout(recommender, holdout, k=VALIDATION_K, beam_width=settings.beam_width, name="validation")
+        lists_UK = rank_holdout(
+            recommender,
+            holdout,
+            k=VALIDATION_K,
+            beam_width=settings.beam_width,
+            exclude_history=exclude_history,
+            name="validation",
+        )
         return ndcg_at_k(ranks_of_targets(lists_UK, holdout.targets_U), k=VALIDATION_K)
 
     return validate
+
+
+def _fit_own_items(
+    model: Retriever, trie: SemanticIdTrie, features_NE: NDArray[np.float32], split: Split, settings: DecoderSettings
+) -> OwnItemWeights:
+    """Fits the bonus of the items of a user's history on the validation users; without any, on the last training items.
+
+    A model is too sure of items that it was trained on, so validation is better.
+    """
+    device = training_device()
+    popularity_N = item_popularity(split.train, len(features_NE))
+    catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
+    vectors_ND = model.to(device).item_vectors(catalogue)
+    holdout = split.validation if len(split.validation) else leave_one_out(split.train, held_out_items=1).test
+    weights = fit_own_items(
+        TorchEngine(model, trie, vectors_ND, device=device),
+        trie,
+        holdout.sample(settings.validation_users, seed=settings.seed),
+        vectors_ND.cpu().numpy(),
+        max_history=settings.max_history,
+        beam_width=settings.beam_width,
+        relevance_weight=settings.relevance_weight,
+    )
+    model.cpu()
+    return weights
+
+
+def load_own_items(stage: Stage) -> OwnItemWeights | None:
+    """Reads the bonus of the items of a user's history that `train_decoder` saved; None if there is none."""
+    found = own_items_fields(stage)
+    return OwnItemWeights.from_fields(found) if found else None
+
+
+def own_items_fields(stage: Stage) -> dict[str, list[float]]:
+    """Reads the fields of the bonus that `train_decoder` saved; none if the items of the history get no bonus."""
+    path = stage.path / OWN_ITEMS
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def load_retriever(stage: Stage) -> Retriever:

@@ -23,7 +23,7 @@ from rqrec.models.retriever.retriever import PADDING
 from rqrec.models.search.recommender import pad
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import SeqBatch, SeqData
-from rqrec.training.data.splits import Holdout, LeaveOneOut, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Split, leave_one_out, user_sequences
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import user_batches
 from rqrec.training.runtime.device import autocast, training_device
@@ -140,9 +140,7 @@ def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRe
     return model.eval()
 
 
-def fit_sasrec(
-    split: LeaveOneOut, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path
-) -> SasRec:
+def fit_sasrec(split: Split, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path) -> SasRec:
     """Trains the model. Keeps the weights with the best NDCG in validation.
 
     Args:

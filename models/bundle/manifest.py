@@ -3,10 +3,11 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from reprlib import repr as shortened
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -14,6 +15,7 @@ from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import FILES, MANIFEST, READABLE_FORMATS, RELEASES, TEXT_FILES
 from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
 
 
@@ -37,6 +39,10 @@ class Manifest:
         checksums: SHA-256 of every file, by name. The manifest's own checksum is that of its other fields.
         event_types: The names of the event types that history items may have, in the retriever's order from 1 on.
         excluding_types: The names of the event types that are not read and only exclude their item.
+        exclude_history: Whether lists leave out the items of the history, for requests that do not say. A manifest
+            without this field means true, and a manifest that means true has no such field.
+        own_items: The fields of `models.search.own.weights.OwnItemWeights`; empty if items of the history get no bonus.
+            A manifest without this field means empty, and an empty one is not written.
     """
 
     format: int
@@ -54,6 +60,8 @@ class Manifest:
     checksums: Mapping[str, str]
     event_types: Sequence[str] = ()
     excluding_types: Sequence[str] = ()
+    exclude_history: bool = True
+    own_items: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -63,7 +71,12 @@ class Manifest:
     @property
     def digest(self) -> str:
         """SHA-256 of the whole bundle except the time of publishing. Equal training runs have equal digests."""
-        return manifest_checksum({**asdict(self), "created_at": ""})
+        return manifest_checksum({**self.fields, "created_at": ""})
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields as they are written: a field of `DEFAULTS` at its default is left out, as in older bundles."""
+        return {name: value for name, value in asdict(self).items() if DEFAULTS.get(name, MISSING) != value}
 
     @cached_property
     def retriever_config(self) -> RetrieverConfig:
@@ -73,6 +86,15 @@ class Manifest:
             ValueError: If a field is missing or has the wrong type.
         """
         return TypeAdapter(RetrieverConfig).validate_json(json.dumps(self.retriever), strict=True)
+
+    @property
+    def own_item_weights(self) -> OwnItemWeights | None:
+        """The bonus of the items of the user's history; None for none.
+
+        Raises:
+            ValueError: If the number of weights is wrong or a weight is not finite.
+        """
+        return OwnItemWeights.from_fields(self.own_items) if self.own_items else None
 
     @property
     def codebook_size(self) -> int:
@@ -108,6 +130,7 @@ class Manifest:
             raise ValueError(
                 f"the retriever reads {config.num_event_types} event types, but {len(self.event_types)} have a name"
             )
+        _ = self.own_item_weights
         if not self.version.isprintable() or not self.version or "/" in self.version:
             raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
         for one in self.golden:
@@ -118,6 +141,9 @@ class Manifest:
                 raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
 
 
+DEFAULTS = {"exclude_history": True, "own_items": {}}  # fields that a manifest need not have
+
+
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest with the checksums of the bundle's files: the last step of writing a bundle.
 
@@ -125,7 +151,7 @@ def seal_bundle(folder: Path, manifest: Manifest) -> None:
         folder: The bundle's folder, with all its other files.
         manifest: The manifest to write; its checksums are replaced.
     """
-    fields = asdict(manifest) | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
+    fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
     fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
 

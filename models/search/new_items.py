@@ -101,20 +101,22 @@ class NewItems:
         *,
         k: int,
         reserved: Sequence[int],
+        searched: SearchOutput | None = None,
     ) -> list[Ranking]:
         """Ranks the found items and the new items together and returns each user's k best.
 
         Args:
-            found: The items that the search found. New items among them are ignored.
+            found: The items that the search found, and any that joined them. New items among them are ignored.
             excluded: For each user, places that the user must not get.
             eligibility: The places that any user may get.
             k: How many items to return.
             reserved: For each user, how many of the k items must be new, if so many are eligible.
+            searched: The items that the search found, which the estimates start from, if others joined `found`.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]
         is_full_B = (scores_BK[:, -1] > -np.inf) & ~is_new_BK[:, :k].any(axis=1) & (scores_BK.shape[1] == k)
-        offsets_B = self._scores.offsets(found)
+        offsets_B = self._scores.offsets(searched or found)
         candidates = eligibility.candidates or self._index.possible(eligibility)
         compared = self._index.compare(candidates, found.queries_BD)
         best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]

@@ -18,6 +18,7 @@ from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_item_index import COMPARED_ALL
 from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
@@ -68,6 +69,7 @@ class Recommender:
         max_history: T, the number of most recent items that are read. Older items are dropped here.
         popularity_N: How often each leaf was chosen in training, for users without a usable history.
         new_items: The items that the model did not learn to generate; None for none.
+        own_items: Adds the items of the user's own history; None if the search alone finds them.
 
     Attributes:
         trie: The trie of the catalogue as it was published.
@@ -86,6 +88,7 @@ class Recommender:
         max_history: int,
         popularity_N: NDArray[np.integer],
         new_items: NewItems | None = None,
+        own_items: OwnItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
             raise ValueError(
@@ -96,6 +99,7 @@ class Recommender:
         self.max_history = max_history
         self._engine = engine
         self._new_items = new_items
+        self._own_items = own_items
         self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 
@@ -154,7 +158,8 @@ class Recommender:
         """Finds the k best next items of each user, by score.
 
         Log-probabilities are those over the catalogue as it was published. They are not renormalised over the eligible
-        items or after a deletion. Log-probabilities of new items are estimates (see `NewItems.merged`).
+        items or after a deletion. Log-probabilities of new items, and of items of the user's history that the search
+        did not find, are estimates (see `NewItems.merged` and `OwnItems.merged`).
 
         Args:
             histories: Places of each user's items, oldest first, int64, at least one item each.
@@ -187,7 +192,7 @@ class Recommender:
         leaves = [places[places < self.trie.num_leaves] for places in excluded] if eligibility.num_added else excluded
         # Not np.unique: it releases the GIL, and a thread under load waits long to get it back.
         excluded_BX = pad([sorted(set(one.tolist())) for one in leaves], filler=NO_LEAF)
-        found = self._engine.search(
+        searched = found = self._engine.search(
             pad(recent, filler=0),
             lengths_B,
             excluded_BX,
@@ -195,9 +200,11 @@ class Recommender:
             beam_width=max(beam_width, k),
             types_BT=None if types is None else self._recent_types(types, recent),
         )
+        if self._own_items is not None:
+            found = self._own_items.merged(searched, histories, excluded, eligibility)
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
-            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
+            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved, searched=searched)
         return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
 
     def _recent_types(self, types: Sequence[IntArray | None], recent: Sequence[IntArray]) -> IntArray | None:

@@ -98,7 +98,7 @@ def recommend(
     *,
     k: int = 10,
     exclude: Sequence[str] = (),
-    exclude_history: bool = True,
+    exclude_history: bool | None = None,
     filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
     new_item_share: float = 0.0,
     routing_key: str | None = None,
@@ -111,7 +111,7 @@ def recommend(
         history: Item ids, or entries with an item id and an event type, oldest first; may be empty.
         k: How many items to return, in [1, 100].
         exclude: Ids of items that must not be returned.
-        exclude_history: Whether items of the history are excluded too.
+        exclude_history: Whether items of the history are excluded too; None for the model's default.
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
         routing_key: Key of a canary or shadow model, such as a user's id; None for a random one.
@@ -121,17 +121,19 @@ def recommend(
     Raises:
         pydantic.ValidationError: If an argument is not valid.
     """
-    body = RecommendRequest(
-        history=list(history),
-        k=k,
-        exclude=list(exclude),
-        exclude_history=exclude_history,
-        filter={name: Condition.model_validate(one) for name, one in (filter or {}).items()},
-        new_item_share=new_item_share,
-        routing_key=routing_key,
-        beam_width=beam_width,
-        timeout_ms=timeout_ms,
-    )
+    fields: dict[str, Any] = {
+        "history": list(history),
+        "k": k,
+        "exclude": list(exclude),
+        "filter": {name: Condition.model_validate(one) for name, one in (filter or {}).items()},
+        "new_item_share": new_item_share,
+        "routing_key": routing_key,
+        "beam_width": beam_width,
+        "timeout_ms": timeout_ms,
+    }
+    if exclude_history is not None:  # a service of 0.2 takes no null here
+        fields["exclude_history"] = exclude_history
+    body = RecommendRequest.model_validate(fields)
     return Call("POST", "/recommend", RecommendReply, body)
 
 

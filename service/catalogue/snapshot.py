@@ -28,6 +28,7 @@ class Snapshot:
         item_vectors: The vector of the item at each place, float32 of shape (places, D).
         entries: The items written since the bundle was published, by item id; None for a deleted item of the bundle.
         published: The state of the bundle as it was published; None if this is that state.
+        exclude_history: Whether lists leave out the items of the history, for requests that do not say.
     """
 
     version: str
@@ -38,6 +39,7 @@ class Snapshot:
     item_vectors: GrowingArray[np.float32]
     entries: "HashTrieMap[str, Entry | None]" = field(default_factory=HashTrieMap)
     published: "Snapshot | None" = None
+    exclude_history: bool = True
 
     @property
     def trie(self) -> SemanticIdTrie:

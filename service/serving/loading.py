@@ -12,6 +12,7 @@ from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
 from rqrec.models.search.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
+from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.recommender import Recommender, SearchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.service.catalogue.filters import Filters
@@ -70,18 +71,29 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     # There is room for as many written items. It takes memory only when they are written.
     item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
+    is_new_N, vectors_ND, weight = popularity_N == 0, item_vectors.rows, manifest.relevance_weight
+    own = manifest.own_item_weights
     recommender = Recommender(
-        load_search_engine(bundle, trie, item_vectors.rows, options),
+        load_search_engine(bundle, trie, vectors_ND, options),
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.from_mask(popularity_N == 0, item_vectors.rows, relevance_weight=manifest.relevance_weight),
+        new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
+        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, options.beam_width)
     table = ItemTable.from_bundle(items, trie)
     filters = Filters(items, table, metrics, cache_bytes=options.filter_cache_bytes, prepare=recommender.prepared)
-    return Snapshot(manifest.version, 0, table, recommender, filters, item_vectors)
+    return Snapshot(
+        manifest.version,
+        0,
+        table,
+        recommender,
+        filters,
+        item_vectors,
+        exclude_history=manifest.exclude_history,
+    )
 
 
 def _warm_up(recommender: Recommender, beam_width: int) -> None:

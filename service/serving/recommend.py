@@ -129,7 +129,9 @@ async def _answer(
         history = leaves[: len(item_ids)]
         known = history[history >= 0]
         eligibility = await runtime.eligibility(snapshot, request.filter)
-        excluded = leaves if request.exclude_history else leaves[len(history) :]
+        asked = request.exclude_history
+        excludes_history = snapshot.exclude_history if asked is None else asked
+        excluded = leaves if excludes_history else leaves[len(history) :]
         excluded = excluded[excluded >= 0]
         if request.filter:
             excluded = excluded[eligibility.allows(excluded)]

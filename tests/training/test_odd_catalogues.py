@@ -14,7 +14,7 @@ from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.training.data.dataset import DataError
 from rqrec.training.evaluate import load_results
-from rqrec.training.evaluation.report import RQREC, TOKENIZER, results_table
+from rqrec.training.evaluation.report import DATA, RQREC, TOKENIZER, results_table
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import Workspace
@@ -35,7 +35,7 @@ def random_histories(items: int, users: int, length: int) -> Histories:
     return [rng.sample(range(items), length) for _ in range(users)]
 
 
-def run_on(folder: Path, items: int, attribute: Attribute | None, histories: Histories) -> Run:
+def run_on(folder: Path, items: int, attribute: Attribute | None, histories: Histories, *bindings: str) -> Run:
     source = folder / "shop"
     source.mkdir()
     header = "item_id" if attribute is None else "item_id,attribute"
@@ -43,7 +43,8 @@ def run_on(folder: Path, items: int, attribute: Attribute | None, histories: His
     (source / "items.csv").write_text("\n".join([header, *rows]))
     events = [f"u{user},i{item},{t}" for user, history in enumerate(histories) for t, item in enumerate(history)]
     (source / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]))
-    settings = small_settings(source, *DEFAULT_CODEBOOKS, "DecoderSettings.epochs = 1", "RqVaeSettings.steps = 100")
+    short = "DecoderSettings.epochs = 1", "RqVaeSettings.steps = 100"
+    settings = small_settings(source, *DEFAULT_CODEBOOKS, *short, *bindings)
     return Run(Workspace(folder / "work", folder), settings)
 
 
@@ -80,14 +81,24 @@ def test_users_too_few_to_evaluate_give_a_model_without_evaluation(
 ) -> None:
     run = run_on(tmp_path, 60, titled, random_histories(60, 60, 2))
     results = load_results(run.evaluation)
-    assert set(results) == {TOKENIZER}
+    assert set(results) == {DATA, TOKENIZER}
     assert [table.title for table in results_table(results)] == ["Semantic IDs"]
-    assert "the model is not evaluated: a test needs a user with three items" in caplog.text
+    assert (
+        "the model is not evaluated: no user has items enough to be held out (SplitSettings.held_out_items)"
+        in caplog.text
+    )
+
+
+def test_users_of_two_interactions_are_evaluated_where_a_setting_holds_out_less(tmp_path: Path) -> None:
+    less = "SplitSettings.held_out_items = 1", "SplitSettings.held_out_users = 0.25"
+    run = run_on(tmp_path, 60, titled, random_histories(60, 60, 2), *less)
+    assert load_results(run.evaluation)[RQREC]["users"] == 15
+    assert read_bundle(run.bundle).manifest.metrics[RQREC]["users"] == 15
 
 
 def test_items_that_are_never_beside_another_are_published(tmp_path: Path) -> None:
     run = run_on(tmp_path, 30, None, [[item, item, item] for item in range(30)])
-    assert set(load_results(run.evaluation)) == {TOKENIZER}
+    assert set(load_results(run.evaluation)) == {DATA, TOKENIZER}
     bundle = read_bundle(run.bundle)
     assert bundle.manifest.metrics == load_results(run.evaluation)
     tokenizer = ItemTokenizer(bundle)

@@ -3,8 +3,9 @@
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,7 +17,10 @@ from rqrec.training.data.reading.names import TABLES
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import MIN_ITEMS_TO_EVALUATE, MIN_ITEMS_TO_LEARN, leave_one_out, user_sequences
+from rqrec.training.data.splits import MIN_ITEMS_TO_LEARN, Split, can_hold_out, user_sequences
+from rqrec.training.data.splitting.repeats import Repeats, measure_repeats
+from rqrec.training.data.splitting.settings import SplitSettings
+from rqrec.training.data.splitting.split import split_users
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
@@ -30,28 +34,33 @@ class _Source:
     """The key of the raw data: the settings, and each file's name, size in bytes and modification time."""
 
     settings: DatasetSettings
+    split: SplitSettings
     files: tuple[tuple[str, int, int], ...]
 
 
-def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
-    """Runs the stage. Later stages read its result and never the raw files, so all of them see the same data.
+def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSettings | None = None) -> Stage:
+    """Runs the stage. Later stages read its result and never the raw files, so all of them see the same data and split.
 
     A later run reads a folder again if the size or modification time of a file has changed.
 
     Args:
         workspace: The folder of the run.
         settings: The data to train on.
+        split: What is held out from training; by default each user's last two items.
 
     Raises:
-        DataError: If the data cannot be used, or changed while it was read.
+        DataError: If the data or the split cannot be used, or the files changed while they were read.
     """
-    files = _files(settings)
+    files, split = _files(settings), split or SplitSettings()
 
     def write(directory: Path) -> None:
         report = DataReport()
         dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
         _check_enough(dataset)
-        _note_users_not_evaluated(dataset, report)
+        parts = split_users(dataset, split)
+        repeats = measure_repeats(parts, split)
+        _note_split(dataset, parts, split, report)
+        report.note(repeats.line)
         if _files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
@@ -61,6 +70,8 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
             "fingerprint": dataset.fingerprint,
             "event_types": dataset.event_types,
             "excluding_types": dataset.excluding_types,
+            "split": asdict(split),
+            "repeats": asdict(repeats),
         }
         (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
         write_columns(report.columns, directory)
@@ -68,7 +79,8 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings) -> Stage:
         for line in report.lines:
             logger.info("data: %s", line)
 
-    return workspace.run("data", inputs=[], settings=_Source(settings, files), write=write, version=CODE_VERSION)
+    key = _Source(settings, split, files)
+    return workspace.run("data", inputs=[], settings=key, write=write, version=CODE_VERSION)
 
 
 def _check_enough(dataset: Dataset) -> None:
@@ -87,18 +99,32 @@ def _check_enough(dataset: Dataset) -> None:
         )
 
 
-def _note_users_not_evaluated(dataset: Dataset, report: DataReport) -> None:
-    """Says before anything is trained how many users the evaluation cannot ask about."""
-    num_evaluated = len(leave_one_out(user_sequences(dataset)).test)
-    if not num_evaluated:
+def _note_split(dataset: Dataset, parts: Split, split: SplitSettings, report: DataReport) -> None:
+    """Says before anything is trained how many users the evaluation asks about."""
+    num_evaluated, num_users, needed = len(parts.test), dataset.num_users, split.held_out_items + 1
+    if split.kind == "time":
         report.note(
-            f"no user is evaluated: a user needs {MIN_ITEMS_TO_EVALUATE} interactions{_which(dataset)}, and somebody "
-            f"must keep {MIN_ITEMS_TO_LEARN} to train on"
+            f"split by time: {parts.is_train_I.sum():,} of {len(dataset.interactions):,} interactions are trained on, "
+            f"and {num_evaluated:,} of {num_users:,} users are evaluated ({len(parts.validation):,} in validation)"
         )
-    elif num_evaluated < dataset.num_users:
+    elif not split.held_out_items:
+        report.note("no user is evaluated, and all interactions are trained on (SplitSettings.held_out_items = 0)")
+    elif not num_evaluated:
         report.note(
-            f"{dataset.num_users - num_evaluated:,} of {dataset.num_users:,} users are trained on and not evaluated, "
-            f"because they have fewer than {MIN_ITEMS_TO_EVALUATE} interactions{_which(dataset)}"
+            f"no user is evaluated: a user needs {needed} interactions{_which(dataset)}, and somebody must keep "
+            f"{MIN_ITEMS_TO_LEARN} to train on. To hold out less, set SplitSettings.held_out_items = 1 (test only) and "
+            "SplitSettings.held_out_users = 0.2 (of a fifth of the users)"
+        )
+    elif num_evaluated < num_users:
+        too_short = num_users - int(can_hold_out(user_sequences(dataset), split.held_out_items).sum())
+        reasons = [f"{too_short:,} with fewer than {needed} interactions{_which(dataset)}"] if too_short else []
+        if split.held_out_users < 1:
+            reasons.append(f"SplitSettings.held_out_users = {split.held_out_users}")
+        elif split.held_out_items > 1:
+            reasons[-1] += " (SplitSettings.held_out_items = 1 holds out less)"
+        report.note(
+            f"{num_users - num_evaluated:,} of {num_users:,} users are trained on and not evaluated: "
+            f"{'; '.join(reasons)}"
         )
 
 
@@ -124,7 +150,7 @@ def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
 
 def load_prepared(stage: Stage) -> Dataset:
     """Reads the data set that `prepare_data` saved."""
-    description = json.loads((stage.path / DESCRIPTION).read_text(encoding="utf-8"))
+    description = _description(stage)
     return Dataset(
         description["name"],
         pl.read_parquet(stage.path / ITEMS),
@@ -143,3 +169,18 @@ def load_columns(stage: Stage) -> list[Column]:
 def load_report(stage: Stage) -> list[str]:
     """Reads the lines of the report that `prepare_data` saved: what was read, dropped and changed."""
     return (stage.path / REPORT).read_text(encoding="utf-8").splitlines()
+
+
+def load_split(stage: Stage) -> Split:
+    """Splits the data set that `prepare_data` saved, as its settings say."""
+    return split_users(load_prepared(stage), SplitSettings(**_description(stage)["split"]))
+
+
+def load_repeats(stage: Stage) -> Repeats:
+    """Reads how common repeats are in the data set that `prepare_data` saved."""
+    return Repeats(**_description(stage)["repeats"])
+
+
+def _description(stage: Stage) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads((stage.path / DESCRIPTION).read_text(encoding="utf-8"))
+    return fields

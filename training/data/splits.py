@@ -1,4 +1,4 @@
-"""The leave-one-out split: each user's last item is for test, the one before for validation, the rest for training.
+"""Sequences of items, and the leave-one-out split: a user's last item is for test, the one before for validation.
 
 A dislike is never the item for test or validation, so these are the last two items that the user did not dislike.
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from rqrec.training.data.dataset import TYPE, WEIGHT, Dataset
 
-MIN_ITEMS_TO_EVALUATE = 3
 MIN_ITEMS_TO_LEARN = 2
 IndexArray = NDArray[np.int32]
 
@@ -63,15 +62,16 @@ class Sequences:
         is_wanted_I[self.offsets_U[:-1][self.lengths_U > 0]] = False
         return bool(is_wanted_I.any())
 
+    @property
+    def rows_I(self) -> NDArray[np.int64]:
+        """The row of each item."""
+        return np.repeat(np.arange(len(self)), self.lengths_U)
+
     def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
         """Returns all pairs of items of one row at this distance: the earlier items, and the later items."""
-        row_I = np.repeat(np.arange(len(self)), self.lengths_U)
+        row_I = self.rows_I
         same = row_I[:-distance] == row_I[distance:]
         return self.items_I[:-distance][same], self.items_I[distance:][same]
-
-    def without_last(self, count: int) -> "Sequences":
-        """Returns the rows without their last `count` items. Each row must have at least that many."""
-        return self.until(self.offsets_U[1:] - count)
 
     def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
         """Returns the rows without the items from `ends_U` on, which are positions in `items_I`."""
@@ -82,6 +82,10 @@ class Sequences:
         """Returns the rows where `keep_U` is true."""
         return self._keep(np.repeat(keep_U, self.lengths_U), self.lengths_U[keep_U])
 
+    def only(self, keep_I: NDArray[np.bool_]) -> "Sequences":
+        """Returns the rows with the marked items only."""
+        return self._keep(keep_I, np.diff(np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]))
+
     def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":
         weights_I = None if self.weights_I is None else self.weights_I[keep_I]
         types_I = None if self.types_I is None else self.types_I[keep_I]
@@ -90,10 +94,17 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Questions to a recommender: after row u of `histories`, does it recommend item `targets_U[u]`?"""
+    """Questions to a recommender: after row u of `histories`, does it recommend item `targets_U[u]`?
+
+    Attributes:
+        histories: Each user's items before the question, oldest first.
+        targets_U: Each user's next item.
+        period: All items that each user chose in the period that is asked about; None if only the next item is.
+    """
 
     histories: Sequences
     targets_U: IndexArray
+    period: Sequences | None = None
 
     def __len__(self) -> int:
         return len(self.targets_U)
@@ -109,19 +120,25 @@ class Holdout:
             return self
         chosen_U = np.zeros(len(self), dtype=np.bool_)
         chosen_U[np.random.default_rng(seed).choice(len(self), size, replace=False)] = True
-        return Holdout(self.histories.select(chosen_U), self.targets_U[chosen_U])
+        period = None if self.period is None else self.period.select(chosen_U)
+        return Holdout(self.histories.select(chosen_U), self.targets_U[chosen_U], period)
 
 
 @dataclass(frozen=True)
-class LeaveOneOut:
-    """The three parts of the split. Users with fewer than three items are in the training part only.
+class Split:
+    """The three parts of a data set.
 
-    All users are in the training part only if holding items out would leave no user with two items to learn from.
+    Attributes:
+        train: The sequences to train on.
+        validation: Questions that choose the best weights.
+        test: Questions that measure the model.
+        is_train_I: Which interactions of the data set are in the training part.
     """
 
     train: Sequences
     validation: Holdout
     test: Holdout
+    is_train_I: NDArray[np.bool_]
 
 
 def user_sequences(dataset: Dataset) -> Sequences:
@@ -137,19 +154,53 @@ def user_sequences(dataset: Dataset) -> Sequences:
     )
 
 
-def leave_one_out(sequences: Sequences) -> LeaveOneOut:
-    """Splits sequences. The test histories include the validation item, and the dislikes between the two."""
-    begins_U, ends_U = sequences.offsets_U[:-1], sequences.offsets_U[1:]
+def leave_one_out(
+    sequences: Sequences, *, held_out_items: int = 2, held_out_users: float = 1.0, seed: int = 0
+) -> Split:
+    """Holds out the last items of users that they did not dislike.
+
+    With two items, the test histories include the validation item, and the dislikes between the two. Users with too few
+    items are in the training part only. All users are, if holding items out would leave nothing to learn from.
+
+    Args:
+        sequences: Each user's items, oldest first.
+        held_out_items: 2 for test and validation, 1 for test only, 0 for none.
+        held_out_users: Share of the users that items are held out from, in [0, 1].
+        seed: Seed of the choice of these users.
+    """
+    ends_U = sequences.offsets_U[1:]
     test_U, validation_U = _last_wanted(sequences)
-    evaluated_U = validation_U > begins_U
-    train = sequences.until(np.where(evaluated_U, validation_U, ends_U))
+    first_U = (ends_U, test_U, validation_U)[held_out_items]
+    evaluated_U = can_hold_out(sequences, held_out_items)
+    if held_out_users < 1:
+        able = np.flatnonzero(evaluated_U)
+        kept = np.random.default_rng(seed).permutation(able)[round(held_out_users * len(able)) :]
+        evaluated_U[kept] = False
+    cut_U = np.where(evaluated_U, first_U, ends_U)
+    train = sequences.until(cut_U)
     if not train.has_target:
-        evaluated_U, train = np.zeros_like(evaluated_U), sequences
-    test = Holdout(sequences.until(test_U).select(evaluated_U), sequences.items_I[test_U[evaluated_U]])
-    validation = Holdout(
-        sequences.until(validation_U).select(evaluated_U), sequences.items_I[validation_U[evaluated_U]]
-    )
-    return LeaveOneOut(train, validation, test)
+        evaluated_U, cut_U, train = np.zeros_like(evaluated_U), ends_U, sequences
+    is_train_I = np.arange(len(sequences.items_I)) < np.repeat(cut_U, sequences.lengths_U)
+    validated_U = evaluated_U & (held_out_items > 1)
+    test, validation = _asked(sequences, test_U, evaluated_U), _asked(sequences, validation_U, validated_U)
+    return Split(train, validation, test, is_train_I)
+
+
+def can_hold_out(sequences: Sequences, held_out_items: int) -> NDArray[np.bool_]:
+    """Returns which users have so many items without dislikes, and an item before them.
+
+    Args:
+        sequences: Each user's items, oldest first.
+        held_out_items: 0, 1 or 2.
+    """
+    if not held_out_items:
+        return np.zeros(len(sequences), dtype=np.bool_)
+    return _last_wanted(sequences)[held_out_items - 1] > sequences.offsets_U[:-1]
+
+
+def _asked(sequences: Sequences, target_U: NDArray[np.int64], asked_U: NDArray[np.bool_]) -> Holdout:
+    """Asks some users about their items at the positions `target_U`."""
+    return Holdout(sequences.until(target_U).select(asked_U), sequences.items_I[target_U[asked_U]])
 
 
 def _last_wanted(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

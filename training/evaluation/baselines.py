@@ -35,23 +35,51 @@ def item_popularity(train: Sequences, num_items: int) -> NDArray[np.int64]:
     return np.bincount(train.items_I[train.is_wanted_I], minlength=num_items)
 
 
-def rank_by_popularity(train: Sequences, num_items: int, holdout: Holdout, *, k: int) -> NDArray[np.int64]:
-    """Recommends the most popular items that are not in the user's history.
+def most_popular(popularity_N: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    """Returns the items with the largest counts, largest first; of equal ones, the lower item_index comes first.
 
     Args:
-        train: Training sequences of item_index.
-        num_items: N.
+        popularity_N: A count of each item.
+        count: How many items to return.
+    """
+    return np.argsort(-popularity_N, kind="stable")[:count]
+
+
+def rank_by_popularity(
+    popularity_N: NDArray[np.integer], holdout: Holdout, *, k: int, exclude_history: bool = True
+) -> NDArray[np.int64]:
+    """Recommends the most popular items.
+
+    Args:
+        popularity_N: How often each item was chosen, by item_index, shape (N,).
         holdout: The users to recommend to.
         k: List length K.
+        exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
         item_index of shape (U, K), best first, -1 where fewer than k items are left.
     """
-    popularity_N = item_popularity(train, num_items).astype(np.float32)
-    return _rank(holdout, num_items, lambda history_BN: np.tile(popularity_N, (history_BN.shape[0], 1)), k)
+    k = min(k, len(popularity_N))
+    longest = int(holdout.histories.lengths_U.max(initial=0)) if exclude_history else 0
+    best = most_popular(popularity_N, k + longest)
+    lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
+    if not exclude_history:
+        lists_UK[:] = best
+        return lists_UK
+    is_own_N = np.zeros(len(popularity_N), dtype=np.bool_)
+    for user in range(len(holdout)):
+        history = holdout.histories[user]
+        is_own_N[history] = True
+        first = best[: k + len(history)]
+        left = first[~is_own_N[first]][:k]
+        lists_UK[user, : len(left)] = left
+        is_own_N[history] = False
+    return lists_UK
 
 
-def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: int) -> NDArray[np.int64]:
+def rank_by_item_knn(
+    train: Sequences, num_items: int, holdout: Holdout, *, k: int, exclude_history: bool = True
+) -> NDArray[np.int64]:
     """Recommends the items most similar to all items of the history (Sarwar et al. 2001).
 
     The similarity of two items is the cosine between the sets of their users. Each item keeps its 100 nearest
@@ -62,12 +90,13 @@ def rank_by_item_knn(train: Sequences, num_items: int, holdout: Holdout, *, k: i
         num_items: N.
         holdout: The users to recommend to.
         k: List length K.
+        exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
         item_index of shape (U, K), best first, -1 where fewer than k items are left.
     """
     similarity_NN = _nearest(_user_item(train, num_items))
-    return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k)
+    return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k, exclude_history)
 
 
 def rank_by_content_knn(
@@ -90,9 +119,13 @@ def rank_by_content_knn(
 
 
 def _rank(
-    holdout: Holdout, num_items: int, score: Callable[[sparse.csr_matrix], NDArray[np.float32]], k: int
+    holdout: Holdout,
+    num_items: int,
+    score: Callable[[sparse.csr_matrix], NDArray[np.float32]],
+    k: int,
+    exclude_history: bool = True,
 ) -> NDArray[np.int64]:
-    """Returns the k best-scored items outside each history; the lower item_index comes first among equal scores.
+    """Returns the k best-scored items of each user; the lower item_index comes first among equal scores.
 
     A list is filled up with -1 if the history leaves fewer than k items.
     """
@@ -102,7 +135,8 @@ def _rank(
     for begin in range(0, len(holdout), block):
         history_BN = histories_UN[begin : begin + block]
         scores_BN = score(history_BN)
-        scores_BN[history_BN.nonzero()] = -np.inf
+        if exclude_history:
+            scores_BN[history_BN.nonzero()] = -np.inf
         for user, scores_N in enumerate(scores_BN, start=begin):
             candidates = np.flatnonzero(scores_N >= np.partition(scores_N, -k)[-k])
             best_K = candidates[np.argsort(-scores_N[candidates], kind="stable")[:k]]

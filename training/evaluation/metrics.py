@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
+from rqrec.training.data.splits import Sequences
+
 Ranks = NDArray[np.float64]
 PerUser = NDArray[np.float64]
 
@@ -98,6 +100,59 @@ def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 
     means = [values_U[rng.integers(0, len(values_U), len(values_U))].mean() for _ in range(resamples)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.bool_]:
+    """Returns whether each listed item is in its user's set of items.
+
+    Args:
+        lists_UK: item_index by user; -1 stands for no item.
+        sets: The items of each user.
+    """
+    wanted = np.unique((sets.rows_I << 32) | sets.items_I)
+    users_U1 = np.arange(len(lists_UK))[:, None]
+    return np.isin((users_U1 << 32) | np.maximum(lists_UK, 0), wanted) & (lists_UK >= 0)
+
+
+def set_recall_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
+    """Returns the share of a user's set that is among the first k items, as a mean over users.
+
+    >>> two = Sequences(np.array([1, 2, 2, 9], dtype=np.int32), np.array([0, 3, 4]))
+    >>> set_recall_at_k(np.array([[2, 5, 1], [8, 9, 7]]), two, k=2)
+    0.75
+
+    Args:
+        lists_UK: item_index by user, best first; -1 stands for no item.
+        sets: The items of each user, at least one; an item counts once.
+        k: List length.
+    """
+    found_U = is_in_sets(lists_UK[:, :k], sets).sum(axis=1)
+    return float((found_U / _set_sizes(sets)).mean())
+
+
+def set_ndcg_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
+    """Returns the normalised discounted cumulative gain with several relevant items, as a mean over users.
+
+    The gain of a list is divided by that of a list that begins with the items of the set.
+
+    >>> two = Sequences(np.array([1, 2], dtype=np.int32), np.array([0, 2]))
+    >>> set_ndcg_at_k(np.array([[1, 2, 3]]), two, k=3)
+    1.0
+
+    Args:
+        lists_UK: item_index by user, best first; -1 stands for no item.
+        sets: The items of each user, at least one; an item counts once.
+        k: List length.
+    """
+    hits_UK = is_in_sets(lists_UK[:, :k], sets)
+    gains_K = 1 / np.log2(np.arange(k) + 2)
+    best_U = np.cumsum(gains_K)[np.minimum(_set_sizes(sets), k) - 1]
+    return float((hits_UK @ gains_K[: hits_UK.shape[1]] / best_U).mean())
+
+
+def _set_sizes(sets: Sequences) -> NDArray[np.int64]:
+    pairs = np.unique((sets.rows_I << 32) | sets.items_I)
+    return np.bincount(pairs >> 32, minlength=len(sets))
 
 
 def catalogue_coverage(lists_UK: NDArray[np.integer], num_items: int) -> float:

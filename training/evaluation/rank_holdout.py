@@ -26,8 +26,9 @@ def rank_holdout(
     eligibility: Eligibility | None = None,
     reserved: int = 0,
     name: str = "ranking",
+    exclude_history: bool = True,
 ) -> NDArray[np.int64]:
-    """Recommends to every held-out user. The items of the user's history are excluded.
+    """Recommends to every held-out user.
 
     Args:
         recommender: The recommender to measure.
@@ -37,6 +38,7 @@ def rank_holdout(
         eligibility: The items that may be recommended; all if None.
         reserved: Positions of every list that are reserved for items without a training interaction, in [0, k].
         name: What progress calls this work.
+        exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
         item_index of shape (U, K), best first, -1 where fewer than k items are available.
@@ -51,7 +53,7 @@ def rank_holdout(
             types=types,
             k=k,
             beam_width=beam_width,
-            excluded=histories,
+            excluded=histories if exclude_history else None,
             eligibility=eligibility,
             reserved=[reserved] * len(users),
         )

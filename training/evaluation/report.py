@@ -20,10 +20,13 @@ from rqrec.training.evaluation.metrics import (
     ndcg_at_k,
     ranks_of_targets,
     recall_at_k,
+    set_ndcg_at_k,
+    set_recall_at_k,
 )
 
-RQREC, ITEM_KNN, POPULARITY = "rqrec", "item-kNN", "popularity"
-TOKENIZER = "tokenizer"
+RQREC, ITEM_KNN, POPULARITY, RECENT = "rqrec", "item-kNN", "popularity", "recent popularity"
+OWN_FREQUENT, OWN_RECENT = "own most frequent", "own most recent"
+TOKENIZER, DATA = "tokenizer", "data"
 SHOWN = {RQREC: "RQRec"}  # names of models in tables; others are shown as they are
 
 
@@ -36,12 +39,14 @@ class EvaluationSettings:
         list_length: Length of the ranked lists. The mean reciprocal rank counts a target outside the list as 0.
         profile_k: List length of coverage, diversity and the recall of cold users.
         beam_width: Beam width of the retriever's search.
+        recent_days: "recent popularity" counts the training interactions of this many last days of the training data.
     """
 
     ks: tuple[PositiveInt, ...] = (5, 10, 20)
     list_length: PositiveInt = 20
     profile_k: PositiveInt = 10
     beam_width: PositiveInt = 50
+    recent_days: PositiveInt = 30
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
@@ -67,13 +72,17 @@ def figures(
         settings: The list lengths.
 
     Returns:
-        Figures by name. Those that start with `cold_` are of the users whose target item is cold.
+        Figures by name. Those that start with `cold_` are of the users whose target item is cold. Those that start
+        with `period_` ask for all items of a user's period.
     """
     ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)
     cold_U = is_cold_N[holdout.targets_U]
     shown_UK = lists_UK[:, : settings.profile_k]
     found = {f"recall@{k}": recall_at_k(ranks_U, k=k) for k in settings.ks}
     found |= {f"ndcg@{k}": ndcg_at_k(ranks_U, k=k) for k in settings.ks}
+    if holdout.period is not None:
+        found |= {f"period_recall@{k}": set_recall_at_k(lists_UK, holdout.period, k=k) for k in settings.ks}
+        found |= {f"period_ndcg@{k}": set_ndcg_at_k(lists_UK, holdout.period, k=k) for k in settings.ks}
     found[f"mrr@{settings.list_length}"] = mean_reciprocal_rank(ranks_U)
     found[f"coverage@{settings.profile_k}"] = catalogue_coverage(shown_UK, len(features_NE))
     found[f"diversity@{settings.profile_k}"] = intra_list_diversity(shown_UK, features_NE)
@@ -87,10 +96,10 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
     """Returns one table of all models, if they were evaluated, and one table of the semantic IDs.
 
     Args:
-        results: Figures by model name, and under "tokenizer" those of the semantic IDs.
+        results: Figures by model name, under "data" those of the data, and under "tokenizer" those of the semantic IDs.
     """
-    models = {name: row for name, row in results.items() if name != TOKENIZER}
-    ranking = Table(title="Leave-one-out test, full ranking, history excluded")
+    models = {name: row for name, row in results.items() if name not in (TOKENIZER, DATA)}
+    ranking = Table(title=_title(results.get(DATA, {})))
     ranking.add_column("metric")
     for name in models:
         ranking.add_column(SHOWN.get(name, name), justify="right")
@@ -107,6 +116,13 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
 def shown_metric(name: str) -> str:
     """Returns the name of a figure as tables show it: `cold_recall@10` is "cold slice recall@10"."""
     return "users of the cold slice" if name == "cold_users" else name.replace("cold_", "cold slice ")
+
+
+def _title(data: Mapping[str, float]) -> str:
+    split = "Test by time" if data.get("split_by_time") else "Leave-one-out test"
+    if data.get("history_excluded", 1.0):
+        return f"{split}, full ranking, history excluded"
+    return f"{split}, full ranking, history allowed: {data['held_out_repeats']:.0%} of the targets stand in it"
 
 
 def _number(value: float | None) -> str:

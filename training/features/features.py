@@ -31,8 +31,8 @@ from rqrec.models.tokenizer.featurizer import (
     vector_values,
 )
 from rqrec.training.data.dataset import Dataset
-from rqrec.training.data.prepare import load_columns, load_prepared
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.prepare import load_columns, load_prepared, load_split
+from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
 from rqrec.training.features.collaborative import cooccurrence_vectors
 from rqrec.training.features.column_table import columns_of_items, columns_table
 from rqrec.training.features.column_use import ColumnUse, Use, decide_uses
@@ -132,7 +132,7 @@ def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) 
         table = columns_table([*load_columns(data), *columns_of_items(dataset.items, uses)])
         (directory / TABLE).write_text(table, encoding="utf-8")
         logger.info("the columns and their use:\n%s", table)
-        features = item_features(dataset, settings)
+        features = item_features(dataset, settings, load_split(data).train)
         save_file({"features_NE": features.features_NE}, directory / FEATURES)
         (directory / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
 
@@ -145,7 +145,7 @@ def load_features(stage: Stage) -> Features:
     return Features(load_file(stage.path / FEATURES)["features_NE"], featurizer)
 
 
-def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
+def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences | None = None) -> Features:
     """Fits and computes the features of a data set's items. `decide_uses` says how each attribute is used.
 
     Labels become multi-hot columns. Numbers are scored by their rank. Vectors and text embeddings are centred, and
@@ -157,6 +157,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
     Args:
         dataset: The items and interactions.
         settings: How attributes become features.
+        train: The training sequences; by default those of leave-one-out.
     """
     items, given = dataset.items, dict[str, Given]()
     uses = decide_uses(items, settings.use, min_label_count=settings.min_label_count)
@@ -170,7 +171,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings) -> Features:
         fitted.append(_fit_continuous(TEXT, Source.GIVEN, given[TEXT], settings.text_weight))
     blocks = _with_number_weights([block for block in fitted if block is not None], items, settings.number_weight)
     if settings.collaborative_dim:
-        train = leave_one_out(user_sequences(dataset)).train
+        train = leave_one_out(user_sequences(dataset)).train if train is None else train
         vectors = cooccurrence_vectors(train, len(items), dim=settings.collaborative_dim, seed=settings.seed)
         given[COLLABORATIVE] = Given(vectors, np.asarray(vectors.any(axis=1)))
         beside = _fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight)

@@ -18,7 +18,7 @@ def test_reads_what_was_published(bundle: Bundle) -> None:
     assert bundle.manifest.num_items == len(bundle.items) == 64
     assert bundle.manifest.dataset == "shop"
     assert set(bundle.manifest.checksums) == {*FILES, MANIFEST}
-    assert {"rqrec", "popularity", "item-kNN", "tokenizer"} == set(bundle.manifest.metrics)
+    assert {"rqrec", "popularity", "item-kNN", "data", "tokenizer"} == set(bundle.manifest.metrics)
     assert "DecoderSettings.width = 16" in bundle.manifest.config
     assert bundle.items.columns == ["item_id", "title", "year", "genres"]
 

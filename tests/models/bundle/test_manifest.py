@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.layout import FORMAT, MANIFEST, READABLE_FORMATS, RELEASES
-from rqrec.models.bundle.manifest import read_manifest
+from rqrec.models.bundle.manifest import read_manifest, seal_bundle
+from rqrec.models.search.own.weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
 
 
 @pytest.fixture
@@ -64,4 +66,23 @@ def test_refuses_unknown_fields(copy: Path) -> None:
 def test_refuses_a_broken_manifest(copy: Path, content: bytes) -> None:
     (copy / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError):
+        read_manifest(copy)
+
+
+def test_defaults_are_not_written_and_what_is_absent_has_its_default(copy: Path) -> None:
+    written = json.loads((copy / MANIFEST).read_text())
+    assert not {"exclude_history", "own_items"} & set(written)
+    manifest = read_manifest(copy)
+    assert manifest.exclude_history
+    assert manifest.own_item_weights is None
+
+
+def test_other_values_are_written_and_checked(copy: Path) -> None:
+    weights = {"by_count": [1.5] * MOST_COUNTED, "by_age": [0.5] * AGE_CLASSES}
+    seal_bundle(copy, replace(read_manifest(copy), exclude_history=False, own_items=weights))
+    manifest = read_manifest(copy)
+    assert not manifest.exclude_history
+    assert manifest.own_item_weights == OwnItemWeights.from_fields(weights)
+    seal_bundle(copy, replace(manifest, own_items={"by_count": [1.0]}))
+    with pytest.raises(BundleError, match="finite weights of own items"):
         read_manifest(copy)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from benchmarks.support.running import free_port
-from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable
+from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable, calls
 from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
@@ -28,6 +28,11 @@ PROBLEM = {
 def client(served: Served) -> Iterator[Client]:
     with Client(served.url, token=served.token) as client:
         yield client
+
+
+def test_a_call_leaves_the_history_to_the_model_unless_told() -> None:
+    assert b"exclude_history" not in (calls.recommend(["1"]).content or b"")
+    assert b'"exclude_history":false' in (calls.recommend(["1"], exclude_history=False).content or b"")
 
 
 def test_every_call(client: Client) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.training.data.sequences import SeqData
-from rqrec.training.data.splits import Holdout, LeaveOneOut, Sequences, leave_one_out
+from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out
 
 Rows = list[list[int]]
 rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8)
@@ -60,6 +60,34 @@ def test_weights_above_0_split_as_no_weights(rows: Rows) -> None:
     assert split.validation.targets_U.tolist() == expected.validation.targets_U.tolist()
 
 
+def test_one_held_out_item_is_for_test() -> None:
+    split = leave_one_out(ragged([[1, 2, 3, 4], [5, 6], [7]]), held_out_items=1)
+    assert listed(split.train) == [[1, 2, 3], [5], [7]]
+    assert len(split.validation) == 0
+    assert listed(split.test.histories) == [[1, 2, 3], [5]]
+    assert split.test.targets_U.tolist() == [4, 6]
+
+
+def test_items_are_held_out_from_a_share_of_the_users_that_have_enough() -> None:
+    rows = [[item, item + 1] for item in range(10)] + [[3]] * 10
+    split = leave_one_out(ragged(rows), held_out_items=1, held_out_users=0.3, seed=1)
+    assert len(split.test) == 3
+    assert sum(len(row) == 2 for row in listed(split.train)) == 7
+
+
+def test_nothing_is_held_out_where_no_item_is_to_be() -> None:
+    split = leave_one_out(ragged([[1, 2, 3]]), held_out_items=0)
+    assert listed(split.train) == [[1, 2, 3]]
+    assert len(split.validation) == len(split.test) == 0
+
+
+@given(rows_of_items)
+def test_the_marks_of_training_interactions_give_the_training_part(rows: Rows) -> None:
+    sequences = ragged(rows)
+    split = leave_one_out(sequences)
+    assert sequences.items_I[split.is_train_I].tolist() == split.train.items_I.tolist()
+
+
 @given(rows_of_items)
 def test_every_interaction_is_in_exactly_one_part(rows: Rows) -> None:
     split = leave_one_out(ragged(rows))
@@ -67,7 +95,7 @@ def test_every_interaction_is_in_exactly_one_part(rows: Rows) -> None:
     assert sorted(int(item) for item in parts) == sorted(item for row in rows for item in row)
 
 
-def training_pairs(split: LeaveOneOut) -> list[list[list[int]]]:
+def training_pairs(split: Split) -> list[list[list[int]]]:
     """All that a training batch shows: (history, targets) rows over some epochs."""
     if (split.train.lengths_U < 2).all():
         return []

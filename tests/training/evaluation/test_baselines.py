@@ -29,7 +29,7 @@ def test_popularity_counts_training_interactions() -> None:
 
 
 def test_popularity_leaves_out_the_history() -> None:
-    assert rank_by_popularity(TRAIN, 6, HOLDOUT, k=3).tolist() == [[0, 3, 4], [0, 4, 1]]
+    assert rank_by_popularity(item_popularity(TRAIN, 6), HOLDOUT, k=3).tolist() == [[0, 3, 4], [0, 4, 1]]
 
 
 def test_item_knn_recommends_what_the_same_users_chose() -> None:
@@ -44,7 +44,7 @@ def test_content_knn_recommends_what_is_alike() -> None:
 
 def test_ranking_leaves_the_order_of_histories_alone() -> None:
     train, holdout = ragged([[4, 0], [3, 1, 2]]), Holdout(ragged([[5, 1, 3]]), np.array([0], dtype=np.int32))
-    rank_by_popularity(train, 6, holdout, k=1)
+    rank_by_popularity(item_popularity(train, 6), holdout, k=1)
     rank_by_item_knn(train, 6, holdout, k=1)
     rank_by_content_knn(np.eye(6, dtype=np.float32), holdout, k=1)
     assert holdout.histories[0].tolist() == [5, 1, 3]
@@ -105,7 +105,8 @@ def test_popularity_in_blocks_ranks_as_a_full_sort_does(monkeypatch: pytest.Monk
     train, holdout = random_sequences(rng, 30, 200, 10), random_holdout(rng, 40, 200)
     monkeypatch.setattr(baselines, "SCORES_PER_BLOCK", 700)
     scores_UN = np.tile(item_popularity(train, 200).astype(np.float32), (40, 1))
-    assert np.array_equal(rank_by_popularity(train, 200, holdout, k=250), best_by_full_sort(scores_UN, holdout, 250))
+    lists_UK = rank_by_popularity(item_popularity(train, 200), holdout, k=250)
+    assert np.array_equal(lists_UK, best_by_full_sort(scores_UN, holdout, 250))
 
 
 def test_neighbours_that_tie_beyond_the_limit_are_the_lower_items(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rqrec.training.data.splits import Sequences
 from rqrec.training.evaluation.metrics import (
     bootstrap_interval,
     catalogue_coverage,
@@ -9,6 +10,8 @@ from rqrec.training.evaluation.metrics import (
     ndcg_at_k,
     ranks_of_targets,
     recall_at_k,
+    set_ndcg_at_k,
+    set_recall_at_k,
 )
 
 LISTS = np.array([[3, 1, 4], [1, 5, 9], [2, 6, 5], [3, 5, -1]])
@@ -38,3 +41,16 @@ def test_bootstrap_interval_is_that_of_the_normal_approximation() -> None:
     error = 1.96 * values.std() / np.sqrt(len(values))
     assert low == pytest.approx(values.mean() - error, abs=0.1 * error)
     assert high == pytest.approx(values.mean() + error, abs=0.1 * error)
+
+
+def test_sets_of_items_count_each_item_once_and_miss_what_is_not_listed() -> None:
+    sets = Sequences(np.array([1, 1, 2, 3, 9], dtype=np.int32), np.array([0, 4, 5]))
+    lists_UK = np.array([[2, 7, 1], [8, -1, -1]])
+    assert set_recall_at_k(lists_UK, sets, k=3) == pytest.approx((2 / 3 + 0) / 2)
+    best = 1 + 1 / np.log2(3) + 1 / 2
+    assert set_ndcg_at_k(lists_UK, sets, k=3) == pytest.approx((1 + 1 / 2) / best / 2)
+
+
+def test_a_list_shorter_than_k_is_measured() -> None:
+    sets = Sequences(np.array([0, 1], dtype=np.int32), np.array([0, 2]))
+    assert set_recall_at_k(np.array([[0]]), sets, k=5) == 0.5

@@ -1,0 +1,60 @@
+"""The different items of users' histories: how often and how recently each was chosen.
+
+Shapes: B users, I history items of all users, P pairs of a user and an own item.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rqrec.models.array_types import BoolArray, FloatArray, IntArray
+
+USER_BITS, PLACE = 32, 0xFFFFFFFF  # a key is user * 2^32 + place
+
+
+class OwnChoices(NamedTuple):
+    """The different items of users' histories.
+
+    Attributes:
+        keys_P: user * 2^32 + place, in ascending order.
+        counts_P: How often the user chose the item.
+        ages_P: How many choices came after its last one.
+    """
+
+    keys_P: IntArray
+    counts_P: IntArray
+    ages_P: IntArray
+
+    @classmethod
+    def from_histories(cls, histories: Sequence[IntArray]) -> "OwnChoices":
+        """Counts the items of each user.
+
+        >>> OwnChoices.from_histories([np.array([5, 7, 5])])
+        OwnChoices(keys_P=array([5, 7]), counts_P=array([2, 1]), ages_P=array([0, 1]))
+        """
+        ends_B = np.cumsum([len(history) for history in histories])
+        users_I = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+        keys_I = (users_I << USER_BITS) | np.concatenate(histories)
+        # Read backwards, so that the first occurrence of a pair is the last choice.
+        keys_P, backwards_P, counts_P = np.unique(keys_I[::-1], return_index=True, return_counts=True)
+        return cls(keys_P, counts_P, backwards_P - (len(keys_I) - ends_B[keys_P >> USER_BITS]))
+
+    def best(self, bonus_P: FloatArray, most: int) -> "OwnChoices":
+        """Returns each user's items of the largest bonus; of equal ones, the latest.
+
+        Args:
+            bonus_P: The bonus of each item.
+            most: Largest number of items of a user.
+        """
+        users_P = self.keys_P >> USER_BITS
+        if np.bincount(users_P).max(initial=0) <= most:
+            return self
+        order_P = np.lexsort((self.ages_P, -bonus_P, users_P))
+        rank_P = np.empty_like(order_P)
+        rank_P[order_P] = np.arange(len(users_P)) - np.searchsorted(users_P, users_P)
+        return self.select(rank_P < most)
+
+    def select(self, keep_P: BoolArray) -> "OwnChoices":
+        """Returns the pairs where `keep_P` is true."""
+        return OwnChoices(*(array[keep_P] for array in self))

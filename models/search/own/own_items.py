@@ -1,0 +1,162 @@
+"""Items of the user's own history in a user's list, for data in which users choose the same items again and again.
+
+The search reads the last T items of a history only, and it need not find the items of the history. Here all items of
+the history join the found ones, and each gets a bonus by how often and how recently the user chose it. The weights of
+the bonus are learnt (`training.own_item_fit`). Needs no torch.
+
+Shapes: B users, K beams, P pairs of a user and an own item, X candidates of a user, N leaves, D width.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rqrec.models.array_types import BoolArray, FloatArray, IntArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.new_item_scores import NewItemScores
+from rqrec.models.search.own.choices import PLACE, USER_BITS, OwnChoices
+from rqrec.models.search.own.weights import OwnItemWeights
+from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.vector_index import unit_rows
+
+ScalarT = TypeVar("ScalarT", np.int64, np.float32)
+COMPARED = 128  # different items of a history that join, those of the largest bonus
+NO_LEAF = -1
+
+
+class Candidates(NamedTuple):
+    """The found items and the own items of each user, in no order.
+
+    Attributes:
+        leaves_BX: Leaves; -1 for no item.
+        log_probs_BX: Natural log-probabilities; those of own items that the search did not find are estimates.
+        scores_BX: Scores without the bonus; -inf for no item.
+        counts_BX: How often the user chose the item; 0 for an item outside the history.
+        ages_BX: How many choices came after the user's last choice of the item.
+    """
+
+    leaves_BX: IntArray
+    log_probs_BX: FloatArray
+    scores_BX: FloatArray
+    counts_BX: IntArray
+    ages_BX: IntArray
+
+
+class OwnItems:
+    """The items of the user's own history as candidates beside the items that the search found.
+
+    Args:
+        weights: The learnt bonus.
+        is_new_N: Which leaves are new items, which do not join here; see `models.search.new_items`.
+        item_vectors_ND: Item vectors by leaf.
+        relevance_weight: As in score = log_prob + relevance_weight * relevance.
+        compared: Largest number of a user's own items that join, those of the largest bonus.
+    """
+
+    def __init__(
+        self,
+        weights: OwnItemWeights,
+        is_new_N: BoolArray,
+        item_vectors_ND: FloatArray,
+        *,
+        relevance_weight: float,
+        compared: int = COMPARED,
+    ) -> None:
+        self._weights, self._is_new_N, self._vectors_ND = weights, is_new_N, item_vectors_ND
+        self._compared = compared
+        self._estimator = NewItemScores(relevance_weight)
+
+    def merged(
+        self,
+        found: SearchOutput,
+        histories: Sequence[IntArray],
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+    ) -> SearchOutput:
+        """Ranks the found items and the own items together.
+
+        Args:
+            found: The items that the search found.
+            histories: Places of each user's items, oldest first.
+            excluded: For each user, places that the user must not get.
+            eligibility: The places that any user may get.
+
+        Returns:
+            As many items as the search found, or more, best first. Scores include the bonus.
+        """
+        all_of = self.candidates(found, histories, excluded, eligibility)
+        bonus_BX = self._weights.bonus(all_of.counts_BX, all_of.ages_BX)
+        scores_BX: FloatArray = np.add(all_of.scores_BX, bonus_BX, dtype=np.float32)
+        order_BX = np.argsort(-scores_BX, axis=1, kind="stable")
+        return SearchOutput(
+            np.take_along_axis(all_of.leaves_BX, order_BX, axis=1).astype(np.int32),
+            np.take_along_axis(all_of.log_probs_BX, order_BX, axis=1).astype(np.float32, copy=False),
+            np.take_along_axis(scores_BX, order_BX, axis=1).astype(np.float32, copy=False),
+            found.queries_BD,
+        )
+
+    def candidates(
+        self,
+        found: SearchOutput,
+        histories: Sequence[IntArray],
+        excluded: Sequence[IntArray],
+        eligibility: Eligibility,
+    ) -> Candidates:
+        """Joins the own items with the found items.
+
+        Args:
+            found: The items that the search found.
+            histories: As in `merged`.
+            excluded: As in `merged`.
+            eligibility: As in `merged`.
+        """
+        own = self._allowed(OwnChoices.from_histories(histories), excluded, eligibility)
+        found_keys_BK = (np.arange(len(histories))[:, None] << USER_BITS) | found.leaves_BK.astype(np.int64)
+        at_BK = np.searchsorted(own.keys_P, found_keys_BK)
+        at_BK = np.minimum(at_BK, max(len(own.keys_P) - 1, 0))
+        is_own_BK = (found.leaves_BK >= 0) & (own.keys_P[at_BK] == found_keys_BK) if len(own.keys_P) else at_BK < 0
+        counts_BK, ages_BK = (np.zeros(at_BK.shape, dtype=np.int64) for _ in range(2))
+        counts_BK[is_own_BK], ages_BK[is_own_BK] = own.counts_P[at_BK[is_own_BK]], own.ages_P[at_BK[is_own_BK]]
+        is_missed_P = np.ones(len(own.keys_P), dtype=np.bool_)
+        is_missed_P[at_BK[is_own_BK]] = False
+        missed = self._scored(found, own.select(is_missed_P))
+        parts = zip((found.leaves_BK, found.log_probs_BK, found.scores_BK, counts_BK, ages_BK), missed, strict=True)
+        return Candidates(*(np.concatenate([one, other], axis=1) for one, other in parts))
+
+    def _allowed(self, own: OwnChoices, excluded: Sequence[IntArray], eligibility: Eligibility) -> OwnChoices:
+        own = own.select((own.keys_P & PLACE) < len(self._is_new_N))
+        places_P = own.keys_P & PLACE
+        barred = np.concatenate([(user << USER_BITS) | places for user, places in enumerate(excluded)])
+        is_allowed_P = eligibility.allows(places_P) & ~self._is_new_N[places_P]
+        own = own.select(is_allowed_P & ~np.isin(own.keys_P, barred))
+        return own.best(self._weights.bonus(own.counts_P, own.ages_P), self._compared)
+
+    def _scored(self, found: SearchOutput, own: OwnChoices) -> Candidates:
+        """Estimates the scores of own items that the search did not find.
+
+        An estimated log-probability is at most that of the last item that the search found.
+        """
+        users_P, leaves_P = own.keys_P >> USER_BITS, own.keys_P & PLACE
+        units_PD = unit_rows(self._vectors_ND[leaves_P])
+        weighted_P = np.einsum("pd,pd->p", found.queries_BD[users_P], units_PD).astype(np.float32)
+        is_found_BK = found.scores_BK > -np.inf
+        lowest_B = np.where(is_found_BK, found.log_probs_BK, np.float32(0)).min(axis=1, initial=0)
+        offset_P = self._estimator.offsets(found)[users_P]
+        log_probs_P = np.minimum(weighted_P / (self._estimator.relevance_weight or 1) + offset_P, lowest_B[users_P])
+        slot_P = np.arange(len(users_P)) - np.searchsorted(users_P, users_P)
+        shape = len(found.leaves_BK), int(slot_P.max(initial=-1)) + 1
+
+        def placed(values_P: NDArray[ScalarT], filler: float, dtype: type[ScalarT]) -> NDArray[ScalarT]:
+            array_BX = np.full(shape, filler, dtype=dtype)
+            array_BX[users_P, slot_P] = values_P
+            return array_BX
+
+        return Candidates(
+            placed(leaves_P, NO_LEAF, np.int64),
+            placed(log_probs_P, -np.inf, np.float32),
+            placed(log_probs_P + weighted_P, -np.inf, np.float32),
+            placed(own.counts_P, 0, np.int64),
+            placed(own.ages_P, 0, np.int64),
+        )

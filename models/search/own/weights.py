@@ -1,0 +1,60 @@
+"""The learnt bonus of the items of a user's own history, by how often and how recently the user chose them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rqrec.models.array_types import FloatArray, IntArray
+
+MOST_COUNTED = 8  # more choices of an item count as this many
+AGE_CLASSES = 10  # the last class holds all items of 2^9 - 1 or more later choices
+
+
+@dataclass(frozen=True)
+class OwnItemWeights:
+    """The learnt bonus of an own item: weight of its count + weight of its age class.
+
+    Attributes:
+        by_count: Weight of an item that was chosen once, twice, …, `MOST_COUNTED` times or more.
+        by_age: Weight of each age class, the natural part of log2(1 + number of choices after the item's last one).
+    """
+
+    by_count: tuple[float, ...]
+    by_age: tuple[float, ...]
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Sequence[float]]) -> "OwnItemWeights":
+        """Makes weights from what `asdict` and JSON gave.
+
+        Args:
+            fields: The weights by name.
+
+        Raises:
+            ValueError: If the number of weights is wrong or a weight is not finite.
+        """
+        weights = cls(*(tuple(map(float, fields.get(name, ()))) for name in ("by_count", "by_age")))
+        sizes = len(weights.by_count), len(weights.by_age)
+        if sizes != (MOST_COUNTED, AGE_CLASSES) or not np.isfinite([*weights.by_count, *weights.by_age]).all():
+            raise ValueError(f"expected {MOST_COUNTED} and {AGE_CLASSES} finite weights of own items, got {sizes}")
+        return weights
+
+    def bonus(self, counts: IntArray, ages: IntArray) -> FloatArray:
+        """Returns the bonus of each item, 0 where its count is 0.
+
+        Args:
+            counts: How often the user chose the item.
+            ages: How many choices came after its last one.
+        """
+        by_count = np.array([0.0, *self.by_count], dtype=np.float32)[np.minimum(counts, MOST_COUNTED)]
+        by_age = np.array(self.by_age, dtype=np.float32)[age_classes(ages)]
+        return np.asarray(by_count + np.where(counts > 0, by_age, np.float32(0)))
+
+
+def age_classes(ages: IntArray) -> IntArray:
+    """Returns the age class of each item.
+
+    >>> age_classes(np.array([0, 1, 2, 3, 1000])).tolist()
+    [0, 1, 1, 2, 9]
+    """
+    return np.asarray(np.minimum(np.log2(1.0 + ages).astype(np.int64), AGE_CLASSES - 1))

@@ -1,0 +1,86 @@
+"""Repeats: how many of the items that a model should name stand in the user's own history already.
+
+Shapes: U users, I interactions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rqrec.training.data.splits import Holdout, Sequences, Split
+from rqrec.training.data.splitting.settings import SplitSettings
+
+COMMON_SHARE = 0.1  # with more repeats than this, lists without the history would miss too much
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How common repeats are, and what follows.
+
+    Attributes:
+        held_out_share: Share of the test items that stand in their user's history, in [0, 1]; 0 if there are none.
+        training_share: Share of the training items, each user's first one excepted, that the user chose before.
+        exclude_history: Whether lists leave out the items of the history.
+    """
+
+    held_out_share: float
+    training_share: float
+    exclude_history: bool
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The shares and the decision as figures of the evaluation."""
+        return {
+            "held_out_repeats": self.held_out_share,
+            "training_repeats": self.training_share,
+            "history_excluded": float(self.exclude_history),
+        }
+
+    @property
+    def line(self) -> str:
+        """A sentence for the report."""
+        shares = f"{self.held_out_share:.1%} of the test items and {self.training_share:.1%} of the training items"
+        consequence = "lists leave the history out" if self.exclude_history else "lists may repeat items of the history"
+        return f"repeats: {shares} stand in the user's own history, so {consequence} (SplitSettings.exclude_history)"
+
+
+def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
+    """Measures how common repeats are, and decides whether lists leave out the items of the history.
+
+    The test items decide; without any, the training items do.
+
+    Args:
+        split: The parts of the data set.
+        settings: Says whether the decision follows from the data.
+    """
+    held_out, training = held_out_share(split.test), training_share(split.train)
+    exclude = settings.exclude_history
+    if exclude == "auto":
+        exclude = (held_out if len(split.test) else training) <= COMMON_SHARE
+    return Repeats(held_out, training, exclude)
+
+
+def held_out_share(holdout: Holdout) -> float:
+    """Returns the share of the targets that stand in their user's history; 0 without users."""
+    histories, users_U = holdout.histories, np.arange(len(holdout))
+    if not len(holdout):
+        return 0.0
+    is_repeat_U = np.isin(_keys(users_U, holdout.targets_U), _keys(histories.rows_I, histories.items_I))
+    return float(is_repeat_U.mean())
+
+
+def training_share(train: Sequences) -> float:
+    """Returns the share of the items after each user's first that occur earlier in the user's sequence.
+
+    Dislikes are no targets.
+    """
+    is_target_I, is_repeat_I = train.is_wanted_I.copy(), np.ones(len(train.items_I), dtype=np.bool_)
+    is_target_I[train.offsets_U[:-1][train.lengths_U > 0]] = False
+    is_repeat_I[np.unique(_keys(train.rows_I, train.items_I), return_index=True)[1]] = False
+    return float(is_repeat_I[is_target_I].mean()) if is_target_I.any() else 0.0
+
+
+def _keys(users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Returns one number for each pair of user and item."""
+    return (users.astype(np.int64) << 32) | items.astype(np.int64)

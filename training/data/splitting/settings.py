@@ -1,0 +1,56 @@
+"""The settings of the split: what is held out from training, and what the model is asked about it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass as settings_dataclass
+
+from rqrec.training.runtime.config import Share
+
+
+def _is_date(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            "expected a share in (0, 1), such as 0.9, or an ISO 8601 date, such as '2024-05-31'"
+        ) from error
+    return text
+
+
+Date = Annotated[str, AfterValidator(_is_date)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+@settings_dataclass(frozen=True)
+class SplitSettings:
+    """How interactions are divided into training, validation and test.
+
+    Attributes:
+        kind: "leave-one-out" holds out the last items of each user. "time" trains on everything before a date, and asks
+            about what users did from then on.
+        held_out_items: Leave-one-out: how many last items of a user are held out. 2: one for test and one for
+            validation. 1: one for test; training then runs all its epochs. 0: none; the model is published without
+            evaluation.
+        held_out_users: Leave-one-out: the share of the users that items are held out from. The others are in the
+            training part with all their items.
+        test_from: Time: where the test period begins, as an ISO 8601 date (UTC, unless it has a zone) or as the share
+            of all interactions that come before it.
+        test_days: Time: length of the test period in days; 0 for all that follows.
+        validation_share: Time: the share of the interactions before the test period that are the validation period, its
+            last part. 0 for no validation; training then runs all its epochs.
+        exclude_history: Whether the items of a user's history are taken out of every list: in validation, in
+            evaluation, and by default in the service. "auto" keeps them if more than a tenth of the held-out items
+            stand in their user's history.
+        seed: Seed of the choice of users.
+    """
+
+    kind: Literal["leave-one-out", "time"] = "leave-one-out"
+    held_out_items: Annotated[int, Field(ge=0, le=2)] = 2
+    held_out_users: Share = 1.0
+    test_from: OpenShare | Date = 0.9
+    test_days: NonNegativeFloat = 0.0
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    exclude_history: Literal["auto"] | bool = "auto"
+    seed: NonNegativeInt = 0

@@ -1,0 +1,26 @@
+"""Splits a data set as the settings say."""
+
+from rqrec.training.data.dataset import Dataset
+from rqrec.training.data.splits import Split, leave_one_out, user_sequences
+from rqrec.training.data.splitting.settings import SplitSettings
+from rqrec.training.data.splitting.time_split import split_by_time
+
+
+def split_users(dataset: Dataset, settings: SplitSettings) -> Split:
+    """Divides the interactions of a data set into training, validation and test.
+
+    Args:
+        dataset: The data set.
+        settings: What is held out.
+
+    Raises:
+        DataError: If the split leaves nothing to train on or to ask about.
+    """
+    if settings.kind == "time":
+        return split_by_time(dataset, settings)
+    return leave_one_out(
+        user_sequences(dataset),
+        held_out_items=settings.held_out_items,
+        held_out_users=settings.held_out_users,
+        seed=settings.seed,
+    )

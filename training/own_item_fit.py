@@ -1,0 +1,131 @@
+"""Fits the bonus of own items: how much more likely an item is because the user chose it before, how often and when.
+
+Shapes: B users, X candidates of a user, C candidates of all users, F features.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from rqrec.models.array_types import FloatArray, IntArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.own.own_items import Candidates, OwnItems
+from rqrec.models.search.own.weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights, age_classes
+from rqrec.models.search.recommender import SearchEngine, pad
+from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
+from rqrec.training.data.splits import Holdout
+from rqrec.training.evaluation.rank_holdout import user_batches
+
+NO_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
+PENALTY = 1.0  # of the squared steps between neighbouring weights
+LOWEST_SCALE = 0.02
+COMPARED = 512  # different items of a history, the latest ones
+
+
+class _Choices(NamedTuple):
+    """The candidates of all users whose next item is among them.
+
+    Attributes:
+        features_CF: Column 0 is the score; the others mark the steps of count and age that a candidate has reached.
+        first_B: The first candidate of each user.
+        is_target_C: Whether the candidate is the user's next item; one for each user.
+    """
+
+    features_CF: NDArray[np.float64]
+    first_B: NDArray[np.int64]
+    is_target_C: NDArray[np.bool_]
+
+
+def fit_own_items(
+    engine: SearchEngine,
+    trie: SemanticIdTrie,
+    holdout: Holdout,
+    item_vectors_ND: FloatArray,
+    *,
+    max_history: int,
+    beam_width: int,
+    relevance_weight: float,
+) -> OwnItemWeights:
+    """Fits the weights of `OwnItems` by a conditional logit: which candidate is the user's next item?
+
+    The logit of a candidate is scale * score + step weights of its count and age. The scale makes up for scores that
+    are too sure or not sure enough; the bonus is the weights divided by it. A weight is a sum of steps, and the
+    penalty is on the steps, so a count that nobody has gets the weight of the next lower one.
+
+    Args:
+        engine: The trained model's search.
+        trie: The catalogue's trie.
+        holdout: Users whose next item the model has not seen, with histories of item_index.
+        item_vectors_ND: Item vectors by leaf.
+        max_history: T, the number of most recent items that the search reads.
+        beam_width: Beam width of the search.
+        relevance_weight: As in score = log_prob + relevance_weight * relevance.
+
+    Returns:
+        The weights; no bonus if no user's next item is a candidate.
+    """
+    is_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
+    own = OwnItems(NO_BONUS, is_new_N, item_vectors_ND, relevance_weight=relevance_weight, compared=COMPARED)
+    everything, parts = Eligibility.everything(trie), []
+    for users in user_batches(holdout):
+        histories = [trie.leaf_of_row_N[holdout.histories[user]] for user in users]
+        recent = [history[-max_history:] for history in histories]
+        lengths_B, nothing_BX = np.array([len(one) for one in recent]), np.full((len(users), 1), NO_LEAF)
+        types_BT = pad([holdout.histories.types_of(user)[-max_history:] for user in users], filler=0)
+        found = engine.search(
+            pad(recent, filler=0), lengths_B, nothing_BX, everything, beam_width=beam_width, types_BT=types_BT
+        )
+        nobody = [np.empty(0, dtype=np.int64)] * len(users)
+        candidates = own.candidates(found, histories, nobody, everything)
+        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]]))
+    return _fitted(_joined(parts)) if parts else NO_BONUS
+
+
+def _choices(candidates: Candidates, targets_B: IntArray) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Yields the features and the target of each user whose next item is among the candidates."""
+    for leaves_X, _, scores_X, counts_X, ages_X, target in zip(*candidates, targets_B, strict=True):
+        is_item_X = scores_X > -np.inf
+        is_target_C = leaves_X[is_item_X] == target
+        if is_target_C.any():
+            steps_CF = _steps(counts_X[is_item_X], ages_X[is_item_X])
+            yield np.column_stack([scores_X[is_item_X], steps_CF]), is_target_C
+
+
+def _steps(counts_C: IntArray, ages_C: IntArray) -> NDArray[np.float64]:
+    """Marks the steps of count and age that each candidate has reached."""
+    by_count_CF = counts_C[:, None] >= np.arange(1, MOST_COUNTED + 1)
+    by_age_CF = age_classes(ages_C)[:, None] >= np.arange(1, AGE_CLASSES)
+    return np.column_stack([by_count_CF, by_age_CF & by_count_CF[:, :1]]).astype(np.float64)
+
+
+def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> _Choices:
+    features, targets = zip(*parts, strict=True)
+    first_B = np.cumsum([0, *map(len, targets[:-1])])
+    return _Choices(np.concatenate(features), first_B, np.concatenate(targets))
+
+
+def _fitted(choices: _Choices) -> OwnItemWeights:
+    features_CF, first_B, is_target_C = choices
+    of_user_C = np.repeat(np.arange(len(first_B)), np.diff([*first_B, len(features_CF)]))
+    targets_BF = features_CF[is_target_C].sum(axis=0)
+
+    def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits_C = features_CF @ weights_F
+        highest_B = np.maximum.reduceat(logits_C, first_B)
+        exp_C = np.exp(logits_C - highest_B[of_user_C])
+        total_B = np.add.reduceat(exp_C, first_B)
+        steps_F = np.concatenate([[0.0], weights_F[1:]])
+        value = (np.log(total_B) + highest_B).sum() - targets_BF @ weights_F + PENALTY * steps_F @ steps_F / 2
+        gradient_F = features_CF.T @ (exp_C / total_B[of_user_C]) - targets_BF + PENALTY * steps_F
+        return float(value), gradient_F
+
+    start_F = np.zeros(features_CF.shape[1])
+    start_F[0] = 0.1
+    bounds = [(LOWEST_SCALE, None), *[(None, None)] * (len(start_F) - 1)]
+    scale, *steps = minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x
+    by_count = np.cumsum(steps[:MOST_COUNTED]) / scale
+    by_age = np.cumsum([0.0, *steps[MOST_COUNTED:]]) / scale
+    return OwnItemWeights(tuple(by_count.tolist()), tuple(by_age.tolist()))
