@@ -17,6 +17,7 @@ from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.onnx_session import open_session
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
 from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
+from rqrec.models.tokenizer.text_encoder_check import check_text_encoder
 
 
 class NoTextEncoder(Exception):
@@ -113,17 +114,24 @@ class ItemTokenizer:
             NoTextEncoder: If the bundle holds no text encoder.
             BundleError: If the text encoder cannot be used.
         """
+        if self._text_encoder is None:
+            self._text_encoder = self.checked_text_encoder()
+        return self._text_encoder
+
+    def checked_text_encoder(self) -> TextEncoder:
+        """Opens the text encoder and checks it. Unlike `load_text_encoder`, it is not kept in memory.
+
+        Raises:
+            NoTextEncoder: If the bundle holds no text encoder.
+            BundleError: If the text encoder cannot be used.
+        """
         if reason := self._bundle.manifest.no_text_encoder:
             raise NoTextEncoder(reason)
-        if self._text_encoder is None:
-            folder = self._bundle.path
-            with reading(folder, TEXT_ENCODER_GRAPH):
-                encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
-                vectors_1W = encoder.encode(["a text"])
-                if vectors_1W.shape != (1, self.text_width) or not np.isfinite(vectors_1W).all():
-                    raise ValueError(f"expected a vector of {self.text_width} numbers, got shape {vectors_1W.shape}")
-            self._text_encoder = encoder
-        return self._text_encoder
+        folder = self._bundle.path
+        with reading(folder, f"{TEXT_ENCODER_GRAPH} with {TEXT_TOKENIZER}"):
+            encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+            check_text_encoder(encoder, self.text_width)
+        return encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
         """The features of new items. New items have no co-occurrence features.

@@ -35,12 +35,33 @@ class TextEncoder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeds at least one text; float32 of shape (N, E)."""
         encodings = self._tokenizer.encode_batch(list(texts))
-        inputs = {
-            TOKEN_IDS: np.array([encoding.ids for encoding in encodings], dtype=np.int64),
-            MASK: np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64),
-        }
-        (vectors_NE,) = self._graph.run([VECTORS], inputs)
+        mask_NT = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        return self.run(np.array([encoding.ids for encoding in encodings], dtype=np.int64), mask_NT)
+
+    def run(self, token_ids_NT: NDArray[np.int64], mask_NT: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Embeds texts whose tokens are known.
+
+        Args:
+            token_ids_NT: The tokens of each text, int64.
+            mask_NT: 1 for a token and 0 for padding, int64; None if there is no padding.
+
+        Returns:
+            Vectors of shape (N, E), float32.
+        """
+        mask_NT = np.ones_like(token_ids_NT) if mask_NT is None else mask_NT
+        (vectors_NE,) = self._graph.run([VECTORS], {TOKEN_IDS: token_ids_NT, MASK: mask_NT})
         return np.asarray(vectors_NE, dtype=np.float32)
+
+    @property
+    def longest(self) -> int | None:
+        """The number of tokens to which texts are cut; None if they are not cut."""
+        truncation = self._tokenizer.truncation
+        return None if truncation is None else int(truncation["max_length"])
+
+    @property
+    def largest_token(self) -> int:
+        """The largest token id of the tokenizer; 0 if its vocabulary is empty."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
 
 _LOADED: WeakValueDictionary[tuple[bytes, bytes], TextEncoder] = WeakValueDictionary()

@@ -17,7 +17,7 @@ class ModelOptions:
         check_every_s: Pause between two checks of the table in Redis, in seconds.
         table_lives_s: Time to live of the table in Redis after its last replica stops, in seconds.
         ready_without_redis: Whether the model is ready before the changes of the catalogue were read once.
-        accepts_writes: Whether items can be written, so that the text encoder is loaded at the start.
+        accepts_writes: Whether items can be written, so that the text encoder is kept in memory.
     """
 
     load: LoadOptions

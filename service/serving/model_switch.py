@@ -219,7 +219,7 @@ class ModelSwitch:
                 if not is_start:
                     raise
             if not is_start:
-                await models[-1].until_ready()
+                models[-1].check_ready()
         return Deployment(rollout, *models)
 
     async def _open_version(self, version: str) -> ServedModel:

@@ -65,9 +65,8 @@ class ServedModel:
         self._published = published
         self._migration: CatalogueMigration | None = None
         self._options = options
-        self._warming_up: asyncio.Future[None] | None = None
-        # These threads are separate, because items with text wait in them until the text encoder is loaded. A second
-        # thread serves items that bring their own vectors meanwhile.
+        # These threads are separate, because the texts of items take long. A second thread serves items that bring
+        # their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
         self._is_stopped = False
         self._maintenance = Periodic(self._maintain, options.check_every_s)
@@ -93,8 +92,8 @@ class ServedModel:
     ) -> AsyncIterator["ServedModel"]:
         """Loads a bundle and serves it inside the block.
 
-        The model's search is warmed up, and must give the answers recorded in the bundle. With Redis it follows the
-        changes of the catalogue; if Redis does not answer now, as soon as it does.
+        The model's search is warmed up, and must give the answers recorded in the bundle. Its text encoder is checked.
+        With Redis it follows the changes of the catalogue; if Redis does not answer now, as soon as it does.
 
         Args:
             bundle: The bundle.
@@ -113,7 +112,9 @@ class ServedModel:
                 raise BundleError(
                     f"bundle {bundle.path} does not give its recorded answers here, so it is not served: {faults[0]}"
                 )
-            return published, ItemTokenizer(bundle)
+            tokenizer = ItemTokenizer(bundle)
+            _check_text_encoder(tokenizer, is_kept=gate is not None and options.accepts_writes)
+            return published, tokenizer
 
         published, tokenizer = await asyncio.to_thread(load)
         model = cls(bundle, published, tokenizer, gate, metrics, options)
@@ -139,7 +140,7 @@ class ServedModel:
         return self.live is None or self.live.is_current
 
     def check_ready(self) -> None:
-        """Checks that the changes of the catalogue were read, and that items with text can be written.
+        """Checks that the changes of the catalogue were read.
 
         Raises:
             NotReady: If a load balancer should not send traffic here.
@@ -148,18 +149,6 @@ class ServedModel:
             raise NotReady(
                 "the changes of the catalogue are not read yet: Redis does not answer, or they are still being read"
             )
-        if self._warming_up is not None and not self._warming_up.done():
-            raise NotReady("the text encoder is being loaded")
-
-    async def until_ready(self) -> None:
-        """Waits for the text encoder, then checks readiness.
-
-        Raises:
-            NotReady: If the changes of the catalogue are not read yet.
-        """
-        if self._warming_up is not None:
-            await asyncio.shield(self._warming_up)
-        self.check_ready()
 
     async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
         """Makes the change that writes an item, in a thread; see `item_content.tokenise`.
@@ -197,8 +186,6 @@ class ServedModel:
     async def _start(self) -> None:
         if self.live is None or self._shared is None:
             return
-        if self._options.accepts_writes:
-            self._warming_up = asyncio.get_running_loop().run_in_executor(self._tokenising, self._load_text_encoder)
         with contextlib.suppress(RedisUnavailable):  # already logged by the client
             await self.live.start()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
@@ -223,13 +210,19 @@ class ServedModel:
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
             await self._migration.step()
 
-    def _load_text_encoder(self) -> None:
-        try:
-            self.tokenizer.load_text_encoder()
-        except NoTextEncoder as error:
-            logger.info("%s: items need a text_vector, or no text", error)
-
     async def _notify(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
         """Writes changed items into the table in Redis. The live catalogue calls this after every change."""
         if self._shared is not None and self.live is not None:
             await self._shared.update(before.table, after.table, item_ids, self.live.point)
+
+
+def _check_text_encoder(tokenizer: ItemTokenizer, *, is_kept: bool) -> None:
+    """Opens and checks the text encoder, and keeps it in memory if items can be written."""
+    try:
+        if is_kept:
+            tokenizer.load_text_encoder()
+        else:
+            tokenizer.checked_text_encoder()
+    except NoTextEncoder as error:
+        if is_kept:
+            logger.info("%s: items need a text_vector, or no text", error)

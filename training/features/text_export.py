@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.search.export import export_text_encoder
 from rqrec.models.tokenizer.text_encoder import TextEncoder
+from rqrec.models.tokenizer.text_encoder_check import check_text_encoder
 from rqrec.training.features.text import LSA, load_text_encoder
 
 MIN_COSINE = 0.9999
@@ -72,6 +73,7 @@ def _export(name: str, batches: Sequence[Sequence[str]], folder: Path) -> None:
         reads_types = "token_type_ids" in tokenizer.model_input_names
         export_text_encoder(encoder, folder / TEXT_ENCODER_GRAPH, reads_types=reads_types)
         exported = TextEncoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)
+        check_text_encoder(exported, original_NE.shape[1])
         exported_NE = np.concatenate([exported.encode(texts) for texts in batches])
         cosine = _least_cosine(original_NE, exported_NE)
     except Exception as error:  # exporting foreign code can raise any exception

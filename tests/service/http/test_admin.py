@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr, ValidationError
@@ -17,8 +18,7 @@ from pydantic import SecretStr, ValidationError
 from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
-from rqrec.models.tokenizer.featurizer import TEXT
-from rqrec.models.tokenizer.text_encoder import TextEncoder
+from rqrec.models.tokenizer.featurizer import TEXT, Given
 from rqrec.service.app import create_app
 from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for
@@ -161,11 +161,11 @@ def test_writes_that_wait_for_the_text_encoder_hold_up_nobody_else(
 ) -> None:
     is_loaded = threading.Event()
 
-    def load(_tokenizer: ItemTokenizer) -> TextEncoder:
+    def embed(_tokenizer: ItemTokenizer, _items: pl.DataFrame) -> Given | None:
         is_loaded.wait(30)
         raise NoTextEncoder("it is not here")
 
-    monkeypatch.setattr(ItemTokenizer, "load_text_encoder", load)
+    monkeypatch.setattr(ItemTokenizer, "embed", embed)
     fields: dict[str, object] = {"redis_url": redis_server.url, "redis_timeout_s": 2.0, "admin_token": "t"}
     settings = settings_for(bundles, max_admin_requests=50, **fields)
     headers = {"authorization": "Bearer t"}
