@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -26,12 +26,17 @@ from benchmarks.support.machine import description
 from benchmarks.support.running import running_redis, running_service
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.golden import record_golden
 from rqrec.models.bundle.layout import CONTENTS, ITEMS, LEARNED_ITEMS
 from rqrec.models.bundle.learned_items import LearnedItems
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.tokenizer.featurizer import TEXT
+from rqrec.service.composition import load_options
+from rqrec.service.serving.loading import load_snapshot
+from rqrec.service.settings import Settings
+from rqrec.service.telemetry import Metrics
 
 SIZES = (12_000, 1_000_000)
 WRITES = 30
@@ -71,6 +76,9 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
     np.save(target / CONTENTS, contents_NP[rows_N], allow_pickle=False)
     manifest = replace(bundle.manifest, version=target.name, num_items=num_items, golden=[])
     seal_bundle(target, manifest)
+    snapshot = load_snapshot(read_bundle(target), load_options(Settings(bundle=target)), Metrics())
+    golden = record_golden(snapshot.recommender, learned.popularity_R[rows_N])
+    seal_bundle(target, replace(manifest, golden=[asdict(one) for one in golden]))
     return target
 
 

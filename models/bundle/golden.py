@@ -66,10 +66,12 @@ def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[st
         golden: The golden answers of its bundle.
 
     Returns:
-        One line for each wrong answer; an empty list if all answers are right.
+        One line for each wrong answer; an empty list if there are answers and all are right.
     """
+    if not golden:
+        return ["expected at least one recorded answer, got none"]
     try:
-        answers = _ask(recommender, [one.history for one in golden])
+        answers = [answer for one in golden for answer in _ask(recommender, [one.history])]
     except Exception as error:  # a graph from outside may fail in any way
         return [f"the search fails ({type(error).__name__}: {error})"]
     faults = []

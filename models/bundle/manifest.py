@@ -18,6 +18,9 @@ from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
 
+# Training records 3 golden answers, with at most 20 items in a history and 10 recommended items.
+MAX_GOLDEN, MAX_GOLDEN_ITEMS = 10, 100
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -133,10 +136,14 @@ class Manifest:
         _ = self.own_item_weights
         if not self.version.isprintable() or not self.version or "/" in self.version:
             raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
+        if len(self.golden) > MAX_GOLDEN:
+            raise ValueError(f"expected at most {MAX_GOLDEN} golden answers, got {len(self.golden)}")
         for one in self.golden:
             history, answer, scores = one["history"], one["rows"], one["scores"]
             if not history or len(answer) != len(scores) or not all(map(math.isfinite, scores)):
                 raise ValueError("a golden answer needs a non-empty history and one finite score per row")
+            if len(history) > MAX_GOLDEN_ITEMS or len(answer) > MAX_GOLDEN_ITEMS:
+                raise ValueError(f"expected at most {MAX_GOLDEN_ITEMS} rows in a golden answer and its history")
             if not all(isinstance(row, int) and 0 <= row < rows for row in (*history, *answer)):
                 raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
 

@@ -51,13 +51,17 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
         {"golden": [{"history": [1], "rows": [1], "scores": []}]},
         {"golden": [{"history": [1], "rows": [1], "scores": [float("nan")]}]},
         {"golden": [{"history": [1], "rows": [1], "scores": [1.0]}]},
+        {"golden": []},
+        {"golden": [{"history": [1], "rows": [1], "scores": [1.0]}] * 20_000},
+        {"golden": [{"history": [1] * 100_000, "rows": [1], "scores": [1.0]}]},
+        {"golden": [{"history": [1], "rows": [1] * 100_000, "scores": [1.0] * 100_000}]},
         {"checksums": None},
         {"checksums": []},
         {"config": None},
         {"no_text_encoder": None},
         {"created_at": {}},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:80],
 )
 def test_a_wrong_field_of_the_manifest_is_a_bundle_error(copy: Path, changes: dict[str, object]) -> None:
     seal(copy, **changes)
