@@ -21,6 +21,10 @@ from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
 from rqrec.models.bundle.tables import read_items, read_matrix
 from rqrec.models.tokenizer.featurizer import Featurizer
 
+# Within these bounds, the vector of a new item is finite: products and squares of the numbers stay within float32.
+LARGEST_PROJECTION = 1e6
+LARGEST_CONTENT = 2.0  # contents have unit length
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
@@ -74,10 +78,12 @@ def read_bundle(path: Path) -> Bundle:
         if featurizer.width != config.feature_dim:
             raise ValueError(f"expected {config.feature_dim} columns of features, got {featurizer.width}")
     with reading(folder, PROJECTION):
-        projection_EP = read_matrix(folder / PROJECTION, (np.float32,), rows=featurizer.width, columns=None)
+        projection_EP = read_matrix(
+            folder / PROJECTION, (np.float32,), rows=featurizer.width, columns=None, largest=LARGEST_PROJECTION
+        )
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
-        contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns)
+        contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=LARGEST_CONTENT)
     return Bundle(folder, manifest, items, learned, featurizer, projection_EP, contents_RP)
 
 

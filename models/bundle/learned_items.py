@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector"
+LARGEST_VECTOR = 1e6  # the squares of larger numbers may exceed float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,9 @@ class LearnedItems:
         popularity_R = frame[POPULARITY].to_numpy().astype(np.int64)
         if codes_RL.min() < 0 or codes_RL.max() >= codebook_size:
             raise ValueError(f"codes must be in [0, {codebook_size}), got {codes_RL.min()} to {codes_RL.max()}")
-        if popularity_R.min() < 0 or not np.isfinite(vectors_RD).all():
-            raise ValueError("popularity must not be negative, and item vectors must be finite")
+        if popularity_R.min() < 0 or not (np.abs(vectors_RD) <= LARGEST_VECTOR).all():
+            raise ValueError(
+                "popularity must not be negative, and item vectors must be numbers within "
+                f"-{LARGEST_VECTOR:g} and {LARGEST_VECTOR:g}"
+            )
         return cls(codes_RL, popularity_R, vectors_RD)

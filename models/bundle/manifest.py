@@ -20,6 +20,7 @@ from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
 
 # Training records 3 golden answers, with at most 20 items in a history and 10 recommended items.
 MAX_GOLDEN, MAX_GOLDEN_ITEMS = 10, 100
+MAX_HISTORY = 10_000  # of the HTTP contract
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class Manifest:
         counts = (rows, config.num_levels, config.codebook_size, config.width, config.max_history, config.feature_dim)
         if min(counts) < 1:
             raise ValueError(f"num_items and the retriever's sizes must be at least 1, got {shortened(counts)}")
+        if config.max_history > MAX_HISTORY:
+            raise ValueError(f"max_history must be at most {MAX_HISTORY}, got {config.max_history}")
         if not abs(config.relevance_weight) <= MAX_FLOAT32:
             raise ValueError(f"relevance_weight must be a float32, got {config.relevance_weight}")
         names = {*self.event_types, *self.excluding_types}

@@ -9,6 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 ITEM_ID = "item_id"
+MAX_ITEM_ID = 256  # characters, as in the HTTP contract
+CONTROL = r"[\x00-\x1f\x7f]"  # characters that no path of a request may hold
 
 
 def read_items(path: Path, *, rows: int) -> pl.DataFrame:
@@ -19,17 +21,27 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
         rows: The expected number of items.
 
     Raises:
-        ValueError: If the number of items is wrong, or an item_id is missing or not unique.
+        ValueError: If the number of items is wrong, or an item_id is missing, not unique, or one that no request can
+            name.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
         raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
     if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
         raise ValueError(f"every {ITEM_ID} must be present and unique")
+    ids = items[ITEM_ID]
+    refused = ids.filter((ids == "") | (ids.str.len_chars() > MAX_ITEM_ID) | ids.str.contains(CONTROL))
+    if len(refused):
+        raise ValueError(
+            f"every {ITEM_ID} must have 1 to {MAX_ITEM_ID} characters and no control character, got "
+            f"{shortened(refused[0])}"
+        )
     return items
 
 
-def read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None) -> NDArray[Any]:
+def read_matrix(
+    path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float
+) -> NDArray[Any]:
     """Reads a matrix of finite numbers.
 
     Args:
@@ -37,9 +49,10 @@ def read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, 
         kinds: The allowed types of numbers.
         rows: The expected number of rows.
         columns: The expected number of columns; None for any number.
+        largest: The largest allowed number, without sign.
 
     Raises:
-        ValueError: If the file holds anything else, or a number is not finite.
+        ValueError: If the file holds anything else, or a number is not finite or too large.
     """
     with path.open("rb") as file:  # not `numpy.load`, which opens archives too
         matrix = np.lib.format.read_array(file, allow_pickle=False)
@@ -49,4 +62,6 @@ def read_matrix(path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, 
         raise ValueError(f"expected the shape ({rows}, {columns or 'any'}), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("every number must be finite")
+    if (np.abs(matrix) > largest).any():
+        raise ValueError(f"every number must be within -{largest:g} and {largest:g}, got {np.abs(matrix).max():g}")
     return matrix

@@ -21,7 +21,7 @@ COSINES_AT_ONCE = 1 << 25
 # A new item is compared with all known items up to COMPARED_ALL. Of more, it is compared with COMPARED of them, from
 # the nearest of CONTENT_CLUSTERS clusters.
 COMPARED_ALL, COMPARED, CONTENT_CLUSTERS = 100_000, 8192, 256
-LARGEST_FEATURE = 1e15  # products of features up to this one stay within float32
+LARGEST_FEATURE = 1e6  # content of features up to this one, and its square, stay within float32
 
 
 class ContentNeighbours:

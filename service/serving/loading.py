@@ -23,7 +23,7 @@ from rqrec.service.serving.device import check_device
 from rqrec.service.settings import Backend, Device, Precision
 from rqrec.service.telemetry import Metrics
 
-WARM_UP_LENGTHS = (1, 20)  # items of a history
+WARM_UP_LENGTHS = (1, 20)  # items of a history; longer ones follow, up to the longest that the model reads
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,17 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
 def _warm_up(recommender: Recommender, beam_width: int) -> None:
     """Runs searches, because the first ones of an engine are slow.
 
+    Each history is at most twice as long as the one before. So a graph that reads fewer items than its manifest says
+    fails before the search takes much memory.
+
     Raises:
         ValueError: If the search returns leaves that the trie does not have.
+        Exception: If the graph cannot read as many items as its manifest says.
     """
-    for length in WARM_UP_LENGTHS:
+    lengths, longest = [*WARM_UP_LENGTHS], recommender.max_history
+    while lengths[-1] < longest:
+        lengths.append(min(2 * lengths[-1], longest))
+    for length in lengths:
         history, leaves = np.zeros(length, dtype=np.int64), recommender.trie.num_leaves
         (found,) = recommender.recommend([history], k=1, beam_width=beam_width)
         if not ((found.leaves_K >= 0) & (found.leaves_K < leaves)).all():

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from rqrec.models.bundle.tables import CONTROL, MAX_ITEM_ID
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
 from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings
 from rqrec.training.data.reading.times import as_whole_numbers
@@ -12,7 +13,6 @@ EXAMPLES_SHOWN = 5
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
 MOST_MARKED, MANY = 0.05, 100  # share and number of the interactions above which NA is not the id of one user
 MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
-MAX_ID_LENGTH = 256  # of the service's HTTP contract, in characters
 
 
 def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> pl.DataFrame:
@@ -154,11 +154,17 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
             f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
             "none, leave the field empty"
         )
-    too_long = (ids.str.len_bytes() > MAX_ID_LENGTH) & (ids.str.len_chars() > MAX_ID_LENGTH)
+    unprintable = ids.str.contains(CONTROL).fill_null(value=False)
+    if name == ITEM_ID and unprintable.any():
+        row = unprintable.arg_true()[0]
+        raise DataError(
+            f"{path}, data row {row + 1}: {name} must have no control characters, got {ids[row][:40]!r}: remove them"
+        )
+    too_long = (ids.str.len_bytes() > MAX_ITEM_ID) & (ids.str.len_chars() > MAX_ITEM_ID)
     if too_long.any():
         row = too_long.arg_true()[0]
         raise DataError(
-            f"{path}, data row {row + 1}: {name} must have at most {MAX_ID_LENGTH} characters, got "
+            f"{path}, data row {row + 1}: {name} must have at most {MAX_ITEM_ID} characters, got "
             f"{len(ids[row])} ({ids[row][:40]!r} …): shorten the ids, or name another column in DatasetSettings.columns"
         )
     return ids.to_frame().select(pl.when(ids != "").then(ids).alias(name)).to_series()

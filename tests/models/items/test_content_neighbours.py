@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from rqrec.models.items.content_neighbours import ContentNeighbours
+from rqrec.models.bundle.bundle import LARGEST_CONTENT, LARGEST_PROJECTION
+from rqrec.models.bundle.learned_items import LARGEST_VECTOR
+from rqrec.models.items.content_neighbours import LARGEST_FEATURE, ContentNeighbours
 from rqrec.models.vector_index import unit_rows
 
 
@@ -26,3 +28,13 @@ def test_of_many_known_items_the_nearest_are_looked_for_in_few_clusters(monkeypa
     monkeypatch.setattr("rqrec.models.items.content_neighbours.COMPARED", 300)
     few = ContentNeighbours(np.eye(8, dtype=np.float32), contents_NP, vectors_ND).vectors(features_ME)
     np.testing.assert_allclose(few, exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("feature", [0.0, 1e-38, 1.0, LARGEST_FEATURE, 1e7, 1e15, 3.4e38])
+def test_the_largest_numbers_of_a_bundle_and_of_an_item_give_a_finite_vector(feature: float) -> None:
+    projection_EP = np.full((10_000, 128), LARGEST_PROJECTION, dtype=np.float32)
+    contents_NP = np.full((30, 128), LARGEST_CONTENT, dtype=np.float32)
+    neighbours = ContentNeighbours(projection_EP, contents_NP, np.full((30, 128), LARGEST_VECTOR, dtype=np.float32))
+    with np.errstate(all="raise", under="ignore"):
+        vectors_MD = neighbours.vectors(np.full((1, 10_000), feature, dtype=np.float32))
+    assert np.isfinite(vectors_MD).all()

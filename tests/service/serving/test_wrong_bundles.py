@@ -121,12 +121,25 @@ def one_vector_of_nan(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(item_vector=pl.Series(vectors_RD))
 
 
+def one_large_vector(frame: pl.DataFrame) -> pl.DataFrame:
+    vectors_RD = frame["item_vector"].to_numpy().copy()
+    vectors_RD[3, 0] = 3e38
+    return frame.with_columns(item_vector=pl.Series(vectors_RD))
+
+
+def with_id(frame: pl.DataFrame, item_id: str) -> pl.DataFrame:
+    return frame.with_columns(pl.Series(ITEM_ID, [item_id, *frame[ITEM_ID][1:]]))
+
+
 WRONG: Mapping[str, Change] = {
     "no rows": items(lambda frame: frame.clear()),
     "one item less": items(lambda frame: frame[1:]),
     "item twice": items(lambda frame: frame.with_columns(item_id=pl.lit("100"))),
     "item without an id": items(lambda frame: frame.with_columns(item_id=pl.lit(None, pl.String))),
     "ids that are numbers": items(lambda frame: frame.with_columns(pl.col(ITEM_ID).cast(pl.Int64))),
+    "an empty id": items(lambda frame: with_id(frame, "")),
+    "an id of NUL": items(lambda frame: with_id(frame, "a\0")),
+    "a long id": items(lambda frame: with_id(frame, "é" * 257)),
     "no ids": items(lambda frame: frame.drop(ITEM_ID)),
     "an attribute less": items(lambda frame: frame.drop("genres")),
     "an attribute of another type": items(lambda frame: frame.with_columns(genres=pl.lit(True))),
@@ -144,12 +157,15 @@ WRONG: Mapping[str, Change] = {
         .list.to_array(16)
     ),
     "vectors of another width": learned(item_vector=pl.col("item_vector").arr.head(8).list.to_array(8)),
+    "a vector whose square is infinite": items(one_large_vector, LEARNED_ITEMS),
     "negative popularity": learned(popularity=pl.lit(-1, pl.Int64)),
     "no popularity": items(lambda frame: frame.drop("popularity"), LEARNED_ITEMS),
     "contents of another shape": matrix(CONTENTS, lambda array: array[:, 1:]),
     "fewer contents": matrix(CONTENTS, lambda array: array[1:]),
     "contents of one axis": matrix(CONTENTS, lambda array: array[:, 0]),
     "contents that are texts": matrix(CONTENTS, lambda array: array.astype(str)),
+    "large contents": matrix(CONTENTS, one_value(6e4)),
+    "large projection": matrix(PROJECTION, lambda array: array * np.float32(1e37)),
     "contents with infinity": matrix(CONTENTS, one_value(float("inf"))),
     "pickled contents": pickled(CONTENTS),
     "pickled projection": pickled(PROJECTION),

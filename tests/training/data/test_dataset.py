@@ -208,6 +208,8 @@ def test_refuses_ids_that_the_service_refuses() -> None:
     assert build_dataset("t", interactions([("u", longest, 1)]), None).items["item_id"].to_list() == [longest]
     with pytest.raises(DataError, match="data row 2: item_id must have at most 256 characters, got 257"):
         build_dataset("t", interactions([("u", "a", 1), ("u", "a" * 257, 2)]), None)
+    with pytest.raises(DataError, match="data row 2: item_id must have no control characters"):
+        build_dataset("t", interactions([("u", "a", 1), ("u", "a\0b", 2)]), None)
 
 
 def test_of_an_item_listed_twice_the_first_row_is_kept_if_the_setting_says_so() -> None:
