@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
+from rqrec.service.catalogue.attribute_values import described, fitted
 from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item import is_unicode, items_of
 from rqrec.service.errors import InvalidPart
@@ -113,11 +114,9 @@ def _fault(value: object) -> str | None:
 
 def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
     """A column of one value. Refuses a value of another type, also where polars would convert it or make it null."""
-    fault = InvalidItem(("attributes", name), f"expected {kind}, got {shortened(value)}")
-    if isinstance(value, bool) and kind != pl.Boolean:  # polars would convert it to a number
-        raise fault
+    fault = InvalidItem(("attributes", name), f"expected {described(kind)}, got {shortened(value)}")
     try:
-        column = pl.Series(name, [value], dtype=kind, strict=True)
+        column = pl.Series(name, [fitted(value, kind)], dtype=kind, strict=True)
     except (TypeError, ValueError, OverflowError, RecursionError, pl.exceptions.PolarsError) as error:
         raise fault from error
     (held,) = column.to_list()

@@ -22,6 +22,10 @@ ATTRIBUTES: dict[str, Any] = {
     "price": pl.Float64,
     "scores": pl.List(pl.Float64),
     "counts": pl.List(pl.Int64),
+    "small": pl.Int32,
+    "facts": pl.Struct({"made": pl.Int64, "names": pl.List(pl.String)}),
+    "day": pl.Date,
+    "is_new": pl.Boolean,
 }
 SCHEMA = pl.Schema(ATTRIBUTES)
 BEYOND_FLOAT32 = [1e39, -1e39, 1e308, float("inf"), -float("inf"), float("nan"), float("1e400"), 3.5e38]
@@ -61,6 +65,37 @@ def written(tokenizer: ItemTokenizer, attributes: dict[str, Any], text_vector: l
         ("counts", [1.5]),
         ("title", 3),
         ("title", ["a"]),
+        ("title", {"a": "b"}),
+        ("title", True),
+        ("genres", "Drama"),
+        ("genres", ""),
+        ("genres", {"a": 1}),
+        ("genres", {"Drama": "Drama"}),
+        ("genres", 3),
+        ("genres", True),
+        ("genres", ["War", 3]),
+        ("genres", ["War", True]),
+        ("genres", ["War", ["War"]]),
+        ("genres", [{"a": "War"}]),
+        ("year", "1995"),
+        ("year", [1995]),
+        ("year", 1e30),
+        ("price", "1"),
+        ("scores", "12"),
+        ("scores", [True]),
+        ("counts", {"1": 1}),
+        ("counts", "12"),
+        ("counts", [True]),
+        ("small", 2**31),
+        ("small", 300.5),
+        ("facts", {"made": "in 1995"}),
+        ("facts", {"other": 1}),
+        ("facts", [1995]),
+        ("facts", 1995),
+        ("day", "2020-01-01"),
+        ("day", 5),
+        ("is_new", 1),
+        ("is_new", "true"),
     ],
 )
 def test_what_a_payload_or_vector_cannot_hold_is_refused(tokenizer: ItemTokenizer, name: str, value: object) -> None:
@@ -75,6 +110,31 @@ def test_lists_too_deep_for_any_attribute_are_refused(tokenizer: ItemTokenizer) 
         deep = [deep]
     with pytest.raises(InvalidItem):
         written(tokenizer, {"genres": deep})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("genres", "Drama", "expected a list of values, each a text, got 'Drama'"),
+        ("small", 1.5, "expected a whole number from -2147483648 to 2147483647, got 1.5"),
+        ("price", "cheap", "expected a number, got 'cheap'"),
+        ("is_new", 1, "expected true or false, got 1"),
+        ("facts", 1, "expected an object with the fields ['made', 'names'], got 1"),
+        ("day", "today", "expected null, because an attribute of type Date cannot be written, got 'today'"),
+    ],
+)
+def test_the_fault_names_what_was_expected_and_what_came(
+    tokenizer: ItemTokenizer, name: str, value: object, message: str
+) -> None:
+    with pytest.raises(InvalidItem) as refused:
+        written(tokenizer, {name: value})
+    assert str(refused.value) == message
+
+
+def test_a_whole_number_may_be_written_with_a_point(tokenizer: ItemTokenizer) -> None:
+    shown = written(tokenizer, {"small": 1995.0, "counts": [1.0, None, 2], "price": 3, "facts": {"made": 1995.0}})
+    assert (shown["small"], shown["counts"], shown["price"]) == (1995, [1, None, 2], 3.0)
+    assert shown["facts"] == {"made": 1995, "names": None}
 
 
 @pytest.mark.parametrize("value", BEYOND_FLOAT32)
