@@ -60,6 +60,11 @@ class ModelReply(BaseModel):
     percent: float | None = Field(description="Percentage of routing keys that go to it, if it is a canary or shadow.")
     created_at: str | None
     num_items: int | None
+    num_left_out: int | None = Field(
+        None,
+        description="Number of written items of other models that do not fit this model and were not carried over, as "
+        "this replica has found; null if the model is not loaded.",
+    )
     metrics: dict[str, dict[str, float]] = Field(
         description="Metrics of the evaluation at training, by model and metric."
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.bundle.error import reading
+from rqrec.models.bundle.error import LONGEST_REASON, reading
 from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, TOKENIZER_GRAPH
 from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.onnx_session import open_session
@@ -126,7 +126,7 @@ class ItemTokenizer:
             BundleError: If the text encoder cannot be used.
         """
         if reason := self._bundle.manifest.no_text_encoder:
-            raise NoTextEncoder(reason)
+            raise NoTextEncoder(reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}...")
         folder = self._bundle.path
         with reading(folder, f"{TEXT_ENCODER_GRAPH} with {TEXT_TOKENIZER}"):
             encoder = shared_text_encoder(folder / TEXT_ENCODER_GRAPH, folder / TEXT_TOKENIZER)

@@ -135,7 +135,7 @@ async def activate_model(
 
 async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
     """The reply for every bundle in the folder of bundles."""
-    replies = []
+    replies, left_out = [], runtime.models.num_left_out
     for version, found in (await runtime.models.manifests()).items():
         role = Role.ACTIVE if version == rollout.active else rollout.role if version == rollout.candidate else None
         manifest = found if isinstance(found, Manifest) else None
@@ -145,6 +145,7 @@ async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
             percent=rollout.percent if version == rollout.candidate else None,
             created_at=manifest.created_at if manifest is not None else None,
             num_items=manifest.num_items if manifest is not None else None,
+            num_left_out=left_out.get(version),
             metrics={name: dict(figures) for name, figures in manifest.metrics.items()} if manifest is not None else {},
             fault=None if manifest is not None else str(found),
         )

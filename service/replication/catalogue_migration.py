@@ -40,6 +40,9 @@ class CatalogueMigration:
         tokenizer: The tokenizer of this model.
         metrics: Counts items that cannot be migrated.
         tokenising: Runs the tokenisation of items.
+
+    Attributes:
+        left_out: Ids of the items that do not fit this model, as this replica has found.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class CatalogueMigration:
         self._metrics = metrics
         self._tokenising = tokenising
         self._sources: set[str] = set()
+        self.left_out: set[str] = set()
 
     async def begin(self, version: str) -> None:
         """Migrates the changes of another model version from now on, the first time from their beginning.
@@ -148,6 +152,7 @@ class CatalogueMigration:
         """The changes with this model's codes, without items that do not fit this model."""
         found: list[Migrated] = []
         for change, event in changes:
+            self.left_out.discard(change.item_id)
             if isinstance(change, Delete):
                 found.append((change, event))
             elif not self._is_trained_on(change):
@@ -156,6 +161,7 @@ class CatalogueMigration:
                     found.append((retokenise(change, schema, self._tokenizer), event))
                 except (InvalidItem, *UNUSABLE) as error:
                     logger.error("item %r is not migrated: %.500s", change.item_id, error)  # noqa: TRY400
+                    self.left_out.add(change.item_id)
                     self._metrics.catalogue_changes.labels("not carried over").inc()
         return found
 

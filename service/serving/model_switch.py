@@ -111,6 +111,11 @@ class ModelSwitch:
         running = {model.version: model.bundle.manifest for model in self._running}
         return {**running, **await asyncio.to_thread(_read_manifests, self._bundles)}
 
+    @property
+    def num_left_out(self) -> dict[str, int]:
+        """The number of written items that could not be migrated to each loaded model, by version."""
+        return {model.version: model.num_left_out for model in self._running}
+
     async def assign(self, version: str, role: Role, percent: float) -> Rollout:
         """Gives a model a role, on this replica now and on the others soon. If this fails, nothing changes.
 

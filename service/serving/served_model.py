@@ -139,6 +139,11 @@ class ServedModel:
         """Whether the snapshot had all changes of the catalogue at the last poll; always True without Redis."""
         return self.live is None or self.live.is_current
 
+    @property
+    def num_left_out(self) -> int:
+        """The number of written items of other models that this replica could not migrate to this model."""
+        return len(self._migration.left_out) if self._migration is not None else 0
+
     def check_ready(self) -> None:
         """Checks that the changes of the catalogue were read.
 

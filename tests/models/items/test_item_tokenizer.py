@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,3 +20,10 @@ def test_a_bundle_without_an_encoder_says_why(bundle: Bundle) -> None:
     with pytest.raises(NoTextEncoder, match="'lsa' can encode the texts of training only"):
         tokenizer.embed(items)
     assert tokenizer.embed(items[1:]) is None
+
+
+def test_a_long_reason_is_cut(bundle: Bundle) -> None:
+    manifest = replace(bundle.manifest, no_text_encoder="x" * 100_000)
+    with pytest.raises(NoTextEncoder) as refused:
+        ItemTokenizer(replace(bundle, manifest=manifest)).load_text_encoder()
+    assert len(str(refused.value)) < 1000

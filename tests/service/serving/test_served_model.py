@@ -7,14 +7,17 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from benchmarks.support.running import RedisServer
+from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisUnavailable
 from rqrec.service.serving.served_model import ServedModel
-from tests.service.conftest import until
+from tests.service.conftest import until, write_variant
 from tests.service.serving.three_models import activate, ask, samples, service
 
 
@@ -47,6 +50,27 @@ def test_what_was_written_goes_over_to_the_next_model_and_back(
         activate(one, "second")
         activate(one, "first")
         assert one.get("/readyz").json()["catalogue_version"] == version  # no change migrates twice
+
+
+def test_items_that_do_not_fit_the_next_model_are_counted(
+    three_bundles: Path, bundle: Bundle, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    items = bundle.items.with_columns(pl.lit("Drama").alias("genres"), title=bundle.items["title"] + " of texts")
+    write_variant(three_bundles, bundle, "texts", items)
+    with service(three_bundles, redis_url=redis_server.url) as client:
+
+        def left_out(answer: Response) -> dict[str, int | None]:
+            assert answer.status_code == 200, answer.text
+            return {model["version"]: model["num_left_out"] for model in answer.json()["models"]}
+
+        for name in ("one", "two"):
+            assert client.put(f"/items/{name}", json=film).status_code == 201
+        assert client.put("/items/plain", json={"attributes": {"year": 1985}}).status_code == 201
+        assert left_out(client.get("/models")) == {"first": 0, "second": None, "third": None, "texts": None}
+        assert left_out(client.post("/models/texts/activate"))["texts"] == 2
+        assert left_out(client.get("/models"))["texts"] == 2
+        assert client.get("/items/plain").status_code == 200
+        assert client.get("/items/one").status_code == 404
 
 
 def test_a_restart_with_a_new_bundle_keeps_what_was_written(

@@ -83,9 +83,7 @@ def test_a_wrong_size_of_the_retriever_is_a_bundle_error(copy: Path, bundle: Bun
 
 
 @pytest.mark.parametrize("max_history", [9, 16, 17, 10_000, 10**9])
-def test_a_history_longer_than_the_graph_reads_is_a_bundle_error(
-    copy: Path, bundle: Bundle, max_history: int
-) -> None:
+def test_a_history_longer_than_the_graph_reads_is_a_bundle_error(copy: Path, bundle: Bundle, max_history: int) -> None:
     """The graph of the small bundle reads 8 items."""
     seal(copy, retriever={**bundle.manifest.retriever, "max_history": max_history})
     with pytest.raises(BundleError):
