@@ -1,8 +1,8 @@
 """The bodies of requests and replies of the admin routes, shared by the service and the client."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rqrec.service.contract import Body, Finite, SemanticIdReply
 
@@ -45,9 +45,15 @@ class ActivateRequest(Body):
         "answers a share of the requests. shadow: the model gets a copy of a share of the requests, and its answers "
         "are measured but not returned.",
     )
-    percent: float = Field(
+    percent: Finite = Field(
         100.0, gt=0, le=100, description="Percentage of routing keys that go to a canary or shadow, by a stable hash."
     )
+
+    @model_validator(mode="after")
+    def _gives_a_share_only_to_a_candidate(self) -> Self:
+        if self.part == "active" and self.percent < 100:
+            raise ValueError(f"expected the part canary or shadow with percent {self.percent:g}, got the part active")
+        return self
 
 
 class ModelReply(BaseModel):

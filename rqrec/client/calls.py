@@ -192,7 +192,7 @@ def activate(
     Args:
         version: Version of the model.
         part: Its new role.
-        percent: Percentage of routing keys that go to a canary or shadow, in (0, 100].
+        percent: Percentage of routing keys that go to a canary or shadow, in (0, 100]; 100 for the part active.
     """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)

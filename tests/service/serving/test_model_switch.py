@@ -4,7 +4,6 @@ import asyncio
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -68,9 +67,25 @@ def test_the_routes_need_the_token(admin_client: TestClient) -> None:
     assert ask(admin_client)["model_version"] == "first"
 
 
-@pytest.mark.parametrize("body", [{"part": "canary", "percent": 0}, {"part": "boss"}, {"percent": 101}, {"more": 1}])
-def test_a_bad_part_is_refused(admin_client: TestClient, body: dict[str, Any]) -> None:
-    assert admin_client.post("/models/second/activate", json=body).status_code == 422
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ('{"part": "canary", "percent": 0}', "greater than 0"),
+        ('{"part": "boss"}', "'active', 'canary' or 'shadow'"),
+        ('{"percent": 101}', "less than or equal to 100"),
+        ('{"more": 1}', "/more"),
+        ('{"percent": 5}', "expected the part canary or shadow with percent 5"),
+        ('{"part": "active", "percent": 99.5}', "expected the part canary or shadow with percent 99.5"),
+        ('{"part": "canary", "percent": NaN}', "finite number"),
+        ('{"part": "canary", "percent": Infinity}', "finite number"),
+        ('{"percent": 1e999}', "finite number"),
+    ],
+)
+def test_a_bad_part_is_refused(admin_client: TestClient, body: str, fault: str) -> None:
+    response = admin_client.post("/models/second/activate", content=body)
+    assert response.status_code == 422
+    assert fault in response.json()["detail"]
+    assert ask(admin_client)["model_version"] == "first"
 
 
 def test_no_request_is_lost_or_mixed_while_models_change(three_bundles: Path) -> None:
