@@ -102,6 +102,14 @@ class BadRequest(Exception):
     """A request's line or headers are not valid HTTP."""
 
 
+class UnknownCoding(BadRequest):
+    """A request's body has a transfer coding that this server does not know."""
+
+
+class UnsupportedEncoding(Exception):
+    """A request's body is compressed."""
+
+
 class HeadTooLarge(Exception):
     """A request's line and headers exceed a limit."""
 

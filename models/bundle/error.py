@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polars.exceptions import PanicException
+from pydantic import ValidationError
 
 from rqrec.models.errors import UserError
 
 LONGEST_REASON = 300  # characters
+MOST_FAULTS = 3  # of one document
 
 
 class BundleError(UserError):
@@ -45,5 +47,12 @@ def reading(folder: Path, part: str) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     """The error's type and message in one short line."""
-    text = " ".join(str(error).split())
+    text = " ".join((_faults(error) if isinstance(error, ValidationError) else str(error)).split())
     return f"{type(error).__name__}: {text[:LONGEST_REASON]}" if text else type(error).__name__
+
+
+def _faults(error: ValidationError) -> str:
+    """The first faults of a document, each with its place, without pydantic's own advice."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:MOST_FAULTS]]
+    return "; ".join(one.removeprefix(": ") for one in shown)

@@ -21,14 +21,17 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
         rows: The expected number of items.
 
     Raises:
-        ValueError: If the number of items is wrong, or an item_id is missing, not unique, or one that no request can
-            name.
+        ValueError: If the number of items is wrong, an attribute has a type that JSON lacks, or an item_id is missing,
+            not unique, or one that no request can name.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
         raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
     if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
         raise ValueError(f"every {ITEM_ID} must be present and unique")
+    for name, kind in items.schema.items():
+        if not _is_shown(kind):
+            raise ValueError(f"the attribute {shortened(name)} has the type {kind}, which a payload cannot show")
     ids = items[ITEM_ID]
     refused = ids.filter((ids == "") | (ids.str.len_chars() > MAX_ITEM_ID) | ids.str.contains(CONTROL))
     if len(refused):
@@ -37,6 +40,15 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
             f"{shortened(refused[0])}"
         )
     return items
+
+
+def _is_shown(kind: pl.DataType) -> bool:
+    """Whether JSON has a value for every value of a type."""
+    if isinstance(kind, pl.List | pl.Array):
+        return _is_shown(kind.inner)  # type: ignore[arg-type]
+    if isinstance(kind, pl.Struct):
+        return all(_is_shown(field.dtype) for field in kind.fields)  # type: ignore[arg-type]
+    return kind not in (pl.Binary, pl.Object, pl.Unknown)
 
 
 def read_matrix(

@@ -22,6 +22,7 @@ from rqrec.service.http.problems import (
     UNAUTHORIZED,
     UNKNOWN_ITEM,
     UNKNOWN_MODEL,
+    UNSUPPORTED_ENCODING,
     declared,
 )
 from rqrec.service.replication.live_catalogue import LiveCatalogue
@@ -59,7 +60,10 @@ FAULTS = (ADMIN_OFF, UNAUTHORIZED, CONFLICT, INVALID, OVERLOADED, NOT_READY)
 @router.put(
     "/items/{item_id:path}",
     tags=["catalogue"],
-    responses={**declared(*FAULTS, TOO_LARGE), 201: {"description": "The item is new.", "model": WrittenItem}},
+    responses={
+        **declared(*FAULTS, TOO_LARGE, UNSUPPORTED_ENCODING),
+        201: {"description": "The item is new.", "model": WrittenItem},
+    },
     openapi_extra=json_body(WriteItemRequest),
 )
 async def put_item(
@@ -110,7 +114,7 @@ async def get_models(runtime: RuntimeNow) -> ModelList:
 @router.post(
     "/models/{version}/activate",
     tags=["models"],
-    responses=declared(*FAULTS, TOO_LARGE, UNKNOWN_MODEL),
+    responses=declared(*FAULTS, TOO_LARGE, UNSUPPORTED_ENCODING, UNKNOWN_MODEL),
     openapi_extra=json_body(ActivateRequest),
 )
 async def activate_model(

@@ -1,5 +1,6 @@
 """Reads a request's body within its limits, and parses it."""
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from fastapi.exceptions import RequestValidationError
@@ -7,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
 from rqrec.service.admission.request_context import context_of
-from rqrec.service.errors import ClientGone, TooLarge
+from rqrec.service.errors import ClientGone, TooLarge, UnsupportedEncoding
+from rqrec.service.ids import Header
 from rqrec.service.serving.runtime import Runtime
 
 MAX_CONTAINERS = 50_000  # each one becomes a Python object before validation can refuse it
@@ -28,11 +30,13 @@ async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
 
     Raises:
         TooLarge: If the body has too many bytes.
+        UnsupportedEncoding: If the body is compressed.
         Overloaded: If the bodies of all requests together have too many bytes.
         ClientGone: If the client closed its connection before the end of the body.
     """
     context, max_bytes = context_of(scope), runtime.limits.max_body_bytes
     parts: list[bytes] = []
+    _check_headers(scope["headers"], max_bytes)
     context.begin_body()
     while True:
         message = await receive()
@@ -41,11 +45,24 @@ async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
         part: bytes = message.get("body", b"")
         runtime.admission.hold_body(context, len(part))
         if context.body_bytes > max_bytes:
-            raise TooLarge(f"a request body may have at most {max_bytes} bytes")
+            raise _too_large(max_bytes)
         if not message.get("more_body", False):
             context.finish_body()
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
+
+
+def _check_headers(headers: Iterable[Header], max_bytes: int) -> None:
+    """Refuses a body by its headers, before a client that waits for 100 Continue sends it."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_large(max_bytes)
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise UnsupportedEncoding("expected a body that is not compressed, so without the header content-encoding")
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"a request body may have at most {max_bytes} bytes")
 
 
 async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: type[ModelT]) -> ModelT:

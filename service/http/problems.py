@@ -26,8 +26,10 @@ from rqrec.service.errors import (
     RetryLater,
     TooLarge,
     Unauthorized,
+    UnknownCoding,
     UnknownItem,
     UnknownModel,
+    UnsupportedEncoding,
     UnusableModel,
 )
 from rqrec.service.http.openapi import reference
@@ -64,6 +66,7 @@ UNAUTHORIZED = Kind("unauthorized", "The admin token is missing or wrong", 401, 
 CONFLICT = Kind("conflict", "The catalogue does not allow this change", 409, False)
 READ_ONLY = Kind("read-only", "The catalogue cannot be written", 503, False)
 TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
+UNSUPPORTED_ENCODING = Kind("unsupported-encoding", "The body must not be compressed", 415, False)
 INVALID = Kind("invalid-request", "The request is not valid", 422, False)
 NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
 INTERNAL = Kind("internal", "The service failed", 500, True)
@@ -71,6 +74,7 @@ OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
 RATE_LIMITED = Kind("rate-limited", "This client asks too often", 429, True)
 BODY_TIMEOUT = Kind("body-timeout", "The body did not arrive in time", 408, True)
 BAD_REQUEST = Kind("bad-request", "The request is not valid HTTP", 400, False)
+UNKNOWN_CODING = Kind("unknown-coding", "The server does not know this transfer coding", 501, False)
 HEAD_TOO_LARGE = Kind("head-too-large", "The request's headers are over a limit", 431, False)
 DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
@@ -83,12 +87,14 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     Conflict: CONFLICT,
     ReadOnly: READ_ONLY,
     TooLarge: TOO_LARGE,
+    UnsupportedEncoding: UNSUPPORTED_ENCODING,
     NotReady: NOT_READY,
     Overloaded: OVERLOADED,
     RateLimited: RATE_LIMITED,
     DeadlinePassed: DEADLINE,
     BodyTimeout: BODY_TIMEOUT,
     BadRequest: BAD_REQUEST,
+    UnknownCoding: UNKNOWN_CODING,
     HeadTooLarge: HEAD_TOO_LARGE,
     ClientGone: CLIENT_GONE,
 }

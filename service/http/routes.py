@@ -31,6 +31,7 @@ from rqrec.service.http.problems import (
     OVERLOADED,
     TOO_LARGE,
     UNKNOWN_ITEM,
+    UNSUPPORTED_ENCODING,
     declared,
 )
 from rqrec.service.serving.recommend import recommend
@@ -46,7 +47,7 @@ JSON = "application/json"
     RECOMMEND,
     tags=["recommendations"],
     response_model=RecommendReply,
-    responses=declared(TOO_LARGE, INVALID, OVERLOADED, NOT_READY, DEADLINE),
+    responses=declared(TOO_LARGE, UNSUPPORTED_ENCODING, INVALID, OVERLOADED, NOT_READY, DEADLINE),
     openapi_extra=json_body(RecommendRequest),
 )
 async def post_recommend(request: Request) -> Response:

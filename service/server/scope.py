@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import httptools
 from starlette.types import Scope
 
-from rqrec.service.errors import BadRequest
+from rqrec.service.errors import BadRequest, UnknownCoding
 from rqrec.service.server.request_parser import RequestHead
 
 
@@ -19,12 +19,16 @@ def scope_of(head: RequestHead, *, addresses: dict[str, Any], state: dict[str, A
         state: The state of the app's lifespan; the scope gets a copy.
 
     Raises:
+        UnknownCoding: If the body has a transfer coding besides `chunked`.
         BadRequest: If the target is not a path, or if an HTTP/1.1 request does not have exactly one Host header
             (RFC 9112, 3.2).
     """
     hosts = sum(name == b"host" for name, _ in head.headers)
     if hosts > 1 or (hosts == 0 and head.version == "1.1"):
         raise BadRequest(f"expected one Host header in an HTTP/1.1 request, got {hosts}")
+    for name, value in head.headers:
+        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise UnknownCoding("expected a body without a transfer coding, or with the coding chunked alone")
     try:
         parsed = httptools.parse_url(head.url)
     except httptools.HttpParserInvalidURLError as error:

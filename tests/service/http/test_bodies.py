@@ -33,3 +33,16 @@ def test_the_faults_of_a_body_are_bounded(plain_client: TestClient, kind: str) -
     assert response.status_code in {413, 422}
     assert len(response.content) < LARGEST_ERROR
     assert len(response.json()["errors"]) <= 20
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "GZIP", ""])
+def test_a_compressed_body_is_refused(plain_client: TestClient, encoding: str) -> None:
+    headers = {"content-encoding": encoding}
+    response = plain_client.post("/recommend", content=b'{"history": ["116"]}', headers=headers)
+    assert (response.status_code, response.json()["type"]) == (415, "unsupported-encoding")
+
+
+def test_a_body_without_compression_may_say_so(plain_client: TestClient) -> None:
+    headers = {"content-encoding": "Identity"}
+    response = plain_client.post("/recommend", content=b'{"history": ["116"]}', headers=headers)
+    assert response.status_code == 200

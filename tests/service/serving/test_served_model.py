@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
@@ -59,7 +58,7 @@ def test_items_that_do_not_fit_the_next_model_are_counted(
     write_variant(three_bundles, bundle, "texts", items)
     with service(three_bundles, redis_url=redis_server.url) as client:
 
-        def left_out(answer: Response) -> dict[str, int | None]:
+        def left_out(answer: Any) -> dict[str, int | None]:
             assert answer.status_code == 200, answer.text
             return {model["version"]: model["num_left_out"] for model in answer.json()["models"]}
 

@@ -140,6 +140,9 @@ WRONG: Mapping[str, Change] = {
     "an empty id": items(lambda frame: with_id(frame, "")),
     "an id of NUL": items(lambda frame: with_id(frame, "a\0")),
     "a long id": items(lambda frame: with_id(frame, "é" * 257)),
+    "bytes": items(lambda frame: frame.with_columns(more=pl.lit(b"\xff"))),
+    "bytes in lists": items(lambda frame: frame.with_columns(more=pl.concat_list(pl.lit(b"\xff")))),
+    "bytes in objects": items(lambda frame: frame.with_columns(more=pl.struct(inner=pl.lit(b"\xff")))),
     "no ids": items(lambda frame: frame.drop(ITEM_ID)),
     "an attribute less": items(lambda frame: frame.drop("genres")),
     "an attribute of another type": items(lambda frame: frame.with_columns(genres=pl.lit(True))),
@@ -201,14 +204,16 @@ def test_what_is_right_is_used(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_content_is_a_bundle_error(copy: Path, name: str) -> None:
+def test_wrong_content_is_a_bundle_error(copy: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     WRONG[name](copy)
     seal(copy)
     with pytest.raises(BundleError) as caught:
         use(copy)
     assert "\n" not in str(caught.value)
     assert str(copy) in str(caught.value)
+    assert "panicked" not in capfd.readouterr().err
     assert len(str(caught.value)) < 1000
+    assert "pydantic" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", READ)
