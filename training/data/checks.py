@@ -154,6 +154,13 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
             f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
             "none, leave the field empty"
         )
+    _check_characters(ids, path)
+    return ids.to_frame().select(pl.when(ids != "").then(ids).alias(name)).to_series()
+
+
+def _check_characters(ids: pl.Series, path: str) -> None:
+    """Refuses ids that the service refuses."""
+    name = ids.name
     unprintable = ids.str.contains(CONTROL).fill_null(value=False)
     if name == ITEM_ID and unprintable.any():
         row = unprintable.arg_true()[0]
@@ -167,4 +174,3 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
             f"{path}, data row {row + 1}: {name} must have at most {MAX_ITEM_ID} characters, got "
             f"{len(ids[row])} ({ids[row][:40]!r} …): shorten the ids, or name another column in DatasetSettings.columns"
         )
-    return ids.to_frame().select(pl.when(ids != "").then(ids).alias(name)).to_series()
