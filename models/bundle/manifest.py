@@ -21,6 +21,7 @@ from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
 # Training records 3 golden answers, with at most 20 items in a history and 10 recommended items.
 MAX_GOLDEN, MAX_GOLDEN_ITEMS = 10, 100
 MAX_HISTORY = 10_000  # of the HTTP contract
+MAX_MANIFEST_BYTES = 4 << 20  # training writes about 10 KB
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise BundleError(
                 f"there is no bundle at {folder} ({MANIFEST} is missing): run `rqrec train` or `make run` to train one"
             )
+        if (size := path.stat().st_size) > MAX_MANIFEST_BYTES:
+            raise ValueError(f"expected at most {MAX_MANIFEST_BYTES} bytes, got {size}")
         text = path.read_text(encoding="utf-8")
         fields = json.loads(text)
         found = fields.get("format") if isinstance(fields, dict) else None

@@ -99,6 +99,12 @@ def test_a_manifest_of_another_shape_is_a_bundle_error(copy: Path, content: str)
         read_manifest(copy)
 
 
+def test_a_manifest_too_large_to_parse_quickly_is_a_bundle_error(copy: Path) -> None:
+    seal(copy, config="x" * (4 << 20))
+    with pytest.raises(BundleError, match="expected at most 4194304 bytes"):
+        read_manifest(copy)
+
+
 def test_the_manifest_is_the_one_that_was_written(bundle: Bundle) -> None:
     written = json.loads((bundle.path / MANIFEST).read_text())
     assert asdict(bundle.manifest) == written
