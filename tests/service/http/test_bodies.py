@@ -5,6 +5,12 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
+
+from rqrec.models.bundle.manifest import MAX_HISTORY
+from rqrec.models.bundle.tables import MAX_ITEM_ID
+from rqrec.service import contract
+from rqrec.service.contract import ItemId
 
 LARGEST_ERROR = 64 << 10
 FAULTY = {
@@ -46,3 +52,8 @@ def test_a_body_without_compression_may_say_so(plain_client: TestClient) -> None
     headers = {"content-encoding": "Identity"}
     response = plain_client.post("/recommend", content=b'{"history": ["116"]}', headers=headers)
     assert response.status_code == 200
+
+
+def test_bundles_have_the_limits_of_the_contract() -> None:
+    assert TypeAdapter(ItemId).json_schema()["maxLength"] == MAX_ITEM_ID
+    assert contract.MAX_HISTORY == MAX_HISTORY
