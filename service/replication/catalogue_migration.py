@@ -4,11 +4,14 @@ Each change of an older model is tokenised again and appended to this model's st
 Any replica may do this. Replicas switch models one by one, so the migration goes on while some replicas still write for
 the older model. A migrated change keeps its stamp. So a change that is migrated twice, or after a later change of the
 same item, changes nothing.
+
+A replica that serves the older model knows its changes itself. It migrates them from its own memory before it leaves
+that model, because Redis may have lost any of them.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
@@ -16,15 +19,18 @@ from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Delete, Put, from_json
 from rqrec.service.catalogue.item_content import InvalidItem, retokenise
 from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
-from rqrec.service.replication.log_view import Event, LogContents, LogHeader
+from rqrec.service.replication.log_view import Event
 from rqrec.service.replication.positions import START, is_before, is_position, order_of
 from rqrec.service.replication.reconcile import UNUSABLE
+from rqrec.service.replication.stamped_entries import StampedEntry
 from rqrec.service.telemetry import Metrics
 
 APPENDED_AT_ONCE = 100  # changes in one call of Redis
+ROUNDS, PAUSE_S = 50, 0.05  # of `absorb`, which waits while another replica repairs the change log
 Migrated = tuple[Change, Event]  # a change, and its event in the stream of the older model
 logger = logging.getLogger("rqrec")
 
@@ -64,6 +70,8 @@ class CatalogueMigration:
         self._tokenising = tokenising
         self._sources: set[str] = set()
         self.left_out: set[str] = set()
+        self._unfit: set[tuple[str, str]] = set()  # item id and stamp of changes that do not fit this model
+        self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
         """Migrates the changes of another model version from now on, the first time from their beginning.
@@ -87,10 +95,41 @@ class CatalogueMigration:
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        self._sources |= await self._log.migrations()
-        for source in self._sources:
-            while await self._step(source, await self._log.migrated_until(source)):
-                pass
+        async with self._stepping:
+            self._sources |= await self._log.migrations()
+            for source in list(self._sources):
+                while await self._step(source, await self._log.migrated_until(source)):
+                    pass
+
+    async def absorb(self, source: LiveCatalogue) -> None:
+        """Migrates all changes that another model's catalogue in this process knows, whatever Redis holds of them.
+
+        Returns only when the catalogue of this model knows them too, so that the other catalogue may be dropped.
+
+        Args:
+            source: The catalogue of the other model.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+            NotReady: If Redis loses the migrated changes again and again.
+        """
+        run_in_thread = asyncio.get_running_loop().run_in_executor
+        for _ in range(ROUNDS):
+            missing = await run_in_thread(self._tokenising, self._missing_of, source)
+            epoch, last = self._live.point.epoch, START
+            for begin in range(0, len(missing), APPENDED_AT_ONCE):
+                last = await self._log.append_again(missing[begin : begin + APPENDED_AT_ONCE])
+            if missing:
+                await self._live.catch_up()
+            now = self._live.point
+            if not missing or (now.epoch == epoch and not is_before(now.position, last)):
+                return  # what is applied and still missing has no effect here
+            await asyncio.sleep(PAUSE_S)
+        raise NotReady("Redis loses the written items while they are migrated: try again")
+
+    def _missing_of(self, source: LiveCatalogue) -> list[Migrated]:
+        """The changes that another catalogue knows and this one does not, with this model's codes."""
+        return self._retokenised(self._wanted(_from_entries(source.written(), source.snapshot.version)))
 
     async def _step(self, source: str, position: str) -> bool:
         """Migrates the next changes after a position of another model's stream, unless another replica was faster.
@@ -124,7 +163,7 @@ class CatalogueMigration:
             return None
         if is_before(begin, view.header.cut_after):
             contents = await log.read(view)
-            return None if contents is None else (_from_entries(contents, view.header, source), view.header.position)
+            return None if contents is None else (_from_entries(contents.entries, source), view.header.position)
         if not view.events:
             return None
         changes = [
@@ -139,7 +178,7 @@ class CatalogueMigration:
         wanted, named = [], set[str]()
         for change, event in changes:
             item_id = change.item_id
-            is_held = item_id in named or self._live.snapshot.table.find([item_id])[0] != NO_LEAF
+            is_held = item_id in named or self._live.holds(item_id)
             if not is_before(self._live.stamp_of(item_id), event.stamp):
                 continue
             if event.origin == self._log.version and isinstance(change, Delete) and not is_held:
@@ -152,6 +191,8 @@ class CatalogueMigration:
         """The changes with this model's codes, without items that do not fit this model."""
         found: list[Migrated] = []
         for change, event in changes:
+            if (change.item_id, event.stamp) in self._unfit:
+                continue
             self.left_out.discard(change.item_id)
             if isinstance(change, Delete):
                 found.append((change, event))
@@ -160,6 +201,7 @@ class CatalogueMigration:
                     schema = self._published.filters.schema
                     found.append((retokenise(change, schema, self._tokenizer), event))
                 except (InvalidItem, *UNUSABLE) as error:
+                    self._unfit.add((change.item_id, event.stamp))
                     logger.error("item %r is not migrated: %.500s", change.item_id, error)  # noqa: TRY400
                     self.left_out.add(change.item_id)
                     self._metrics.catalogue_changes.labels("not carried over").inc()
@@ -172,11 +214,11 @@ class CatalogueMigration:
         return is_same and not self._live.stamp_of(put.item_id)
 
 
-def _from_entries(contents: LogContents, header: LogHeader, source: str) -> list[Migrated]:
+def _from_entries(entries: Mapping[str, StampedEntry], source: str) -> list[Migrated]:
     """All entries of another model as changes, in the order of their stamps."""
     changes: list[Migrated] = [
-        (Delete(item_id) if entry is None else entry.put, Event(header.position, "", "", source, stamp))
-        for item_id, (stamp, entry) in contents.entries.items()
+        (Delete(item_id) if entry is None else entry.put, Event(stamp, "", "", source, stamp))
+        for item_id, (stamp, entry) in entries.items()
     ]
     return sorted(changes, key=lambda one: order_of(one[1].stamp))
 

@@ -225,6 +225,17 @@ class ChangeLog:
         """
         await run(self._gate, SET_FIELD, [self._migrated], version, NOT_BEGUN)
 
+    async def append_again(self, events: Iterable[tuple[Change, Event]]) -> str:
+        """Appends changes of another model, whatever of them is migrated already, and returns the last position.
+
+        Args:
+            events: The changes for this model, each with an event that holds its origin and stamp.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+        """
+        return str(await run(self._gate, APPEND, [self._stream], START, *_arguments(events)))
+
     async def append_migrated(
         self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
     ) -> bool:
@@ -242,9 +253,8 @@ class ChangeLog:
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        added = [part for change, event in events for part in (to_json(change), "", event.origin, event.stamp)]
-        keys = [self._stream, self._migrated]
-        return bool(await run(self._gate, APPEND_MIGRATED, keys, source, before, after, START, *added))
+        keys, moved = [self._stream, self._migrated], (source, before, after)
+        return bool(await run(self._gate, APPEND_MIGRATED, keys, *moved, START, *_arguments(events)))
 
     async def _stage(self, entries: Mapping[str, StampedEntry]) -> None:
         """Writes entries under another key, chunk by chunk; a script then takes them over in one step."""
@@ -259,3 +269,8 @@ class ChangeLog:
 
     async def _unstage(self) -> None:
         await self._gate.try_to_delete(self._staged)
+
+
+def _arguments(events: Iterable[tuple[Change, Event]]) -> list[str]:
+    """The arguments of APPEND for migrated changes."""
+    return [part for change, event in events for part in (to_json(change), "", event.origin, event.stamp)]

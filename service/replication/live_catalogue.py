@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Outcome
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
@@ -18,6 +19,7 @@ from rqrec.service.replication.pending_writes import PendingWrites
 from rqrec.service.replication.positions import START, Point, is_before
 from rqrec.service.replication.replay import Replay
 from rqrec.service.replication.replica_state import ReplicaState
+from rqrec.service.replication.stamped_entries import StampedEntry
 from rqrec.service.replication.stamps import Stamps
 from rqrec.service.telemetry import Metrics
 
@@ -85,6 +87,14 @@ class LiveCatalogue:
     def stamp_of(self, item_id: str) -> str:
         """Returns the position of an item's last change; an empty text if the item was never written."""
         return self._state.stamps.stamp(item_id)
+
+    def holds(self, item_id: str) -> bool:
+        """Whether the catalogue holds an item, as far as this replica knows."""
+        return bool(self.snapshot.table.find([item_id])[0] != NO_LEAF)
+
+    def written(self) -> dict[str, StampedEntry]:
+        """The entries of all written items, by item id. Safe to call from any thread."""
+        return self._state.all_entries()
 
     async def write(self, change: Change) -> Outcome:
         """Appends a change to the stream, and waits until this replica has applied it.

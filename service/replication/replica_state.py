@@ -30,7 +30,7 @@ class ReplicaState(NamedTuple):
 
     def all_entries(self) -> dict[str, StampedEntry]:
         """The entries of all written items, by item id."""
-        return self.entries(item_id for item_id, _ in self.stamps.items())
+        return self.entries([item_id for item_id, _ in list(self.stamps.items())])
 
     def header(self) -> LogHeader:
         """The header of a change log whose entries are all entries of this state and whose stream starts here."""

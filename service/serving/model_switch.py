@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from cachetools import TTLCache
 
 from rqrec.models.bundle.bundle import Bundle, read_version
 from rqrec.models.bundle.error import BundleError
-from rqrec.models.bundle.manifest import Manifest, read_manifest
-from rqrec.models.bundle.store import bundles_at_hand, current_version
+from rqrec.models.bundle.manifest import Manifest
+from rqrec.models.bundle.store import current_version
 from rqrec.service.errors import Conflict, InvalidPart, NotReady, UnknownModel, UnusableModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.serving.deployment import Deployment, Role, Rollout
+from rqrec.service.serving.manifests import read_manifests
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.serving.shared_rollout import SharedRollout
+from rqrec.service.serving.write_turns import WriteTurns
 from rqrec.service.telemetry import Metrics
 
 REFUSED_FOR_S = 60.0  # how long a rollout that failed is not tried again
@@ -60,6 +62,7 @@ class ModelSwitch:
         self._ready_without_redis = ready_without_redis
         self._open: dict[ServedModel, AsyncExitStack] = {}
         self._shared = SharedRollout(gate)
+        self._writes = WriteTurns()
         self._switching = asyncio.Lock()
         self._following = Periodic(self._follow, check_every_s)
         self._refused: TTLCache[Rollout, None] = TTLCache(16, REFUSED_FOR_S)
@@ -106,10 +109,22 @@ class ModelSwitch:
         for model in self._running:
             model.check_ready()
 
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[ServedModel]:
+        """Holds the active model for one write inside the block: it does not change before the write has ended.
+
+        Raises:
+            NotReady: If no model is loaded.
+        """
+        async with self._writes.turn():
+            if self.deployment is None:
+                raise NotReady("the service is not ready, or shutting down")
+            yield self.deployment.active
+
     async def manifests(self) -> dict[str, Manifest | BundleError]:
         """The manifest of every bundle by version; an error for a bundle that cannot be read."""
         running = {model.version: model.bundle.manifest for model in self._running}
-        return {**running, **await asyncio.to_thread(_read_manifests, self._bundles)}
+        return {**running, **await asyncio.to_thread(read_manifests, self._bundles)}
 
     @property
     def num_left_out(self) -> dict[str, int]:
@@ -204,9 +219,11 @@ class ModelSwitch:
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(self._clean_up)
             deployment = await self._load(rollout)
-            if known_revision is not None and not await self._shared.store(rollout, known_revision):
-                raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
-            before, self.deployment = self.deployment, deployment
+            async with self._writes.paused():
+                await self._absorb(deployment.models)
+                if known_revision is not None and not await self._shared.store(rollout, known_revision):
+                    raise Conflict("another replica has changed the models meanwhile: see GET /models, and try again")
+                before, self.deployment = self.deployment, deployment
             await self._publish(deployment)
             if before is not None:
                 await self._hand_over(before)
@@ -223,9 +240,16 @@ class ModelSwitch:
             except RedisUnavailable:
                 if not is_start:
                     raise
+            await self._absorb(models[-1:])
             if not is_start:
                 models[-1].check_ready()
         return Deployment(rollout, *models)
+
+    async def _absorb(self, models: Iterable[ServedModel]) -> None:
+        """Migrates all changes that the active model knows, whatever Redis holds, to models that get a role."""
+        if self.deployment is not None:
+            for model in models:
+                await model.absorb(self.deployment.active)
 
     async def _open_version(self, version: str) -> ServedModel:
         async with AsyncExitStack() as stack:
@@ -276,15 +300,3 @@ class ModelSwitch:
     @property
     def _running(self) -> list[ServedModel]:
         return self.deployment.models if self.deployment is not None else []
-
-
-def _read_manifests(bundles: Path) -> dict[str, Manifest | BundleError]:
-    found: dict[str, Manifest | BundleError] = {}
-    for version, folder in bundles_at_hand(bundles).items():
-        try:
-            found[version] = read_manifest(folder)
-        except BundleError as error:
-            found[version] = error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            found[version] = BundleError(f"the manifest of {folder} cannot be read ({type(error).__name__}: {error})")
-    return found

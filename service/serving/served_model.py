@@ -188,6 +188,19 @@ class ServedModel:
             await self._migration.step()
             await self.live.catch_up()
 
+    async def absorb(self, other: "ServedModel") -> None:
+        """Migrates all changes that another model of this replica knows, whatever Redis holds of them.
+
+        Args:
+            other: The other model.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+            NotReady: If Redis loses the migrated changes again and again.
+        """
+        if self._migration is not None and other.live is not None and other is not self:
+            await self._migration.absorb(other.live)
+
     async def _start(self) -> None:
         if self.live is None or self._shared is None:
             return
