@@ -78,31 +78,37 @@ async def put_item(
         request: The request; its body is a `WriteItemRequest`.
         item_id: Id of the item.
         runtime: The running service.
-        model: The active model, whose catalogue changes.
+        model: The active model, whose catalogue must be writable.
         response: Takes the status: 201 for a new item.
     """
-    live = _live(model)
+    _live(model)
     body = await read_json(request.scope, request.receive, runtime, WriteItemRequest)
-    put = await model.tokenise(item_id, body.attributes, body.text_vector)
-    outcome = _checked(await live.write(put), item_id)
-    response.status_code = 201 if outcome.result is Result.ADDED else 200
-    return WrittenItem(
-        item_id=item_id,
-        semantic_id=list(outcome.semantic_id),
-        model_version=live.snapshot.version,
-        catalogue_version=live.snapshot.catalogue_version,
-    )
+    async with runtime.models.writing() as writable:
+        live = _live(writable)
+        put = await writable.tokenise(item_id, body.attributes, body.text_vector)
+        outcome = _checked(await live.write(put), item_id)
+        response.status_code = 201 if outcome.result is Result.ADDED else 200
+        return WrittenItem(
+            item_id=item_id,
+            semantic_id=list(outcome.semantic_id),
+            model_version=live.snapshot.version,
+            catalogue_version=live.snapshot.catalogue_version,
+        )
 
 
 @router.delete("/items/{item_id:path}", tags=["catalogue"], status_code=204, responses=declared(*FAULTS, UNKNOWN_ITEM))
-async def delete_item(item_id: ItemIdInPath, model: ModelNow) -> None:
+async def delete_item(item_id: ItemIdInPath, runtime: RuntimeNow) -> None:
     """Deletes an item, so that it is never recommended. Histories may still name it; it is then skipped.
 
     Args:
         item_id: Id of the item.
-        model: The active model, whose catalogue changes.
+        runtime: The running service.
     """
-    _checked(await _live(model).write(Delete(item_id)), item_id)
+    async with runtime.models.writing() as model:
+        live = _live(model)
+        if not live.holds(item_id):  # another replica may have confirmed it for another model
+            await runtime.models.learn_all(model)
+        _checked(await live.write(Delete(item_id)), item_id)
 
 
 @router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))

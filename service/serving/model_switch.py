@@ -121,6 +121,22 @@ class ModelSwitch:
                 raise NotReady("the service is not ready, or shutting down")
             yield self.deployment.active
 
+    async def learn_all(self, model: ServedModel) -> None:
+        """Migrates to a model, now, what any replica has confirmed for this model or another one.
+
+        While the replicas change the model one by one, some confirm writes for the former model and some for the next.
+
+        Args:
+            model: The model.
+
+        Raises:
+            NotReady: If Redis does not answer.
+        """
+        try:
+            await model.take_over(await self._shared.active_version() or model.version)
+        except RedisUnavailable as error:
+            raise NotReady(f"Redis does not answer ({error}), so items may be missing here: send it again") from error
+
     async def manifests(self) -> dict[str, Manifest | BundleError]:
         """The manifest of every bundle by version; an error for a bundle that cannot be read."""
         running = {model.version: model.bundle.manifest for model in self._running}

@@ -34,15 +34,19 @@ class SharedRollout:
         Raises:
             RedisUnavailable: If Redis does not answer.
         """
-        text = await self._read(ROLES_KEY)
+        rollout = await self._rollout()
         self.is_read = True
-        try:
-            rollout = None if text is None else Rollout.from_json(text)
-        except ValueError as error:
-            logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - a traceback would add nothing
-            return None
         self.known_revision = max(self.known_revision, 0 if rollout is None else rollout.revision)
         return rollout
+
+    async def active_version(self) -> str | None:
+        """The version of the active model of the rollout in Redis; None if Redis has no rollout.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+        """
+        rollout = await self._rollout()
+        return None if rollout is None else rollout.active
 
     async def store(self, rollout: Rollout, known_revision: int) -> bool:
         """Stores a rollout, unless Redis has one that the caller does not know.
@@ -74,6 +78,14 @@ class SharedRollout:
         with contextlib.suppress(RedisUnavailable):
             if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, version)
+
+    async def _rollout(self) -> Rollout | None:
+        text = await self._read(ROLES_KEY)
+        try:
+            return None if text is None else Rollout.from_json(text)
+        except ValueError as error:
+            logger.error("%s in Redis: %s", ROLES_KEY, error)  # noqa: TRY400 - a traceback would add nothing
+            return None
 
     async def _read(self, key: str) -> str | None:
         if self._gate is None:

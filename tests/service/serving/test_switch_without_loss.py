@@ -1,7 +1,9 @@
 """No confirmed write is missing after a change of the model, whatever Redis loses meanwhile."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -70,3 +72,57 @@ def test_redis_emptied_during_an_activation_loses_nothing(
         assert not is_there(client, "100")
         activate(client, "third")
         assert [is_there(client, f"new-{number}") for number in range(6)] == [False] + [True] * 5
+
+
+@pytest.mark.parametrize("is_saved", [False, True], ids=["in the stream", "in the entries"])
+@pytest.mark.parametrize("is_behind", [False, True], ids=["written at the former model", "written at the next model"])
+def test_a_confirmed_item_can_be_deleted_at_a_replica_that_serves_another_model(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any], is_behind: bool, is_saved: bool
+) -> None:
+    """Invariant I16: a DELETE decides after it has read all change logs to their ends."""
+    save = 2 if is_saved else 1000
+    quiet = {"redis_url": redis_server.url, "redis_check_s": 600.0, "catalogue_save_every": save}
+    with service(three_bundles, **quiet) as ahead, service(three_bundles, **quiet) as behind:
+        activate(ahead, "second")
+        writer, deleter = (ahead, behind) if is_behind else (behind, ahead)
+        for number in range(5):
+            item_id = f"new-{number}"
+            assert writer.put(f"/items/{item_id}", json=film).status_code == 201
+            assert not is_there(deleter, item_id)
+            assert deleter.delete(f"/items/{item_id}").status_code == 204
+            assert not is_there(deleter, item_id)
+            assert deleter.delete(f"/items/{item_id}").status_code == 404
+        assert writer.delete("/items/never").status_code == 404
+        assert not any(is_there(writer, f"new-{number}") for number in range(5))
+        activate(ahead, "third")
+        assert not any(is_there(ahead, f"new-{number}") for number in range(5))
+
+
+def test_what_a_replica_has_confirmed_stays_while_it_changes_the_model(
+    three_bundles: Path, redis_server: RedisServer, film: dict[str, Any]
+) -> None:
+    """Invariant R7: a confirmed write is there at once, also in the next model."""
+    done, wrong = Event(), list[tuple[str, str, int]]()
+
+    with service(three_bundles, redis_url=redis_server.url) as client:
+
+        def write(thread: int) -> int:
+            number = 0
+            while not done.is_set() and number < 2000:
+                path = f"/items/new-{thread}-{number}"
+                number += 1
+                steps = [("put", 201), ("get", 200), ("delete", 204), ("get", 404)]
+                for method, expected in steps:
+                    body = {"json": film} if method == "put" else {}
+                    status = client.request(method, path, **body).status_code
+                    if status != expected:
+                        wrong.append((method, path, status))
+            return number
+
+        with ThreadPoolExecutor(3) as pool:
+            writes = [pool.submit(write, thread) for thread in range(3)]
+            for version in ("second", "first", "third", "first", "second"):
+                activate(client, version)
+            done.set()
+        assert all(one.result() > 1 for one in writes)
+    assert wrong == []
