@@ -1,9 +1,9 @@
 """Turns an item that a client writes into a change: checks its values, embeds its text and tokenises it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from reprlib import repr as shortened
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,20 @@ class InvalidItem(InvalidPart):
     """The item does not fit this model. `place` names the attribute or `text_vector`."""
 
 
+class Written(NamedTuple):
+    """An item as a client writes it.
+
+    Attributes:
+        item_id: The item's id.
+        attributes: The attributes by name; a missing one is null.
+        text_vector: The embedding of the item's text; None to let the bundle's text encoder make it.
+    """
+
+    item_id: str
+    attributes: Mapping[str, Any]
+    text_vector: list[float] | None
+
+
 def tokenise(
     item_id: str,
     attributes: Mapping[str, Any],
@@ -45,31 +59,44 @@ def tokenise(
     Raises:
         InvalidItem: If an attribute is unknown, a value has another type, or the text cannot be embedded.
     """
+    (put,) = tokenise_all([Written(item_id, attributes, text_vector)], schema, tokenizer)
+    return put
+
+
+def tokenise_all(items: Sequence[Written], schema: pl.Schema, tokenizer: ItemTokenizer) -> list[Put]:
+    """Makes the changes that write items, all at once: an item of many needs a fifth of a single item's time.
+
+    Args:
+        items: The items, at least one.
+        schema: item_id and the attributes that the catalogue shows, with their types.
+        tokenizer: The model's tokenizer.
+
+    Raises:
+        InvalidItem: If an item does not fit; the others are then to be tried without it.
+    """
     vectors = {name: pl.Array(pl.Float32, width) for name, width in tokenizer.vector_attributes.items()}
     types: dict[str, Any] = {**schema, **vectors}
-    unknown = [name for name in attributes if name not in types or name == ITEM_ID]
-    if unknown:
-        known = sorted(types.keys() - {ITEM_ID})
-        raise InvalidItem(("attributes", unknown[0]), f"unknown attribute; the catalogue's are {known}")
-    values = {**attributes, ITEM_ID: item_id}
-    for name, value in values.items():
-        if (fault := _fault(value)) is not None:
-            raise InvalidItem(("attributes", name), fault)
-    frame = pl.DataFrame([_column(name, values.get(name), kind) for name, kind in types.items()])
+    values = [_checked_values(item, types) for item in items]
+    frame = pl.DataFrame([_column(name, [one.get(name) for one in values], kind) for name, kind in types.items()])
     with np.errstate(over="ignore", invalid="ignore"):  # _check_features refuses infinite features
-        features_1E = tokenizer.features(frame, _text(text_vector, frame, tokenizer))
-    _check_features(features_1E[0], tokenizer)
-    (codes,) = tokenizer.codes(features_1E).tolist()
-    (item,) = items_of(frame[schema.names()])
-    hidden = {
-        VECTORS: {name: values[name] for name in vectors if values.get(name) is not None},
-        TEXT_VECTOR: text_vector,
-    }
-    return Put(item, tuple(codes), features_1E.tobytes(), json.dumps(hidden))
+        features_NE = tokenizer.features(frame, _text([item.text_vector for item in items], frame, tokenizer))
+    for features_E in features_NE:
+        _check_features(features_E, tokenizer)
+    codes_NL = tokenizer.codes(features_NE).tolist()
+    hidden = [
+        {VECTORS: {name: one[name] for name in vectors if one.get(name) is not None}, TEXT_VECTOR: item.text_vector}
+        for item, one in zip(items, values, strict=True)
+    ]
+    return [
+        Put(item, tuple(codes), features_E.tobytes(), json.dumps(more))
+        for item, codes, features_E, more in zip(
+            items_of(frame[schema.names()]), codes_NL, features_NE, hidden, strict=True
+        )
+    ]
 
 
-def retokenise(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
-    """Makes the change that writes an item of another model with this model's codes.
+def as_written(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Written:
+    """The item of another model as a client would write it for this model.
 
     Attributes that this model does not know are left out.
 
@@ -77,9 +104,6 @@ def retokenise(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
         put: The change that wrote the item for the other model.
         schema: item_id and the attributes that this model's catalogue shows, with their types.
         tokenizer: This model's tokenizer.
-
-    Raises:
-        InvalidItem: If the item does not fit this model.
     """
     hidden = json.loads(put.hidden)
     text_vector = hidden.get(TEXT_VECTOR)
@@ -89,7 +113,20 @@ def retokenise(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Put:
     attributes = {
         name: value for name, value in {**put.item.attributes, **hidden.get(VECTORS, {})}.items() if name in known
     }
-    return tokenise(put.item_id, attributes, text_vector, schema, tokenizer)
+    return Written(put.item_id, attributes, text_vector)
+
+
+def _checked_values(item: Written, types: Mapping[str, Any]) -> dict[str, Any]:
+    """The item's id and attributes by name, all of them known and possible."""
+    unknown = [name for name in item.attributes if name not in types or name == ITEM_ID]
+    if unknown:
+        known = sorted(types.keys() - {ITEM_ID})
+        raise InvalidItem(("attributes", unknown[0]), f"unknown attribute; the catalogue's are {known}")
+    values = {**item.attributes, ITEM_ID: item.item_id}
+    for name, value in values.items():
+        if (fault := _fault(value)) is not None:
+            raise InvalidItem(("attributes", name), fault)
+    return values
 
 
 def _fault(value: object) -> str | None:
@@ -112,16 +149,19 @@ def _fault(value: object) -> str | None:
     return None
 
 
-def _column(name: str, value: object, kind: pl.DataType) -> pl.Series:
-    """A column of one value. Refuses a value of another type, also where polars would convert it or make it null."""
-    fault = InvalidItem(("attributes", name), f"expected {described(kind)}, got {shortened(value)}")
+def _column(name: str, values: Sequence[object], kind: pl.DataType) -> pl.Series:
+    """A column of values. Refuses a value of another type, also where polars would convert it or make it null."""
+
+    def fault(value: object) -> InvalidItem:
+        return InvalidItem(("attributes", name), f"expected {described(kind)}, got {shortened(value)}")
+
     try:
-        column = pl.Series(name, [fitted(value, kind)], dtype=kind, strict=True)
+        column = pl.Series(name, [fitted(value, kind) for value in values], dtype=kind, strict=True)
     except (TypeError, ValueError, OverflowError, RecursionError, pl.exceptions.PolarsError) as error:
-        raise fault from error
-    (held,) = column.to_list()
-    if _num_nulls(held) != _num_nulls(value):
-        raise fault
+        raise fault(values[0]) from error
+    for value, held in zip(values, column.to_list(), strict=True):
+        if _num_nulls(held) != _num_nulls(value):
+            raise fault(value)
     return column
 
 
@@ -144,17 +184,25 @@ def _check_features(features_E: NDArray[np.float32], tokenizer: ItemTokenizer) -
         begin = end
 
 
-def _text(text_vector: list[float] | None, frame: pl.DataFrame, tokenizer: ItemTokenizer) -> Given | None:
-    """The text block of the features: the given vector, or the vector of the text encoder; None without text."""
+def _text(vectors: Sequence[list[float] | None], frame: pl.DataFrame, tokenizer: ItemTokenizer) -> Given | None:
+    """The text block of the features: the given vectors, and those of the text encoder; None without text."""
     place, width = (TEXT_VECTOR,), tokenizer.text_width
-    if text_vector is None:
+    for vector in vectors:
+        if vector is not None and len(vector) != width:
+            raise InvalidItem(place, f"expected {width} numbers, got {len(vector)}")
+        if vector is not None and (fault := _fault(vector)) is not None:
+            raise InvalidItem(place, fault)
+    is_given_N = np.array([vector is not None for vector in vectors])
+    vectors_NW, present_N = np.zeros((len(frame), width), dtype=np.float32), is_given_N.copy()
+    for row, vector in enumerate(vectors):
+        if vector is not None:
+            vectors_NW[row] = vector
+    if not is_given_N.all():
         try:
-            return tokenizer.embed(frame)
+            embedded = tokenizer.embed(frame.filter(pl.Series(~is_given_N)))
         except NoTextEncoder as error:
             remedy = f"send text_vector with {width} numbers, or leave the strings out"
             raise InvalidItem(place, f"{error}: {remedy}") from error
-    if len(text_vector) != width:
-        raise InvalidItem(place, f"expected {width} numbers, got {len(text_vector)}")
-    if (fault := _fault(text_vector)) is not None:
-        raise InvalidItem(place, fault)
-    return Given(np.array([text_vector], dtype=np.float32), np.array([True]))
+        if embedded is not None:
+            vectors_NW[~is_given_N], present_N[~is_given_N] = embedded.vectors_NW, embedded.present_N
+    return Given(vectors_NW, present_N) if present_N.any() else None

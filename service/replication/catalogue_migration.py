@@ -17,7 +17,7 @@ from concurrent.futures import Executor
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Delete, Put, from_json
-from rqrec.service.catalogue.item_content import InvalidItem, retokenise
+from rqrec.service.catalogue.item_content import InvalidItem, as_written, tokenise_all
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
@@ -30,8 +30,10 @@ from rqrec.service.replication.stamped_entries import StampedEntry
 from rqrec.service.telemetry import Metrics
 
 APPENDED_AT_ONCE = 100  # changes in one call of Redis
+TOKENISED_AT_ONCE = 64  # items in one run of the text encoder
 ROUNDS, PAUSE_S = 50, 0.05  # of `absorb`, which waits while another replica repairs the change log
 Migrated = tuple[Change, Event]  # a change, and its event in the stream of the older model
+Key = tuple[str, str]  # item id and stamp of a change
 logger = logging.getLogger("rqrec")
 
 
@@ -70,7 +72,7 @@ class CatalogueMigration:
         self._tokenising = tokenising
         self._sources: set[str] = set()
         self.left_out: set[str] = set()
-        self._unfit: set[tuple[str, str]] = set()  # item id and stamp of changes that do not fit this model
+        self._unfit: set[Key] = set()  # changes that do not fit this model
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
@@ -189,23 +191,34 @@ class CatalogueMigration:
 
     def _retokenised(self, changes: Sequence[Migrated]) -> list[Migrated]:
         """The changes with this model's codes, without items that do not fit this model."""
-        found: list[Migrated] = []
-        for change, event in changes:
-            if (change.item_id, event.stamp) in self._unfit:
-                continue
-            self.left_out.discard(change.item_id)
-            if isinstance(change, Delete):
-                found.append((change, event))
-            elif not self._is_trained_on(change):
-                try:
-                    schema = self._published.filters.schema
-                    found.append((retokenise(change, schema, self._tokenizer), event))
-                except (InvalidItem, *UNUSABLE) as error:
-                    self._unfit.add((change.item_id, event.stamp))
-                    logger.error("item %r is not migrated: %.500s", change.item_id, error)  # noqa: TRY400
-                    self.left_out.add(change.item_id)
-                    self._metrics.catalogue_changes.labels("not carried over").inc()
-        return found
+        self.left_out -= {change.item_id for change, event in changes if _key(change, event) not in self._unfit}
+        puts = [
+            (change, event)
+            for change, event in changes
+            if isinstance(change, Put) and _key(change, event) not in self._unfit and not self._is_trained_on(change)
+        ]
+        made: dict[Key, Change] = {_key(one, event): one for one, event in changes if isinstance(one, Delete)}
+        for begin in range(0, len(puts), TOKENISED_AT_ONCE):
+            made |= self._tokenised(puts[begin : begin + TOKENISED_AT_ONCE])
+        return [(made[_key(*one)], one[1]) for one in changes if _key(*one) in made]
+
+    def _tokenised(self, puts: Sequence[tuple[Put, Event]]) -> dict[Key, Put]:
+        """The changes with this model's codes, by key; bisects to find and skip an item that does not fit."""
+        schema = self._published.filters.schema
+        try:
+            items = [as_written(put, schema, self._tokenizer) for put, _ in puts]
+            made = tokenise_all(items, schema, self._tokenizer)
+        except (InvalidItem, *UNUSABLE) as error:
+            if len(puts) > 1:
+                half = len(puts) // 2
+                return self._tokenised(puts[:half]) | self._tokenised(puts[half:])
+            ((put, event),) = puts
+            self._unfit.add(_key(put, event))
+            self.left_out.add(put.item_id)
+            logger.error("item %r is not migrated: %.500s", put.item_id, error)  # noqa: TRY400 - no traceback
+            self._metrics.catalogue_changes.labels("not carried over").inc()
+            return {}
+        return {_key(put, event): put for (_, event), put in zip(puts, made, strict=True)}
 
     def _is_trained_on(self, put: Put) -> bool:
         """Whether the bundle holds the item as it was written. Its codes from training are better than new ones."""
@@ -221,6 +234,10 @@ def _from_entries(entries: Mapping[str, StampedEntry], source: str) -> list[Migr
         for item_id, (stamp, entry) in entries.items()
     ]
     return sorted(changes, key=lambda one: order_of(one[1].stamp))
+
+
+def _key(change: Change, event: Event) -> Key:
+    return change.item_id, event.stamp
 
 
 def _change(event: Event) -> Change | None:
