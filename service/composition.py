@@ -95,6 +95,8 @@ def _model_switch(settings: Settings, gate: RedisGate | None, metrics: Metrics) 
         functools.partial(ServedModel.open, gate=gate, metrics=metrics, options=_model_options(settings)),
         gate,
         metrics,
+        poll_every_s=settings.rollout_poll_s,
+        empty_wait_s=settings.redis_empty_wait_s,
         check_every_s=settings.redis_check_s,
         ready_without_redis=settings.ready_without_redis,
     )

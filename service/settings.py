@@ -80,7 +80,11 @@ class Settings(BaseSettings):
     redis_connections: int = Field(16, ge=1, description="most connections to Redis")
     redis_pause_s: float = Field(1.0, ge=0, description="pause after an error, in which Redis is not called")
     redis_check_s: float = Field(
-        5.0, gt=0, description="interval of the checks of the table and the models' roles in Redis"
+        5.0, gt=0, description="interval of the checks of the table and the entries in Redis"
+    )
+    rollout_poll_s: float = Field(0.5, gt=0, description="interval of the polls for changes of the models' roles")
+    redis_empty_wait_s: float = Field(
+        3.0, ge=0, description="wait at the start while Redis is empty: other replicas may put back what it lost"
     )
     ready_without_redis: bool = Field(
         False, description="be ready even if Redis was never reached, so that written and deleted items are unknown"

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rqrec.service.errors import InvalidPart
 from rqrec.service.serving.served_model import ServedModel
 
 SHARES = 1 << 64
@@ -51,17 +53,27 @@ class Rollout:
         """All versions, the active one first."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
-    def with_role(self, version: str, role: Role, percent: float) -> "Rollout":
+    def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
         """The rollout after a model takes a role. A new active model removes the candidate.
+
+        Its revision is later than all that any replica has stored before, also those that Redis has lost.
 
         Args:
             version: Version of the model.
             role: Its new role.
             percent: Share of the routing keys that go to a candidate, in [0, 100].
+            known_revision: The latest revision that the caller knows.
+
+        Raises:
+            InvalidPart: If the active model is to be a candidate.
         """
-        revision = self.revision + 1
-        if role is Role.ACTIVE or version == self.active:
+        revision = max(known_revision + 1, self.revision + 1, round(1000 * time.time()))
+        if role is Role.ACTIVE:
             return Rollout(version, revision=revision)
+        if version == self.active:
+            raise InvalidPart(
+                ("part",), f"{version!r} is the active model and no {role}: expected another version of GET /models"
+            )
         return Rollout(self.active, version, role, percent, revision)
 
     def to_json(self) -> str:

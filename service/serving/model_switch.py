@@ -2,29 +2,30 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from cachetools import TTLCache
 
-from rqrec.models.bundle.bundle import Bundle, read_version
+from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.manifest import Manifest
 from rqrec.models.bundle.store import current_version
-from rqrec.service.errors import Conflict, InvalidPart, NotReady, UnknownModel, UnusableModel
+from rqrec.service.errors import Conflict, NotReady, UnknownModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.serving.deployment import Deployment, Role, Rollout
 from rqrec.service.serving.manifests import read_manifests
+from rqrec.service.serving.open_models import OpenModels, exclude_from_collection
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.serving.shared_rollout import SharedRollout
 from rqrec.service.serving.write_turns import WriteTurns
 from rqrec.service.telemetry import Metrics
 
+EMPTY_POLL_S = 0.1  # pause between two looks at an empty Redis at the start
 REFUSED_FOR_S = 60.0  # how long a rollout that failed is not tried again
 logger = logging.getLogger("rqrec")
 
@@ -37,7 +38,10 @@ class ModelSwitch:
         open_model: Loads a bundle as a model, and stops the model at the end of the block.
         gate: Redis; None if no Redis is used, so that this replica follows no other one.
         metrics: Shows the active model, and counts loaded models.
-        check_every_s: Interval of the checks of the rollout in Redis, in seconds.
+        poll_every_s: Interval of the polls for the rollout in Redis, in seconds.
+        empty_wait_s: How long Redis must be empty at the start, in seconds, before this replica takes itself for the
+            first one.
+        check_every_s: Pause after a rollout of another replica could not be served yet, in seconds.
         ready_without_redis: Whether to be ready before the rollout in Redis was read once.
 
     Attributes:
@@ -51,20 +55,23 @@ class ModelSwitch:
         gate: RedisGate | None,
         metrics: Metrics,
         *,
+        poll_every_s: float,
+        empty_wait_s: float,
         check_every_s: float,
         ready_without_redis: bool,
     ) -> None:
         self.deployment: Deployment | None = None
         self._bundles = bundles
-        self._open_model = open_model
         self._gate = gate
         self._metrics = metrics
         self._ready_without_redis = ready_without_redis
-        self._open: dict[ServedModel, AsyncExitStack] = {}
-        self._shared = SharedRollout(gate)
+        self._open = OpenModels(bundles, open_model, metrics)
+        self._shared = SharedRollout(gate, empty_for_s=empty_wait_s)
         self._writes = WriteTurns()
         self._switching = asyncio.Lock()
-        self._following = Periodic(self._follow, check_every_s)
+        self._following = Periodic(self._follow, poll_every_s)
+        self._pause_s = check_every_s
+        self._adopt_at = 0.0  # monotonic seconds
         self._refused: TTLCache[Rollout, None] = TTLCache(16, REFUSED_FOR_S)
         metrics.catalogue_current.set_function(
             lambda: self.deployment is not None and self.deployment.active.is_current
@@ -79,7 +86,8 @@ class ModelSwitch:
         """
         rollout = None
         with contextlib.suppress(RedisUnavailable):
-            rollout = await self._shared.read()
+            while (rollout := await self._shared.read()) is None and not self._shared.is_known:
+                await asyncio.sleep(EMPTY_POLL_S)
         if rollout is not None:
             try:
                 await self._switch(rollout)
@@ -96,7 +104,7 @@ class ModelSwitch:
             await self._following.stop()
         async with self._switching:
             self.deployment = None
-            await self._retire(list(self._open))
+            await self._open.retire(self._open.models)
 
     def check_ready(self) -> None:
         """Checks that the rollout is known and that every model is ready.
@@ -104,10 +112,13 @@ class ModelSwitch:
         Raises:
             NotReady: If a load balancer should not send traffic here.
         """
-        if not (self._shared.is_read or self._ready_without_redis):
-            raise NotReady("the roles of the models are not known yet: Redis does not answer")
+        self._check_known()
         for model in self._running:
             model.check_ready()
+
+    def _check_known(self) -> None:
+        if not (self._shared.is_known or self._ready_without_redis):
+            raise NotReady("the roles of the models are not known yet: Redis does not answer, or has lost them")
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[ServedModel]:
@@ -170,15 +181,11 @@ class ModelSwitch:
         async with self._switching:
             if self.deployment is None:
                 raise NotReady("the service is not ready, or shutting down")
+            self._check_known()
             if version not in await self.manifests():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
-            if role is not Role.ACTIVE and version == self.deployment.rollout.active:
-                raise InvalidPart(
-                    ("part",),
-                    f"{version!r} is the active model and no {role}: expected another version of GET /models",
-                )
             known = max(self._shared.known_revision, self.deployment.rollout.revision)
-            rollout = replace(self.deployment.rollout, revision=known).with_role(version, role, percent)
+            rollout = self.deployment.rollout.with_role(version, role, percent, known_revision=known)
             try:
                 await self._switch(rollout, known)
             except RedisUnavailable as error:
@@ -195,8 +202,6 @@ class ModelSwitch:
             stored = await self._shared.read()
             if self.deployment is None or self._switching.locked():
                 return
-            if await self._shared.last_active() is None:
-                await self._shared.note_active(self.deployment.active.version)
             mine = self.deployment.rollout
             if mine.revision > (0 if stored is None else stored.revision):
                 logger.warning("Redis lost the rollout: stored %s again", mine)
@@ -205,8 +210,12 @@ class ModelSwitch:
                 stored is not None
                 and stored not in self._refused
                 and (stored, stored.revision) != (mine, mine.revision)
+                and time.monotonic() >= self._adopt_at
             ):
                 await self._adopt(stored)
+            # After the rollout: a replica that starts takes this key for the sign that the rollout is there.
+            if self._shared.is_known and await self._shared.last_active() is None:
+                await self._shared.note_active(self.deployment.active.version)
 
     async def _adopt(self, rollout: Rollout) -> None:
         """Switches to the rollout in Redis. After a failure this rollout is not tried again for REFUSED_FOR_S."""
@@ -214,7 +223,7 @@ class ModelSwitch:
             try:
                 await self._switch(rollout)
             except (RedisUnavailable, NotReady):
-                return  # the next check tries again
+                self._adopt_at = time.monotonic() + self._pause_s
             except Exception as error:
                 self._refused[rollout] = None
                 logger.error("the rollout in Redis cannot be served here: %s", error)  # noqa: TRY400 - no traceback
@@ -233,7 +242,8 @@ class ModelSwitch:
             NotReady: If a model is not ready; not at the start.
         """
         async with AsyncExitStack() as cleanup:
-            cleanup.push_async_callback(self._clean_up)
+            cleanup.callback(exclude_from_collection)
+            cleanup.push_async_callback(self._retire_unused)
             deployment = await self._load(rollout)
             async with self._writes.paused():
                 await self._absorb(deployment.models)
@@ -249,7 +259,7 @@ class ModelSwitch:
         is_start, models = self.deployment is None, list[ServedModel]()
         for version in rollout.versions:
             running = [model for model in self._running if model.version == version]
-            models.append(running[0] if running else await self._open_version(version))
+            models.append(running[0] if running else await self._open.open(version))
             try:
                 if (last := await self._shared.last_active()) is not None:
                     await models[-1].take_over(last)
@@ -267,27 +277,13 @@ class ModelSwitch:
             for model in models:
                 await model.absorb(self.deployment.active)
 
-    async def _open_version(self, version: str) -> ServedModel:
-        async with AsyncExitStack() as stack:
-            try:
-                bundle = await asyncio.to_thread(read_version, self._bundles, version)
-                model = await stack.enter_async_context(self._open_model(bundle))
-            except Exception as error:
-                self._metrics.model_loads.labels("failed").inc()
-                if isinstance(error, BundleError):
-                    raise UnusableModel(str(error)) from error
-                logger.exception("model %s cannot be loaded", version)
-                raise UnusableModel(f"model {version} cannot be loaded: {type(error).__name__}: {error}") from error
-            self._open[model] = stack.pop_all()
-        self._metrics.model_loads.labels("loaded").inc()
-        return model
-
     async def _publish(self, deployment: Deployment) -> None:
         """Shows the active model in the metrics, in the log and in Redis."""
         active = deployment.active
         self._metrics.describe_model(active.version, active.bundle.manifest.metrics.get("tokenizer", {}))
         logger.info("serving %s", deployment.rollout)
-        await self._shared.note_active(active.version)
+        if self._shared.is_known:
+            await self._shared.note_active(active.version)
 
     async def _hand_over(self, before: Deployment) -> None:
         """Stops the models that have no role any more, and migrates changes that they got during the switch."""
@@ -297,21 +293,9 @@ class ModelSwitch:
             for model in self.deployment.models:
                 await model.take_over(before.active.version)
 
-    async def _clean_up(self) -> None:
-        """Stops models without a role, and excludes the others from garbage collection."""
-        await self._retire_unused()
-        # A full collection would walk through all objects of the loaded models, and stop every request for 60 ms.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-
     async def _retire_unused(self) -> None:
-        await self._retire([model for model in self._open if model not in self._running])
-
-    async def _retire(self, models: Iterable[ServedModel]) -> None:
-        """Stops models. Requests that have begun with a model still get its answer."""
-        for model in models:
-            await self._open.pop(model).aclose()
+        """Stops models without a role."""
+        await self._open.retire([model for model in self._open.models if model not in self._running])
 
     @property
     def _running(self) -> list[ServedModel]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from typing import cast
 
 from rqrec.service.redis.client import KEY_PREFIX, RedisGate, RedisRefused, RedisUnavailable
@@ -17,15 +18,19 @@ class SharedRollout:
 
     Args:
         gate: Redis; None if no Redis is used, so that there is no shared rollout.
+        empty_for_s: How long Redis must be empty, in seconds, before that means that there is no rollout. Until then
+            Redis may have lost it, and another replica puts it back.
 
     Attributes:
         known_revision: The highest revision that was read.
-        is_read: Whether Redis was read at least once; always True without Redis.
+        is_known: Whether the rollout was read, or Redis surely has none; always True without Redis.
     """
 
-    def __init__(self, gate: RedisGate | None) -> None:
+    def __init__(self, gate: RedisGate | None, *, empty_for_s: float) -> None:
         self.known_revision = 0
-        self.is_read = gate is None
+        self.is_known = gate is None
+        self._empty_for_s = empty_for_s
+        self._empty_since: float | None = None  # monotonic seconds
         self._gate = gate
 
     async def read(self) -> Rollout | None:
@@ -35,7 +40,9 @@ class SharedRollout:
             RedisUnavailable: If Redis does not answer.
         """
         rollout = await self._rollout()
-        self.is_read = True
+        if rollout is None and not self.is_known:
+            rollout = await self._read_of_empty()
+        self.is_known |= rollout is not None
         self.known_revision = max(self.known_revision, 0 if rollout is None else rollout.revision)
         return rollout
 
@@ -78,6 +85,17 @@ class SharedRollout:
         with contextlib.suppress(RedisUnavailable):
             if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, version)
+
+    async def _read_of_empty(self) -> Rollout | None:
+        """The rollout, if another replica has put it back; notes for how long Redis has been empty."""
+        if await self.last_active() is not None:  # a replica stores it after the rollout
+            self.is_known = True
+            return await self._rollout()
+        if self._empty_since is None:
+            self._empty_since = time.monotonic()
+            logger.info("Redis is empty: waiting %.1f s for other replicas to put back what it lost", self._empty_for_s)
+        self.is_known = time.monotonic() >= self._empty_since + self._empty_for_s
+        return None
 
     async def _rollout(self) -> Rollout | None:
         text = await self._read(ROLES_KEY)

@@ -46,7 +46,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def settings_for(bundles: Path, **fields: object) -> Settings:
-    return Settings.model_validate({"bundle": bundles, **fields})
+    return Settings.model_validate({"bundle": bundles, "redis_empty_wait_s": 0.0, **fields})
 
 
 @pytest.fixture(params=["in process", "redis"])

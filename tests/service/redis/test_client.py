@@ -61,7 +61,7 @@ def test_no_answer_asks_redis(bundles: Path, redis_server: RedisServer) -> None:
     def commands() -> int:
         return int(redis_server.client.info("stats")["total_commands_processed"])
 
-    with service(bundles, redis_server.url, redis_check_s=600, catalogue_poll_s=600) as client:
+    with service(bundles, redis_server.url, redis_check_s=600, rollout_poll_s=600, catalogue_poll_s=600) as client:
         before = commands()
         for _ in range(5):
             (first, *_), fallback = answer(client)
@@ -98,7 +98,8 @@ def test_redis_stopped_and_back_empty(client: TestClient, redis_server: RedisSer
 
 
 def test_a_redis_that_stands_still_slows_nobody(bundles: Path, redis_server: RedisServer) -> None:
-    with service(bundles, redis_server.url, redis_timeout_s=0.2, redis_pause_s=1.0, redis_check_s=600) as client:
+    rare = {"redis_pause_s": 1.0, "redis_check_s": 600, "rollout_poll_s": 600}
+    with service(bundles, redis_server.url, redis_timeout_s=0.2, **rare) as client:
         before, _ = answer(client)
         begin = time.monotonic()
         redis_server.client.client_pause(2000)

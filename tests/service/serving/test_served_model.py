@@ -31,7 +31,7 @@ def test_what_was_written_goes_over_to_the_next_model_and_back(
     with service(three_bundles, redis_url=redis_server.url) as one:
         assert one.put("/items/new", json=film).status_code == 201
         assert one.delete("/items/100").status_code == 204
-        with service(three_bundles, redis_url=redis_server.url, redis_check_s=600) as behind:
+        with service(three_bundles, redis_url=redis_server.url, redis_check_s=600, rollout_poll_s=600) as behind:
             activate(one, "second")
             assert known(one, "new")
             assert not known(one, "100")

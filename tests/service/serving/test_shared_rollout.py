@@ -1,5 +1,6 @@
 """Replicas follow the rollout in Redis."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
 
 
 def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, redis_server: RedisServer) -> None:
-    slow = {"redis_url": redis_server.url, "redis_check_s": 600}  # neither replica polls Redis during the test
+    slow = {"redis_url": redis_server.url, "rollout_poll_s": 600, "redis_check_s": 600}  # neither replica polls Redis during the test
     with service(three_bundles, **slow) as one, service(three_bundles, **slow) as other:
         activate(one, "second")
         response = other.post("/models/third/activate")
@@ -73,3 +74,40 @@ def test_roles_that_redis_lost_are_put_back(
         until(is_back)
         with service(three_bundles, redis_url=redis_server.url) as later:
             assert ask(later)["model_version"] == ask(one)["model_version"] == "second"
+
+
+def test_a_replica_that_meets_an_empty_redis_waits_for_what_the_others_put_back(
+    three_bundles: Path, redis_server: RedisServer
+) -> None:
+    """Invariant R8: a replica does not take a Redis that has lost everything for a first start."""
+    with service(three_bundles, redis_url=redis_server.url, rollout_poll_s=0.5) as one:
+        activate(one, "second")
+        redis_server.client.flushall()
+        with service(three_bundles, redis_url=redis_server.url, redis_empty_wait_s=10.0) as other:
+            assert other.get("/readyz").json()["model_version"] == "second"
+
+
+def test_a_first_start_waits_for_nobody_for_long(three_bundles: Path, redis_server: RedisServer) -> None:
+    for longest_s, wait_s in ((0.0, 0.3), (0.25, 10.0)):  # the second start finds the sign of the first one
+        begin = time.monotonic()
+        with service(three_bundles, redis_url=redis_server.url, redis_empty_wait_s=wait_s) as one:
+            assert one.get("/readyz").status_code == 200
+            assert longest_s <= time.monotonic() - begin < 8
+
+
+def test_no_confirmed_activation_is_undone_by_a_rollout_that_is_put_back(
+    three_bundles: Path, redis_server: RedisServer
+) -> None:
+    """Invariant R9: a replica that could not know the older rollout activates a model, and all follow this one."""
+    by_hand = {"redis_url": redis_server.url, "rollout_poll_s": 600, "redis_check_s": 600}
+    with service(three_bundles, **by_hand) as one:
+        for version in ("third", "first", "second"):
+            activate(one, version)
+        redis_server.client.flushall()
+        with service(three_bundles, **by_hand) as other:
+            assert ask(other)["model_version"] == "first"
+            activate(other, "third")
+            for client in (one, other):
+                assert client.portal is not None
+                client.portal.call(client.app.state.runtime.models._follow)  # type: ignore[attr-defined]
+                assert ask(client)["model_version"] == "third"

@@ -58,7 +58,7 @@ def test_redis_emptied_during_an_activation_loses_nothing(
     times: int,
 ) -> None:
     """Invariants I10 and I14: a replica migrates from its own memory, not only from what Redis holds."""
-    quiet = {"catalogue_poll_s": 60.0, "redis_check_s": 600.0}  # nothing is put back by chance
+    quiet = {"catalogue_poll_s": 60.0, "rollout_poll_s": 600, "redis_check_s": 600.0}  # nothing is put back by chance
     with service(three_bundles, redis_url=redis_server.url, **quiet) as client:
         for number in range(6):
             assert client.put(f"/items/new-{number}", json=film).status_code == 201
@@ -81,7 +81,7 @@ def test_a_confirmed_item_can_be_deleted_at_a_replica_that_serves_another_model(
 ) -> None:
     """Invariant I16: a DELETE decides after it has read all change logs to their ends."""
     save = 2 if is_saved else 1000
-    quiet = {"redis_url": redis_server.url, "redis_check_s": 600.0, "catalogue_save_every": save}
+    quiet = {"redis_url": redis_server.url, "rollout_poll_s": 600, "redis_check_s": 600.0, "catalogue_save_every": save}
     with service(three_bundles, **quiet) as ahead, service(three_bundles, **quiet) as behind:
         activate(ahead, "second")
         writer, deleter = (ahead, behind) if is_behind else (behind, ahead)

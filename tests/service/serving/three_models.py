@@ -17,7 +17,7 @@ HISTORY = ["116", "117", "118"]
 
 @contextmanager
 def service(bundles: Path, **fields: object) -> Iterator[TestClient]:
-    fields = {"admin_token": TOKEN, "redis_timeout_s": 2.0, "redis_check_s": 0.05, **fields}
+    fields = {"admin_token": TOKEN, "redis_timeout_s": 2.0, "redis_check_s": 0.05, "rollout_poll_s": 0.05, **fields}
     with TestClient(create_app(settings_for(bundles, **fields)), headers=HEADERS) as client:
         yield client
 

@@ -1,0 +1,74 @@
+"""The models that this replica has opened: opens and stops them."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+from rqrec.models.bundle.bundle import Bundle, read_version
+from rqrec.models.bundle.error import BundleError
+from rqrec.service.errors import UnusableModel
+from rqrec.service.serving.served_model import ServedModel
+from rqrec.service.telemetry import Metrics
+
+logger = logging.getLogger("rqrec")
+
+
+class OpenModels:
+    """Opens models by their versions, and stops them.
+
+    Args:
+        bundles: A bundle, or a folder of bundles with `current`.
+        open_model: Loads a bundle as a model, and stops the model at the end of the block.
+        metrics: Counts loaded models.
+    """
+
+    def __init__(
+        self, bundles: Path, open_model: Callable[[Bundle], AbstractAsyncContextManager[ServedModel]], metrics: Metrics
+    ) -> None:
+        self._bundles = bundles
+        self._open_model = open_model
+        self._metrics = metrics
+        self._stacks: dict[ServedModel, AsyncExitStack] = {}
+
+    @property
+    def models(self) -> list[ServedModel]:
+        """All open models."""
+        return list(self._stacks)
+
+    async def open(self, version: str) -> ServedModel:
+        """Opens the model of a version.
+
+        Raises:
+            UnusableModel: If the bundle cannot be loaded.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                bundle = await asyncio.to_thread(read_version, self._bundles, version)
+                model = await stack.enter_async_context(self._open_model(bundle))
+            except Exception as error:
+                self._metrics.model_loads.labels("failed").inc()
+                if isinstance(error, BundleError):
+                    raise UnusableModel(str(error)) from error
+                logger.exception("model %s cannot be loaded", version)
+                raise UnusableModel(f"model {version} cannot be loaded: {type(error).__name__}: {error}") from error
+            self._stacks[model] = stack.pop_all()
+        self._metrics.model_loads.labels("loaded").inc()
+        return model
+
+    async def retire(self, models: Iterable[ServedModel]) -> None:
+        """Stops models. Requests that have begun with a model still get its answer."""
+        for model in models:
+            await self._stacks.pop(model).aclose()
+
+
+def exclude_from_collection() -> None:
+    """Excludes the objects of loaded models from garbage collection.
+
+    A full collection would walk through all of them, and stop every request for 60 ms.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
