@@ -82,6 +82,7 @@ def _model_options(settings: Settings) -> ModelOptions:
         poll_every_s=settings.catalogue_poll_s,
         save_every=settings.catalogue_save_every,
         write_timeout_s=settings.write_timeout_s,
+        tombstones_live_s=settings.tombstone_s,
         check_every_s=settings.redis_check_s,
         table_lives_s=settings.redis_table_ttl_s,
         ready_without_redis=settings.ready_without_redis,

@@ -79,9 +79,7 @@ class Settings(BaseSettings):
     redis_retries: int = Field(1, ge=0, le=10, description="retries of a failed call, after a jittered pause")
     redis_connections: int = Field(16, ge=1, description="most connections to Redis")
     redis_pause_s: float = Field(1.0, ge=0, description="pause after an error, in which Redis is not called")
-    redis_check_s: float = Field(
-        5.0, gt=0, description="interval of the checks of the table and the entries in Redis"
-    )
+    redis_check_s: float = Field(5.0, gt=0, description="interval of the checks of the table and the entries in Redis")
     rollout_poll_s: float = Field(0.5, gt=0, description="interval of the polls for changes of the models' roles")
     redis_empty_wait_s: float = Field(
         3.0, ge=0, description="wait at the start while Redis is empty: other replicas may put back what it lost"
@@ -95,6 +93,9 @@ class Settings(BaseSettings):
     catalogue_poll_s: float = Field(0.1, gt=0, description="interval of the polls for changes of the catalogue")
     catalogue_save_every: int = Field(
         1000, ge=1, description="number of changes after which older ones leave the stream"
+    )
+    tombstone_s: float = Field(
+        3600.0, gt=0, description="how long deleted items are remembered, and a replica without Redis keeps its changes"
     )
     write_timeout_s: float = Field(5.0, gt=0, description="longest wait for a change of the catalogue to be confirmed")
     admin_token: SecretStr | None = Field(

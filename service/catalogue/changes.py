@@ -49,7 +49,14 @@ class Delete:
     item_id: str
 
 
-Change = Put | Delete
+@dataclass(frozen=True)
+class Forget:
+    """Ends the memory of a deleted item that was never in the bundle; without effect while the item is there."""
+
+    item_id: str
+
+
+Change = Put | Delete | Forget
 
 
 class Result(StrEnum):
@@ -60,6 +67,8 @@ class Result(StrEnum):
     DELETED = "deleted"
     UNKNOWN_ITEM = "unknown item"
     LAST_ITEM = "last item"
+    FORGOTTEN = "forgotten"
+    NOT_FORGOTTEN = "not forgotten"
 
 
 class Outcome(NamedTuple):
@@ -89,6 +98,8 @@ class Entry:
 
 def to_json(change: Change) -> str:
     """Encodes a change for the stream; `from_json` decodes it."""
+    if isinstance(change, Forget):  # older releases read it as the deletion of an unknown item, which has no effect
+        return json.dumps({"delete": change.item_id, "forget": True})
     if isinstance(change, Delete):
         return json.dumps({"delete": change.item_id})
     return json.dumps(_put_fields(change))
@@ -105,6 +116,8 @@ def from_json(text: str) -> Change:
     """
     try:
         fields = json.loads(text)
+        if "forget" in fields:
+            return Forget(str(fields["delete"]))
         return Delete(str(fields["delete"])) if "delete" in fields else _put(fields)
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
         raise BadChange(f"expected a change as `to_json` writes it, got other content: {error}") from error

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.changes import BadChange, Change, Put
+from rqrec.service.catalogue.changes import BadChange, Change, Forget, Put
 from rqrec.service.catalogue.item import frame_of, is_unicode
 from rqrec.service.catalogue.snapshot import Snapshot
 
@@ -22,6 +22,8 @@ def check_change(change: Change, snapshot: Snapshot, tokenizer: ItemTokenizer) -
     """
     if not is_unicode(change.item_id):
         raise BadChange(f"expected an item_id that UTF-8 can encode, got {change.item_id!r}")
+    if isinstance(change, Forget) and change.item_id in snapshot.table.leaf_of_id:
+        raise BadChange(f"expected an item that was never in the bundle to be forgotten, got {change.item_id!r}")
     if isinstance(change, Put):
         _check_put(change, snapshot, tokenizer)
 

@@ -1,7 +1,7 @@
 """Gives every written item a unique semantic ID: its codes, and a collision code as the last code."""
 
 from rqrec.models.trie.trie import NO_LEAF
-from rqrec.service.catalogue.changes import Change, Delete, Entry, Outcome, Result
+from rqrec.service.catalogue.changes import Change, Delete, Entry, Forget, Outcome, Result
 from rqrec.service.catalogue.item_table import Codes, ItemTable
 
 
@@ -26,6 +26,9 @@ class CollisionAllocator:
 
     def apply(self, change: Change) -> Outcome:
         """Applies one change to `entries` and returns its outcome."""
+        if isinstance(change, Forget):
+            is_held = self._semantic_id(change.item_id) is not None
+            return Outcome(Result.NOT_FORGOTTEN if is_held else Result.FORGOTTEN)
         if isinstance(change, Delete):
             return self._delete(change.item_id)
         old = self._semantic_id(change.item_id)

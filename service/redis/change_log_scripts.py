@@ -173,7 +173,13 @@ if redis.call('PTTL', KEYS[5]) > 0 then return 0 end
 local found = redis.call('HMGET', KEYS[1], 'epoch', 'position')
 if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] then return 0 end
 local staged = redis.call('HGETALL', KEYS[4])
-for i = 1, #staged, 2 do redis.call('HSET', KEYS[2], staged[i], staged[i + 1]) end
+for i = 1, #staged, 2 do
+  if staged[i + 1] == '' then  -- the item was forgotten
+    redis.call('HDEL', KEYS[2], staged[i])
+  else
+    redis.call('HSET', KEYS[2], staged[i], staged[i + 1])
+  end
+end
 write_header(KEYS[1], ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[2])
 -- Not XTRIM: in some Redis releases its MINID deletes too much of a stream whose events lie far apart.
 while true do

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.trie.trie import NO_LEAF
-from rqrec.service.catalogue.changes import Change, Delete, Put, from_json
+from rqrec.service.catalogue.changes import Change, Delete, Forget, Put, from_json
 from rqrec.service.catalogue.item_content import InvalidItem, as_written, tokenise_all
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
@@ -120,7 +120,7 @@ class CatalogueMigration:
             missing = await run_in_thread(self._tokenising, self._missing_of, source)
             epoch, last = self._live.point.epoch, START
             for begin in range(0, len(missing), APPENDED_AT_ONCE):
-                last = await self._log.append_again(missing[begin : begin + APPENDED_AT_ONCE])
+                last = await self._log.append_all(missing[begin : begin + APPENDED_AT_ONCE])
             if missing:
                 await self._live.catch_up()
             now = self._live.point
@@ -242,6 +242,7 @@ def _key(change: Change, event: Event) -> Key:
 
 def _change(event: Event) -> Change | None:
     try:
-        return from_json(event.change)
+        change = from_json(event.change)
     except UNUSABLE:  # the replicas of that model log it
         return None
+    return None if isinstance(change, Forget) else change

@@ -12,7 +12,7 @@ the lock of a replica that starts an epoch, `reading` says that a replica reads 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -133,6 +133,20 @@ class ChangeLog:
         readable = await asyncio.to_thread(read_entries, page)
         return {item_id: readable.get(item_id) for item_id in page[::2]}
 
+    async def entries_of(self, item_ids: Sequence[str]) -> dict[str, StampedEntry | None]:
+        """The entries of some items, without those that Redis lacks; None for an unreadable entry.
+
+        Args:
+            item_ids: Ids of the items, at least one.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+        """
+        texts: list[Any] = await self._gate.call(self._gate.client.hmget, self._entries, list(item_ids))
+        page: list[str] = [part for one in zip(item_ids, texts, strict=True) if one[1] is not None for part in one]
+        readable = read_entries(page)
+        return {item_id: readable.get(item_id) for item_id in page[::2]}
+
     async def _pages(self) -> AsyncIterator[dict[str, StampedEntry]]:
         """The readable entries, page by page; HSCAN may return an entry twice."""
         cursor = "0"
@@ -225,11 +239,11 @@ class ChangeLog:
         """
         await run(self._gate, SET_FIELD, [self._migrated], version, NOT_BEGUN)
 
-    async def append_again(self, events: Iterable[tuple[Change, Event]]) -> str:
-        """Appends changes of another model, whatever of them is migrated already, and returns the last position.
+    async def append_all(self, events: Iterable[tuple[Change, Event]]) -> str:
+        """Appends changes that no write waits for, and returns the last position.
 
         Args:
-            events: The changes for this model, each with an event that holds its origin and stamp.
+            events: The changes, each with an event that holds its origin and stamp if it comes from another model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

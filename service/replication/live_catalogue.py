@@ -1,6 +1,7 @@
 """The catalogue of one replica: it follows the change log, and it writes changes to it."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -39,6 +40,8 @@ class LiveCatalogue:
         poll_every_s: Pause between two looks for changes, in seconds.
         save_every: Number of changes after which the entries are saved.
         write_timeout_s: Longest wait for a change to be confirmed, in seconds.
+        outdated_after_s: If this replica was not current for so long, in seconds, and the change log went on meanwhile,
+            then it starts from what Redis holds, provided that this is a whole change log.
 
     Attributes:
         is_current: Whether this replica had all changes when it looked last.
@@ -56,6 +59,7 @@ class LiveCatalogue:
         poll_every_s: float,
         save_every: int,
         write_timeout_s: float,
+        outdated_after_s: float,
     ) -> None:
         self.is_current = self.has_caught_up = False
         self._state = ReplicaState(published, Stamps(), Point("", START))
@@ -65,6 +69,8 @@ class LiveCatalogue:
         self._metrics = metrics
         self._save_every = save_every
         self._write_timeout_s = write_timeout_s
+        self._outdated_after_s = outdated_after_s
+        self._current_at = time.monotonic()
         self._observer = observer
         self._unsaved: dict[str, str] = {}  # item id → position of its last change, for items changed since the save
         self._seen: LogView | None = None  # the last view of the log, if all its events are applied
@@ -95,6 +101,16 @@ class LiveCatalogue:
     def written(self) -> dict[str, StampedEntry]:
         """The entries of all written items, by item id. Safe to call from any thread."""
         return self._state.all_entries()
+
+    def tombstones(self, before: str) -> list[str]:
+        """The deleted items that were never in the bundle, by the position of their deletion. Safe in any thread.
+
+        Args:
+            before: Later deletions are left out.
+        """
+        entries, in_bundle = self.snapshot.entries, self.snapshot.table.leaf_of_id
+        deleted = [one for one in list(self._state.stamps.items()) if one[0] not in entries and one[0] not in in_bundle]
+        return [item_id for item_id, stamp in deleted if is_before(stamp, before)]
 
     async def write(self, change: Change) -> Outcome:
         """Appends a change to the stream, and waits until this replica has applied it.
@@ -153,6 +169,7 @@ class LiveCatalogue:
                 self.is_current = False
                 raise
             self.is_current = self.has_caught_up = True
+            self._current_at = time.monotonic()
             await self._save_if_due(view)  # an earlier save may have waited for a reader of the entries
 
     async def check_entries(self) -> None:
@@ -234,7 +251,8 @@ class LiveCatalogue:
         contents = await self._log.read(view)
         if contents is None:  # the log changed meanwhile: look again
             return True
-        is_complete = self._repair.is_complete(view, contents, self._state.stamps)
+        known = Stamps() if self._is_outdated(view) else self._state.stamps
+        is_complete = self._repair.is_complete(view, contents, known)
         if view.header is not None and is_complete and not self._is_suspect:
             await self._replace(await self._repair.load(view.header, contents))
             return True
@@ -245,6 +263,15 @@ class LiveCatalogue:
         for batch, outcomes in repaired.applied:
             self._pending.resolve(batch, outcomes)
         return True
+
+    def _is_outdated(self, view: LogView) -> bool:
+        """Whether the log went on for long without this replica, which may know items that are since forgotten.
+
+        In another epoch Redis may have lost what this replica knows.
+        """
+        is_long = time.monotonic() - self._current_at > self._outdated_after_s
+        is_same_epoch = view.header is not None and view.header.epoch == self.point.epoch
+        return is_long and is_same_epoch and is_before(self.point.position, view.last)
 
     async def _replace(self, state: ReplicaState) -> None:
         """Replaces everything that this replica knows, and resolves writes whose changes are in the new state."""

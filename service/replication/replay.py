@@ -125,6 +125,9 @@ class Replay:
             if outcome is None:
                 continue
             self._metrics.catalogue_changes.labels(outcome.result.name.lower()).inc()
+            if outcome.result is Result.FORGOTTEN:
+                stamps.drop(change.item_id)
+                written.append(change.item_id)
             if outcome.result in EFFECTIVE:
                 stamps.note(change.item_id, event.stamp)
                 written.append(change.item_id)

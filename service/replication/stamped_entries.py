@@ -22,9 +22,9 @@ class StampedEntry(NamedTuple):
 
 
 def entry_texts(entries: Iterable[tuple[str, StampedEntry]]) -> dict[str, str]:
-    """Encodes entries for the hash, by item id; `read_entries` decodes them."""
-    bodies = ((item_id, f"{stamped.stamp} {entry_to_json(stamped.entry)}") for item_id, stamped in entries)
-    return {item_id: f"{_checksum(item_id, body)} {body}" for item_id, body in bodies}
+    """Encodes entries for the hash, by item id; `read_entries` decodes them. An item without a stamp gets no text."""
+    bodies = {item_id: f"{stamp} {entry_to_json(entry)}" if stamp else "" for item_id, (stamp, entry) in entries}
+    return {item_id: f"{_checksum(item_id, body)} {body}" if body else "" for item_id, body in bodies.items()}
 
 
 def read_entries(page: Sequence[str]) -> dict[str, StampedEntry]:

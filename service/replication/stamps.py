@@ -37,6 +37,11 @@ class Stamps:
         self._stamps[item_id] = stamp
         self._digest ^= digest_of(item_id, stamp)
 
+    def drop(self, item_id: str) -> None:
+        """Forgets the stamp of an item, as if it had never been written."""
+        if (old := self._stamps.pop(item_id, None)) is not None:
+            self._digest ^= digest_of(item_id, old)
+
     def stamp(self, item_id: str) -> str:
         """Returns the stamp of an item; an empty text, which comes before all positions, if it was never written."""
         return self._stamps.get(item_id, "")

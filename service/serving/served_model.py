@@ -22,6 +22,7 @@ from rqrec.service.replication.catalogue_migration import CatalogueMigration
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import RedisTable
+from rqrec.service.replication.tombstones import Tombstones
 from rqrec.service.serving.history import EventTypes
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.serving.model_options import ModelOptions
@@ -64,6 +65,7 @@ class ServedModel:
         self._shared: RedisTable | None = None
         self._published = published
         self._migration: CatalogueMigration | None = None
+        self._tombstones: Tombstones | None = None
         self._options = options
         # These threads are separate, because the texts of items take long. A second thread serves items that bring
         # their own vectors meanwhile.
@@ -82,6 +84,10 @@ class ServedModel:
                 poll_every_s=options.poll_every_s,
                 save_every=options.save_every,
                 write_timeout_s=options.write_timeout_s,
+                outdated_after_s=options.tombstones_live_s,
+            )
+            self._tombstones = Tombstones(
+                gate, log, self.live, live_s=options.tombstones_live_s, at_least=options.save_every
             )
             self._migration = CatalogueMigration(gate, log, published, self.live, tokenizer, metrics, self._tokenising)
 
@@ -220,6 +226,7 @@ class ServedModel:
         """Checks and repairs what this model has in Redis, and migrates further changes."""
         assert self._shared is not None
         assert self._migration is not None
+        assert self._tombstones is not None
         assert self.live is not None
         if not self.live.has_caught_up:
             return
@@ -227,6 +234,7 @@ class ServedModel:
             await self.live.check_entries()
             await self._shared.keep_whole(self.snapshot.table, self.live.point)
             await self._migration.step()
+            await self._tombstones.forget()
 
     async def _notify(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
         """Writes changed items into the table in Redis. The live catalogue calls this after every change."""

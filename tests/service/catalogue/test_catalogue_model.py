@@ -21,7 +21,7 @@ from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.new_item_scores import ANCHORS, CAUTION
 from rqrec.service.catalogue.apply import apply_changes, compacted, with_entries
-from rqrec.service.catalogue.changes import Change, Delete, Entry, Put, Result
+from rqrec.service.catalogue.changes import Delete, Entry, Put, Result
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import Codes
 from rqrec.service.catalogue.snapshot import Snapshot
@@ -97,7 +97,7 @@ class Catalogue(RuleBasedStateMachine):
         )
     )
     def write(self, writes: list[tuple[int, int | None, int, list[str]]]) -> None:
-        changes: list[Change] = []
+        changes: list[Put | Delete] = []
         for number, shape, year, genres in writes:
             item_id, content = self.ids(number), {"year": year, "genres": genres}
             changes.append(

@@ -18,6 +18,7 @@ from rqrec.service.composition import redis_options
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.replication.change_log import ChangeLog
 from rqrec.service.replication.live_catalogue import LiveCatalogue
+from rqrec.service.replication.tombstones import Tombstones
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for
@@ -51,6 +52,7 @@ class Replica:
             poll_every_s=settings.catalogue_poll_s,
             save_every=settings.catalogue_save_every,
             write_timeout_s=settings.write_timeout_s,
+            outdated_after_s=settings.tombstone_s,
         )
         await live.start()
         return cls(live, gate, settings)
@@ -58,6 +60,12 @@ class Replica:
     async def crash(self) -> None:
         await self.live.stop()
         await self.gate.close()
+
+
+def tombstones(replica: Replica, *, live_s: float = 0.0, at_least: int = 1) -> Tombstones:
+    """What forgets the tombstones of a replica's change log, at once unless told otherwise."""
+    log = ChangeLog(replica.gate, replica.live.snapshot.version)
+    return Tombstones(replica.gate, log, replica.live, live_s=live_s, at_least=at_least)
 
 
 @asynccontextmanager

@@ -10,10 +10,19 @@ from hypothesis import strategies as st
 
 from benchmarks.support.running import RedisServer
 from rqrec.models.items.item_tokenizer import ItemTokenizer
-from rqrec.service.catalogue.changes import Change, Delete, Put, Result
+from rqrec.service.catalogue.changes import Delete, Put, Result
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.errors import NotReady
-from tests.service.replication.replicas import IDS, SAVE_EVERY, contents, put, restart, two_replicas, vectors
+from tests.service.replication.replicas import (
+    IDS,
+    SAVE_EVERY,
+    contents,
+    put,
+    restart,
+    tombstones,
+    two_replicas,
+    vectors,
+)
 
 change = st.tuples(st.sampled_from(IDS), st.one_of(st.none(), st.integers(0, 5)))
 step = st.one_of(
@@ -21,6 +30,7 @@ step = st.one_of(
     st.tuples(st.just("both write"), change, change),
     st.tuples(st.just("write and crash"), st.integers(0, 1), change),
     st.tuples(st.just("restart"), st.integers(0, 1), st.none()),
+    st.tuples(st.just("forget"), st.integers(0, 1), st.none()),
 )
 
 
@@ -35,12 +45,12 @@ def test_replicas_agree_with_a_model(
     confirmed write is applied. Invariant I12 (in `contents`): no two items get one semantic ID.
     """
 
-    def made(one: tuple[str, int | None]) -> Change:
+    def made(one: tuple[str, int | None]) -> Put | Delete:
         return Delete(one[0]) if one[1] is None else put(one[0], one[1], published, tokenizer)
 
     expected = {item_id: payload for item_id, (payload, _) in contents(published).items()}
 
-    def note(one: Change) -> None:
+    def note(one: Put | Delete) -> None:
         if isinstance(one, Delete):
             expected.pop(one.item_id, None)
         else:
@@ -73,6 +83,8 @@ def test_replicas_agree_with_a_model(
                     await replicas[first].live._log.append(one, "")
                     note(one)
                     await restart(replicas, first, published, tokenizer)
+                elif kind == "forget":
+                    await tombstones(replicas[first]).forget()
                 else:
                     await restart(replicas, first, published, tokenizer)
             for replica in replicas:

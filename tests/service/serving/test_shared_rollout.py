@@ -36,7 +36,11 @@ def test_roles_that_cannot_be_taken_up_do_not_keep_a_replica_from_serving(
 
 
 def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, redis_server: RedisServer) -> None:
-    slow = {"redis_url": redis_server.url, "rollout_poll_s": 600, "redis_check_s": 600}  # neither replica polls Redis during the test
+    slow = {
+        "redis_url": redis_server.url,
+        "rollout_poll_s": 600,
+        "redis_check_s": 600,
+    }  # neither replica polls Redis during the test
     with service(three_bundles, **slow) as one, service(three_bundles, **slow) as other:
         activate(one, "second")
         response = other.post("/models/third/activate")
@@ -109,5 +113,5 @@ def test_no_confirmed_activation_is_undone_by_a_rollout_that_is_put_back(
             activate(other, "third")
             for client in (one, other):
                 assert client.portal is not None
-                client.portal.call(client.app.state.runtime.models._follow)  # type: ignore[attr-defined]
+                client.portal.call(client.app.state.runtime.models._follow)  # type: ignore[attr-defined,call-arg]
                 assert ask(client)["model_version"] == "third"

@@ -1,0 +1,103 @@
+"""Tombstones: the entries of deleted items that were never in the bundle. Each is forgotten after a while.
+
+A tombstone keeps a replica that has missed the deletion, or the change log of another model, from bringing the item
+back. So it is forgotten when no other change log in Redis holds the item, and when every replica has had the time to
+read the deletion: a replica that was without Redis for longer than that starts from what Redis holds. To forget is a
+change in the stream, so all replicas forget the same items.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from rqrec.service.catalogue.changes import BadChange, Forget, Put, from_json
+from rqrec.service.redis.client import KEY_PREFIX, RedisGate
+from rqrec.service.redis.lock import Lock
+from rqrec.service.replication.change_log import ChangeLog
+from rqrec.service.replication.live_catalogue import LiveCatalogue
+from rqrec.service.replication.log_view import Event
+from rqrec.service.replication.positions import START, is_before
+
+AT_ONCE = 200  # items in one call of Redis
+LOCK_LIVES_S = 30.0
+LOGS = f"{KEY_PREFIX}:{{*}}:log"  # the headers of all change logs
+
+
+class Tombstones:
+    """Forgets the tombstones of one model's change log.
+
+    Args:
+        gate: The client of Redis.
+        log: The change log.
+        live: The catalogue of that log.
+        live_s: How long a tombstone is kept at least, in seconds.
+        at_least: The number of tombstones older than that which may stay.
+    """
+
+    def __init__(self, gate: RedisGate, log: ChangeLog, live: LiveCatalogue, *, live_s: float, at_least: int) -> None:
+        self._gate = gate
+        self._log = log
+        self._live = live
+        self._live_s = live_s
+        self._at_least = at_least
+        self._lock = Lock(gate, f"{KEY_PREFIX}:{{{log.version}}}:forgetting", LOCK_LIVES_S)
+
+    async def forget(self) -> None:
+        """Forgets old tombstones, if there are enough of them and no other replica does it now.
+
+        Raises:
+            RedisUnavailable: If Redis does not answer.
+        """
+        if len(await self._old()) < self._at_least:
+            return
+        async with self._lock.held() as is_held:
+            if not is_held:
+                return
+            await self._live.catch_up()
+            old = await self._old()
+            for version in await self._other_versions():
+                held = await _held(ChangeLog(self._gate, version), old)
+                if held is None:  # what a damaged log holds is known when it is repaired
+                    return
+                old = [item_id for item_id in old if item_id not in held]
+            for begin in range(0, len(old), AT_ONCE):
+                nothing = Event("", "")
+                await self._log.append_all([(Forget(item_id), nothing) for item_id in old[begin : begin + AT_ONCE]])
+
+    async def _old(self) -> list[str]:
+        before = f"{round(1000 * (time.time() - self._live_s))}-0"
+        return await asyncio.to_thread(self._live.tombstones, before)
+
+    async def _other_versions(self) -> list[str]:
+        """The model versions that have a change log in Redis, without this one."""
+
+        async def names() -> list[str]:
+            return [name async for name in self._gate.client.scan_iter(match=LOGS, count=1000)]
+
+        begin, end = LOGS.split("*")
+        versions = {name.removeprefix(begin).removesuffix(end) for name in await self._gate.call(names)}
+        return sorted(versions - {self._log.version})
+
+
+async def _held(log: ChangeLog, item_ids: Sequence[str]) -> set[str] | None:
+    """The items among those given that a change log holds; None if the log is damaged."""
+    view, held, stamps = await log.look(START), set[str](), dict[str, str]()
+    if not (view.is_whole or view.is_empty):
+        return None
+    for begin in range(0, len(item_ids), AT_ONCE):
+        for item_id, stamped in (await log.entries_of(item_ids[begin : begin + AT_ONCE])).items():
+            stamps[item_id] = "" if stamped is None else stamped.stamp
+            if stamped is None or stamped.entry is not None:
+                held.add(item_id)
+    wanted = set(item_ids)
+    while view.events:
+        for event in view.events:
+            try:
+                change = from_json(event.change)
+            except BadChange:
+                continue
+            if change.item_id in wanted and is_before(stamps.get(change.item_id, ""), event.stamp):
+                stamps[change.item_id] = event.stamp
+                (held.add if isinstance(change, Put) else held.discard)(change.item_id)
+        view = await log.look(view.events[-1].position)
+    return held
