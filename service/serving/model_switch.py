@@ -135,8 +135,6 @@ class ModelSwitch:
     async def learn_all(self, model: ServedModel) -> None:
         """Migrates to a model, now, what any replica has confirmed for this model or another one.
 
-        While the replicas change the model one by one, some confirm writes for the former model and some for the next.
-
         Args:
             model: The model.
 

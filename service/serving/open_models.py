@@ -41,6 +41,9 @@ class OpenModels:
     async def open(self, version: str) -> ServedModel:
         """Opens the model of a version.
 
+        Args:
+            version: Version of the model.
+
         Raises:
             UnusableModel: If the bundle cannot be loaded.
         """
