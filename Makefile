@@ -72,7 +72,7 @@ bench-exactness: train ## Agreement of the search with scoring every item, on re
 bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 30 minutes, twice where days are given)
 	$(BIN)/python -m benchmarks.accuracy --dataset '$(DATASET)'
 
-bench-feedback: setup ## Whether the ratings or event types of DATASET help (MovieLens-100K: 15 minutes a seed)
+bench-feedback: setup ## Whether the ratings or event types of DATASET help (five trainings a seed)
 	$(BIN)/python -m benchmarks.feedback --dataset '$(DATASET)'
 
 bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Beauty: 15 minutes)

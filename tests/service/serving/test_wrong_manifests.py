@@ -1,7 +1,6 @@
 """Manifests whose checksum is right and whose fields are wrong."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -107,5 +106,5 @@ def test_a_manifest_too_large_to_parse_quickly_is_a_bundle_error(copy: Path) -> 
 
 def test_the_manifest_is_the_one_that_was_written(bundle: Bundle) -> None:
     written = json.loads((bundle.path / MANIFEST).read_text())
-    assert asdict(bundle.manifest) == written
+    assert json.loads(json.dumps(bundle.manifest.fields)) == written
     assert isinstance(bundle.manifest.golden[0]["history"][0], int)
