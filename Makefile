@@ -54,7 +54,7 @@ NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE4
 NO_AVX512 := ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2 DNNL_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
   NPY_DISABLE_CPU_FEATURES='X86_V4 AVX512_ICL AVX512_SPR'
 # NumPy warns of features that the processor does not have.
-PORTABLE := $(BIN)/pytest -W 'ignore:During parsing environment variable:ImportWarning' tests/models tests/training
+PORTABLE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -W 'ignore:During parsing environment variable:ImportWarning' tests/models tests/training
 
 test-portable: setup ## The tests of models and training as on processors without AVX2, and without AVX-512
 	$(NO_AVX2) $(PORTABLE)
