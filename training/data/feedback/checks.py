@@ -3,7 +3,7 @@
 import polars as pl
 
 from rqrec.training.data.dataset import DataError
-from rqrec.training.data.reading.typed_text import MISSING_TEXTS
+from rqrec.training.data.reading.typed_text import without_missing
 
 
 def checked_ratings(column: pl.Series, *, path: str) -> pl.Series:
@@ -17,7 +17,7 @@ def checked_ratings(column: pl.Series, *, path: str) -> pl.Series:
         DataError: If a value is no number.
     """
     if column.dtype == pl.String:
-        column = _without_missing(column)
+        column = without_missing(column)
     if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(
             f"{path}: column {column.name!r} must hold numbers, got {column.dtype}: convert it, or set "
@@ -52,14 +52,7 @@ def checked_event_types(column: pl.Series, *, path: str) -> pl.Series:
             f"{path}: column {column.name!r} must hold text, got {column.dtype}: convert it, or set "
             "DatasetSettings.events = 'ignore'"
         )
-    return _without_missing(column.cast(pl.String))
-
-
-def _without_missing(column: pl.Series) -> pl.Series:
-    """Returns texts without spaces around them, null for those that stand for a missing value."""
-    stripped = column.str.strip_chars()
-    is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
-    return stripped.to_frame().select(pl.when(~is_missing).then(pl.col(column.name))).to_series()
+    return without_missing(column.cast(pl.String))
 
 
 def _is_written(column: pl.Series) -> pl.Series:

@@ -49,7 +49,7 @@ def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport) -> 
 
 
 def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport) -> pl.Series:
-    values = _without_missing(column)
+    values = without_missing(column)
     if values.null_count() == len(values):
         return column
     converted = _numbers_or_flags(values) if from_csv else None
@@ -71,7 +71,8 @@ def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: 
     return column
 
 
-def _without_missing(column: pl.Series) -> pl.Series:
+def without_missing(column: pl.Series) -> pl.Series:
+    """Returns texts without spaces around them, null for those that stand for a missing value."""
     stripped = column.str.strip_chars()
     is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
     return stripped.to_frame().select(pl.when(~is_missing).then(stripped).alias(column.name)).to_series()
