@@ -24,6 +24,7 @@ from rqrec.service.replication.stamped_entries import StampedEntry
 from rqrec.service.replication.stamps import Stamps
 from rqrec.service.telemetry import Metrics
 
+LOOKED_AGAIN_AFTER_S = 0.1  # while a write waits; a repair by another replica takes less
 CatalogueObserver = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None]]
 
 
@@ -127,9 +128,11 @@ class LiveCatalogue:
         with self._pending.wait(change, token) as write:
             try:
                 write.position = await self._log.append(change, token, after=self.point.position)
-                self._following.now()
                 async with asyncio.timeout(self._write_timeout_s):
-                    return await write.outcome
+                    while not write.outcome.done():  # one look may meet another replica's repair, or a failure of Redis
+                        self._following.now()
+                        await asyncio.wait([write.outcome], timeout=LOOKED_AGAIN_AFTER_S)
+                    return write.outcome.result()
             except (RedisUnavailable, TimeoutError) as error:
                 raise NotReady(
                     f"Redis did not confirm the change ({str(error) or 'no answer in time'}): send it again; a change "

@@ -148,6 +148,22 @@ def test_what_a_replica_that_was_behind_writes_back_is_completed(
     asyncio.run(scenario())
 
 
+def test_a_write_that_meets_another_replicas_repair_is_confirmed_after_it(
+    published: Snapshot, tokenizer: ItemTokenizer, redis_server: RedisServer
+) -> None:
+    """However seldom this replica polls: while a write waits, it looks again."""
+
+    async def scenario() -> None:
+        async with two_replicas(published, tokenizer, redis_server, catalogue_poll_s=60.0) as (one, _):
+            redis_server.client.flushall()
+            lock = f"rqrec:{{{published.version}}}:publisher"
+            redis_server.client.set(lock, "another replica's token", px=400)
+            assert (await one.live.write(Delete("100"))).result is Result.DELETED
+            assert not redis_server.client.exists(lock)
+
+    asyncio.run(scenario())
+
+
 def test_no_write_is_confirmed_while_redis_is_unavailable(
     published: Snapshot, tokenizer: ItemTokenizer, redis_server: RedisServer
 ) -> None:
