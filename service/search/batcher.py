@@ -51,8 +51,6 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         max_batch: Largest weight of a batch; heavier work runs alone. Twice as much in a backlog.
         max_queue: Largest weight that can wait. Half of it is a backlog.
 
-    Attributes:
-        running: Weight of the work in running batches.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         self._run = run
         self._metrics = metrics
         self._max_batch = max_batch
-        self.running = 0
+        self._begun = self._ended = 0  # weight of all work so far; two counts, because two threads write them
         self._queue: ClientQueue[KeyT, _Job[WorkT, ResultT]] = ClientQueue(lambda job: job.weight)
         self._workers, self._backlog = workers, max(max_queue // 2, BACKLOG_BATCHES * max_batch)
         lock = threading.Lock()
@@ -94,6 +92,14 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
     def waiting(self) -> int:
         """The number of requests that wait."""
         return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """The weight of the work in the search, until the event loop has taken the results.
+
+        If it ended earlier, a busy event loop would refuse requests while the search threads have nothing to do.
+        """
+        return self._begun - self._ended
 
     @property
     def is_working(self) -> bool:
@@ -172,7 +178,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                 limit = BACKLOG_BATCHES * self._max_batch if self._has_backlog else self._max_batch
                 may_take = self._has_backlog or not is_spare
                 if may_take and (turn := self._queue.pop(limit)) is not None:
-                    self.running += sum(turn.weights.values())
+                    self._begun += sum(turn.weights.values())
                     return turn
                 if self._draining:
                     return None
@@ -182,54 +188,61 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         """Runs batches until `stop`."""
         while (turn := self._take(is_spare)) is not None:
             begin = time.perf_counter()
+            # A future that is done was cancelled, because its client has gone or its deadline has passed.
+            wanted = [job for job in turn.jobs if not job.future.done()]
+            outcomes: Sequence[ResultT | Exception] = ()
+            self._observe(wanted, begin, dropped=len(turn.jobs) - len(wanted))
             try:
-                # A future that is done was cancelled, because its client has gone or its deadline has passed.
-                wanted = [job for job in turn.jobs if not job.future.done()]
-                if len(wanted) < len(turn.jobs):
-                    self._metrics.shed.labels("abandoned").inc(len(turn.jobs) - len(wanted))
-                if wanted:
-                    self._observe(wanted, begin)
-                    self._answer(turn.key, wanted)
-                    seconds = time.perf_counter() - begin
-                    self._metrics.search_seconds.observe(seconds)
-                    self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / len(wanted) - self._seconds_a_job)
+                outcomes = self._search(turn.key, wanted) if wanted else ()
             except BaseException as error:
-                for job in turn.jobs:
-                    self._loop.call_soon_threadsafe(_fail, job.future, RuntimeError(f"the search crashed: {error!r}"))
+                outcomes = [RuntimeError(f"the search crashed: {error!r}")] * len(wanted)
                 raise
             finally:
+                # One call for the whole batch, because each call wakes the event loop.
+                self._loop.call_soon_threadsafe(self._settle, turn, wanted, outcomes)
                 with self._changed:
                     self._queue.charge(turn, time.perf_counter() - begin)
-                    self.running -= sum(turn.weights.values())
+            if wanted:
+                self._note_time(time.perf_counter() - begin, len(wanted))
 
-    def _observe(self, jobs: Sequence[_Job[WorkT, ResultT]], begin: float) -> None:
-        self._metrics.batch_size.observe(len(jobs))
+    def _search(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> Sequence[ResultT | Exception]:
+        """Runs a batch. After an error it runs the halves, so that only the request that caused it fails."""
+        try:
+            return self._run(key, [job.work for job in jobs])
+        except Exception as error:  # of any type: the other requests of the batch still get answers
+            if len(jobs) == 1:
+                return [error]
+            logger.warning("a batch of %d requests failed (%s): running its halves", len(jobs), type(error).__name__)
+            middle = len(jobs) // 2
+            return [*self._search(key, jobs[:middle]), *self._search(key, jobs[middle:])]
+
+    def _observe(self, jobs: Sequence[_Job[WorkT, ResultT]], begin: float, *, dropped: int) -> None:
+        if dropped:
+            self._metrics.shed.labels("abandoned").inc(dropped)
+        if jobs:
+            self._metrics.batch_size.observe(len(jobs))
         for job in jobs:
             self._metrics.queue_seconds.observe(begin - job.queued_at)
 
-    def _answer(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> None:
-        """Runs a batch. After an error it runs the halves, so that only the request that caused it fails."""
-        try:
-            results = self._run(key, [job.work for job in jobs])
-        except Exception as error:  # of any type: the other requests of the batch still get answers
-            if len(jobs) == 1:
-                self._loop.call_soon_threadsafe(_fail, jobs[0].future, error)
-                return
-            logger.warning("a batch of %d requests failed (%s): running its halves", len(jobs), type(error).__name__)
-            middle = len(jobs) // 2
-            self._answer(key, jobs[:middle])
-            self._answer(key, jobs[middle:])
-        else:
-            # One call for the whole batch, because each call wakes the event loop.
-            self._loop.call_soon_threadsafe(_settle, [job.future for job in jobs], results)
+    def _note_time(self, seconds: float, num_jobs: int) -> None:
+        self._metrics.search_seconds.observe(seconds)
+        self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / num_jobs - self._seconds_a_job)
 
+    def _settle(
+        self,
+        turn: Turn[KeyT, _Job[WorkT, ResultT]],
+        jobs: Sequence[_Job[WorkT, ResultT]],
+        outcomes: Sequence[ResultT | Exception],
+    ) -> None:
+        """Gives the callers their results, and then counts the batch as ended. Runs on the event loop."""
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+        self._loop.call_soon(self._end, sum(turn.weights.values()))  # after the callers, which now go on
 
-def _settle(futures: Sequence[asyncio.Future[ResultT]], results: Sequence[ResultT]) -> None:
-    for future, result in zip(futures, results, strict=True):
-        if not future.done():
-            future.set_result(result)
-
-
-def _fail(future: asyncio.Future[ResultT], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+    def _end(self, weight: int) -> None:
+        self._ended += weight
