@@ -33,7 +33,7 @@ class DecoderSettings:
         batch_size: Windows in one step.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        bf16: Whether to compute in bfloat16 if the processor supports it.
+        bf16: Whether to compute in bfloat16 if the processor has instructions for it.
         validate_every_epochs: Epochs between two validations. The weights of the best validation are kept.
         validation_users: Largest number of users in a validation.
         patience: Training ends after this many validations without a better score.

@@ -3,9 +3,9 @@
 A free thread takes the waiting requests at once. So a batch forms while the last one runs, and a lone request never
 waits. There is no timer: batches grow with the load. `service.admission.admission` limits how much can wait.
 
-With a backlog, when the queue is at least a quarter full, throughput matters more than latency: batches are twice as large,
-and a spare thread searches too. The spare thread uses processor time that the first one loses while it waits for the
-GIL. Without a backlog a second thread would only split large batches into small ones.
+With a backlog, when the queue is at least a quarter full, throughput matters more than latency: batches are twice as
+large, and a spare thread searches too. The spare thread uses processor time that the first one loses while it waits for
+the GIL. Without a backlog a second thread would only split large batches into small ones.
 """
 
 import asyncio

@@ -4,6 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+# As `torch.cpu.get_capabilities` names them, on x86 and on Arm. Without them torch emulates bfloat16, and a product
+# takes four times as long as in float32.
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
+
 
 def training_device() -> torch.device:
     """Returns this process's CUDA device if there is one, else the CPU."""
@@ -11,7 +15,7 @@ def training_device() -> torch.device:
 
 
 def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:
-    """Returns a context that computes in bfloat16 if this is enabled and the processor supports it.
+    """Returns a context that computes in bfloat16 if this is enabled and the processor has instructions for it.
 
     Args:
         device: The device that computes.
@@ -20,5 +24,6 @@ def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[o
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported()
     else:
-        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        capabilities = torch.cpu.get_capabilities()
+        supported = any(capabilities.get(name, False) for name in BF16_INSTRUCTIONS)
     return torch.autocast(device.type, dtype=torch.bfloat16) if enabled and supported else nullcontext()
