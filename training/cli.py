@@ -14,6 +14,7 @@ from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.progress import set_up_output
+from rqrec.training.runtime.shared_cores import warn_of_shared_cores
 from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
@@ -56,6 +57,7 @@ def stage_command(
     set_up_output()
     try:
         init()
+        warn_of_shared_cores()
         settings = read_settings(RunSettings, options.config, _bindings(options))
         with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
