@@ -51,7 +51,12 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Loads the model and binds the port; then says where the service is."""
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn has logged the operating system's error
+            address = f"{self._settings.host}:{self._settings.port}"
+            print(f"rqrec: cannot listen on {address}: set RQREC_PORT or RQREC_HOST to a free address", file=sys.stderr)
+            raise
         if self.started:
             host, port = self._settings.host, self.servers[0].sockets[0].getsockname()[1]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}{self._settings.root_path}"

@@ -1,6 +1,10 @@
 """Shutdown: no accepted request is lost, and no client delays the end."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,3 +91,14 @@ def test_no_client_holds_up_the_end(bundles: Path, kind: str) -> None:
         assert process.wait(timeout=8) is not None
         answers = read_all(connection)
     assert statuses(answers) == ([] if expected is None else [expected])
+
+
+def test_a_taken_port_is_named_with_the_setting(bundles: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = {**os.environ, "RQREC_BUNDLE": str(bundles), "RQREC_PORT": port}
+        command = [sys.executable, "-m", "service"]
+        ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+    assert ended.returncode == 3
+    assert f"127.0.0.1:{port}" in ended.stderr.decode()
+    assert "RQREC_PORT" in ended.stderr.decode()
