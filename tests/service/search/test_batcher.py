@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -72,6 +73,23 @@ def test_a_batch_forms_while_the_last_one_runs() -> None:
         assert gate.batches[0] == ("a", [1])
         assert sorted(gate.batches[1:]) == [("a", [2, 4, 5]), ("a", [6]), ("b", [3])]
         assert value(batcher, "rqrec_batch_size_count") == 4
+
+    asyncio.run(scenario())
+
+
+def test_work_is_in_the_search_until_the_event_loop_has_its_result() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate, max_batch=4) as batcher:
+            tasks = await submitted(batcher, *(("a", one) for one in range(3)))
+            await gate.wait_until_entered()
+            gate.open.set()
+            deadline = time.monotonic() + 10
+            while not value(batcher, "rqrec_search_seconds_count") and time.monotonic() < deadline:
+                time.sleep(0.01)  # the event loop is busy; the search thread ends meanwhile
+            assert (batcher.waiting, batcher.running) == (0, 3)
+            assert await asyncio.gather(*tasks) == [0, 10, 20]
+            assert batcher.running == 0
 
     asyncio.run(scenario())
 
