@@ -25,7 +25,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
 MIN_ITEMS = 2
-CODE_VERSION = 2  # 2: the columns of the files are described
+CODE_VERSION = 3  # 2: the columns of the files are described; 3: plain names such as `user` are known
 logger = logging.getLogger("rqrec")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, USER_ID, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, DataError, RawTables
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
@@ -16,7 +16,14 @@ from rqrec.training.data.reading.formats import (
     require_full_lines,
     scan_table,
 )
-from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, read_of_log, require_mapped, resolve_names
+from rqrec.training.data.reading.names import (
+    INTERACTIONS,
+    ITEMS,
+    read_of_log,
+    require_mapped,
+    require_names,
+    resolve_names,
+)
 from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.report import DataReport
@@ -65,7 +72,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     schema = frame.collect_schema()
     columns = leaf_paths(schema)
     names = resolve_names(columns, INTERACTIONS, settings.columns, path=path.name, report=report)
-    _require(names, [USER_ID, ITEM_ID], columns, path)
+    require_names(names, INTERACTIONS, columns, settings.columns, path=path.name)
     used = read_of_log(names, settings)
     unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
@@ -95,7 +102,7 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
     not_read = {*has_rows, *settings.ignored_columns}
     columns = [name for name in schema if name not in not_read]
     names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)
-    _require(names, [ITEM_ID], columns, path)
+    require_names(names, ITEMS, columns, settings.columns, path=path.name)
     renamed = {name: standard for standard, name in names.items()}
     taken = [name for name in columns if name in names and name not in renamed]
     if taken:
@@ -119,12 +126,3 @@ def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> 
         return rows
     report.note(f"{path.name}: {is_blank.sum()} empty lines skipped")
     return rows.filter(~is_blank)
-
-
-def _require(names: dict[str, str], required: list[str], columns: list[str], path: Path) -> None:
-    missing = [name for name in required if name not in names]
-    if missing:
-        raise DataError(
-            f"{path.name} must have the columns {required}, but {missing} are missing: it has {columns}; set "
-            f"DatasetSettings.columns = {{{missing[0]!r}: '…'}} if one of them has another name"
-        )

@@ -58,7 +58,11 @@ def test_refuses_a_table_that_is_there_twice(tmp_path: Path) -> None:
 def test_refuses_a_missing_column(tmp_path: Path) -> None:
     INTERACTIONS.drop("item_id").write_csv(tmp_path / "interactions.csv")
     pl.DataFrame({"item_id": [1, 2]}).write_csv(tmp_path / "items.csv")
-    with pytest.raises(DataError, match=r"but \['item_id'\] are missing.* set DatasetSettings.columns = "):
+    with pytest.raises(DataError, match=r"interactions.csv must have a column item_id, .*columns=\{'item_id': '…'\}"):
+        read_items(tmp_path)
+    INTERACTIONS.write_csv(tmp_path / "interactions.csv")
+    pl.DataFrame({"sku": [1, 2]}).write_csv(tmp_path / "items.csv")
+    with pytest.raises(DataError, match=r"items.csv must have a column item_id, .*columns=\{'items.item_id': '…'\}"):
         read_items(tmp_path)
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from rqrec.training.data.dataset import EVENT_TYPE, RATING, TYPE, WEIGHT, DataError
 from rqrec.training.data.feedback.rating_scale import LIKED, NEUTRAL, disliked_in, rating_scale
+from rqrec.training.data.reading.names import columns_option
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DISLIKE, EXCLUDE, IGNORE, DatasetSettings
 
@@ -56,8 +57,8 @@ def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str
         frame, excluding = _decide_events(frame, settings, path, report)
     elif settings.event_types:
         raise DataError(
-            f"{path} must have a column {EVENT_TYPE}, because DatasetSettings.event_types is set: name it in "
-            f"DatasetSettings.columns = {{{EVENT_TYPE!r}: '…'}}"
+            f"{path} must have a column {EVENT_TYPE}, because DatasetSettings.event_types is set: name it by "
+            f"{columns_option(settings.columns, {EVENT_TYPE: '…'})}"
         )
     if RATING in frame.columns:
         frame = _decide_ratings(frame, settings, path, report)

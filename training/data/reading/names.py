@@ -1,7 +1,7 @@
 """Names of columns: a mapping from the settings, then the standard names, then those of well-known exports."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError
 from rqrec.training.data.report import DataReport
@@ -13,16 +13,18 @@ LOG_ONLY = (USER_ID, TIMESTAMP, RATING, EVENT_TYPE)
 # 2014 and 2018 (reviewerID, asin, unixReviewTime) and 2023 (parent_asin), gorse (time_stamp), Vertex AI (visitorId,
 # userPseudoId, eventTime, productDetails or documents; `id` in the catalogue). Ratings: `overall` (Amazon), `stars`
 # (Yelp). Event types: feedback_type (gorse), eventType (Vertex AI), `event` (Retailrocket), behavior_type (Taobao).
+# Plain words such as `user` are last.
 KNOWN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     INTERACTIONS: {
-        USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid"),
-        ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id"),
-        TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime"),
+        USER_ID: ("userid", "reviewerid", "visitorid", "userpseudoid", "user"),
+        ITEM_ID: ("itemid", "parentasin", "asin", "productdetails.product.id", "documents.id", "item"),
+        TIMESTAMP: ("timestamp", "unixreviewtime", "eventtime", "datetime", "time", "date"),
         RATING: ("rating", "overall", "stars"),
         EVENT_TYPE: ("eventtype", "event", "feedbacktype", "behaviortype"),
     },
-    ITEMS: {ITEM_ID: ("itemid", "parentasin", "asin", "id")},
+    ITEMS: {ITEM_ID: ("itemid", "parentasin", "asin", "id", "item")},
 }
+DAY_AND_CLOCK = {"date", "time"}  # side by side, each may be half of a time, so neither is known
 
 
 def resolve_names(
@@ -50,7 +52,8 @@ def resolve_names(
             found[standard] = name
     for standard, known in KNOWN_NAMES[table].items():
         if standard not in found:
-            known_name = standard if standard in columns else _known_name(columns, standard, known, path)
+            free = [name for name in columns if name not in found.values()]
+            known_name = standard if standard in columns else _known_name(free, standard, known, path, mapping)
             found |= {} if known_name is None else {standard: known_name}
     for standard, name in found.items():
         if name != standard:
@@ -95,14 +98,55 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
             )
 
 
-def _known_name(columns: Sequence[str], standard: str, known: Sequence[str], path: str) -> str | None:
+def columns_option(mapping: Mapping[str, str], added: Mapping[str, str]) -> str:
+    """Returns the option of the command line that names columns, as a user types it in a shell.
+
+    >>> print(columns_option({"user_id": "who"}, {"item_id": "…"}))
+    --set "DatasetSettings.columns={'user_id': 'who', 'item_id': '…'}"
+
+    Args:
+        mapping: `DatasetSettings.columns`, which the option replaces.
+        added: The file's name of further columns by their standard name.
+    """
+    text = re.sub(r'["$`\\]', r"\\\g<0>", repr({**mapping, **added}))
+    return f'--set "DatasetSettings.columns={text}"'
+
+
+def require_names(
+    names: Collection[str], table: str, columns: Sequence[str], mapping: Mapping[str, str], *, path: str
+) -> None:
+    """Checks that a table has a column of every id.
+
+    Args:
+        names: The standard names of the columns that were found.
+        table: "interactions" or "items".
+        columns: The file's names of all columns.
+        mapping: `DatasetSettings.columns`.
+        path: The file, for the message.
+
+    Raises:
+        DataError: If a column is missing. The message has the setting that names it.
+    """
+    prefix, required = ("", (USER_ID, ITEM_ID)) if table == INTERACTIONS else (f"{ITEMS}.", (ITEM_ID,))
+    missing = [name for name in required if name not in names]
+    if missing:
+        wanted = f"the columns {' and '.join(missing)}" if len(missing) > 1 else f"a column {missing[0]}"
+        option = columns_option(mapping, {f"{prefix}{name}": "…" for name in missing})
+        raise DataError(f"{path} must have {wanted}, but has {list(columns)}: name what holds the ids by {option}")
+
+
+def _known_name(
+    columns: Sequence[str], standard: str, known: Sequence[str], path: str, mapping: Mapping[str, str]
+) -> str | None:
     plain = [re.sub(r"[\s_-]", "", column).lower() for column in columns]
+    if set(plain) >= DAY_AND_CLOCK:
+        known = [name for name in known if name not in DAY_AND_CLOCK]
     for name in known:
         matches = [column for column, one in zip(columns, plain, strict=True) if one == name]
         if len(matches) > 1:
             raise DataError(
-                f"{path} must have one column for {standard}, but has {matches}: set DatasetSettings.columns = "
-                f"{{{standard!r}: {matches[0]!r}}}"
+                f"{path} must have one column for {standard}, but has {matches}: name one of them, such as by "
+                f"{columns_option(mapping, {standard: matches[0]})}"
             )
         if matches:
             return matches[0]

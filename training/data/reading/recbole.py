@@ -8,9 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, USER_ID, DataError, RawTables, require_columns
+from rqrec.training.data.dataset import ITEM_ID, DataError, RawTables
 from rqrec.training.data.reading.formats import collect, scan_table
-from rqrec.training.data.reading.names import INTERACTIONS, ITEMS, read_of_log, require_mapped, resolve_names
+from rqrec.training.data.reading.names import (
+    INTERACTIONS,
+    ITEMS,
+    read_of_log,
+    require_mapped,
+    require_names,
+    resolve_names,
+)
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -41,7 +48,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
         tables[ITEMS] = [name.partition(":")[0] for name in text.columns]
     require_mapped(settings.columns, tables, str(folder))
     names = resolve_names(tables[INTERACTIONS], INTERACTIONS, settings.columns, path=log.name, report=report)
-    require_columns([*typed, *names], [USER_ID, ITEM_ID], path=log.name)
+    require_names(names, INTERACTIONS, tables[INTERACTIONS], settings.columns, path=log.name)
     used = {standard: typed[name] for standard, name in read_of_log(names, settings).items()}
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
@@ -62,7 +69,7 @@ def _only(folder: Path, kind: str) -> Path | None:
 def _items(text: pl.DataFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
     written = {column.name.partition(":")[0]: column for column in text}
     names = resolve_names(list(written), ITEMS, settings.columns, path=path.name, report=report)
-    require_columns([*written, *names], [ITEM_ID], path=path.name)
+    require_names(names, ITEMS, list(written), settings.columns, path=path.name)
     standard = {name: key for key, name in names.items()}
     return pl.DataFrame(
         [

@@ -1,9 +1,11 @@
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rqrec.training.data.dataset import DataError, Dataset
+from rqrec.training.data.reading.names import columns_option
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
@@ -18,6 +20,12 @@ def load(folder: Path, log: str, items: str, report: DataReport | None = None, *
 
 EXPORTS = {
     "upper case, as Personalize": ("USER_ID,ITEM_ID,EVENT_TYPE,TIMESTAMP\nu,a,view,2\nu,b,view,1\n", "ITEM_ID\na\nb\n"),
+    "plain words": ("user,item,time\nu,a,2\nu,b,1\n", "item,title\na,x\nb,y\n"),
+    "plain words in upper case, and a date": ("User,Item,Date\nu,a,2024-02-01\nu,b,2024-01-01\n", "ID\na\nb\n"),
+    "a time before its date": (
+        "user,item,date,date_time\nu,a,2024-01-01,2024-01-01 09:00\nu,b,2024-01-01,2024-01-01 08:00\n",
+        "id,item\na,1\nb,2\n",
+    ),
     "camel case": ("userId,itemId,timestamp\nu,a,2\nu,b,1\n", "itemId\na\nb\n"),
     "gorse": (
         "feedback_type,user_id,item_id,time_stamp\nx,u,a,2024-02-01\nx,u,b,2024-01-01\n",
@@ -84,13 +92,21 @@ def test_a_mapping_can_say_that_a_column_holds_lists(tmp_path: Path) -> None:
         (
             "User_ID,userid,item_id\n1,2,3\n",
             {},
-            r"one column for user_id, but has \['User_ID', 'userid'\]: set",
+            r"one column for user_id, but has \['User_ID', 'userid'\]: name one of them, such as by --set",
         ),
         (
-            "user,item_id\n1,2\n",
-            {},
-            r"\['user_id'\] are missing: it has \['user', 'item_id'\]; set Dataset",
+            "who,item_id,When\n1,2,3\n",
+            {"timestamp": "When"},
+            r"""interactions.csv must have a column user_id, but has \['who', 'item_id', 'When'\]: name what holds """
+            r"""the ids by --set "DatasetSettings.columns=\{'timestamp': 'When', 'user_id': '…'\}"$""",
         ),
+        (
+            "who,what\n1,2\n",
+            {},
+            r"""must have the columns user_id and item_id, but has \['who', 'what'\]: name what holds the ids by """
+            r"""--set "DatasetSettings.columns=\{'user_id': '…', 'item_id': '…'\}"$""",
+        ),
+        ("user,USER,item\n1,2,3\n", {}, r"""has \['user', 'USER'\]: .* --set "Data.*=\{'user_id': 'user'\}"$"""),
         ("user_id,item_id\n1,2\n", {"timestamp": "Time"}, "'timestamp' from the column 'Time', which interactions in"),
         ("user_id,item_id\n1,2\n", {"items.item_id": "sku"}, "'items.item_id' from the column 'sku', which items in"),
         ("user_id,item_id\n1,2\n", {"items.item_id": "b"}, "a column 'item_id' as well: add it to .*ignored_columns"),
@@ -107,6 +123,34 @@ def test_a_mapping_decides_between_names_that_are_both_known(tmp_path: Path) -> 
     log = "User_ID,userid,item_id\nu,v,a\nw,v,b\n"
     dataset = load(tmp_path, log, "item_id\na\nb\n", columns={"user_id": "User_ID"})
     assert dataset.num_users == 2
+
+
+def test_plain_words_give_way_to_other_names_and_to_the_mapping(tmp_path: Path) -> None:
+    log = "user_id,user,asin,item,timestamp,date,time\nu,x,a,y,2,9,1\nu,x,b,y,1,8,2\n"
+    report = DataReport()
+    dataset = load(tmp_path, log, "item_id\na\nb\n", report, columns={"rating": "time"}, ratings="ignore")
+    assert dataset.interactions["timestamp"].to_list() == [1, 2]
+    assert "interactions.csv: columns not used: 'user', 'item', 'date', 'time'" in report.lines
+
+
+def test_a_column_has_one_meaning(tmp_path: Path) -> None:
+    report = DataReport()
+    load(tmp_path, "user,item,time\nu,a,5\nu,b,2\n", "item\na\nb\n", report, columns={"rating": "time"})
+    assert "interactions.csv: column 'user' is read as user_id" in report.lines
+    assert "interactions.csv: column 'time' is read as rating" in report.lines
+    assert not any("timestamp" in line and "read as" in line for line in report.lines)
+
+
+def test_a_day_and_a_clock_in_two_columns_are_not_guessed(tmp_path: Path) -> None:
+    report = DataReport()
+    load(tmp_path, "user,item,date,time\nu,a,2024-01-02,10:00\nu,b,2024-01-01,11:00\n", "item\na\nb\n", report)
+    assert "interactions.csv: columns not used: 'date', 'time'" in report.lines
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b" \\'])
+def test_the_option_can_be_pasted_into_a_shell(name: str) -> None:
+    option = columns_option({"user_id": name}, {"item_id": "sku"})
+    assert shlex.split(option) == ["--set", f"DatasetSettings.columns={ {'user_id': name, 'item_id': 'sku'} }"]
 
 
 def test_a_prefix_wins_over_a_name_for_both_tables(tmp_path: Path) -> None:
