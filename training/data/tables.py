@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
@@ -26,6 +26,7 @@ from rqrec.training.data.reading.names import (
 )
 from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
+from rqrec.training.data.reading.unused_times import warn_of_unused_times
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -83,6 +84,8 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
         if empty:
             report.note(f"{path.name}: {empty} events dropped, because they name no item")
         rows = rows.drop_nulls(ITEM_ID)
+    if unused and TIMESTAMP not in used:
+        warn_of_unused_times(frame, {name: name for name in unused}, path, settings, report)
     report.columns += interaction_columns(rows, used, columns)
     return rows.lazy()
 

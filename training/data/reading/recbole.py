@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.reading.formats import collect, scan_table
 from rqrec.training.data.reading.names import (
     INTERACTIONS,
@@ -18,6 +18,7 @@ from rqrec.training.data.reading.names import (
     require_names,
     resolve_names,
 )
+from rqrec.training.data.reading.unused_times import warn_of_unused_times
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -53,6 +54,8 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    if unused and TIMESTAMP not in used:
+        warn_of_unused_times(frame, {name: typed[name] for name in unused}, log, settings, report)
     short = {name: full.partition(":")[0] for name, full in used.items()}
     report.columns += interaction_columns(interactions, short, tables[INTERACTIONS])
     items = None if catalogue is None or text is None else _items(text, catalogue, settings, report)
