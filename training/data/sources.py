@@ -63,7 +63,7 @@ def load_dataset(
     settings, report = settings or DatasetSettings(), report or DataReport()
     folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)
     if not folder.is_dir():
-        raise DataError(f"DATASET must be one of {', '.join(RELEASES)} or a folder, got {source!r}")
+        raise _no_folder(source)
     marker, read = _layout(folder, settings)
     try:
         tables = read(folder, settings, report)
@@ -78,6 +78,14 @@ def load_dataset(
         )
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {folder} by its {marker}: {str(error).splitlines()[0]}") from error
+
+
+def _no_folder(source: str) -> DataError:
+    path, expected = Path(source), f"DATASET must be one of {', '.join(RELEASES)} or a folder"
+    if path.exists():
+        return DataError(f"{expected}, got the file {source!r}: pass its folder {str(path.parent)!r}")
+    place = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return DataError(f"{expected}, got {source!r}, but there is no such folder{place}: correct the path or the name")
 
 
 def _layout(folder: Path, settings: DatasetSettings) -> tuple[str, Reader]:

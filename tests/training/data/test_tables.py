@@ -85,6 +85,23 @@ def test_a_source_that_is_neither_release_nor_folder_lists_what_is_possible(tmp_
         load_dataset("ml-2k", data_dir=tmp_path)
 
 
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = str(tmp_path / "shop")
+    with pytest.raises(DataError, match=f"got '{missing}', but there is no such folder: correct the path"):
+        load_dataset(missing, data_dir=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"got './shop', but there is no such folder in {tmp_path}: correct the path"):
+        load_dataset("./shop", data_dir=tmp_path)
+
+
+def test_instead_of_a_file_its_folder_is_to_be_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop").mkdir()
+    INTERACTIONS.write_csv(tmp_path / "shop" / "interactions.csv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="got the file 'shop/interactions.csv': pass its folder 'shop'"):
+        load_dataset("shop/interactions.csv", data_dir=tmp_path)
+
+
 def test_a_folder_in_no_known_layout_lists_the_layouts(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must hold one of \['interactions.\*', "):
         load_dataset(str(tmp_path), data_dir=tmp_path)
