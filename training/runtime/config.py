@@ -6,9 +6,10 @@ Settings are frozen dataclasses that check their own values. A gin file binds th
 import re
 import tokenize
 from ast import literal_eval
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -57,20 +58,21 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
     try:
         gin.parse_config_files_and_bindings(names, None, finalize_config=False)
         for binding in bindings:
-            _bind(binding)
+            _bind(binding, list(sections.values()))
         values = {section: gin.get_bindings(section.__name__) for section in sections.values()}
     except ConfigError:
         raise
     except RecursionError as error:
         raise ConfigError(f"cannot use configuration {', '.join(names)}: its files include each other") from error
     except (OSError, ValueError, SyntaxError, AttributeError, tokenize.TokenError) as error:
-        raise ConfigError(f"cannot use configuration {', '.join(names)}: {_in_one_line(error)}") from error
+        hint = _hint_on_class(error, "", list(sections.values()))
+        raise ConfigError(f"cannot use configuration {', '.join(names)}: {_in_one_line(error)}{hint}") from error
     finally:
         gin.clear_config()
     return kind(**{name: _checked(section, values[section]) for name, section in sections.items()})
 
 
-def _bind(binding: str) -> None:
+def _bind(binding: str, sections: Sequence[type]) -> None:
     """Applies one binding of the command line. A value that is no value of Python is text, as in `X.y=lsa`."""
     name, _, value = (part.strip() for part in binding.partition("="))
     # gin takes a name without a dot for a macro, which nobody reads: two names without an operator are an error.
@@ -78,11 +80,31 @@ def _bind(binding: str) -> None:
     try:
         gin.parse_config(f"{setting} = {_as_python(value)}")
     except (ValueError, SyntaxError, AttributeError, IndexError, tokenize.TokenError) as error:
+        if hint := _hint_on_class(error, name.rpartition(".")[2], sections):
+            raise ConfigError(f"cannot use --set {binding}: there is no such class of settings{hint}") from error
         reason = _in_one_line(error)
         raise ConfigError(
             f"cannot use --set {binding}: expected a setting and its value, such as DecoderSettings.epochs=3 or "
             f"FeatureSettings.text_encoder=lsa ({reason})"
         ) from error
+
+
+def _hint_on_class(error: Exception, parameter: str, sections: Sequence[type]) -> str:
+    """Returns the class, or its parameter, that was meant, and all classes; nothing if the error is another one."""
+    unknown = re.search(r"No configurable matching '([^']*)'", str(error))
+    if unknown is None:
+        return ""
+    classes = {section.__name__: section for section in sections}
+    meant = _closest(unknown[1].rpartition(".")[2], classes)
+    if meant and (close := _closest(parameter, get_type_hints(classes[meant]))):
+        meant = f"{meant}.{close}"
+    return f": {f'did you mean {meant}? The classes are' if meant else 'use one of'} {', '.join(sorted(classes))}"
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    """Returns the known name that is most like a name, in upper or lower case; nothing if none is."""
+    by_lower = {one.lower(): one for one in known}
+    return next((by_lower[one] for one in get_close_matches(name.lower(), by_lower, n=1)), "")
 
 
 def _in_one_line(error: Exception) -> str:
@@ -151,8 +173,9 @@ def _register(section: type) -> None:
 def _checked(section: type[SettingsT], values: Mapping[str, object]) -> SettingsT:
     names = set(get_type_hints(section))
     for name in sorted(values.keys() - names):
-        has = ", ".join(sorted(names))
-        raise ConfigError(f"{section.__name__} doesn't have a parameter named {name!r}: use one of {has}")
+        close = _closest(name, names)
+        remedy = f"did you mean {section.__name__}.{close}?" if close else f"use one of {', '.join(sorted(names))}"
+        raise ConfigError(f"{section.__name__} doesn't have a parameter named {name!r}: {remedy}")
     try:
         return section(**values)
     except ValidationError as error:

@@ -24,8 +24,19 @@ def test_bindings_override_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("binding", "message"),
     [
-        ("DecoderSettings.widht = 3", "doesn't have a parameter named 'widht'"),
-        ("DecodrSettings.width = 3", "No configurable matching 'DecodrSettings'"),
+        ("DecoderSettings.widht = 3", r"a parameter named 'widht': did you mean DecoderSettings\.width\?$"),
+        ("DecoderSettings.EPOCH = 3", r"a parameter named 'EPOCH': did you mean DecoderSettings\.epochs\?$"),
+        ("DecoderSettings.zzz = 3", r"a parameter named 'zzz': use one of accumulate, .*, width$"),
+        (
+            "DecodrSettings.epoch=3",
+            r"--set DecodrSettings.epoch=3: there is no such class of settings: did you mean DecoderSettings\.epochs\? "
+            r"The classes are DatasetSettings, DecoderSettings, .*, SplitSettings$",
+        ),
+        (
+            "decoder.zzz=3",
+            r"no such class of settings: did you mean DecoderSettings\? The classes are DatasetSettings, ",
+        ),
+        ("Zzz.epochs=3", r"no such class of settings: use one of DatasetSettings, DecoderSettings, .*, SplitSettings$"),
         ("DecoderSettings.width = (", "cannot use --set"),
         ("DecoderSettings.width = 10", r"DecoderSettings: width must be a multiple of num_heads, got 10 and 4"),
         ("DecoderSettings.dropout = 1.0", r"DecoderSettings\.dropout: must be less than 1, got 1\.0"),
@@ -121,6 +132,7 @@ def test_a_file_is_included_from_beside_the_file_that_includes_it(
         ("FeatureSettings.text_encoder = lsa\n", r"'lsa' is no value of Python: put text in quotes.*a\.gin, line 1"),
         ("include 'a.gin'\n", "its files include each other"),
         ("include 'nope.gin'\n", r"there is no file 'nope\.gin'.*line 1"),
+        ("DecodrSettings.width = 3\n", r"a\.gin\", line 1 .*: did you mean DecoderSettings\? The classes are Dataset"),
         ("FeatureSettings.lsa_dim = @x()\n", "No configurable matching"),
     ],
 )
