@@ -25,6 +25,8 @@ setup: .venv/.ready ## Make .venv with everything that running and testing needs
 	  { echo "Python 3.11 or newer is needed; name it as in: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
+	@# so that python -m training.pipeline and python -m service work from any folder, not in the checkout alone
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "rqrec_checkout.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 train: setup ## Train, evaluate and publish (DATASET=ml-100k, ml-1m, ml-25m, … or a folder)

@@ -1,8 +1,11 @@
-"""The command `rqrec`, in this process."""
+"""The command `rqrec`, and the modules of the checkout."""
 
 import builtins
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +88,13 @@ def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("rqrec", run_name="__main__")
     assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["training.pipeline", "training.train_rqvae"])
+def test_modules_of_the_checkout_run_from_any_folder(module: str, tmp_path: Path) -> None:
+    """By the names of the checkout's folders, in the environment that `make setup` makes."""
+    config = Path(__file__).parents[2] / "configs/decoder.gin"
+    command = [sys.executable, "-m", module, str(config), "--dataset", "nowhere"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert "DATASET must be one of" in ended.stderr
