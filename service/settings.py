@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
     max_batch: int = Field(16, ge=1, le=1024, description="most requests in one batch; twice as many in a backlog")
     max_queue: int = Field(
-        400, ge=1, description="most requests that wait, those whose body is arriving included; more are answered 429"
+        410, ge=1, description="most requests that wait, those whose body is arriving included; more are answered 429"
     )
     max_admin_requests: int = Field(
         32, ge=1, description="most requests with the admin token at one time; more are answered 429"

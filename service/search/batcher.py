@@ -3,7 +3,7 @@
 A free thread takes the waiting requests at once. So a batch forms while the last one runs, and a lone request never
 waits. There is no timer: batches grow with the load. `service.admission.admission` limits how much can wait.
 
-With a backlog, when the queue is at least a quarter full, throughput matters more than latency: batches are twice as
+With a backlog, when the queue is at least a third full, throughput matters more than latency: batches are twice as
 large, and a spare thread searches too. The spare thread uses processor time that the first one loses while it waits for
 the GIL. Without a backlog a second thread would only split large batches into small ones.
 """
@@ -22,7 +22,7 @@ from rqrec.service.telemetry import Metrics
 KeyT = TypeVar("KeyT", bound=Hashable)
 WorkT = TypeVar("WorkT")
 ResultT = TypeVar("ResultT")
-BACKLOG_SHARE = 1 / 4  # of the queue
+BACKLOG_SHARE = 1 / 3  # of the queue
 BACKLOG_BATCHES = 2  # size of a batch in a backlog, in normal batches
 RATE_MEMORY = 0.9  # weight of the past in the running mean of seconds a job
 FIRST_GUESS_S = 0.001  # seconds a job, before the first search
@@ -50,7 +50,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         metrics: Observes the queue and the batches, and counts dropped work.
         workers: Number of batches that run at the same time; one more in a backlog.
         max_batch: Largest weight of a batch; heavier work runs alone. Twice as much in a backlog.
-        max_queue: Largest weight that can wait. A quarter of it is a backlog.
+        max_queue: Largest weight that can wait. A third of it is a backlog.
 
     """
 
