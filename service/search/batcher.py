@@ -51,7 +51,6 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         workers: Number of batches that run at the same time; one more in a backlog.
         max_batch: Largest weight of a batch; heavier work runs alone. Twice as much in a backlog.
         max_queue: Largest weight that can wait. A third of it is a backlog.
-
     """
 
     def __init__(
@@ -193,8 +192,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             # A future that is done was cancelled, because its client has gone or its deadline has passed.
             wanted = [job for job in turn.jobs if not job.future.done()]
             outcomes: Sequence[ResultT | Exception] = ()
-            self._observe(wanted, begin, dropped=len(turn.jobs) - len(wanted))
             try:
+                self._observe(wanted, begin, dropped=len(turn.jobs) - len(wanted))
                 outcomes = self._search(turn.key, wanted) if wanted else ()
             except BaseException as error:
                 outcomes = [RuntimeError(f"the search crashed: {error!r}")] * len(wanted)
@@ -237,14 +236,16 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         outcomes: Sequence[ResultT | Exception],
     ) -> None:
         """Gives the callers their results, and then counts the batch as ended. Runs on the event loop."""
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.future.done():
-                continue
-            if isinstance(outcome, Exception):
-                job.future.set_exception(outcome)
-            else:
-                job.future.set_result(outcome)
-        self._loop.call_soon(self._end, sum(turn.weights.values()))  # after the callers, which now go on
+        try:
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if job.future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    job.future.set_exception(outcome)
+                else:
+                    job.future.set_result(outcome)
+        finally:
+            self._loop.call_soon(self._end, sum(turn.weights.values()))  # after the callers, which now go on
 
     def _end(self, weight: int) -> None:
         self._ended += weight

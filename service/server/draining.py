@@ -51,15 +51,16 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Loads the model and binds the port; then says where the service is."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         try:
             await super().startup(sockets)
         except SystemExit:  # uvicorn has logged the operating system's error
-            address = f"{self._settings.host}:{self._settings.port}"
+            address = f"{host}:{self._settings.port}"
             print(f"rqrec: cannot listen on {address}: set RQREC_PORT or RQREC_HOST to a free address", file=sys.stderr)
             raise
         if self.started:
-            host, port = self._settings.host, self.servers[0].sockets[0].getsockname()[1]
-            address = f"http://{f'[{host}]' if ':' in host else host}:{port}{self._settings.root_path}"
+            port = self.servers[0].sockets[0].getsockname()[1]
+            address = f"http://{host}:{port}{self._settings.root_path}"
             print(f"serving on {address} - try its page {address}/docs", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
