@@ -224,5 +224,6 @@ class Exchange:
         self._transport.write(head + body)
         if is_last:
             self.is_complete = True
+            self._body = b""  # no app reads it any more; if it stayed full, nothing more would be parsed
             self._wake()
             self._transport.finish(self)
