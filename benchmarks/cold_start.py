@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.support.machine import description
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.semantic_ids import append_collision_codes

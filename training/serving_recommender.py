@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
-from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.recommender import Recommender

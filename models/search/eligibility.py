@@ -22,7 +22,7 @@ NOBODY: BoolArray = np.empty(0, dtype=np.bool_)
 
 
 class Candidates(NamedTuple):
-    """The eligible new items, by their rows in `models.search.new_item_index.NewItemIndex`.
+    """The eligible new items, by their rows in `models.search.new.new_item_index.NewItemIndex`.
 
     Attributes:
         rows_X: The rows whose relevance is computed for every user, int64.

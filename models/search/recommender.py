@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_item_index import COMPARED_ALL
-from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.new.new_item_index import COMPARED_ALL
+from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_item_scores import NewItemScores
+from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.own.choices import PLACE, USER_BITS, OwnChoices
 from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.ranking import SearchOutput
@@ -49,7 +49,7 @@ class OwnItems:
 
     Args:
         weights: The learnt bonus.
-        is_new_N: Which leaves are new items, which do not join here; see `models.search.new_items`.
+        is_new_N: Which leaves are new items, which do not join here; see `models.search.new.new_items`.
         item_vectors_ND: Item vectors by leaf.
         relevance_weight: As in score = log_prob + relevance_weight * relevance.
         compared: Largest number of a user's own items that join, those of the largest bonus.

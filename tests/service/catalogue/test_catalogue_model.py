@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_item_scores import ANCHORS, CAUTION
+from rqrec.models.search.new.new_item_scores import ANCHORS, CAUTION
 from rqrec.service.catalogue.apply import apply_changes, compacted, with_entries
 from rqrec.service.catalogue.changes import Delete, Entry, Put, Result
 from rqrec.service.catalogue.item import Item

@@ -7,8 +7,8 @@ import pytest
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_item_index import COMPARED, COMPARED_ALL, UNINDEXED
-from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.new.new_item_index import COMPARED, COMPARED_ALL, UNINDEXED
+from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.models.vector_index import unit_rows

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.new_item_scores import CAUTION
-from rqrec.models.search.new_items import NewItems
+from rqrec.models.search.new.new_item_scores import CAUTION
+from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes

@@ -2,7 +2,7 @@
 
 A new item is an item that nobody chose in training, or that was written after training. Its vector is a mean over
 similar known items (see `models.items.content_neighbours`), so it has a relevance like every other item. Its
-log-probability is estimated (see `models.search.new_item_scores`). Needs no torch.
+log-probability is estimated (see `models.search.new.new_item_scores`). Needs no torch.
 
 Shapes: B users, K beams, N leaves, M added items, X new items of a list, Y = K + X items of both
 kinds or excluded items of all users, D width.
@@ -15,8 +15,8 @@ import numpy as np
 from rqrec.models.array_types import BoolArray, FloatArray, IntArray
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.search.eligibility import Candidates, Eligibility
-from rqrec.models.search.new_item_index import COMPARED, ComparedItems, NewItemIndex
-from rqrec.models.search.new_item_scores import NewItemScores
+from rqrec.models.search.new.new_item_index import COMPARED, ComparedItems, NewItemIndex
+from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.models.vector_index import unit_rows

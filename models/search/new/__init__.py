@@ -1,0 +1,1 @@
+"""New items as candidates beside those that the search finds."""
