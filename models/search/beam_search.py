@@ -4,7 +4,7 @@ The module has no control flow on data. An item's place is its position: a leaf 
 the leaves. Histories may hold any place; the search itself finds leaves only.
 
 Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
-F children of a node, N leaves (item vectors: N places), D width.
+M open beams, F children of a node, N leaves (item vectors: N places), D width.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exclusion import ClosedNodes, EligibleTensors
+from rqrec.models.search.open_beams import OpenBeams
 from rqrec.models.trie.lookup import take, take_rows
-from rqrec.models.trie.tensors import TrieTensors, child_log_probs
+from rqrec.models.trie.tensors import TrieTensors, child_log_probs, child_nodes
 
 
 class BeamSearchOutput(NamedTuple):
@@ -47,11 +48,14 @@ class BeamSearch(nn.Module):
 
     Args:
         retriever: The retriever to search with.
+        fixed_shapes: Decode every beam at every level, also where one leaf is below it. The results are the same. It is
+            for a GPU: after a shape that depends on the data, the host waits for the GPU.
     """
 
-    def __init__(self, retriever: Retriever) -> None:
+    def __init__(self, retriever: Retriever, *, fixed_shapes: bool = False) -> None:
         super().__init__()
         self.retriever = retriever
+        self.fixed_shapes = fixed_shapes
 
     def forward(
         self,
@@ -90,8 +94,9 @@ class BeamSearch(nn.Module):
         nodes_R = torch.zeros_like(lengths_B, dtype=torch.int32)
         num_levels = len(trie.first_child)
         closed = ClosedNodes.from_exclusions(excluded_BX, eligible, paths_LN)
+        open_beams: OpenBeams | None = None  # None: all
         for depth in range(num_levels):
-            children_RF, log_probs_RF = child_log_probs(trie, depth, nodes_R, decoding.logits_RV)
+            children_RF, log_probs_RF = _children(trie, depth, nodes_R, decoding.logits_RV, open_beams)
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
             candidates_BX = closed.bar(candidates_RF, nodes_R.view(batch, -1), depth, trie.first_child[depth])
             width = candidates_BX.shape[1]
@@ -104,9 +109,15 @@ class BeamSearch(nn.Module):
             index_R = (index_BK.int() + users_B1 * width).flatten()
             scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
             if depth + 1 < num_levels:
-                parents_R = index_R // children_RF.shape[1]
-                codes_R = take(trie.child_code[depth], nodes_R)
-                decoding = self.retriever.decoder.step(decoding, parents_R, codes_R, depth + 1)
+                parents_R, nodes_M = index_R // children_RF.shape[1], nodes_R
+                parents_M, earlier = parents_R, open_beams
+                if depth >= 1 and not self.fixed_shapes:  # after one code, nearly all beams are open
+                    open_beams = OpenBeams.at(depth + 1, nodes_R, scores_R, trie)
+                    parents_M, nodes_M = (take(one_R, open_beams.beams_M) for one_R in (parents_R, nodes_R))
+                if earlier is not None:
+                    parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
+                codes_M = take(trie.child_code[depth], nodes_M)
+                decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
         return self._ranked(states_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
 
     def _ranked(
@@ -121,6 +132,17 @@ class BeamSearch(nn.Module):
         is_found_BK = final_BK > -torch.inf
         leaves_BK = torch.where(is_found_BK, leaves_R.view(log_probs_BK.shape).gather(1, order_BK), -1)
         return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
+
+
+def _children(
+    trie: TrieTensors, depth: int, nodes_R: Tensor, logits_MV: Tensor, open_beams: OpenBeams | None
+) -> tuple[Tensor, Tensor]:
+    """The children of each beam's node and their log-probabilities, both of shape (R, F)."""
+    if open_beams is None:
+        return child_log_probs(trie, depth, nodes_R, logits_MV)
+    _, log_probs_MF = child_log_probs(trie, depth, take(nodes_R, open_beams.beams_M), logits_MV)
+    only_child_F = trie.slot_penalties[depth][1]
+    return child_nodes(trie, depth, nodes_R), open_beams.spread(log_probs_MF, only_child_F)
 
 
 def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     axes = [*(one for _, one in example.values()), trie_axes]
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
-    _export(BeamSearch(retriever), tuple(values), path, names, list(OUTPUTS), tuple(axes))
+    _export(BeamSearch(retriever, fixed_shapes=half), tuple(values), path, names, list(OUTPUTS), tuple(axes))
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:

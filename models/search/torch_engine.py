@@ -45,7 +45,7 @@ class TorchEngine:
         half: bool = False,
     ) -> None:
         self._device, self._half = device, half
-        self._beam_search = BeamSearch(retriever.to(device)).eval()
+        self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)

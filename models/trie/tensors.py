@@ -56,6 +56,21 @@ class TriePaths(NamedTuple):
         return TriePaths(self.codes_NL.to(device), self.paths_NL.to(device), self.trie.to(device))
 
 
+def child_nodes(trie: TrieTensors, depth: int, nodes: Tensor) -> Tensor:
+    """The children of nodes.
+
+    Args:
+        trie: The catalogue's trie.
+        depth: Depth of the nodes, 0..L-1.
+        nodes: Node numbers at that depth, int32, shape (…).
+
+    Returns:
+        Node numbers at the next depth, int32, shape (…, F); arbitrary in the slots after a node's last child.
+    """
+    slots_F = torch.arange(trie.slot_penalties[depth].shape[1], dtype=torch.int32, device=nodes.device)
+    return take(trie.first_child[depth], nodes).unsqueeze(-1) + slots_F
+
+
 def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Normalises code logits over each node's children, so that probabilities sum to one over the catalogue.
 
@@ -78,9 +93,8 @@ def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor
         >>> children.tolist(), log_probs.exp().tolist()
         ([[0, 1], [2, 3]], [[0.5, 0.5], [1.0, 0.0]])
     """
-    penalties = trie.slot_penalties[depth]
-    slots_F = torch.arange(penalties.shape[1], dtype=torch.int32, device=nodes.device)
-    children = take(trie.first_child[depth], nodes).unsqueeze(-1) + slots_F
+    children = child_nodes(trie, depth, nodes)
     codes = take(trie.child_code[depth], children)
-    child_logits = logits.float().gather(-1, codes) + take_rows(penalties, take(trie.num_children[depth], nodes))
+    penalties = take_rows(trie.slot_penalties[depth], take(trie.num_children[depth], nodes))
+    child_logits = logits.float().gather(-1, codes) + penalties
     return children, torch.log_softmax(child_logits, dim=-1)
