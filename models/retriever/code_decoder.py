@@ -1,7 +1,7 @@
 """The code decoder: a state of the history encoder → logits of the next item's codes, level by level.
 
-Shapes: B users, M positions, L levels, V codes per level, D width, K beams, R = B K beams of all users, X rows of a
-KV cache.
+Shapes: B users, M positions, L levels, V codes per level, D width, H heads, d = D / H, K beams, R = B K beams of
+all users, X rows.
 """
 
 from typing import NamedTuple
@@ -15,16 +15,16 @@ from rqrec.models.trie.lookup import take, take_rows
 
 
 class KvCache(NamedTuple):
-    """The KV cache of one block. A row is written once and never moves; each beam knows its rows by number.
+    """The KV cache of one block, by position. A row is written once and never moves; each beam knows its row by number.
 
     Attributes:
-        keys_XD: Keys.
-        values_XD: Values of the same rows.
-        beam_rows: For each position so far, the row of every beam, int32, shape (B K,).
+        keys: The keys of each position so far, shape (X, H, d).
+        values: Its values, of the same shape.
+        beam_rows: The row of every beam in them, int32, shape (B K,).
     """
 
-    keys_XD: Tensor
-    values_XD: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
     beam_rows: tuple[Tensor, ...]
 
 
@@ -34,13 +34,13 @@ class DecoderState(NamedTuple):
     Attributes:
         logits_RV: Logits of the next code of every beam, shape (B K, V).
         inputs_XD: The input vector of each code at the next levels; row (level - 1) V + code.
-        queries_XD: The first block's scaled queries of these inputs.
+        projected: The first block's scaled queries, keys and values of these inputs, each of shape (X, H, d).
         caches: The KV cache of each block.
     """
 
     logits_RV: Tensor
     inputs_XD: Tensor
-    queries_XD: Tensor
+    projected: tuple[Tensor, Tensor, Tensor]
     caches: tuple[KvCache, ...]
 
 
@@ -105,16 +105,13 @@ class CodeDecoder(nn.Module):
         inputs_XD = (later_LVD + self.positions.weight[1:].unsqueeze(1)).flatten(0, 1)
         x_BD = states_BD + self.positions.weight[0]
         row_B = torch.arange(states_BD.shape[0], dtype=torch.int32, device=states_BD.device)
-        first, *others = self._blocks()
-        queries_XD, *later = first.project(inputs_XD)
-        _, keys_BD, values_BD = first.project(x_BD)
-        caches = [KvCache(torch.cat([keys_BD, later[0]]), torch.cat([values_BD, later[1]]), (row_B,))]
-        x_BD = first.first(x_BD, values_BD)
-        for block in others:
-            _, keys_BD, values_BD = block.project(x_BD)
-            caches.append(KvCache(keys_BD, values_BD, (row_B,)))
-            x_BD = block.first(x_BD, values_BD)
-        return DecoderState(self.heads[0](self.norm(x_BD)), inputs_XD, queries_XD, tuple(caches))
+        first, *_ = self._blocks()
+        caches = []
+        for block in self._blocks():
+            _, keys_BHd, values_BHd = block.project(x_BD)
+            caches.append(KvCache((keys_BHd,), (values_BHd,), (row_B,)))
+            x_BD = block.first(x_BD, values_BHd)
+        return DecoderState(self.heads[0](self.norm(x_BD)), inputs_XD, first.project(inputs_XD), tuple(caches))
 
     def step(self, decoding: DecoderState, parents_R: Tensor, codes_R: Tensor, level: int) -> DecoderState:
         """Decodes one more level after the chosen codes.
@@ -129,20 +126,18 @@ class CodeDecoder(nn.Module):
             The state with the logits of `level`.
         """
         input_R = codes_R + (level - 1) * self.codebook_size
-        x_RD, q_RD = take_rows(decoding.inputs_XD, input_R), take_rows(decoding.queries_XD, input_R)
-        caches = []
+        x_RD, caches = take_rows(decoding.inputs_XD, input_R), []
         for number, (block, before) in enumerate(zip(self._blocks(), decoding.caches, strict=True)):
-            keys_XD, values_XD = before.keys_XD, before.values_XD
-            if number == 0:  # `begin` wrote the rows of all later inputs at the end of the first cache
-                own_R = input_R + (keys_XD.shape[0] - decoding.inputs_XD.shape[0])
+            if number == 0:
+                queries, keys, values = decoding.projected
+                own_R, q_RHd = input_R, take_rows(queries, input_R)
             else:
-                q_RD, k_RD, v_RD = block.project(x_RD)
-                own_R = torch.arange(x_RD.shape[0], dtype=torch.int32, device=x_RD.device) + keys_XD.shape[0]
-                keys_XD, values_XD = torch.cat([keys_XD, k_RD]), torch.cat([values_XD, v_RD])
+                q_RHd, keys, values = block.project(x_RD)
+                own_R = torch.arange(x_RD.shape[0], dtype=torch.int32, device=x_RD.device)
             beam_rows = (*(take(row_R, parents_R) for row_R in before.beam_rows), own_R)
-            keys, values = ([take_rows(rows_XD, row_R) for row_R in beam_rows] for rows_XD in (keys_XD, values_XD))
-            x_RD = block.step(x_RD, q_RD, keys, values)
-            caches.append(KvCache(keys_XD, values_XD, beam_rows))
+            after = KvCache((*before.keys, keys), (*before.values, values), beam_rows)
+            x_RD = block.step(x_RD, q_RHd, *(list(map(take_rows, rows, beam_rows)) for rows in after[:2]))
+            caches.append(after)
         return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), caches=tuple(caches))
 
     def _blocks(self) -> list[Block]:

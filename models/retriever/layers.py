@@ -1,6 +1,7 @@
 """Transformer layers that the history encoder and the code decoder share.
 
-Shapes: B sequences, T positions, D width, H heads, R = B T rows, one position each.
+Shapes: B sequences, T positions, D width, H heads, d = D / H, R = B T rows, one position each, S positions that are
+read.
 """
 
 from collections.abc import Sequence
@@ -107,26 +108,27 @@ class Attention(nn.Module):
         mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
         return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
 
-    def step(self, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    def step(self, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
         """Attends from one new position of each of R sequences.
 
         Args:
-            q_RD: The scaled query of the new position.
-            keys: The keys of all positions, the new one last, each of shape (R, D).
-            values: The values of the same positions, each of shape (R, D).
+            q_RHd: The scaled query of the new position.
+            keys: The keys of all positions, the new one last, each of shape (R, H, d).
+            values: The values of the same positions, each of shape (R, H, d).
 
         Returns:
             The input of `out`, shape (R, D).
         """
         # There are at most L positions. One elementwise product per position is faster than many tiny matrix products,
         # and faster than one product with an axis for the positions, which is broadcast and summed row by row.
-        scores_RHS = torch.stack([self._heads(q_RD * k_RD).sum(-1) for k_RD in keys], dim=-1)
+        scores_RHS = torch.cat([(q_RHd * k_RHd).sum(-1, keepdim=True) for k_RHd in keys], dim=-1)
         weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
-        mixed = [weight_RH1 * self._heads(v_RD) for weight_RH1, v_RD in zip(weights, values, strict=True)]
+        mixed = [weight_RH1 * v_RHd for weight_RH1, v_RHd in zip(weights, values, strict=True)]
         return torch.as_tensor(reduce(torch.add, mixed).flatten(1))
 
-    def _heads(self, x_RD: Tensor) -> Tensor:
-        return x_RD.view(-1, self.num_heads, self.width // self.num_heads)
+    def heads(self, x_RD: Tensor) -> Tensor:
+        """Splits vectors by head, shape (R, H, d)."""
+        return x_RD.reshape(-1, self.num_heads, self.width // self.num_heads)
 
 
 class Block(nn.Module):
@@ -176,35 +178,36 @@ class Block(nn.Module):
         return self._add(take_rows(x_RD, rows_B), attended_BD)
 
     def project(self, x_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The scaled queries, the keys and the values of positions, which `step` reads; each of shape (R, D)."""
-        q_RD, k_RD, v_RD = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
-        return q_RD * self.attention.scale, k_RD, v_RD
+        """The scaled queries, the keys and the values of positions, which `step` reads; each of shape (R, H, d)."""
+        projected = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
+        q_RHd, k_RHd, v_RHd = map(self.attention.heads, projected)
+        return q_RHd * self.attention.scale, k_RHd, v_RHd
 
-    def first(self, x_RD: Tensor, v_RD: Tensor) -> Tensor:
+    def first(self, x_RD: Tensor, v_RHd: Tensor) -> Tensor:
         """Computes `forward` for the first position of each sequence, which attends only to itself.
 
         Args:
             x_RD: The first positions.
-            v_RD: Their values, from `project`.
+            v_RHd: Their values, from `project`.
 
         Returns:
             The block's output, shape (R, D).
         """
-        return self._add(x_RD, v_RD)
+        return self._add(x_RD, v_RHd.flatten(1))
 
-    def step(self, x_RD: Tensor, q_RD: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    def step(self, x_RD: Tensor, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
         """Computes `forward` for the newest position of each sequence.
 
         Args:
             x_RD: The newest positions.
-            q_RD: Their scaled queries, from `project`.
-            keys: The keys of all positions, the newest last, each of shape (R, D).
-            values: The values of the same positions, each of shape (R, D).
+            q_RHd: Their scaled queries, from `project`.
+            keys: The keys of all positions, the newest last, each of shape (R, H, d).
+            values: The values of the same positions, each of shape (R, H, d).
 
         Returns:
             The block's output, shape (R, D).
         """
-        return self._add(x_RD, self.attention.step(q_RD, keys, values))
+        return self._add(x_RD, self.attention.step(q_RHd, keys, values))
 
     def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
         x_RD = self._residual(x_RD, attended_RD, self.attention.out)

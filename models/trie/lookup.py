@@ -18,14 +18,14 @@ def take(values_N: Tensor, index: Tensor) -> Tensor:
     return values_N.gather(0, index.flatten()).view(index.shape)
 
 
-def take_rows(rows_ND: Tensor, index: Tensor) -> Tensor:
-    """Computes rows_ND[index].
+def take_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """Computes rows[index].
 
     Args:
-        rows_ND: Rows.
-        index: Positions in [0, N), int32 or int64, of any shape.
+        rows: Rows, of shape (N, D) or (N, H, d).
+        index: Positions in [0, N), int32 or int64; of any shape, or of one axis if a row has two.
 
     Returns:
-        Rows, of the index's shape and one more axis, D.
+        Rows, of the index's shape and then the shape of a row.
     """
-    return nn.functional.embedding(index, rows_ND)
+    return nn.functional.embedding(index, rows) if rows.dim() == 2 else rows.index_select(0, index)
