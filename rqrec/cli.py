@@ -49,7 +49,11 @@ def _serve(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         "rqrec serve", description=SERVE_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args(arguments)
+    _, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(
+            f"unknown arguments {' '.join(unknown)}: use environment variables, as in RQREC_PORT=8001 rqrec serve"
+        )
     with _extras("serve", "cpu"):
         from rqrec.service.__main__ import main as serve
     serve()

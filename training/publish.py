@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import save_file
 
 from rqrec.models.bundle.bundle import read_bundle
@@ -56,8 +57,20 @@ from rqrec.training.train_decoder import load_retriever, own_items_fields
 from rqrec.training.train_rqvae import load_rqvae
 
 BUNDLES = "bundles"
-NAME, STEPS = "publish", 7
+NAME, STEPS = "publish", 6
 logger = logging.getLogger("rqrec")
+
+
+@settings_dataclass(frozen=True)
+class PublishSettings:
+    """What a bundle holds.
+
+    Attributes:
+        half_precision: Whether to add the search in half precision, for services that run with RQREC_PRECISION=half.
+            Writing it takes as long as writing the search itself.
+    """
+
+    half_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,11 +89,14 @@ class Trained:
 class _Format:
     """The part of a bundle's version that changes with this code."""
 
+    settings: PublishSettings
     bundle_format: int = FORMAT
-    code_version: int = 2  # 2: files are readable by every user, and equal runs write equal files
+    code_version: int = 3  # 3: the search skips the beams that one leaf is below
 
 
-def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config: str) -> Path:
+def publish(
+    workspace: Workspace, trained: Trained, settings: PublishSettings, *, text_encoder: str, config: str
+) -> Path:
     """Writes `bundles/<version>` if no valid bundle of this version exists, and points `bundles/current` to it.
 
     Only rank 0 writes. The version is the data set's name and a key of all inputs of the bundle.
@@ -88,6 +104,7 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     Args:
         workspace: The folder of the run.
         trained: The results to publish.
+        settings: What the bundle holds.
         text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
         config: All settings of the run, as a gin file.
 
@@ -96,7 +113,7 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     """
     dataset = load_prepared(trained.data)
     inputs = [trained.data, trained.tokens, trained.rqvae, trained.decoder, trained.evaluation]
-    version = f"{dataset.name}-{stage_key(inputs, _Format())}"
+    version = f"{dataset.name}-{stage_key(inputs, _Format(settings))}"
     bundle = workspace.root / BUNDLES / version
     if rank() > 0:
         return bundle
@@ -105,7 +122,7 @@ def publish(workspace: Workspace, trained: Trained, *, text_encoder: str, config
     else:
         logger.info("%s: started", NAME)
         with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
-            _write(folder, trained, dataset, version, text_encoder, config, task)
+            _write(folder, trained, dataset, settings, version, text_encoder, config, task)
         read_bundle(bundle)
         logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))
     point_current(bundle.parent, version)
@@ -121,13 +138,20 @@ def _is_intact(bundle: Path) -> bool:
 
 
 def _write(
-    folder: Path, trained: Trained, dataset: Dataset, version: str, text_encoder: str, config: str, task: Task
+    folder: Path,
+    trained: Trained,
+    dataset: Dataset,
+    settings: PublishSettings,
+    version: str,
+    text_encoder: str,
+    config: str,
+    task: Task,
 ) -> None:
     """Writes all files of a bundle."""
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
     popularity_N = item_popularity(load_split(trained.data).train, len(dataset.items))
-    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, task)
+    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, settings, task)
     is_typed = retriever.config.num_event_types > 0
     task.next_step("the text encoder")
     no_text_encoder = _write_text_encoder(folder, dataset, features.featurizer, text_encoder)
@@ -150,6 +174,7 @@ def _write(
         excluding_types=dataset.excluding_types,
         exclude_history=load_repeats(trained.data).exclude_history,
         own_items=own_items_fields(trained.decoder),
+        half_search=settings.half_precision,
     )
     seal_bundle(folder, manifest)
 
@@ -162,6 +187,7 @@ def _write_files(
     retriever: Retriever,
     tokenizer: RqVae,
     popularity_N: NDArray[np.int64],
+    settings: PublishSettings,
     task: Task,
 ) -> list[Golden]:
     """Writes all files except the manifest, and returns the golden answers: answers that the service must reproduce."""
@@ -172,8 +198,8 @@ def _write_files(
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     task.next_step("the graph of the search")
     export_search(retriever, trie, folder / SEARCH_GRAPH)
-    task.next_step("the graph of the search in half precision")
-    export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
+    if settings.half_precision:
+        export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     task.next_step("the tables of the items")
     projection_EP = fit_content(features)
     item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)

@@ -12,7 +12,7 @@ from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
-from rqrec.training.publish import Trained, publish
+from rqrec.training.publish import PublishSettings, Trained, publish
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
@@ -31,6 +31,7 @@ class RunSettings:
     semantic_ids: SemanticIdSettings = field(default_factory=SemanticIdSettings)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    publish: PublishSettings = field(default_factory=PublishSettings)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Run:
 
     @cached_property
     def tokens(self) -> Stage:
-        """The items' semantic IDs."""
+        """The stage that gives each item its semantic ID."""
         return tokenize_items(self.workspace, self.data, self.features, self.rqvae, self.settings.semantic_ids)
 
     @cached_property
@@ -86,6 +87,7 @@ class Run:
         return publish(
             self.workspace,
             Trained(*stages),
+            self.settings.publish,
             text_encoder=self.settings.features.text_encoder,
             config=settings_as_gin(self.settings),
         )

@@ -5,7 +5,7 @@ retriever.safetensors  weights of the retriever
 tokenizer.safetensors  weights of the RQ-VAE
 tokenizer.onnx         features_NE → codes_NL
 search.onnx            histories → best leaves, log-probabilities and scores
-search_fp16.onnx       the same search in half precision, for a GPU
+search_fp16.onnx       the same search in half precision, for a GPU, if it was asked for
 featurizer.json        how an item's attributes become its features
 projection.npy         features → content
 contents.npy           the content of each item, which a new item is compared with
@@ -18,7 +18,8 @@ text_tokenizer.json    text → tokens, if there is a text encoder
 from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
-# featurizer scores numbers by their rank among the numbers of training, and the manifest names event types.
+# featurizer scores numbers by their rank among the numbers of training, the manifest names event types, and the search
+# in half precision may be missing.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.
@@ -30,7 +31,7 @@ RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safet
 TOKENIZER_GRAPH = "tokenizer.onnx"
 SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"
 FEATURIZER, PROJECTION, CONTENTS = "featurizer.json", "projection.npy", "contents.npy"
-GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH)
 FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
 TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
 TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)

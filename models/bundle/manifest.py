@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError, reading
-from rqrec.models.bundle.layout import FILES, MANIFEST, READABLE_FORMATS, RELEASES, TEXT_FILES
+from rqrec.models.bundle.layout import FILES, HALF_SEARCH_GRAPH, MANIFEST, READABLE_FORMATS, RELEASES, TEXT_FILES
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
@@ -48,6 +48,8 @@ class Manifest:
             without this field means true, and a manifest that means true has no such field.
         own_items: The fields of `models.search.own.weights.OwnItemWeights`; empty if items of the history get no bonus.
             A manifest without this field means empty, and an empty one is not written.
+        half_search: Whether the bundle has the search in half precision. A manifest without this field means true, and
+            a manifest that means true has no such field.
     """
 
     format: int
@@ -67,11 +69,13 @@ class Manifest:
     excluding_types: Sequence[str] = ()
     exclude_history: bool = True
     own_items: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    half_search: bool = True
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the bundle's files, without the manifest."""
-        return FILES if self.no_text_encoder else (*FILES, *TEXT_FILES)
+        half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
+        return (*FILES, *half, *(() if self.no_text_encoder else TEXT_FILES))
 
     @property
     def digest(self) -> str:
@@ -152,7 +156,7 @@ class Manifest:
                 raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
 
 
-DEFAULTS = {"exclude_history": True, "own_items": {}}  # fields that a manifest need not have
+DEFAULTS = {"exclude_history": True, "own_items": {}, "half_search": True}  # fields that a manifest need not have
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:

@@ -157,9 +157,9 @@ class Recommender:
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
-        Log-probabilities are those over the catalogue as it was published. They are not renormalised over the eligible
-        items or after a deletion. Log-probabilities of new items, and of items of the user's history that the search
-        did not find, are estimates (see `NewItems.merged` and `OwnItems.merged`).
+        A log-probability is that of the item among all items of the bundle; it stays the same if a filter or a deletion
+        leaves fewer items. Two kinds of items have an estimate instead: new items (see `NewItems.merged`), and items of
+        the user's history that the search did not find (see `OwnItems.merged`).
 
         Args:
             histories: Places of each user's items, oldest first, int64, at least one item each.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.bundle.error import reading
+from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
@@ -126,6 +126,9 @@ def load_search_engine(
         trie: The trie of the N items of the bundle.
         item_vectors_ND: Item vectors of width D, in the order of the leaves.
         options: Engine, device and precision.
+
+    Raises:
+        BundleError: If the bundle's files cannot be used, or do not include the search in half precision.
     """
     half = options.precision is Precision.HALF
     if options.backend is Backend.TORCH:
@@ -136,6 +139,11 @@ def load_search_engine(
         with reading(bundle.path, RETRIEVER_WEIGHTS):
             return load_torch_engine(weights, config, trie, item_vectors_ND, options.device, half=half)
     cuda = options.device is Device.CUDA or (options.device is Device.AUTO and cuda_is_available())
+    if cuda and half and not bundle.manifest.half_search:
+        raise BundleError(
+            f"RQREC_PRECISION=half needs {HALF_SEARCH_GRAPH}, which {bundle.path} does not have: publish again with "
+            "`rqrec train … --set PublishSettings.half_precision=True`, or set RQREC_PRECISION=fp32"
+        )
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
     max_history = bundle.manifest.max_history
     with reading(bundle.path, graph):

@@ -16,7 +16,7 @@ class WriteTurns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Holds one write inside the block; begins after a pause."""
+        """Counts the block as one write in progress. If there is a pause, the block begins after it."""
         while not self._is_open.is_set():
             await self._is_open.wait()
         self._num_writing += 1

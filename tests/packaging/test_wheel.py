@@ -129,6 +129,14 @@ def test_every_command_has_a_help(full_environment: Environment, tmp_path: Path,
     assert done.stdout.startswith(f"usage: {' '.join(['rqrec', *command[:-1]])} ")
 
 
+def test_serving_with_an_option_names_the_variables(full_environment: Environment, tmp_path: Path) -> None:
+    done = full_environment.run("rqrec", "serve", "--port", "8001", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "unknown arguments --port 8001: use environment variables, as in RQREC_PORT=8001 rqrec serve\n"
+    )
+
+
 def test_the_package_runs_as_a_module(full_environment: Environment, tmp_path: Path) -> None:
     done = full_environment.run("python", "-m", "rqrec", "--version", cwd=tmp_path)
     assert done.stdout == f"rqrec {PROJECT['version']}\n"

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
-from rqrec.models.bundle.layout import CURRENT, MANIFEST
+from rqrec.models.bundle.layout import CURRENT, HALF_SEARCH_GRAPH, MANIFEST
 from rqrec.models.files import new_directory
 from rqrec.training.publish import BUNDLES, payload_column
 from tests.conftest import SMALL_CONFIG
@@ -39,7 +39,7 @@ def published(shop: Path) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)  # unlike pytest's own folders, others may enter it
         config, works = Path(name) / "small.gin", [Path(name) / seed for seed in ("1", "2")]
-        config.write_text("\n".join(SMALL_CONFIG))
+        config.write_text("\n".join((*SMALL_CONFIG, "PublishSettings.half_precision = True")))
         command = [sys.executable, "-m", "rqrec.training.pipeline", str(config), "--dataset", str(shop), "--work-dir"]
         for work in works:
             if work != works[0]:  # the rounding of a second training is not what is tested
@@ -79,6 +79,12 @@ def test_another_user_reads_what_was_published(published: list[Path]) -> None:
     files = [path for path in (published[0] / CURRENT).iterdir() if path.is_file()]
     assert MANIFEST in {path.name for path in files}
     subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL, user=NOBODY, group=NOBODY, extra_groups=[])
+
+
+def test_the_search_in_half_precision_is_published_if_it_is_asked_for(published: list[Path], bundle: Bundle) -> None:
+    assert HALF_SEARCH_GRAPH in read_bundle(published[0]).manifest.checksums
+    assert HALF_SEARCH_GRAPH not in bundle.manifest.checksums
+    assert not (bundle.path / HALF_SEARCH_GRAPH).exists()
 
 
 def test_equal_weights_are_published_as_equal_bundles(published: list[Path]) -> None:

@@ -60,8 +60,8 @@ def checked_interactions(
     Args:
         interactions: Columns user_id, item_id and, unless the order of the file is the order in time, timestamp.
             Optional columns: rating, event_type.
-        settings: The format of times, whether ratings and event types are used, and what happens to interactions
-            without a user.
+        settings: The format of times, whether times, ratings and event types are used, and what happens to
+            interactions without a user.
         path: The file, for messages.
         report: Receives what was changed or dropped.
 
@@ -76,10 +76,11 @@ def checked_interactions(
     require_columns(columns, [USER_ID, ITEM_ID], path=path)
     ignored = {RATING: settings.ratings, EVENT_TYPE: settings.events}
     optional = [name for name, use in ignored.items() if name in columns and use != IGNORE]
-    if TIMESTAMP in columns:
+    if TIMESTAMP in columns and settings.times != IGNORE:
         frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP, *optional).collect(engine="streaming")
     else:
-        report.note(f"{path}: there is no column {TIMESTAMP}, so the order of the rows is taken as the order in time")
+        reason = "times are ignored" if settings.times == IGNORE else f"there is no column {TIMESTAMP}"
+        report.note(f"{path}: {reason}, so the order of the rows is taken as the order in time")
         frame = interactions.select(USER_ID, ITEM_ID, *optional).collect().with_row_index(TIMESTAMP)
     if frame.is_empty():
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")

@@ -27,6 +27,8 @@ class DatasetSettings:
         quotes: Whether quotes in CSV files enclose values; otherwise they are characters like any other.
         has_header: Whether the first line of CSV files names the columns. If not, their names are "column_1",
             "column_2" and so on, for `columns`.
+        times: Whether the times of interactions are used ("auto": if there are any) or "ignore", which takes the order
+            of the rows as the order in time.
         timestamp_format: The format of times in text, such as "%m/%d/%Y %H:%M". ISO 8601 needs none.
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
@@ -55,6 +57,7 @@ class DatasetSettings:
     encoding: str = ""
     quotes: bool = True
     has_header: bool = True
+    times: Literal["auto", "ignore"] = "auto"
     timestamp_format: str = ""
     unknown_items: Literal["error", "drop", "add"] = "error"
     duplicates: Literal["error", "drop", "keep"] = "error"

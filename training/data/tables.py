@@ -84,7 +84,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
         if empty:
             report.note(f"{path.name}: {empty} events dropped, because they name no item")
         rows = rows.drop_nulls(ITEM_ID)
-    if unused and TIMESTAMP not in used:
+    if unused and TIMESTAMP not in names:
         warn_of_unused_times(frame, {name: name for name in unused}, path, settings, report)
     report.columns += interaction_columns(rows, used, columns)
     return rows.lazy()

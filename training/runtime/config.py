@@ -76,7 +76,8 @@ def _bind(binding: str, sections: Sequence[type]) -> None:
     """Applies one binding of the command line. A value that is no value of Python is text, as in `X.y=lsa`."""
     name, _, value = (part.strip() for part in binding.partition("="))
     # gin takes a name without a dot for a macro, which nobody reads: two names without an operator are an error.
-    setting = name if "." in name else f"{name} is no setting"
+    # Before a slash it takes a name for a scope, and no setting is read from a scope.
+    setting = name if "." in name and "/" not in name else f"{name} is no setting"
     try:
         gin.parse_config(f"{setting} = {_as_python(value)}")
     except (ValueError, SyntaxError, AttributeError, IndexError, tokenize.TokenError) as error:

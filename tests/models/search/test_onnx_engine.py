@@ -18,6 +18,7 @@ from rqrec.models.bundle.layout import (
     TOKENIZER_WEIGHTS,
 )
 from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_session
+from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.export import export_search
@@ -57,6 +58,16 @@ with TestClient(create_app(Settings(bundle=Path(sys.argv[1])))) as client:
 @pytest.fixture(scope="module")
 def trie(bundle: Bundle) -> SemanticIdTrie:
     return SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
+
+
+@pytest.fixture(scope="module")
+def graphs(bundle: Bundle, trie: SemanticIdTrie, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundle's search, and the same in half precision."""
+    retriever = Retriever(bundle.manifest.retriever_config)
+    retriever.load_state_dict(load_file(bundle.path / RETRIEVER_WEIGHTS))
+    half = tmp_path_factory.mktemp("half") / HALF_SEARCH_GRAPH
+    export_search(retriever.eval(), trie, half, half=True)
+    return {SEARCH_GRAPH: bundle.path / SEARCH_GRAPH, HALF_SEARCH_GRAPH: half}
 
 
 def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
@@ -107,11 +118,11 @@ def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdT
         np.testing.assert_allclose(array, padded_array[:3], atol=TOLERANCE)
 
 
-def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie) -> None:
+def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie, graphs: dict[str, Path]) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), NOTHING_EXCLUDED, Eligibility.everything(trie))
     exact, half = (
-        OnnxEngine(bundle.path / graph, trie, item_vectors(bundle, trie)).search(*arguments, beam_width=64)
-        for graph in (SEARCH_GRAPH, HALF_SEARCH_GRAPH)
+        OnnxEngine(graphs[name], trie, item_vectors(bundle, trie)).search(*arguments, beam_width=64)
+        for name in (SEARCH_GRAPH, HALF_SEARCH_GRAPH)
     )
     for name, tolerance in (("log_probs_BK", HALF_TOLERANCE), ("scores_BK", HALF_SCORE_TOLERANCE)):
         values_N = np.empty(64)
@@ -142,10 +153,12 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
 
 @pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
 @pytest.mark.parametrize(("graph", "tolerance"), [(SEARCH_GRAPH, TOLERANCE), (HALF_SEARCH_GRAPH, HALF_TOLERANCE)])
-def test_gpu_finds_what_the_cpu_finds(bundle: Bundle, trie: SemanticIdTrie, graph: str, tolerance: float) -> None:
+def test_gpu_finds_what_the_cpu_finds(
+    bundle: Bundle, trie: SemanticIdTrie, graphs: dict[str, Path], graph: str, tolerance: float
+) -> None:
     arguments = (np.array([[1, 2, 3]]), np.array([3]), NOTHING_EXCLUDED, Eligibility.everything(trie))
     cpu, cuda = (
-        OnnxEngine(bundle.path / name, trie, item_vectors(bundle, trie), cuda=on_gpu, max_history=8).search(
+        OnnxEngine(graphs[name], trie, item_vectors(bundle, trie), cuda=on_gpu, max_history=8).search(
             *arguments, beam_width=64
         )
         for on_gpu, name in ((False, SEARCH_GRAPH), (True, graph))

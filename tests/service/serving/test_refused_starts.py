@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.layout import ITEMS, SEARCH_GRAPH, TOKENIZER_GRAPH
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.service.serving import loading
+from rqrec.service.settings import Backend, Device, Precision
 from tests.service.serving.sealing import seal
 from tests.text_encoders import with_text_encoder
 
@@ -37,6 +41,14 @@ def test_a_device_that_is_not_there_is_one_line_at_the_start(bundles: Path, back
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "RQREC_DEVICE=cuda needs a GPU" in line
+
+
+def test_half_precision_without_its_graph_says_how_to_get_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "cuda_is_available", lambda: True)
+    options = loading.LoadOptions(Backend.ONNX, Device.AUTO, Precision.HALF, beam_width=10, filter_cache_bytes=1 << 20)
+    trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
+    with pytest.raises(BundleError, match=r"--set PublishSettings.half_precision=True`, or set RQREC_PRECISION=fp32"):
+        loading.load_search_engine(bundle, trie, bundle.learned.vectors_RD, options)
 
 
 @pytest.mark.parametrize("name", [SEARCH_GRAPH, TOKENIZER_GRAPH, ITEMS])

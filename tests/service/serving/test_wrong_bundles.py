@@ -34,7 +34,7 @@ from rqrec.models.bundle.tables import ITEM_ID
 from tests.service.serving.sealing import seal, use
 from tests.text_encoders import with_text_encoder, write_text_encoder
 
-UNUSED = {RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, "search_fp16.onnx"}  # by the service on a CPU
+UNUSED = {RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS}  # by the service on a CPU
 READ = sorted({*FILES, *TEXT_FILES} - UNUSED)
 Change = Callable[[Path], object]
 

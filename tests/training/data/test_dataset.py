@@ -132,6 +132,15 @@ def test_without_times_the_order_of_the_rows_counts_and_the_report_says_so() -> 
     assert "there is no column timestamp, so the order of the rows is taken" in report.lines[0]
 
 
+def test_times_are_ignored_if_the_setting_says_so() -> None:
+    columns = {"user_id": ["u", "u", "u"], "item_id": ["c", "a", "b"], "timestamp": ["12:30:00", "9:15:00", "10:00:00"]}
+    with pytest.raises(DataError, match=r"got '12:30:00', .* or set DatasetSettings.times = 'ignore'"):
+        build_dataset("t", pl.LazyFrame(columns), ITEMS)
+    report, settings = DataReport(), DatasetSettings(times="ignore")
+    assert sequences(build_dataset("t", pl.LazyFrame(columns), ITEMS, settings=settings, report=report)) == [[2, 0, 1]]
+    assert "times are ignored, so the order of the rows is taken" in report.lines[0]
+
+
 def test_unknown_items_are_dropped_or_added_if_the_setting_says_so() -> None:
     rows: list[tuple[object, ...]] = [("u", "z", 1), ("u", "a", 2), ("v", "z", 3), ("v", "y", 4)]
     report = DataReport()

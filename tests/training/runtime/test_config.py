@@ -99,6 +99,7 @@ def test_text_of_the_command_line_needs_no_quotes(binding: str, value: str) -> N
         ("DecoderSettings.epochs", "expected a setting and its value"),
         ("DecoderSettings=3", "expected a setting and its value"),
         ("epochs=3", "expected a setting and its value"),
+        ("a/DecoderSettings.epochs=3", "expected a setting and its value"),
         ("=3", "expected a setting and its value"),
         ("DecoderSettings.epochs='3", "expected a setting and its value"),
         ("x=y\nz", "expected a setting and its value"),

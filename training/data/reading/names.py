@@ -66,9 +66,9 @@ def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str
 
     Args:
         names: The file's name of a column by its standard name, from `resolve_names`.
-        settings: Whether ratings and event types are used.
+        settings: Whether times, ratings and event types are used.
     """
-    ignored = {RATING: settings.ratings, EVENT_TYPE: settings.events}
+    ignored = {TIMESTAMP: settings.times, RATING: settings.ratings, EVENT_TYPE: settings.events}
     return {
         standard: names[standard]
         for standard in KNOWN_NAMES[INTERACTIONS]

@@ -54,7 +54,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
-    if unused and TIMESTAMP not in used:
+    if unused and TIMESTAMP not in names:
         warn_of_unused_times(frame, {name: typed[name] for name in unused}, log, settings, report)
     short = {name: full.partition(":")[0] for name, full in used.items()}
     report.columns += interaction_columns(interactions, short, tables[INTERACTIONS])

@@ -87,8 +87,8 @@ def _unreadable(text: pl.Series, strange: pl.Series, path: str) -> DataError:
     parts = re.match(PARTS, text[row])
     if parts is None:
         return DataError(
-            f"{start}, which is neither a number nor ISO 8601: correct it, or set DatasetSettings.timestamp_format, "
-            "such as '%d %b %Y %H:%M'"
+            f"{start}, which is neither a number nor ISO 8601: correct it, set DatasetSettings.timestamp_format, such "
+            "as '%d %b %Y %H:%M', or set DatasetSettings.times = 'ignore' to take the order of the rows"
         )
     mark = parts.group(2)
     clock = f" %H:%M{':%S' if parts.group(6) else ''}" if parts.group(5) else ""
