@@ -3,7 +3,7 @@
 Shapes: B users, X candidates of a user, C candidates of all users, F features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +20,13 @@ from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.rank_holdout import user_batches
 
 NO_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
-PENALTY = 1.0  # of the squared steps between neighbouring weights
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared steps between neighbouring weights; one is chosen
+FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
 COMPARED = 512  # different items of a history, the latest ones
+
+
+_OfUser = tuple[NDArray[np.float64], NDArray[np.bool_]]  # features and target of a user's candidates
 
 
 class _Choices(NamedTuple):
@@ -37,6 +41,24 @@ class _Choices(NamedTuple):
     features_CF: NDArray[np.float64]
     first_B: NDArray[np.int64]
     is_target_C: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_OfUser]) -> "_Choices":
+        """Joins the candidates of users."""
+        features, targets = zip(*parts, strict=True)
+        first_B = np.cumsum([0, *map(len, targets[:-1])])
+        return cls(np.concatenate(features), first_B, np.concatenate(targets))
+
+    def loss(self, weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The negative log-likelihood of the next items, and its gradient."""
+        of_user_C = np.repeat(np.arange(len(self.first_B)), np.diff([*self.first_B, len(self.features_CF)]))
+        logits_C = self.features_CF @ weights_F
+        highest_B = np.maximum.reduceat(logits_C, self.first_B)
+        exp_C = np.exp(logits_C - highest_B[of_user_C])
+        total_B = np.add.reduceat(exp_C, self.first_B)
+        targets_F = self.features_CF[self.is_target_C].sum(axis=0)
+        value = (np.log(total_B) + highest_B).sum() - targets_F @ weights_F
+        return float(value), self.features_CF.T @ (exp_C / total_B[of_user_C]) - targets_F
 
 
 def fit_own_items(
@@ -53,7 +75,8 @@ def fit_own_items(
 
     The logit of a candidate is scale * score + step weights of its count and age. The scale makes up for scores that
     are too sure or not sure enough; the bonus is the weights divided by it. A weight is a sum of steps, and the
-    penalty is on the steps, so a count that nobody has gets the weight of the next lower one.
+    penalty is on the steps, so a count that nobody has gets the weight of the next lower one. Cross-validation
+    chooses the penalty.
 
     Args:
         engine: The trained model's search.
@@ -81,10 +104,10 @@ def fit_own_items(
         nobody = [np.empty(0, dtype=np.int64)] * len(users)
         candidates = own.candidates(found, histories, nobody, everything)
         parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]]))
-    return _fitted(_joined(parts)) if parts else NO_BONUS
+    return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts))) if parts else NO_BONUS
 
 
-def _choices(candidates: Candidates, targets_B: IntArray) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+def _choices(candidates: Candidates, targets_B: IntArray) -> Iterator[_OfUser]:
     """Yields the features and the target of each user whose next item is among the candidates."""
     for leaves_X, _, scores_X, counts_X, ages_X, target in zip(*candidates, targets_B, strict=True):
         is_item_X = scores_X > -np.inf
@@ -101,31 +124,40 @@ def _steps(counts_C: IntArray, ages_C: IntArray) -> NDArray[np.float64]:
     return np.column_stack([by_count_CF, by_age_CF & by_count_CF[:, :1]]).astype(np.float64)
 
 
-def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> _Choices:
-    features, targets = zip(*parts, strict=True)
-    first_B = np.cumsum([0, *map(len, targets[:-1])])
-    return _Choices(np.concatenate(features), first_B, np.concatenate(targets))
+def _best_penalty(parts: Sequence[_OfUser]) -> float:
+    """Chooses the penalty by cross-validation over users.
+
+    It is the largest one that is not worse than the best by more than one standard error of the difference (Hastie et
+    al. 2009, 7.10), because the penalty that is best on a few hundred users overfits them.
+    """
+    if len(parts) < FOLDS:
+        return PENALTIES[-1]
+    losses = np.zeros((len(PENALTIES), FOLDS))
+    for fold in range(FOLDS):
+        held = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS == fold])
+        others = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold])
+        losses[:, fold] = [held.loss(_fitted(others, penalty))[0] / len(held.first_B) for penalty in PENALTIES]
+    worse = losses - losses[losses.mean(axis=1).argmin()]
+    is_as_good = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) / np.sqrt(FOLDS)
+    return max(penalty for penalty, as_good in zip(PENALTIES, is_as_good, strict=True) if as_good)
 
 
-def _fitted(choices: _Choices) -> OwnItemWeights:
-    features_CF, first_B, is_target_C = choices
-    of_user_C = np.repeat(np.arange(len(first_B)), np.diff([*first_B, len(features_CF)]))
-    targets_BF = features_CF[is_target_C].sum(axis=0)
+def _fitted(choices: _Choices, penalty: float) -> NDArray[np.float64]:
+    """Fits the scale, which comes first, and the steps."""
 
     def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logits_C = features_CF @ weights_F
-        highest_B = np.maximum.reduceat(logits_C, first_B)
-        exp_C = np.exp(logits_C - highest_B[of_user_C])
-        total_B = np.add.reduceat(exp_C, first_B)
         steps_F = np.concatenate([[0.0], weights_F[1:]])
-        value = (np.log(total_B) + highest_B).sum() - targets_BF @ weights_F + PENALTY * steps_F @ steps_F / 2
-        gradient_F = features_CF.T @ (exp_C / total_B[of_user_C]) - targets_BF + PENALTY * steps_F
-        return float(value), gradient_F
+        value, gradient_F = choices.loss(weights_F)
+        return value + penalty * steps_F @ steps_F / 2, gradient_F + penalty * steps_F
 
-    start_F = np.zeros(features_CF.shape[1])
+    start_F = np.zeros(choices.features_CF.shape[1])
     start_F[0] = 0.1
     bounds = [(LOWEST_SCALE, None), *[(None, None)] * (len(start_F) - 1)]
-    scale, *steps = minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return np.asarray(minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _bonus(weights_F: NDArray[np.float64]) -> OwnItemWeights:
+    scale, *steps = weights_F
     by_count = np.cumsum(steps[:MOST_COUNTED]) / scale
     by_age = np.cumsum([0.0, *steps[MOST_COUNTED:]]) / scale
     return OwnItemWeights(tuple(by_count.tolist()), tuple(by_age.tolist()))

@@ -39,7 +39,7 @@ from rqrec.training.tokenize_items import load_semantic_ids
 NAME = "decoder"
 WEIGHTS, CONFIG, OWN_ITEMS = "retriever.safetensors", "retriever.json", "own_items.json"
 VALIDATION_K = 10
-CODE_VERSION = 4  # 4: only a share of the generation loss's gradient reaches the history encoder
+CODE_VERSION = 5  # 5: cross-validation chooses the penalty of the bonus of own items
 
 
 def train_decoder(
