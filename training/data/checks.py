@@ -89,7 +89,7 @@ def checked_interactions(
             _ids(frame[USER_ID], path, report),
             _ids(frame[ITEM_ID], path, report),
             as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format),
-            *(checked_ratings(frame[name], path=path) for name in optional if name == RATING),
+            *(checked_ratings(frame[name], path=path, decimal=settings.decimal) for name in optional if name == RATING),
             *(checked_event_types(frame[name], path=path) for name in optional if name == EVENT_TYPE),
         ]
     )

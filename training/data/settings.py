@@ -25,6 +25,7 @@ class DatasetSettings:
         separator: The separator of CSV files; empty to detect it in the first line.
         encoding: The encoding of CSV files, such as "cp1250"; empty to detect UTF-8, UTF-16 or Latin-1.
         quotes: Whether quotes in CSV files enclose values; otherwise they are characters like any other.
+        decimal: The mark before decimals in text such as "12,99": "." or ","; "auto" to find it in each column.
         has_header: Whether the first line of CSV files names the columns. If not, their names are "column_1",
             "column_2" and so on, for `columns`.
         times: Whether the times of interactions are used ("auto": if there are any) or "ignore", which takes the order
@@ -56,6 +57,7 @@ class DatasetSettings:
     separator: str = ""
     encoding: str = ""
     quotes: bool = True
+    decimal: Literal["auto", ".", ","] = "auto"
     has_header: bool = True
     times: Literal["auto", "ignore"] = "auto"
     timestamp_format: str = ""

@@ -118,7 +118,7 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
     from_csv = all(format_of(part) == CSV for part in parts_of(path))
     if from_csv:
         require_full_lines(path, settings)
-    return typed_texts(items, path=path.name, from_csv=from_csv, report=report)
+    return typed_texts(items, path=path.name, from_csv=from_csv, report=report, decimal=settings.decimal)
 
 
 def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> pl.DataFrame:

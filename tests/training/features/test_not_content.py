@@ -44,6 +44,8 @@ UNEVEN = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35]
         ("image_url", ["https://a.b/1.jpg?w=3", "https://a.b/2.PNG"], "addresses of images"),
         ("images", [["https://a.b/1.jpg", "https://a.b/2.jpg"], ["img/3.webp"], None], "addresses of images"),
         ("added", ["2024-01-31", "2024-02-01T10:30:00Z"], "dates"),
+        ("added", ["25.04.2022", "1.5.2022 14:05"], "dates"),
+        ("added", ["12/31/21", "01/02/22"], "dates"),
         ("added", [date(2024, 1, 31), date(2024, 2, 1)], "dates"),
     ],
 )

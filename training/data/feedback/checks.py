@@ -4,20 +4,25 @@ import polars as pl
 
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.reading.typed_text import without_missing
+from rqrec.training.data.reading.written_numbers import written_numbers
 
 
-def checked_ratings(column: pl.Series, *, path: str) -> pl.Series:
+def checked_ratings(column: pl.Series, *, path: str, decimal: str = "auto") -> pl.Series:
     """Returns ratings as float64, null where there is none.
 
     Args:
         column: The column as the file has it.
         path: The file, for messages.
+        decimal: `DatasetSettings.decimal`.
 
     Raises:
         DataError: If a value is no number.
     """
     if column.dtype == pl.String:
         column = without_missing(column)
+        written = written_numbers(column, decimal=decimal)
+        if written is not None and written.is_sure:
+            column = written.numbers.alias(column.name)
     if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(
             f"{path}: column {column.name!r} must hold numbers, got {column.dtype}: convert it, or set "

@@ -7,21 +7,23 @@ from typing import Any
 import polars as pl
 
 from rqrec.training.data.dataset import ITEM_ID
+from rqrec.training.data.reading.written_numbers import LEADING_ZERO, written_numbers
 from rqrec.training.data.report import DataReport
 
 MISSING_TEXTS = ["", "na", "n/a", "nan", "null", "none", r"\n", "<na>"]  # in lower case
-LEADING_ZERO = r"^[+-]?0\d"
-PRICE = r"^([$€£¥]) ?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$"
 LIST_TEXT = r"(?s)^\[.*\]$"
 ADJACENT_QUOTES = r"""['"]\s+['"]"""
 QUOTED = r"""'([^']*)'|"([^"]*)\""""
 FLAGS = ["true", "false"]
+THREE_DECIMALS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"  # or thousands, to another writer
 VALUES_PER_ODD_ONE = 10  # with fewer values that are no numbers, a column is probably meant to be a number
 LIST_SEPARATOR = "|"
 VALUES = "values"
 
 
-def typed_texts(items: pl.DataFrame, *, path: str, from_csv: bool, report: DataReport) -> pl.DataFrame:
+def typed_texts(
+    items: pl.DataFrame, *, path: str, from_csv: bool, report: DataReport, decimal: str = "auto"
+) -> pl.DataFrame:
     """Gives the text columns of a table the type of their values, if all values have it.
 
     A column whose name ends in `[]`, such as `genres[]`, holds lists with `|` between the values. Numbers with leading
@@ -32,43 +34,81 @@ def typed_texts(items: pl.DataFrame, *, path: str, from_csv: bool, report: DataR
         path: The file, for the report.
         from_csv: Whether the file has no types, so that numbers and flags are text.
         report: Receives a line for every column whose values were changed.
+        decimal: `DatasetSettings.decimal`.
     """
     columns = [
-        _typed(column, path, from_csv, report) if column.dtype == pl.String and column.name != ITEM_ID else column
+        _typed(column, path, from_csv, report, decimal)
+        if column.dtype == pl.String and column.name != ITEM_ID
+        else column
         for column in items
     ]
     return pl.DataFrame(columns)
 
 
-def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport) -> pl.Series:
+def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport, decimal: str) -> pl.Series:
     name = column.name
     column = column.alias(VALUES)  # a plain name, because polars reads names such as "*" as patterns
     if name.endswith("[]"):
         return column.str.split(LIST_SEPARATOR).alias(name.removesuffix("[]"))
-    return _converted(column, name, path, from_csv, report).alias(name)
+    return _converted(column, name, path, from_csv, report, decimal).alias(name)
 
 
-def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport) -> pl.Series:
+def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport, decimal: str) -> pl.Series:
     values = without_missing(column)
     if values.null_count() == len(values):
         return column
-    converted = _numbers_or_flags(values) if from_csv else None
+    converted = _numbers_or_flags(values, decimal) if from_csv else None
     if converted is not None:
+        if decimal == "auto" and _may_be_thousands(values, converted):
+            report.note(
+                f"{path}: column {name!r}: numbers such as {values.filter(values.str.contains(THREE_DECIMALS))[0]!r} "
+                "are read with a decimal point: if it is between thousands, set DatasetSettings.decimal = ','"
+            )
         emptied = values.null_count() - column.replace("", None).null_count()
         if emptied:
             report.note(f"{path}: column {name!r} is a number; {emptied} texts such as 'NA' count as missing")
         return converted
+    numbers = _as_written(values, name, path, from_csv, report, decimal)
+    if numbers is not None:
+        return numbers
     if from_csv:
         _note_odd_values(values, name, path, report)
-    if values.str.contains(PRICE).all() and values.str.slice(0, 1).n_unique() <= 1 + (values.null_count() > 0):
-        report.note(f"{path}: column {name!r} holds prices such as {values.drop_nulls()[0]!r}: read as numbers")
-        return values.str.replace_all(r"[^\d.]", "").cast(pl.Float64)
     if values.str.contains(LIST_TEXT).all():
         lists = _lists(values)
         if lists is not None:
             report.note(f"{path}: column {name!r} holds lists such as {values.drop_nulls()[0][:40]!r}: read as lists")
             return lists
     return column
+
+
+def _as_written(
+    values: pl.Series, name: str, path: str, from_csv: bool, report: DataReport, decimal: str
+) -> pl.Series | None:
+    """Reads prices, and in CSV other numbers with marks. A text in JSON without a currency is meant to be text."""
+    found = written_numbers(values, decimal=decimal)
+    if found is None or not (found.currency or from_csv):
+        return None
+    example = values.drop_nulls()[0]
+    if not (found.is_sure or found.currency):
+        report.note(
+            f"{path}: column {name!r} is text, because numbers such as {example!r} have decimals or thousands after "
+            "their mark: set DatasetSettings.decimal = ',' or '.'"
+        )
+        return None
+    kind = "prices" if found.currency else "numbers"
+    report.note(
+        f"{path}: column {name!r} holds {kind} such as {example!r}: read as {found.numbers.drop_nulls()[0]:.12g}"
+    )
+    return found.numbers
+
+
+def _may_be_thousands(values: pl.Series, numbers: pl.Series) -> bool:
+    """Returns whether several numbers have three decimals, and all others none."""
+    if not numbers.dtype.is_float():
+        return False
+    has_point = values.str.contains(".", literal=True).fill_null(value=False)
+    pointed = values.filter(has_point)
+    return 1 < len(pointed) < len(values) - values.null_count() and pointed.str.contains(THREE_DECIMALS).all()
 
 
 def without_missing(column: pl.Series) -> pl.Series:
@@ -90,11 +130,12 @@ def _note_odd_values(values: pl.Series, name: str, path: str, report: DataReport
         )
 
 
-def _numbers_or_flags(values: pl.Series) -> pl.Series | None:
+def _numbers_or_flags(values: pl.Series, decimal: str) -> pl.Series | None:
     lower = values.str.to_lowercase()
     if lower.drop_nulls().is_in(FLAGS).all():
         return lower == "true"
-    if values.str.contains(LEADING_ZERO).any():
+    has_other_points = decimal == "," and values.str.contains(".", literal=True).any()
+    if has_other_points or values.str.contains(LEADING_ZERO).any():
         return None
     for number in (pl.Int64, pl.Float64):
         numbers = values.cast(number, strict=False)

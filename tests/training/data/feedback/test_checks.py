@@ -8,6 +8,7 @@ from rqrec.training.data.feedback.checks import checked_event_types, checked_rat
 def test_ratings_are_numbers_and_may_be_missing() -> None:
     text = pl.Series("rating", [" 4.5", "NA", None, "", "3"])
     assert checked_ratings(text, path="log.csv").to_list() == [4.5, None, None, None, 3.0]
+    assert checked_ratings(pl.Series("rating", ["4,5", "3", None]), path="log.csv").to_list() == [4.5, 3.0, None]
     assert checked_ratings(pl.Series("rating", [float("nan"), 2]), path="log.csv").to_list() == [None, 2.0]
     assert checked_ratings(pl.Series("rating", [True, False]), path="log.csv").to_list() == [1.0, 0.0]
 

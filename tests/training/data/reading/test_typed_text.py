@@ -18,6 +18,21 @@ def typed(values: list[str | None], *, name: str = "x", from_csv: bool = True) -
         (["1", "NA", "nan"], pl.Int64(), [1, None, None]),
         (["true", "False", None], pl.Boolean(), [True, False, None]),
         (["$12.99", "$1,200", None], pl.Float64(), [12.99, 1200.0, None]),
+        (["12,99 €", "1.299,00 €", None], pl.Float64(), [12.99, 1299.0, None]),
+        (["€ 12,99", "€ 5"], pl.Float64(), [12.99, 5.0]),
+        (["12.99 EUR", "1,299.00 EUR"], pl.Float64(), [12.99, 1299.0]),
+        (["CHF 1'299.50", "CHF 3.-"], pl.Float64(), [1299.5, 3.0]),
+        (["1 299 kr", "39 kr"], pl.Float64(), [1299.0, 39.0]),
+        (["1,299 €", "5 €"], pl.Float64(), [1299.0, 5.0]),
+        (["-3,5", "2"], pl.Float64(), [-3.5, 2.0]),
+        (["1.234.567", "12"], pl.Float64(), [1234567.0, 12.0]),
+        (["0,125", "1,299"], pl.Float64(), [0.125, 1.299]),
+        (["1,299", "39"], pl.String(), ["1,299", "39"]),
+        (["12,99", "12.99"], pl.String(), ["12,99", "12.99"]),
+        (["1.2.3", "1.2.4"], pl.String(), ["1.2.3", "1.2.4"]),
+        (["25.04.2022"], pl.String(), ["25.04.2022"]),
+        (["SKU 12", "SKU 13"], pl.String(), ["SKU 12", "SKU 13"]),
+        (["030 123 456"], pl.String(), ["030 123 456"]),
         (["['a', 'b']", "[]"], pl.List(pl.String), [["a", "b"], []]),
         (["[0.5, 1]", "[2, 3]"], pl.List(pl.Float64), [[0.5, 1.0], [2.0, 3.0]]),
         (["[0.5 1. ]", "[-2\n 3]"], pl.List(pl.Float64), [[0.5, 1.0], [-2.0, 3.0]]),
@@ -39,6 +54,31 @@ def test_a_column_has_the_type_that_all_its_values_have(
     column = typed(values)
     assert column.dtype == dtype
     assert column.to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "decimal", "expected", "note"),
+    [
+        (
+            ["1.299", "39", "1.050"],
+            "auto",
+            [1.299, 39.0, 1.05],
+            "if it is between thousands, set DatasetSettings.decimal",
+        ),
+        (["1.299", "39", "1.050"], ",", [1299.0, 39.0, 1050.0], "numbers such as '1.299': read as 1299"),
+        (["1,299", "39"], "auto", ["1,299", "39"], "set DatasetSettings.decimal = ',' or '.'"),
+        (["1,299", "39"], ",", [1.299, 39.0], "read as 1.299"),
+        (["1,299", "39"], ".", [1299.0, 39.0], "read as 1299"),
+    ],
+)
+def test_a_number_that_could_be_two_is_said_and_a_setting_decides(
+    values: list[str], decimal: str, expected: list[object], note: str
+) -> None:
+    items, report = pl.DataFrame({"item_id": values, "n": values}), DataReport()
+    found = typed_texts(items, path="items.csv", from_csv=True, report=report, decimal=decimal)["n"]
+    assert found.to_list() == expected
+    (line,) = report.lines
+    assert note in line
 
 
 @pytest.mark.parametrize("name", ["*", "^x$", "text", "item_index"])
@@ -64,6 +104,6 @@ def test_every_change_is_reported() -> None:
     typed_texts(items, path="items.csv", from_csv=True, report=report)
     assert report.lines == [
         "items.csv: column 'n' is a number; 1 texts such as 'NA' count as missing",
-        "items.csv: column 'p' holds prices such as '$1': read as numbers",
+        "items.csv: column 'p' holds prices such as '$1': read as 1",
         "items.csv: column 'l' holds lists such as \"['a']\": read as lists",
     ]
