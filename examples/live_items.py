@@ -22,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     with Client(options.url, token=os.environ["RQREC_ADMIN_TOKEN"]) as client:
         attributes = client.item(options.like).payload
-        written = client.put_item(NEW_ITEM, attributes | {"title": "Example: a new item"})
+        written = client.put_item(NEW_ITEM, attributes)
         print(f"written: {written.item_id} with the semantic ID {'-'.join(map(str, written.semantic_id))}")
         print("recommended:", ", ".join(recommended(client, options.like)))
         client.delete_item(NEW_ITEM)

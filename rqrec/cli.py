@@ -88,7 +88,8 @@ def _extras(command: str, extras: str) -> Iterator[None]:
         if package == "rqrec":
             raise
         print(
-            f"rqrec {command}: the package {package!r} is not installed: run pip install 'rqrec[{extras}]'",
+            f"rqrec {command}: the package {package!r} is not installed: install rqrec with its extras by pip, "
+            f"as 'rqrec[{extras}]', or in its repository as '.[{extras}]'",
             file=sys.stderr,
         )
         sys.exit(EXIT_REFUSED)

@@ -39,6 +39,8 @@ def main() -> None:
     except (NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)
         sys.exit(2)
+    if settings.admin_token is not None and settings.redis_url is None:
+        logger.warning("RQREC_ADMIN_TOKEN is set and RQREC_REDIS_URL is not: items cannot be written or deleted")
     logger.info("loading the model of %s", settings.bundle)
     serve(create_app(settings), settings)
 

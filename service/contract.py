@@ -214,8 +214,9 @@ class Recommendation(BaseModel):
         "history. Comparable within one list only."
     )
     log_prob: float = Field(
-        description="Natural logarithm of the probability that this is the next item, over the whole catalogue. In the "
-        "popular fallback: of the item's share of all training interactions."
+        description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
+        "item that nobody chose in training, and for an item of the history that the search did not find: an estimate "
+        "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
     )
     semantic_id: list[Code]
     payload: dict[str, Any] = Field(description="The item's attributes.")

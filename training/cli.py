@@ -65,7 +65,8 @@ def stage_command(
     except UserError as error:
         sys.exit(_complain(program, error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
-        sys.exit(_complain(program, f"interrupted: {error} - run the same command to resume", EXIT_INTERRUPTED))
+        where = f": {error}" if str(error) else ""
+        sys.exit(_complain(program, f"interrupted{where} - run the same command to resume", EXIT_INTERRUPTED))
     except Exception as error:
         fault = _fault_of_the_machine(error)
         if fault is None:

@@ -10,9 +10,11 @@ from rich.console import Console
 from rqrec.training.cli import stage_command
 from rqrec.training.data.prepare import load_report
 from rqrec.training.evaluate import load_results
-from rqrec.training.evaluation.report import results_table
+from rqrec.training.evaluation.report import lines_of_better_baselines, results_table
 from rqrec.training.run import Run
 from rqrec.training.runtime.distributed import rank
+
+FILE_WIDTH = 140  # of the tables where the output goes to a file
 
 
 def train_and_publish(run: Run) -> None:
@@ -23,9 +25,13 @@ def train_and_publish(run: Run) -> None:
     """
     bundle, results, data = run.bundle, load_results(run.evaluation), load_report(run.data)
     console = Console(quiet=rank() > 0)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     console.print("Data", *(f"- {line}" for line in data), sep="\n", soft_wrap=True, markup=False, highlight=False)
     for table in results_table(results):
         console.print(table)
+    for line in lines_of_better_baselines(results):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"
     for line in (f"bundle: {bundle}", f"to serve it: {serve}"):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

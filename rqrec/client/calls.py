@@ -119,8 +119,12 @@ def recommend(
         timeout_ms: Deadline in milliseconds; None for the service's default.
 
     Raises:
+        TypeError: If `history` or `exclude` is one text and no list.
         pydantic.ValidationError: If an argument is not valid.
     """
+    for name, ids in (("history", history), ("exclude", exclude)):
+        if isinstance(ids, str):
+            raise TypeError(f"{name} must be a list of item ids, got the text {ids!r}: write [{ids!r}]")
     fields: dict[str, Any] = {
         "history": list(history),
         "k": k,

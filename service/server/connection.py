@@ -28,6 +28,7 @@ READ_BYTES = 16_384
 SLICE_BYTES, SLICE_AHEAD_BYTES = 1024, 256
 WRITE_BUFFER_BYTES = 16_384  # of answers that the client has not read
 KERNEL_BUFFER_BYTES = 131_072  # of answers in the kernel, which would grow its buffer to megabytes
+CHUNKED_SLICE_BYTES = 1024  # of a chunked body that are parsed in one turn of the event loop; they may be 200 chunks
 LINGER_S = 2.0  # for a client that is still sending to read why its connection closes
 _read = memoryview(bytearray(READ_BYTES))
 Admit = Callable[[Scope], RequestContext | Refusal]
@@ -74,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self.expires_at = self.idle_since = NEVER
         self._unparsed = bytearray()
         self._is_reading_paused = self._is_lingering = self._awaits_first_byte = False
+        self._next_turn: asyncio.Handle | None = None  # of parsing a chunked body
         self._drained: asyncio.Future[None] | None = None  # pending while the client does not read
         app = config.loaded_app
         self._pipeline = Pipeline(self, admit, app=app, server_state=server_state, app_state=app_state)
@@ -132,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
             drained.set_result(None)
         self.expires_at = NEVER
         if self._pipeline.current is None:
-            self.await_request()
+            self.await_request(skips_body=self._pipeline.arriving is not None)
             self._pipeline.proceed()
 
     def shutdown(self) -> None:
@@ -193,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
     def begin_answer(self) -> None:
         """Stops the time limits while a request is answered."""
         self.expires_at = self.idle_since = NEVER
+        self._awaits_first_byte = False
 
     def await_request(self, *, skips_body: bool = False) -> None:
         """Starts the time limit for the next request.
@@ -225,23 +228,42 @@ class Connection(asyncio.BufferedProtocol):
             self.expires_at = self._loop.time() + self._limits.send_timeout_s
 
     def read_more(self) -> None:
-        """Parses slice by slice until no byte is left or the rest has to wait, and reads on if none has to."""
+        """Parses slice by slice until no byte is left or the rest has to wait, and reads on if none has to.
+
+        Of a chunked body, whose chunks may be of one byte, it parses one slice in each turn of the event loop.
+        """
         pipeline = self._pipeline
-        while self._unparsed and not pipeline.must_wait and not self.is_closing:
-            is_body, is_ahead = pipeline.arriving is not None, pipeline.current is not None
-            size = READ_BYTES if is_body else SLICE_AHEAD_BYTES if is_ahead else SLICE_BYTES
-            data = bytes(self._unparsed[:size])
-            del self._unparsed[:size]
+        if self._next_turn is not None:
+            return
+        is_turn_over = False
+        while self._unparsed and not pipeline.must_wait and not self.is_closing and not is_turn_over:
+            is_turn_over = pipeline.arriving is not None and pipeline.arriving.is_chunked
+            data = bytes(self._unparsed[: self._slice_bytes])
+            del self._unparsed[: len(data)]
             self._unparsed[:0] = self._parser.feed(data)
             if self._parser.fault is not None:
                 pipeline.stop_at_fault(self._parser.fault)
         if self.is_closing:
             return
-        if pipeline.must_wait:
+        if pipeline.must_wait or self._unparsed:
             self._transport.pause_reading()
             self._is_reading_paused = True
+            if not pipeline.must_wait:
+                self._next_turn = self._loop.call_soon(self._begin_turn)
         else:
             self._resume_transport()
+
+    def _begin_turn(self) -> None:
+        self._next_turn = None
+        self.read_more()
+
+    @property
+    def _slice_bytes(self) -> int:
+        """How many bytes may be parsed next."""
+        arriving = self._pipeline.arriving
+        if arriving is not None:
+            return CHUNKED_SLICE_BYTES if arriving.is_chunked else READ_BYTES
+        return SLICE_BYTES if self._pipeline.current is None else SLICE_AHEAD_BYTES
 
     def _resume_transport(self) -> None:
         if self._is_reading_paused:

@@ -13,6 +13,9 @@ STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".enc
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = (b"connection", b"close")
 BODILESS = (204, 304)
+DROPPED_BYTES = (
+    2 << 20
+)  # of a body whose request was answered before the body arrived; with more, the connection closes
 HIGH_WATER_BYTES = 65_536  # of a body that waits for the app to read it
 logger = logging.getLogger("rqrec")
 
@@ -54,25 +57,39 @@ class Exchange:
         transport: The connection.
         keep_alive: Whether the connection may serve another request afterwards.
         expects_continue: Whether the client waits for 100 Continue before it sends its body.
+        is_chunked: Whether the request's body comes in chunks.
+        body_bytes: Its length, if the request says it.
 
     Attributes:
+        is_chunked: As above.
         is_body_complete: Whether the whole request body has arrived.
         is_complete: Whether the whole answer was handed to the connection.
         started: Whether the first bytes of the answer were handed to the connection.
     """
 
     __slots__ = (
-        "_body", "_expects_continue", "_gone", "_has_more", "_held", "_is_chunked", "_left", "_transport", "_waiter",
-        "is_body_complete", "is_complete", "keep_alive", "scope", "started",
+        "_answers_in_chunks", "_body", "_expects_continue", "_gone", "_has_more", "_has_short_body", "_held", "_left",
+        "_transport", "_waiter", "is_body_complete", "is_chunked", "is_complete", "keep_alive", "scope", "started",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, transport: ExchangeTransport, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        transport: ExchangeTransport,
+        *,
+        keep_alive: bool,
+        expects_continue: bool = False,
+        is_chunked: bool = False,
+        body_bytes: int = 0,
+    ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
+        self.is_chunked = is_chunked
+        self._has_short_body = not is_chunked and body_bytes <= DROPPED_BYTES
         self.is_body_complete = self.is_complete = self.started = False
         self._transport = transport
         self._expects_continue = expects_continue
-        self._gone = self._is_chunked = False
+        self._gone = self._answers_in_chunks = False
         self._body: bytes | bytearray = b""
         self._has_more = True  # whether the app still has to be told of the body, or of its end
         self._left: int | None = None  # bytes of the answer that its content-length still announces
@@ -186,14 +203,16 @@ class Exchange:
                 length = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
-        if self._expects_continue:  # the next bytes may be the body or a new request: nobody can tell
+        # The rest of a body is parsed to find the next request, which is not worth it for a long one. After an
+        # expectation that was not met, the next bytes may be the body or a new request: nobody can tell.
+        if self._expects_continue or not (self.is_body_complete or self._has_short_body):
             self.keep_alive = False
         if self.scope["method"] == "HEAD" or status in BODILESS:
             self._left = 0
         elif length is not None:
             self._left = length
         elif self.scope["http_version"] == "1.1":
-            self._is_chunked = True
+            self._answers_in_chunks = True
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         else:
             self.keep_alive = False
@@ -213,7 +232,7 @@ class Exchange:
     def _write_body(self, body: bytes, *, is_last: bool, head: bytes) -> None:
         if self.scope["method"] == "HEAD":
             body = b""
-        elif self._is_chunked:
+        elif self._answers_in_chunks:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if is_last:
                 body += b"0\r\n\r\n"

@@ -106,8 +106,15 @@ class Pipeline:
     def begin_request(self, head: RequestHead) -> None:
         """Queues a request, and starts it if no other one is being answered."""
         scope = scope_of(head, addresses=self._transport.addresses, state=self._app_state)
-        expects = any(name == b"expect" and value.lower() == CONTINUE for name, value in head.headers)
-        self.arriving = Exchange(scope, self._transport, keep_alive=head.keep_alive, expects_continue=expects)
+        headers = dict(head.headers)
+        self.arriving = Exchange(
+            scope,
+            self._transport,
+            keep_alive=head.keep_alive,
+            expects_continue=head.version == "1.1" and headers.get(b"expect", b"").lower() == CONTINUE,
+            is_chunked=b"transfer-encoding" in headers,
+            body_bytes=int(headers.get(b"content-length", 0)),
+        )
         self._queue.append(self.arriving)
         self.start_next()
 
@@ -207,6 +214,6 @@ class Pipeline:
     def _answer_fault(self, error: Exception) -> None:
         """Tells the client why its bytes cannot be parsed, and closes."""
         scope = {"type": "http", "method": "GET", "http_version": "1.1"}
-        self.current = exchange = Exchange(scope, self._transport, keep_alive=False, expects_continue=False)
+        self.current = exchange = Exchange(scope, self._transport, keep_alive=False)
         response = problem_response(error, "")
         exchange.answer(response.status_code, list(response.raw_headers), bytes(response.body))

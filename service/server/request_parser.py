@@ -1,6 +1,7 @@
 """Parses the bytes of a connection into requests, by llhttp (httptools), with a limit on everything but bodies.
 
-The server ignores an offered upgrade, which HTTP allows (RFC 9110, 7.8), and drops trailers.
+The server ignores an offered upgrade, which HTTP allows (RFC 9110, 7.8), and drops trailers. Trailers that would change
+how the connection goes on are refused (RFC 9110, 6.5.1); llhttp itself refuses those about the body's length.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -115,6 +116,8 @@ class RequestParser:
             value: The header's value.
         """
         if self._is_head_complete:
+            if name.lower() == b"connection":
+                self.fault = BadRequest("a trailer must not be named Connection: send it as a header")
             return
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADERS:
@@ -148,9 +151,9 @@ class RequestParser:
         self._handler.take_body(data)
 
     def on_message_complete(self) -> None:
-        """Ends the request, unless its head has to be parsed again without the upgrade."""
+        """Ends the request, unless it is at fault, or its head has to be parsed again without the upgrade."""
         self._without_progress = 0
-        if not self._head_again:
+        if not self._head_again and self.fault is None:
             self._handler.end_request()
 
     def _new_parser(self) -> Any:

@@ -63,7 +63,7 @@ def test_a_training_reads_its_own_arguments(command: str, capsys: pytest.Capture
 def test_serving_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         main(["serve", "bundles"])
-    assert "unrecognized arguments: bundles" in capsys.readouterr().err
+    assert "unknown arguments bundles: use environment variables" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -74,7 +74,9 @@ def test_a_missing_package_is_one_line(
     with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
         main([command])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"rqrec {command}: the package 'uvicorn' is not installed: run pip install 'rqrec[cpu")
+    assert line.startswith(
+        f"rqrec {command}: the package 'uvicorn' is not installed: install rqrec with its extras by pip, as 'rqrec[cpu"
+    )
 
 
 def test_a_missing_module_of_the_package_itself_keeps_its_traceback(hide: Callable[[str], None]) -> None:

@@ -83,10 +83,11 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
     if not len(duplicates):
         return frame
     if settings.duplicates == "error":
+        shown = duplicates.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
         raise DataError(
-            f"{log}: interactions must be distinct in (user_id, item_id, timestamp), but {len(duplicates)} rows are "
-            f"not, such as {duplicates.head(EXAMPLES_SHOWN).rows()}: remove them, or set DatasetSettings.duplicates = "
-            "'drop' or 'keep'"
+            f"{log}: interactions must be distinct in user_id, item_id and timestamp, but {len(duplicates)} rows are "
+            f"equal to another one, such as those of the users and items {shown}: remove them, or set "
+            "DatasetSettings.duplicates = 'drop' (all but one) or 'keep'"
         )
     distinct = frame.unique(key, maintain_order=True, keep="first")
     report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")

@@ -113,6 +113,24 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
     return [ranking, tokenizer] if models else [tokenizer]
 
 
+def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Returns a warning for each baseline whose recall and NDCG of the longest list are higher than RQRec's.
+
+    Args:
+        results: Figures by model name, as for `results_table`.
+    """
+    own = results.get(RQREC, {})
+    names = [name for name in own if name.startswith(("recall@", "ndcg@"))]
+    lines = []
+    for name, row in results.items():
+        better = [
+            f"{metric} {row[metric]:.4f} and {own[metric]:.4f}" for metric in names if row.get(metric, 0) > own[metric]
+        ]
+        if name not in (RQREC, TOKENIZER, DATA) and better:
+            lines.append(f"WARNING: {name!r} is better than RQRec: {', '.join(better)}")
+    return lines
+
+
 def shown_metric(name: str) -> str:
     """Returns the name of a figure as tables show it: `cold_recall@10` is "cold slice recall@10"."""
     return "users of the cold slice" if name == "cold_users" else name.replace("cold_", "cold slice ")

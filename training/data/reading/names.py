@@ -132,7 +132,11 @@ def require_names(
     if missing:
         wanted = f"the columns {' and '.join(missing)}" if len(missing) > 1 else f"a column {missing[0]}"
         option = columns_option(mapping, {f"{prefix}{name}": "…" for name in missing})
-        raise DataError(f"{path} must have {wanted}, but has {list(columns)}: name what holds the ids by {option}")
+        rest = [name for name in LOG_ONLY if table == INTERACTIONS and name not in {*names, *missing}]
+        others = f" (and any {', '.join(rest)})" if rest else ""
+        raise DataError(
+            f"{path} must have {wanted}, but has {list(columns)}: name what holds the ids{others} by {option}"
+        )
 
 
 def _known_name(

@@ -17,7 +17,7 @@ QUOTED = r"""'([^']*)'|"([^"]*)\""""
 FLAGS = ["true", "false"]
 THREE_DECIMALS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"  # or thousands, to another writer
 VALUES_PER_ODD_ONE = 10  # with fewer values that are no numbers, a column is probably meant to be a number
-LIST_SEPARATOR = "|"
+LIST_SEPARATOR, OTHER_SEPARATORS = "|", (";", ">", ",")
 VALUES = "values"
 
 
@@ -26,8 +26,8 @@ def typed_texts(
 ) -> pl.DataFrame:
     """Gives the text columns of a table the type of their values, if all values have it.
 
-    A column whose name ends in `[]`, such as `genres[]`, holds lists with `|` between the values. Numbers with leading
-    zeros stay text.
+    A column whose name ends in `[]`, such as `genres[]`, holds lists with `|` between the values; if no value has one,
+    with `;`, `>` or `,`. Numbers with leading zeros stay text.
 
     Args:
         items: The items. The column item_id stays as it is.
@@ -49,8 +49,18 @@ def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport, dec
     name = column.name
     column = column.alias(VALUES)  # a plain name, because polars reads names such as "*" as patterns
     if name.endswith("[]"):
-        return column.str.split(LIST_SEPARATOR).alias(name.removesuffix("[]"))
+        return _split(column, name, path, report).alias(name.removesuffix("[]"))
     return _converted(column, name, path, from_csv, report, decimal).alias(name)
+
+
+def _split(column: pl.Series, name: str, path: str, report: DataReport) -> pl.Series:
+    if column.str.contains(LIST_SEPARATOR, literal=True).any():
+        return column.str.split(LIST_SEPARATOR)
+    for separator in OTHER_SEPARATORS:
+        if column.str.contains(separator, literal=True).any():
+            report.note(f"{path}: column {name!r} is split at {separator!r}, because no value has a {LIST_SEPARATOR!r}")
+            return column.str.split(separator).list.eval(pl.element().str.strip_chars())
+    return column.str.split(LIST_SEPARATOR)
 
 
 def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport, decimal: str) -> pl.Series:

@@ -98,13 +98,15 @@ def test_a_mapping_can_say_that_a_column_holds_lists(tmp_path: Path) -> None:
             "who,item_id,When\n1,2,3\n",
             {"timestamp": "When"},
             r"""interactions.csv must have a column user_id, but has \['who', 'item_id', 'When'\]: name what holds """
-            r"""the ids by --set "DatasetSettings.columns=\{'timestamp': 'When', 'user_id': '…'\}"$""",
+            r"""the ids \(and any rating, event_type\) by --set "DatasetSettings.columns=\{'timestamp': 'When', """
+            r"""'user_id': '…'\}"$""",
         ),
         (
             "who,what\n1,2\n",
             {},
-            r"""must have the columns user_id and item_id, but has \['who', 'what'\]: name what holds the ids by """
-            r"""--set "DatasetSettings.columns=\{'user_id': '…', 'item_id': '…'\}"$""",
+            r"""must have the columns user_id and item_id, but has \['who', 'what'\]: name what holds the ids """
+            r"""\(and any timestamp, rating, event_type\) by --set "DatasetSettings.columns=\{'user_id': '…', """
+            r"""'item_id': '…'\}"$""",
         ),
         ("user,USER,item\n1,2,3\n", {}, r"""has \['user', 'USER'\]: .* --set "Data.*=\{'user_id': 'user'\}"$"""),
         ("user_id,item_id\n1,2\n", {"timestamp": "Time"}, "'timestamp' from the column 'Time', which interactions in"),

@@ -81,6 +81,21 @@ def test_a_number_that_could_be_two_is_said_and_a_setting_decides(
     assert note in line
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["a|b, c", "d"], [["a", "b, c"], ["d"]]),
+        (["Home > Kitchen > Pans", "Home"], [["Home", "Kitchen", "Pans"], ["Home"]]),
+        (["steel, black", "steel"], [["steel", "black"], ["steel"]]),
+        (["a; b,c", None], [["a", "b,c"], None]),
+        (["a", "b"], [["a"], ["b"]]),
+    ],
+)
+def test_a_column_of_lists_is_split_at_the_mark_that_it_has(values: list[str | None], expected: list[object]) -> None:
+    items = pl.DataFrame({"item_id": ["0"] * len(values), "x[]": values})
+    assert typed_texts(items, path="items.csv", from_csv=True, report=DataReport())["x"].to_list() == expected
+
+
 @pytest.mark.parametrize("name", ["*", "^x$", "text", "item_index"])
 def test_any_name_can_be_an_attribute(name: str) -> None:
     assert typed(["1"], name=name).to_list() == [1]
