@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search import DefaultModel, Ours, measure, random_histories
-from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
+from benchmarks.support.synthetic import CODEBOOK_SIZE
 from rqrec.models.trie.trie import SemanticIdTrie
 
 
@@ -14,8 +14,13 @@ def test_a_short_run_gives_every_figure() -> None:
     assert all(np.isfinite(value) and value > 0 for value in figures.values())
 
 
-def test_matrix_products_are_counted_as_by_hand(tmp_path_factory: pytest.TempPathFactory) -> None:
-    trie = SemanticIdTrie.build(synthetic_codes(300, seed=0), codebook_size=CODEBOOK_SIZE)
+@pytest.mark.parametrize(("children", "decoded_levels"), [((10, 5, 3, 2), 3), ((10, 30, 1, 1), 1)])
+def test_matrix_products_are_counted_as_by_hand(
+    tmp_path_factory: pytest.TempPathFactory, children: tuple[int, ...], decoded_levels: int
+) -> None:
+    """Counts a catalogue of 300 items, whose beams are open until the last level, or closed after two."""
+    grid = np.meshgrid(*map(np.arange, children), indexing="ij")
+    trie = SemanticIdTrie.build(np.stack([axis.ravel() for axis in grid], axis=1), codebook_size=CODEBOOK_SIZE)
     ours = Ours(DefaultModel(trie, tmp_path_factory.mktemp("graphs")), trie, threads=1)
     config = ours.model.config
     history_BT = random_histories(np.random.default_rng(0), 3, 300)
@@ -28,6 +33,6 @@ def test_matrix_products_are_counted_as_by_hand(tmp_path_factory: pytest.TempPat
     first = block + width * CODEBOOK_SIZE
     later = block - 3 * width * width + width * CODEBOOK_SIZE  # the first block's projections are looked up
     ranking = width * width + beams * width
-    expected = 2 * users * (encoder + first + (config.num_levels - 1) * beams * later + ranking)
+    expected = 2 * users * (encoder + first + decoded_levels * beams * later + ranking)
     counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
     assert counted == pytest.approx(expected, rel=0.01)
