@@ -173,7 +173,7 @@ class Eligibility:
         return sum(array.nbytes for array in arrays)
 
     def allows(self, places_M: IntArray) -> BoolArray:
-        """Whether each place is eligible."""
+        """For each item, given by its place, whether users may get it."""
         if not len(self.added_S):
             return self.mask_N[places_M]
         is_added_M = places_M >= len(self.mask_N)

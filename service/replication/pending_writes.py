@@ -68,12 +68,12 @@ class PendingWrites:
                 write.outcome.set_result(outcome)
 
     def resolve_from_entries(self, before: Snapshot, after: Snapshot, stamps: Stamps) -> None:
-        """Gives writes their outcomes whose changes are in entries that another replica has saved.
+        """Ends the writes whose change another replica has already saved as an entry: each gets its outcome.
 
         Args:
-            before: The state before these entries.
+            before: The state before these entries were read.
             after: The state with these entries.
-            stamps: The stamps of that state.
+            stamps: The stamps of the items in `after`.
         """
         for write in self._pending.values():
             item_id = write.change.item_id

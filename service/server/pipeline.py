@@ -134,7 +134,10 @@ class Pipeline:
     # The connection calls these.
 
     def start_next(self) -> None:
-        """Starts queued requests while each one is answered at once and the client reads."""
+        """Starts the next request in the queue. If it is answered at once, starts the one after it, and so on.
+
+        It stops at a request that runs as a task, and when the client does not read its answers.
+        """
         if self._is_starting:
             return
         self._is_starting = True

@@ -38,7 +38,7 @@ class ServedModel:
         bundle: The bundle.
         published: The snapshot of the catalogue as it was published.
         tokenizer: Makes the semantic IDs of written items.
-        gate: Redis; None if no Redis is used, so that the catalogue cannot be written.
+        gate: The connection to Redis; None without Redis. Then the catalogue cannot be written.
         metrics: Counts changes of the catalogue.
         options: How the catalogue follows Redis.
 

@@ -74,7 +74,11 @@ class Sequences:
         return self.items_I[:-distance][same], self.items_I[distance:][same]
 
     def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
-        """Returns the rows without the items from `ends_U` on, which are positions in `items_I`."""
+        """Cuts off the end of each row.
+
+        Args:
+            ends_U: For each row, the position in `items_I` of the first item that is cut off.
+        """
         keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
         return self._keep(keep_I, ends_U - self.offsets_U[:-1])
 

@@ -41,10 +41,10 @@ class OwnChoices(NamedTuple):
         return cls(keys_P, counts_P, backwards_P - (len(keys_I) - ends_B[keys_P >> USER_BITS]))
 
     def best(self, bonus_P: FloatArray, most: int) -> "OwnChoices":
-        """Returns each user's items of the largest bonus; of equal ones, the latest.
+        """Keeps the items with the largest bonus of each user. Of items with the same bonus, it keeps the latest.
 
         Args:
-            bonus_P: The bonus of each item.
+            bonus_P: The bonus of each pair of a user and an own item.
             most: Largest number of items of a user.
         """
         users_P = self.keys_P >> USER_BITS
