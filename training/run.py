@@ -71,7 +71,7 @@ class Run:
 
     @cached_property
     def decoder(self) -> Stage:
-        """The trained retriever."""
+        """The stage that trains the retriever, by `RunSettings.decoder`."""
         return train_decoder(self.workspace, self.data, self.features, self.tokens, self.settings.decoder)
 
     @cached_property

@@ -103,7 +103,7 @@ def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...], *, n
     Args:
         settings: The RQ-VAE's sizes and its training.
         blocks: The blocks of feature columns, in the order of the columns.
-        num_distinct: Number of items with different features.
+        num_distinct: Number of different feature vectors; items with equal features count once.
     """
     codebooks = choose_codebooks(num_distinct, size=settings.codebook_size, levels=settings.num_levels)
     return RqVaeConfig(

@@ -59,14 +59,15 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 
 
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
-    """Finds the golden answers that a model does not give again.
+    """Finds the golden answers that a model cannot reproduce. Small differences of scores are allowed.
 
     Args:
         recommender: The model that is about to serve.
         golden: The golden answers of its bundle.
 
     Returns:
-        One line for each wrong answer; an empty list if there are answers and all are right.
+        One line for each answer that differs, or a single line if there are no golden answers or the search fails. An
+        empty list means that all answers are right.
     """
     if not golden:
         return ["expected at least one recorded answer, got none"]

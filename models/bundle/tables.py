@@ -21,8 +21,8 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
         rows: The expected number of items.
 
     Raises:
-        ValueError: If the number of items is wrong, an attribute has a type that JSON lacks, or an item_id is missing,
-            not unique, or one that no request can name.
+        ValueError: If the number of items is wrong, if an attribute has a type that JSON lacks, or if an item_id is
+            wrong. It must be present and unique, and a request must be able to name it.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:

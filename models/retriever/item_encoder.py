@@ -11,11 +11,11 @@ from rqrec.models.retriever.layers import Dropout
 
 
 class ItemEncoder(nn.Module):
-    """Encodes items as vectors, which the history encoder reads and which give the relevance of candidates.
+    """Encodes items as vectors. The history encoder reads them, and the relevance of candidates is computed from them.
 
-    A vector is a sum of five parts: the levels' code embeddings, an MLP of these embeddings side by side, an embedding
+    A vector is a sum of five parts: the levels' code embeddings, an MLP of these embeddings concatenated, an embedding
     of the two-code prefix, an MLP of the item's features, and an embedding of the item. The encoder knows only the
-    items of its training. `models.items.content_neighbours` computes the vectors of later items.
+    items of its training. `models.items.content_neighbours` computes the vectors of items that are added later.
 
     Args:
         config: Sizes of the retriever.

@@ -75,7 +75,7 @@ class BeamSearch(nn.Module):
             history_BT: Places of the history's items, oldest first, padded at the end with any valid place; int64.
             lengths_B: Number of items in each history, 1..T, int64.
             beam_slots_K: The numbers 0..K-1, float32; the length is the beam width.
-            eligible: The leaves that any user may get.
+            eligible: The leaves that pass the filter, the same for all users.
             excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
                 the end with -1; int64, X >= 1.
             item_vectors_ND: Item vectors by place, from `Retriever.item_vectors`.

@@ -12,13 +12,14 @@ FEWEST_EXCLUDED = 16
 
 
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
-    """Pads the inputs of a request. The answers for the first B users do not change.
+    """Pads the inputs of a request with more users, exclusions and items of histories.
 
-    The number of users and of exclusions becomes a power of two, the length of histories becomes `max_history`.
+    The users of the request stay first, and their answers stay the same. The number of users, and the number of
+    exclusions of a user, become powers of two. The length of histories becomes `max_history`.
 
     Args:
         request: Inputs from `models.search.onnx_engine.request_inputs`.
-        max_history: The T to pad to, in items.
+        max_history: T of the padded histories, in items.
 
     Returns:
         The inputs by name, padded.

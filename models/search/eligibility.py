@@ -26,7 +26,8 @@ class Candidates(NamedTuple):
 
     Attributes:
         rows_X: The rows whose relevance is computed for every user, int64.
-        clusters: An index of the other rows, which finds those nearest to a user's query; None if there are none.
+        clusters: An index of the other rows, for which only those nearest to a user's query are compared; None if there
+            are no other rows.
     """
 
     rows_X: IntArray

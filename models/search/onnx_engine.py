@@ -155,12 +155,14 @@ def request_inputs(
 ) -> dict[str, NDArray[Any]]:
     """The inputs of the search graph that change with a request, by name.
 
+    `models.search.recommender.SearchEngine.search` has the same arguments and describes them in full.
+
     Args:
-        history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
+        history_BT: Places of the history's items.
         lengths_B: Number of items in each history.
         excluded_BX: Leaves that must not be returned.
         eligibility: The leaves that may be returned.
-        beam_width: K.
+        beam_width: K, the beams kept at every level.
     """
     return {
         "history_BT": history_BT,

@@ -20,7 +20,7 @@ class SearchOutput(NamedTuple):
     queries_BD: FloatArray
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
-        """The same for some of the users."""
+        """Returns the result for some of the users only."""
         return SearchOutput(
             self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
         )

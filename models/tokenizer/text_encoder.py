@@ -24,8 +24,9 @@ class TextEncoder:
     """Embeds texts. Safe to call from any number of threads.
 
     Args:
-        graph: The ONNX file token_ids_NT, mask_NT (int64, 1 for a token and 0 for padding) → vectors_NE (float32).
-        tokenizer: A tokenizer.json, which also sets the truncation and padding of texts.
+        graph: The ONNX file. Its inputs are token_ids_NT and mask_NT (int64; 1 for a token, 0 for padding), its output
+            is vectors_NE (float32).
+        tokenizer: The file tokenizer.json. It also says how texts are truncated and padded.
     """
 
     def __init__(self, graph: Path, tokenizer: Path) -> None:

@@ -54,8 +54,9 @@ class AdmissionLimits:
 class Admission:
     """Gives out permits.
 
-    An eighth of the permits is a reserve for clients that hold few, so that one client can never take all. A request
-    has a weight of one permit at first; a wide search then weighs as many permits as it costs.
+    An eighth of the permits is a reserve. Only clients that hold few permits may use it, so that one client can never
+    take all. A request holds one permit at first. When its search is known and costs more than one of the default beam
+    width, the request holds as many permits as the search costs.
 
     Args:
         limits: What may be in the service at one time.
@@ -127,23 +128,23 @@ class Admission:
         )
 
     def weigh(self, context: RequestContext, weight: int) -> None:
-        """Sets the weight of a request, once its search is known.
+        """Sets the weight of a request, once its search is known. Requests with the admin token are not weighed.
 
-        A request that is alone in the service is never too heavy.
+        If no other request is waiting, a request is accepted whatever its weight is.
 
         Args:
             context: The request's context.
             weight: Cost of its search, in searches of the default width; at least 1.
 
         Raises:
-            Overloaded: If there is no room for so heavy a request.
+            Overloaded: If the waiting requests leave no room for this weight.
         """
         if weight > context.weight and context.client != ADMIN:
             self._take(context.client, weight - context.weight, alone=self.waiting <= context.weight)
             context.weight = weight
 
     def hold_body(self, context: RequestContext, num_bytes: int) -> None:
-        """Counts a part of a body, which stays in memory until the request is over.
+        """Adds the size of a part of a body to the memory in use. It stays counted until the request is over.
 
         Args:
             context: The request's context.

@@ -23,7 +23,7 @@ class WrittenAttributes:
         self._chunks: list[pl.DataFrame] = []
 
     def since(self, begin: int, rows: GrowingArray[np.object_]) -> pl.DataFrame:
-        """Returns the attributes of the rows from one row on.
+        """Returns the attributes of a row and of all rows after it.
 
         Args:
             begin: The first row, 0 to len(rows).

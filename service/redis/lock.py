@@ -65,7 +65,7 @@ class Lock:
                     await run(self._gate, UNLOCK, [self.key], self.token)
 
     async def keep(self) -> bool:
-        """Starts the time to live again; returns False if this object no longer holds the lock.
+        """Extends the lock by a full time to live from now. Returns False if this object no longer holds the lock.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -218,7 +218,9 @@ class ChangeLog:
         return set(found[::2])
 
     async def migrated_until(self, version: str) -> str:
-        """The position up to which another model version was migrated; the beginning if Redis has lost it.
+        """How far the changes of another model version were migrated to this one, as a position in its stream.
+
+        If Redis has no such position, this is the beginning of the stream, and it is stored.
 
         Args:
             version: Version of the other model.

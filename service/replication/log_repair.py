@@ -69,11 +69,11 @@ class LogRepair:
         return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
-        """Makes the state at the header's position.
+        """Makes the state of a replica from the entries of a change log. Events of the stream are not applied.
 
         Args:
             header: The header of a whole change log.
-            contents: Its entries.
+            contents: What that change log holds; only its entries are read.
         """
         version = header.catalogue_version
         snapshot, stamps = await asyncio.to_thread(self._replay.state_of, contents.entries, version)

@@ -125,9 +125,10 @@ class LogContents:
 
     Attributes:
         entries: The readable entries, by item id.
-        events: The events after the header's position; all events if there is no valid header.
-        last: The position of the last event that was read, or of the header.
-        is_linked: Whether the events follow the header's position with no event missing.
+        events: The events after the header's position. If the header is missing, or does not fit the entries or the
+            stream (see `LogView.is_whole`), all events of the stream.
+        last: The position of the last event that was read. If none was read, the position where reading began.
+        is_linked: Whether no event is missing from the position where reading began.
     """
 
     entries: Mapping[str, StampedEntry]

@@ -50,7 +50,7 @@ class PendingWrites:
             del self._pending[token]
 
     async def until_none(self) -> None:
-        """Returns when no write waits any more."""
+        """Waits until no write waits any more."""
         while self._pending:
             await asyncio.wait([write.outcome for write in self._pending.values()])
             await asyncio.sleep(0)  # lets the writers leave their blocks

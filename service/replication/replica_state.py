@@ -33,7 +33,7 @@ class ReplicaState(NamedTuple):
         return self.entries([item_id for item_id, _ in list(self.stamps.items())])
 
     def header(self) -> LogHeader:
-        """The header of a change log whose entries are all entries of this state and whose stream starts here."""
+        """The header of a new change log: its entries are those of this state, and its stream starts at `point`."""
         epoch, position = self.point
         version = self.snapshot.catalogue_version
         return LogHeader(epoch, position, version, position, len(self.stamps), self.stamps.digest)

@@ -52,8 +52,9 @@ def search_key(
 ) -> SearchKey:
     """The batch key of a request.
 
-    A batch pads all histories to the longest one. So histories share a batch only with others of a similar length: each
-    class is a quarter of the next one, up to the longest history of the model.
+    A batch pads all histories to the longest one. So only histories of a similar length share a batch: they have the
+    same length class. The longest class ends at the model's longest history, and each other class at a quarter of the
+    length where the next longer one ends.
 
     Args:
         snapshot: The catalogue and its search engine.

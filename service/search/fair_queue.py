@@ -24,7 +24,10 @@ class _Shares(Generic[NameT]):
         self._due: dict[NameT, float] = {}
 
     def enter(self, name: NameT) -> None:
-        """Adds a name whose first job has come. Idle time gives no credit: its turn is due now at the earliest."""
+        """Adds a client or key that has its first waiting job.
+
+        Its turn is due now, or later if it still owes the cost of earlier turns. Time without jobs earns it nothing.
+        """
         self._due[name] = max(self._due.get(name, self._now), self._now)
 
     def in_order(self, names: Iterable[NameT]) -> list[NameT]:

@@ -105,7 +105,7 @@ class RequestParser:
         self._is_head_complete = False
 
     def on_url(self, url: bytes) -> None:
-        """Adds a part of the target."""
+        """Adds a part of the request's target, which is the URL in its first line."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:

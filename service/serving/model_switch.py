@@ -147,7 +147,7 @@ class ModelSwitch:
             raise NotReady(f"Redis does not answer ({error}), so items may be missing here: send it again") from error
 
     async def manifests(self) -> dict[str, Manifest | BundleError]:
-        """The manifest of every bundle by version; an error for a bundle that cannot be read."""
+        """By version, the manifest of each bundle, or the error if the bundle cannot be read."""
         running = {model.version: model.bundle.manifest for model in self._running}
         return {**running, **await asyncio.to_thread(read_manifests, self._bundles)}
 

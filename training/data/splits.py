@@ -18,14 +18,14 @@ IndexArray = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Rows of item_index of any length, one row a user, oldest item first.
+    """Sequences of items, one row for each user. A row has any length and holds item_index, oldest first.
 
     Attributes:
         items_I: All rows one after the other, int32.
-        offsets_U: Start of each row, and the end of the last one, int64, shape (U + 1,).
+        offsets_U: The position in `items_I` where each row starts, then the end of the last row, int64, shape (U + 1,).
         weights_I: Weight of each item as a target of training, float32; 0 for an item that is never a target, such as a
             dislike. None if every item has the weight 1.
-        types_I: Number of each item's event type, int8; 0 for unknown. None if the data has no event types.
+        types_I: The event type of each item, by its number, int8; 0 for unknown. None if the data has no event types.
     """
 
     items_I: IndexArray

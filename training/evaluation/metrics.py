@@ -106,7 +106,7 @@ def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.boo
     """Returns whether each listed item is in its user's set of items.
 
     Args:
-        lists_UK: item_index by user; -1 stands for no item.
+        lists_UK: The list of each user, as item_index; -1 stands for no item.
         sets: The items of each user.
     """
     wanted = np.unique((sets.rows_I << 32) | sets.items_I)

@@ -30,7 +30,7 @@ class Progress:
         epoch: Number of epochs done.
         batch: Number of batches done of the current epoch.
         best_score: The best validation score so far; higher is better.
-        best_epoch: Number of epochs done at the best score; -1 before the first validation.
+        best_epoch: Number of epochs that were done when the best score was measured; -1 before the first validation.
     """
 
     step: int = 0

@@ -41,18 +41,19 @@ def _whole(batch: BatchT, parts: int) -> list[tuple[BatchT, float]]:
 
 @dataclass(frozen=True)
 class Work(Generic[BatchT]):
-    """The functions by which a model's training differs from another model's.
+    """The functions that belong to one model's training. The loop itself is the same for all models.
 
     Attributes:
         num_batches: Returns the number of batches in an epoch.
-        batches: Returns the batches of an epoch. Every call returns the same ones.
+        batches: Returns the batches of an epoch. Two calls with the same epoch return the same batches.
         losses: Returns the scalars to log, from the model, a batch (or a part of one) and the share of training done,
             in [0, 1]. "loss" is minimised; it is a mean over the batch. All gradients must come from one call of the
             model that is passed in, because DistributedDataParallel averages the gradients of that call.
         validate: Returns the score of the current weights; higher is better. The best weights are kept.
         after_step: Called after each optimiser step with the number of steps done. It must do the same in every rank.
-        split: Divides a batch into parts, each with its weight in the batch's mean. The weights sum to 1. Every part
-            must hold data. If the batch is too small, some parts repeat data with the weight 0.
+        split: Divides a batch into parts and gives each part a weight. The weights sum to 1, and the weighted sum of
+            the parts' losses is the loss of the batch. Every part must hold data. If the batch is too small, some parts
+            repeat data with the weight 0.
     """
 
     num_batches: Callable[[int], int]

@@ -86,7 +86,11 @@ class NewItemIndex:
         return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
 
     def possible(self, eligibility: Eligibility) -> Candidates:
-        """The eligible new items; where there are clusters, all new items, of which `best` takes eligible ones."""
+        """The candidates of a search with this filter, found without a look at every item.
+
+        Without clusters, they are the eligible new items. With clusters, they are all new items, and `best` drops those
+        that are not eligible.
+        """
         if self._clusters is None:
             return self.eligible(eligibility)
         return Candidates(np.arange(len(self._clusters), len(self)), self._clusters)

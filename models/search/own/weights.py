@@ -44,7 +44,7 @@ class OwnItemWeights:
 
         Args:
             counts: How often the user chose the item.
-            ages: How many choices came after its last one.
+            ages: How many choices the user made after the last choice of the item.
         """
         by_count = np.array([0.0, *self.by_count], dtype=np.float32)[np.minimum(counts, MOST_COUNTED)]
         by_age = np.array(self.by_age, dtype=np.float32)[age_classes(ages)]

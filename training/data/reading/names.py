@@ -62,10 +62,10 @@ def resolve_names(
 
 
 def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """Returns the columns of the interactions that are read, by their standard names.
+    """Chooses the columns of the interactions' file that are read. Those that the settings ignore are left out.
 
     Args:
-        names: The file's name of a column by its standard name, from `resolve_names`.
+        names: For each standard name, the column's name in the file, from `resolve_names`.
         settings: Whether times, ratings and event types are used.
     """
     ignored = {TIMESTAMP: settings.times, RATING: settings.ratings, EVENT_TYPE: settings.events}

@@ -30,7 +30,7 @@ def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
 
 
 def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
-    """Returns whether a path leads through a list of objects.
+    """Returns whether a path leads through a list of objects, so that one event becomes several rows.
 
     Args:
         schema: The types of a table's columns.

@@ -9,7 +9,7 @@ UNITS = ((10**9, 10**17), (10**6, 10**14), (10**3, 10**11), (1, 10**8))
 
 
 def ticks_per_second(times_I: NDArray[np.int64]) -> int | None:
-    """Returns 1, 1,000, 1,000,000 or 1,000,000,000 by the size of the numbers, read as times since 1970.
+    """Guesses the unit of timestamps from the size of the numbers, as times since 1970.
 
     >>> ticks_per_second(np.array([1_700_000_000])), ticks_per_second(np.array([1_700_000_000_000]))
     (1, 1000)
@@ -18,7 +18,8 @@ def ticks_per_second(times_I: NDArray[np.int64]) -> int | None:
         times_I: The timestamps.
 
     Returns:
-        None if the numbers cannot be times since 1970, such as positions in a file.
+        Units in a second: 1, or 10^3, 10^6 or 10^9 for milliseconds, microseconds or nanoseconds. None if the numbers
+        cannot be times since 1970, such as positions in a file.
     """
     if not len(times_I):
         return None
