@@ -13,9 +13,7 @@ STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".enc
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = (b"connection", b"close")
 BODILESS = (204, 304)
-DROPPED_BYTES = (
-    2 << 20
-)  # of a body whose request was answered before the body arrived; with more, the connection closes
+DROPPED_BYTES = 2 << 20  # of a body that is no longer needed; if it is longer, the connection closes
 HIGH_WATER_BYTES = 65_536  # of a body that waits for the app to read it
 logger = logging.getLogger("rqrec")
 
@@ -61,7 +59,7 @@ class Exchange:
         body_bytes: Its length, if the request says it.
 
     Attributes:
-        is_chunked: As above.
+        is_chunked: Whether the request's body comes in chunks.
         is_body_complete: Whether the whole request body has arrived.
         is_complete: Whether the whole answer was handed to the connection.
         started: Whether the first bytes of the answer were handed to the connection.

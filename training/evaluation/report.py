@@ -114,7 +114,7 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
 
 
 def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Returns a warning for each baseline whose recall and NDCG of the longest list are higher than RQRec's.
+    """Returns a warning for each baseline with a recall or NDCG that is higher than RQRec's.
 
     Args:
         results: Figures by model name, as for `results_table`.

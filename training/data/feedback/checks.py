@@ -20,7 +20,9 @@ def checked_ratings(column: pl.Series, *, path: str, decimal: str = "auto") -> p
     """
     if column.dtype == pl.String:
         column = without_missing(column)
-        written = written_numbers(column, decimal=decimal)
+        # A column of plain numbers, which may be millions of rows, need not be parsed as people write numbers.
+        is_plain = decimal == "auto" and column.cast(pl.Float64, strict=False).null_count() == column.null_count()
+        written = None if is_plain else written_numbers(column, decimal=decimal)
         if written is not None and written.is_sure:
             column = written.numbers.alias(column.name)
     if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Binary, pl.Object):
