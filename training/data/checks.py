@@ -5,9 +5,10 @@ import polars as pl
 from rqrec.models.bundle.tables import CONTROL, MAX_ITEM_ID
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
 from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings
+from rqrec.training.data.reading.names import ignored_of_log
 from rqrec.training.data.reading.times import as_whole_numbers
 from rqrec.training.data.report import DataReport
-from rqrec.training.data.settings import IGNORE, DatasetSettings
+from rqrec.training.data.settings import DatasetSettings
 
 EXAMPLES_SHOWN = 5
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
@@ -74,12 +75,12 @@ def checked_interactions(
     """
     columns = interactions.collect_schema().names()
     require_columns(columns, [USER_ID, ITEM_ID], path=path)
-    ignored = {RATING: settings.ratings, EVENT_TYPE: settings.events}
-    optional = [name for name, use in ignored.items() if name in columns and use != IGNORE]
-    if TIMESTAMP in columns and settings.times != IGNORE:
+    ignored = ignored_of_log(settings)
+    optional = [name for name in (RATING, EVENT_TYPE) if name in columns and name not in ignored]
+    if TIMESTAMP in columns and TIMESTAMP not in ignored:
         frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP, *optional).collect(engine="streaming")
     else:
-        reason = "times are ignored" if settings.times == IGNORE else f"there is no column {TIMESTAMP}"
+        reason = "times are ignored" if TIMESTAMP in ignored else f"there is no column {TIMESTAMP}"
         report.note(f"{path}: {reason}, so the order of the rows is taken as the order in time")
         frame = interactions.select(USER_ID, ITEM_ID, *optional).collect().with_row_index(TIMESTAMP)
     if frame.is_empty():

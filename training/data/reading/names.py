@@ -68,12 +68,18 @@ def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str
         names: For each standard name, the column's name in the file, from `resolve_names`.
         settings: Whether times, ratings and event types are used.
     """
-    ignored = {TIMESTAMP: settings.times, RATING: settings.ratings, EVENT_TYPE: settings.events}
+    ignored = ignored_of_log(settings)
     return {
         standard: names[standard]
         for standard in KNOWN_NAMES[INTERACTIONS]
-        if standard in names and ignored.get(standard) != IGNORE
+        if standard in names and standard not in ignored
     }
+
+
+def ignored_of_log(settings: DatasetSettings) -> set[str]:
+    """The columns of the interactions' file that the settings ignore, by their standard names."""
+    uses = {TIMESTAMP: settings.times, RATING: settings.ratings, EVENT_TYPE: settings.events}
+    return {standard for standard, use in uses.items() if use == IGNORE}
 
 
 def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str]], path: str) -> None:
