@@ -5,6 +5,8 @@ Shapes: N items, E feature columns, P content width, D item vector width.
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +49,8 @@ from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.content import fit_content
 from rqrec.training.features.features import Features, load_features
-from rqrec.training.features.text_export import publish_text_encoder
+from rqrec.training.features.text import LSA
+from rqrec.training.features.text_export_process import text_encoder_export
 from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
@@ -75,7 +78,18 @@ class PublishSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """The results of every stage before publishing."""
+    """What every stage before publishing made, and with which settings.
+
+    Attributes:
+        data: The prepared data.
+        features: The items' features.
+        rqvae: The trained RQ-VAE.
+        tokens: The semantic IDs.
+        decoder: The trained retriever.
+        evaluation: The figures on the test items.
+        text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
+        config: All settings of the run, as a gin file.
+    """
 
     data: Stage
     features: Stage
@@ -83,6 +97,8 @@ class Trained:
     tokens: Stage
     decoder: Stage
     evaluation: Stage
+    text_encoder: str
+    config: str
 
 
 @dataclass(frozen=True)
@@ -94,19 +110,15 @@ class _Format:
     code_version: int = 3  # 3: the search skips the beams that one leaf is below
 
 
-def publish(
-    workspace: Workspace, trained: Trained, settings: PublishSettings, *, text_encoder: str, config: str
-) -> Path:
+def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
     """Writes `bundles/<version>` if no valid bundle of this version exists, and points `bundles/current` to it.
 
     Only rank 0 writes. The version is the data set's name and a key of all inputs of the bundle.
 
     Args:
         workspace: The folder of the run.
-        trained: The results to publish.
+        trained: What to publish.
         settings: What the bundle holds.
-        text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
-        config: All settings of the run, as a gin file.
 
     Returns:
         The bundle's folder.
@@ -122,7 +134,7 @@ def publish(
     else:
         logger.info("%s: started", NAME)
         with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
-            _write(folder, trained, dataset, settings, version, text_encoder, config, task)
+            _write(folder, trained, dataset, settings, version, task)
         read_bundle(bundle)
         logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))
     point_current(bundle.parent, version)
@@ -138,24 +150,18 @@ def _is_intact(bundle: Path) -> bool:
 
 
 def _write(
-    folder: Path,
-    trained: Trained,
-    dataset: Dataset,
-    settings: PublishSettings,
-    version: str,
-    text_encoder: str,
-    config: str,
-    task: Task,
+    folder: Path, trained: Trained, dataset: Dataset, settings: PublishSettings, version: str, task: Task
 ) -> None:
     """Writes all files of a bundle."""
     features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
     retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
     popularity_N = item_popularity(load_split(trained.data).train, len(dataset.items))
-    golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, settings, task)
-    is_typed = retriever.config.num_event_types > 0
-    task.next_step("the text encoder")
-    no_text_encoder = _write_text_encoder(folder, dataset, features.featurizer, text_encoder)
+    with _text_encoder(folder, dataset, features.featurizer, trained.text_encoder) as exported:
+        golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, settings, task)
+        task.next_step("the text encoder")
+        no_text_encoder = exported()
     task.next_step("checksums")
+    is_typed = retriever.config.num_event_types > 0
     manifest = Manifest(
         format=FORMAT,
         version=version,
@@ -168,7 +174,7 @@ def _write(
         metrics=load_results(trained.evaluation),
         no_text_encoder=no_text_encoder,
         golden=[asdict(one) for one in golden],
-        config=config,
+        config=trained.config,
         checksums={},
         event_types=dataset.event_types if is_typed else (),
         excluding_types=dataset.excluding_types,
@@ -214,12 +220,22 @@ def _write_files(
     return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
 
 
-def _write_text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, encoder: str) -> str:
-    """Writes the text encoder. Returns the reason if the bundle cannot have one, else an empty text."""
+@contextmanager
+def _text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, encoder: str) -> Iterator[Callable[[], str]]:
+    """Writes the text encoder during the block.
+
+    Yields:
+        A function that waits for its end. It returns the reason why the bundle has no text encoder; an empty text if it
+        has one.
+    """
     if featurizer.given_block(TEXT) is None:
-        return "the model reads no text"
-    texts = [text for text in featurizer.texts(dataset.items) if text]
-    return publish_text_encoder(encoder, texts, folder)
+        yield lambda: "the model reads no text"
+    elif encoder == LSA:
+        yield lambda: f"the text encoder {LSA!r} can encode the texts of training only"
+    else:
+        texts = [text for text in featurizer.texts(dataset.items) if text]
+        with text_encoder_export(encoder, texts, folder) as exported:
+            yield exported
 
 
 def payload_column(column: pl.Series) -> pl.Series:

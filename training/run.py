@@ -86,8 +86,6 @@ class Run:
         stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
         return publish(
             self.workspace,
-            Trained(*stages),
+            Trained(*stages, text_encoder=self.settings.features.text_encoder, config=settings_as_gin(self.settings)),
             self.settings.publish,
-            text_encoder=self.settings.features.text_encoder,
-            config=settings_as_gin(self.settings),
         )

@@ -133,7 +133,8 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
+    for name in ("torch.onnx", "onnxscript"):  # they warn of what is not used here, such as torchvision
+        logging.getLogger(name).setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.onnx warns about its own deprecations
         program = torch.onnx.export(

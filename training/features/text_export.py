@@ -3,7 +3,6 @@
 Shapes: N texts, E vector dimensions.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.search.export import export_text_encoder
 from rqrec.models.tokenizer.text_encoder import TextEncoder
 from rqrec.models.tokenizer.text_encoder_check import check_text_encoder
-from rqrec.training.features.text import LSA, load_text_encoder
+from rqrec.training.features.text import load_text_encoder
 
 MIN_COSINE = 0.9999
 SAMPLES = (
@@ -27,32 +26,28 @@ SAMPLES = (
     "a word of a long text, " * 2000,
 )
 TEXTS_COMPARED = 28  # of the items, besides SAMPLES
-logger = logging.getLogger("rqrec")
 
 
 class NotExportable(Exception):
     """Raised when a bundle cannot hold the text encoder. The message says why."""
 
 
-def publish_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
+def write_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
     """Exports the encoder that made the features, or returns the reason why a bundle cannot hold it.
 
     Args:
-        name: Name of the encoder; see `training.features.text.load_text_encoder`. "lsa" is never exported.
+        name: Name of the encoder; see `training.features.text.load_text_encoder`.
         texts: The items' texts. The exported encoder must agree with the original on some of them and on `SAMPLES`.
         folder: The bundle's folder.
 
     Returns:
         The reason why the bundle holds no text encoder; empty if it holds one.
     """
-    if name == LSA:
-        return f"the text encoder {LSA!r} can encode the texts of training only"
     try:
         _export(name, [SAMPLES, *([texts[:TEXTS_COMPARED]] if texts else [])], folder)
     except NotExportable as error:
         for file in (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER):
             (folder / file).unlink(missing_ok=True)
-        logger.warning("%s: every new item with text must be sent with its text_vector", error)
         return str(error)
     return ""
 

@@ -8,46 +8,14 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import WordPiece
-from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
 from rqrec.models.tokenizer.text_encoder import TextEncoder
 from rqrec.training.features import text_export
-from rqrec.training.features.text_export import SAMPLES, publish_text_encoder
+from rqrec.training.features.text_export import SAMPLES, write_text_encoder
 
 WIDTH, LONGEST = 16, 24
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TEXTS = ["Title: Heat. Genres: Crime, Drama", "HEAT", "heat", "x " * 100]
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small BERT that nobody trained."""
-    folder = tmp_path_factory.mktemp("bert")
-    letters = [chr(code) for code in range(33, 127)]
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *letters, *(f"##{one}" for one in letters)])}
-    tokenizer = Tokenizer(WordPiece(vocab=vocabulary, unk_token="[UNK]", max_input_chars_per_word=200))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)  # type: ignore[no-untyped-call]
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
 
 
 def model(folder: Path, kind: str) -> SentenceTransformer:
@@ -70,7 +38,7 @@ def test_the_exported_encoder_gives_the_vectors_of_the_original(
     original = model(transformer, kind)
     expected_NE = original.encode(TEXTS)
     monkeypatch.setattr(text_export, "load_text_encoder", lambda _name: original)
-    assert publish_text_encoder("any", TEXTS, tmp_path) == ""
+    assert write_text_encoder("any", TEXTS, tmp_path) == ""
     exported_NE = TextEncoder(tmp_path / TEXT_ENCODER_GRAPH, tmp_path / TEXT_TOKENIZER).encode(TEXTS)
     assert exported_NE == pytest.approx(expected_NE, abs=1e-4)
     is_lowered = kind == "lower-cased"
@@ -88,7 +56,7 @@ def test_an_export_that_gives_other_vectors_is_not_published(
     original = model(transformer, "normalised")
     monkeypatch.setattr(original, "encode", worse(original))
     monkeypatch.setattr(text_export, "load_text_encoder", lambda _name: original)
-    assert "must give the same vectors after its export" in publish_text_encoder("any", [], tmp_path)
+    assert "must give the same vectors after its export" in write_text_encoder("any", [], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +66,6 @@ class Lengths:
 
 
 def test_an_encoder_of_the_users_own_is_stated_and_not_published(tmp_path: Path) -> None:
-    reason = publish_text_encoder(f"{__name__}:Lengths", list(SAMPLES), tmp_path)
+    reason = write_text_encoder(f"{__name__}:Lengths", list(SAMPLES), tmp_path)
     assert reason == f"the text encoder '{__name__}:Lengths' is not a sentence-transformers model with a fast tokenizer"
-    assert publish_text_encoder("lsa", [], tmp_path) == "the text encoder 'lsa' can encode the texts of training only"
     assert list(tmp_path.iterdir()) == []
