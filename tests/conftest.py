@@ -6,12 +6,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import read_settings
 from rqrec.training.runtime.workspace import open_workspace
+
+# A busy machine is slow now and then, which is no fault of an example.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16

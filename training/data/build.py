@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items
 from rqrec.training.data.columns import INTERACTIONS, interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, TYPE, USER_ID, WEIGHT, DataError, Dataset, fingerprint
-from rqrec.training.data.feedback.decide import decide_feedback
+from rqrec.training.data.feedback.decide import Feedback, decide_feedback
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
@@ -42,19 +42,12 @@ def build_dataset(
 
     Raises:
         DataError: If a column is missing or cannot be used, an id or time is missing, an item or an interaction is
-            listed twice, or an interaction names an unknown item.
+            listed twice, or an interaction names an unknown item. One error names all faults that were found.
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
-    frame = checked_interactions(interactions, settings, path=log, report=report)
-    if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
-        report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
-    read = len(frame)
-    if items is not None:
-        items = checked_items(items, settings, path=catalogue, report=report)
-        items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
-    frame, event_types, excluding_types = decide_feedback(frame, settings, path=log, report=report)
-    frame = _distinct(frame, settings, log, report)
-    items, frame = _matched(items, frame, settings, log, catalogue, report)
+    with report.all_faults():
+        items, feedback = _decided(interactions, items, settings, log, catalogue, report)
+    frame = feedback.interactions
     known = items.select(ITEM_ID).with_row_index("item_index")
     indexed = frame.join(known, on=ITEM_ID, how="left")
     users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
@@ -69,14 +62,36 @@ def build_dataset(
         )
     )
     report.note(
-        f"{log}: {read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; {len(items):,} items"
+        f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
+        f"{len(items):,} items"
     )
-    return Dataset(name, items, ordered, fingerprint(items, ordered), event_types, excluding_types)
+    return Dataset(name, items, ordered, fingerprint(items, ordered), feedback.event_types, feedback.excluding_types)
+
+
+def _decided(
+    interactions: pl.LazyFrame,
+    items: pl.DataFrame | None,
+    settings: DatasetSettings,
+    log: str,
+    catalogue: str,
+    report: DataReport,
+) -> tuple[pl.DataFrame, Feedback]:
+    """Checks the tables, and decides about rows that do not fit. Every fault is added to the report."""
+    frame = checked_interactions(interactions, settings, path=log, report=report)
+    if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
+        report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
+    if items is not None:
+        items = checked_items(items, settings, path=catalogue, report=report)
+        items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
+    feedback = decide_feedback(frame, settings, path=log, report=report)
+    frame = _distinct(feedback.interactions, settings, log, report)
+    items, frame = _matched(items, frame, settings, log, catalogue, report)
+    return items, feedback._replace(interactions=frame)
 
 
 def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: DataReport) -> pl.DataFrame:
-    """Decides about interactions that are equal in user, item, time and event type."""
-    if settings.duplicates == "keep":
+    """Decides about interactions that are equal in user, item, time and event type. Faulty times are no column."""
+    if settings.duplicates == "keep" or TIMESTAMP not in frame.columns:
         return frame
     key = [name for name in frame.columns if name != WEIGHT]
     duplicates = frame.select(key).filter(frame.select(key).is_duplicated())
@@ -84,11 +99,12 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
         return frame
     if settings.duplicates == "error":
         shown = duplicates.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
-        raise DataError(
+        report.refuse(
             f"{log}: interactions must be distinct in user_id, item_id and timestamp, but {len(duplicates)} rows are "
             f"equal to another one, such as those of the users and items {shown}: remove them, or set "
             "DatasetSettings.duplicates = 'drop' (all but one) or 'keep'"
         )
+        return frame
     distinct = frame.unique(key, maintain_order=True, keep="first")
     report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")
     return distinct
@@ -111,11 +127,12 @@ def _matched(
     if not len(unknown):
         return items, frame
     if settings.unknown_items == "error":
-        raise DataError(
+        report.refuse(
             f"{log}: interactions name {len(unknown)} items that {catalogue} does not have, such as "
             f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them, or set DatasetSettings.unknown_items = 'drop' (their "
             "interactions) or 'add' (the items, without attributes)"
         )
+        return items, frame
     if settings.unknown_items == "add":
         report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame

@@ -23,10 +23,10 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
         items: Column item_id and any attributes.
         settings: What happens to items that are listed twice.
         path: The file, for messages.
-        report: Receives what was changed.
+        report: Receives what was changed, and as faults: an id that is missing, an item that is listed twice.
 
     Raises:
-        DataError: If there are no items, an id is missing or too long, or an item is listed twice.
+        DataError: If there are no items, or an id cannot be used.
     """
     require_columns(items.columns, [ITEM_ID], path=path)
     if items.is_empty():
@@ -35,22 +35,24 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     items = items.select(ids, pl.exclude(ITEM_ID))
     missing = ids.is_null().arg_true()
     if len(missing):
-        raise DataError(
+        report.refuse(
             f"{path}: every item needs an item_id, but {len(missing)} have none, the first in data row "
             f"{missing[0] + 1}: fill them in, or remove these items"
         )
-    twice = ids.filter(ids.is_duplicated()).unique().sort()
-    if len(twice) and settings.duplicates == "drop":
-        kept = items.unique(ITEM_ID, keep="first", maintain_order=True)
+        items = items.drop_nulls(ITEM_ID)
+    kept = items.unique(ITEM_ID, keep="first", maintain_order=True)
+    if len(kept) == len(items):
+        return items
+    if settings.duplicates == "drop":
         report.note(f"{path}: {len(items) - len(kept)} rows dropped of items that are listed more than once")
-        return kept
-    if len(twice):
-        raise DataError(
+    else:
+        twice = items[ITEM_ID].filter(items[ITEM_ID].is_duplicated()).unique().sort()
+        report.refuse(
             f"{path}: every item_id must be listed once, but {len(twice)} are listed more often, such as "
             f"{twice.head(EXAMPLES_SHOWN).to_list()}: merge their rows, or set DatasetSettings.duplicates = 'drop' to "
             "keep the first"
         )
-    return items
+    return kept
 
 
 def checked_interactions(
@@ -64,20 +66,21 @@ def checked_interactions(
         settings: The format of times, whether times, ratings and event types are used, and what happens to
             interactions without a user.
         path: The file, for messages.
-        report: Receives what was changed or dropped.
+        report: Receives what was changed or dropped, and as faults: values that are missing, and times and ratings that
+            cannot be read, whose columns are then left out.
 
     Returns:
         Columns user_id, item_id (strings), timestamp (int64), and if there are any, rating (float64) and event_type
         (string), which may be null.
 
     Raises:
-        DataError: If a column is missing, there are no interactions, or a value is missing or cannot be read.
+        DataError: If a column is missing, there are no interactions, or an id cannot be used.
     """
-    columns = interactions.collect_schema().names()
-    require_columns(columns, [USER_ID, ITEM_ID], path=path)
+    present = interactions.collect_schema().names()
+    require_columns(present, [USER_ID, ITEM_ID], path=path)
     ignored = ignored_of_log(settings)
-    optional = [name for name in (RATING, EVENT_TYPE) if name in columns and name not in ignored]
-    if TIMESTAMP in columns and TIMESTAMP not in ignored:
+    optional = [name for name in (RATING, EVENT_TYPE) if name in present and name not in ignored]
+    if TIMESTAMP in present and TIMESTAMP not in ignored:
         frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP, *optional).collect(engine="streaming")
     else:
         reason = "times are ignored" if TIMESTAMP in ignored else f"there is no column {TIMESTAMP}"
@@ -85,22 +88,23 @@ def checked_interactions(
         frame = interactions.select(USER_ID, ITEM_ID, *optional).collect().with_row_index(TIMESTAMP)
     if frame.is_empty():
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
-    frame = pl.DataFrame(
-        [
-            _ids(frame[USER_ID], path, report),
-            _ids(frame[ITEM_ID], path, report),
-            as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format),
-            *(checked_ratings(frame[name], path=path, decimal=settings.decimal) for name in optional if name == RATING),
-            *(checked_event_types(frame[name], path=path) for name in optional if name == EVENT_TYPE),
-        ]
-    )
-    return _without_missing(frame, settings, path, report)
+    report.rows_read = len(frame)
+    columns = [_ids(frame[USER_ID], path, report), _ids(frame[ITEM_ID], path, report)]
+    with report.attempt():
+        columns.append(as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format))
+    if RATING in frame:
+        with report.attempt():
+            columns.append(checked_ratings(frame[RATING], path=path, decimal=settings.decimal))
+    if EVENT_TYPE in frame:
+        columns.append(checked_event_types(frame[EVENT_TYPE], path=path))
+    return _without_missing(pl.DataFrame(columns), settings, path, report)
 
 
 def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
     anonymous = frame[USER_ID].is_null()
     drops_users = settings.missing_users == "drop"
-    for column in (USER_ID, ITEM_ID, TIMESTAMP):
+    required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
+    for column in required:
         bad = frame[column].is_null()
         if column == USER_ID and drops_users:
             continue
@@ -112,16 +116,15 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
                 if column == USER_ID
                 else ""
             )
-            raise DataError(
+            report.refuse(
                 f"{path}: every interaction needs a valid {column}, but {len(rows)} have none; the first is data row "
                 f"{rows[0] + 1} of {len(frame)}: fill it in, or remove the row{remedy}"
             )
-    if anonymous.any():
+    if anonymous.any() and drops_users:
         report.note(f"{path}: {anonymous.sum()} of {len(frame)} interactions dropped, because they have no user_id")
-        frame = frame.filter(~anonymous)
-        if frame.is_empty():
+        if anonymous.all():
             raise DataError(f"{path} must hold an interaction with a user_id, but no row has one: fill the column in")
-    return frame
+    return frame.drop_nulls(required)
 
 
 def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:

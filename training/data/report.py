@@ -1,8 +1,11 @@
-"""The report of reading: what was read, what was dropped or changed, and why."""
+"""The report of reading: what was read, what was dropped or changed, and why; and all faults of the data at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rqrec.training.data.columns import INTERACTIONS, NOT_USED, Column
+from rqrec.training.data.dataset import DataError
 
 
 @dataclass
@@ -12,10 +15,14 @@ class DataReport:
     Attributes:
         lines: The decisions in the order in which they were made.
         columns: The columns of the interactions, and those of the items that are not read.
+        rows_read: Number of interactions in the file.
+        faults: The faults of the data so far, each with what to do.
     """
 
     lines: list[str] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
+    rows_read: int = 0
+    faults: list[str] = field(default_factory=list)
 
     def note_not_used(self, path: str, column: str, reason: str) -> None:
         """Says that a column of the interactions that could be read is not used.
@@ -35,3 +42,32 @@ class DataReport:
         """Adds a line, unless the report has it already."""
         if line not in self.lines:
             self.lines.append(line)
+
+    @contextmanager
+    def all_faults(self) -> Iterator[None]:
+        """Raises one DataError at the end of the block, with all faults that were found in it.
+
+        A DataError in the block is the last fault of it, because the rest of the block is not reached.
+        """
+        try:
+            yield
+        except DataError as error:
+            if not self.faults:
+                raise
+            self.refuse(str(error))
+        if len(self.faults) == 1:
+            raise DataError(self.faults[0])
+        if self.faults:
+            raise DataError("\n- ".join([f"the data has {len(self.faults)} faults:", *self.faults]))
+
+    def refuse(self, fault: str) -> None:
+        """Adds a fault. The caller goes on as if the fault were mended, so that other faults are found as well."""
+        self.faults.append(fault)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Turns a DataError in the block into a fault. The code after the block still runs."""
+        try:
+            yield
+        except DataError as error:
+            self.refuse(str(error))

@@ -16,6 +16,7 @@ from rqrec.training.data.sequence_files import read_sequence_files
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.tables import read_tables
 
+FILES_SHOWN = 10
 Reader = Callable[[Path, DatasetSettings, DataReport], RawTables]
 
 
@@ -91,11 +92,12 @@ def _no_folder(source: str) -> DataError:
 def _layout(folder: Path, settings: DatasetSettings) -> tuple[str, Reader]:
     if settings.interactions:
         return settings.interactions, read_tables
-    names = [path.name.lower() for path in folder.iterdir()]
+    names = [path.name for path in folder.iterdir()]
     for marker, read in LAYOUTS:
-        if any(fnmatch(name, marker.lower()) for name in names):
+        if any(fnmatch(name.lower(), marker.lower()) for name in names):
             return marker, read
     raise DataError(
-        f"{folder} must hold one of {[marker for marker, _ in LAYOUTS]}, but holds none: set "
-        "DatasetSettings.interactions to the file of the interactions, or see 'Your own data' in the README"
+        f"{folder} must hold one of {[marker for marker, _ in LAYOUTS]}, but holds {sorted(names)[:FILES_SHOWN]}: set "
+        "DatasetSettings.interactions to the file of the interactions and items to that of the items, if you have one; "
+        "see 'Your own data' in the README"
     )

@@ -1,3 +1,4 @@
+import re
 from datetime import datetime
 from itertools import pairwise
 
@@ -75,6 +76,39 @@ def test_fingerprint_changes_with_any_value() -> None:
     assert build_dataset("t", interactions([("u", "a", 1), ("u", "c", 2)]), ITEMS).fingerprint != base
     assert build_dataset("t", interactions([("u", "a", 1), ("u", "b", 2)]), other_item).fingerprint != base
     assert build_dataset("t", interactions([("u", "a", 1), ("u", "b", 2)]), null_is_not_empty).fingerprint != base
+
+
+def test_one_error_names_all_faults() -> None:
+    log = pl.LazyFrame(
+        {
+            "user_id": ["u", "u", "u", None, "v"],
+            "item_id": ["a", "a", "z", "a", ""],
+            "timestamp": [1, 1, 2, 3, 4],
+            "rating": ["5", "5", "good", "1", "2"],
+        }
+    )
+    items = pl.DataFrame({"item_id": ["a", "a", None], "title": ["x", "y", "z"]})
+    with pytest.raises(DataError) as raised:
+        build_dataset("t", log, items)
+    head, *faults = str(raised.value).split("\n- ")
+    assert head == "the data has 7 faults:"
+    patterns = [
+        "rating must be a number, got 'good'",
+        "a valid user_id, but 1 have none",
+        "a valid item_id, but 1 have none",
+        "every item needs an item_id",
+        "every item_id must be listed once",
+        "interactions must be distinct .* users and items \\[\\('u', 'a'\\)\\]",
+        "1 items that the items table does not have, such as \\['z'\\]",
+    ]
+    for fault, pattern in zip(faults, patterns, strict=True):
+        assert re.search(pattern, fault)
+
+
+def test_an_error_that_ends_the_reading_is_named_with_the_faults_before_it() -> None:
+    log = pl.LazyFrame({"user_id": ["u"], "item_id": ["z"], "timestamp": ["1/2/2010"]})
+    with pytest.raises(DataError, match=r"2 faults:\n- .*timestamp_format.*\n- .*no interaction names an item"):
+        build_dataset("t", log, ITEMS, DatasetSettings(unknown_items="drop"))
 
 
 def test_equal_rows_are_refused_unless_they_may_be_dropped() -> None:

@@ -103,5 +103,6 @@ def test_instead_of_a_file_its_folder_is_to_be_passed(tmp_path: Path, monkeypatc
 
 
 def test_a_folder_in_no_known_layout_lists_the_layouts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must hold one of \['interactions.\*', "):
+    (tmp_path / "Clicks.csv").write_text("a,b")
+    with pytest.raises(DataError, match=r"must hold one of \['interactions.\*', .*, but holds \['Clicks.csv'\]: set"):
         load_dataset(str(tmp_path), data_dir=tmp_path)
