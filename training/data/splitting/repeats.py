@@ -22,11 +22,13 @@ class Repeats:
         held_out_share: Share of the test items that stand in their user's history, in [0, 1]; 0 if there are none.
         training_share: Share of the training items, each user's first one excepted, that the user chose before.
         exclude_history: Whether lists leave out the items of the history.
+        has_types: Whether interactions have types, so that a view and a purchase of one item are a repeat as well.
     """
 
     held_out_share: float
     training_share: float
     exclude_history: bool
+    has_types: bool = False
 
     @property
     def figures(self) -> dict[str, float]:
@@ -42,7 +44,14 @@ class Repeats:
         """A sentence for the report."""
         shares = f"{self.held_out_share:.1%} of the test items and {self.training_share:.1%} of the training items"
         consequence = "lists leave the history out" if self.exclude_history else "lists may repeat items of the history"
-        return f"repeats: {shares} stand in the user's own history, so {consequence} (SplitSettings.exclude_history)"
+        mixed = (
+            "; two events of different types on one item, such as a view and a purchase, are a repeat as well "
+            "(DatasetSettings.event_types can leave types out)"
+        )
+        return (
+            f"repeats: {shares} stand in the user's own history, so {consequence} (SplitSettings.exclude_history)"
+            f"{mixed if self.has_types and not self.exclude_history else ''}"
+        )
 
 
 def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
@@ -58,7 +67,7 @@ def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
     exclude = settings.exclude_history
     if exclude == "auto":
         exclude = (held_out if len(split.test) else training) <= COMMON_SHARE
-    return Repeats(held_out, training, exclude)
+    return Repeats(held_out, training, exclude, has_types=split.train.types_I is not None)
 
 
 def held_out_share(holdout: Holdout) -> float:

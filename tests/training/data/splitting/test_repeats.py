@@ -55,6 +55,14 @@ def test_the_line_of_the_report_says_what_follows() -> None:
     )
 
 
+def test_the_report_says_that_a_view_and_a_purchase_of_one_item_are_a_repeat() -> None:
+    rows = ragged([[5, 6, 7, 5], [1, 2, 3, 1]])
+    typed = leave_one_out(replace(rows, types_I=np.array([1, 1, 1, 2, 1, 1, 1, 2], dtype=np.int8)))
+    assert "such as a view and a purchase, are a repeat" in measure_repeats(typed, SplitSettings()).line
+    excluded = measure_repeats(typed, SplitSettings(exclude_history=True))
+    assert "such as a view" not in excluded.line
+
+
 def test_dislikes_are_no_targets() -> None:
     rows = ragged([[1, 2, 1, 2, 3]])
     assert training_share(replace(rows, weights_I=np.array([1, 1, 0, 1, 1], dtype=np.float32))) == 1 / 3
