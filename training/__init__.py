@@ -1,1 +1,1 @@
-"""Offline training. Each stage reads the results of earlier stages and writes a result of its own."""
+"""Offline training in stages. Each stage reads the stored results of earlier stages and stores its own result."""

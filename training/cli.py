@@ -39,16 +39,16 @@ def stage_command(
     program: str | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Parses the command line, and computes the result that the command is for.
+    """Runs a training command: parses the command line, opens the workspace, and calls `ask` with the run.
 
-    The process exits with status 2 and one line on standard error if the user can fix the problem, and with status 130
-    after an interruption.
+    The process exits with status 2 and one line on standard error if the user can fix the problem, such as a wrong
+    setting or a full disk. It exits with status 130 after an interruption (Ctrl-C); the same command then resumes.
 
     Args:
-        ask: Reads a result of the run; this runs the stage and the stages before it.
+        ask: Reads a result of the run, such as `run.decoder`. Reading it runs its stage and the stages before it.
         description: The description for `--help`.
         program: Name of the command in its help and messages; by default the name of the running script.
-        arguments: The words of the command line after the name; by default those of the process.
+        arguments: The arguments after the name of the command; None for those of this process (`sys.argv`).
     """
     program = program or Path(sys.argv[0]).name
     options = _parser(description, program).parse_args(arguments)

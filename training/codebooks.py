@@ -1,4 +1,4 @@
-"""Chooses the codebooks of an RQ-VAE by the number of items to tell apart: codes per level, and levels."""
+"""Chooses the number and the size of an RQ-VAE's codebooks from the number of items with different features."""
 
 import logging
 from typing import Annotated, NamedTuple
@@ -31,11 +31,11 @@ NumLevels = Annotated[int | str, _count_or_auto(1)]
 
 
 class Codebooks(NamedTuple):
-    """The codebooks of an RQ-VAE.
+    """The number and the size of an RQ-VAE's codebooks. Each level has one codebook.
 
     Attributes:
         size: V, the number of codes per level.
-        levels: L, the number of levels without the collision level.
+        levels: L, the number of levels. The collision level, which makes semantic IDs unique, is not counted.
     """
 
     size: int
@@ -43,11 +43,11 @@ class Codebooks(NamedTuple):
 
 
 def choose_codebooks(num_distinct: int, *, size: int | str, levels: int | str) -> Codebooks:
-    """Chooses what the settings leave open, and logs the choice with its reason.
+    """Chooses the codes per level and the number of levels where these are "auto", and logs the choice.
 
-    A level has the least power of two of codes that leaves at most 3 items per code, within 16 to 256. Up to 16 items
-    have a code each on a single level. Other catalogues have 3 levels, or as many as give 100 combinations of codes per
-    item if the catalogue has more than 768 items.
+    Up to 16 items get one level, with one code for each item. More items get 3 levels. The number of codes per level is
+    the smallest power of two with at most 3 items per code, but at least 16 and at most 256. With more than 768 items,
+    levels are added until there are at least 100 combinations of codes per item.
 
     >>> choose_codebooks(1682, size="auto", levels="auto")
     Codebooks(size=256, levels=3)
@@ -59,9 +59,9 @@ def choose_codebooks(num_distinct: int, *, size: int | str, levels: int | str) -
     Codebooks(size=256, levels=4)
 
     Args:
-        num_distinct: Number of items with different features, at least 1.
-        size: Codes per level, above 1, or "auto".
-        levels: Number of levels, at least 1, or "auto".
+        num_distinct: Number of different feature vectors, at least 1; items with equal features count once.
+        size: Number of codes per level, above 1, or "auto" to choose it.
+        levels: Number of levels, at least 1, or "auto" to choose it.
     """
     chosen_size = size if isinstance(size, int) else _size(num_distinct)
     chosen = Codebooks(chosen_size, levels if isinstance(levels, int) else _levels(num_distinct, chosen_size))

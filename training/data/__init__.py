@@ -1,1 +1,1 @@
-"""Readers of raw files, the checked data set, the split and the training sequences."""
+"""Reads raw data files, checks them, splits the interactions for evaluation, and makes training batches."""

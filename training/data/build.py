@@ -1,4 +1,4 @@
-"""Builds the data set: decides about rows that do not fit, orders the interactions by time, and numbers everything."""
+"""Builds the data set from raw tables: checks the rows, sorts interactions by time, and numbers users and items."""
 
 import numpy as np
 import polars as pl
@@ -25,24 +25,25 @@ def build_dataset(
     catalogue: str = CATALOGUE,
     report: DataReport | None = None,
 ) -> Dataset:
-    """Checks raw tables, orders every user's interactions by time, and numbers users and items.
+    """Checks raw tables, sorts every user's interactions by time, and numbers users and items.
 
-    Interactions of one user with the same time are ordered by a fixed hash of user and item. So the order of the rows
-    in the raw files has no influence on the sequences.
+    Interactions of one user with the same time are sorted by a fixed hash of user and item. So the order of the rows in
+    the raw files has no influence on the result.
 
     Args:
-        name: Short name of the source.
-        interactions: Columns user_id, item_id and timestamp. Without a timestamp, the order of rows is that in time.
-            Ratings and event types are optional.
-        items: Column item_id and any attributes; None if the items are those of the interactions.
-        settings: What happens to rows that do not fit; by default they are errors.
-        log: The file of the interactions, for messages.
-        catalogue: The file of the items, for messages.
-        report: Receives what was changed or dropped.
+        name: Short name of the data set, such as "ml-100k".
+        interactions: Table with the columns user_id and item_id; optional columns are timestamp, rating and event_type.
+            Without timestamps, the rows must be in the order of time, oldest first.
+        items: Table with the column item_id and any attributes; None to take the items from the interactions.
+        settings: How bad rows are treated, such as duplicates; None for the defaults, which raise errors.
+        log: Name of the interactions file, for messages.
+        catalogue: Name of the items file, for messages.
+        report: Collects a line for everything that was changed or dropped; None if no report is needed.
 
     Raises:
         DataError: If a column is missing or cannot be used, an id or time is missing, an item or an interaction is
-            listed twice, or an interaction names an unknown item. One error names all faults that were found.
+            listed twice, or an interaction names an item that the items table lacks. One error names all faults that
+            were found.
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
     with report.all_faults():

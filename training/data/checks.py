@@ -1,4 +1,4 @@
-"""Checks of raw tables: ids as written, items listed once, interactions that have a user, an item and a time."""
+"""Checks raw tables: every item is listed once, and every interaction has a user, an item and a time."""
 
 import polars as pl
 
@@ -17,16 +17,17 @@ MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
 
 
 def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> pl.DataFrame:
-    """Returns the items with ids as strings, in the order of the file.
+    """Checks the items table, and returns it with ids as strings, in the order of the file.
 
     Args:
-        items: Column item_id and any attributes.
-        settings: What happens to items that are listed twice.
-        path: The file, for messages.
-        report: Receives what was changed, and as faults: an id that is missing, an item that is listed twice.
+        items: Table with the column item_id and any attributes.
+        settings: If `duplicates` is "drop", the first row of an item that is listed twice is kept; else it is a fault.
+        path: Name of the items file, for messages.
+        report: Receives a line for everything that was changed, and a fault for ids that are missing and for items that
+            are listed twice.
 
     Raises:
-        DataError: If there are no items, or an id cannot be used.
+        DataError: If there are no items, or an id is too long or has control characters.
     """
     require_columns(items.columns, [ITEM_ID], path=path)
     if items.is_empty():
@@ -58,20 +59,19 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
 def checked_interactions(
     interactions: pl.LazyFrame, settings: DatasetSettings, *, path: str, report: DataReport
 ) -> pl.DataFrame:
-    """Returns the interactions with checked values, in the order of the file.
+    """Checks the interactions table, and returns it with typed columns, in the order of the file.
 
     Args:
-        interactions: Columns user_id, item_id and, unless the order of the file is the order in time, timestamp.
-            Optional columns: rating, event_type.
-        settings: The format of times, whether times, ratings and event types are used, and what happens to
-            interactions without a user.
-        path: The file, for messages.
-        report: Receives what was changed or dropped, and as faults: values that are missing, and times and ratings that
-            cannot be read, whose columns are then left out.
+        interactions: Table with the columns user_id and item_id; optional columns are timestamp, rating, event_type.
+        settings: The format of times; whether times, ratings and event types are used; and whether interactions without
+            a user are dropped or are a fault.
+        path: Name of the interactions file, for messages.
+        report: Receives a line for everything that was changed or dropped, and a fault for missing values and for times
+            and ratings that cannot be read. A column that cannot be read is left out of the result.
 
     Returns:
-        Columns user_id, item_id (strings), timestamp (int64), and if there are any, rating (float64) and event_type
-        (string), which may be null.
+        Table with user_id, item_id (strings) and timestamp (integer; the row number if there are no times). If the data
+        has ratings or event types, also rating (float64) and event_type (string), which may be null.
 
     Raises:
         DataError: If a column is missing, there are no interactions, or an id cannot be used.

@@ -1,4 +1,4 @@
-"""What a column of the data holds and how it is used: one row of the table that begins a run."""
+"""Describes the columns of the input data: the values of each column, and how training uses it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,18 @@ COLUMNS = "columns.json"
 
 @dataclass(frozen=True)
 class Column:
-    """A column and its use.
+    """The description of one column of the input data: how training uses it, and statistics of its values.
 
     Attributes:
-        table: "interactions" or "items".
+        table: The table of the column: "interactions" or "items".
         name: Name of the column.
-        use: How it is used, such as "labels" or "not used".
-        reason: Why, in a few words.
-        distinct: Number of different values, in lists of different words; None if the column is not read.
-        distinct_share: The same as a share of the values, without missing ones.
-        missing_share: Share of the rows without a value; None if the column is not read.
-        example: The first value.
+        use: How training uses the column, such as "labels", "number" or "not used".
+        reason: Why the column is used in this way, in a few words.
+        distinct: Number of different values; in a column of lists, number of different elements. None if the column is
+            not read.
+        distinct_share: `distinct` divided by the number of values that are not missing; None if there are no values.
+        missing_share: Share of the rows without a value, in [0, 1]; None if the column is not read.
+        example: The first value as text; empty if the column is not read or has no values.
     """
 
     table: str
@@ -39,14 +40,14 @@ class Column:
 
     @classmethod
     def from_values(cls, table: str, values: pl.Series, use: str, reason: str, *, name: str = "") -> "Column":
-        """Describes a column that was read.
+        """Makes the description of a column, with statistics of its values.
 
         Args:
-            table: "interactions" or "items".
-            values: The column.
-            use: How it is used.
-            reason: Why, in a few words.
-            name: Name of the column in its file, if the column was renamed.
+            table: The table of the column: "interactions" or "items".
+            values: The values of the column, one per row.
+            use: How training uses the column, such as "labels".
+            reason: Why the column is used in this way, in a few words.
+            name: Name of the column in its file; empty if it is the name of `values`.
         """
         present = values.drop_nulls()
         example = _example(present)
@@ -77,12 +78,15 @@ def _example(present: pl.Series) -> str:
 
 
 def interaction_columns(rows: pl.DataFrame, used: Mapping[str, str], columns: Sequence[str]) -> list[Column]:
-    """Describes the columns of the interactions.
+    """Describes every column of the interactions file, used or not.
 
     Args:
-        rows: The columns that are read, by their standard names.
-        used: The file's name of each of them by its standard name.
-        columns: The file's names of all columns.
+        rows: The values of the used columns, under their standard names such as user_id.
+        used: For each standard name, the name of the column in the file, such as {"user_id": "CustomerID"}.
+        columns: The names of all columns in the file.
+
+    Returns:
+        One description per column, in the order of `columns`.
     """
     standard = {name: key for key, name in used.items()}
     described = []
@@ -96,15 +100,15 @@ def interaction_columns(rows: pl.DataFrame, used: Mapping[str, str], columns: Se
 
 
 def write_columns(columns: Sequence[Column], folder: Path) -> None:
-    """Writes columns to a stage's folder.
+    """Writes descriptions of columns to the file columns.json, for `read_columns`.
 
     Args:
-        columns: The columns.
-        folder: The folder.
+        columns: The descriptions.
+        folder: The folder of the file.
     """
     (folder / COLUMNS).write_text(json.dumps([asdict(column) for column in columns], indent=1), encoding="utf-8")
 
 
 def read_columns(folder: Path) -> list[Column]:
-    """Reads the columns that `write_columns` wrote."""
+    """Reads the descriptions of columns that `write_columns` wrote to a folder."""
     return [Column(**fields) for fields in json.loads((folder / COLUMNS).read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""The common form of every data source: checked items, and interactions ordered by time."""
+"""Defines `Dataset`, the form of every data set after reading: checked items, and interactions sorted by time."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,14 +23,16 @@ class Dataset:
 
     Attributes:
         name: Short name of the source, such as "ml-100k".
-        items: One row an item: `item_id` (string), then the attributes. The row number is the item_index. The type of a
-            column decides how an attribute is used: lists of strings are multi-hot, arrays of floats are vectors.
-        interactions: user_index and item_index (int32) and timestamp (int64), grouped by user, oldest first. If they
-            differ in what they say: `weight` (float32) of the interaction as a target of training, 0 for none. If the
-            data has event types: `type` (int8), 0 for unknown, else 1 + the position in `event_types`.
+        items: Table with one row per item: `item_id` (string), then the attributes. The row number of an item is its
+            item_index.
+        interactions: Table with one row per interaction, grouped by user, oldest first. Its columns are user_index and
+            item_index (int32) and timestamp (integer). If training weights differ, it also has `weight` (float32): how
+            much the interaction counts as a training target, 0 if it must not be one. If event types differ, it also
+            has `type` (int8): 0 for unknown, else 1 + the index of the type in `event_types`.
         fingerprint: SHA-256 of the items and interactions, hexadecimal.
-        event_types: The names of the event types that histories have.
-        excluding_types: The names of the event types that only exclude their item. Such interactions are not kept.
+        event_types: The names of the event types in `interactions`.
+        excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
+            "hidden". `interactions` does not hold such events.
     """
 
     name: str
@@ -47,13 +49,13 @@ class Dataset:
 
 
 class RawTables(NamedTuple):
-    """The tables of a data set before their checks.
+    """The tables of a data set as they were read from files, before any check.
 
     Attributes:
-        interactions: Columns user_id, item_id and, if the source has them, timestamp, rating and event_type.
-        items: Column item_id and any attributes; None if there is no such table.
-        log: Name of the interactions' file.
-        catalogue: Name of the items' file.
+        interactions: Lazy table with user_id, item_id and, if the source has them, timestamp, rating and event_type.
+        items: Table with item_id and any attributes; None if the data set has no items table.
+        log: Name of the interactions file.
+        catalogue: Name of the items file.
     """
 
     interactions: pl.LazyFrame
@@ -63,11 +65,11 @@ class RawTables(NamedTuple):
 
 
 def require_file(path: Path, *, expected: str) -> Path:
-    """Returns the path of a file that must exist.
+    """Checks that a file exists, and returns its path.
 
     Args:
-        path: The file.
-        expected: The content that the file should have, for the error message.
+        path: The path of the file.
+        expected: What the file should hold, such as "movieId,title,genres", for the error message.
 
     Raises:
         DataError: If the file does not exist.
@@ -78,11 +80,11 @@ def require_file(path: Path, *, expected: str) -> Path:
 
 
 def require_columns(columns: list[str], required: list[str], *, path: Path | str) -> None:
-    """Checks that a table has the columns it needs.
+    """Checks that a table has all required columns.
 
     Args:
-        columns: The table's columns.
-        required: The columns it must have.
+        columns: The names of the table's columns.
+        required: The names of the columns that the table must have.
         path: The table's file or name, for the error message.
 
     Raises:
@@ -94,11 +96,11 @@ def require_columns(columns: list[str], required: list[str], *, path: Path | str
 
 
 def fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
-    """Returns the SHA-256 of all values and types, hexadecimal.
+    """Returns the SHA-256 of all values and column types of a data set, hexadecimal.
 
     Args:
-        items: The items of a data set.
-        interactions: Its interactions.
+        items: The items table.
+        interactions: The interactions table.
     """
     digest = hashlib.sha256()
     for frame in (items, interactions):

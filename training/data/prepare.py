@@ -39,14 +39,18 @@ class _Source:
 
 
 def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSettings | None = None) -> Stage:
-    """Runs the stage. Later stages read its result and never the raw files, so all of them see the same data and split.
+    """Runs the stage "data": reads, checks and splits the raw data, and stores the result in the workspace.
 
-    A later run reads a folder again if the size or modification time of a file has changed.
+    Later stages read this result and never the raw files, so all of them see the same data and the same split. The
+    stage is skipped if its settings and the names, sizes and modification times of the input files have not changed.
 
     Args:
-        workspace: The folder of the run.
-        settings: The data to train on.
-        split: What is held out from training; by default each user's last two items.
+        workspace: The folder that stores the results of all stages.
+        settings: The source of the data, and how the files are read.
+        split: What is held out from training; None to hold out each user's last two items.
+
+    Returns:
+        The stage. `load_prepared`, `load_split` and the other functions below read its result.
 
     Raises:
         DataError: If the data or the split cannot be used, or the files changed while they were read.
@@ -162,22 +166,22 @@ def load_prepared(stage: Stage) -> Dataset:
 
 
 def load_columns(stage: Stage) -> list[Column]:
-    """Reads the columns of the interactions, and those of the items that `prepare_data` did not read."""
+    """Reads the column descriptions that `prepare_data` saved: all interaction columns, and unused item columns."""
     return read_columns(stage.path)
 
 
 def load_report(stage: Stage) -> list[str]:
-    """Reads the lines of the report that `prepare_data` saved: what was read, dropped and changed."""
+    """Reads the report that `prepare_data` saved: one line for everything that was read, dropped or changed."""
     return (stage.path / REPORT).read_text(encoding="utf-8").splitlines()
 
 
 def load_split(stage: Stage) -> Split:
-    """Splits the data set that `prepare_data` saved, as its settings say."""
+    """Splits the data set that `prepare_data` saved into training, validation and test, by the saved settings."""
     return split_users(load_prepared(stage), SplitSettings(**_description(stage)["split"]))
 
 
 def load_repeats(stage: Stage) -> Repeats:
-    """Reads how common repeats are in the data set that `prepare_data` saved."""
+    """Reads what `prepare_data` measured: how often users choose an item that is already in their own history."""
     return Repeats(**_description(stage)["repeats"])
 
 

@@ -1,4 +1,4 @@
-"""The report of reading: what was read, what was dropped or changed, and why; and all faults of the data at once."""
+"""The report about the input data: what was read, dropped or changed and why, and all faults that were found."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from rqrec.training.data.dataset import DataError
 
 @dataclass
 class DataReport:
-    """Collects one line for every decision about the data, so that no change is silent.
+    """Collects one line of text for every decision about the input data, so that no change is silent.
 
     Attributes:
-        lines: The decisions in the order in which they were made.
-        columns: The columns of the interactions, and those of the items that are not read.
-        rows_read: Number of interactions in the file.
-        faults: The faults of the data so far, each with what to do.
+        lines: The lines, in the order in which they were added.
+        columns: Descriptions of all interaction columns, and of the item columns that are not used.
+        rows_read: Number of rows of the interactions file.
+        faults: The faults of the data that were found so far. Each text says what to do.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -25,12 +25,12 @@ class DataReport:
     faults: list[str] = field(default_factory=list)
 
     def note_not_used(self, path: str, column: str, reason: str) -> None:
-        """Says that a column of the interactions that could be read is not used.
+        """Adds a line that a column of the interactions is not used, and marks the column as not used in `columns`.
 
         Args:
-            path: The file.
-            column: The column's standard name.
-            reason: Why.
+            path: Name of the interactions file.
+            column: The standard name of the column, such as "rating".
+            reason: Why the column is not used, such as "it is empty".
         """
         self.note(f"{path}: column {column} is not used, because {reason}")
         self.columns = [

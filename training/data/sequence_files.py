@@ -1,4 +1,4 @@
-"""Reads sequence files, a format of the literature on sequential recommendation: `user item item …`, oldest first."""
+"""Reads sequence files, a format of research data sets: each line is `user item item …`, oldest item first."""
 
 from pathlib import Path
 
@@ -18,7 +18,8 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
         folder: Folder of the two files.
 
     Returns:
-        Interactions (user_id, item_id and timestamp, which is the position in the line) and items.
+        A lazy table of interactions (user_id, item_id, and timestamp: the item's index in its line, from 0), and a
+        table of items.
 
     Raises:
         DataError: If a file is missing or ambiguous, a line is malformed, or a user has two lines.
@@ -43,14 +44,16 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
 
 
 def read_day_gaps(folder: Path) -> pl.DataFrame | None:
-    """Reads `<Name>_day_gaps.txt`: for each action the days since the user's previous action, 0 for the first.
+    """Reads `<Name>_day_gaps.txt`, which has for each interaction the days since the user's previous interaction.
+
+    Each line is `user gap gap …`, with one gap for each item of the user in the sequence file; the first gap is 0.
 
     Args:
-        folder: Folder of the sequence file.
+        folder: Folder of the sequence file `<Name>.txt` and of this file.
 
     Returns:
-        user_id, timestamp (the position in the line, as in `read_sequence_files`) and day, counted from the user's
-        first action. None if there is no such file.
+        A table with user_id, timestamp (the item's index in its line, as in `read_sequence_files`) and day (days since
+        the user's first interaction). None if there is no such file.
 
     Raises:
         DataError: If the file does not match the sequence file.
@@ -74,15 +77,16 @@ def read_day_gaps(folder: Path) -> pl.DataFrame | None:
 
 
 def find_sequence_file(folder: Path) -> Path:
-    """Returns the folder's only sequence file.
+    """Returns the path of the only sequence file (.txt) in a folder.
 
-    If there are several text files, the one with the folder's name is taken; upper and lower case are equal.
+    Of several .txt files, the one with the folder's name is taken, in upper or lower case. A file `<Name>_day_gaps.txt`
+    does not count.
 
     Args:
-        folder: Folder in which the file is.
+        folder: The folder to look in.
 
     Raises:
-        DataError: If there is none, or there are several and none has the folder's name.
+        DataError: If there is no sequence file, or there are several and none has the folder's name.
     """
     candidates = sorted(folder.glob("*.txt"))
     named = [path for path in candidates if path.stem.lower() == folder.resolve().name.lower()]

@@ -1,4 +1,6 @@
-"""Training batches: windows of items as leaf positions, with the item that follows each.
+"""Makes training batches: windows of user sequences, in which the target of each item is the item after it.
+
+Items are leaf positions: the index of an item's semantic ID among the sorted leaves of the trie.
 
 Shapes: B windows, T history items, I interactions, N items.
 """
@@ -25,13 +27,14 @@ TYPES_STREAM = 1  # of random numbers
 
 
 class SeqBatch(NamedTuple):
-    """A batch of windows.
+    """A batch of windows: sections of user sequences, with the next item of each item as its target.
 
     Attributes:
-        history_BT: Leaf positions of the items that are read, int64, padded at the end with -1.
-        targets_BT: Leaf position of the item after each, int64; -1 if there is none, or it is never a target.
-        weights_BT: Weight of each target, float32; None if all are 1.
-        types_BT: Event type of each item that is read, int64, 0 for unknown; None if the data has none.
+        history_BT: The items that the model reads, as leaf positions in the trie; int64, padded at the end with -1.
+        targets_BT: For each item of `history_BT`, the leaf position of the next item, int64; -1 for no target, for
+            example if the next item is a dislike.
+        weights_BT: Weight of each target in the loss, float32; None if all weights are 1.
+        types_BT: Number of each item's event type, int64, 0 for unknown; None if the data has no event types.
     """
 
     history_BT: Tensor
@@ -40,11 +43,11 @@ class SeqBatch(NamedTuple):
     types_BT: Tensor | None = None
 
     def to(self, device: torch.device) -> "SeqBatch":
-        """Copies the batch to a device."""
+        """Returns a copy of the batch on a device."""
         return self._map(lambda array: array.to(device))
 
     def rows(self, chosen: slice) -> "SeqBatch":
-        """Returns some of the windows."""
+        """Returns a batch with only the windows that a slice selects."""
         return self._map(lambda array: array[chosen])
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "SeqBatch":
@@ -54,21 +57,24 @@ class SeqBatch(NamedTuple):
 
 
 def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) -> Sequences:
-    """Replaces every item_index by the leaf position of its semantic ID, which the retriever reads.
+    """Replaces every item_index by a leaf position: the index of the item's semantic ID among the trie's leaves.
 
     Args:
-        sequences: Sequences of item_index.
-        leaf_of_item_N: Leaf position by item_index.
+        sequences: Sequences of item_index (row numbers in the items table).
+        leaf_of_item_N: The leaf position of each item, by item_index, shape (N,).
+
+    Returns:
+        The sequences of leaf positions, which the retriever reads.
     """
     return replace(sequences, items_I=leaf_of_item_N[sequences.items_I].astype(np.int32))
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
-    """Writes the items to files. Returns the same sequences, which are read from disk (memory-mapped) when needed.
+    """Writes sequences to files, and returns the same sequences as memory-mapped arrays.
 
     Args:
-        sequences: The sequences.
-        file: A new `.npy` file for the items. Weights and types, if there are any, are written beside it.
+        sequences: The sequences to write.
+        file: Path of a new `.npy` file for the items. Weights and event types get files beside it, if there are any.
     """
     stored = {}
     for name in ("items_I", "weights_I", "types_I"):
@@ -81,19 +87,20 @@ def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
 
 
 class SeqData:
-    """Cuts sequences into windows and serves them in batches. The batches depend on the seed and the epoch only.
+    """Cuts user sequences into windows of at most T items, and yields them in batches.
 
-    A sequence that is longer than a window is cut at a position that changes every epoch. So every item is a target
-    once an epoch, in changing contexts. Windows of similar length share a batch.
+    A sequence that is too long for one window is cut at places that change every epoch. So every item after the first
+    is a target once an epoch, each time with another history. Windows of similar length share a batch. The same seed
+    and epoch always give the same batches.
 
     Args:
-        sequences: Sequences of leaf positions, oldest first.
-        max_history: T, the largest number of items that a window reads.
-        batch_size: B, windows in a batch.
-        seed: Seed of the cuts and the order.
+        sequences: Training sequences of leaf positions, oldest first.
+        max_history: T, the largest number of history items in a window.
+        batch_size: B, the number of windows in a batch.
+        seed: Seed of the cuts and of the order of the windows.
 
     Raises:
-        DataError: If no sequence has two items.
+        DataError: If no sequence has a target: an item after the first that is not a dislike.
     """
 
     def __init__(self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int) -> None:
@@ -109,7 +116,7 @@ class SeqData:
             self._targets_before_I = np.concatenate([[0], np.cumsum(sequences.is_wanted_I)])
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
-        """Yields the batches of one epoch, in order."""
+        """Yields all batches of one epoch, in their order. The first epoch is 0."""
         types_rng = np.random.default_rng((self.seed, epoch, TYPES_STREAM))
         for rows in self._batches(epoch):
             yield self._pad(rows, types_rng)

@@ -1,4 +1,4 @@
-"""The settings of the data: where it is, how its files are read, and what happens to rows that do not fit."""
+"""The settings of the input data: where it is, how its files are read, and how bad rows are treated."""
 
 from dataclasses import field
 from typing import Annotated, Literal
@@ -12,40 +12,43 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @settings_dataclass(frozen=True)
 class DatasetSettings:
-    """The data to train on.
+    """Settings of the training data: its source, how files are read, and what ratings and events mean.
 
     Attributes:
         source: A MovieLens release ("ml-100k", "ml-1m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest") or the
             path of a folder.
-        interactions: Name of the interactions' file in the folder; empty for `interactions.*`.
-        items: Name of the items' file in the folder; empty for `items.*`.
-        columns: The file's name of a column by its standard name, such as {"user_id": "CustomerID"}. The prefix
+        interactions: Name of the interactions file in the folder; empty for `interactions.*`.
+        items: Name of the items file in the folder; empty for `items.*`.
+        columns: The column in the file for a standard name, such as {"user_id": "CustomerID"}. The prefix
             "interactions." or "items." before a standard name limits the entry to one table.
-        ignored_columns: Columns of the items' file that are not read.
+        ignored_columns: Columns of the items file that are not read.
         separator: The separator of CSV files; empty to detect it in the first line.
         encoding: The encoding of CSV files, such as "cp1250"; empty to detect UTF-8, UTF-16 or Latin-1.
-        quotes: Whether quotes in CSV files enclose values; otherwise they are characters like any other.
-        decimal: The mark before decimals in text such as "12,99": "." or ","; "auto" to find it in each column.
+        quotes: Whether double quotes in CSV files enclose values. If not, a quote is part of the value.
+        decimal: The decimal mark of numbers in text such as "12,99": "." or ","; "auto" to detect it in each column.
         has_header: Whether the first line of CSV files names the columns. If not, their names are "column_1",
             "column_2" and so on, for `columns`.
-        times: Whether the times of interactions are used ("auto": if there are any) or "ignore", which takes the order
-            of the rows as the order in time.
+        times: "auto" to use the times of interactions if there are any; "ignore" to take the order of the rows as the
+            order in time.
         timestamp_format: The format of times in text, such as "%m/%d/%Y %H:%M". ISO 8601 needs none.
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
         duplicates: What happens to interactions that are equal in user, item and time: "error", "drop" all but one, or
-            "keep" them. With "drop", the first of several rows of one item is kept as well.
+            "keep" them. If the items table has several rows of one item, "drop" keeps the first row; other values are
+            an error.
         missing_users: What happens to interactions without a user: "error" or "drop" them.
-        ratings: Whether the ratings of interactions are used ("auto": if they are on a known scale) or "ignore".
-        disliked_below: A rating below this is a dislike, which is read in the history and never recommended for. "auto"
-            is 3 of 5 stars, 6 of 10, 60 of 100, and 0 where ratings are negative too.
-        liked_from: An interaction with this rating or a better one has the type "liked" in the history; "auto" is 4 of
-            5 stars. With a rating between both it is "neutral", below both "disliked".
-        rating_weight: How much less the lowest rating counts in training than the highest: 0 for the same, 1 for not.
-        events: Whether the event types of interactions are used ("auto") or "ignore".
-        event_types: What a type does, by its name: a number is the weight of such an interaction in training; "dislike"
-            is read in the history and never recommended for; "exclude" only takes its item out of a user's lists;
-            "ignore" does nothing. Other types have the weight 1, but names such as "dislike" or "remove_from_cart" are
+        ratings: "auto" to use the ratings of interactions if their scale is known; "ignore" not to use them.
+        disliked_below: A rating below this is a dislike: the model reads it in the history, but it is never a training
+            target. "auto" is 3 of 5 stars, 6 of 10, 60 of 100, and 0 if there are negative ratings.
+        liked_from: An interaction with at least this rating has the event type "liked" in the history; "auto" is 4 of 5
+            stars. Between `disliked_below` and this rating the type is "neutral", below both it is "disliked".
+        rating_weight: Training weight of an interaction with the lowest rating is 1 - rating_weight, with the highest
+            rating it is 1; between them it is linear. 0 gives all ratings the same weight.
+        events: "auto" to use the event types of interactions; "ignore" not to use them.
+        event_types: What an event type does, such as {"purchase": 2.0, "hide": "exclude"}. A number is the weight of
+            such an interaction in training. "dislike": the model reads it in the history, but it is never a training
+            target. "exclude": the item is only excluded from the user's recommendations. "ignore": the interaction is
+            dropped. Types that are not named have the weight 1; but names such as "dislike" or "remove_from_cart" are
             dislikes, and impressions are ignored.
     """
 

@@ -1,4 +1,4 @@
-"""Reads a data set from a public release or from a folder in any supported layout."""
+"""Reads a data set from a MovieLens release, or from a folder in any supported file layout."""
 
 from collections.abc import Callable
 from fnmatch import fnmatch
@@ -50,16 +50,16 @@ LAYOUTS: tuple[tuple[str, Reader], ...] = (
 def load_dataset(
     source: str, *, data_dir: Path, settings: DatasetSettings | None = None, report: DataReport | None = None
 ) -> Dataset:
-    """Reads a data set.
+    """Reads a data set from its files, checks it, and returns it with numbered users and items.
 
     Args:
         source: A MovieLens release such as "ml-25m" (downloaded to `data_dir` if needed), or the path of a folder.
         data_dir: The folder of downloaded releases.
-        settings: How files are read, and what happens to rows that do not fit. `settings.source` is not read.
-        report: Receives what was detected, changed or dropped.
+        settings: How files are read, and how bad rows are treated; None for the defaults. `settings.source` is ignored.
+        report: Collects a line for everything that was detected, changed or dropped; None if no report is needed.
 
     Raises:
-        DataError: If the source is neither, or its files cannot be used.
+        DataError: If the source is neither a release nor a folder, or its files cannot be used.
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
     folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)

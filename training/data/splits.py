@@ -1,6 +1,6 @@
-"""Sequences of items, and the leave-one-out split: a user's last item is for test, the one before for validation.
+"""User sequences, and the leave-one-out split: a user's last item is for test, the item before it for validation.
 
-A dislike is never the item for test or validation, so these are the last two items that the user did not dislike.
+Dislikes are not held out: the two items are the last ones that the user did not dislike.
 
 Shapes: U users, I interactions.
 """
@@ -18,14 +18,16 @@ IndexArray = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of items, one row for each user. A row has any length and holds item_index, oldest first.
+    """The item sequences of all users, stored in flat arrays. Row u is the sequence of user u, oldest item first.
+
+    Rows can have any length, also 0. Items are item_index (row numbers in the items table) unless stated otherwise.
 
     Attributes:
-        items_I: All rows one after the other, int32.
-        offsets_U: The position in `items_I` where each row starts, then the end of the last row, int64, shape (U + 1,).
-        weights_I: Weight of each item as a target of training, float32; 0 for an item that is never a target, such as a
+        items_I: The items of all rows, one row after the other, int32.
+        offsets_U: Row u is `items_I[offsets_U[u] : offsets_U[u + 1]]`; int64, shape (U + 1,).
+        weights_I: Weight of each item as a training target, float32; 0 for an item that must not be a target, such as a
             dislike. None if every item has the weight 1.
-        types_I: The event type of each item, by its number, int8; 0 for unknown. None if the data has no event types.
+        types_I: Number of each item's event type, int8; 0 for unknown. None if the data has no event types.
     """
 
     items_I: IndexArray
@@ -41,53 +43,56 @@ class Sequences:
 
     @property
     def lengths_U(self) -> NDArray[np.int64]:
-        """Number of items in each row."""
+        """Number of items in each row, shape (U,)."""
         return np.diff(self.offsets_U)
 
     def types_of(self, row: int) -> NDArray[np.int64]:
-        """Returns the event types of a row's items; all are unknown if the data has no event types."""
+        """Returns the event type of each item in a row, int64; all are 0 (unknown) if the data has no event types."""
         if self.types_I is None:
             return np.zeros(int(self.offsets_U[row + 1] - self.offsets_U[row]), dtype=np.int64)
         return self.types_I[self.offsets_U[row] : self.offsets_U[row + 1]].astype(np.int64)
 
     @property
     def is_wanted_I(self) -> NDArray[np.bool_]:
-        """Whether each item may be a target."""
+        """Whether each item may be a training target, shape (I,). A dislike may not."""
         return np.ones(len(self.items_I), dtype=np.bool_) if self.weights_I is None else self.weights_I > 0
 
     @property
     def has_target(self) -> bool:
-        """Whether a row has a wanted item after another item."""
+        """Whether at least one row has a training target: an item after the first that is not a dislike."""
         is_wanted_I = self.is_wanted_I.copy()
         is_wanted_I[self.offsets_U[:-1][self.lengths_U > 0]] = False
         return bool(is_wanted_I.any())
 
     @property
     def rows_I(self) -> NDArray[np.int64]:
-        """The row of each item."""
+        """The row number of each item, int64, shape (I,)."""
         return np.repeat(np.arange(len(self)), self.lengths_U)
 
     def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
-        """Returns all pairs of items of one row at this distance: the earlier items, and the later items."""
+        """Returns all pairs of items that are `distance` steps apart in the same row.
+
+        The result is two arrays of equal length: the earlier item and the later item of each pair.
+        """
         row_I = self.rows_I
         same = row_I[:-distance] == row_I[distance:]
         return self.items_I[:-distance][same], self.items_I[distance:][same]
 
     def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
-        """Cuts off the end of each row.
+        """Returns all rows without their ends.
 
         Args:
-            ends_U: For each row, the position in `items_I` of the first item that is cut off.
+            ends_U: For each row, the index in `items_I` of the first item that is cut off.
         """
         keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
         return self._keep(keep_I, ends_U - self.offsets_U[:-1])
 
     def select(self, keep_U: NDArray[np.bool_]) -> "Sequences":
-        """Returns the rows where `keep_U` is true."""
+        """Returns only the rows for which `keep_U` is true."""
         return self._keep(np.repeat(keep_U, self.lengths_U), self.lengths_U[keep_U])
 
     def only(self, keep_I: NDArray[np.bool_]) -> "Sequences":
-        """Returns the rows with the marked items only."""
+        """Returns all rows, with only those items for which `keep_I` is true. A row may become empty."""
         return self._keep(keep_I, np.diff(np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]))
 
     def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":
@@ -98,12 +103,12 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Questions to a recommender: after row u of `histories`, does it recommend item `targets_U[u]`?
+    """Test cases for a recommender, one per user: from the history in row u, it should recommend `targets_U[u]`.
 
     Attributes:
-        histories: Each user's items before the question, oldest first.
-        targets_U: Each user's next item.
-        period: All items that each user chose in the period that is asked about; None if only the next item is.
+        histories: The items of each user before the target, oldest first.
+        targets_U: The item_index of each user's next item, int32, shape (U,).
+        period: In a split by time, all items that each user chose in the held-out period, without dislikes; else None.
     """
 
     histories: Sequences
@@ -114,10 +119,10 @@ class Holdout:
         return len(self.targets_U)
 
     def sample(self, size: int, *, seed: int) -> "Holdout":
-        """Returns a random sample of the users, without replacement.
+        """Returns the test cases of randomly chosen users, without replacement.
 
         Args:
-            size: Number of users. A smaller holdout is returned as it is.
+            size: Number of users to choose. If there are not more users than this, all are returned.
             seed: Seed of the sample.
         """
         if size >= len(self):
@@ -130,13 +135,13 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Split:
-    """The three parts of a data set.
+    """A data set that is divided into training, validation and test.
 
     Attributes:
         train: The sequences to train on.
-        validation: Questions that choose the best weights.
-        test: Questions that measure the model.
-        is_train_I: Which interactions of the data set are in the training part.
+        validation: The test cases that choose the best weights during training. It may be empty.
+        test: The test cases that measure the trained model. It may be empty.
+        is_train_I: For each interaction of the data set, whether it is in the training part.
     """
 
     train: Sequences
@@ -146,7 +151,7 @@ class Split:
 
 
 def user_sequences(dataset: Dataset) -> Sequences:
-    """Returns each user's items, oldest first."""
+    """Returns the item sequence of every user in a data set, oldest first, with training weights and event types."""
     user_I = dataset.interactions["user_index"].to_numpy()
     counts_U = np.bincount(user_I)
     parts = {name: dataset.interactions[name].to_numpy() for name in (WEIGHT, TYPE) if name in dataset.interactions}
@@ -161,15 +166,15 @@ def user_sequences(dataset: Dataset) -> Sequences:
 def leave_one_out(
     sequences: Sequences, *, held_out_items: int = 2, held_out_users: float = 1.0, seed: int = 0
 ) -> Split:
-    """Holds out the last items of users that they did not dislike.
+    """Splits sequences: each user's last items are held out for test and validation, the others are for training.
 
-    With two items, the test histories include the validation item, and the dislikes between the two. Users with too few
-    items are in the training part only. All users are, if holding items out would leave nothing to learn from.
+    Dislikes are not held out as targets. The history of a test case includes the validation item. Users with too few
+    items are in the training part with all their items. If the training part would have no target, nothing is held out.
 
     Args:
         sequences: Each user's items, oldest first.
-        held_out_items: 2 for test and validation, 1 for test only, 0 for none.
-        held_out_users: Share of the users that items are held out from, in [0, 1].
+        held_out_items: Held-out items per user: 2 for test and validation, 1 for test only, 0 for none.
+        held_out_users: Share of the users whose items are held out, in [0, 1]. Other users are for training only.
         seed: Seed of the choice of these users.
     """
     ends_U = sequences.offsets_U[1:]
@@ -191,11 +196,13 @@ def leave_one_out(
 
 
 def can_hold_out(sequences: Sequences, held_out_items: int) -> NDArray[np.bool_]:
-    """Returns which users have so many items without dislikes, and an item before them.
+    """Returns for each user whether their sequence is long enough to hold out some items.
+
+    A user needs `held_out_items` items that are not dislikes, and at least one item before them.
 
     Args:
         sequences: Each user's items, oldest first.
-        held_out_items: 0, 1 or 2.
+        held_out_items: How many items to hold out: 0, 1 or 2. With 0, the result is False for every user.
     """
     if not held_out_items:
         return np.zeros(len(sequences), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Reads a user's own data: an interactions table and, if there is one, an items table, in any format."""
+"""Reads a user's own data: an interactions table and, if there is one, an items table, in any supported format."""
 
 from pathlib import Path
 
@@ -35,19 +35,18 @@ IGNORED = "not read, by DatasetSettings.ignored_columns"
 
 
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
-    """Reads the tables of a folder: `interactions` (user_id, item_id) and `items` (item_id and any attributes).
+    """Reads the two tables of a folder: `interactions` (user_id, item_id) and, if there is one, `items` (item_id).
 
-    Interactions may have a timestamp, a rating and an event_type.
-    Lists of numbers of one length become vectors. In CSV, a column whose name ends in `[]`, such as `genres[]`, holds
-    lists of strings with `|` between them.
+    Interactions may also have timestamp, rating and event_type; items may have any attributes. A text column whose name
+    ends in `[]`, such as `genres[]`, holds lists of strings with `|` between them.
 
     Args:
-        folder: Folder of the two tables.
+        folder: Folder of the two tables, for example with interactions.csv and items.jsonl.
         settings: The names of files and columns, and how CSV files are read.
-        report: Receives what was detected.
+        report: Receives a line for everything that was detected or dropped.
 
     Raises:
-        DataError: If a table is missing, exists in two formats, lacks a column or cannot be read.
+        DataError: If there is no interactions table, a table has two files, lacks an id column or cannot be read.
     """
     log = find_table(folder, INTERACTIONS, chosen=settings.interactions)
     if log is None:

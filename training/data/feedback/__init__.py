@@ -1,1 +1,1 @@
-"""What interactions say: ratings and event types, their checks, and what they mean in training."""
+"""Ratings and event types of interactions: their checks, and how training uses them."""

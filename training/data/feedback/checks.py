@@ -1,4 +1,4 @@
-"""The columns that say what an interaction means: ratings as numbers, event types as text. Both may have gaps."""
+"""Checks ratings and event types: ratings become numbers, event types become text. Both may have missing values."""
 
 import polars as pl
 
@@ -8,15 +8,15 @@ from rqrec.training.data.reading.written_numbers import written_numbers
 
 
 def checked_ratings(column: pl.Series, *, path: str, decimal: str = "auto") -> pl.Series:
-    """Returns ratings as float64, null where there is none.
+    """Converts ratings to float64. A missing rating becomes null.
 
     Args:
-        column: The column as the file has it.
-        path: The file, for messages.
-        decimal: `DatasetSettings.decimal`.
+        column: The ratings as the file has them: numbers, or text such as "4.5".
+        path: Name of the file, for messages.
+        decimal: The decimal mark of numbers in text: "." or ",", or "auto" to detect it.
 
     Raises:
-        DataError: If a value is no number.
+        DataError: If a value is neither missing nor a finite number.
     """
     if column.dtype == pl.String:
         column = without_missing(column)
@@ -45,14 +45,14 @@ def checked_ratings(column: pl.Series, *, path: str, decimal: str = "auto") -> p
 
 
 def checked_event_types(column: pl.Series, *, path: str) -> pl.Series:
-    """Returns event types as text without spaces around it, null where there is none.
+    """Converts event types to text without surrounding spaces. A missing type becomes null.
 
     Args:
-        column: The column as the file has it.
-        path: The file, for messages.
+        column: The event types as the file has them: text, or values such as numbers that are converted to text.
+        path: Name of the file, for messages.
 
     Raises:
-        DataError: If the values have no text.
+        DataError: If the values are lists, objects or bytes.
     """
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(

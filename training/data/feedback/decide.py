@@ -1,6 +1,6 @@
-"""What an interaction says: ratings and event types become a weight as a target of training, and a type.
+"""Decides what ratings and event types mean: each interaction gets a training weight and an event type.
 
-A dislike stays in the history with its type, and is never a target. Its weight is 0.
+A dislike has the weight 0: it stays in the user's history with its type, but is never a training target.
 """
 
 import re
@@ -25,13 +25,13 @@ IGNORED_NAMES = {"impression", "impressions", "itemimpression", "exposure"}
 
 
 class Feedback(NamedTuple):
-    """Interactions with what they say.
+    """Interactions with a training weight and an event type instead of ratings and event names.
 
     Attributes:
-        interactions: The interactions that are kept. `rating` and `event_type` are replaced by `weight` (float32) if
-            weights differ, and by `type` (int8) if types differ; see `Dataset`.
-        event_types: The names of the types.
-        excluding_types: The names of the types that only exclude their item.
+        interactions: The interactions without ignored and excluding ones. The columns `rating` and `event_type` are
+            replaced by `weight` (float32) if weights differ, and by `type` (int8) if types differ; see `Dataset`.
+        event_types: The names of the event types. Type number n in `interactions` is `event_types[n - 1]`.
+        excluding_types: The names of event types that only exclude an item from the user's recommendations.
     """
 
     interactions: pl.DataFrame
@@ -40,16 +40,19 @@ class Feedback(NamedTuple):
 
 
 def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> Feedback:
-    """Decides what every rating and event type means. Without both columns, nothing changes.
+    """Converts ratings and event types to a training weight and an event type for each interaction.
+
+    Interactions without ratings and event types are returned unchanged.
 
     Args:
         frame: Checked interactions, with the columns `rating` (float64) and `event_type` (string) if the data has them.
-        settings: Thresholds of ratings, and what event types do.
-        path: The file, for messages.
-        report: Receives every decision.
+        settings: The thresholds of ratings for likes and dislikes, and what each event type does.
+        path: Name of the interactions file, for messages.
+        report: Receives a line for every decision.
 
     Raises:
-        DataError: If a setting names a type or a column that the data lacks, or no interaction can be a target.
+        DataError: If a setting names an event type that the data lacks, or if all interactions are dislikes, so that
+            none can be a training target.
     """
     frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
     excluding: tuple[str, ...] = ()

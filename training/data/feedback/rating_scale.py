@@ -1,4 +1,4 @@
-"""The scale of ratings: from which rating on an item is liked, and below which it is disliked."""
+"""Finds the scale of ratings: which ratings mean that the user liked an item, and which mean a dislike."""
 
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ MAX_DISLIKED = 0.5  # share of the ratings; more means that the numbers are no r
 
 
 class RatingScale(NamedTuple):
-    """How ratings are read.
+    """The range of ratings, and the thresholds of likes and dislikes.
 
     Attributes:
-        lowest: The lowest rating of the data.
-        highest: The highest rating of the data.
-        disliked_below: A rating below this is a dislike.
-        liked_from: A rating from this on is a like.
+        lowest: The lowest rating in the data.
+        highest: The highest rating in the data.
+        disliked_below: A rating below this number is a dislike.
+        liked_from: A rating of this number or more is a like.
     """
 
     lowest: float
@@ -30,16 +30,16 @@ class RatingScale(NamedTuple):
 
 
 def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, report: DataReport) -> RatingScale | None:
-    """Finds the scale of ratings.
+    """Finds the range of ratings, and the thresholds of likes and dislikes.
 
     Args:
-        ratings: The ratings, float64, null where there is none.
-        settings: The thresholds, if they are set.
-        path: The file, for the report.
-        report: Receives the decision.
+        ratings: The rating of each interaction, float64; null for an interaction without a rating.
+        settings: The thresholds `disliked_below` and `liked_from`; "auto" to derive them from the ratings.
+        path: Name of the interactions file, for the report.
+        report: Receives a line with the thresholds, or with the reason why the ratings are not used.
 
     Returns:
-        The scale; None if the ratings say nothing, or cannot be understood without a setting.
+        The scale. None if the ratings are not used: all are equal, or a threshold is "auto" and cannot be derived.
     """
     given = ratings.drop_nulls()
     if given.n_unique() < 2:
@@ -66,11 +66,11 @@ def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, re
 
 
 def disliked_in(ratings: pl.Series, scale: RatingScale) -> pl.Series:
-    """Returns whether each interaction is a dislike. An interaction without a rating is none.
+    """Returns for each interaction whether its rating is a dislike; False for an interaction without a rating.
 
     Args:
-        ratings: The ratings, float64, null where there is none.
-        scale: Their scale.
+        ratings: The rating of each interaction, float64; null for an interaction without a rating.
+        scale: The scale of these ratings.
     """
     return (ratings < scale.disliked_below).fill_null(value=False)
 

@@ -1,1 +1,1 @@
-"""Readers of a shop's own tables: formats of files, names of columns, times and the types of attributes."""
+"""Reads a user's own tables: file formats, column names, times, and the types of attributes."""

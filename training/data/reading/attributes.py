@@ -1,4 +1,4 @@
-"""Attributes of items in the types that features can use: leaves of objects, plain numbers, strings and vectors."""
+"""Converts item attributes to types that features can use, and nested objects to one column per field."""
 
 import re
 from collections.abc import Sequence
@@ -16,20 +16,24 @@ VALUES = "values"
 def usable_attributes(
     items: pl.DataFrame, *, path: str, report: DataReport, ignored: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """Turns every attribute into one of: string, number, flag, list of strings, or vector of one width.
+    """Converts every attribute to one of: string, number, boolean, date, list of strings, or vector of fixed length.
 
-    The leaves of nested objects become attributes, such as `details.brand`. Nested lists of strings are flattened.
-    Dates stay as they are: an item's payload shows them, but they are no features.
+    Each field of a nested object becomes an attribute of its own, such as `details.brand`. Nested lists of strings are
+    flattened. Dates are kept: the service returns them with the item, but they are not used as features. Attributes
+    without any value are dropped.
 
     Args:
-        items: One row per item, with the column item_id.
-        path: The file, for messages.
+        items: The items table: one row per item, with the column item_id.
+        path: Name of the items file, for messages.
         report: Receives a line for every column that was changed or dropped.
-        ignored: Names of attributes to leave out, such as a field of an object.
+        ignored: Names of attributes to leave out. A field of an object has a name such as `details.brand`.
+
+    Returns:
+        The items table with the converted columns.
 
     Raises:
-        DataError: If a column holds bytes, vectors of different lengths or numbers that are not finite, two attributes
-            have the same name, or a name would be read as a pattern by polars.
+        DataError: If a column holds bytes, vectors of different lengths, or vectors with numbers that are not finite;
+            or if two attributes have the same name, or polars would read a name as a pattern, such as `^a$b$`.
     """
     items = _leaves(items, path, report).drop(ignored, strict=False)
     if patterns := [name for name in items.columns if _is_other_pattern(name)]:

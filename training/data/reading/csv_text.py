@@ -1,4 +1,4 @@
-"""CSV files: detects the encoding and the separator, and finds the line of a fault."""
+"""Opens CSV files, detects their encoding and separator, and finds lines with a wrong number of fields."""
 
 import codecs
 import gzip
@@ -23,16 +23,17 @@ BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16"), (
 
 
 def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
-    """Opens a CSV file. All columns are text, so that ids stay as they are written.
+    """Opens a CSV file as a lazy table. All columns are text, so an id such as "007" does not change.
 
     Args:
         path: The file, which may be compressed (.gz or .zst).
-        settings: The separator and the encoding; empty to detect them.
-        report: Receives the encoding if it is not UTF-8.
+        settings: The separator and the encoding (empty to detect them), and whether the file has quotes and a header.
+        report: Receives a line if the detected encoding is not UTF-8.
 
     Raises:
-        DataError: If the separator is no single character, or the encoding does not exist or does not fit.
-        PolarsError: If the file is no CSV.
+        DataError: If the separator is not a single ASCII character, the encoding does not exist, or the file cannot be
+            decoded with it.
+        PolarsError: If the file is not a CSV file.
     """
     if len(settings.separator.encode()) > 1:
         raise DataError(f"DatasetSettings.separator must be one character of ASCII, got {settings.separator!r}")
@@ -54,7 +55,7 @@ def codecs_name(encoding: str) -> str:
     """Returns Python's name of an encoding, such as "utf-8" for "UTF8".
 
     Args:
-        encoding: Any name of the encoding.
+        encoding: A name of the encoding that Python knows.
 
     Raises:
         DataError: If the encoding does not exist.
@@ -66,9 +67,10 @@ def codecs_name(encoding: str) -> str:
 
 
 def detect_encoding(path: Path) -> str:
-    """Returns "utf-8" if a file is valid UTF-8, "utf-16" if it begins with that mark, and else a Latin encoding.
+    """Detects the encoding of a text file: "utf-8", "utf-16", "cp1252" or "latin-1".
 
-    A .zst file counts as UTF-8.
+    UTF-8 and UTF-16 are recognised by their byte order mark. Without a mark, the result is the first of utf-8, cp1252
+    and latin-1 that can decode the file. A .zst file is not examined: it counts as UTF-8.
     """
     if path.suffix.lower() == ".zst":
         return UTF_8
@@ -81,13 +83,13 @@ def detect_encoding(path: Path) -> str:
 
 
 def separator_of(header: str) -> str:
-    """Returns the separator that occurs most often in a header, outside quotes; a comma if there is none."""
+    """Returns the separator of a CSV header line: the most frequent of `,`, `;`, tab and `|` outside quotes."""
     plain = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=plain.count)
 
 
 def first_separator(path: Path) -> str:
-    """Returns the separator of a file's header, which is UTF-8 or another encoding that extends ASCII."""
+    """Detects the separator of a CSV file from its first line. The file must be in UTF-8, Latin-1 or the like."""
     if path.suffix.lower() == ".zst":
         columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
         return separator_of(columns[0])
@@ -100,12 +102,12 @@ def line_with_other_fields(path: Path, separator: str, *, quotes: bool) -> tuple
 
     Args:
         path: The CSV file.
-        separator: The separator.
-        quotes: Whether quotes enclose values.
+        separator: The character between two fields.
+        quotes: Whether double quotes enclose values, which may then contain the separator.
 
     Returns:
-        The number of the line, its fields, and the fields of the header; None if there is no such line, or a value in
-        quotes goes over several lines.
+        Three numbers: the line's number (from 1), how many fields the line has, and how many the header has. None if
+        there is no such line, or if a value in quotes contains a line break.
     """
     lines = pl.scan_csv(
         path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, encoding="utf8-lossy"
@@ -120,7 +122,7 @@ def line_with_other_fields(path: Path, separator: str, *, quotes: bool) -> tuple
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Opens a file, and decompresses .gz."""
+    """Opens a file for reading bytes. A file whose name ends in .gz is decompressed."""
     return cast("BinaryIO", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 

@@ -1,4 +1,4 @@
-"""Formats of tables: finds the file of a table by its name, and opens it by its suffix."""
+"""Finds the file of a table by its name, and reads it in the format that its suffix says, such as .csv."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,10 @@ EXAMPLE_SUFFIXES = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, also with .gz 
 
 
 def format_of(path: Path) -> str | None:
-    """Returns the format of a file by its name, in upper or lower case; None for files that are not tables."""
+    """Returns the format of a table file by its suffix: "csv", "json" or "parquet"; None for any other suffix.
+
+    Upper and lower case are equal. A last suffix .gz or .zst is ignored, so `items.csv.gz` is "csv".
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
@@ -45,18 +48,18 @@ def format_of(path: Path) -> str | None:
 
 
 def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
-    """Returns the only file, or folder of files, of that name.
+    """Finds the file of a table, such as `items.csv`. A folder of files, such as `items/`, may take its place.
 
     Args:
         folder: The folder to look in.
-        name: "interactions" or "items", which is also the name of the setting.
-        chosen: The name of the file in the settings; empty for any file with the table's name.
+        name: The table: "interactions" or "items". Without `chosen`, its file has this name and any supported suffix.
+        chosen: The file's name according to the settings; empty if the settings name no file.
 
     Returns:
-        The path; None if nothing is chosen and no file has the name.
+        The path of the file or folder; None if `chosen` is empty and no file of the table exists.
 
     Raises:
-        DataError: If the chosen file does not exist, or several files have the name.
+        DataError: If the chosen file does not exist, or if there are several files of the table.
     """
     if chosen:
         path = folder / chosen
@@ -77,22 +80,25 @@ def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Returns the files of a table: the file itself, or all tables in a folder, in the order of their names."""
+    """Returns the files of a table: the path itself if it is a file, or all table files below a folder, sorted.
+
+    The list is empty if the path does not exist or is not a table.
+    """
     if path.is_dir():
         return sorted(part for part in path.rglob("*") if part.is_file() and format_of(part))
     return [path] if path.is_file() and format_of(path) else []
 
 
 def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
-    """Opens a table. CSV columns are text.
+    """Opens a table as a lazy table. All columns of CSV files are text.
 
     Args:
         path: A file, or a folder of files with the same columns.
         settings: How CSV files are read.
-        report: Receives what was detected.
+        report: Receives a line about what was detected, such as the encoding.
 
     Raises:
-        DataError: If a file is not what its name says.
+        DataError: If a file cannot be read in the format that its suffix says.
     """
     parts = parts_of(path)
     frames = []
@@ -109,15 +115,15 @@ def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
 
 
 def collect(frame: pl.LazyFrame, path: Path, settings: DatasetSettings) -> pl.DataFrame:
-    """Reads the rows of a table.
+    """Reads all rows of a lazy table. An error of polars becomes a `DataError`.
 
     Args:
-        frame: The table.
-        path: Its file or folder, for messages.
+        frame: The lazy table, from `scan_table`.
+        path: The table's file or folder, for messages.
         settings: How CSV files are read.
 
     Raises:
-        DataError: If a line is malformed. The message names the line where it can be found.
+        DataError: If a line is malformed. The message names the file and, if it can be found, the line.
     """
     try:
         return frame.collect(engine="streaming")
@@ -129,10 +135,10 @@ def collect(frame: pl.LazyFrame, path: Path, settings: DatasetSettings) -> pl.Da
 
 
 def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataError:
-    """Returns an error in one line that names the file and, where it can be found, the line.
+    """Converts an error to a `DataError` with a one-line message: the file, the reason and, if found, the bad line.
 
     Args:
-        error: The error of polars.
+        error: The error that was raised when the file was read.
         path: The file.
         settings: How CSV files are read.
     """
@@ -145,14 +151,14 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
 
 
 def require_full_lines(path: Path, settings: DatasetSettings) -> None:
-    """Checks that no line of CSV files has fewer fields than the header, because polars would fill in nothing.
+    """Checks that every line of CSV files has as many fields as the header. Polars would fill missing ones with nulls.
 
     Args:
-        path: A file or a folder of files.
+        path: A file or a folder of files. Files in UTF-16 are not checked.
         settings: How CSV files are read.
 
     Raises:
-        DataError: If a line is too short. The message names it.
+        DataError: If a line has another number of fields. The message names the line.
     """
     for part in parts_of(path):
         encoding = settings.encoding or detect_encoding(part)

@@ -1,4 +1,4 @@
-"""Names of columns: a mapping from the settings, then the standard names, then those of well-known exports."""
+"""Finds the column of each standard name, such as user_id: by the settings, by that name, or by well-known names."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -30,20 +30,22 @@ DAY_AND_CLOCK = {"date", "time"}  # side by side, each may be half of a time, so
 def resolve_names(
     columns: Sequence[str], table: str, mapping: Mapping[str, str], *, path: str, report: DataReport
 ) -> dict[str, str]:
-    """Finds the columns of a table that have a standard name.
+    """Finds the column of each standard name, such as user_id, in a table.
+
+    The settings come first, then a column with the standard name, then well-known names such as `reviewerID`.
 
     Args:
-        columns: The columns of the file.
+        columns: The names of the columns in the file.
         table: "interactions" or "items".
-        mapping: `DatasetSettings.columns`.
-        path: The file, for messages.
-        report: Receives a line for every column that is read under another name.
+        mapping: `DatasetSettings.columns`, such as {"user_id": "CustomerID"}.
+        path: Name of the file, for messages.
+        report: Receives a line for every column whose name in the file is not the standard name.
 
     Returns:
-        The file's name of a column by its standard name, for the columns that the file has.
+        For each standard name that was found, the name of the column in the file, such as {"user_id": "CustomerID"}.
 
     Raises:
-        DataError: If two columns could be meant.
+        DataError: If two columns match the same well-known name.
     """
     found: dict[str, str] = {}
     for key, name in sorted(mapping.items(), key=lambda entry: "." in entry[0]):  # a key with a prefix is last and wins
@@ -62,11 +64,14 @@ def resolve_names(
 
 
 def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """Chooses the columns of the interactions' file that are read. Those that the settings ignore are left out.
+    """Selects the columns of the interactions file to read: all that were found and that the settings do not ignore.
 
     Args:
         names: For each standard name, the column's name in the file, from `resolve_names`.
-        settings: Whether times, ratings and event types are used.
+        settings: Whether times, ratings and event types are used or ignored.
+
+    Returns:
+        The entries of `names` for the columns to read.
     """
     ignored = ignored_of_log(settings)
     return {
@@ -77,21 +82,21 @@ def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str
 
 
 def ignored_of_log(settings: DatasetSettings) -> set[str]:
-    """The columns of the interactions' file that the settings ignore, by their standard names."""
+    """Returns the standard names of the interaction columns that the settings ignore, such as {"rating"}."""
     uses = {TIMESTAMP: settings.times, RATING: settings.ratings, EVENT_TYPE: settings.events}
     return {standard for standard, use in uses.items() if use == IGNORE}
 
 
 def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str]], path: str) -> None:
-    """Checks that every column of a mapping exists.
+    """Checks that every column that the settings name exists in the files.
 
     Args:
-        mapping: `DatasetSettings.columns`.
-        tables: The columns of each table that was found, by "interactions" and "items".
-        path: The folder, for the message.
+        mapping: `DatasetSettings.columns`, such as {"items.item_id": "sku"}.
+        tables: The names of the columns in the files, by table: "interactions" and, if it exists, "items".
+        path: The folder of the files, for the message.
 
     Raises:
-        DataError: If no table, or not the table of the prefix, has the column.
+        DataError: If no table has a named column, or if the table of the prefix, such as "items.", lacks the column.
     """
     for key, name in mapping.items():
         prefix, _, standard = key.rpartition(".")
@@ -105,14 +110,14 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
 
 
 def columns_option(mapping: Mapping[str, str], added: Mapping[str, str]) -> str:
-    """Returns the option of the command line that names columns, as a user types it in a shell.
+    """Returns the command-line option that sets `DatasetSettings.columns`, as a user types it in a shell.
 
     >>> print(columns_option({"user_id": "who"}, {"item_id": "…"}))
     --set "DatasetSettings.columns={'user_id': 'who', 'item_id': '…'}"
 
     Args:
-        mapping: `DatasetSettings.columns`, which the option replaces.
-        added: The file's name of further columns by their standard name.
+        mapping: The present value of `DatasetSettings.columns`. The option repeats it, because it replaces the value.
+        added: The entries to add: the name of a column in the file by its standard name.
     """
     text = re.sub(r'["$`\\]', r"\\\g<0>", repr({**mapping, **added}))
     return f'--set "DatasetSettings.columns={text}"'
@@ -121,17 +126,17 @@ def columns_option(mapping: Mapping[str, str], added: Mapping[str, str]) -> str:
 def require_names(
     names: Collection[str], table: str, columns: Sequence[str], mapping: Mapping[str, str], *, path: str
 ) -> None:
-    """Checks that a table has a column of every id.
+    """Checks that the id columns of a table were found: user_id and item_id in interactions, item_id in items.
 
     Args:
-        names: The standard names of the columns that were found.
+        names: The standard names that `resolve_names` found.
         table: "interactions" or "items".
-        columns: The file's names of all columns.
-        mapping: `DatasetSettings.columns`.
-        path: The file, for the message.
+        columns: The names of all columns in the file.
+        mapping: `DatasetSettings.columns`, for the message.
+        path: Name of the file, for the message.
 
     Raises:
-        DataError: If a column is missing. The message has the setting that names it.
+        DataError: If an id column is missing. The message shows the command-line option that names the column.
     """
     prefix, required = ("", (USER_ID, ITEM_ID)) if table == INTERACTIONS else (f"{ITEMS}.", (ITEM_ID,))
     missing = [name for name in required if name not in names]

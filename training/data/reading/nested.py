@@ -1,4 +1,4 @@
-"""Nested columns of an interactions table, such as `productDetails[].product.id` of an event with several products."""
+"""Reads nested columns of interactions, such as `productDetails[].product.id` of an event with several products."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,20 +6,20 @@ import polars as pl
 
 
 def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
-    """Returns the names of all columns, with one name such as `product.id` for every field inside an object.
+    """Returns the paths of all values in a table: a plain column's name, or `product.id` for a field of an object.
 
     Args:
-        schema: The types of a table's columns.
+        schema: The type of each column of the table, by name.
     """
     return [path for name, dtype in schema.items() for path in _paths(name, dtype)]
 
 
 def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
-    """Selects columns and fields inside objects. An event with a list of objects becomes one row for each object.
+    """Selects columns and fields of objects. A row with a list of objects becomes one row for each object.
 
     Args:
-        frame: The table.
-        names: The path of every column by its new name.
+        frame: The lazy table.
+        names: For each column of the result, its name and its path in the table, such as {"item_id": "product.id"}.
     """
     schema = frame.collect_schema()
     roots = dict.fromkeys(path if path in schema else path.partition(".")[0] for path in names.values())
@@ -30,17 +30,20 @@ def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
 
 
 def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
-    """Returns whether a path leads through a list of objects, so that one event becomes several rows.
+    """Returns whether a path leads into a list of objects, so that `select_paths` makes several rows of one row.
 
     Args:
-        schema: The types of a table's columns.
-        path: A name of `leaf_paths`.
+        schema: The type of each column of the table, by name.
+        path: A path that `leaf_paths` returned, such as `product.id`.
     """
     return path not in schema and _is_list_of_objects(schema[path.partition(".")[0]])
 
 
 def exactly(name: str) -> str:
-    """Returns a pattern of polars that matches this name only. Polars reads `*` and `^…$` as patterns."""
+    """Returns an argument for `polars.col` that selects exactly the column of this name.
+
+    Polars reads `*` and `^…$` as patterns, so such names are escaped.
+    """
     if name != "*" and not (name.startswith("^") and name.endswith("$")):
         return name
     escaped = "".join(f"\\{sign}" if sign in r"\.^$*+?{}[]|()" else sign for sign in name)

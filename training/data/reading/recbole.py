@@ -1,6 +1,6 @@
-"""Reads RecBole's atomic files: `<Name>.inter` and, if there is one, `<Name>.item`.
+"""Reads data sets in the format of RecBole: the files `<Name>.inter` and, if there is one, `<Name>.item`.
 
-Their header has the type of every column, such as `user_id:token` or `genre:token_seq`.
+The header line of these files has the type of every column, such as `user_id:token` or `genre:token_seq`.
 """
 
 from pathlib import Path
@@ -27,15 +27,16 @@ SEQUENCE_SEPARATOR = " "
 
 
 def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
-    """Reads a folder with one `.inter` file and at most one `.item` file.
+    """Reads a RecBole data set: a folder with one `.inter` file (interactions) and at most one `.item` file (items).
 
     Args:
         folder: Folder of the files.
-        settings: How the files are read.
-        report: Receives the columns that are not used.
+        settings: How the files are read, and which columns hold the ids.
+        report: Receives a line about the columns that are not used.
 
     Raises:
-        DataError: If there are several files of a kind, a type does not exist, or a column is missing.
+        DataError: If there is no `.inter` file, there are several files of one kind, or a column is missing or has an
+            unknown type.
     """
     log, catalogue = _only(folder, "inter"), _only(folder, "item")
     if log is None:

@@ -1,4 +1,4 @@
-"""Times of interactions as whole numbers: numbers as they are, dates and times in microseconds since 1970 in UTC."""
+"""Converts times of interactions to whole numbers that can be sorted."""
 
 import re
 
@@ -16,15 +16,19 @@ MICROSECONDS = 1_000_000
 
 
 def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") -> pl.Series:
-    """Turns times into int64, in the order of time. A time that is missing becomes null.
+    """Converts times to whole numbers, larger for later times. A missing time becomes null.
+
+    Integers do not change. Other numbers are multiplied by 1,000,000, so that fractions of a second are kept. Dates and
+    times become microseconds since 1970 in UTC.
 
     Args:
-        time: Numbers, dates, times, or text of one of them.
-        path: The file, for messages.
+        time: The times: numbers, dates, datetimes, or text of one of these.
+        path: Name of the file, for messages.
         timestamp_format: The format of times in text, as in `datetime.strptime`; empty for numbers and ISO 8601.
 
     Raises:
-        DataError: If the type holds no times, a text is not a time, or its format could mean two dates.
+        DataError: If the column cannot hold times, a text is not a time, a text such as 01/02/2024 could mean two
+            dates, or only some of the texts have a time zone.
     """
     dtype = time.dtype
     if dtype == pl.String:

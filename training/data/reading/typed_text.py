@@ -1,4 +1,4 @@
-"""Types of attributes that are written as text: numbers, flags, prices, and lists as pandas writes them."""
+"""Converts text columns to what their values mean: numbers, prices, booleans, or lists such as "['a', 'b']"."""
 
 import ast
 import re
@@ -24,17 +24,17 @@ VALUES = "values"
 def typed_texts(
     items: pl.DataFrame, *, path: str, from_csv: bool, report: DataReport, decimal: str = "auto"
 ) -> pl.DataFrame:
-    """Gives the text columns of a table the type of their values, if all values have it.
+    """Converts each text column of the items table to numbers, booleans or lists, if all its values are of that kind.
 
-    A column whose name ends in `[]`, such as `genres[]`, holds lists with `|` between the values; if no value has one,
-    with `;`, `>` or `,`. Numbers with leading zeros stay text.
+    A column whose name ends in `[]`, such as `genres[]`, is split into lists and loses this ending. The separator is
+    `|`; if no value contains it, the first of `;`, `>` and `,` that occurs. Numbers with leading zeros stay text.
 
     Args:
-        items: The items. The column item_id stays as it is.
-        path: The file, for the report.
-        from_csv: Whether the file has no types, so that numbers and flags are text.
+        items: The items table. The column item_id does not change.
+        path: Name of the items file, for the report.
+        from_csv: Whether the file is CSV, in which numbers and booleans are text too.
         report: Receives a line for every column whose values were changed.
-        decimal: `DatasetSettings.decimal`.
+        decimal: The decimal mark of numbers: "." or ",", or "auto" to detect it in each column.
     """
     columns = [
         _typed(column, path, from_csv, report, decimal)
@@ -122,7 +122,7 @@ def _may_be_thousands(values: pl.Series, numbers: pl.Series) -> bool:
 
 
 def without_missing(column: pl.Series) -> pl.Series:
-    """Returns texts without spaces around them, null for those that stand for a missing value."""
+    """Removes spaces around texts, and replaces texts that mean a missing value, such as "" or "N/A", by null."""
     stripped = column.str.strip_chars()
     is_missing = stripped.str.to_lowercase().is_in(MISSING_TEXTS)
     return stripped.to_frame().select(pl.when(~is_missing).then(stripped).alias(column.name)).to_series()

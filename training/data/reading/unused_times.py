@@ -1,4 +1,4 @@
-"""Looks for the column of times in interactions whose order would be that of the rows."""
+"""Warns if no column is read as the time of the interactions, although an unused column looks like times."""
 
 import re
 from collections.abc import Mapping
@@ -25,14 +25,16 @@ FIRST_YEAR, LAST_YEAR = 1990, 2100  # of numbers that count as times
 def warn_of_unused_times(
     frame: pl.LazyFrame, unused: Mapping[str, str], path: Path, settings: DatasetSettings, report: DataReport
 ) -> None:
-    """Adds a warning to the report if the interactions have no times, but a column that looks like times.
+    """Adds a warning to the report if an unused column of the interactions looks like times.
+
+    This is for interactions without a timestamp column, whose rows are taken to be in the order of time.
 
     Args:
-        frame: The interactions. Only their first rows are read.
-        unused: The path of every column that is not used, by its name for the user. Of several, the first is named
-            that looks like times.
-        path: The file.
-        settings: The mapping of columns and the format of times.
+        frame: The interactions, a lazy table. Only the first 2,000 rows are read.
+        unused: The unused columns: for each name that the user knows, the path of the column in `frame`. The warning
+            names the first column that looks like times.
+        path: The interactions file, for messages.
+        settings: The names of columns and the format of times.
         report: Receives the warning.
     """
     schema = frame.collect_schema()
@@ -49,11 +51,11 @@ def warn_of_unused_times(
 
 
 def looks_like_times(values: pl.Series, timestamp_format: str = "") -> bool:
-    """Returns whether a column is likely to hold times. Numbers are times only if its name says so as well.
+    """Returns whether a column probably holds times. Numbers count only if the column's name contains time or date.
 
     Args:
-        values: Some values of the column, with its name.
-        timestamp_format: `DatasetSettings.timestamp_format`.
+        values: Some values of the column. The name of the series is the name of the column.
+        timestamp_format: The format of times in text, as in `datetime.strptime`; empty if it is not set.
     """
     present = values.drop_nulls()
     if present.dtype == pl.String:

@@ -1,7 +1,7 @@
-"""Numbers as people write them: with a currency, a decimal comma, and marks between thousands.
+"""Reads numbers as people write them: with a currency, a decimal comma, or separators of thousands.
 
-`1.299` is 1.299 to one writer and 1299 to another. So the values of a column are read together: one value such as
-`12,99` or `1.299,00` tells how all are written.
+`1.299` can mean 1.299 or 1299. So all values of a column are read together: one value such as `12,99` or `1.299,00`
+shows which character is the decimal mark in the whole column.
 """
 
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ OTHER = {".": ",", ",": "."}
 
 
 class WrittenNumbers(NamedTuple):
-    """A column of numbers as they were written.
+    """The numbers that were read from a column of text.
 
     Attributes:
         numbers: The numbers, float64; null for a missing value.
-        currency: The currency that all have; empty if none has one.
-        is_sure: Whether a value or the setting tells which mark is before decimals, or there is no mark. If not, marks
-            were taken to be between thousands.
+        currency: The currency of all values, such as "€"; empty if they have none.
+        is_sure: Whether the decimal mark is certain: a value shows it, a setting names it, or no value has a `.` or
+            `,`. If False, each `.` or `,` was read as a separator of thousands.
     """
 
     numbers: pl.Series
@@ -38,14 +38,15 @@ class WrittenNumbers(NamedTuple):
 
 
 def written_numbers(values: pl.Series, *, decimal: str = "auto") -> WrittenNumbers | None:
-    """Reads a column of numbers.
+    """Reads a text column of numbers such as "1.299,00 €".
 
     Args:
         values: Texts without spaces around them; null for a missing value.
-        decimal: The mark before decimals: `.` or `,`, or "auto" to find it.
+        decimal: The decimal mark: "." or ",", or "auto" to detect it from the values.
 
     Returns:
-        The numbers; None if a value is no number, or if two have different currencies or decimal marks.
+        The numbers. None if a value is not a number or looks like an id (a leading zero, or 16 digits and more), or if
+        two values have different currencies or decimal marks.
     """
     if not values.str.contains(WRITTEN).all():
         return None
@@ -69,7 +70,9 @@ def written_numbers(values: pl.Series, *, decimal: str = "auto") -> WrittenNumbe
 
 
 def sure_marks(texts: Iterable[str]) -> set[str]:
-    """Returns the marks that must be before decimals, by at least one of the texts.
+    """Returns the decimal marks, `.` or `,`, that at least one text proves.
+
+    `12,99` proves `,`; `1,299,000` proves `.`; `1.299` proves nothing, because it can also mean 1299.
 
     >>> sorted(sure_marks(["1.299", "12,99"])), sorted(sure_marks(["1.299", "1.050"])), sorted(sure_marks(["1,299.00"]))
     ([','], [], ['.'])

@@ -1,4 +1,4 @@
-"""Repeats: how many of the items that a model should name stand in the user's own history already.
+"""Measures repeats: how often users choose an item that is already in their own history.
 
 Shapes: U users, I interactions.
 """
@@ -16,13 +16,14 @@ COMMON_SHARE = 0.1  # with more repeats than this, lists without the history wou
 
 @dataclass(frozen=True)
 class Repeats:
-    """How common repeats are, and what follows.
+    """How often users choose an item again, and whether recommendation lists leave out the user's history.
 
     Attributes:
-        held_out_share: Share of the test items that stand in their user's history, in [0, 1]; 0 if there are none.
-        training_share: Share of the training items, each user's first one excepted, that the user chose before.
-        exclude_history: Whether lists leave out the items of the history.
-        has_types: Whether interactions have types, so that a view and a purchase of one item are a repeat as well.
+        held_out_share: Share of the test items that are in their user's history, in [0, 1]; 0 without test items.
+        training_share: Share of the training items that their user chose before, in [0, 1]. The first item of each user
+            and dislikes are not counted.
+        exclude_history: Whether recommendation lists leave out the items of the user's history.
+        has_types: Whether interactions have types. Then a view and a purchase of one item are a repeat as well.
     """
 
     held_out_share: float
@@ -32,7 +33,7 @@ class Repeats:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The shares and the decision as figures of the evaluation."""
+        """The three attributes as numbers by name, for the results of the evaluation."""
         return {
             "held_out_repeats": self.held_out_share,
             "training_repeats": self.training_share,
@@ -41,7 +42,7 @@ class Repeats:
 
     @property
     def line(self) -> str:
-        """A sentence for the report."""
+        """The two shares and the decision as one sentence, for the report about the data."""
         shares = f"{self.held_out_share:.1%} of the test items and {self.training_share:.1%} of the training items"
         consequence = "lists leave the history out" if self.exclude_history else "lists may repeat items of the history"
         mixed = (
@@ -55,13 +56,14 @@ class Repeats:
 
 
 def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
-    """Measures how common repeats are, and decides whether lists leave out the items of the history.
+    """Measures how often users choose an item again, and decides whether lists leave out the user's history.
 
-    The test items decide; without any, the training items do.
+    With the setting `exclude_history = "auto"`, lists leave out the history if at most a tenth of the test items are
+    repeats. If there are no test items, the share of repeats among the training items decides.
 
     Args:
-        split: The parts of the data set.
-        settings: Says whether the decision follows from the data.
+        split: The data set, divided into training, validation and test.
+        settings: `exclude_history` is True, False or "auto".
     """
     held_out, training = held_out_share(split.test), training_share(split.train)
     exclude = settings.exclude_history
@@ -71,7 +73,7 @@ def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
 
 
 def held_out_share(holdout: Holdout) -> float:
-    """Returns the share of the targets that stand in their user's history; 0 without users."""
+    """Returns the share of the targets that are already in their user's history, in [0, 1]; 0 if there are no users."""
     histories, users_U = holdout.histories, np.arange(len(holdout))
     if not len(holdout):
         return 0.0
@@ -80,9 +82,9 @@ def held_out_share(holdout: Holdout) -> float:
 
 
 def training_share(train: Sequences) -> float:
-    """Returns the share of the items after each user's first that occur earlier in the user's sequence.
+    """Returns the share of the items that occur earlier in the same user's sequence too, in [0, 1].
 
-    Dislikes are no targets.
+    The first item of each user and dislikes are not counted. The share is 0 if no item is counted.
     """
     is_target_I, is_repeat_I = train.is_wanted_I.copy(), np.ones(len(train.items_I), dtype=np.bool_)
     is_target_I[train.offsets_U[:-1][train.lengths_U > 0]] = False

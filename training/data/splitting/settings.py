@@ -1,4 +1,4 @@
-"""The settings of the split: what is held out from training, and what the model is asked about it."""
+"""The settings of the split into training, validation and test."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -28,22 +28,22 @@ class SplitSettings:
     """How interactions are divided into training, validation and test.
 
     Attributes:
-        kind: "leave-one-out" holds out the last items of each user. "time" trains on everything before a date, and asks
-            about what users did from then on.
+        kind: "leave-one-out" holds out the last items of each user. "time" trains on the interactions before a date,
+            and tests on the interactions after it.
         held_out_items: Leave-one-out: how many last items of a user are held out. 2: one for test and one for
             validation. 1: one for test; training then runs all its epochs. 0: none; the model is published without
             evaluation.
-        held_out_users: Leave-one-out: the share of the users that items are held out from. The others are in the
-            training part with all their items.
-        test_from: Time: where the test period begins, as an ISO 8601 date (UTC, unless it has a zone) or as the share
-            of all interactions that come before it.
-        test_days: Time: length of the test period in days; 0 for all that follows.
-        validation_share: Time: the share of the interactions before the test period that are the validation period, its
-            last part. 0 for no validation; training then runs all its epochs.
-        exclude_history: Whether the items of a user's history are taken out of every list: in validation, in
-            evaluation, and by default in the service. "auto" keeps them if more than a tenth of the held-out items
-            stand in their user's history.
-        seed: Seed of the choice of users.
+        held_out_users: Leave-one-out: the share of the users whose last items are held out. All items of the other
+            users are in the training part.
+        test_from: Time: the begin of the test period, as an ISO 8601 date such as "2024-05-31" (UTC, unless it has a
+            time zone), or as the share of all interactions that come before the test period.
+        test_days: Time: the length of the test period in days; 0 for a period without end.
+        validation_share: Time: of the interactions before the test period, the share that is held out for validation;
+            these are the latest ones. 0 for no validation; training then runs all its epochs.
+        exclude_history: Whether recommendation lists leave out the items of the user's history: in validation, in
+            evaluation, and by default in the service. "auto" leaves them out unless more than a tenth of the test items
+            are already in their user's history.
+        seed: Seed of the random choice of the held-out users.
     """
 
     kind: Literal["leave-one-out", "time"] = "leave-one-out"

@@ -1,4 +1,4 @@
-"""Splits a data set as the settings say."""
+"""Divides a data set into training, validation and test, by the kind of split that the settings name."""
 
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.splits import Split, leave_one_out, user_sequences
@@ -11,10 +11,10 @@ def split_users(dataset: Dataset, settings: SplitSettings) -> Split:
 
     Args:
         dataset: The data set.
-        settings: What is held out.
+        settings: The kind of split, and what is held out from training.
 
     Raises:
-        DataError: If the split leaves nothing to train on or to ask about.
+        DataError: If a split by time leaves no training data or no test user, or its dates cannot be used.
     """
     if settings.kind == "time":
         return split_by_time(dataset, settings)

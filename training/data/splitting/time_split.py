@@ -1,4 +1,4 @@
-"""The split by time: train before a date, and ask each user about what followed.
+"""Splits a data set by time: training on interactions before a date, testing on the interactions after it.
 
 Shapes: U users, I interactions.
 """
@@ -17,18 +17,18 @@ TimeArray = NDArray[np.int64]
 
 
 def split_by_time(dataset: Dataset, settings: SplitSettings) -> Split:
-    """Splits a data set at two points of time: training, then the validation period, then the test period.
+    """Splits a data set at two points in time: training, then the validation period, then the test period.
 
-    A user with an interaction before a period and one in it is asked about the first item of the period, and about all
-    items of the period, dislikes left out. The history is everything before the period.
+    A user who has interactions before and in a period is a test case of this period. The history is everything before
+    the period. The target is the first item of the period, and `Holdout.period` holds all its items, without dislikes.
 
     Args:
         dataset: The data set.
-        settings: Where the periods begin and end.
+        settings: When the periods begin and end.
 
     Raises:
-        DataError: If a date cannot be used with these timestamps, or a period leaves nothing to train on or to ask
-            about.
+        DataError: If a date is set but the timestamps are not times since 1970, or if there is no training target or no
+            test user.
     """
     sequences, times_I = user_sequences(dataset), dataset.interactions[TIMESTAMP].to_numpy()
     test_from = _point(times_I, settings.test_from)

@@ -1,4 +1,4 @@
-"""The unit of a data set's timestamps, which are whole numbers in the order of time."""
+"""Guesses the unit of timestamps, such as seconds or milliseconds since 1970."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +9,17 @@ UNITS = ((10**9, 10**17), (10**6, 10**14), (10**3, 10**11), (1, 10**8))
 
 
 def ticks_per_second(times_I: NDArray[np.int64]) -> int | None:
-    """Guesses the unit of timestamps from the size of the numbers, as times since 1970.
+    """Guesses the unit of timestamps, from the size of the numbers, as the number of units in a second.
 
     >>> ticks_per_second(np.array([1_700_000_000])), ticks_per_second(np.array([1_700_000_000_000]))
     (1, 1000)
 
     Args:
-        times_I: The timestamps.
+        times_I: The timestamps, whole numbers.
 
     Returns:
-        Units in a second: 1, or 10^3, 10^6 or 10^9 for milliseconds, microseconds or nanoseconds. None if the numbers
-        cannot be times since 1970, such as positions in a file.
+        1 for seconds, 10^3 for milliseconds, 10^6 for microseconds, 10^9 for nanoseconds since 1970. None if the
+        numbers are too small to be times since 1970, for example row numbers.
     """
     if not len(times_I):
         return None
