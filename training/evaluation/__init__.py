@@ -1,1 +1,1 @@
-"""Evaluation: metrics, baselines, and the ranked lists they are computed from."""
+"""Evaluation: recommendation lists for test users, ranking metrics, and baselines to compare with."""

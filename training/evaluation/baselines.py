@@ -1,7 +1,6 @@
 """Simple recommenders that a trained model must beat: popularity, and nearest neighbours by users or by content.
 
-Every working array is bounded by a number of entries and not by a number of users or items, so memory stays flat on
-large catalogues.
+Users and items are processed in blocks of limited size, so a large catalogue needs little additional memory.
 
 Shapes: U users, B users of one block, K list length, N items, R items of one block, E feature columns.
 """
@@ -23,24 +22,24 @@ SIMILARITIES_PER_BLOCK = 1 << 23  # of float32 and int32: 64 MiB
 
 
 def item_popularity(train: Sequences, num_items: int) -> NDArray[np.int64]:
-    """Counts how often each item occurs in the training sequences, dislikes not included.
+    """Counts how often each item occurs in the training sequences. Dislikes are not counted.
 
     Args:
         train: Training sequences of item_index.
-        num_items: N.
+        num_items: N, the number of items in the catalogue.
 
     Returns:
-        Counts of shape (N,).
+        Counts by item_index, int64, shape (N,).
     """
     return np.bincount(train.items_I[train.is_wanted_I], minlength=num_items)
 
 
 def most_popular(popularity_N: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """Returns the items with the largest counts, largest first; of equal ones, the lower item_index comes first.
+    """Returns the most popular items, most popular first. Of equally popular items, the lower item_index comes first.
 
     Args:
-        popularity_N: A count of each item.
-        count: How many items to return.
+        popularity_N: How often each item was chosen, by item_index, shape (N,).
+        count: Number of items to return.
     """
     return np.argsort(-popularity_N, kind="stable")[:count]
 
@@ -48,7 +47,7 @@ def most_popular(popularity_N: NDArray[np.integer], count: int) -> NDArray[np.in
 def rank_by_popularity(
     popularity_N: NDArray[np.integer], holdout: Holdout, *, k: int, exclude_history: bool = True
 ) -> NDArray[np.int64]:
-    """Recommends the most popular items.
+    """Recommends the most popular items to every user.
 
     Args:
         popularity_N: How often each item was chosen, by item_index, shape (N,).
@@ -57,7 +56,7 @@ def rank_by_popularity(
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where fewer than k items are left.
+        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
     """
     k = min(k, len(popularity_N))
     longest = int(holdout.histories.lengths_U.max(initial=0)) if exclude_history else 0
@@ -80,20 +79,21 @@ def rank_by_popularity(
 def rank_by_item_knn(
     train: Sequences, num_items: int, holdout: Holdout, *, k: int, exclude_history: bool = True
 ) -> NDArray[np.int64]:
-    """Recommends the items most similar to all items of the history (Sarwar et al. 2001).
+    """Recommends the items that are most similar to the items of the user's history (Sarwar et al. 2001).
 
-    The similarity of two items is the cosine between the sets of their users. Each item keeps its 100 nearest
-    neighbours, and all neighbours that are as near as the 100th, up to 1,000 neighbours in all.
+    The score of an item is the sum of its similarities with the items of the history. The similarity of two items is
+    the cosine between the sets of their users. Only the 100 nearest neighbours of each item count, and neighbours that
+    are as near as the 100th, up to 1,000 in all.
 
     Args:
         train: Training sequences of item_index.
-        num_items: N.
+        num_items: N, the number of items in the catalogue.
         holdout: The users to recommend to.
         k: List length K.
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where fewer than k items are left.
+        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
     """
     similarity_NN = _nearest(_user_item(train, num_items))
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k, exclude_history)
@@ -104,14 +104,16 @@ def rank_by_content_knn(
 ) -> NDArray[np.int64]:
     """Recommends the items whose features have the largest mean cosine with the features of the history's items.
 
+    Lists leave out the items of the user's history.
+
     Args:
         features_NE: Item features by item_index, shape (N, E).
         holdout: The users to recommend to.
         k: List length K.
-        eligible_N: Which items may be recommended; all if None.
+        eligible_N: Whether each item may be recommended, bool, shape (N,); None to allow all items.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where fewer than k items are left.
+        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
     """
     unit_NE = normalize(features_NE)
     barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)

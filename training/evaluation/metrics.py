@@ -20,19 +20,19 @@ def ranks_of_targets(lists_UK: NDArray[np.integer], targets_U: NDArray[np.intege
     [2.0, inf]
 
     Args:
-        lists_UK: item_index by user, best first.
-        targets_U: item_index of each user's next item.
+        lists_UK: The recommendation list of each user: item_index, best first.
+        targets_U: The item_index of each user's true next item.
     """
     hits_UK = lists_UK == targets_U[:, None]
     return np.where(hits_UK.any(axis=1), hits_UK.argmax(axis=1) + 1.0, np.inf)
 
 
 def hits(ranks_U: Ranks, *, k: int) -> PerUser:
-    """Returns 1 for each user whose target is among the first k items, else 0.
+    """Returns 1.0 for each user whose target is among the first k items of the list, else 0.0.
 
     Args:
-        ranks_U: Ranks of the targets, 1 or greater.
-        k: List length.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        k: How many items at the start of the list count.
     """
     return (ranks_U <= k).astype(np.float64)
 
@@ -41,40 +41,40 @@ def gains(ranks_U: Ranks, *, k: int) -> PerUser:
     """Returns each user's discounted gain: 1 / log2(rank + 1) if rank <= k, else 0.
 
     Args:
-        ranks_U: Ranks of the targets, 1 or greater.
-        k: List length.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        k: How many items at the start of the list count.
     """
     return np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0)
 
 
 def recall_at_k(ranks_U: Ranks, *, k: int) -> float:
-    """Returns the share of users whose target is among the first k items.
+    """Returns the share of users whose target is among the first k items of their list.
 
     >>> recall_at_k(np.array([2.0, np.inf, 1.0, 4.0]), k=2)
     0.5
 
     Args:
-        ranks_U: Ranks of the targets, 1 or greater.
-        k: List length.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        k: How many items at the start of the list count.
     """
     return float(hits(ranks_U, k=k).mean())
 
 
 def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
-    """Returns the normalised discounted cumulative gain with one relevant item: the mean of `gains`.
+    """Returns the normalised discounted cumulative gain (NDCG) with one relevant item per user: the mean of `gains`.
 
     >>> ndcg_at_k(np.array([1.0, 3.0, np.inf, np.inf]), k=3)
     0.375
 
     Args:
-        ranks_U: Ranks of the targets, 1 or greater.
-        k: List length.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        k: How many items at the start of the list count.
     """
     return float(gains(ranks_U, k=k).mean())
 
 
 def mean_reciprocal_rank(ranks_U: Ranks) -> float:
-    """Returns the mean of 1 / rank. A target outside the list counts 0.
+    """Returns the mean of 1 / rank over users. A target that is not in the list (rank infinity) counts 0.
 
     >>> mean_reciprocal_rank(np.array([1.0, 2.0, np.inf, np.inf]))
     0.375
@@ -83,18 +83,18 @@ def mean_reciprocal_rank(ranks_U: Ranks) -> float:
 
 
 def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % percentile interval of a mean over users. Users are drawn with replacement (Efron 1979).
+    """Returns a 95 % confidence interval of a mean over users, by the percentile bootstrap (Efron 1979).
 
     >>> bootstrap_interval(np.ones(4), resamples=10)
     (1.0, 1.0)
 
     Args:
-        values_U: One value a user.
-        resamples: Number of samples, each of U users.
+        values_U: One value per user, for example from `hits` or `gains`.
+        resamples: Number of samples. Each sample draws U users with replacement.
         seed: Seed of the samples.
 
     Returns:
-        The 2.5th and the 97.5th percentile of the samples' means.
+        The bounds of the interval: the 2.5th and the 97.5th percentile of the samples' means.
     """
     rng = np.random.default_rng(seed)
     means = [values_U[rng.integers(0, len(values_U), len(values_U))].mean() for _ in range(resamples)]
@@ -103,11 +103,11 @@ def bootstrap_interval(values_U: PerUser, *, resamples: int = 1000, seed: int = 
 
 
 def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.bool_]:
-    """Returns whether each listed item is in its user's set of items.
+    """Returns for each item of a user's list whether it is in the user's set of relevant items, shape (U, K).
 
     Args:
-        lists_UK: The list of each user, as item_index; -1 stands for no item.
-        sets: The items of each user.
+        lists_UK: The list of each user: item_index; -1 stands for no item.
+        sets: The relevant items of each user; row u belongs to list u.
     """
     wanted = np.unique((sets.rows_I << 32) | sets.items_I)
     users_U1 = np.arange(len(lists_UK))[:, None]
@@ -115,34 +115,34 @@ def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.boo
 
 
 def set_recall_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
-    """Returns the share of a user's set that is among the first k items, as a mean over users.
+    """Returns the recall with several relevant items: the share of them in the first k items, as a mean over users.
 
     >>> two = Sequences(np.array([1, 2, 2, 9], dtype=np.int32), np.array([0, 3, 4]))
     >>> set_recall_at_k(np.array([[2, 5, 1], [8, 9, 7]]), two, k=2)
     0.75
 
     Args:
-        lists_UK: item_index by user, best first; -1 stands for no item.
-        sets: The items of each user, at least one; an item counts once.
-        k: List length.
+        lists_UK: The list of each user: item_index, best first; -1 stands for no item.
+        sets: The relevant items of each user, at least one; an item that occurs twice counts once.
+        k: How many items at the start of the list count.
     """
     found_U = is_in_sets(lists_UK[:, :k], sets).sum(axis=1)
     return float((found_U / _set_sizes(sets)).mean())
 
 
 def set_ndcg_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
-    """Returns the normalised discounted cumulative gain with several relevant items, as a mean over users.
+    """Returns the normalised discounted cumulative gain (NDCG) with several relevant items, as a mean over users.
 
-    The gain of a list is divided by that of a list that begins with the items of the set.
+    The gain of each list is divided by the largest possible gain: that of a list with all relevant items first.
 
     >>> two = Sequences(np.array([1, 2], dtype=np.int32), np.array([0, 2]))
     >>> set_ndcg_at_k(np.array([[1, 2, 3]]), two, k=3)
     1.0
 
     Args:
-        lists_UK: item_index by user, best first; -1 stands for no item.
-        sets: The items of each user, at least one; an item counts once.
-        k: List length.
+        lists_UK: The list of each user: item_index, best first; -1 stands for no item.
+        sets: The relevant items of each user, at least one; an item that occurs twice counts once.
+        k: How many items at the start of the list count.
     """
     hits_UK = is_in_sets(lists_UK[:, :k], sets)
     gains_K = 1 / np.log2(np.arange(k) + 2)
@@ -162,21 +162,21 @@ def catalogue_coverage(lists_UK: NDArray[np.integer], num_items: int) -> float:
     0.5
 
     Args:
-        lists_UK: item_index by user; -1 stands for no item.
-        num_items: N.
+        lists_UK: The list of each user: item_index; -1 stands for no item.
+        num_items: N, the number of items in the catalogue.
     """
     return len(np.unique(lists_UK[lists_UK >= 0])) / num_items
 
 
 def intra_list_diversity(lists_UK: NDArray[np.integer], features_NE: NDArray[np.floating]) -> float:
-    """Returns 1 minus the mean cosine of the item pairs in a list, as a mean over users (Ziegler et al. 2005).
+    """Returns 1 minus the mean cosine between the items of a list, as a mean over users (Ziegler et al. 2005).
 
     >>> intra_list_diversity(np.array([[0, 1]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     1.0
 
     Args:
-        lists_UK: item_index by user; -1 stands for no item. A list of fewer than two items is left out.
-        features_NE: Item features by item_index.
+        lists_UK: The list of each user: item_index; -1 stands for no item. Lists of fewer than two items do not count.
+        features_NE: Item features by item_index, shape (N, E).
     """
     unit_NE = normalize(features_NE)
     diversities = []

@@ -1,4 +1,4 @@
-"""Baselines that repeat the items of the user's own history.
+"""Baselines that recommend the items of the user's own history again.
 
 Shapes: U users, K list length, I history items of all users, P pairs of user and item, N items.
 """
@@ -12,29 +12,29 @@ NOTHING = -1
 
 
 def rank_by_own_frequency(holdout: Holdout, fillers: NDArray[np.int64], *, k: int) -> NDArray[np.int64]:
-    """Recommends the items that the user chose most often; of equal ones, the latest comes first.
+    """Recommends the items that the user chose most often. Of items chosen equally often, the latest comes first.
 
     Args:
         holdout: The users to recommend to.
-        fillers: Items that fill up a short list, best first, int64.
+        fillers: Items that follow if a history has fewer than K different items: item_index, best first, int64.
         k: List length K.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where there are not enough items.
+        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
     """
     return _rank(holdout, fillers, k, by_frequency=True)
 
 
 def rank_by_own_recency(holdout: Holdout, fillers: NDArray[np.int64], *, k: int) -> NDArray[np.int64]:
-    """Recommends the items that the user chose last.
+    """Recommends the items of the user's history, most recently chosen first.
 
     Args:
         holdout: The users to recommend to.
-        fillers: Items that fill up a short list, best first, int64.
+        fillers: Items that follow if a history has fewer than K different items: item_index, best first, int64.
         k: List length K.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where there are not enough items.
+        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
     """
     return _rank(holdout, fillers, k, by_frequency=False)
 

@@ -1,4 +1,4 @@
-"""Recommends to held-out users with the recommender that serves.
+"""Computes the recommendation lists of held-out users, with the recommender that the service uses.
 
 Shapes: U users, K list length.
 """
@@ -28,20 +28,20 @@ def rank_holdout(
     name: str = "ranking",
     exclude_history: bool = True,
 ) -> NDArray[np.int64]:
-    """Recommends to every held-out user.
+    """Computes the recommendation list of every held-out user.
 
     Args:
         recommender: The recommender to measure.
-        holdout: The users and their histories.
+        holdout: The users and their histories of item_index.
         k: List length K.
         beam_width: Beam width of the search.
-        eligibility: The items that may be recommended; all if None.
-        reserved: Positions of every list that are reserved for items without a training interaction, in [0, k].
-        name: What progress calls this work.
+        eligibility: The items that may be recommended; None to allow all items.
+        reserved: How many of the K items of each list must be items without a training interaction, in [0, k].
+        name: Name of this work in the progress display.
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        item_index of shape (U, K), best first, -1 where fewer than k items are available.
+        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
     """
     lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
     leaf_of_item_N = recommender.trie.leaf_of_row_N
@@ -63,11 +63,13 @@ def rank_holdout(
 
 
 def user_batches(holdout: Holdout, name: str = "ranking") -> Iterator[NDArray[np.int64]]:
-    """Yields the rows of the holdout in batches. Users with histories of similar length share a batch.
+    """Yields the row numbers of the users in batches, and shows the progress.
+
+    Users with histories of similar length share a batch.
 
     Args:
         holdout: The users and their histories.
-        name: What progress calls the work on the batches.
+        name: Name of the work on the batches in the progress display.
     """
     by_length = np.argsort(holdout.histories.lengths_U, kind="stable")
     with progress(name, total=len(by_length), unit="users") as task:

@@ -1,4 +1,4 @@
-"""Popularity of the last days: how often each item was chosen shortly before the training data ends.
+"""Recent popularity: how often each item was chosen in the last days of the training data.
 
 Shapes: I training interactions, N items.
 """
@@ -13,18 +13,17 @@ from rqrec.training.data.splitting.time_unit import SECONDS_A_DAY, ticks_per_sec
 def recent_popularity(
     train: Sequences, times_I: NDArray[np.int64], num_items: int, *, days: int
 ) -> NDArray[np.int64] | None:
-    """Counts the training interactions of the last days, which end with the last training interaction.
-
-    Dislikes do not count.
+    """Counts how often each item was chosen in the last days of the training data. Dislikes are not counted.
 
     Args:
         train: Training sequences of item_index.
-        times_I: The timestamp of each training interaction.
-        num_items: N.
-        days: Number of days.
+        times_I: The timestamp of each training interaction, in the order of `train.items_I`.
+        num_items: N, the number of items in the catalogue.
+        days: Number of days before the last training interaction.
 
     Returns:
-        Counts by item_index, shape (N,); None if the timestamps are no times since 1970.
+        Counts by item_index, int64, shape (N,). None if the timestamps are not times since 1970, so their unit is not
+        known.
     """
     ticks = ticks_per_second(times_I)
     if ticks is None:

@@ -1,4 +1,4 @@
-"""Figures of ranked lists, and tables that show the figures of several models.
+"""Computes the figures of an evaluation, such as recall, and shows those of several models in tables.
 
 Shapes: U users, K list length, N items, E feature columns.
 """
@@ -32,14 +32,14 @@ SHOWN = {RQREC: "RQRec"}  # names of models in tables; others are shown as they 
 
 @settings_dataclass(frozen=True)
 class EvaluationSettings:
-    """List lengths and beam width of an evaluation.
+    """Settings of the evaluation: list lengths, beam width and days.
 
     Attributes:
         ks: List lengths of recall and NDCG.
-        list_length: Length of the ranked lists. The mean reciprocal rank counts a target outside the list as 0.
-        profile_k: List length of coverage, diversity and the recall of cold users.
+        list_length: Length of the recommendation lists. The mean reciprocal rank counts a target outside the list as 0.
+        profile_k: List length of coverage, of diversity, and of the recall of targets without training interactions.
         beam_width: Beam width of the retriever's search.
-        recent_days: "recent popularity" counts the training interactions of this many last days of the training data.
+        recent_days: Number of last days of the training data that the baseline "recent popularity" counts.
     """
 
     ks: tuple[PositiveInt, ...] = (5, 10, 20)
@@ -62,18 +62,18 @@ def figures(
     is_cold_N: NDArray[np.bool_],
     settings: EvaluationSettings,
 ) -> dict[str, float]:
-    """Computes all ranking figures of one model.
+    """Computes all evaluation figures of one model from its recommendation lists.
 
     Args:
-        lists_UK: item_index by user, best first, -1 where the list is shorter.
-        holdout: The users, with the item that each list should contain.
-        features_NE: Item features by item_index; diversity is measured on them.
-        is_cold_N: Whether the item has no training interaction, by item_index.
+        lists_UK: The list of each user: item_index, best first; -1 stands for no item.
+        holdout: The users, with the target item of each user.
+        features_NE: Item features by item_index, shape (N, E), for the diversity of the lists.
+        is_cold_N: Whether each item is cold, which means without a training interaction; by item_index.
         settings: The list lengths.
 
     Returns:
-        Figures by name. Those that start with `cold_` are of the users whose target item is cold. Those that start
-        with `period_` ask for all items of a user's period.
+        Figures by name, such as "recall@10". Names with `cold_` are about the users whose target item is cold. Names
+        with `period_` are about all items that a user chose in the test period, and not only the next one.
     """
     ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)
     cold_U = is_cold_N[holdout.targets_U]
@@ -93,10 +93,12 @@ def figures(
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
-    """Returns one table of all models, if they were evaluated, and one table of the semantic IDs.
+    """Makes two tables of the results: one that compares all models, and one of the semantic IDs.
+
+    The first table is left out if no model was evaluated.
 
     Args:
-        results: Figures by model name, under "data" those of the data, and under "tokenizer" those of the semantic IDs.
+        results: The figures by model name, and those of the data and the semantic IDs under "data" and "tokenizer".
     """
     models = {name: row for name, row in results.items() if name not in (TOKENIZER, DATA)}
     ranking = Table(title=_title(results.get(DATA, {})))
@@ -117,7 +119,7 @@ def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> lis
     """Returns a warning for each baseline with a recall or NDCG that is higher than RQRec's.
 
     Args:
-        results: Figures by model name, as for `results_table`.
+        results: The figures by model name, such as "rqrec" and "popularity".
     """
     own = results.get(RQREC, {})
     names = [name for name in own if name.startswith(("recall@", "ndcg@"))]
@@ -132,7 +134,7 @@ def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> lis
 
 
 def shown_metric(name: str) -> str:
-    """Returns the name of a figure as tables show it: `cold_recall@10` is "cold slice recall@10"."""
+    """Returns the name of a figure as tables show it: "cold slice recall@10" for "cold_recall@10"."""
     return "users of the cold slice" if name == "cold_users" else name.replace("cold_", "cold slice ")
 
 

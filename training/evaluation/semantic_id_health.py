@@ -1,4 +1,4 @@
-"""Checks whether semantic IDs are usable: figures about them, and a gate that stops training on collapsed ones.
+"""Measures the quality of semantic IDs, and stops the run if too many items have the same or similar IDs.
 
 Shapes: N items, L levels, V codes per level, E feature columns, P pairs of items.
 """
@@ -25,13 +25,14 @@ class CollapsedSemanticIds(UserError):
 
 @settings_dataclass(frozen=True)
 class SemanticIdSettings:
-    """Limits at which semantic IDs count as collapsed. No retriever is trained on collapsed ones.
+    """Limits for the quality of semantic IDs. Beyond a limit the IDs count as collapsed, and the run stops.
 
     Attributes:
-        min_perplexity_share: Smallest perplexity of the first level, in [0, 1], as a share of the codebook size or of
-            the number of items that the features tell apart, whichever is less. Later levels have no limit, because in
-            a small catalogue they have few items left to separate.
-        max_collision_ratio: Largest share of items that have the same quantised codes as another item, in [0, 1].
+        min_perplexity_share: Smallest allowed perplexity of the codes of the first level, as a share in [0, 1] of the
+            codebook size, or of the number of items with different features if that is less. Later levels have no
+            limit, because in a small catalogue they have few items left to separate.
+        max_collision_ratio: Largest allowed share of items that have the same codes as another item, in [0, 1]. The
+            codes of the collision level are not counted.
     """
 
     min_perplexity_share: Share = 0.05
@@ -39,11 +40,11 @@ class SemanticIdSettings:
 
 
 def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> dict[str, float]:
-    """Measures how evenly the codebooks are used. The codes are those before collisions are resolved.
+    """Measures how evenly items use the codes of each level, and how many items have the same codes.
 
     Args:
-        codes_NL: Quantised codes by item_index, each in [0, V).
-        codebook_size: V.
+        codes_NL: The codes that the RQ-VAE gives each item, without the collision level; by item_index, each in [0, V).
+        codebook_size: V, the number of codes per level.
 
     Returns:
         `collision_ratio`, the share of items that have the same codes as another item. And for each level:
@@ -69,15 +70,15 @@ def neighbourhood_figures(
     """Measures whether items with a common code prefix belong together, in users' sequences and by content.
 
     Args:
-        codes_NL: Quantised codes by item_index, each in [0, V).
-        features_NE: Item features by item_index.
+        codes_NL: The codes that the RQ-VAE gives each item, without the collision level; by item_index, each in [0, V).
+        features_NE: Item features by item_index, shape (N, E).
         train: Training sequences of item_index.
 
     Returns:
-        For each level: `together_<level>`, the share of neighbours in the sequences whose codes agree up to this level;
-        `together_by_chance_<level>`, the same share after the neighbours are paired at random; and
-        `similarity_<level>`, the mean cosine of the features of two items whose codes agree up to this level. Each is 0
-        if there are no such items.
+        For each level, three figures about item pairs whose codes are equal up to this level. `together_<level>`: their
+        share of all pairs of consecutive items in the sequences. `together_by_chance_<level>`: their share of as many
+        random pairs of these items. `similarity_<level>`: the mean cosine of the features of such a pair of items. A
+        figure is 0 if there are no pairs.
     """
     left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)
@@ -108,12 +109,13 @@ def check_not_collapsed(
     num_levels: int,
     settings: SemanticIdSettings,
 ) -> None:
-    """Raises an error if the semantic IDs have collapsed.
+    """Raises an error if the semantic IDs have collapsed, which means that too many items have equal or similar IDs.
 
     Args:
-        figures: Figures of `codebook_figures`.
-        group_N: The group of items with equal features, by item_index; see `groups_of_equal_items`.
-        codebook_size: V.
+        figures: The figures that `codebook_figures` returned.
+        group_N: A group number for each item, by item_index; items with equal features have the same number. See
+            `groups_of_equal_items`.
+        codebook_size: V, the number of codes per level.
         num_levels: L, the number of levels without the collision level.
         settings: The limits.
 
@@ -140,7 +142,7 @@ def check_not_collapsed(
 
 
 def perplexity_of(shares: NDArray[np.floating]) -> float:
-    """Returns the exponential of the entropy of a distribution: its number of values, if all are equally frequent.
+    """Returns the perplexity of a distribution: the exponential of its entropy. It is n for n equally frequent values.
 
     >>> perplexity_of(np.array([0.5, 0.5, 0.0]))
     2.0
