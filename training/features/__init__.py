@@ -1,1 +1,1 @@
-"""Item features: attributes, text and co-occurrence as columns of numbers."""
+"""Item features: turns attributes, text and co-occurrence into columns of numbers."""

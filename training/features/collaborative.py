@@ -16,18 +16,20 @@ SMOOTHING = 0.75  # exponent of the context counts, so that rare items do not do
 
 
 def cooccurrence_vectors(train: Sequences, num_items: int, *, dim: int, seed: int) -> NDArray[np.float32]:
-    """Factorises the positive pointwise mutual information of items within a window of a user's sequence.
+    """Computes item vectors from user sequences: an SVD of the positive pointwise mutual information (PPMI) of items.
 
-    Levy and Goldberg (2014) show that word2vec with negative sampling approximates this factorisation.
+    Two items occur together if they are at most 10 steps apart in a sequence. Levy and Goldberg (2014) show that
+    word2vec with negative sampling approximates this factorisation.
 
     Args:
         train: Training sequences of item_index.
-        num_items: N.
-        dim: Largest E.
+        num_items: N, the number of items in the catalogue.
+        dim: Largest number E of vector dimensions.
         seed: Seed of the SVD.
 
     Returns:
-        float32 of shape (N, E), rows of unit length. A row is zero if no window contains the item and another one.
+        Item vectors by item_index, float32, shape (N, E), each of length 1. The vector of an item that never occurs
+        together with another item is zero.
     """
     counts = _window_counts(train, num_items)
     total = counts.sum()

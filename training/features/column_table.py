@@ -1,4 +1,4 @@
-"""The table that begins a run: how every column of the data is used, and why."""
+"""Draws a text table that shows how training uses each column of the input data, and why."""
 
 from collections.abc import Sequence
 from io import StringIO
@@ -18,24 +18,24 @@ WIDTHS = {"column": 27, "used as": 12, "why": 24, "different": 18, "missing": 7,
 
 
 def columns_of_items(items: pl.DataFrame, uses: Sequence[ColumnUse]) -> list[Column]:
-    """Describes the columns of the items.
+    """Describes every column of the items table: how training uses it, and statistics of its values.
 
     Args:
-        items: One row per item.
-        uses: The decision about each column except item_id.
+        items: The items table, one row per item.
+        uses: How each column except item_id is used, from `decide_uses`.
     """
     described = [Column.from_values(ITEMS, items[ITEM_ID], ITEM_ID, "names the item")]
     return described + [Column.from_values(ITEMS, items[use.name], _shown(use), use.reason) for use in uses]
 
 
 def columns_table(columns: Sequence[Column]) -> str:
-    """Draws the table of columns: one line a column, within 120 characters.
+    """Draws descriptions of columns as a text table, at most 120 characters wide.
 
     Args:
-        columns: The columns of both tables.
+        columns: The descriptions of the columns of interactions and items.
 
     Returns:
-        The lines of the table.
+        The table as text with several lines.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, width in WIDTHS.items():

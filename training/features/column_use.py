@@ -15,7 +15,7 @@ CHOSEN = "chosen by FeatureSettings.use"
 
 
 class Use(StrEnum):
-    """How a column is used."""
+    """The ways in which training can use a column of the items table. IGNORE means that it is not used as a feature."""
 
     LABELS = "labels"
     NUMBER = "number"
@@ -26,13 +26,14 @@ class Use(StrEnum):
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """The decision about one column.
+    """The decision how training uses one column of the items table.
 
     Attributes:
-        name: The column.
-        use: How it is used.
-        reason: Why, in a few words.
-        in_text: Whether its words are part of the item's text. Those of labels are, unless they are codes.
+        name: Name of the column.
+        use: How the column is used.
+        reason: Why the column is used in this way, in a few words.
+        in_text: Whether the words of the column are part of the item's text, from which the text encoder makes a
+            vector. This is so for text, and for labels that are words and not codes.
     """
 
     name: str
@@ -42,12 +43,16 @@ class ColumnUse:
 
 
 def decide_uses(items: pl.DataFrame, chosen: Mapping[str, Use], *, min_label_count: int) -> tuple[ColumnUse, ...]:
-    """Decides about every column except item_id, in the order of the columns.
+    """Decides how training uses each column of the items table, except item_id.
 
     Args:
-        items: One row per item.
-        chosen: `FeatureSettings.use`: uses by column that the user decided.
-        min_label_count: Smallest number of items with a label for which the label gets a column.
+        items: The items table, one row per item.
+        chosen: Uses by column name that the user has set, such as {"year": Use.LABELS}. Other columns are decided by
+            their values.
+        min_label_count: A label becomes a feature if at least this many items have it.
+
+    Returns:
+        One decision per column, in the order of the columns.
 
     Raises:
         DataError: If a chosen column does not exist or cannot be used in this way.

@@ -1,4 +1,4 @@
-"""Content vectors: a short summary of an item's features, by which a new item finds similar known items.
+"""Content vectors: short vectors of item features, by which known items similar to a new item are found.
 
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
@@ -17,16 +17,17 @@ CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the 
 
 
 def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
-    """Fits the projection from features to content: the principal directions of the features at unit length.
+    """Fits the matrix that projects item features to content vectors, by an SVD of the features at unit length.
 
-    Columns that a new item lacks, such as co-occurrence, are left out. All numbers together count as one column.
+    Feature columns that a new item cannot have, such as co-occurrence, do not count. All number attributes together
+    count as much as one column.
 
     Args:
         features: The items' features.
         seed: Seed of the SVD.
 
     Returns:
-        projection_EP, for `models.items.content_neighbours.content_of`.
+        The matrix, float32, shape (E, P). `models.items.content_neighbours.content_of` applies it.
     """
     factors_E = features.featurizer.of_content_E * _number_factors(features.featurizer)
     unit_NE = normalize(features.features_NE * factors_E)
@@ -48,13 +49,13 @@ def _number_factors(featurizer: Featurizer) -> NDArray[np.float32]:
 def with_new_items(
     item_vectors_ND: FloatArray, features: Features, projection_EP: FloatArray, popularity_N: NDArray[np.integer]
 ) -> FloatArray:
-    """Replaces the vectors of items without a training interaction by the vectors of items with similar content.
+    """Replaces the vector of each item without training interactions by a mean vector of items with similar content.
 
     Args:
-        item_vectors_ND: Trained item vectors by item_index.
+        item_vectors_ND: The item vectors of the trained retriever, by item_index.
         features: The items' features.
-        projection_EP: Projection of features to content; see `fit_content`.
-        popularity_N: Number of training interactions by item_index.
+        projection_EP: The matrix that projects features to content vectors; see `fit_content`.
+        popularity_N: Number of training interactions of each item, by item_index.
 
     Returns:
         Item vectors by item_index, shape (N, D).

@@ -1,4 +1,4 @@
-"""Finds items whose features are the same, which no codebook can tell apart.
+"""Finds items with equal features, to which the RQ-VAE always gives equal codes.
 
 Shapes: N items, E feature columns.
 """
@@ -12,19 +12,19 @@ ROWS_AT_ONCE = 1 << 14
 
 
 def groups_of_equal_items(features_NE: FloatArray) -> IntArray:
-    """Numbers the groups of items with equal features.
+    """Gives each item a group number. Items with equal features have the same number.
 
-    A row is compared by a hash of 64 bits, so that memory grows with N only. Of 10 million different rows, two have the
-    same hash with a probability of 3e-6.
+    Features are equal if they round to the same multiple of 0.001. They are compared by a hash of 64 bits, to save
+    memory. Among 10 million different items, two have the same hash with a probability of 3e-6.
 
     >>> groups_of_equal_items(np.array([[0.5, 1.0], [0.5, 0.0], [0.5, 1.0]], dtype=np.float32)).tolist()
     [0, 1, 0]
 
     Args:
-        features_NE: Item features by item_index.
+        features_NE: Item features by item_index, shape (N, E).
 
     Returns:
-        The number of each item's group, int64 of shape (N,). Groups are numbered in the order of their first items.
+        The group number of each item, int64, shape (N,). Groups are numbered from 0 in the order of their first items.
     """
     factors_E = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, features_NE.shape[1], dtype=np.int64) | 1
     hashes_N = np.empty(len(features_NE), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Stage: fits how attributes become feature columns: labels, numbers, vectors, text and co-occurrence.
+"""Stage: turns the attributes, text and co-occurrence of items into feature columns of numbers.
 
 Shapes: N items, E feature columns, W columns of one block.
 """
@@ -53,21 +53,24 @@ logger = logging.getLogger("rqrec")
 
 @settings_dataclass(frozen=True)
 class FeatureSettings:
-    """How attributes become features.
+    """Settings of the item features: how columns are used, and how much each block of features weighs.
+
+    A block is the feature columns of one attribute, of the text, or of co-occurrence. Its weight is its variance at the
+    start of the RQ-VAE, and the weight of its reconstruction loss.
 
     Attributes:
-        use: How columns are used, where their values should not decide: "labels", "number", "text", "vector" or
-            "ignore", such as {"year": "labels"}. What is ignored is shown with the item and can be filtered by.
+        use: How columns are used, if their values should not decide: "labels", "number", "text", "vector" or "ignore",
+            such as {"year": "labels"}. The service still returns an ignored column and can filter by it.
         text_encoder: Name of the text encoder; see `training.features.text.encode_texts`.
-        lsa_dim: Columns of the text block with the encoder "lsa".
-        collaborative_dim: Columns of the co-occurrence block; 0 for no such block.
-        min_label_count: Smallest number of items with a label for which the label gets a column.
-        max_labels: Largest number of columns of a label attribute. The most common labels get them.
-        label_weight: Weight of a multi-hot block: of its variance at the start of the RQ-VAE, and of its loss.
+        lsa_dim: Number of columns of the text block, if the text encoder is "lsa".
+        collaborative_dim: Number of columns of the co-occurrence block; 0 for no such block.
+        min_label_count: A label becomes a feature column if at least this many items have it.
+        max_labels: Largest number of label columns of one attribute; the most common labels become columns.
+        label_weight: Weight of each block of labels.
         text_weight: Weight of the text block.
-        vector_weight: Weight of vector blocks.
-        number_weight: Weight of all numbers together. It is never more than that of labels, text and vectors together,
-            unless there are only numbers.
+        vector_weight: Weight of each block of a vector attribute.
+        number_weight: Weight of all number attributes together. It is never more than that of labels, text and vectors
+            together, unless there are only numbers.
         collaborative_weight: Weight of the co-occurrence block.
         seed: Seed of the matrix factorisations.
     """
@@ -88,11 +91,11 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """The features of all items.
+    """The features of all items, and the featurizer that computes them.
 
     Attributes:
-        features_NE: Features by item_index, float32.
-        featurizer: Turns the attributes of further items into the same columns.
+        features_NE: Item features by item_index, float32, shape (N, E).
+        featurizer: Computes the same feature columns for other items, such as new ones.
     """
 
     features_NE: FloatArray
@@ -100,13 +103,13 @@ class Features:
 
     @property
     def without_identity_NE(self) -> FloatArray:
-        """The features without the random columns that tell equal items apart; see `identity_vectors`."""
+        """The features without the random columns that tell apart items with equal features; see `identity_vectors`."""
         identity = self.featurizer.given_block(IDENTITY)
         return self.features_NE if identity is None else self.features_NE[:, : -identity.width]
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
-        """The blocks as the RQ-VAE reconstructs them: each block's columns, and its `_present` column if it has one."""
+        """The blocks of feature columns for the RQ-VAE, in order. A `_present` column is a block of its own."""
         layout = []
         for block in self.featurizer.blocks:
             kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
@@ -118,12 +121,15 @@ class Features:
 
 
 def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) -> Stage:
-    """Runs the stage.
+    """Runs the stage "features": computes the features of all items, and stores them in the workspace.
 
     Args:
-        workspace: The folder of the run.
-        data: The prepared data.
+        workspace: The folder that stores the results of all stages.
+        data: The stage of the prepared data.
         settings: How attributes become features.
+
+    Returns:
+        The stage. `load_features` reads its result.
     """
 
     def write(directory: Path) -> None:
@@ -146,18 +152,18 @@ def load_features(stage: Stage) -> Features:
 
 
 def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences | None = None) -> Features:
-    """Fits and computes the features of a data set's items. `decide_uses` says how each attribute is used.
+    """Computes the features of all items in a data set. `decide_uses` decides how each attribute is used.
 
-    Labels become multi-hot columns. Numbers are scored by their rank. Vectors and text embeddings are centred, and
-    scaled to unit variance as a whole. For a missing value, labels are all 0, numbers and vectors are at their mean,
-    and the label `<name>_present` is 0. The text of an item is all its words together. The co-occurrence is computed
-    from training interactions only. Many items that are equal in all of this are told apart by random vectors; see
+    Labels become multi-hot columns. A number is scored by its rank. Vectors and text embeddings are centred, and each
+    block of them is scaled to unit variance. For a missing value, labels are all 0, numbers and vectors are at their
+    mean, and the column `<name>_present` is 0. The text of an item consists of all its words. Co-occurrence is computed
+    from training interactions only. If many items have equal features, random vectors tell them apart; see
     `identity_vectors`.
 
     Args:
         dataset: The items and interactions.
         settings: How attributes become features.
-        train: The training sequences; by default those of leave-one-out.
+        train: The training sequences, for co-occurrence; None for those of the leave-one-out split.
     """
     items, given = dataset.items, dict[str, Given]()
     uses = decide_uses(items, settings.use, min_label_count=settings.min_label_count)

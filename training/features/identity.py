@@ -1,4 +1,4 @@
-"""Random vectors that tell items apart whose other features are equal. They carry no meaning.
+"""Draws random vectors that tell apart items whose features are equal.
 
 Shapes: N items, W vector dimensions.
 """
@@ -18,17 +18,18 @@ logger = logging.getLogger("rqrec")
 
 
 def identity_vectors(features_NE: FloatArray, *, seed: int) -> Given | None:
-    """Draws a vector for every item whose features are those of another item, if there are many such items.
+    """Draws a random vector for every item that has the same features as another item, if there are many such items.
 
-    Semantic IDs number a few equal items in the collision level. More of them would all have the same codes. Items
-    without an attribute that are never beside another item in a history are of this kind.
+    Items with equal features have equal codes. The collision level of semantic IDs can tell apart only a few of them.
+    Items without attributes and without co-occurrence, for example, have equal features.
 
     Args:
-        features_NE: Item features by item_index; E may be 0.
-        seed: Seed of the vectors.
+        features_NE: Item features by item_index, shape (N, E); E may be 0.
+        seed: Seed of the random numbers.
 
     Returns:
-        The vectors, which are 0 for items with features of their own; None if the collision level is enough.
+        One vector per item, which is 0 for an item with unique features. None if the collision level is enough: no more
+        than 8 items have the same features, and at most half of all items share their features with another item.
     """
     group_N = groups_of_equal_items(features_NE)
     sizes_N = np.bincount(group_N)[group_N]

