@@ -1,1 +1,1 @@
-"""The runtime of all stages: configuration, workspace, checkpoints, the training loop and processes."""
+"""What all stages need to run: configuration, workspace, checkpoints, the training loop and processes."""

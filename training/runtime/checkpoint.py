@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished training: weights as safetensors, and the state that an exact continuation needs."""
+"""Writes and reads checkpoints of an unfinished training: weights, optimiser state, random numbers and progress."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ logger = logging.getLogger("rqrec")
 
 @dataclass
 class Progress:
-    """The position of a training.
+    """How far a training has come.
 
     Attributes:
         step: Number of optimiser steps done.
         epoch: Number of epochs done.
-        batch: Number of batches done of the current epoch.
+        batch: Number of batches done in the current epoch.
         best_score: The best validation score so far; higher is better.
-        best_epoch: Number of epochs that were done when the best score was measured; -1 before the first validation.
+        best_epoch: The value of `epoch` when the best score was measured; -1 before the first validation.
     """
 
     step: int = 0
@@ -57,13 +57,13 @@ def save_checkpoint(
     progress: Progress,
     best_weights: dict[str, Tensor] | None,
 ) -> Path:
-    """Writes a checkpoint, and removes all others except the one before it. An interruption leaves no partial one.
+    """Writes a checkpoint atomically, and removes all others except the one before it.
 
     Args:
         folder: The folder of this training's checkpoints.
-        model: The model.
+        model: The model to save.
         optimizer: The optimiser of the model's parameters.
-        progress: The position of the training.
+        progress: How far the training has come.
         best_weights: The weights with the best validation score; None before the first validation.
 
     Returns:
@@ -106,7 +106,8 @@ def restore_latest_checkpoint(
         optimizer: The optimiser to restore in place.
 
     Returns:
-        The position of the training and its best weights. Without a valid checkpoint: a new position, and None.
+        The progress of the training, and the weights with the best validation score; None before the first validation.
+        Without a valid checkpoint: the progress of a new training, and None.
     """
     checkpoints = _checkpoints(folder)
     for checkpoint in reversed(checkpoints):
@@ -128,7 +129,7 @@ def restore_latest_checkpoint(
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copies the model's weights to the CPU."""
+    """Returns a copy of the model's weights on the CPU, by name as in `state_dict`."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
 
 

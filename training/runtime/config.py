@@ -1,6 +1,6 @@
-"""Reads settings from gin files. Settings are read once and passed on as objects.
+"""Reads the settings of a run from gin files. Settings are read once and passed on as objects.
 
-Settings are frozen dataclasses that check their own values. A gin file binds their fields by the name of the class.
+Settings are frozen dataclasses that check their values. A gin file sets their fields: `DecoderSettings.width = 64`.
 """
 
 import re
@@ -37,14 +37,19 @@ class ConfigError(UserError):
 
 
 def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterable[str] = ()) -> SettingsT:
-    """Reads gin files, then single bindings such as ``DecoderSettings.width = 64``. Other fields have their default.
+    """Reads settings from gin files and from single bindings such as ``DecoderSettings.width = 64``.
+
+    Fields that are not set have their default.
 
     Args:
-        kind: A dataclass in which every field is a dataclass of settings.
-        files: Gin files; a later one overrides an earlier one. If a name such as `decoder.gin` or
-            `configs/decoder.gin` is no existing file, the packaged file of that name is read. `include` in a gin file
-            works in the same way, and looks beside that file first.
+        kind: The class of the result, such as `RunSettings`: a dataclass in which every field is a settings dataclass.
+        files: Gin files; a later file overrides an earlier one. If a file such as `decoder.gin` or
+            `configs/decoder.gin` does not exist, the file of this name in the package is read. `include` in a gin file
+            works in the same way, but first looks in the folder of that gin file.
         bindings: Single bindings, which override the files.
+
+    Returns:
+        An object of class `kind`.
 
     Raises:
         ConfigError: If a file is missing or malformed, or binds an unknown parameter or an invalid value.
@@ -129,10 +134,10 @@ def _as_python(value: str) -> str:
 
 
 def settings_as_gin(settings: Any) -> str:
-    """Returns all settings, defaults included, as the text of a gin file.
+    """Returns all settings as the text of a gin file, including those that have their default.
 
     Args:
-        settings: Settings that `read_settings` returned.
+        settings: The settings that `read_settings` returned.
     """
     lines = []
     for field in fields(settings):

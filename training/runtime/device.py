@@ -1,4 +1,4 @@
-"""The device and the precision of training."""
+"""Chooses the device (GPU or CPU) and the precision of training."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -15,11 +15,11 @@ def training_device() -> torch.device:
 
 
 def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:
-    """Returns a context that computes in bfloat16 if this is enabled and the processor has instructions for it.
+    """Returns a context manager for computing in bfloat16. It does nothing if bfloat16 is not enabled or not supported.
 
     Args:
         device: The device that computes.
-        enabled: Whether bfloat16 is wanted.
+        enabled: Whether to use bfloat16, if the device supports it.
     """
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported()

@@ -1,4 +1,4 @@
-"""Training in several processes (ranks): how they start, wait for each other and share values and gradients.
+"""Training in several processes (ranks): functions to start, to wait for each other, and to share values.
 
 `torchrun --nproc-per-node=2 -m training.pipeline …` starts one process a rank. Every rank runs every stage. Stages
 without training run in rank 0 alone, and rank 0 takes every decision for all ranks: which checkpoint is used, and
@@ -46,18 +46,18 @@ def init() -> None:
 
 
 def destroy() -> None:
-    """Leaves the process group."""
+    """Leaves the process group. Does nothing if this process is in none."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """Returns this process's rank, in [0, world size)."""
+    """Returns this process's rank, in [0, world size); 0 if it trains alone."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Returns the number of processes that train together."""
+    """Returns the number of processes that train together; 1 without torchrun."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -68,7 +68,7 @@ def barrier() -> None:
 
 
 def broadcast(value: T) -> T:
-    """Returns rank 0's value in every rank. The other ranks wait for rank 0.
+    """Sends rank 0's value to all ranks, and returns it. The other ranks wait for rank 0.
 
     Args:
         value: Anything that can be pickled, with its tensors on the CPU. Only rank 0's value is read.
@@ -99,11 +99,11 @@ def data_parallel(model: nn.Module) -> nn.Module:
 
 
 def averaging(model: nn.Module, *, enabled: bool) -> AbstractContextManager[object]:
-    """Returns a context for forward and backward passes of a model that `data_parallel` returned.
+    """Returns a context manager that switches the averaging of gradients over ranks on or off.
 
     Args:
-        model: The model.
-        enabled: Whether `backward` averages the gradients over all ranks. If not, they are only added to the gradients
-            of this rank, as long as further parts of its batch follow.
+        model: A model that `data_parallel` returned. Its forward and backward passes must be inside the context.
+        enabled: If true, `backward` averages the gradients over all ranks. If false, it only adds them to the gradients
+            of this rank; use this for all parts of a batch except the last.
     """
     return nullcontext() if enabled or not isinstance(model, DistributedDataParallel) else model.no_sync()

@@ -1,4 +1,4 @@
-"""The training loop that all models share: steps, checkpoints, validation, and a clean stop on a signal."""
+"""The training loop of all models: optimiser steps, checkpoints, validation, and a clean stop on a signal."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ SEED_STRIDE = 1_000_003
 
 
 class TrainingInterrupted(Exception):
-    """Raised after SIGINT or SIGTERM, when the checkpoint is written. The message says where."""
+    """Raised when SIGINT or SIGTERM has stopped a training. The message names the folder of its checkpoint."""
 
 
 class TrainingDiverged(UserError, FloatingPointError):
@@ -41,19 +41,21 @@ def _whole(batch: BatchT, parts: int) -> list[tuple[BatchT, float]]:
 
 @dataclass(frozen=True)
 class Work(Generic[BatchT]):
-    """The functions that belong to one model's training. The loop itself is the same for all models.
+    """The functions of one model's training: its batches, its losses and its validation. `train` calls them.
 
     Attributes:
-        num_batches: Returns the number of batches in an epoch.
+        num_batches: Returns the number of batches in an epoch. Epochs are numbered from 0.
         batches: Returns the batches of an epoch. Two calls with the same epoch return the same batches.
-        losses: Returns the scalars to log, from the model, a batch (or a part of one) and the share of training done,
-            in [0, 1]. "loss" is minimised; it is a mean over the batch. All gradients must come from one call of the
-            model that is passed in, because DistributedDataParallel averages the gradients of that call.
-        validate: Returns the score of the current weights; higher is better. The best weights are kept.
-        after_step: Called after each optimiser step with the number of steps done. It must do the same in every rank.
-        split: Divides a batch into parts and gives each part a weight. The weights sum to 1, and the weighted sum of
-            the parts' losses is the loss of the batch. Every part must hold data. If the batch is too small, some parts
-            repeat data with the weight 0.
+        losses: Returns the losses by name, from the model, a batch (or a part of a batch) and the share of training
+            done, in [0, 1]. "loss", a mean over the batch, is minimised; the others are only logged. It must call the
+            given model exactly once, because DistributedDataParallel averages the gradients of that call.
+        validate: Returns the score of the current weights; higher is better. Training ends with the best weights. None
+            for no validation.
+        after_step: Called after each optimiser step with the number of steps done; None for no call. It must do the
+            same in every rank.
+        split: Divides a batch into a number of parts and gives each part a weight. The weights sum to 1, and the
+            weighted sum of the parts' losses is the loss of the batch. Every part must hold data. If the batch is too
+            small, some parts repeat data with the weight 0.
     """
 
     num_batches: Callable[[int], int]
@@ -74,17 +76,18 @@ def train(
     checkpoints: Path,
     tensorboard: Path,
 ) -> Progress:
-    """Trains a model in place. The training resumes from the newest checkpoint, and ends with the best weights.
+    """Trains a model in place. At the end, the model has the weights with the best validation score.
 
-    On SIGINT or SIGTERM the current step is finished and a checkpoint is written. Several ranks start from the weights
-    of rank 0 and share every batch. A training may be resumed with another number of ranks.
+    Training resumes from the newest checkpoint, if there is one. On SIGINT or SIGTERM, the current step is finished and
+    a checkpoint is written. Several ranks (processes) start from the weights of rank 0 and divide every batch among
+    them. A training may be resumed with another number of ranks.
 
     Args:
-        name: The training's name in the progress bar and in TensorBoard.
+        name: Name of the training, for the progress display and TensorBoard.
         model: The model, with its initial weights.
         optimizer: The optimiser of the model's parameters.
-        work: The batches and losses of this training.
-        schedule: The length and the learning rate of this training.
+        work: The batches, losses and validation of this training.
+        schedule: The length of this training, its learning rate, and when it validates.
         checkpoints: The folder of this training's checkpoints.
         tensorboard: The folder of all TensorBoard files.
 
@@ -191,20 +194,21 @@ def _resume(
 def add_gradients(
     model: nn.Module, work: Work[BatchT], batch: BatchT, done: float, *, accumulate: int
 ) -> dict[str, Tensor]:
-    """Adds the gradients of a whole batch to the model's, in every rank. Each rank computes its own parts of the batch.
+    """Computes the gradients of a batch, and adds them to the model's gradients in every rank.
 
-    DistributedDataParallel averages gradients over the ranks, but the parts' weights sum to 1 over all ranks. So each
-    loss is multiplied by the world size, and the average is the gradient of the batch's mean.
+    Each rank computes its own parts of the batch. DistributedDataParallel averages gradients over the ranks, but the
+    parts' weights sum to 1 over all ranks. So each loss is multiplied by the world size; then the average over the
+    ranks is the gradient of the batch's mean loss.
 
     Args:
         model: The model as `data_parallel` returned it.
-        work: The rule that splits a batch, and the losses.
+        work: The functions that split a batch and compute its losses.
         batch: The whole batch, the same in every rank.
         done: Share of the training done, in [0, 1].
-        accumulate: Parts that each rank computes one after the other.
+        accumulate: Number of parts that each rank computes one after the other.
 
     Returns:
-        The means of the losses over this rank's parts.
+        The mean of each loss over this rank's parts, by name.
 
     Raises:
         TrainingDiverged: If the loss is infinite or not a number.

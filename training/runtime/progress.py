@@ -1,6 +1,6 @@
-"""Tells how far a run is: with a terminal by a bar for every stage, otherwise by a line at least every 30 seconds.
+"""Shows the progress of a run: in a terminal by a bar for every stage, else by a log line every 20 seconds.
 
-The tasks of a run are nested: a stage, a training in it, a validation in that. The innermost one is told.
+Tasks are nested: a stage may contain a training, and a training a validation. The innermost task is shown.
 """
 
 import logging
@@ -25,15 +25,16 @@ logger = logging.getLogger("rqrec")
 
 @dataclass(eq=False)
 class Task:
-    """A piece of work whose length may be known.
+    """A piece of work whose progress is shown.
 
     Attributes:
-        name: The work in a word or two.
-        total: Its length in units; None if it is not known.
-        unit: The unit of its length, in the plural.
-        done: Units done.
-        first: Units that were done before this run.
-        figures: What to tell beside the position, by name, such as the loss.
+        name: Name of the work, in a word or two.
+        total: Total number of units, such as steps; None if it is not known.
+        unit: The unit in the plural, such as "steps".
+        done: Number of units done.
+        first: Number of units that were done before this run, for example before a training was resumed.
+        figures: Values to show beside the number of units, by name, such as {"loss": "0.42"}.
+        begin_s: When the task began, in seconds of `time.monotonic`.
     """
 
     name: str
@@ -46,27 +47,27 @@ class Task:
 
     @property
     def has_named_steps(self) -> bool:
-        """Whether the steps differ, so that those that are done say nothing about the others."""
+        """Whether the units are steps with names. They differ in length, so no time left can be estimated."""
         return "now" in self.figures
 
     def advance(self, units: int = 1) -> None:
-        """Adds units that are done."""
+        """Adds to the number of units done, and shows it."""
         self.show(done=self.done + units)
 
     def next_step(self, now: str) -> None:
-        """Begins the next step of a task whose units are steps with names.
+        """Shows the name of the step that begins now, and counts the step before it as done.
 
         Args:
-            now: The step in a few words.
+            now: Name of the new step, in a few words.
         """
         self.show(done=self.done + 1 if self.has_named_steps else self.done, now=now)
 
     def show(self, *, done: int | None = None, **figures: str) -> None:
-        """Sets the position, or figures beside it.
+        """Sets the number of units done, or values beside it, and shows them.
 
         Args:
-            done: Units done; unchanged if None.
-            figures: Figures by name; others stay.
+            done: Number of units done; None to leave it unchanged.
+            figures: Values to show, by name. Values of other names stay.
         """
         if done is not None:
             self.done = done if self.total is None else min(done, self.total)
@@ -82,7 +83,7 @@ class Task:
         return ", ".join([*position, *figures, *left])
 
     def seconds_left(self) -> float | None:
-        """Returns the estimated time to the end, in seconds; None without enough to estimate it from."""
+        """Returns the estimated time until the task ends, in seconds; None if it cannot be estimated yet."""
         own = self.done - self.first
         if self.total is None or own <= 0 or own < MIN_SHARE_TO_ESTIMATE * self.total or self.has_named_steps:
             return None
@@ -90,7 +91,7 @@ class Task:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time as people say it, such as 40 s, 12 min or 3 h 20 min."""
+    """Returns a duration as text for people, such as "40 s", "12 min" or "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -99,13 +100,13 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress(name: str, *, total: int | None = None, done: int = 0, unit: str = "steps") -> Iterator[Task]:
-    """Yields a task that is told until the block ends. Only rank 0 tells.
+    """Shows the progress of a task until the `with` block ends, and yields the task. Only rank 0 shows anything.
 
     Args:
-        name: The work in a word or two. The outermost task of a run is a stage.
-        total: Its length in units; None if it is not known.
-        done: Units that were done before this run.
-        unit: The unit of its length, in the plural.
+        name: Name of the work, in a word or two. The outermost task is a stage.
+        total: Total number of units, such as steps; None if it is not known.
+        done: Number of units that were done before this run.
+        unit: The unit in the plural, such as "steps".
     """
     task = Task(name, total, unit, done, done)
     if rank() > 0:
@@ -119,7 +120,7 @@ def progress(name: str, *, total: int | None = None, done: int = 0, unit: str = 
 
 
 def set_up_output() -> None:
-    """Sends the messages of a run to standard error, and keeps libraries from drawing bars of their own."""
+    """Sends log messages of a run to standard error, and switches off the progress bars of Hugging Face libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers obeys it too
     logging.basicConfig(format="%(message)s", handlers=[_ToStandardError()])
     logging.getLogger("rqrec").setLevel(logging.INFO)

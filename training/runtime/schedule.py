@@ -1,4 +1,4 @@
-"""The schedule of a training: its length, its learning rate, and its checkpoints and validations."""
+"""The schedule of a training: its length, its learning rate, and when it saves checkpoints and validates."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FINAL_LR_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Schedule:
-    """The length of a training, its learning rate, and when it validates and ends.
+    """The length of a training, its learning rate, and when it saves checkpoints, validates and ends.
 
     Attributes:
         epochs: Passes over the data.
@@ -20,9 +20,9 @@ class Schedule:
         gradient_clip: Largest norm of the gradient; a larger gradient is scaled down to it.
         checkpoint_every_steps: Optimiser steps between two checkpoints.
         validate_every_epochs: Epochs between two validations.
-        patience: Training ends after this many validations without a better score.
-        accumulate: Parts of a batch that each rank computes one after the other. Their gradients are added up to one
-            step, so a batch that does not fit into memory can still be trained on.
+        patience: Training ends after this many validations in a row without a better score.
+        accumulate: Number of parts of a batch that each rank computes one after the other. Their gradients are added up
+            for one optimiser step, so training works with a batch that does not fit into memory as a whole.
     """
 
     epochs: int
@@ -35,18 +35,18 @@ class Schedule:
     accumulate: int = 1
 
     def rate(self, done: float) -> float:
-        """Returns the learning rate after a share `done` of the training, in [0, 1]."""
+        """Returns the learning rate when the share `done` of the training, in [0, 1], is done."""
         if done < self.warmup_share:
             return self.learning_rate * max(done, 1e-4) / self.warmup_share
         decay = 0.5 * (1 + math.cos(math.pi * (done - self.warmup_share) / (1 - self.warmup_share)))
         return self.learning_rate * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * decay)
 
     def is_over(self, progress: Progress) -> bool:
-        """Returns whether the training has done all its epochs or has lost its patience."""
+        """Returns whether training ends: all epochs are done, or `patience` validations gave no better score."""
         waited = progress.epoch - max(progress.best_epoch, 0)
         out_of_patience = progress.best_epoch >= 0 and waited >= self.patience * self.validate_every_epochs
         return progress.epoch >= self.epochs or out_of_patience
 
     def validates_after(self, epoch: int) -> bool:
-        """Returns whether a validation follows when so many epochs are done; the last epoch is always validated."""
+        """Returns whether to validate after this number of epochs. After the last epoch it is always true."""
         return epoch % self.validate_every_epochs == 0 or epoch == self.epochs

@@ -1,4 +1,4 @@
-"""Says how to train beside other work on the same cores.
+"""Warns if other work on the same CPU cores will make training slow.
 
 The threads of one operation wait for each other at its end, and spin while they wait. If other work holds one of their
 cores, every operation waits for that work: two threads beside one busy process took 5 to 60 times as long, and one
@@ -18,7 +18,7 @@ logger = logging.getLogger("rqrec")
 
 
 def warn_of_shared_cores() -> None:
-    """Logs a warning if this process has more threads than free cores. Knows of other work on Linux only."""
+    """Logs a warning if this process has more threads than there are free CPU cores. Works on Linux only."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if threads == 1 or not LOAD.exists():
         return

@@ -1,4 +1,4 @@
-"""Shows a training while it runs: its position and loss as progress, and scalars in TensorBoard."""
+"""Shows a training while it runs: steps and loss in the progress display, and all losses in TensorBoard."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,23 +15,23 @@ LOG_EVERY_STEPS = 10
 
 @dataclass(frozen=True)
 class TrainingDisplay:
-    """An open display; without a writer it shows nothing.
+    """Shows the steps and validations of one training, in the progress display and in TensorBoard.
 
     Attributes:
-        task: The training's progress.
-        writer: The writer of TensorBoard's files.
+        task: The training in the progress display.
+        writer: The writer of TensorBoard files; None in ranks that show nothing.
     """
 
     task: Task
     writer: SummaryWriter | None
 
     def show_step(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Shows a step. The losses are shown of the first one and of every tenth step.
+        """Shows that an optimiser step is done. Losses are shown only for the first and for every tenth step.
 
         Args:
             step: Number of optimiser steps done.
-            losses: Scalars by name; "loss" is shown as progress, all go to TensorBoard.
-            learning_rate: The step's learning rate.
+            losses: Losses by name, scalars. The progress display shows "loss"; TensorBoard gets all of them.
+            learning_rate: The learning rate of this step.
         """
         if self.writer is None:
             return
@@ -45,7 +45,7 @@ class TrainingDisplay:
             self.writer.add_scalar("train/learning_rate", learning_rate, step)
 
     def show_validation(self, step: int, score: float) -> None:
-        """Shows the result of a validation.
+        """Shows the score of a validation.
 
         Args:
             step: Number of optimiser steps done.
@@ -60,14 +60,15 @@ class TrainingDisplay:
 def training_display(
     name: str, tensorboard: Path, *, steps: int, first_step: int, enabled: bool
 ) -> Iterator[TrainingDisplay]:
-    """Yields a display, which is closed at the end.
+    """Opens the display of a training, yields it, and closes it when the `with` block ends.
 
     Args:
-        name: The training's name, which is that of its stage, and its folder below `tensorboard`.
+        name: Name of the training, which is also the name of its stage and of its folder below `tensorboard`.
         tensorboard: The folder of all TensorBoard files.
         steps: Number of optimiser steps in the whole training.
-        first_step: Number of steps done before; TensorBoard's scalars of later steps are replaced.
-        enabled: Whether anything is shown.
+        first_step: Number of steps that a resumed training has done before; 0 for a new one. TensorBoard discards the
+            old values of later steps.
+        enabled: Whether to show anything; true in rank 0 only.
     """
     files = SummaryWriter(str(tensorboard / name), purge_step=first_step) if enabled else nullcontext()
     with files as writer, progress(name, total=steps, done=first_step) as task:

@@ -1,4 +1,4 @@
-"""A workspace: the folder of the stages' results. A stage runs again only if its inputs or settings have changed."""
+"""A workspace: the folder that stores the results of all stages. A stage runs only if its inputs or settings change."""
 
 import fcntl
 import hashlib
@@ -34,11 +34,11 @@ class WorkspaceBusy(UserError):
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's folder, and the key of its inputs and settings.
+    """One stage of a run: the folder of its result, and a key that changes with its inputs and settings.
 
     Attributes:
         path: The folder of the result.
-        key: A hash of the stage's settings and of the keys of its inputs.
+        key: A hash of the stage's settings, of its code version and of the keys of its input stages.
     """
 
     path: Path
@@ -46,12 +46,12 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Duration of the stage's last run in seconds. After an interruption it counts from the resumption."""
+        """Duration of the stage's last run in seconds. If the stage was resumed, it counts from the resumption."""
         return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
     @property
     def is_current(self) -> bool:
-        """Whether the folder holds the result of this key."""
+        """Whether the folder holds a result that was computed for this key."""
         try:
             stamp = json.loads((self.path / STAMP).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -61,12 +61,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one data set and one configuration. Only one run at a time may use it; see `open_workspace`.
+    """The folder in which a run stores the results of its stages. Only one run at a time may use it.
+
+    `open_workspace` opens and locks it.
 
     Attributes:
-        root: Holds one folder for every stage.
-        data_dir: The folder of raw public data, which workspaces share.
-        resume: Whether a training resumes from a checkpoint of the same inputs.
+        root: The folder of the workspace. It holds one folder for every stage.
+        data_dir: The folder of downloaded data sets, which several workspaces may share.
+        resume: Whether an interrupted training resumes from its checkpoint, if its inputs and settings are the same.
     """
 
     root: Path
@@ -90,11 +92,15 @@ class Workspace:
         """Runs a stage in rank 0, unless its folder already holds the result of the same inputs and settings.
 
         Args:
-            name: The stage's folder below the root.
-            inputs: The stages whose results it reads.
-            settings: Its settings, a dataclass.
-            write: Writes the result to a new folder. The folder gets its final name when `write` returns.
+            name: Name of the stage, and of its folder below `root`.
+            inputs: The stages whose results this stage reads.
+            settings: The settings of this stage, a dataclass.
+            write: Computes the result and writes it to the folder that it is given. The folder gets its final name when
+                `write` returns.
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
+
+        Returns:
+            The stage, with its result in `Stage.path`.
         """
         stage = self._stage(name, inputs, settings, version)
         if self._is_current(stage):
@@ -118,12 +124,15 @@ class Workspace:
         An interrupted training leaves checkpoints, from which the next run resumes.
 
         Args:
-            name: The stage's folder below the root.
-            inputs: The stages whose results it reads.
-            settings: Its settings, a dataclass.
-            write: Trains, and writes the result to a new folder. It is given this folder and the folder of the
+            name: Name of the stage, and of its folder below `root`.
+            inputs: The stages whose results this stage reads.
+            settings: The settings of this stage, a dataclass.
+            write: Trains, and writes the result. It is given the folder of the result and the folder of the
                 checkpoints. Only the result of rank 0 is kept.
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
+
+        Returns:
+            The stage, with its result in `Stage.path`.
         """
         stage = self._stage(name, inputs, settings, version)
         if self._is_current(stage):
@@ -143,13 +152,13 @@ class Workspace:
     def checkpoints(self, name: str, key: str) -> Path:
         """Returns the folder of an unfinished training's checkpoints, and removes old ones.
 
-        Checkpoints of the `KEPT_KEYS` latest keys are kept, this key included. So an interrupted training can resume
-        after another training with other settings. If the workspace does not resume, this key's checkpoints are
-        removed.
+        The checkpoints of three keys are kept: of this key and of the two latest other ones. So an interrupted training
+        can resume even after another training with other settings. If `resume` is false, the checkpoints of this key
+        are removed.
 
         Args:
-            name: The stage's folder below the root.
-            key: The key of the stage's inputs and settings.
+            name: Name of the stage.
+            key: The key of the stage, `Stage.key`.
         """
         own = self.root / f"{name}-checkpoints" / key
         if rank() == 0 and own.parent.is_dir():
@@ -186,12 +195,12 @@ class Workspace:
 
 @contextmanager
 def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterator[Workspace]:
-    """Yields a workspace that no other run can open at the same time. It is unlocked however the run ends.
+    """Opens a workspace and locks it until the `with` block or the process ends. No other run can open it meanwhile.
 
     Args:
-        root: Holds one folder for every stage.
-        data_dir: The folder of raw public data, which workspaces share.
-        resume: Whether a training resumes from a checkpoint of the same inputs.
+        root: The folder of the workspace, which is created if needed. It holds one folder for every stage.
+        data_dir: The folder of downloaded data sets, which several workspaces may share.
+        resume: Whether an interrupted training resumes from its checkpoint, if its inputs and settings are the same.
 
     Raises:
         WorkspaceBusy: If another run uses the workspace.
@@ -220,11 +229,11 @@ def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterat
 
 
 def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
-    """Returns the key of a stage: a hash of its settings and of the keys of its inputs.
+    """Returns the key of a stage: a hash of its settings, its code version and the keys of its input stages.
 
     Args:
-        inputs: The stages whose results it reads.
-        settings: Its settings, a dataclass.
+        inputs: The stages whose results the stage reads.
+        settings: The settings of the stage, a dataclass.
         version: The version of the stage's code.
     """
     parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
