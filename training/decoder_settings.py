@@ -1,4 +1,4 @@
-"""The settings of stage two: the sizes of the retriever and how it is trained."""
+"""The settings of the retriever: its sizes, and how it is trained."""
 
 from typing import Self
 
@@ -10,36 +10,37 @@ from rqrec.training.runtime.config import DropProbability, Share
 
 @settings_dataclass(frozen=True)
 class DecoderSettings:
-    """The retriever's sizes and its training.
+    """Settings of the retriever, the Transformer that recommends items: its sizes, and how it is trained.
 
     Attributes:
-        width: Width of item vectors and of both Transformers.
+        width: Width of the item vectors and of both Transformers (history encoder and code decoder).
         num_heads: Number of attention heads.
         ff_width: Inner width of the feed-forward layers.
         encoder_layers: Number of Transformer blocks that read the history.
         decoder_layers: Number of Transformer blocks that generate codes.
-        max_history: Number of most recent items that are read.
-        typed_history: Whether the event types of these items are read, if the data has event types.
+        max_history: Number of most recent items of a history that the model reads.
+        typed_history: Whether the model also reads the event types of these items, if the data has event types.
         dropout: Probability of dropping an activation in the history encoder.
         decoder_dropout: Probability of dropping an activation in the code decoder.
         feature_dropout: Probability of dropping one feature of an item.
-        generation_gradient: Share of the generation loss's gradient that reaches the history encoder. The relevance
-            ranks the items, so the history encoder is trained mainly for it; the code decoder always gets its full
-            gradient.
-        temperature: The cosine of a query and an item vector is divided by the temperature; this gives the relevance.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1]. The
+            history encoder is mainly trained for the relevance, which ranks the items; the code decoder always gets the
+            full gradient.
+        temperature: Divides the cosine of the history's vector and an item's vector. The result is the item's
+            relevance.
         relevance_weight: Weight of the relevance in the score: score = log_prob + relevance_weight * relevance.
-        negatives: Items drawn at random in each step, for the next item to be told apart from.
-        epochs: Passes over the training sequences.
-        batch_size: Windows in one step.
+        negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
+        epochs: Number of passes over the training sequences.
+        batch_size: Number of windows (sections of user sequences) in one step.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         bf16: Whether to compute in bfloat16 if the processor has instructions for it.
         validate_every_epochs: Epochs between two validations. The weights of the best validation are kept.
         validation_users: Largest number of users in a validation.
-        patience: Training ends after this many validations without a better score.
+        patience: Training ends after this many validations in a row without a better score.
         beam_width: Beam width of the search in a validation.
         checkpoint_every_steps: Steps between two checkpoints.
-        accumulate: Parts of a batch that each rank computes one after the other; more parts need less memory.
+        accumulate: Number of parts of a batch that each rank computes one after the other. More parts need less memory.
         seed: Seed of weights, batches, dropout and the validation sample.
     """
 

@@ -1,7 +1,7 @@
 """Stage: measures the trained retriever and the baselines on the held-out test items.
 
 The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue, without
-the items of the history unless repeats are common. A list hits if it contains the user's exact next item.
+the items of the user's history unless users often choose items again. A list hits if it contains the user's next item.
 """
 
 import json
@@ -54,17 +54,21 @@ Lists = Mapping[str, NDArray[np.int64]]
 def evaluate(
     workspace: Workspace, data: Stage, features: Stage, tokens: Stage, decoder: Stage, settings: EvaluationSettings
 ) -> Stage:
-    """Runs the stage. It writes evaluation.json: figures by model name, of the data, and of the semantic IDs.
+    """Runs the stage "evaluation": measures the retriever and the baselines, and stores the figures in the workspace.
 
-    If no user has enough items to be asked about, no model has figures.
+    The file evaluation.json holds the figures of each model, of the data and of the semantic IDs. If there are no test
+    users, it has no figures of models.
 
     Args:
-        workspace: The folder of the run.
-        data: The prepared data.
-        features: The items' features.
-        tokens: The items' semantic IDs.
-        decoder: The trained retriever.
+        workspace: The folder that stores the results of all stages.
+        data: The stage of the prepared data.
+        features: The stage of the items' features.
+        tokens: The stage of the items' semantic IDs.
+        decoder: The stage of the trained retriever.
         settings: List lengths and beam width.
+
+    Returns:
+        The stage. `load_results` reads its result.
     """
 
     def write(directory: Path) -> None:
@@ -132,6 +136,10 @@ def _figures(
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:
-    """Reads the figures that `evaluate` wrote: by model name, "data" and "tokenizer"."""
+    """Reads the figures that `evaluate` stored.
+
+    The keys are model names such as "rqrec", and "data" and "tokenizer" for the data and the semantic IDs. Each value
+    holds figures by name, such as {"recall@10": 0.08}.
+    """
     results: dict[str, dict[str, float]] = json.loads((stage.path / RESULTS).read_text(encoding="utf-8"))
     return results

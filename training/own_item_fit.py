@@ -1,4 +1,4 @@
-"""Fits the bonus of own items: how much more likely an item is because the user chose it before, how often and when.
+"""Fits the score bonus of items in the user's own history, by how often and how recently the user chose them.
 
 Shapes: B users, X candidates of a user, C candidates of all users, F features.
 """
@@ -71,24 +71,25 @@ def fit_own_items(
     beam_width: int,
     relevance_weight: float,
 ) -> OwnItemWeights:
-    """Fits the weights of `OwnItems` by a conditional logit: which candidate is the user's next item?
+    """Fits the score bonus of items that the user chose before, by a conditional logit model of the next item.
 
-    The logit of a candidate is scale * score + step weights of its count and age. The scale makes up for scores that
-    are too sure or not sure enough; the bonus is the weights divided by it. A weight is a sum of steps, and the
-    penalty is on the steps, so a count that nobody has gets the weight of the next lower one. Cross-validation
-    chooses the penalty.
+    The logit of a candidate item is scale * score + weight of its count + weight of its age. The count is how often the
+    user chose the item; the age is how many choices came after the last one. The scale corrects scores that are too
+    confident or not confident enough; the bonus is the two weights divided by the scale. Differences between
+    neighbouring weights have an L2 penalty, which cross-validation chooses. So a count that no user has gets the weight
+    of the next lower count.
 
     Args:
-        engine: The trained model's search.
-        trie: The catalogue's trie.
-        holdout: Users whose next item the model has not seen, with histories of item_index.
-        item_vectors_ND: Item vectors by leaf.
+        engine: The search of the trained retriever.
+        trie: The trie of the catalogue's semantic IDs.
+        holdout: Users with histories of item_index, and a next item that the model has not seen.
+        item_vectors_ND: Item vectors in the order of the trie's leaves, shape (N, D).
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.
-        relevance_weight: As in score = log_prob + relevance_weight * relevance.
+        relevance_weight: The factor in score = log_prob + relevance_weight * relevance.
 
     Returns:
-        The weights; no bonus if no user's next item is a candidate.
+        The weights of the bonus; all are 0 if no user's next item is a candidate.
     """
     is_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
     own = OwnItems(NO_BONUS, is_new_N, item_vectors_ND, relevance_weight=relevance_weight, compared=COMPARED)

@@ -18,10 +18,10 @@ FILE_WIDTH = 140  # of the tables where the output goes to a file
 
 
 def train_and_publish(run: Run) -> None:
-    """Trains, evaluates and publishes a model.
+    """Trains a model, evaluates it, and publishes it as a bundle, the folder that the service loads.
 
-    At the end it prints one report: what was read, dropped and changed; the results of the evaluation; the bundle's
-    folder; and the command to serve it.
+    At the end, a report is printed: what was read, dropped and changed in the data; the results of the evaluation; the
+    folder of the bundle; and the command that serves the model.
     """
     bundle, results, data = run.bundle, load_results(run.evaluation), load_report(run.data)
     console = Console(quiet=rank() > 0)

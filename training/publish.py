@@ -66,11 +66,11 @@ logger = logging.getLogger("rqrec")
 
 @settings_dataclass(frozen=True)
 class PublishSettings:
-    """What a bundle holds.
+    """Settings of the bundle that is published.
 
     Attributes:
-        half_precision: Whether to add the search in half precision, for services that run with RQREC_PRECISION=half.
-            Writing it takes as long as writing the search itself.
+        half_precision: Whether the bundle also holds the search graph in float16, which a service with
+            RQREC_PRECISION=half runs. Writing it takes as long as writing the float32 graph.
     """
 
     half_precision: bool = False
@@ -78,15 +78,15 @@ class PublishSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """What every stage before publishing made, and with which settings.
+    """The stages whose results are published, and the settings that the bundle records.
 
     Attributes:
-        data: The prepared data.
-        features: The items' features.
-        rqvae: The trained RQ-VAE.
-        tokens: The semantic IDs.
-        decoder: The trained retriever.
-        evaluation: The figures on the test items.
+        data: The stage of the prepared data.
+        features: The stage of the items' features.
+        rqvae: The stage of the trained RQ-VAE.
+        tokens: The stage of the items' semantic IDs.
+        decoder: The stage of the trained retriever.
+        evaluation: The stage of the evaluation's figures.
         text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
         config: All settings of the run, as a gin file.
     """
@@ -111,14 +111,14 @@ class _Format:
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
-    """Writes `bundles/<version>` if no valid bundle of this version exists, and points `bundles/current` to it.
+    """Writes the bundle `bundles/<version>` unless a valid one exists, and points `bundles/current` to it.
 
-    Only rank 0 writes. The version is the data set's name and a key of all inputs of the bundle.
+    The version is the name of the data set and a hash of all inputs of the bundle. Only rank 0 writes.
 
     Args:
-        workspace: The folder of the run.
-        trained: What to publish.
-        settings: What the bundle holds.
+        workspace: The folder that stores the results of all stages. `bundles` is below it.
+        trained: The stages whose results are published.
+        settings: Whether the bundle also holds a search in half precision.
 
     Returns:
         The bundle's folder.
@@ -239,7 +239,10 @@ def _text_encoder(folder: Path, dataset: Dataset, featurizer: Featurizer, encode
 
 
 def payload_column(column: pl.Series) -> pl.Series:
-    """Converts an item attribute to a type that JSON has. The column is Null if the attribute cannot be shown."""
+    """Converts an item attribute to a type that JSON has, so that the service can return it with the item.
+
+    A column of vectors, bytes or Python objects cannot be shown: the result has the type Null and no values.
+    """
     if isinstance(column.dtype, pl.Array) or column.dtype in (pl.Binary, pl.Object):
         return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
     if column.dtype.is_temporal() or isinstance(column.dtype, pl.Categorical | pl.Enum):

@@ -1,4 +1,4 @@
-"""The retriever's part of the training loop: its batches, how a batch is split, and its losses.
+"""The retriever's functions for the training loop: its batches, how a batch is split, and its losses.
 
 Shapes: B windows, T history items, N items, X items of one step.
 """
@@ -20,13 +20,16 @@ from rqrec.training.runtime.loop import Work
 
 
 class DecoderBatch(NamedTuple):
-    """The windows of one step, or a part of them, with the items that the whole step compares them with.
+    """A batch of the retriever's training: windows, and the items among which the loss looks for the next items.
+
+    It holds all windows of one optimiser step, or a part of them. The other attributes are always those of the step.
 
     Attributes:
-        windows: The histories and their next items.
-        items_X: Leaf positions: all items of the whole step's windows, and the items drawn at random. Items may repeat.
-        num_targets: Number of next items in the whole step.
-        total_weight: Sum of their weights.
+        windows: The histories and the next item of each history item.
+        items_X: Leaf positions of all items in the step's windows, and of items drawn at random; int64. Items may
+            repeat.
+        num_targets: Number of next items in the step.
+        total_weight: Sum of the weights of all next items in the step.
     """
 
     windows: SeqBatch
@@ -36,11 +39,11 @@ class DecoderBatch(NamedTuple):
 
     @classmethod
     def from_windows(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
-        """Makes the batch of a whole step.
+        """Makes the batch of a whole optimiser step.
 
         Args:
-            windows: The step's windows.
-            drawn_X: Leaf positions of the items drawn at random, each in [0, N).
+            windows: All windows of the step.
+            drawn_X: Leaf positions of the items that were drawn at random as negative examples, each in [0, N).
         """
         read = windows.history_BT[windows.history_BT != PADDING]
         predicted = windows.targets_BT[windows.targets_BT != PADDING]
@@ -48,9 +51,10 @@ class DecoderBatch(NamedTuple):
         return cls(windows, items_X, len(predicted), _total_weight(windows))
 
     def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
-        """Divides the windows into parts. A part's weight is its share of the next items' weight.
+        """Divides the windows among `parts` batches, and returns each of them with its weight.
 
-        With fewer windows than parts, the parts left over hold the first window with the weight 0.
+        The weight of a batch is its share of the step's `total_weight`. If there are fewer windows than parts, each
+        batch without a window of its own gets the first window and the weight 0.
         """
         dealt = []
         for part in range(parts):
@@ -61,7 +65,7 @@ class DecoderBatch(NamedTuple):
         return dealt
 
     def to(self, device: torch.device) -> "DecoderBatch":
-        """Copies the batch to a device."""
+        """Returns a copy of the batch on a device."""
         return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
 
 
@@ -73,12 +77,14 @@ def _total_weight(windows: SeqBatch) -> float:
 
 
 def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: DecoderSettings) -> Work[DecoderBatch]:
-    """Makes the batches and losses of a retriever's training. The validation is not included.
+    """Makes the batches and losses of a retriever's training, for `training.runtime.loop.train`.
+
+    The result has no validation; the caller may add one.
 
     Args:
-        catalogue: The items to recommend from, on the model's device.
+        catalogue: The arrays of all items, on the model's device.
         tokens: Training sequences of leaf positions.
-        settings: The retriever's sizes and its training.
+        settings: The retriever's sizes, and how it is trained.
     """
     device, num_leaves = catalogue.rows_N.device, len(catalogue.rows_N)
     sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)

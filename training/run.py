@@ -22,7 +22,7 @@ from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of every stage."""
+    """The settings of a run: one object for every stage."""
 
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -39,10 +39,10 @@ class Run:
     """The stages of one training. Reading a result runs its stage and the stages before it.
 
     A stage is skipped if the workspace stores its result for the same inputs and settings. The stage `data` reads the
-    input files, once. A file that changes later belongs to the next run.
+    input files once. A file that changes later is not read before the next run.
 
     Attributes:
-        workspace: The folder of the stages' results.
+        workspace: The folder that stores the results of all stages.
         settings: The settings of every stage.
     """
 
@@ -51,17 +51,17 @@ class Run:
 
     @cached_property
     def data(self) -> Stage:
-        """The prepared data."""
+        """The stage that reads and checks the data, and splits it into training, validation and test."""
         return prepare_data(self.workspace, self.settings.dataset, self.settings.split)
 
     @cached_property
     def features(self) -> Stage:
-        """The items' features."""
+        """The stage that computes the items' features."""
         return make_features(self.workspace, self.data, self.settings.features)
 
     @cached_property
     def rqvae(self) -> Stage:
-        """The trained RQ-VAE."""
+        """The stage that trains the RQ-VAE, which turns features into codes."""
         return train_rqvae(self.workspace, self.features, self.settings.rqvae)
 
     @cached_property
@@ -71,18 +71,18 @@ class Run:
 
     @cached_property
     def decoder(self) -> Stage:
-        """The stage that trains the retriever, by `RunSettings.decoder`."""
+        """The stage that trains the retriever, with the settings `RunSettings.decoder`."""
         return train_decoder(self.workspace, self.data, self.features, self.tokens, self.settings.decoder)
 
     @cached_property
     def evaluation(self) -> Stage:
-        """The figures of the retriever and the baselines on the test items."""
+        """The stage that measures the retriever and the baselines on the test items."""
         stages = (self.data, self.features, self.tokens, self.decoder)
         return evaluate(self.workspace, *stages, self.settings.evaluation)
 
     @cached_property
     def bundle(self) -> Path:
-        """The folder of the published bundle."""
+        """The folder of the published bundle. Reading this property runs all stages and publishes the result."""
         stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
         return publish(
             self.workspace,

@@ -1,4 +1,4 @@
-"""Makes a `Recommender`, the class that serves, from a trained retriever.
+"""Makes a `Recommender`, the class that the service uses, from a trained retriever.
 
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
@@ -23,13 +23,13 @@ from rqrec.training.train_decoder import load_own_items, load_retriever
 
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
-    """Loads the trained retriever as a recommender over the items it was trained on.
+    """Loads the trained retriever as a recommender of the items in its training data.
 
     Args:
         tokens: The stage that made the semantic IDs.
         decoder: The stage that trained the retriever.
         features: The items' features.
-        popularity_N: Number of training interactions by item_index.
+        popularity_N: Number of training interactions of each item, by item_index.
     """
     ids = load_semantic_ids(tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
@@ -51,8 +51,9 @@ def make_recommender(
         retriever: The trained retriever, in evaluation mode.
         trie: The trie of the items' semantic IDs.
         item_vectors_ND: Item vectors by item_index; see `item_vectors`.
-        popularity_N: Number of training interactions by item_index. Items with 0 are recommended as new items.
-        own: The bonus of the items of the user's own history; None for none.
+        popularity_N: Number of training interactions of each item, by item_index. Items with 0 are recommended as new
+            items.
+        own: The score bonus of items in the user's own history; None for no bonus.
     """
     device = next(retriever.parameters()).device
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
@@ -76,15 +77,16 @@ def item_vectors(
 ) -> NDArray[np.float32]:
     """Computes the item vectors that the search reads.
 
-    An item with training interactions has its trained vector. Any other item takes the vector of items with similar
+    An item with training interactions has its trained vector. Any other item gets a mean vector of items with similar
     content.
 
     Args:
         retriever: The trained retriever, in evaluation mode.
         trie: The trie of the items' semantic IDs.
         features: The items' features.
-        projection_EP: Projection of features to content; see `training.features.content.fit_content`.
-        popularity_N: Number of training interactions by item_index.
+        projection_EP: The matrix that projects features to content vectors; see
+            `training.features.content.fit_content`.
+        popularity_N: Number of training interactions of each item, by item_index.
 
     Returns:
         Vectors by item_index, float32, shape (N, D).

@@ -1,4 +1,4 @@
-"""Stage: turns items into semantic IDs with the trained RQ-VAE, and checks that the IDs are usable.
+"""Stage: gives each item a semantic ID with the trained RQ-VAE, and checks that the IDs are usable.
 
 Shapes: N items, L levels, V codes per level, E feature columns.
 """
@@ -34,9 +34,11 @@ class SemanticIds:
     """The semantic IDs of all items.
 
     Attributes:
-        codes_NL: Unique codes by item_index. The last level is the collision level.
-        codebook_size: V.
-        figures: Figures about the codes before collisions are resolved; see `training.evaluation.semantic_id_health`.
+        codes_NL: The codes of each item, by item_index, int64, shape (N, L). No two items have the same codes. The last
+            level is the collision level, which makes them unique.
+        codebook_size: V, the number of codes per level.
+        figures: Figures about the quality of the codes without the collision level, such as "collision_ratio"; see
+            `training.evaluation.semantic_id_health`.
     """
 
     codes_NL: NDArray[np.int64]
@@ -47,17 +49,20 @@ class SemanticIds:
 def tokenize_items(
     workspace: Workspace, data: Stage, features: Stage, rqvae: Stage, settings: SemanticIdSettings
 ) -> Stage:
-    """Runs the stage.
+    """Runs the stage "semantic_ids": computes a unique semantic ID for every item, and stores them in the workspace.
 
     Args:
-        workspace: The folder of the run.
-        data: The prepared data.
-        features: The items' features.
-        rqvae: The trained RQ-VAE.
-        settings: The limits at which semantic IDs count as collapsed.
+        workspace: The folder that stores the results of all stages.
+        data: The stage of the prepared data.
+        features: The stage of the items' features.
+        rqvae: The stage of the trained RQ-VAE.
+        settings: The limits beyond which semantic IDs count as collapsed.
+
+    Returns:
+        The stage. `load_semantic_ids` reads its result.
 
     Raises:
-        CollapsedSemanticIds: If the semantic IDs have collapsed.
+        CollapsedSemanticIds: If too many items have the same or similar codes.
     """
 
     def write(directory: Path) -> None:

@@ -45,14 +45,19 @@ CODE_VERSION = 5  # 5: cross-validation chooses the penalty of the bonus of own 
 def train_decoder(
     workspace: Workspace, data: Stage, features: Stage, tokens: Stage, settings: DecoderSettings
 ) -> Stage:
-    """Runs the stage. It resumes from a checkpoint of the same inputs if the workspace allows it.
+    """Runs the stage "decoder": trains the retriever, and stores it in the workspace.
+
+    An interrupted training resumes from its checkpoint, if `workspace.resume` is true.
 
     Args:
-        workspace: The folder of the run.
-        data: The prepared data.
-        features: The items' features.
-        tokens: The items' semantic IDs.
-        settings: The retriever's sizes and its training.
+        workspace: The folder that stores the results of all stages.
+        data: The stage of the prepared data.
+        features: The stage of the items' features.
+        tokens: The stage of the items' semantic IDs.
+        settings: The retriever's sizes, and how it is trained.
+
+    Returns:
+        The stage. `load_retriever` and `load_own_items` read its result.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:
@@ -90,17 +95,17 @@ def fit_retriever(
     num_event_types: int = 0,
     exclude_history: bool = True,
 ) -> Retriever:
-    """Trains a retriever, on a GPU if there is one. Keeps the weights with the best NDCG in validation.
+    """Trains a retriever, on a GPU if there is one. The result has the weights with the best NDCG in validation.
 
     Args:
         trie: The trie of the catalogue's semantic IDs.
         features_NE: Item features by item_index, shape (N, E).
         split: The sequences to train on, and the users to validate with.
-        settings: The retriever's sizes and its training.
+        settings: The retriever's sizes, and how it is trained.
         checkpoints: The folder of this training's checkpoints.
         tensorboard: The folder of all TensorBoard files.
-        num_event_types: The number of event types that the sequences have.
-        exclude_history: Whether lists leave out the items of the user's history in validation.
+        num_event_types: Number of event types in the sequences, without "unknown"; 0 if the data has none.
+        exclude_history: Whether recommendation lists in validation leave out the items of the user's history.
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
@@ -140,13 +145,13 @@ def _schedule(settings: DecoderSettings) -> Schedule:
 def retriever_config(
     settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int, num_event_types: int = 0
 ) -> RetrieverConfig:
-    """Makes a retriever's configuration for a catalogue.
+    """Makes the configuration of a retriever from the settings and the sizes of a catalogue.
 
     Args:
-        settings: The retriever's sizes and its training.
+        settings: The retriever's sizes, and how it is trained.
         trie: The trie of the catalogue's semantic IDs.
         feature_dim: E, the number of feature columns of an item.
-        num_event_types: The number of event types that the sequences have.
+        num_event_types: Number of event types in the sequences, without "unknown"; 0 if the data has none.
     """
     return RetrieverConfig(
         num_levels=trie.num_levels,
@@ -230,19 +235,25 @@ def _fit_own_items(
 
 
 def load_own_items(stage: Stage) -> OwnItemWeights | None:
-    """Reads the bonus of the items of a user's history that `train_decoder` saved; None if there is none."""
+    """Reads the score bonus of items in the user's own history, which `train_decoder` fitted.
+
+    Returns None if it fitted none, because recommendation lists leave out the history.
+    """
     found = own_items_fields(stage)
     return OwnItemWeights.from_fields(found) if found else None
 
 
 def own_items_fields(stage: Stage) -> dict[str, list[float]]:
-    """Reads the fields of the bonus that `train_decoder` saved; none if the items of the history get no bonus."""
+    """Reads the score bonus of items in the user's own history as a dictionary, for a bundle's manifest.
+
+    The keys are the attributes of `OwnItemWeights`. The dictionary is empty if `train_decoder` fitted no bonus.
+    """
     path = stage.path / OWN_ITEMS
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def load_retriever(stage: Stage) -> Retriever:
-    """Reads the model that `train_decoder` saved, in evaluation mode."""
+    """Reads the retriever that `train_decoder` saved. The model is on the CPU and in evaluation mode."""
     model = Retriever(RetrieverConfig(**json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))))
     model.load_state_dict(load_file(stage.path / WEIGHTS))
     return model.eval()

@@ -36,25 +36,27 @@ CODE_VERSION = 2  # 2: training starts at principal components
 
 @settings_dataclass(frozen=True)
 class RqVaeSettings:
-    """The RQ-VAE's sizes and its training.
+    """Settings of the RQ-VAE, which turns item features into codes: its sizes, and how it is trained.
 
     Attributes:
         hidden_widths: Widths of the encoder's hidden layers.
-        embed_dim: Width of the latent.
-        codebook_size: Codes per level, above 1. By default, "auto", it follows from the number of items with different
-            features; see `training.codebooks.choose_codebooks`.
-        num_levels: Levels of residual quantisation, without the collision level; "auto" as above.
+        embed_dim: Width of the latent vector.
+        codebook_size: Number of codes per level, above 1; or "auto" to choose it by the number of items with different
+            features, see `training.codebooks.choose_codebooks`.
+        num_levels: Number of levels of residual quantisation, without the collision level; or "auto" to choose it in
+            the same way.
         mode: How gradients pass the choice of a code: "gumbel_softmax", "straight_through" or "rotation_trick".
         commitment_weight: Weight of the commitment loss.
         start_temperature: Temperature of the Gumbel-softmax at the start of training.
         end_temperature: Temperature at the end of training. The temperature falls geometrically.
-        steps: Number of optimiser steps.
-        batch_size: Items in one step.
+        steps: Number of optimiser steps, rounded up to whole epochs.
+        batch_size: Number of items in one step.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        dead_code_every_steps: Steps between two replacements of dead codes. The last quarter of training has none.
+        dead_code_every_steps: Steps between two replacements of dead (unused) codes. There are none in the last
+            quarter of training.
         checkpoint_every_steps: Steps between two checkpoints.
-        accumulate: Parts of a batch that each rank computes one after the other; more parts need less memory.
+        accumulate: Number of parts of a batch that each rank computes one after the other. More parts need less memory.
         seed: Seed of weights, k-means, batches and noise.
     """
 
@@ -77,12 +79,17 @@ class RqVaeSettings:
 
 
 def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) -> Stage:
-    """Runs the stage. It resumes from a checkpoint of the same inputs if the workspace allows it.
+    """Runs the stage "rqvae": trains the RQ-VAE on the items' features, and stores it in the workspace.
+
+    An interrupted training resumes from its checkpoint, if `workspace.resume` is true.
 
     Args:
-        workspace: The folder of the run.
-        features: The items' features.
-        settings: The RQ-VAE's sizes and its training.
+        workspace: The folder that stores the results of all stages.
+        features: The stage of the items' features.
+        settings: The RQ-VAE's sizes, and how it is trained.
+
+    Returns:
+        The stage. `load_rqvae` reads its result.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:
@@ -98,10 +105,10 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
 
 
 def rqvae_config(settings: RqVaeSettings, blocks: tuple[FeatureBlock, ...], *, num_distinct: int) -> RqVaeConfig:
-    """Makes an RQ-VAE's configuration.
+    """Makes the configuration of an RQ-VAE. Chooses its codebook size and number of levels if they are "auto".
 
     Args:
-        settings: The RQ-VAE's sizes and its training.
+        settings: The RQ-VAE's sizes, and how it is trained.
         blocks: The blocks of feature columns, in the order of the columns.
         num_distinct: Number of different feature vectors; items with equal features count once.
     """
@@ -124,8 +131,8 @@ def fit_rqvae(
 
     Args:
         config: The RQ-VAE's configuration.
-        features_NE: Item features, float32.
-        settings: The RQ-VAE's sizes and its training.
+        features_NE: Item features by item_index, float32, shape (N, E).
+        settings: The RQ-VAE's sizes, and how it is trained.
         checkpoints: The folder of this training's checkpoints.
         tensorboard: The folder of all TensorBoard files.
 
@@ -161,12 +168,12 @@ def fit_rqvae(
 
 
 def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Work[Tensor]:
-    """Makes the batches and losses of an RQ-VAE's training.
+    """Makes the batches and losses of an RQ-VAE's training, for `training.runtime.loop.train`.
 
     Args:
-        model: The RQ-VAE, whose dead codes are replaced after some steps.
-        features_NE: Item features, on the model's device.
-        settings: The RQ-VAE's sizes and its training.
+        model: The RQ-VAE to train. Its unused codes are replaced at regular steps.
+        features_NE: Item features by item_index, float32, shape (N, E), on the model's device.
+        settings: The RQ-VAE's sizes, and how it is trained.
     """
     device = features_NE.device
     cooling = settings.end_temperature / settings.start_temperature
@@ -204,7 +211,7 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
 
 
 def load_rqvae(stage: Stage) -> RqVae:
-    """Reads the model that `train_rqvae` saved, in evaluation mode."""
+    """Reads the RQ-VAE that `train_rqvae` saved. The model is on the CPU and in evaluation mode."""
     from_file = json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))
     model = RqVae(RqVaeConfig.from_fields(from_file))
     model.load_state_dict(load_file(stage.path / WEIGHTS))
