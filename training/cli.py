@@ -39,13 +39,14 @@ def stage_command(
     program: str | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Runs a training command: parses the command line, opens the workspace, and calls `ask` with the run.
+    """Runs a training command: parses the command line, opens the workspace (folder of results), and calls `ask`.
 
     The process exits with status 2 and one line on standard error if the user can fix the problem, such as a wrong
     setting or a full disk. It exits with status 130 after an interruption (Ctrl-C); the same command then resumes.
 
     Args:
-        ask: Reads a result of the run, such as `run.decoder`. Reading it runs its stage and the stages before it.
+        ask: A function that reads one result of a `Run`, such as `lambda run: run.decoder`. Reading the result runs its
+            stage and the stages before it.
         description: The description for `--help`.
         program: Name of the command in its help and messages; by default the name of the running script.
         arguments: The arguments after the name of the command; None for those of this process (`sys.argv`).

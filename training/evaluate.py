@@ -54,21 +54,21 @@ Lists = Mapping[str, NDArray[np.int64]]
 def evaluate(
     workspace: Workspace, data: Stage, features: Stage, tokens: Stage, decoder: Stage, settings: EvaluationSettings
 ) -> Stage:
-    """Runs the stage "evaluation": measures the retriever and the baselines, and stores the figures in the workspace.
+    """Runs the stage "evaluation": measures the retriever and the baselines, and stores the metrics in the workspace.
 
-    The file evaluation.json holds the figures of each model, of the data and of the semantic IDs. If there are no test
-    users, it has no figures of models.
+    The file evaluation.json holds the metrics of each model, of the data and of the semantic IDs. If there are no test
+    users, it has no metrics of models.
 
     Args:
         workspace: The folder that stores the results of all stages.
-        data: The stage of the prepared data.
-        features: The stage of the items' features.
-        tokens: The stage of the items' semantic IDs.
-        decoder: The stage of the trained retriever.
+        data: The result of `prepare_data`: the checked data and its split.
+        features: The result of `make_features`: the features of all items.
+        tokens: The result of `tokenize_items`: the semantic IDs of all items.
+        decoder: The result of `train_decoder`: the trained retriever.
         settings: List lengths and beam width.
 
     Returns:
-        The stage. `load_results` reads its result.
+        The folder and the key of the result. `load_results` reads it.
     """
 
     def write(directory: Path) -> None:
@@ -136,10 +136,10 @@ def _figures(
 
 
 def load_results(stage: Stage) -> dict[str, dict[str, float]]:
-    """Reads the figures that `evaluate` stored.
+    """Reads the metrics that `evaluate` stored.
 
-    The keys are model names such as "rqrec", and "data" and "tokenizer" for the data and the semantic IDs. Each value
-    holds figures by name, such as {"recall@10": 0.08}.
+    The keys are model names such as "rqrec", and also "data" and "tokenizer" (for the semantic IDs). Each value holds
+    metrics by name, such as {"recall@10": 0.08}.
     """
     results: dict[str, dict[str, float]] = json.loads((stage.path / RESULTS).read_text(encoding="utf-8"))
     return results

@@ -78,15 +78,15 @@ class PublishSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """The stages whose results are published, and the settings that the bundle records.
+    """The results of all stages that come before publishing, and the settings that the bundle records.
 
     Attributes:
-        data: The stage of the prepared data.
-        features: The stage of the items' features.
-        rqvae: The stage of the trained RQ-VAE.
-        tokens: The stage of the items' semantic IDs.
-        decoder: The stage of the trained retriever.
-        evaluation: The stage of the evaluation's figures.
+        data: The result of `prepare_data`: the checked data and its split.
+        features: The result of `make_features`: the features of all items.
+        rqvae: The result of `train_rqvae`: the trained RQ-VAE.
+        tokens: The result of `tokenize_items`: the semantic IDs of all items.
+        decoder: The result of `train_decoder`: the trained retriever.
+        evaluation: The result of `evaluate`: the metrics of the retriever and the baselines.
         text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
         config: All settings of the run, as a gin file.
     """
@@ -117,7 +117,7 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -
 
     Args:
         workspace: The folder that stores the results of all stages. `bundles` is below it.
-        trained: The stages whose results are published.
+        trained: The results of all stages that come before.
         settings: Whether the bundle also holds a search in half precision.
 
     Returns:

@@ -26,8 +26,8 @@ def load_recommender(tokens: Stage, decoder: Stage, features: Features, populari
     """Loads the trained retriever as a recommender of the items in its training data.
 
     Args:
-        tokens: The stage that made the semantic IDs.
-        decoder: The stage that trained the retriever.
+        tokens: The result of `tokenize_items`: the semantic IDs of all items.
+        decoder: The result of `train_decoder`: the trained retriever.
         features: The items' features.
         popularity_N: Number of training interactions of each item, by item_index.
     """
@@ -45,7 +45,7 @@ def make_recommender(
     popularity_N: NDArray[np.int64],
     own: OwnItemWeights | None = None,
 ) -> Recommender:
-    """Makes a recommender from a retriever.
+    """Makes a recommender from a trained retriever and the items to recommend.
 
     Args:
         retriever: The trained retriever, in evaluation mode.

@@ -37,7 +37,7 @@ class SemanticIds:
         codes_NL: The codes of each item, by item_index, int64, shape (N, L). No two items have the same codes. The last
             level is the collision level, which makes them unique.
         codebook_size: V, the number of codes per level.
-        figures: Figures about the quality of the codes without the collision level, such as "collision_ratio"; see
+        figures: Metrics of the codes without the collision level, by name, such as "collision_ratio"; see
             `training.evaluation.semantic_id_health`.
     """
 
@@ -53,13 +53,13 @@ def tokenize_items(
 
     Args:
         workspace: The folder that stores the results of all stages.
-        data: The stage of the prepared data.
-        features: The stage of the items' features.
-        rqvae: The stage of the trained RQ-VAE.
+        data: The result of `prepare_data`: the checked data and its split.
+        features: The result of `make_features`: the features of all items.
+        rqvae: The result of `train_rqvae`: the trained RQ-VAE.
         settings: The limits beyond which semantic IDs count as collapsed.
 
     Returns:
-        The stage. `load_semantic_ids` reads its result.
+        The folder and the key of the result. `load_semantic_ids` reads it.
 
     Raises:
         CollapsedSemanticIds: If too many items have the same or similar codes.

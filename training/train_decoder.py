@@ -51,13 +51,13 @@ def train_decoder(
 
     Args:
         workspace: The folder that stores the results of all stages.
-        data: The stage of the prepared data.
-        features: The stage of the items' features.
-        tokens: The stage of the items' semantic IDs.
+        data: The result of `prepare_data`: the checked data and its split.
+        features: The result of `make_features`: the features of all items.
+        tokens: The result of `tokenize_items`: the semantic IDs of all items.
         settings: The retriever's sizes, and how it is trained.
 
     Returns:
-        The stage. `load_retriever` and `load_own_items` read its result.
+        The folder and the key of the result. `load_retriever` and `load_own_items` read it.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:

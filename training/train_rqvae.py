@@ -85,11 +85,11 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
 
     Args:
         workspace: The folder that stores the results of all stages.
-        features: The stage of the items' features.
+        features: The result of `make_features`: the features of all items.
         settings: The RQ-VAE's sizes, and how it is trained.
 
     Returns:
-        The stage. `load_rqvae` reads its result.
+        The folder and the key of the result. `load_rqvae` reads it.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:

@@ -22,9 +22,10 @@ class Column:
         name: Name of the column.
         use: How training uses the column, such as "labels", "number" or "not used".
         reason: Why the column is used in this way, in a few words.
-        distinct: Number of different values; in a column of lists, number of different elements. None if the column is
-            not read.
-        distinct_share: `distinct` divided by the number of values that are not missing; None if there are no values.
+        distinct: Number of different values, or of different elements in a column of lists. None if the column is not
+            read.
+        distinct_share: `distinct` divided by the number of values that are not missing; None if the column is not read
+            or has no values.
         missing_share: Share of the rows without a value, in [0, 1]; None if the column is not read.
         example: The first value as text; empty if the column is not read or has no values.
     """

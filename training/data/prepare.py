@@ -50,7 +50,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
         split: What is held out from training; None to hold out each user's last two items.
 
     Returns:
-        The stage. `load_prepared`, `load_split` and the other functions below read its result.
+        The folder and the key of the result. `load_prepared`, `load_split` and the other `load_…` functions read it.
 
     Raises:
         DataError: If the data or the split cannot be used, or the files changed while they were read.

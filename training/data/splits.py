@@ -20,7 +20,8 @@ IndexArray = NDArray[np.int32]
 class Sequences:
     """The item sequences of all users, stored in flat arrays. Row u is the sequence of user u, oldest item first.
 
-    Rows can have any length, also 0. Items are item_index (row numbers in the items table) unless stated otherwise.
+    Rows can have any length, also 0. An item is an integer: its item_index (its index in the items table), or its leaf
+    position in the trie where this is stated.
 
     Attributes:
         items_I: The items of all rows, one row after the other, int32.
@@ -43,11 +44,11 @@ class Sequences:
 
     @property
     def lengths_U(self) -> NDArray[np.int64]:
-        """Number of items in each row, shape (U,)."""
+        """Number of items in each user's sequence, shape (U,)."""
         return np.diff(self.offsets_U)
 
     def types_of(self, row: int) -> NDArray[np.int64]:
-        """Returns the event type of each item in a row, int64; all are 0 (unknown) if the data has no event types."""
+        """Returns the event type of each item in row `row`, int64; 0 (unknown) if the data has no event types."""
         if self.types_I is None:
             return np.zeros(int(self.offsets_U[row + 1] - self.offsets_U[row]), dtype=np.int64)
         return self.types_I[self.offsets_U[row] : self.offsets_U[row + 1]].astype(np.int64)
@@ -59,18 +60,18 @@ class Sequences:
 
     @property
     def has_target(self) -> bool:
-        """Whether at least one row has a training target: an item after the first that is not a dislike."""
+        """Whether at least one user's sequence has a training target: an item after the first that is not a dislike."""
         is_wanted_I = self.is_wanted_I.copy()
         is_wanted_I[self.offsets_U[:-1][self.lengths_U > 0]] = False
         return bool(is_wanted_I.any())
 
     @property
     def rows_I(self) -> NDArray[np.int64]:
-        """The row number of each item, int64, shape (I,)."""
+        """For each item, the row (number of the user) whose sequence contains it; int64, shape (I,)."""
         return np.repeat(np.arange(len(self)), self.lengths_U)
 
     def pairs(self, distance: int) -> tuple[IndexArray, IndexArray]:
-        """Returns all pairs of items that are `distance` steps apart in the same row.
+        """Returns all pairs of items that are `distance` steps apart in the sequence of the same user.
 
         The result is two arrays of equal length: the earlier item and the later item of each pair.
         """
@@ -79,20 +80,20 @@ class Sequences:
         return self.items_I[:-distance][same], self.items_I[distance:][same]
 
     def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
-        """Returns all rows without their ends.
+        """Returns the sequences of all users without the last items of each sequence.
 
         Args:
-            ends_U: For each row, the index in `items_I` of the first item that is cut off.
+            ends_U: For each user, the index in `items_I` of the first item to leave out, int64, shape (U,).
         """
         keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
         return self._keep(keep_I, ends_U - self.offsets_U[:-1])
 
     def select(self, keep_U: NDArray[np.bool_]) -> "Sequences":
-        """Returns only the rows for which `keep_U` is true."""
+        """Returns the sequences of only those users for whom `keep_U`, shape (U,), is true."""
         return self._keep(np.repeat(keep_U, self.lengths_U), self.lengths_U[keep_U])
 
     def only(self, keep_I: NDArray[np.bool_]) -> "Sequences":
-        """Returns all rows, with only those items for which `keep_I` is true. A row may become empty."""
+        """Returns the sequences of all users, with only those items for which `keep_I`, shape (I,), is true."""
         return self._keep(keep_I, np.diff(np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]))
 
     def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":

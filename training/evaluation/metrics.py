@@ -31,7 +31,7 @@ def hits(ranks_U: Ranks, *, k: int) -> PerUser:
     """Returns 1.0 for each user whose target is among the first k items of the list, else 0.0.
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return (ranks_U <= k).astype(np.float64)
@@ -41,7 +41,7 @@ def gains(ranks_U: Ranks, *, k: int) -> PerUser:
     """Returns each user's discounted gain: 1 / log2(rank + 1) if rank <= k, else 0.
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0)
@@ -54,7 +54,7 @@ def recall_at_k(ranks_U: Ranks, *, k: int) -> float:
     0.5
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return float(hits(ranks_U, k=k).mean())
@@ -67,7 +67,7 @@ def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
     0.375
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity is not in the list.
+        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return float(gains(ranks_U, k=k).mean())
@@ -115,7 +115,7 @@ def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.boo
 
 
 def set_recall_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
-    """Returns the recall with several relevant items: the share of them in the first k items, as a mean over users.
+    """Returns the mean recall@k over users: the share of a user's relevant items that is among the first k items.
 
     >>> two = Sequences(np.array([1, 2, 2, 9], dtype=np.int32), np.array([0, 3, 4]))
     >>> set_recall_at_k(np.array([[2, 5, 1], [8, 9, 7]]), two, k=2)

@@ -1,4 +1,4 @@
-"""Computes the figures of an evaluation, such as recall, and shows those of several models in tables.
+"""Computes the metrics of an evaluation, such as recall, and shows those of several models in tables.
 
 Shapes: U users, K list length, N items, E feature columns.
 """
@@ -62,7 +62,7 @@ def figures(
     is_cold_N: NDArray[np.bool_],
     settings: EvaluationSettings,
 ) -> dict[str, float]:
-    """Computes all evaluation figures of one model from its recommendation lists.
+    """Computes all metrics of one model from its recommendation lists.
 
     Args:
         lists_UK: The list of each user: item_index, best first; -1 stands for no item.
@@ -72,7 +72,7 @@ def figures(
         settings: The list lengths.
 
     Returns:
-        Figures by name, such as "recall@10". Names with `cold_` are about the users whose target item is cold. Names
+        Metrics by name, such as "recall@10". Names with `cold_` are about the users whose target item is cold. Names
         with `period_` are about all items that a user chose in the test period, and not only the next one.
     """
     ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)
@@ -93,12 +93,13 @@ def figures(
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
-    """Makes two tables of the results: one that compares all models, and one of the semantic IDs.
+    """Makes two tables of metrics: one that compares all models, and one of the semantic IDs.
 
     The first table is left out if no model was evaluated.
 
     Args:
-        results: The figures by model name, and those of the data and the semantic IDs under "data" and "tokenizer".
+        results: Metrics by model name; also those of the data and the semantic IDs, under "data" and "tokenizer".
+            `training.evaluate.load_results` returns them.
     """
     models = {name: row for name, row in results.items() if name not in (TOKENIZER, DATA)}
     ranking = Table(title=_title(results.get(DATA, {})))
@@ -119,7 +120,7 @@ def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> lis
     """Returns a warning for each baseline with a recall or NDCG that is higher than RQRec's.
 
     Args:
-        results: The figures by model name, such as "rqrec" and "popularity".
+        results: Metrics by model name, such as "rqrec" and "popularity"; see `training.evaluate.load_results`.
     """
     own = results.get(RQREC, {})
     names = [name for name in own if name.startswith(("recall@", "ndcg@"))]
@@ -134,7 +135,7 @@ def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> lis
 
 
 def shown_metric(name: str) -> str:
-    """Returns the name of a figure as tables show it: "cold slice recall@10" for "cold_recall@10"."""
+    """Returns the name of a metric as tables show it, such as "cold slice recall@10" for "cold_recall@10"."""
     return "users of the cold slice" if name == "cold_users" else name.replace("cold_", "cold slice ")
 
 

@@ -75,10 +75,10 @@ def neighbourhood_figures(
         train: Training sequences of item_index.
 
     Returns:
-        For each level, three figures about item pairs whose codes are equal up to this level. `together_<level>`: their
-        share of all pairs of consecutive items in the sequences. `together_by_chance_<level>`: their share of as many
-        random pairs of these items. `similarity_<level>`: the mean cosine of the features of such a pair of items. A
-        figure is 0 if there are no pairs.
+        For each level, three metrics about item pairs whose codes are equal up to this level. `together_<level>`: their
+        share of all pairs of consecutive items in the sequences. `together_by_chance_<level>`: their share if these
+        items are paired at random. `similarity_<level>`: the mean cosine of the features of two such items. A metric is
+        0 if there are no pairs.
     """
     left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)
@@ -112,7 +112,7 @@ def check_not_collapsed(
     """Raises an error if the semantic IDs have collapsed, which means that too many items have equal or similar IDs.
 
     Args:
-        figures: The figures that `codebook_figures` returned.
+        figures: The metrics that `codebook_figures` returned.
         group_N: A group number for each item, by item_index; items with equal features have the same number. See
             `groups_of_equal_items`.
         codebook_size: V, the number of codes per level.

@@ -109,7 +109,7 @@ class Features:
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
-        """The blocks of feature columns for the RQ-VAE, in order. A `_present` column is a block of its own."""
+        """The blocks of adjacent feature columns, for the RQ-VAE. A `_present` column is a block of its own."""
         layout = []
         for block in self.featurizer.blocks:
             kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
@@ -125,11 +125,11 @@ def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) 
 
     Args:
         workspace: The folder that stores the results of all stages.
-        data: The stage of the prepared data.
+        data: The result of `prepare_data`: the checked data and its split.
         settings: How attributes become features.
 
     Returns:
-        The stage. `load_features` reads its result.
+        The folder and the key of the result. `load_features` reads it.
     """
 
     def write(directory: Path) -> None:

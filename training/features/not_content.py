@@ -21,7 +21,7 @@ ID_WORDS = {"id", "ids", "uuid", "guid", "key", "code", "sku", "isbn", "ean", "u
 
 
 def why_not_content(column: pl.Series) -> str:
-    """Returns the reason why a column does not describe items, such as "dates"; an empty string if it may do so.
+    """Returns the reason why a column says nothing about what the items are, such as "dates"; "" if there is none.
 
     Args:
         column: The values of one attribute, in the order of the items table.

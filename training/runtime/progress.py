@@ -51,7 +51,7 @@ class Task:
         return "now" in self.figures
 
     def advance(self, units: int = 1) -> None:
-        """Adds to the number of units done, and shows it."""
+        """Adds `units` to the number of units done, and updates the display."""
         self.show(done=self.done + units)
 
     def next_step(self, now: str) -> None:

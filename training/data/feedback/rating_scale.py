@@ -39,7 +39,8 @@ def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, re
         report: Receives a line with the thresholds, or with the reason why the ratings are not used.
 
     Returns:
-        The scale. None if the ratings are not used: all are equal, or a threshold is "auto" and cannot be derived.
+        The scale. None if the ratings are not used: all are equal or missing, or a threshold is "auto" and cannot be
+        derived.
     """
     given = ratings.drop_nulls()
     if given.n_unique() < 2:

@@ -83,13 +83,13 @@ def detect_encoding(path: Path) -> str:
 
 
 def separator_of(header: str) -> str:
-    """Returns the separator of a CSV header line: the most frequent of `,`, `;`, tab and `|` outside quotes."""
+    """Returns the separator of a CSV header: the most frequent of `,`, `;`, tab and `|` outside quotes, else `,`."""
     plain = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=plain.count)
 
 
 def first_separator(path: Path) -> str:
-    """Detects the separator of a CSV file from its first line. The file must be in UTF-8, Latin-1 or the like."""
+    """Detects the separator of a CSV file from its first line. The encoding must contain ASCII, as UTF-8 does."""
     if path.suffix.lower() == ".zst":
         columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
         return separator_of(columns[0])

@@ -6,7 +6,7 @@ import polars as pl
 
 
 def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
-    """Returns the paths of all values in a table: a plain column's name, or `product.id` for a field of an object.
+    """Returns the path of every field in a table: a column's name, or `product.id` for field `id` of column `product`.
 
     Args:
         schema: The type of each column of the table, by name.

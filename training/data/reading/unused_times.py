@@ -31,7 +31,7 @@ def warn_of_unused_times(
 
     Args:
         frame: The interactions, a lazy table. Only the first 2,000 rows are read.
-        unused: The unused columns: for each name that the user knows, the path of the column in `frame`. The warning
+        unused: The unused columns: for each name to show to the user, the path of the column in `frame`. The warning
             names the first column that looks like times.
         path: The interactions file, for messages.
         settings: The names of columns and the format of times.

@@ -33,7 +33,7 @@ class Repeats:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The three attributes as numbers by name, for the results of the evaluation."""
+        """The two shares and the decision (1.0 or 0.0) by name, for the results of the evaluation."""
         return {
             "held_out_repeats": self.held_out_share,
             "training_repeats": self.training_share,

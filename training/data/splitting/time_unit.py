@@ -9,7 +9,7 @@ UNITS = ((10**9, 10**17), (10**6, 10**14), (10**3, 10**11), (1, 10**8))
 
 
 def ticks_per_second(times_I: NDArray[np.int64]) -> int | None:
-    """Guesses the unit of timestamps, from the size of the numbers, as the number of units in a second.
+    """Guesses the unit of timestamps from the size of the numbers. Returns how many units make one second.
 
     >>> ticks_per_second(np.array([1_700_000_000])), ticks_per_second(np.array([1_700_000_000_000]))
     (1, 1000)
