@@ -20,9 +20,9 @@ from rqrec.training.runtime.loop import Work
 
 
 class DecoderBatch(NamedTuple):
-    """A batch of the retriever's training: windows, and the items among which the loss looks for the next items.
+    """A batch of the retriever's training: windows of user sequences, and the candidate items of the relevance loss.
 
-    It holds all windows of one optimiser step, or a part of them. The other attributes are always those of the step.
+    A batch holds all windows of one optimiser step, or a part of them. Its other attributes are about the step.
 
     Attributes:
         windows: The histories and the next item of each history item.

@@ -1,4 +1,4 @@
-"""A run: all settings, and the result of every stage, which is computed when it is first read."""
+"""A run of the training pipeline: the settings of all stages, and their results, computed when they are first read."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,38 +51,38 @@ class Run:
 
     @cached_property
     def data(self) -> Stage:
-        """The stage that reads and checks the data, and splits it into training, validation and test."""
+        """The stored result of the stage "data": checked data and its split. Reading it runs the stage if needed."""
         return prepare_data(self.workspace, self.settings.dataset, self.settings.split)
 
     @cached_property
     def features(self) -> Stage:
-        """The stage that computes the items' features."""
+        """The stored result of the stage "features": item features. Reading it runs the stage if needed."""
         return make_features(self.workspace, self.data, self.settings.features)
 
     @cached_property
     def rqvae(self) -> Stage:
-        """The stage that trains the RQ-VAE, which turns features into codes."""
+        """The stored result of the stage "rqvae": the trained RQ-VAE. Reading it runs the stage if needed."""
         return train_rqvae(self.workspace, self.features, self.settings.rqvae)
 
     @cached_property
     def tokens(self) -> Stage:
-        """The stage that gives each item its semantic ID."""
+        """The stored result of the stage "semantic_ids": the ID of each item. Reading it runs the stage if needed."""
         return tokenize_items(self.workspace, self.data, self.features, self.rqvae, self.settings.semantic_ids)
 
     @cached_property
     def decoder(self) -> Stage:
-        """The stage that trains the retriever, with the settings `RunSettings.decoder`."""
+        """The stored result of the stage "decoder": the trained retriever. Reading it runs the stage if needed."""
         return train_decoder(self.workspace, self.data, self.features, self.tokens, self.settings.decoder)
 
     @cached_property
     def evaluation(self) -> Stage:
-        """The stage that measures the retriever and the baselines on the test items."""
+        """The stored result of the stage "evaluation": metrics of models. Reading it runs the stage if needed."""
         stages = (self.data, self.features, self.tokens, self.decoder)
         return evaluate(self.workspace, *stages, self.settings.evaluation)
 
     @cached_property
     def bundle(self) -> Path:
-        """The folder of the published bundle. Reading this property runs all stages and publishes the result."""
+        """The folder of the published bundle. Reading it runs all stages if needed, and publishes their results."""
         stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
         return publish(
             self.workspace,

@@ -56,7 +56,7 @@ def rank_by_popularity(
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, min(K, N)), best first; a shorter list is padded with -1.
     """
     k = min(k, len(popularity_N))
     longest = int(holdout.histories.lengths_U.max(initial=0)) if exclude_history else 0
@@ -93,7 +93,7 @@ def rank_by_item_knn(
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, min(K, N)), best first; a shorter list is padded with -1.
     """
     similarity_NN = _nearest(_user_item(train, num_items))
     return _rank(holdout, num_items, lambda history_BN: (history_BN @ similarity_NN).toarray(), k, exclude_history)
@@ -113,7 +113,7 @@ def rank_by_content_knn(
         eligible_N: Whether each item may be recommended, bool, shape (N,); None to allow all items.
 
     Returns:
-        int64 item_index of shape (U, min(K, N)), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, min(K, N)), best first; a shorter list is padded with -1.
     """
     unit_NE = normalize(features_NE)
     barred_N = np.float32(0) if eligible_N is None else np.where(eligible_N, 0, -np.inf).astype(np.float32)

@@ -20,7 +20,7 @@ def rank_by_own_frequency(holdout: Holdout, fillers: NDArray[np.int64], *, k: in
         k: List length K.
 
     Returns:
-        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
     """
     return _rank(holdout, fillers, k, by_frequency=True)
 
@@ -34,7 +34,7 @@ def rank_by_own_recency(holdout: Holdout, fillers: NDArray[np.int64], *, k: int)
         k: List length K.
 
     Returns:
-        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
     """
     return _rank(holdout, fillers, k, by_frequency=False)
 

@@ -36,12 +36,13 @@ def rank_holdout(
         k: List length K.
         beam_width: Beam width of the search.
         eligibility: The items that may be recommended; None to allow all items.
-        reserved: How many of the K items of each list must be items without a training interaction, in [0, k].
+        reserved: How many of the K items of a list must be items without a training interaction, in [0, k], as far
+            as there are such items.
         name: Name of this work in the progress display.
         exclude_history: Whether lists leave out the items of the user's history.
 
     Returns:
-        int64 item_index of shape (U, K), best first; -1 fills a list of fewer than K items.
+        int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
     """
     lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
     leaf_of_item_N = recommender.trie.leaf_of_row_N
@@ -63,7 +64,7 @@ def rank_holdout(
 
 
 def user_batches(holdout: Holdout, name: str = "ranking") -> Iterator[NDArray[np.int64]]:
-    """Yields the row numbers of the users in batches, and shows the progress.
+    """Yields the users of a holdout in batches of row numbers, and shows the progress.
 
     Users with histories of similar length share a batch.
 

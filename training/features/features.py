@@ -62,8 +62,8 @@ class FeatureSettings:
         use: How columns are used, if their values should not decide: "labels", "number", "text", "vector" or "ignore",
             such as {"year": "labels"}. The service still returns an ignored column and can filter by it.
         text_encoder: Name of the text encoder; see `training.features.text.encode_texts`.
-        lsa_dim: Number of columns of the text block, if the text encoder is "lsa".
-        collaborative_dim: Number of columns of the co-occurrence block; 0 for no such block.
+        lsa_dim: Largest number of columns of the text block, if the text encoder is "lsa".
+        collaborative_dim: Largest number of columns of the co-occurrence block; 0 for no such block.
         min_label_count: A label becomes a feature column if at least this many items have it.
         max_labels: Largest number of label columns of one attribute; the most common labels become columns.
         label_weight: Weight of each block of labels.

@@ -48,7 +48,8 @@ def are_codes(column: pl.Series) -> bool:
 def is_number_of_group(column: pl.Series) -> bool:
     """Returns whether a column of numbers holds ids of groups of items, such as brand_id.
 
-    This is so if the numbers are whole, most of them occur several times, and the column has the name of an id.
+    This is so if the numbers are whole, at most half of them are different, and the name of the column ends in a word
+    such as id or code.
     """
     whole = _whole(column.alias(VALUES))
     return whole is not None and _is_named_as_id(column.name) and whole.n_unique() <= REPEATED * len(whole)

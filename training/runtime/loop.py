@@ -47,8 +47,8 @@ class Work(Generic[BatchT]):
         num_batches: Returns the number of batches in an epoch. Epochs are numbered from 0.
         batches: Returns the batches of an epoch. Two calls with the same epoch return the same batches.
         losses: Returns the losses by name, from the model, a batch (or a part of a batch) and the share of training
-            done, in [0, 1]. "loss", a mean over the batch, is minimised; the others are only logged. It must call the
-            given model exactly once, because DistributedDataParallel averages the gradients of that call.
+            done, in [0, 1]. "loss", a mean over the batch, is minimised; the others are only logged. This function must
+            call the given model exactly once, because DistributedDataParallel averages the gradients of that call.
         validate: Returns the score of the current weights; higher is better. Training ends with the best weights. None
             for no validation.
         after_step: Called after each optimiser step with the number of steps done; None for no call. It must do the

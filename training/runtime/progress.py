@@ -47,7 +47,7 @@ class Task:
 
     @property
     def has_named_steps(self) -> bool:
-        """Whether the units are steps with names. They differ in length, so no time left can be estimated."""
+        """Whether the units are named steps. Named steps differ in length, so the time left cannot be estimated."""
         return "now" in self.figures
 
     def advance(self, units: int = 1) -> None:

@@ -35,7 +35,7 @@ class Schedule:
     accumulate: int = 1
 
     def rate(self, done: float) -> float:
-        """Returns the learning rate when the share `done` of the training, in [0, 1], is done."""
+        """Returns the learning rate at a point of the training: `done` is the share that is done, in [0, 1]."""
         if done < self.warmup_share:
             return self.learning_rate * max(done, 1e-4) / self.warmup_share
         decay = 0.5 * (1 + math.cos(math.pi * (done - self.warmup_share) / (1 - self.warmup_share)))
