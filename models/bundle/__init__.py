@@ -1,1 +1,1 @@
-"""The bundle: the versioned folder in which training hands a model to the service."""
+"""The bundle: a folder with one trained model and its catalogue, which training writes and the service reads."""

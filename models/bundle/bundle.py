@@ -1,6 +1,7 @@
-"""A bundle in memory: the files of one model, read and checked against their manifest.
+"""Reads a bundle, the folder of one trained model, and verifies its files against the checksums in its manifest.
 
-Training writes a bundle whole and renames it into place. Nothing changes it after that. Reading loads no pickle.
+Training writes a bundle completely and then renames it to its final path. Nothing changes it after that. Reading a
+bundle loads no pickle.
 
 Shapes: R items, E feature columns, P content width.
 """
@@ -28,16 +29,18 @@ LARGEST_CONTENT = 2.0  # contents have unit length
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle that was read and verified. Its graphs and weights are verified by the code that opens them.
+    """The content of a bundle whose files were verified, without its ONNX graphs and weights.
+
+    The graphs and weights are loaded from `path` by the code that runs them.
 
     Attributes:
-        path: The bundle's folder.
-        manifest: The bundle's description of itself.
-        items: item_id and the attributes of each item, in the row order of training.
-        learned: The learned data of each item, in the same row order.
-        featurizer: Turns attributes into features.
-        projection_EP: Turns features into content, float32.
-        contents_RP: The content of each item, in the same row order, float16 or float32.
+        path: The path of the bundle's folder.
+        manifest: The bundle's metadata, such as its version and sizes.
+        items: One row per item: the column `item_id` and the attributes of the item.
+        learned: The semantic ID, popularity and vector of each item, in the row order of `items`.
+        featurizer: Computes the features of an item from its attributes.
+        projection_EP: The matrix that projects E feature columns to a content vector of width P, float32.
+        contents_RP: The content vector of each item at unit length, in the row order of `items`, float16 or float32.
     """
 
     path: Path
@@ -56,7 +59,8 @@ def read_bundle(path: Path) -> Bundle:
         path: A bundle's folder, or a folder of bundles whose `current` link names one of them.
 
     Raises:
-        BundleError: If the bundle is missing, of another format, truncated, altered or wrong. No other error is raised.
+        BundleError: If the bundle is missing, has an unreadable format, or is truncated, altered or invalid. No other
+            error is raised.
     """
     folder = bundle_folder(path)
     manifest = read_manifest(folder)
@@ -88,7 +92,7 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def read_version(path: Path, version: str) -> Bundle:
-    """Reads and verifies one of the bundles in a folder.
+    """Reads and verifies the bundle of a given version in a folder of bundles.
 
     Args:
         path: A folder of bundles, or one bundle's folder.

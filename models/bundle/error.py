@@ -1,4 +1,4 @@
-"""`BundleError`: the one error of a bundle that cannot be used, for any reason."""
+"""The error `BundleError`, which is raised if a bundle cannot be used for any reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,16 @@ class BundleError(UserError):
 
 @contextmanager
 def reading(folder: Path, part: str) -> Iterator[None]:
-    """Turns every error of the block into a `BundleError`, because a bundle's content comes from outside.
+    """Context manager that turns every exception of its block into a `BundleError`.
+
+    The block reads a file of a bundle. The file may have any content, so reading it may raise any exception.
 
     Args:
-        folder: The bundle's folder.
-        part: The name of the file that the block reads.
+        folder: The bundle's folder, for the message.
+        part: The name of the file that the block reads, for the message.
 
     Raises:
-        BundleError: In place of any error of the block.
+        BundleError: If the block raises an exception.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Golden answers: histories whose answers are known. A model that gives other answers must not serve. Needs no torch.
+"""Golden answers: recommendations that training records, and that the service must reproduce before it uses a model.
 
-Training records the answers of the trained model. The service asks the exported search for them again. Items are given
-by their row in the bundle.
+Training records the recommendations of the trained model for a few histories. The service computes them again with the
+exported search. An item is named by its row number in the bundle's table of items. This module does not need PyTorch.
 """
 
 import math
@@ -22,12 +22,12 @@ SHARED_AT_LEAST = 0.8  # share of the rows: near ties may change the others
 
 @dataclass(frozen=True)
 class Golden:
-    """A history and its known answer.
+    """A history, and the recommendations that the trained model gave for it.
 
     Attributes:
-        history: Rows of the history's items, oldest first.
-        rows: Rows of the recommended items, best first.
-        scores: The score of each recommended item.
+        history: Row numbers of the history's items in the bundle's table of items, oldest first.
+        rows: Row numbers of the recommended items, best first.
+        scores: The score of each recommended item, in the order of `rows`.
     """
 
     history: Sequence[int]
@@ -36,19 +36,19 @@ class Golden:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Golden":
-        """Makes a golden answer from the fields that `asdict` and JSON gave."""
+        """Makes a golden answer from a mapping with the keys `history`, `rows` and `scores`, as JSON gives it."""
         return cls(fields["history"], fields["rows"], fields["scores"])
 
 
 def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -> list[Golden]:
-    """Records a model's answers to histories of popular items.
+    """Records a model's recommendations for a few histories that consist of popular items.
 
     Args:
-        recommender: The trained model.
-        popularity_R: How often each row's item was chosen in training.
+        recommender: The recommender of the trained model.
+        popularity_R: How often users chose each item in the training data, by row of the bundle's table of items.
 
     Returns:
-        One golden answer for each history.
+        One golden answer for each history: three, or fewer if the catalogue is very small.
     """
     by_popularity = np.argsort(-popularity_R, kind="stable").tolist()
     histories = [by_popularity[begin:end] for begin, end in POPULARITY_RANKS if begin < len(by_popularity)]
@@ -59,15 +59,18 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 
 
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
-    """Finds the golden answers that a model cannot reproduce. Small differences of scores are allowed.
+    """Checks whether a model reproduces its golden answers, and describes those that it does not reproduce.
+
+    An answer is reproduced if at least the share `SHARED_AT_LEAST` of its items is the same, and if the scores of these
+    items differ by at most `SCORE_TOLERANCE` (relative, or absolute if that allows more).
 
     Args:
-        recommender: The model that is about to serve.
-        golden: The golden answers of its bundle.
+        recommender: The recommender of the model to check.
+        golden: The golden answers of the model's bundle.
 
     Returns:
-        One line for each answer that differs, or a single line if there are no golden answers or the search fails. An
-        empty list means that all answers are right.
+        An empty list if the model reproduces all answers. Else one message for each answer that differs, or a single
+        message if `golden` is empty or the search fails.
     """
     if not golden:
         return ["expected at least one recorded answer, got none"]

@@ -1,18 +1,18 @@
 """The layout of a bundle: the files in its folder, and the formats that this release reads.
 
-manifest.json          format, version, shapes, data fingerprint, metrics, known answers, configuration, checksums
+manifest.json          format, version, sizes, data fingerprint, metrics, golden answers, configuration, checksums
 retriever.safetensors  weights of the retriever
 tokenizer.safetensors  weights of the RQ-VAE
-tokenizer.onnx         features_NE → codes_NL
-search.onnx            histories → best leaves, log-probabilities and scores
-search_fp16.onnx       the same search in half precision, for a GPU, if it was asked for
-featurizer.json        how an item's attributes become its features
-projection.npy         features → content
-contents.npy           the content of each item, which a new item is compared with
-items.parquet          item_id and the item's attributes, under any names
-learned_items.parquet  semantic_id, popularity and item_vector of the same rows
-text_encoder.onnx      token_ids_NT, mask_NT → vectors_NE: the sentence encoder of training, if it can be exported
-text_tokenizer.json    text → tokens, if there is a text encoder
+tokenizer.onnx         graph of the RQ-VAE: the features of items → the codes of items
+search.onnx            graph of the search: histories → best items, with log-probabilities and scores
+search_fp16.onnx       graph of the same search in half precision, for a GPU (optional)
+featurizer.json        how the features of an item are computed from its attributes
+projection.npy         matrix that projects features to content vectors
+contents.npy           the content vector of each item, with which new items are compared
+items.parquet          one row per item: item_id and the item's attributes, under any names
+learned_items.parquet  semantic_id, popularity and item_vector of each item, in the row order of items.parquet
+text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
+text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)
 """
 
 from collections.abc import Mapping

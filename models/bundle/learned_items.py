@@ -1,4 +1,4 @@
-"""Learned items: the semantic ID, popularity and vector of each item, as a table of the bundle.
+"""Reads and writes the bundle's table of what training learned: the semantic ID, popularity and vector of each item.
 
 Shapes: R items, L levels, D width.
 """
@@ -16,12 +16,12 @@ LARGEST_VECTOR = 1e6  # the squares of larger numbers may exceed float32
 
 @dataclass(frozen=True, eq=False)
 class LearnedItems:
-    """The learned data of the items, one row per item.
+    """What training learned about each of R items, in the row order of the bundle's table of items.
 
     Attributes:
-        codes_RL: Semantic IDs, int64.
-        popularity_R: How often each item was chosen in training, int64.
-        vectors_RD: The item vectors that the search reads, float32.
+        codes_RL: The semantic ID of each item, L codes, int64.
+        popularity_R: How often users chose each item in the training data, int64.
+        vectors_RD: The vector of each item, which the search reads, float32.
     """
 
     codes_RL: NDArray[np.int64]
@@ -29,7 +29,7 @@ class LearnedItems:
     vectors_RD: NDArray[np.float32]
 
     def write(self, path: Path) -> None:
-        """Writes the table that `read` reads."""
+        """Writes the table to a Parquet file, which `read` can read."""
         columns = {
             SEMANTIC_ID: self.codes_RL.astype(np.int32),
             POPULARITY: self.popularity_R,
@@ -39,11 +39,11 @@ class LearnedItems:
 
     @classmethod
     def read(cls, path: Path, *, rows: int, levels: int, codebook_size: int, width: int) -> "LearnedItems":
-        """Reads the table that `write` wrote.
+        """Reads and checks a Parquet file that `write` wrote.
 
         Args:
-            path: The Parquet file.
-            rows: R, the expected number of rows.
+            path: The path of the Parquet file.
+            rows: R, the expected number of items.
             levels: L, the expected number of codes in a semantic ID.
             codebook_size: V; codes must be in [0, V).
             width: D, the expected width of the item vectors.

@@ -1,4 +1,4 @@
-"""The manifest: a bundle's description of itself, written last and read first."""
+"""The manifest: the file `manifest.json` with the metadata of a bundle. It is written last and read first."""
 
 import json
 import math
@@ -26,30 +26,33 @@ MAX_MANIFEST_BYTES = 4 << 20  # training writes about 10 KB
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's description of itself.
+    """The metadata of a bundle: the content of its file `manifest.json`.
 
     Attributes:
-        format: Version of the bundle's layout.
-        version: Name of the model, unique to one training run.
+        format: Number of the bundle format, such as 10.
+        version: Name of the model version, unique to one training run. It is the name of the bundle's folder too.
         created_at: ISO 8601 time of publishing, UTC.
         dataset: Name of the data set.
         data_fingerprint: SHA-256 of the data set, hexadecimal.
         num_items: Number of rows in items.parquet.
         retriever: The fields of `RetrieverConfig`.
         tokenizer: The fields of `RqVaeConfig`.
-        metrics: The results of evaluation, by group and name.
-        no_text_encoder: Why the bundle holds no text encoder; empty if it holds one.
-        golden: Histories and their known answers (see `models.bundle.golden`).
+        metrics: The results of the evaluation: `metrics[group][name]` is a number.
+        no_text_encoder: The reason why the bundle has no text encoder; an empty string if it has one.
+        golden: The fields of `models.bundle.golden.Golden`, once for each golden answer.
         config: The resolved gin configuration, as text.
-        checksums: SHA-256 of every file, by name. The manifest's own checksum is that of its other fields.
-        event_types: The names of the event types that history items may have, in the retriever's order from 1 on.
-        excluding_types: The names of the event types that are not read and only exclude their item.
-        exclude_history: Whether lists leave out the items of the history, for requests that do not say. A manifest
-            without this field means true, and a manifest that means true has no such field.
-        own_items: The fields of `models.search.own.weights.OwnItemWeights`; empty if items of the history get no bonus.
-            A manifest without this field means empty, and an empty one is not written.
-        half_search: Whether the bundle has the search in half precision. A manifest without this field means true, and
-            a manifest that means true has no such field.
+        checksums: SHA-256 of every file by file name, hexadecimal. The entry of `manifest.json` is the checksum of all
+            other fields and entries.
+        event_types: Names of the event types that the retriever can read. `event_types[0]` is the name of type 1; type
+            0 is "unknown".
+        excluding_types: Names of further event types. The retriever does not read a history item of such a type, and
+            the item is not recommended.
+        exclude_history: Whether items of the history are not recommended, if the request itself does not choose. The
+            file leaves out this field if it is true.
+        own_items: The fields of `models.search.own.weights.OwnItemWeights`, the bonus of items of the user's history;
+            empty if there is no bonus. The file leaves out this field if it is empty.
+        half_search: Whether the bundle has a search graph in half precision. The file leaves out this field if it is
+            true.
     """
 
     format: int
@@ -73,23 +76,23 @@ class Manifest:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the bundle's files, without the manifest."""
+        """The names of the bundle's files, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
         return (*FILES, *half, *(() if self.no_text_encoder else TEXT_FILES))
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the whole bundle except the time of publishing. Equal training runs have equal digests."""
+        """The SHA-256 of the whole bundle except `created_at`, hexadecimal. Equal training runs have equal digests."""
         return manifest_checksum({**self.fields, "created_at": ""})
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields as they are written: a field of `DEFAULTS` at its default is left out, as in older bundles."""
+        """The fields by name, as written to `manifest.json`. A field that has its default in `DEFAULTS` is left out."""
         return {name: value for name, value in asdict(self).items() if DEFAULTS.get(name, MISSING) != value}
 
     @cached_property
     def retriever_config(self) -> RetrieverConfig:
-        """The retriever's sizes.
+        """The sizes and weights of the retriever, parsed from the field `retriever`.
 
         Raises:
             ValueError: If a field is missing or has the wrong type.
@@ -98,7 +101,7 @@ class Manifest:
 
     @property
     def own_item_weights(self) -> OwnItemWeights | None:
-        """The bonus of the items of the user's history; None for none.
+        """The bonus of items of the user's history, parsed from the field `own_items`; None if there is no bonus.
 
         Raises:
             ValueError: If the number of weights is wrong or a weight is not finite.
@@ -112,16 +115,16 @@ class Manifest:
 
     @property
     def relevance_weight(self) -> float:
-        """Weight of an item's relevance in its score: score = log_prob + relevance_weight * relevance."""
+        """The weight of an item's relevance in its score: score = log_prob + relevance_weight * relevance."""
         return self.retriever_config.relevance_weight
 
     @property
     def max_history(self) -> int:
-        """T, the number of most recent items that the retriever reads."""
+        """T, the number of most recent items of a history that the retriever reads."""
         return self.retriever_config.max_history
 
     def check(self) -> None:
-        """Checks the values that the types of the fields cannot check.
+        """Checks what the types of the fields cannot express, such as the range of each number.
 
         Raises:
             ValueError: If a value is out of range.
@@ -160,11 +163,11 @@ DEFAULTS = {"exclude_history": True, "own_items": {}, "half_search": True}  # fi
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest with the checksums of the bundle's files: the last step of writing a bundle.
+    """Writes `manifest.json` with the checksums of the bundle's files. This is the last step of writing a bundle.
 
     Args:
         folder: The bundle's folder, with all its other files.
-        manifest: The manifest to write; its checksums are replaced.
+        manifest: The manifest to write. Its field `checksums` is ignored and computed from the files.
     """
     fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
     fields["checksums"][MANIFEST] = manifest_checksum(fields)
@@ -172,13 +175,13 @@ def seal_bundle(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads the manifest of a bundle, and none of its other files.
+    """Reads and checks the file `manifest.json` of a bundle. It reads no other file.
 
     Args:
         folder: The bundle's folder.
 
     Raises:
-        BundleError: If the manifest is missing, of another format, truncated, altered or wrong.
+        BundleError: If the file is missing, has an unreadable format, or is truncated, altered or invalid.
     """
     path = folder / MANIFEST
     with reading(folder, MANIFEST):

@@ -1,4 +1,4 @@
-"""A folder of bundles: which versions it holds, and which one its `current` link names.
+"""Functions for a folder of bundles: they list its versions, and read and set its link `current` to one of them.
 
 `read_version` reads one of the bundles. It is in `models.bundle.bundle`, because `read_bundle` needs this module.
 """
@@ -15,13 +15,13 @@ from rqrec.models.files import to_disk
 def bundles_at_hand(path: Path) -> dict[str, Path]:
     """Lists the bundles of a folder without verifying them.
 
-    A folder that cannot be read is left out, so a bad folder does not hide the good ones.
+    A bundle whose folder cannot be read is left out. It does not prevent listing the other bundles.
 
     Args:
         path: A folder of bundles, or one bundle's folder.
 
     Returns:
-        The folder of each bundle, by version.
+        A dictionary from the version to the path of the bundle's folder; empty if there are no bundles.
     """
     if _is_file(path / MANIFEST) and not _is_file(path / CURRENT / MANIFEST):
         try:
@@ -37,23 +37,23 @@ def bundles_at_hand(path: Path) -> dict[str, Path]:
 
 
 def current_version(path: Path) -> str:
-    """The version that a folder's `current` link names, or the version of the bundle at this path.
+    """Returns the version of the bundle that the `current` link of a folder names, or of the bundle at this path.
 
     Args:
         path: A folder of bundles, or one bundle's folder.
 
     Raises:
-        BundleError: If there is no such bundle.
+        BundleError: If there is no such bundle, or its manifest cannot be used.
     """
     return read_manifest(bundle_folder(path)).version
 
 
 def point_current(bundles: Path, version: str) -> None:
-    """Makes the `current` link of a folder name a version, in one atomic step.
+    """Sets the `current` link of a folder of bundles to a version, in one atomic step.
 
     Args:
         bundles: The folder of bundles.
-        version: The version that the link names from now on.
+        version: The version, which is the name of the bundle's folder.
     """
     staged = bundles / f".{CURRENT}-{os.getpid()}"
     staged.unlink(missing_ok=True)
@@ -63,10 +63,13 @@ def point_current(bundles: Path, version: str) -> None:
 
 
 def bundle_folder(path: Path) -> Path:
-    """Finds the folder of the bundle to read: the folder that `current` names, or the path if it has no such link.
+    """Finds the folder of the bundle to read.
 
     Args:
         path: A folder of bundles, or one bundle's folder.
+
+    Returns:
+        The absolute path of the folder that the link `current` names, or of `path` itself if it has no such link.
 
     Raises:
         BundleError: If the `current` link names no bundle.

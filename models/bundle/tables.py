@@ -14,15 +14,15 @@ CONTROL = r"[\x00-\x1f\x7f]"  # characters that no path of a request may hold
 
 
 def read_items(path: Path, *, rows: int) -> pl.DataFrame:
-    """Reads item_id and the attributes of the items.
+    """Reads the bundle's table of items, and checks it.
 
     Args:
-        path: A Parquet file.
+        path: The path of the Parquet file, with a column `item_id`.
         rows: The expected number of items.
 
     Raises:
-        ValueError: If the number of items is wrong, if an attribute has a type that JSON lacks, or if an item_id is
-            wrong. It must be present and unique, and a request must be able to name it.
+        ValueError: If the number of items is wrong, if an attribute has a type that JSON cannot express, or if an
+            item_id is missing, empty, not unique, too long or contains a control character.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
@@ -54,17 +54,17 @@ def _is_shown(kind: pl.DataType) -> bool:
 def read_matrix(
     path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float
 ) -> NDArray[Any]:
-    """Reads a matrix of finite numbers.
+    """Reads a matrix of finite numbers from a file, and checks it.
 
     Args:
-        path: A .npy file.
-        kinds: The allowed types of numbers.
+        path: The path of the .npy file.
+        kinds: The allowed types of the numbers, such as `(np.float32,)`.
         rows: The expected number of rows.
         columns: The expected number of columns; None for any number.
-        largest: The largest allowed number, without sign.
+        largest: The largest allowed absolute value of a number.
 
     Raises:
-        ValueError: If the file holds anything else, or a number is not finite or too large.
+        ValueError: If the file holds no matrix of this type and shape, or a number is not finite or too large.
     """
     with path.open("rb") as file:  # not `numpy.load`, which opens archives too
         matrix = np.lib.format.read_array(file, allow_pickle=False)
