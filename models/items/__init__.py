@@ -1,1 +1,1 @@
-"""Items that training did not know, and how they get codes and vectors."""
+"""Computes the codes and the vectors of new items, which training did not know."""

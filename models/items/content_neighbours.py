@@ -1,7 +1,8 @@
-"""Vectors of new items, computed from the known items with the most similar content. Needs no torch.
+"""Computes the vectors of new items from the known items with the most similar content.
 
-A new item is one that nobody chose in training. Van den Oord et al. 2013 map content to a collaborative vector by a
-network; here the vector is a weighted mean over the nearest known items.
+A known item is one that users chose in the training data; all other items are new. Van den Oord et al. 2013 map content
+to a collaborative vector by a network; here the vector is a weighted mean over the most similar known items. This
+module does not need PyTorch.
 
 Shapes: M new items, N known items, X known items to compare with, Y nearest of these, E feature columns,
 P content width, D width.
@@ -25,12 +26,13 @@ LARGEST_FEATURE = 1e6  # content of features up to this one, and its square, sta
 
 
 class ContentNeighbours:
-    """The known items, searchable by content.
+    """Computes vectors of new items from the known items, which users chose in the training data.
 
     Args:
-        projection_EP: Turns features into content, float32; zero for columns that a new item lacks.
-        contents_NP: The content of each known item at unit length, any float type.
-        vectors_ND: The vector of each known item, float32.
+        projection_EP: The matrix that projects E feature columns to a content vector of width P, float32. Its rows are
+            zero for the feature columns that a new item lacks.
+        contents_NP: The content vectors of the N known items, at unit length, any float type.
+        vectors_ND: The item vectors of the N known items, width D, float32.
     """
 
     def __init__(self, projection_EP: FloatArray, contents_NP: NDArray[np.floating], vectors_ND: FloatArray) -> None:
@@ -39,13 +41,15 @@ class ContentNeighbours:
         self._vectors_ND = vectors_ND
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
-        """Vectors of new items: the mean direction of the nearest known items, at their mean length.
+        """Computes the vectors of new items as a mean over the `NEIGHBOURS` known items with the most similar content.
+
+        Directions and lengths are averaged separately. The weights are a softmax of the cosines between the contents.
 
         Args:
-            features_ME: The features of the new items, float32.
+            features_ME: The features of M new items, float32, shape (M, E).
 
         Returns:
-            Vectors of shape (M, D), float32.
+            The item vectors of the new items, shape (M, D), float32.
         """
         contents_MP = content_of(features_ME, self._projection_EP)
         if self._index is not None:
@@ -85,14 +89,14 @@ class ContentNeighbours:
 
 
 def content_of(features_ME: FloatArray, projection_EP: FloatArray) -> FloatArray:
-    """Projects features to content.
+    """Computes the content vectors of items: the product of features and projection, scaled to unit length.
 
     Args:
-        features_ME: Features of items, float32.
-        projection_EP: Turns features into content, float32.
+        features_ME: The features of M items, float32, shape (M, E).
+        projection_EP: The matrix that projects features to content vectors, float32, shape (E, P).
 
     Returns:
-        The items' content at unit length, shape (M, P), float32.
+        The content vectors, shape (M, P), float32.
     """
     largest_M1 = np.abs(features_ME).max(axis=1, keepdims=True, initial=0)
     if (largest_M1 > LARGEST_FEATURE).any():  # only the direction of the features counts

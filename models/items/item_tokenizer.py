@@ -1,4 +1,6 @@
-"""The item tokenizer: a new item's attributes → features → codes and vector. Needs no torch.
+"""Computes the features of a new item from its attributes, and its codes and vector from the features.
+
+This module does not need PyTorch.
 
 Shapes: N items, R rows of the bundle, E feature columns, L levels (the collision level included), D width.
 """
@@ -21,22 +23,22 @@ from rqrec.models.tokenizer.text_encoder_check import check_text_encoder
 
 
 class NoTextEncoder(Exception):
-    """Raised when the bundle holds no text encoder. The message says why it holds none."""
+    """Raised when a text encoder is needed but the bundle has none. The message says why the bundle has none."""
 
 
 class ItemTokenizer:
-    """Tokenises items that are written after training, by the models that the bundle holds.
+    """Computes the features, codes and vectors of items that are added after training, with the models of a bundle.
 
     Args:
-        bundle: The bundle.
+        bundle: The bundle of the trained model.
 
     Attributes:
-        featurizer: Turns attributes into features.
-        is_known_R: Which of the bundle's items were chosen in training at least once, bool.
-        vectors_RD: The bundle's item vectors, float32.
+        featurizer: Computes the features of an item from its attributes.
+        is_known_R: Whether users chose each of the bundle's R items at least once in the training data, bool.
+        vectors_RD: The item vectors of the bundle's items, float32, shape (R, D).
 
     Raises:
-        BundleError: If the parts of the bundle do not fit together.
+        BundleError: If the files of the bundle do not fit together.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -77,23 +79,24 @@ class ItemTokenizer:
 
     @property
     def text_width(self) -> int:
-        """Width of a text's embedding; 0 if the model reads no text."""
+        """The width of a text's embedding; 0 if the features of the model include no text."""
         block = self.featurizer.given_block(TEXT)
         return block.width if block is not None else 0
 
     @property
     def vector_attributes(self) -> dict[str, int]:
-        """The width of each attribute that is a vector, by name."""
+        """The attributes that are vectors: a dictionary from the attribute's name to the vector's width."""
         return {block.name: block.width for block in self.featurizer.blocks if block.source is Source.VECTOR}
 
     def embed(self, items: pl.DataFrame) -> Given | None:
-        """Embeds the items' texts by the bundle's text encoder.
+        """Embeds the texts of items with the bundle's text encoder.
 
         Args:
-            items: One row per item, with a column for every attribute that is part of the text.
+            items: One row per item, with a column for every attribute of which the text consists.
 
         Returns:
-            The embeddings, and which items have one; None if no item has a text.
+            One embedding per item, and which items have a text; None if no item has a text, or if the features of the
+            model include no text.
 
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.
@@ -106,9 +109,9 @@ class ItemTokenizer:
         return Given(self.load_text_encoder().encode(texts), present_N)
 
     def load_text_encoder(self) -> TextEncoder:
-        """The bundle's text encoder. Bundles with the same encoder share one in memory. Safe to call from any thread.
+        """Returns the bundle's text encoder. The first call loads it, which takes about a second.
 
-        The first call takes about a second and the memory of the weights.
+        Bundles whose encoders have equal files share one encoder in memory. Any thread may call this method.
 
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.
@@ -119,7 +122,9 @@ class ItemTokenizer:
         return self._text_encoder
 
     def checked_text_encoder(self) -> TextEncoder:
-        """Opens the text encoder and checks it. Unlike `load_text_encoder`, it is not kept in memory.
+        """Opens, checks and returns the bundle's text encoder.
+
+        Unlike `load_text_encoder`, this method keeps no reference to the encoder for later calls.
 
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.
@@ -134,11 +139,11 @@ class ItemTokenizer:
         return encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
-        """The features of new items. New items have no co-occurrence features.
+        """Computes the features of new items. Their co-occurrence features count as missing.
 
         Args:
             items: One row per item, with a column for every attribute that the featurizer reads.
-            text: The embeddings of their texts, from `embed`.
+            text: The embeddings of the items' texts, from `embed`; None if no item has a text.
 
         Returns:
             Features of shape (N, E), float32.
@@ -146,10 +151,10 @@ class ItemTokenizer:
         return self.featurizer.transform(items, {} if text is None else {TEXT: text})
 
     def codes(self, features_NE: FloatArray) -> IntArray:
-        """The quantised codes without the collision code, int64 of shape (N, L - 1)."""
+        """Computes the codes of N items without the collision code; returns int64 of shape (N, L - 1)."""
         (codes_NL,) = self._tokenizer.run(None, {"features_NE": features_NE})
         return np.asarray(codes_NL, dtype=np.int64)
 
     def vectors(self, features_NE: FloatArray) -> FloatArray:
-        """Item vectors by content (see `ContentNeighbours`), float32 of shape (N, D)."""
+        """Computes the vectors of N new items from known items of similar content; returns float32 of shape (N, D)."""
         return self._neighbours.vectors(features_NE)
