@@ -1,1 +1,1 @@
-"""The tokenizer: an item's attributes → features → codes."""
+"""The tokenizer: computes the features of an item from its attributes, and its codes from the features."""

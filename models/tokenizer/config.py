@@ -1,4 +1,4 @@
-"""The configuration of an RQ-VAE: its feature blocks and sizes."""
+"""The configuration of an RQ-VAE: the blocks of its feature columns, and its sizes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rqrec.models.tokenizer.quantize import QuantizeMode
 
 
 class FeatureKind(StrEnum):
-    """The kind of a block's features, which decides its reconstruction loss."""
+    """The kind of a block of feature columns, continuous or multi-hot. It decides the block's reconstruction loss."""
 
     CONTINUOUS = "continuous"
     MULTI_HOT = "multi_hot"
@@ -17,13 +17,13 @@ class FeatureKind(StrEnum):
 
 @dataclass(frozen=True)
 class FeatureBlock:
-    """A run of neighbouring feature columns.
+    """A block: adjacent columns of the feature matrix that come from one feature of the items.
 
     Attributes:
         name: Name of the feature, such as "genres".
         kind: CONTINUOUS has a squared-error loss, MULTI_HOT a binary cross-entropy loss.
         width: Number of columns.
-        weight: Weight of the block's reconstruction loss, which is a mean over its columns.
+        weight: Weight of the block's reconstruction loss. The loss is a mean over the columns of the block.
     """
 
     name: str
@@ -34,15 +34,15 @@ class FeatureBlock:
 
 @dataclass(frozen=True)
 class RqVaeConfig:
-    """Sizes and choices of an RQ-VAE.
+    """The sizes and options of an RQ-VAE.
 
     Attributes:
         blocks: The blocks of features in the order of their columns; E is the sum of their widths.
         hidden_widths: Widths of the encoder's hidden layers. The decoder has the same widths in reverse order.
-        embed_dim: D, the width of latents.
+        embed_dim: D, the width of the latent vector.
         codebook_size: V, the number of codes per level.
-        num_levels: L, the number of levels without the collision level.
-        mode: How the gradient passes the choice of a code.
+        num_levels: L, the number of codebooks. The collision code of an item is not counted.
+        mode: How the gradient passes the choice of a code, which is not differentiable.
         commitment_weight: Weight of the commitment loss.
     """
 
@@ -61,7 +61,7 @@ class RqVaeConfig:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "RqVaeConfig":
-        """Makes a configuration from the fields that `dataclasses.asdict` gave, also after JSON."""
+        """Makes a configuration from a dictionary of its fields, as `dataclasses.asdict` or JSON gives it."""
         blocks = (FeatureBlock(**{**block, "kind": FeatureKind(block["kind"])}) for block in fields["blocks"])
         return cls(
             **{

@@ -1,6 +1,7 @@
-"""The featurizer: an item's attributes → feature columns, fitted once in training. Needs no torch.
+"""The featurizer: computes the feature columns of items from their attributes.
 
-An item that is written after training gets its features in the same way.
+Training fits the featurizer once. Items that are added after training get their features from the same featurizer. This
+module does not need PyTorch.
 
 Shapes: N items, E feature columns, W columns of one block.
 """
@@ -25,21 +26,28 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Source(StrEnum):
-    """The source of a block's columns."""
+    """The source from which a block's feature columns are computed.
 
-    LABELS = "labels"  # an attribute that is a string, a list of strings, or a number that names something
-    FLAG = "flag"  # an attribute that is true or false
-    NUMBER = "number"  # an attribute that is a number
-    VECTOR = "vector"  # an attribute that is a list of numbers
-    GIVEN = "given"  # a vector that the caller computes, such as the embedding of a text
+    LABELS: An attribute that is a string, a list of strings, or a number that names something.
+    FLAG: An attribute that is true or false.
+    NUMBER: An attribute that is a number.
+    VECTOR: An attribute that is a list of numbers.
+    GIVEN: A vector that the caller computes, such as the embedding of a text.
+    """
+
+    LABELS = "labels"
+    FLAG = "flag"
+    NUMBER = "number"
+    VECTOR = "vector"
+    GIVEN = "given"
 
 
 class Given(NamedTuple):
-    """One vector per item.
+    """One vector for each of N items. Some items may lack a vector.
 
     Attributes:
-        vectors_NW: The vectors, float.
-        present_N: Whether each item has a vector.
+        vectors_NW: The vectors, float, shape (N, W). The row of an item without a vector is not read.
+        present_N: Whether each item has a vector, bool.
     """
 
     vectors_NW: NDArray[np.floating]
@@ -48,19 +56,19 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedBlock:
-    """Turns one attribute into columns.
+    """Computes the feature columns of one attribute, with parameters that training has fitted.
 
     Attributes:
-        name: The name of the attribute or of the given vector.
-        source: The source of the columns.
-        weight: Weight of the block's reconstruction loss.
-        labels: The label of each column, if the source is LABELS.
-        mean_W: Subtracted from the columns of a number or vector.
-        scale: Divides the columns of a number or vector after the subtraction; not 0.
-        knots: Values of a number, rising, between which its scores are interpolated. A number without knots, of bundle
-            format 9, is scaled by `mean_W` and `scale`.
-        scores: The score of each knot. A number outside the knots gets the score of the nearest one.
-        is_marked: Whether the block has one more column, the mark, which is 1 for an item that has a value.
+        name: The name of the attribute, or of the given vectors if the source is GIVEN.
+        source: The source from which the columns are computed.
+        weight: Weight of the block's loss, when the RQ-VAE reconstructs its columns.
+        labels: The label of each column, such as "Drama", if the source is LABELS.
+        mean_W: Subtracted from vectors, and from numbers without knots.
+        scale: The columns of a number or vector are divided by this; not 0.
+        knots: Ascending values of a number, between which `scores` are interpolated linearly. Empty for other sources,
+            and for bundles of format 9.
+        scores: The column's value at each knot. A number outside the knots gets the score of the nearest knot.
+        is_marked: Whether the block has one more column, which is 1 for an item with a value and 0 for an item without.
     """
 
     name: str
@@ -75,23 +83,24 @@ class FittedBlock:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the columns are continuous numbers. The mark is always a label."""
+        """Whether the columns hold continuous numbers, apart from the column that `is_marked` adds."""
         return self.source not in (Source.LABELS, Source.FLAG)
 
     @property
     def width(self) -> int:
-        """W, the number of columns without the mark."""
+        """W, the number of columns, without the column that `is_marked` adds."""
         return len(self.labels) or len(self.mean_W) or 1
 
     def columns(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
-        """Computes the block's columns.
+        """Computes the block's feature columns for N items.
 
         Args:
             items: One row per item, with a column for the block's attribute.
-            given: The given vectors by name. If a block's vectors are left out, all items lack them.
+            given: The vectors of the items by block name, for blocks of the source GIVEN. If a name is missing, no item
+                has such a vector.
 
         Returns:
-            Columns of shape (N, W), or (N, W + 1) with the mark as the last column; float32.
+            Columns of shape (N, W), float32; or of shape (N, W + 1) if `is_marked`, which adds the last column.
         """
         if self.source is Source.LABELS:
             return self._multi_hot(items[self.name])
@@ -124,11 +133,12 @@ class FittedBlock:
 
 @dataclass(frozen=True)
 class Featurizer:
-    """Turns items into features: all blocks side by side.
+    """Computes the feature matrix of items from their attributes. The columns of all blocks are side by side.
 
     Attributes:
         blocks: The blocks in the order of their columns.
-        text_attributes: The attributes that make up an item's text, in order. The block of the text is named "text".
+        text_attributes: The names of the attributes of which an item's text consists, in this order. The columns of the
+            text's embedding are the block named "text".
     """
 
     blocks: tuple[FittedBlock, ...]
@@ -141,13 +151,16 @@ class Featurizer:
 
     @property
     def of_content_E(self) -> NDArray[np.bool_]:
-        """Whether a new item has each column, shape (E,): all columns except co-occurrence and identity."""
+        """For each of E columns, whether new items have values in it, bool.
+
+        New items have no values in the columns of co-occurrence and identity.
+        """
         of_known_items = (self.given_block(COLLABORATIVE), self.given_block(IDENTITY))
         widths = [(block not in of_known_items, block.width + block.is_marked) for block in self.blocks]
         return np.repeat(*map(np.array, zip(*widths, strict=True)))
 
     def given_block(self, name: str) -> FittedBlock | None:
-        """The block of a given vector; None if there is none. An attribute with the same name does not count."""
+        """Returns the block that has this name and the source GIVEN, such as "text"; None if there is no such block."""
         return next((block for block in self.blocks if (block.name, block.source) == (name, Source.GIVEN)), None)
 
     def transform(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
@@ -155,31 +168,32 @@ class Featurizer:
 
         Args:
             items: One row per item, with a column for each attribute that a block reads; nulls are allowed.
-            given: The given vectors by name. If a block's vectors are left out, all items lack them.
+            given: The vectors of the items by block name, for blocks of the source GIVEN. If a name is missing, no item
+                has such a vector.
 
         Returns:
-            Features of shape (N, E), float32.
+            Features of shape (N, E), float32, for N items and E feature columns.
         """
         nothing_N0 = np.zeros((len(items), 0), dtype=np.float32)
         return np.concatenate([nothing_N0, *(block.columns(items, given) for block in self.blocks)], axis=1)
 
     def texts(self, items: pl.DataFrame) -> list[str]:
-        """Each item's text; an empty string for an item without any of the text attributes."""
+        """Returns the text of each item, joined from `text_attributes`; an empty string if all of these are missing."""
         return texts_of(items, self.text_attributes)
 
     def to_json(self) -> str:
-        """The featurizer as JSON for the bundle. `from_json` reads it."""
+        """Returns the featurizer as JSON text, which `from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Featurizer":
-        """Reads the JSON that `to_json` wrote.
+        """Makes a featurizer from the JSON text that `to_json` wrote, and checks it.
 
         Args:
-            text: The JSON.
+            text: The JSON text.
 
         Raises:
-            ValueError: If the text is anything else.
+            ValueError: If the text is not such JSON, or a number in it is out of range.
         """
         featurizer = TypeAdapter(cls).validate_json(text, strict=True)
         numbers = [number for block in featurizer.blocks for number in (block.weight, block.scale, *block.mean_W)]
@@ -195,14 +209,14 @@ class Featurizer:
 
 
 def number_values(column: pl.Series) -> Given:
-    """The numbers of a column as vectors of shape (N, 1). What is no finite number counts as missing."""
+    """Reads a column as vectors of shape (N, 1). A value that is not a finite number counts as missing."""
     numbers_N = column.cast(pl.Float64, strict=False).to_numpy()
     present_N = np.isfinite(numbers_N)
     return Given(np.where(present_N, numbers_N, 0.0)[:, None], np.asarray(present_N))
 
 
 def vector_values(column: pl.Series) -> Given:
-    """The vectors of an array column."""
+    """Reads the vectors of a column of the type `polars.Array`, as float32. A null counts as missing."""
     assert isinstance(column.dtype, pl.Array)
     present_N = column.is_not_null().to_numpy()
     vectors_NW = np.zeros((len(column), *column.dtype.shape), dtype=np.float32)
@@ -211,9 +225,10 @@ def vector_values(column: pl.Series) -> Given:
 
 
 def as_written(column: pl.Series) -> pl.Series:
-    """The numbers of a column as strings; other columns as they are.
+    """Converts a column of numbers to strings. A column of another type is returned unchanged.
 
-    A whole number is written without a point, so that it does not matter whether the column has decimals.
+    A whole number is written without a decimal point, also in a column of floats: 3.0 becomes "3". In a column of
+    floats, NaN and infinity become null.
     """
     if not column.dtype.is_numeric():
         return column
@@ -227,7 +242,15 @@ def as_written(column: pl.Series) -> pl.Series:
 
 
 def label_marks(column: pl.Series) -> pl.DataFrame:
-    """The distinct pairs of `row` and `label` in a column of strings, lists of strings, or numbers."""
+    """Lists the labels of each row of a column.
+
+    Args:
+        column: Strings, lists of strings, or numbers, which are read as strings; nulls are allowed.
+
+    Returns:
+        A table with the columns `row` (number of the row) and `label`: one entry for each label of a row, without
+        duplicates.
+    """
     marks = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "label": as_written(column)})
     if isinstance(column.dtype, pl.List):
         marks = marks.explode("label")
@@ -235,14 +258,14 @@ def label_marks(column: pl.Series) -> pl.DataFrame:
 
 
 def texts_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
-    """Joins each item's attributes to one text, such as "Title: Heat. Genres: Crime, Drama".
+    """Joins the attributes of each item to one text, such as "Title: Heat. Genres: Crime, Drama".
 
     Args:
         items: One row per item.
-        attributes: The columns that make up the text, in order; strings, lists of strings or numbers.
+        attributes: The names of the columns to join, in this order. They hold strings, lists of strings or numbers.
 
     Returns:
-        One text per item; an empty string for an item without any of the attributes.
+        One text per item; an empty string for an item in which all these attributes are missing.
     """
     if not attributes:
         return [""] * len(items)

@@ -1,4 +1,4 @@
-"""One level of residual quantisation: a codebook, its losses, its initialisation and its dead codes.
+"""One level of residual quantisation: a codebook, with its losses, its initialisation and the repair of dead codes.
 
 Shapes: B rows, N rows of the whole catalogue, V codes, D latent width.
 """
@@ -22,9 +22,9 @@ RESOLUTION = 1e-6
 
 
 class QuantizeMode(StrEnum):
-    """How the gradient passes the choice of a code.
+    """The ways in which the gradient passes the choice of a code, which is not differentiable.
 
-    GUMBEL_SOFTMAX: In training the quantised row is a soft mix of codewords (Jang et al. 2017, arXiv 1611.01144).
+    GUMBEL_SOFTMAX: In training, the quantised row is a weighted mean of codewords (Jang et al. 2017, arXiv 1611.01144).
     STRAIGHT_THROUGH: The gradient is copied past the choice (van den Oord et al. 2017, arXiv 1711.00937).
     ROTATION_TRICK: The gradient is rotated and scaled (Fifty et al. 2024, arXiv 2410.06424).
     """
@@ -35,13 +35,13 @@ class QuantizeMode(StrEnum):
 
 
 class QuantizeOutput(NamedTuple):
-    """Quantised rows.
+    """The result of quantising B rows with one codebook.
 
     Attributes:
-        codes_B: Nearest code of each row, int64.
-        embeddings_BD: The quantised rows. By Gumbel-softmax in training they are soft mixes of codewords, else they are
-            codewords without gradient.
-        loss_B: Codebook loss plus weighted commitment loss of each row.
+        codes_B: The number of the nearest codeword of each row, int64.
+        embeddings_BD: The quantised rows, shape (B, D). With Gumbel-softmax in training, they are weighted means of
+            codewords; else they are the nearest codewords, without gradient.
+        loss_B: The codebook loss plus the weighted commitment loss of each row.
     """
 
     codes_B: Tensor
@@ -50,15 +50,15 @@ class QuantizeOutput(NamedTuple):
 
 
 class Quantizer(nn.Module):
-    """A codebook: V codewords, to which rows are quantised.
+    """A codebook of V codewords, vectors of width D. It quantises a row (a vector) to its nearest codeword.
 
     Args:
-        codebook_size: V, above 1.
-        embed_dim: D.
-        mode: How the gradient passes the choice of a code.
+        codebook_size: V, the number of codewords, above 1.
+        embed_dim: D, the width of rows and codewords.
+        mode: How the gradient passes the choice of a code, which is not differentiable.
         commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
-        least_error: The smallest squared error of a row that counts, above 0. A smaller error is rounding: the squared
-            distance is a difference of numbers of the data's size, and can come out as 0 or below 0.
+        least_error: A squared error of a row up to this value counts as rounding, above 0. Squared distances are
+            differences of larger numbers, so rounding can make them 0 or negative.
 
     Raises:
         ValueError: If codebook_size is not above 1.
@@ -107,7 +107,7 @@ class Quantizer(nn.Module):
         return QuantizeOutput(codes_B, embeddings_BD, codebook_loss_B + self.commitment_weight * commitment_loss_B)
 
     def squared_distances(self, x_BD: Tensor) -> Tensor:
-        """Squared Euclidean distance of each row to each codeword, shape (B, V)."""
+        """Computes the squared Euclidean distance of each row to each codeword, shape (B, V)."""
         products_BV = x_BD @ self.codebook_VD.T
         return x_BD.square().sum(1, keepdim=True) - 2 * products_BV + self.codebook_VD.square().sum(1)
 
@@ -115,12 +115,12 @@ class Quantizer(nn.Module):
     def initialise(self, x_ND: Tensor, *, seed: int) -> None:
         """Sets the codewords to the k-means centres of the rows (Zeghidour et al. 2021, arXiv 2107.03312, §III-C).
 
-        If there are fewer distinct rows than codes, the spare codewords repeat rows and stay unused. If the levels
-        before reproduce all rows, all codewords are 0, and every row gets code 0.
+        If there are fewer distinct rows than codewords, the spare codewords repeat rows and stay unused. If all rows
+        are 0 except for rounding, because earlier levels reproduce them, all codewords become 0.
 
         Args:
-            x_ND: Rows of the whole catalogue.
-            seed: Seed of k-means.
+            x_ND: The rows of the whole catalogue, shape (N, D): latents at the first level, residuals at the others.
+            seed: The random seed of k-means.
 
         Raises:
             ValueError: If there are no rows.
@@ -142,15 +142,16 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def replace_dead_codes(self, x_BD: Tensor) -> int:
-        """Moves each dead code to a row, to the rows with the largest quantisation error first.
+        """Replaces the codewords of dead codes by the rows that have the largest quantisation errors.
 
-        A row that is reproduced needs no code of its own. So some codes stay dead if there are few such rows.
+        A code is dead if few or no rows of the batch choose it (see `DEAD_SHARE`). A row whose error counts as rounding
+        replaces no codeword, so some codes may stay dead.
 
         Args:
-            x_BD: Rows of a batch.
+            x_BD: The rows of a batch, shape (B, D).
 
         Returns:
-            The number of codes that were moved.
+            The number of codewords that were replaced.
         """
         nearest_B = self.squared_distances(x_BD).min(dim=1)
         size = len(self.codebook_VD)
@@ -163,15 +164,16 @@ class Quantizer(nn.Module):
 
 
 def pass_gradient(x_BD: Tensor, quantised_BD: Tensor, mode: QuantizeMode) -> Tensor:
-    """Returns the quantised rows with a gradient towards the original rows, by the rule of the mode.
+    """Returns the quantised rows, and lets the gradient of the result flow back to the original rows.
 
     Args:
-        x_BD: The original rows.
-        quantised_BD: The quantised rows.
-        mode: How the gradient passes the choice of a code.
+        x_BD: The original rows, shape (B, D).
+        quantised_BD: The quantised rows, shape (B, D).
+        mode: How the gradient flows back. With GUMBEL_SOFTMAX, `quantised_BD` is returned as it is, because it has a
+            gradient already.
 
     Returns:
-        Rows equal to `quantised_BD`, shape (B, D).
+        Rows with the values of `quantised_BD`, shape (B, D).
     """
     if mode is QuantizeMode.STRAIGHT_THROUGH:
         return x_BD + (quantised_BD - x_BD).detach()

@@ -1,6 +1,6 @@
-"""RQ-VAE: item features → a tuple of codes, by residual quantisation (Lee et al. 2022, arXiv 2203.01941).
+"""The RQ-VAE: turns the features of an item into codes by residual quantisation (Lee et al. 2022, arXiv 2203.01941).
 
-Rajput et al. 2023 (arXiv 2305.05065, §3.1) use it for recommendation.
+Rajput et al. 2023 (arXiv 2305.05065, §3.1) use an RQ-VAE for recommendation.
 
 Shapes: B items, E feature dim, D latent width, L levels, V codes per level.
 """
@@ -21,13 +21,14 @@ CONSTANT = 1e-12  # a block does not vary if its variance is at most this share 
 
 
 class RqVaeComputedLosses(NamedTuple):
-    """The losses and figures of a training step.
+    """The losses and statistics of one batch.
 
     Attributes:
         loss: The loss to minimise: reconstruction_loss + rqvae_loss, a scalar.
-        reconstruction_loss: The sum of the blocks' weighted losses, each a mean over items and columns.
+        reconstruction_loss: The weighted sum of the losses of all feature blocks, a scalar. The loss of a block is a
+            mean over items and columns.
         rqvae_loss: The mean over items of the codebook and commitment losses, summed over levels.
-        embs_norm: Norm of each item's quantised vector at each level, shape (B, L).
+        embs_norm: The Euclidean norm of each item's quantised vector at each level, shape (B, L).
         p_unique_ids: The number of distinct code tuples in the batch over the number of items, in (0, 1].
     """
 
@@ -39,12 +40,12 @@ class RqVaeComputedLosses(NamedTuple):
 
 
 class Quantised(NamedTuple):
-    """Quantised latents.
+    """The result of quantising B latents at all L levels.
 
     Attributes:
-        codes_BL: The codes, int64.
-        embeddings_BLD: The quantised vector of each level; the sum over levels is the quantised latent.
-        loss_B: Codebook and commitment losses, summed over levels.
+        codes_BL: The code of each latent at each level, int64.
+        embeddings_BLD: The quantised vector of each latent at each level. The sum over levels approximates the latent.
+        loss_B: The codebook and commitment losses of each latent, summed over levels.
     """
 
     codes_BL: Tensor
@@ -53,10 +54,13 @@ class Quantised(NamedTuple):
 
 
 class RqVae(nn.Module):
-    """An encoder, residual quantisation of the latent by L codebooks, and a decoder of the sum of the levels.
+    """An RQ-VAE: an encoder, L codebooks and a decoder.
+
+    The encoder maps E features to a latent of width D. Each codebook quantises the residual that the codebooks before
+    it leave. The decoder reconstructs the features from the sum of the quantised vectors of all levels.
 
     Args:
-        config: Sizes and choices of the RQ-VAE.
+        config: The sizes and options of the RQ-VAE.
 
     Raises:
         ValueError: If a size is out of range.
@@ -85,7 +89,7 @@ class RqVae(nn.Module):
 
     @property
     def quantizers(self) -> list[Quantizer]:
-        """The codebooks in the order of the levels."""
+        """The codebook of each level, in the order of the levels."""
         return [level for level in self.levels if isinstance(level, Quantizer)]
 
     def forward(self, features_BE: Tensor, *, temperature: float) -> RqVaeComputedLosses:
@@ -93,7 +97,7 @@ class RqVae(nn.Module):
 
         Args:
             features_BE: Item features, float, shape (B, E).
-            temperature: Temperature of the Gumbel-softmax, above 0; the caller anneals it.
+            temperature: Temperature of the Gumbel-softmax, above 0. The caller lowers it during training.
         """
         latent_BD = self.encode(features_BE)
         quantised = self.quantise(latent_BD, temperature=temperature)
@@ -113,7 +117,7 @@ class RqVae(nn.Module):
         """Encodes features as latents of shape (B, D).
 
         Args:
-            features_BE: Item features, float.
+            features_BE: Item features, float, shape (B, E).
 
         Raises:
             ValueError: If the number of columns is not E.
@@ -126,7 +130,7 @@ class RqVae(nn.Module):
         """Quantises latents level by level. Each level quantises the residual of the levels before it.
 
         Args:
-            latent_BD: Latents from `encode`.
+            latent_BD: Latents from `encode`, shape (B, D).
             temperature: Temperature of the Gumbel-softmax, above 0.
         """
         residual_BD = latent_BD
@@ -141,7 +145,7 @@ class RqVae(nn.Module):
         )
 
     def get_codebook_indices(self, features_BE: Tensor) -> Tensor:
-        """The codes of items, int64 of shape (B, L): the nearest codeword at each level, without noise."""
+        """Computes the codes of B items: the number of the nearest codeword at each level, int64 of shape (B, L)."""
         residual_BD = self.encode(features_BE)
         codes = []
         for quantizer in self.quantizers:
@@ -151,15 +155,15 @@ class RqVae(nn.Module):
 
     @torch.no_grad()
     def initialise(self, features_NE: Tensor, *, seed: int) -> None:
-        """Initialises the RQ-VAE as residual k-means on principal components, which training then improves.
+        """Sets the weights so that training starts with residual k-means on the principal components of the features.
 
-        Each block is scaled so that its variance is its weight. The encoder becomes the projection to the principal
-        components of the scaled features, the decoder its inverse. Each codebook becomes the k-means centres of the
-        residuals of the levels before it.
+        The columns of each block are scaled so that the variance of the block is its weight. The encoder becomes the
+        projection to the principal components of the scaled features. The decoder becomes the inverse for continuous
+        columns, and predicts the mean of multi-hot columns. Each codebook becomes the k-means centres of its residuals.
 
         Args:
-            features_NE: The features of the whole catalogue.
-            seed: Seed of k-means at the first level; each further level adds 1.
+            features_NE: The features of the whole catalogue, float, shape (N, E).
+            seed: The random seed of k-means at the first level. Level l uses `seed + l`.
         """
         mean_E = features_NE.mean(0)
         scales_E = torch.cat([_scale(block, part) for block, part in self._by_block(features_NE)])
@@ -184,13 +188,13 @@ class RqVae(nn.Module):
 
     @torch.no_grad()
     def replace_dead_codes(self, features_BE: Tensor) -> int:
-        """Moves the dead codes of every level to residuals of a batch.
+        """Replaces dead codes at every level by residuals of a batch (see `Quantizer.replace_dead_codes`).
 
         Args:
-            features_BE: The features of the batch.
+            features_BE: The features of the batch, float, shape (B, E).
 
         Returns:
-            The number of codes that were moved, over all levels.
+            The number of codewords that were replaced, summed over levels.
         """
         residual_BD = self.encode(features_BE)
         moved = 0

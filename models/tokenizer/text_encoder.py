@@ -1,6 +1,6 @@
-"""The text encoder of a bundle, on ONNX Runtime and `tokenizers`. Needs no torch.
+"""Runs the text encoder of a bundle with ONNX Runtime and the package `tokenizers`. This module does not need PyTorch.
 
-A bundle's content is data only: it names no function or class that would be called.
+The files of a bundle are read as data only: no function or class that they name is called.
 
 Shapes: N texts, T tokens, E vector dim.
 """
@@ -21,12 +21,12 @@ TOKEN_IDS, MASK, VECTORS = "token_ids_NT", "mask_NT", "vectors_NE"
 
 
 class TextEncoder:
-    """Embeds texts. Safe to call from any number of threads.
+    """A sentence encoder, which turns texts into vectors. Any number of threads may call it at the same time.
 
     Args:
-        graph: The ONNX file. Its inputs are token_ids_NT and mask_NT (int64; 1 for a token, 0 for padding), its output
-            is vectors_NE (float32).
-        tokenizer: The file tokenizer.json. It also says how texts are truncated and padded.
+        graph: The path of the ONNX file. Its inputs are token_ids_NT and mask_NT (int64; 1 for a token, 0 for padding),
+            its output is vectors_NE (float32).
+        tokenizer: The path of the file tokenizer.json. It also defines how texts are truncated and padded.
     """
 
     def __init__(self, graph: Path, tokenizer: Path) -> None:
@@ -34,16 +34,16 @@ class TextEncoder:
         self._graph = open_session(graph)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeds at least one text; float32 of shape (N, E)."""
+        """Embeds N texts, at least one. Returns vectors of shape (N, E), float32."""
         encodings = self._tokenizer.encode_batch(list(texts))
         mask_NT = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
         return self.run(np.array([encoding.ids for encoding in encodings], dtype=np.int64), mask_NT)
 
     def run(self, token_ids_NT: NDArray[np.int64], mask_NT: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Embeds texts whose tokens are known.
+        """Embeds texts that have been tokenised before.
 
         Args:
-            token_ids_NT: The tokens of each text, int64.
+            token_ids_NT: The token ids of N texts, T tokens each, int64.
             mask_NT: 1 for a token and 0 for padding, int64; None if there is no padding.
 
         Returns:
@@ -55,7 +55,7 @@ class TextEncoder:
 
     @property
     def longest(self) -> int | None:
-        """The number of tokens to which texts are cut; None if they are not cut."""
+        """The number of tokens to which the tokenizer truncates a text; None if it does not truncate texts."""
         truncation = self._tokenizer.truncation
         return None if truncation is None else int(truncation["max_length"])
 
@@ -70,13 +70,13 @@ _LOADING = Lock()
 
 
 def shared_text_encoder(graph: Path, tokenizer: Path) -> TextEncoder:
-    """The process's only text encoder of these files' content. Safe to call from any thread.
+    """Returns the text encoder of two files. In one process, files of equal content always give the same encoder.
 
-    Models with equal files share one encoder. It is loaded for the first of them and freed with the last.
+    The first call loads the encoder. It is freed when nothing refers to it any more. Any thread may call this function.
 
     Args:
-        graph: As in `TextEncoder`.
-        tokenizer: As in `TextEncoder`.
+        graph: The path of the ONNX file, as in `TextEncoder`.
+        tokenizer: The path of the file tokenizer.json, as in `TextEncoder`.
     """
     key = _digest(graph), _digest(tokenizer)
     with _LOADING:

@@ -1,4 +1,4 @@
-"""Checks a text encoder before it serves, so that no later text can make it fail.
+"""Checks a text encoder before it is used, so that no text can make it fail later.
 
 Shapes: N texts, T tokens, E vector dim.
 """
@@ -12,15 +12,15 @@ TEXTS = ("a text", "a " * MOST_TOKENS)
 
 
 def check_text_encoder(encoder: TextEncoder, width: int) -> None:
-    """Checks the vectors of a short text and of the longest one, and of the tokenizer's largest token id.
+    """Checks that a text encoder computes finite vectors for a short text, a very long text and its largest token id.
 
     Args:
-        encoder: The encoder.
+        encoder: The text encoder to check.
         width: E, the expected width of the vectors.
 
     Raises:
-        ValueError: If the tokenizer does not cut long texts, or a vector has another width or is not finite.
-        Exception: The errors of the tokenizer and of ONNX Runtime.
+        ValueError: If the tokenizer does not truncate long texts, or a vector has another width or is not finite.
+        Exception: Any error of the tokenizer or of ONNX Runtime.
     """
     if encoder.longest is None or encoder.longest > MOST_TOKENS:
         raise ValueError(
