@@ -1,6 +1,7 @@
-"""The trie's arrays with margins, so that the search reads F children of any node without a bounds check.
+"""The arrays of the trie in the form that the search reads: each array ends with a margin, which is extra entries.
 
-The search reads F entries for every node, also for a node with fewer children. Needs no torch.
+The search reads F entries for the children of every node, also of a node with fewer children. The margin makes this
+safe without a bounds check. This module does not need PyTorch.
 
 Shapes: L levels, V codes per level, F children of the widest node at a depth.
 """
@@ -17,17 +18,18 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class TrieArrays(NamedTuple):
-    """The arrays that the search reads, one for each depth 0..L-1.
+    """The arrays of a trie in the form that the search reads. Each field has one array for each depth 0..L-1.
 
-    A pruned beam (score -inf) may point at any entry that was read. So `first_child` and `num_children` have a margin
-    of F entries of the depth above, and `child_code` has one of F entries of its own depth.
+    The search reads F entries for the children of each node; F is the largest number of children at the node's depth. A
+    pruned beam (score -inf) may point at any entry that was read. So each array but `slot_penalties` ends with a margin
+    of F extra entries. For `first_child` and `num_children`, it is the F of the depth above.
 
     Attributes:
-        first_child: Each node's first child, int32; 0 in the margin.
-        num_children: Each node's number of children, int32; 1 in the margin.
+        first_child: The number of each node's first child at the next depth, int32; 0 in the margin.
+        num_children: The number of children of each node, int32; 1 in the margin.
         child_code: The code that leads to each node of the next depth, int32; 0 in the margin.
-        slot_penalties: Added to the F logits that are read for a node, float32, shape (F + 1, F). Row c is for a node
-            with c children: 0 in its first c columns, -inf in the others. Copying a row is cheaper than F comparisons.
+        slot_penalties: The numbers to add to the F logits that are read for a node, float32, shape (F + 1, F). Row c is
+            for nodes with c children: it is 0 in the first c columns and -inf in the other columns.
 
     Example:
         Three items. The root has the children 0 (two leaves) and 1 (one leaf), so F is 2 at both depths.
@@ -51,7 +53,7 @@ class TrieArrays(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> "TrieArrays":
-        """Makes the arrays of a trie."""
+        """Makes the arrays from a trie."""
         widths = trie.max_children
         above = (0, *widths[:-1])
         return cls(
@@ -62,7 +64,7 @@ class TrieArrays(NamedTuple):
         )
 
     def by_input_name(self) -> dict[str, NDArray[Any]]:
-        """The arrays by the names of the search graph's inputs, in the order of the inputs."""
+        """Returns the arrays by the input names of the search's ONNX graph, such as `first_child_0`, in their order."""
         return {
             name: array
             for field, arrays in zip(self._fields, self, strict=True)
@@ -71,22 +73,22 @@ class TrieArrays(NamedTuple):
 
 
 def by_depth(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Names one array per depth as the search graph names its inputs: `name_0`, `name_1` and so on.
+    """Returns the arrays by the input names of the search's ONNX graph: `name_0`, `name_1` and so on.
 
     Args:
-        name: The name without the depth.
-        arrays: One array per depth.
+        name: The name without the depth, such as "first_child".
+        arrays: One array for each depth.
     """
     return {f"{name}_{depth}": array for depth, array in enumerate(arrays)}
 
 
 def with_margin(array: NDArray[Scalar], width: int, value: float) -> NDArray[Scalar]:
-    """Appends a margin to an array, so that a read of `width` entries from any entry of the array stays inside.
+    """Appends a margin to an array, so that `width` entries can be read from any entry on without a bounds check.
 
     Args:
         array: An array of one axis.
-        width: Number of entries in the margin.
-        value: The value of these entries.
+        width: The number of entries to append.
+        value: The value of the appended entries.
 
     Returns:
         A new array of the same dtype, `width` entries longer.

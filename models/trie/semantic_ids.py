@@ -1,4 +1,4 @@
-"""Semantic IDs: quantised codes → one unique ID per item.
+"""Makes the semantic IDs of items unique, and converts semantic IDs to text and back.
 
 Shapes: N items, L levels, V codes per level.
 """
@@ -14,7 +14,7 @@ SEPARATOR = "-"
 
 
 def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int) -> NDArray[np.int64]:
-    """Appends a collision code, which distinguishes items of equal codes (Rajput et al. 2023, arXiv 2305.05065, §3.1).
+    """Appends a code to each item that makes its semantic ID unique (Rajput et al. 2023, arXiv 2305.05065, §3.1).
 
     Items with equal codes are numbered 0, 1, 2 … in row order. An item with unique codes gets 0.
 
@@ -22,8 +22,8 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
     [[1, 2, 0], [0, 3, 0], [1, 2, 1]]
 
     Args:
-        codes_NL: Quantised codes, integers in [0, codebook_size), shape (N, L).
-        codebook_size: V; the collision level has as many codes as the others.
+        codes_NL: L quantised codes of each of N items, integers in [0, codebook_size).
+        codebook_size: V, the number of codes per level. Collision codes are in [0, codebook_size) too.
 
     Returns:
         Unique codes, int64 of shape (N, L + 1).
@@ -47,14 +47,14 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
 
 
 def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> float:
-    """The share of items whose quantised codes are not unique.
+    """Computes the share of items whose codes are not unique.
 
     >>> collision_ratio(np.array([[1, 2], [0, 3], [1, 2], [0, 0]]), codebook_size=4)
     0.5
 
     Args:
-        codes_NL: Quantised codes, integers in [0, codebook_size), shape (N, L).
-        codebook_size: V.
+        codes_NL: L quantised codes of each of N items, integers in [0, codebook_size).
+        codebook_size: V, the number of codes per level.
 
     Returns:
         A share in [0, 1].
@@ -64,15 +64,18 @@ def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> flo
 
 
 def format_semantic_id(codes: Iterable[int]) -> str:
-    """The text form of a semantic ID, such as ``12-7-99-0``."""
+    """Returns the text form of a semantic ID: its codes joined by hyphens, such as ``12-7-99-0``."""
     return SEPARATOR.join(str(code) for code in codes)
 
 
 def parse_semantic_id(text: str) -> list[int]:
-    """Parses the text form of a semantic ID or of a prefix of one.
+    """Parses the text form of a semantic ID, or of the first codes of a semantic ID.
 
     Args:
         text: Codes joined by hyphens, such as "12-7-99-0".
+
+    Returns:
+        The codes, such as [12, 7, 99, 0].
 
     Raises:
         ValueError: If the text is not whole numbers joined by hyphens.

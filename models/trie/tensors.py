@@ -1,4 +1,4 @@
-"""The trie as tensors, with the softmax over a node's valid children that training and search share.
+"""The trie as PyTorch tensors, and the softmax over the valid children of a node, for training and search.
 
 Shapes: L levels, V codes per level, N leaves, F children of the widest node at a depth, … any leading axes.
 """
@@ -15,7 +15,7 @@ from rqrec.models.trie.trie import SemanticIdTrie
 
 
 class TrieTensors(NamedTuple):
-    """The arrays of `models.trie.arrays.TrieArrays` as tensors, with the same names."""
+    """The arrays of a trie as PyTorch tensors. The fields are described in `models.trie.arrays.TrieArrays`."""
 
     first_child: tuple[Tensor, ...]
     num_children: tuple[Tensor, ...]
@@ -24,7 +24,7 @@ class TrieTensors(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> Self:
-        """Makes the tensors of a trie, on the CPU."""
+        """Makes the tensors from a trie, on the CPU."""
         return cls(*(tuple(torch.from_numpy(array) for array in arrays) for arrays in TrieArrays.from_trie(trie)))
 
     def to(self, device: torch.device) -> "TrieTensors":
@@ -33,12 +33,12 @@ class TrieTensors(NamedTuple):
 
 
 class TriePaths(NamedTuple):
-    """The path from the root to every leaf.
+    """The semantic ID of every leaf of a trie, and the path from the root to every leaf.
 
     Attributes:
-        codes_NL: Semantic IDs by leaf, int64.
-        paths_NL: Each leaf's node at depths 0..L-1, int64: the transpose of `SemanticIdTrie.paths_LN`.
-        trie: The trie.
+        codes_NL: The semantic ID of each of N leaves, L codes, int64.
+        paths_NL: The node of depth d on the path to leaf n is `paths_NL[n, d]`, for d in 0..L-1; int64.
+        trie: The arrays of the trie.
     """
 
     codes_NL: Tensor
@@ -47,7 +47,7 @@ class TriePaths(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> Self:
-        """Makes the paths of a trie, on the CPU."""
+        """Makes the semantic IDs and paths of a trie, on the CPU."""
         paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
         return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.from_trie(trie))
 
@@ -57,7 +57,7 @@ class TriePaths(NamedTuple):
 
 
 def child_nodes(trie: TrieTensors, depth: int, nodes: Tensor) -> Tensor:
-    """The children of nodes.
+    """Returns the children of nodes.
 
     Args:
         trie: The catalogue's trie.
@@ -65,14 +65,17 @@ def child_nodes(trie: TrieTensors, depth: int, nodes: Tensor) -> Tensor:
         nodes: Node numbers at that depth, int32, shape (…).
 
     Returns:
-        Node numbers at the next depth, int32, shape (…, F); arbitrary in the slots after a node's last child.
+        Node numbers at the next depth, int32, shape (…, F), where F is the largest number of children at this depth. If
+        a node has fewer children, the numbers after its last child are arbitrary.
     """
     slots_F = torch.arange(trie.slot_penalties[depth].shape[1], dtype=torch.int32, device=nodes.device)
     return take(trie.first_child[depth], nodes).unsqueeze(-1) + slots_F
 
 
 def child_log_probs(trie: TrieTensors, depth: int, nodes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalises code logits over each node's children, so that probabilities sum to one over the catalogue.
+    """Computes the log-probabilities of the children of nodes: a softmax of code logits over the children that exist.
+
+    So the probabilities of all items of the catalogue sum to one.
 
     Args:
         trie: The catalogue's trie.

@@ -1,8 +1,8 @@
-"""The trie of a catalogue's semantic IDs, as flat arrays.
+"""The trie: a prefix tree of the semantic IDs of a catalogue, as flat arrays.
 
-Leaves are in lexicographic order of their codes, so every node is a contiguous range of leaves. The children of node i
-at depth d are the nodes `child_start[d][i] .. child_start[d][i + 1]` of depth d + 1 (CSR). Depth 0 is the root, depth
-L the leaves.
+Each leaf is one semantic ID. Leaves are numbered in lexicographic order of their codes, so the leaves below a node are
+a contiguous range. The children of a node are a contiguous range of the nodes of the next depth (CSR format). The root
+has depth 0, the leaves have depth L.
 
 Shapes: N leaves, L levels, V codes per level, M looked-up rows, F children of a node.
 """
@@ -21,17 +21,19 @@ NO_LEAF = -1
 
 @dataclass(frozen=True)
 class SemanticIdTrie:
-    """An immutable prefix tree over unique semantic IDs. `SemanticIdTrie.build` makes one.
+    """An immutable prefix tree of unique semantic IDs. Use `SemanticIdTrie.build` to make it.
+
+    Each leaf is one semantic ID of L codes. The N leaves are numbered in lexicographic order of their codes.
 
     Attributes:
         codebook_size: V; every code is in [0, V).
-        keys_N: The codes of each leaf as one base-V number, int64, ascending.
-        row_of_leaf_N: The row of each leaf in the table that was given to `build`, int32.
-        child_start: For depth d in 0..L-1, the first child of each node and the end of the last one's children, int32,
-            shape (nodes at depth d, plus 1).
-        child_code: For depth d in 0..L-1, the code that leads to each node of depth d + 1, int32.
-        leaf_start: For depth d in 0..L-1, the first leaf of each node and N, int32, shape (nodes at depth d, plus 1).
-            The last array is also the last of `child_start`, because the children of its nodes are the leaves.
+        keys_N: The codes of each leaf, packed into one integer as base-V digits, int64, ascending.
+        row_of_leaf_N: For each leaf, the row of its semantic ID in the array that `build` got, int32.
+        child_start: One array for each depth d in 0..L-1, int32. The children of node i of depth d are the nodes
+            `child_start[d][i]` to `child_start[d][i + 1] - 1` of depth d + 1.
+        child_code: One array for each depth d in 0..L-1, int32: the code that leads to each node of depth d + 1.
+        leaf_start: One array for each depth d in 0..L-1, int32. The leaves below node i of depth d are
+            `leaf_start[d][i]` to `leaf_start[d][i + 1] - 1`. The last array is also the last array of `child_start`.
 
     Example:
         Three items, in the order of the table: 1-0, 0-3 and 0-1. Node 0 of depth 1 has the leaves 0 (0-1) and 1 (0-3),
@@ -59,11 +61,11 @@ class SemanticIdTrie:
 
     @classmethod
     def build(cls, codes_NL: NDArray[np.integer], *, codebook_size: int) -> "SemanticIdTrie":
-        """Builds the trie by array operations: one sort, then one pass per level.
+        """Builds the trie of the given semantic IDs by array operations: one sort, then one pass per level.
 
         Args:
-            codes_NL: One semantic ID per row, integers in [0, codebook_size), shape (N, L), N >= 1; rows are unique.
-            codebook_size: V. V ** L must be below 2 ** 63, so that an ID packs into one integer.
+            codes_NL: N >= 1 different semantic IDs of L codes, one per row, integers in [0, codebook_size).
+            codebook_size: V, the number of codes per level. V ** L must be below 2 ** 63.
 
         Raises:
             ValueError: If the shape, a code or the packed size is out of range, or two rows are equal.
@@ -93,9 +95,10 @@ class SemanticIdTrie:
         Only the inserted leaves are sorted. The arrays are copied around the changes, in one pass per level.
 
         Args:
-            inserted_ML: Codes of new leaves, shape (M, L), which are not in the trie after the deletions.
-            inserted_rows_M: The row of each new leaf, for `row_of_leaf_N`, shape (M,).
-            deleted_leaves: Leaves of this trie.
+            inserted_ML: Semantic IDs to insert, shape (M, L); None for none. They must not be in the trie after the
+                deletions.
+            inserted_rows_M: The number that `row_of_leaf_N` gets for each inserted leaf, shape (M,).
+            deleted_leaves: The numbers of the leaves to delete, as in this trie; None for none.
 
         Raises:
             ValueError: If an inserted semantic ID is out of range or taken, rows and codes do not match, a deleted
@@ -146,7 +149,7 @@ class SemanticIdTrie:
 
     @property
     def num_leaves(self) -> int:
-        """N, the number of items."""
+        """N, the number of leaves, which is the number of semantic IDs."""
         return len(self.keys_N)
 
     @property
@@ -156,24 +159,24 @@ class SemanticIdTrie:
 
     @cached_property
     def max_children(self) -> tuple[int, ...]:
-        """F for each depth 0..L-1: the number of children of the widest node."""
+        """F for each depth 0..L-1: the largest number of children of a node at this depth."""
         return tuple(int(np.diff(start).max()) for start in self.child_start)
 
     @property
     def codes_NL(self) -> IntArray:
-        """The codes of all leaves in leaf order, int64 of shape (N, L)."""
+        """The semantic IDs of all leaves, in the order of the leaves, int64 of shape (N, L)."""
         return self.codes_of(np.arange(self.num_leaves))
 
     @property
     def leaf_of_row_N(self) -> IntArray:
-        """The leaf of each row of the table that was given to `build`, int64; -1 for a row whose leaf was deleted."""
+        """The inverse of `row_of_leaf_N`: the leaf of each row, int64; -1 for a row whose leaf was deleted."""
         leaf_of_row = np.full(int(self.row_of_leaf_N.max()) + 1, NO_LEAF, dtype=np.int64)
         leaf_of_row[self.row_of_leaf_N] = np.arange(self.num_leaves)
         return leaf_of_row
 
     @property
     def nbytes(self) -> int:
-        """Memory of all arrays, in bytes."""
+        """The memory of all arrays of the trie, in bytes."""
         # The last array of leaf_start is the last of child_start, so it counts once.
         inner = (*self.child_start, *self.child_code, *self.leaf_start[:-1], self.paths_LN)
         return self.keys_N.nbytes + self.row_of_leaf_N.nbytes + sum(array.nbytes for array in inner)
@@ -182,10 +185,10 @@ class SemanticIdTrie:
         """Finds the leaves of semantic IDs.
 
         Args:
-            codes_ML: Integer codes of shape (M, L). A code outside [0, V) is allowed and found nowhere.
+            codes_ML: M semantic IDs of L codes, integers of any size.
 
         Returns:
-            Leaves, int64 of shape (M,); -1 where no leaf has these codes.
+            The leaf of each semantic ID, int64 of shape (M,); -1 for a semantic ID that is not in the trie.
         """
         in_range_M = np.asarray(np.all((codes_ML >= 0) & (codes_ML < self.codebook_size), axis=1))
         keys_M = pack_codes(np.where(in_range_M[:, None], codes_ML, 0), self.codebook_size)
@@ -193,11 +196,18 @@ class SemanticIdTrie:
         return np.where(in_range_M & (self.keys_N[leaf_M] == keys_M), leaf_M, NO_LEAF)
 
     def codes_of(self, leaves_M: IntArray) -> IntArray:
-        """The codes of leaves, int64 of shape (M, L)."""
+        """Returns the semantic IDs of M leaves, int64 of shape (M, L)."""
         return unpack_codes(self.keys_N[leaves_M], self.codebook_size, self.num_levels)
 
     def leaf_range(self, prefix: Sequence[int]) -> tuple[int, int]:
-        """The half-open range of leaves whose semantic IDs begin with a prefix; an empty range if there are none."""
+        """Finds the leaves whose semantic IDs begin with a prefix.
+
+        Args:
+            prefix: The first codes of a semantic ID, integers; an empty prefix stands for all leaves.
+
+        Returns:
+            The first leaf, and the leaf after the last one. The two are equal if no semantic ID has this prefix.
+        """
         if len(prefix) > self.num_levels or not all(0 <= code < self.codebook_size for code in prefix):
             return 0, 0
         span = self.codebook_size ** (self.num_levels - len(prefix))
@@ -207,7 +217,10 @@ class SemanticIdTrie:
 
     @cached_property
     def paths_LN(self) -> Int32Array:
-        """Each leaf's node at depths 0..L-1, int32 of shape (L, N). Row 0 is the root. Computed at first use."""
+        """The path to every leaf: `paths_LN[d, n]` is the node of depth d that is above leaf n; int32 of shape (L, N).
+
+        The array is computed at first use.
+        """
         paths = np.empty((self.num_levels, self.num_leaves), dtype=np.int32)
         for depth, start in enumerate(self.leaf_start):
             paths[depth] = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
@@ -215,17 +228,17 @@ class SemanticIdTrie:
 
 
 def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:
-    """Packs each row of codes into one base-V integer. The integers have the lexicographic order of the rows.
+    """Packs each row of codes into one integer, whose base-V digits are the codes. The integers sort like the rows.
 
     >>> pack_codes(np.array([[0, 3], [1, 0]]), 4).tolist()
     [3, 4]
 
     Args:
-        codes_ML: Integers in [0, V), shape (M, L).
-        codebook_size: V.
+        codes_ML: M rows of L codes, integers in [0, V).
+        codebook_size: V, the number of codes per level.
 
     Returns:
-        Keys, int64 of shape (M,).
+        One integer per row, int64 of shape (M,).
     """
     keys = np.zeros(len(codes_ML), dtype=np.int64)
     for level in range(codes_ML.shape[1]):
@@ -234,15 +247,15 @@ def pack_codes(codes_ML: NDArray[np.integer], codebook_size: int) -> IntArray:
 
 
 def unpack_codes(keys_M: IntArray, codebook_size: int, num_levels: int) -> IntArray:
-    """Unpacks the keys that `pack_codes` made.
+    """Unpacks the integers that `pack_codes` made into rows of codes.
 
     >>> unpack_codes(np.array([3, 4]), 4, 2).tolist()
     [[0, 3], [1, 0]]
 
     Args:
-        keys_M: Packed codes.
-        codebook_size: V.
-        num_levels: L, the number of codes in a key.
+        keys_M: M integers, each of which packs L codes; int64.
+        codebook_size: V, the number of codes per level.
+        num_levels: L, the number of codes in an integer.
 
     Returns:
         Codes, int64 of shape (M, L).
