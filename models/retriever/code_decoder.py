@@ -1,4 +1,4 @@
-"""The code decoder: a state of the history encoder → logits of the next item's codes, level by level.
+"""The code decoder: computes logits of the next item's codes from a state of the history encoder, level by level.
 
 Shapes: B users, M positions, L levels, V codes per level, D width, H heads, d = D / H, K beams, R = B K beams of
 all users, X rows.
@@ -15,12 +15,15 @@ from rqrec.models.trie.lookup import take, take_rows
 
 
 class KvCache(NamedTuple):
-    """The KV cache of one block, by position. A row is written once and never moves; each beam knows its row by number.
+    """The KV cache of one Transformer block of the code decoder. Each field has one tensor for each level so far.
+
+    A row of keys or values is written once and never moves. Each beam refers to its row by number, so several beams can
+    share a row.
 
     Attributes:
-        keys: The keys of each position so far, shape (X, H, d).
-        values: Its values, of the same shape.
-        beam_rows: The row of every beam in them, int32, shape (B K,).
+        keys: The attention keys, shape (X, H, d) at each level.
+        values: The attention values, shape (X, H, d) at each level.
+        beam_rows: For each of R beams, the number of its row in the keys and values of the level, int32, shape (R,).
     """
 
     keys: tuple[Tensor, ...]
@@ -29,12 +32,14 @@ class KvCache(NamedTuple):
 
 
 class DecoderState(NamedTuple):
-    """The state of decoding between two levels.
+    """The state of the code decoder between two levels of a search.
 
     Attributes:
-        logits_RV: Logits of the next code of every beam, shape (B K, V).
-        inputs_XD: The input vector of each code at the next levels; row (level - 1) V + code.
-        projected: The first block's scaled queries, keys and values of these inputs, each of shape (X, H, d).
+        logits_RV: The logits of the next code of each of R beams, shape (R, V).
+        inputs_XD: The decoder's input vector for each code at each level but the last. Row l * V + c is for code c at
+            level l.
+        projected: The scaled queries, the keys and the values of `inputs_XD` in the first block, each of shape
+            (X, H, d).
         caches: The KV cache of each block.
     """
 
@@ -45,10 +50,10 @@ class DecoderState(NamedTuple):
 
 
 class CodeDecoder(nn.Module):
-    """Generates an item's codes level by level from a state of the history encoder.
+    """A small Transformer that generates the codes of an item, level by level, from a state of the history encoder.
 
     Args:
-        config: Sizes of the retriever.
+        config: The configuration of the retriever.
     """
 
     level_offsets_L: Tensor
@@ -70,11 +75,11 @@ class CodeDecoder(nn.Module):
         self.register_buffer("level_offsets_L", offsets_L, persistent=False)
 
     def forward(self, states_MD: Tensor, codes_ML: Tensor) -> list[Tensor]:
-        """Computes the logits of every level from the true codes before it (teacher forcing).
+        """Computes the logits of every level from the true codes of the earlier levels (teacher forcing).
 
         Args:
-            states_MD: History states, shape (M, D).
-            codes_ML: The true codes, int64, shape (M, L); the code of the last level is not read.
+            states_MD: M states of the history encoder, of width D.
+            codes_ML: The L true codes for each state, int64. The code of the last level is not read.
 
         Returns:
             The logits of each level: L tensors of shape (M, V).
@@ -89,13 +94,13 @@ class CodeDecoder(nn.Module):
         return [head(x_MLD[:, level]) for level, head in enumerate(self.heads)]
 
     def begin(self, states_BD: Tensor) -> DecoderState:
-        """Starts decoding with one beam per user.
+        """Starts decoding: computes the logits of level 0, with one beam per user.
 
         Args:
-            states_BD: History states.
+            states_BD: The state of the history encoder for each of B users, of width D.
 
         Returns:
-            The state before level 0, with the logits of level 0.
+            The state of the decoder, with the logits of level 0.
         """
         # The input of a later level is one of V vectors. The first block projects all of them here, and a step only
         # looks them up. In an exported graph the projections are constants.
@@ -114,16 +119,16 @@ class CodeDecoder(nn.Module):
         return DecoderState(self.heads[0](self.norm(x_BD)), inputs_XD, first.project(inputs_XD), tuple(caches))
 
     def step(self, decoding: DecoderState, parents_R: Tensor, codes_R: Tensor, level: int) -> DecoderState:
-        """Decodes one more level after the chosen codes.
+        """Decodes one more level: computes the logits of this level after new beams have been chosen.
 
         Args:
-            decoding: The state before this step.
-            parents_R: For each new beam, the number of the beam that it continues, int32.
-            codes_R: The code that each new beam chose at the level before, int32.
-            level: The level whose logits to compute, 1..L-1.
+            decoding: The state of the decoder, with the logits of the level before.
+            parents_R: For each new beam, the number of the beam in `decoding` that it continues, int32.
+            codes_R: For each new beam, the code that was chosen at the level before, int32.
+            level: The number of the level whose logits to compute, 1..L-1.
 
         Returns:
-            The state with the logits of `level`.
+            The state of the decoder, with the logits of `level` for the new beams.
         """
         input_R = codes_R + (level - 1) * self.codebook_size
         x_RD, caches = take_rows(decoding.inputs_XD, input_R), []

@@ -1,11 +1,11 @@
-"""The configuration that all parts of the retriever share."""
+"""The configuration of the retriever, which its item encoder, history encoder and code decoder share."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RetrieverConfig:
-    """Sizes and weights of a retriever.
+    """The configuration of a retriever: its sizes, dropout probabilities and weights.
 
     Attributes:
         num_levels: L, the number of codes in a semantic ID, the collision level included.
@@ -15,14 +15,14 @@ class RetrieverConfig:
         ff_width: Inner width of every feed-forward net.
         encoder_layers: Number of blocks in the history encoder.
         decoder_layers: Number of blocks in the code decoder.
-        max_history: T, the number of most recent items that are read.
+        max_history: T, the number of most recent items of a history that the retriever reads.
         dropout: Probability of dropping an activation of the history encoder in training, in [0, 1).
         decoder_dropout: Probability of dropping an activation of the code decoder in training, in [0, 1).
         generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1].
         feature_dim: E, the number of feature columns of an item.
         feature_dropout: Probability of dropping a feature in training, in [0, 1).
-        num_items: N, the number of items that have an embedding of their own; 0 for none.
-        num_prefixes: The number of two-code prefixes that have an embedding of their own; 0 for none.
+        num_items: N, the number of items in the item embedding table; 0 if there is no such table.
+        num_prefixes: The number of prefixes of two codes in the prefix embedding table; 0 if there is no such table.
         temperature: Divides the cosine of a state's query and an item's vector: relevance = cosine / temperature.
         relevance_weight: Weight of relevance in the score: score = log_prob + relevance_weight * relevance.
         num_event_types: The number of event types that history items may have, besides the unknown type; 0 if the

@@ -1,4 +1,4 @@
-"""The history encoder: item vectors, oldest first → the state after each item.
+"""The history encoder: computes a state after each item of a history from the vectors of the items.
 
 Shapes: B users, T history items, D width, R = B T rows, H heads, X heads of all blocks, Y event types.
 """
@@ -14,16 +14,17 @@ UNKNOWN_TYPE = 0
 
 
 class HistoryEncoder(nn.Module):
-    """A causal Transformer over item vectors, oldest first, padding last.
+    """A causal Transformer over the item vectors of histories. The oldest item comes first, padding comes last.
 
-    Position enters only as a learned bias for each distance, head and layer (Raffel et al. 2020, arXiv 1910.10683,
-    §2.1, without buckets). So the same five items mean the same at any position of a history.
+    The distance between two items enters as a learned bias for each distance, head and layer (Raffel et al. 2020, arXiv
+    1910.10683, §2.1, without buckets). Absolute positions do not enter, so it does not matter where in a training
+    window a history begins.
 
-    What happened with an item is a learned vector for each event type, which is added to the item's vector. The unknown
-    type has one of its own.
+    Each event type, such as "purchase", has a learned vector, which `typed` adds to the item's vector. So has the
+    unknown type, which has the number 0.
 
     Args:
-        config: Sizes of the retriever.
+        config: The configuration of the retriever.
     """
 
     def __init__(self, config: RetrieverConfig) -> None:
@@ -38,14 +39,14 @@ class HistoryEncoder(nn.Module):
         self.types = nn.Embedding(1 + config.num_event_types, config.width) if config.num_event_types else None
 
     def typed(self, items_RD: Tensor, types_R: Tensor | None) -> Tensor:
-        """Adds the vectors of event types to item vectors.
+        """Adds to each item vector the learned vector of its event type.
 
         Args:
-            items_RD: Item vectors, of any shape that ends in D.
-            types_R: Event types in [0, Y], 0 for unknown, integer, one for each item; None if all are unknown.
+            items_RD: Item vectors, of any shape whose last axis is D.
+            types_R: The number of each item's event type, integer in [0, Y], 0 for unknown; None if all are unknown.
 
         Returns:
-            Vectors of the same shape; the given ones if the retriever reads no types.
+            Vectors of the same shape; `items_RD` itself if the retriever reads no event types.
         """
         if self.types is None:
             return items_RD
@@ -54,29 +55,29 @@ class HistoryEncoder(nn.Module):
         return items_RD + take_rows(self.types.weight, types_R)
 
     def forward(self, items_BTD: Tensor) -> Tensor:
-        """Computes the state after every item.
+        """Computes the state after every item of each history.
 
-        A causal encoder needs no padding mask: padding after a user's last item changes no earlier state.
+        No padding mask is needed, because padding comes after a user's last item and changes no earlier state.
 
         Args:
-            items_BTD: Item vectors, oldest first.
+            items_BTD: The vectors of T items for each of B users, oldest first, of width D.
 
         Returns:
-            States of shape (B, T, D); state t depends on items 0..t.
+            States of shape (B, T, D). State t of a user depends on the items 0 to t only.
         """
         x_RD, bias_HTT = self._read(items_BTD.flatten(0, 1), items_BTD.shape[1])
         return torch.as_tensor(self.norm(self.blocks[-1](x_RD, bias_HTT))).view(items_BTD.shape)
 
     def last(self, items_RD: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
-        """Computes only the state after each history's last item, so the last block computes one position.
+        """Computes only the state after the last item of each history. The last block then computes only one position.
 
         Args:
             items_RD: Item vectors of B histories, one history after the other, shape (B T, D).
             lengths_B: Number of items in each history, 1..T.
-            history_length: T.
+            history_length: T, the length of each history including its padding.
 
         Returns:
-            States of shape (B, D).
+            One state per history, shape (B, D).
         """
         x_RD, bias_HTT = self._read(items_RD, history_length)
         last = self.blocks[-1]

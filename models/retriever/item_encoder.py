@@ -1,4 +1,4 @@
-"""The item encoder: an item's semantic ID and features → one vector.
+"""The item encoder: computes one vector for each item from its semantic ID and its features.
 
 Shapes: N items, L levels, E feature columns, D width.
 """
@@ -11,14 +11,14 @@ from rqrec.models.retriever.layers import Dropout
 
 
 class ItemEncoder(nn.Module):
-    """Encodes items as vectors. The history encoder reads them, and the relevance of candidates is computed from them.
+    """Encodes items as vectors, which the history encoder reads and from which the relevance of items is computed.
 
-    A vector is a sum of five parts: the levels' code embeddings, an MLP of these embeddings concatenated, an embedding
-    of the two-code prefix, an MLP of the item's features, and an embedding of the item. The encoder knows only the
-    items of its training. `models.items.content_neighbours` computes the vectors of items that are added later.
+    A vector is a sum of five terms: the embeddings of the item's codes, an MLP of these embeddings concatenated, an
+    embedding of the first two codes, an MLP of the item's features, and an embedding of the item itself. The encoder
+    knows only the items of its training. `models.items.content_neighbours` computes the vectors of later items.
 
     Args:
-        config: Sizes of the retriever.
+        config: The configuration of the retriever.
     """
 
     level_offsets_L: Tensor
@@ -39,13 +39,13 @@ class ItemEncoder(nn.Module):
         self.register_buffer("level_offsets_L", torch.arange(levels) * codes, persistent=False)
 
     def forward(self, codes_NL: Tensor, prefixes_N: Tensor, features_NE: Tensor, rows_N: Tensor) -> Tensor:
-        """Encodes items.
+        """Computes the vectors of N items.
 
         Args:
-            codes_NL: Semantic IDs, int64, shape (N, L).
-            prefixes_N: Each item's two-code prefix, as its node at depth 2 of the trie, int64.
-            features_NE: Features as the RQ-VAE reads them, float32, shape (N, E).
-            rows_N: Each item's row in the tables of training, integer.
+            codes_NL: The semantic IDs of the items, L codes each, int64.
+            prefixes_N: The number of each item's prefix of two codes: the number of its trie node at depth 2, int64.
+            features_NE: The features of the items, the same that the RQ-VAE reads, float32, shape (N, E).
+            rows_N: The row of each item in the item embedding table, integer.
 
         Returns:
             Item vectors, shape (N, D).

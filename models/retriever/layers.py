@@ -1,7 +1,7 @@
 """Transformer layers that the history encoder and the code decoder share.
 
-Shapes: B sequences, T positions, D width, H heads, d = D / H, R = B T rows, one position each, S positions that are
-read.
+Shapes: B sequences, T positions, D width, H heads, d = D / H, R = B T rows (each row is one position), S positions that
+are attended to.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ BYTES_PER_WORD = 8
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) that draws one random byte per activation.
+    """Dropout (Srivastava et al. 2014) that draws one random byte per activation, which is fast on a CPU.
 
-    On a CPU the random numbers of `torch.nn.Dropout` take a fifth of a training step. Random bytes take an eighth of
+    On a CPU, the random numbers of `torch.nn.Dropout` take a fifth of a training step. Random bytes take an eighth of
     that time.
 
     Args:
@@ -49,11 +49,12 @@ class Dropout(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention with one fused query-key-value projection.
 
-    Positions are rows of one matrix, R = B T, because a linear layer with bias is then one operation.
+    The input is one matrix with a row for each position of each sequence. A linear layer with a bias is then a single
+    operation.
 
     Args:
-        width: D, a multiple of `num_heads`.
-        num_heads: H.
+        width: D, the width of a row, a multiple of `num_heads`.
+        num_heads: H, the number of attention heads.
 
     Raises:
         ValueError: If width is not a multiple of num_heads.
@@ -69,29 +70,29 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
-        """Attends over all positions of each sequence.
+        """Computes self-attention at all positions of each sequence, without the output projection `out`.
 
         Args:
-            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            x_RD: The vectors of B sequences of T positions, one sequence after the other, shape (B T, D).
             bias_HTT: Added to the attention scores, broadcastable to shape (B, H, T, T). The last axis is the position
-                that is read, the axis before it the position that attends; -inf hides a position.
+                of the key, the axis before it is the position of the query. -inf hides a key from a query.
 
         Returns:
-            The input of `out`, shape (B T, D).
+            The attended values, shape (B T, D). The caller applies `out` to them.
         """
         q_RD, k_RD, v_RD = self.qkv(x_RD).chunk(3, dim=1)
         return self._mix(q_RD, k_RD, v_RD, bias_HTT)
 
     def last(self, x_RD: Tensor, last_BD: Tensor, bias_BH1T: Tensor) -> Tensor:
-        """Computes `forward` for only one attending position of each sequence.
+        """Computes `forward` at only one position of each sequence, such as the last one.
 
         Args:
-            x_RD: All positions, shape (B T, D).
-            last_BD: The position of each sequence that attends.
-            bias_BH1T: Added to the attention scores of that position.
+            x_RD: The vectors of B sequences of T positions, one sequence after the other, shape (B T, D).
+            last_BD: For each sequence, the vector of the position to compute.
+            bias_BH1T: Added to the attention scores of this position, broadcastable to shape (B, H, 1, T).
 
         Returns:
-            The input of `out`, shape (B, D).
+            The attended values, shape (B, D). The caller applies `out` to them.
         """
         q_BD = nn.functional.linear(last_BD, self.qkv.weight[: self.width], self.qkv.bias[: self.width])
         kv_RD2 = nn.functional.linear(x_RD, self.qkv.weight[self.width :], self.qkv.bias[self.width :])
@@ -109,15 +110,15 @@ class Attention(nn.Module):
         return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
 
     def step(self, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-        """Attends from one new position of each of R sequences.
+        """Computes self-attention at one new position of each of R sequences, from cached keys and values.
 
         Args:
-            q_RHd: The scaled query of the new position.
-            keys: The keys of all positions, the new one last, each of shape (R, H, d).
-            values: The values of the same positions, each of shape (R, H, d).
+            q_RHd: The scaled query of the new position of each sequence.
+            keys: The keys of each position, the new position last; each of shape (R, H, d).
+            values: The values of each position, the new position last; each of shape (R, H, d).
 
         Returns:
-            The input of `out`, shape (R, D).
+            The attended values, shape (R, D). The caller applies `out` to them.
         """
         # There are at most L positions. One elementwise product per position is faster than many tiny matrix products,
         # and faster than one product with an axis for the positions, which is broadcast and summed row by row.
@@ -127,7 +128,7 @@ class Attention(nn.Module):
         return torch.as_tensor(reduce(torch.add, mixed).flatten(1))
 
     def heads(self, x_RD: Tensor) -> Tensor:
-        """Splits vectors by head, shape (R, H, d)."""
+        """Splits R vectors of width D by attention head. Returns shape (R, H, d) with d = D / H."""
         return x_RD.reshape(-1, self.num_heads, self.width // self.num_heads)
 
 
@@ -135,8 +136,8 @@ class Block(nn.Module):
     """A pre-norm Transformer block: attention, then a feed-forward net, each added to its input.
 
     Args:
-        width: D.
-        num_heads: H.
+        width: D, the width of a row, a multiple of `num_heads`.
+        num_heads: H, the number of attention heads.
         ff_width: Inner width of the feed-forward net.
         dropout: Probability of dropping an activation in training, in [0, 1).
     """
@@ -151,10 +152,10 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x_RD: Tensor, bias_HTT: Tensor) -> Tensor:
-        """Runs all positions of all sequences at once.
+        """Computes the block at all positions of all sequences.
 
         Args:
-            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
+            x_RD: The vectors of B sequences of T positions, one sequence after the other, shape (B T, D).
             bias_HTT: The attention bias, as in `Attention.forward`.
 
         Returns:
@@ -163,12 +164,12 @@ class Block(nn.Module):
         return self._add(x_RD, self.attention(self.attention_norm(x_RD), bias_HTT))
 
     def last(self, x_RD: Tensor, rows_B: Tensor, bias_BH1T: Tensor) -> Tensor:
-        """Computes `forward` for only one position of each sequence.
+        """Computes `forward` at only one position of each sequence.
 
         Args:
-            x_RD: The positions of B sequences, one sequence after the other, shape (B T, D).
-            rows_B: The row of `x_RD` to compute for each sequence, integer.
-            bias_BH1T: The attention bias of that position, as in `Attention.last`.
+            x_RD: The vectors of B sequences of T positions, one sequence after the other, shape (B T, D).
+            rows_B: For each sequence, the row of `x_RD` whose output to compute, integer.
+            bias_BH1T: The attention bias of this position, as in `Attention.last`.
 
         Returns:
             The block's output at these rows, shape (B, D).
@@ -178,17 +179,17 @@ class Block(nn.Module):
         return self._add(take_rows(x_RD, rows_B), attended_BD)
 
     def project(self, x_RD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The scaled queries, the keys and the values of positions, which `step` reads; each of shape (R, H, d)."""
+        """Computes the scaled queries, the keys and the values of R positions, each of shape (R, H, d)."""
         projected = self.attention.qkv(self.attention_norm(x_RD)).chunk(3, dim=1)
         q_RHd, k_RHd, v_RHd = map(self.attention.heads, projected)
         return q_RHd * self.attention.scale, k_RHd, v_RHd
 
     def first(self, x_RD: Tensor, v_RHd: Tensor) -> Tensor:
-        """Computes `forward` for the first position of each sequence, which attends only to itself.
+        """Computes `forward` at the first position of each sequence, which attends only to itself.
 
         Args:
-            x_RD: The first positions.
-            v_RHd: Their values, from `project`.
+            x_RD: The vector of the first position of each of R sequences, of width D.
+            v_RHd: The attention values of these positions, from `project`.
 
         Returns:
             The block's output, shape (R, D).
@@ -196,13 +197,13 @@ class Block(nn.Module):
         return self._add(x_RD, v_RHd.flatten(1))
 
     def step(self, x_RD: Tensor, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-        """Computes `forward` for the newest position of each sequence.
+        """Computes `forward` at the newest position of each sequence, from cached keys and values.
 
         Args:
-            x_RD: The newest positions.
-            q_RHd: Their scaled queries, from `project`.
-            keys: The keys of all positions, the newest last, each of shape (R, H, d).
-            values: The values of the same positions, each of shape (R, H, d).
+            x_RD: The vector of the newest position of each of R sequences, of width D.
+            q_RHd: The scaled query of each newest position, from `project`.
+            keys: The keys of each position, the newest position last; each of shape (R, H, d).
+            values: The values of each position, the newest position last; each of shape (R, H, d).
 
         Returns:
             The block's output, shape (R, D).
@@ -221,7 +222,7 @@ class Block(nn.Module):
 
 
 def causal_bias(length: int, device: torch.device) -> Tensor:
-    """The attention bias that hides later positions.
+    """Returns the attention bias that hides later positions from earlier ones.
 
     Args:
         length: T, the number of positions.

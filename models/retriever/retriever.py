@@ -1,12 +1,12 @@
-"""The retriever: an RQ-Transformer over semantic IDs (Lee et al. 2022, arXiv 2203.01941) that reads items.
+"""The retriever: an RQ-Transformer that generates the semantic ID of the next item (Lee et al. 2022, arXiv 2203.01941).
 
-A history item is one vector. A causal encoder reads T of them. At every position a small code decoder generates the
-next item's L codes: p(item | history) = p(c_1 | h) p(c_2 | c_1, h) …. Each factor is a softmax over the trie's valid
-children, so p sums to one over the catalogue.
+Each history item is one vector. A causal encoder reads T item vectors. At every position a small code decoder generates
+the L codes of the next item: p(item | history) = p(c_1 | h) p(c_2 | c_1, h) …. Each factor is a softmax over the valid
+children in the trie, so p sums to one over the catalogue.
 
-An item's relevance is the cosine of the state's query and the item's vector, divided by a temperature. Generated items
-are ranked by score = log_prob + relevance_weight * relevance (Yang et al. 2024, arXiv 2411.18814, join the two in the
-same way).
+An encoder state also gives a query. The relevance of an item is the cosine of the query and the item's vector, divided
+by a temperature. Generated items are ranked by score = log_prob + relevance_weight * relevance (Yang et al. 2024,
+arXiv 2411.18814, join the two in the same way).
 
 Shapes: B users, T history items, L levels, N items, E feature columns, D width, M positions, S sampled items,
 X items that the sample is made of.
@@ -35,13 +35,13 @@ ITEMS_PER_CHUNK = 65_536
 
 
 class CatalogueTensors(NamedTuple):
-    """The catalogue as training reads it, by leaf.
+    """The items of a catalogue as tensors for training. Entry n of a tensor belongs to leaf n of the trie.
 
     Attributes:
-        paths: The semantic ID of each leaf and the nodes on the way to it.
-        features_NE: Features as the RQ-VAE reads them, float32.
-        rows_N: Each leaf's row in the tables of training, int32.
-        shares_N: Each leaf's share of all training targets, float32 in [0, 1].
+        paths: The semantic ID of each leaf, and the trie nodes on the path to it.
+        features_NE: The features of each item, the same that the RQ-VAE reads, float32.
+        rows_N: The row of each item in the item embedding table, int32.
+        shares_N: The share of each item among all training targets, float32 in [0, 1].
     """
 
     paths: TriePaths
@@ -51,7 +51,7 @@ class CatalogueTensors(NamedTuple):
 
     @property
     def prefixes_N(self) -> Tensor:
-        """Each leaf's node at depth 2. It is the leaf itself if an ID has at most two codes."""
+        """The trie node at depth 2 above each leaf, int64; the leaf itself if a semantic ID has at most two codes."""
         paths_NL = self.paths.paths_NL
         return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
@@ -63,12 +63,12 @@ class CatalogueTensors(NamedTuple):
         popularity_N: NDArray[np.integer],
         device: torch.device,
     ) -> "CatalogueTensors":
-        """Copies a catalogue to a device, with rows in the order of the leaves.
+        """Makes the tensors of a catalogue on a device, sorted in the order of the leaves.
 
         Args:
-            trie: The catalogue's trie.
-            features_NE: Features by row of the table that the trie was built from.
-            popularity_N: How often each row's item was chosen in training.
+            trie: The trie of the catalogue, built from an array with one row per item.
+            features_NE: The features of each item, in the row order of that array.
+            popularity_N: How often users chose each item in the training data, in the row order of that array.
             device: The device of the tensors.
         """
         rows_N = trie.row_of_leaf_N
@@ -78,11 +78,11 @@ class CatalogueTensors(NamedTuple):
 
 
 class SampledItems(NamedTuple):
-    """A sample of the catalogue, over which the relevance loss takes its softmax.
+    """A sample of S items of the catalogue, over which the relevance loss computes its softmax.
 
     Attributes:
-        leaves_S: Distinct leaves in ascending order, int64.
-        log_drawn_S: Log-probability that the sample contains each of them, float32.
+        leaves_S: The leaves of the sampled items, distinct and ascending, int64.
+        log_drawn_S: The natural logarithm of the probability that a sample contains each of these leaves, float32.
     """
 
     leaves_S: Tensor
@@ -90,13 +90,14 @@ class SampledItems(NamedTuple):
 
     @classmethod
     def from_batch(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "SampledItems":
-        """Makes the sample of one step: the step's items and uniform draws from the catalogue.
+        """Makes the sample of one training step: all items of the batch and items drawn uniformly from the catalogue.
 
         Args:
-            items_X: Leaves that the step reads and predicts, and the uniform draws, int64; a leaf may repeat.
+            items_X: The leaves of all items that the step reads or predicts, and the leaves that were drawn uniformly;
+                int64, in any order, with or without duplicates.
             catalogue: The catalogue.
             targets: How many items the step predicts.
-            draws: How many items were drawn uniformly.
+            draws: How many leaves were drawn uniformly.
         """
         leaves_S = items_X.unique()
         shares_S, num_items = catalogue.shares_N[leaves_S], len(catalogue.shares_N)
@@ -107,13 +108,15 @@ class SampledItems(NamedTuple):
 
 
 class RetrieverOutput(NamedTuple):
-    """The losses of a batch, mean per position in nats.
+    """The losses of a batch in nats, as (weighted) means over the predicted items.
 
     Attributes:
         loss: The loss to minimise: generation_loss + relevance_loss, a scalar.
-        generation_loss: -log p(next item), without gradient.
-        relevance_loss: Cross-entropy of the next item's relevance among the sampled items, without gradient.
-        level_losses_L: The generation loss of each level, without gradient.
+        generation_loss: The mean of -log p(next item | history), a scalar without gradient.
+        relevance_loss: The cross-entropy of the next item in a softmax of the relevance of all sampled items, a scalar
+            without gradient.
+        level_losses_L: The share of each level in generation_loss, shape (L,), without gradient; their sum is
+            generation_loss.
     """
 
     loss: Tensor
@@ -123,10 +126,10 @@ class RetrieverOutput(NamedTuple):
 
 
 class Retriever(nn.Module):
-    """Item encoder, history encoder and code decoder, with the loss that trains them together.
+    """The complete model: an item encoder, a history encoder and a code decoder. `forward` computes its training loss.
 
     Args:
-        config: Sizes and weights of the retriever.
+        config: The configuration of the retriever.
     """
 
     def __init__(self, config: RetrieverConfig) -> None:
@@ -152,16 +155,16 @@ class Retriever(nn.Module):
         weights_BT: Tensor | None = None,
         types_BT: Tensor | None = None,
     ) -> RetrieverOutput:
-        """Computes the losses of the next item at all positions in one pass.
+        """Computes the losses of predicting the next item at all positions of B histories in one pass.
 
         Args:
-            history_BT: Leaves of the items that are read, oldest first, int64, padded at the end with -1;
+            history_BT: The leaves of the history items of B users, oldest first, int64, padded at the end with -1;
                 T <= max_history.
-            targets_BT: The leaf that follows each of them, int64; -1 for a position without a target.
-            sampled: The sampled items; all items of history_BT and targets_BT are among them.
-            catalogue: The catalogue of these leaves.
-            weights_BT: Weight of each target in the losses, float32; None if all are equal.
-            types_BT: Event type of each item that is read, int64, 0 for unknown; None if all are unknown.
+            targets_BT: For each position, the leaf of the item to predict, int64; -1 for a position without a target.
+            sampled: The sampled items. They must include all items of history_BT and targets_BT.
+            catalogue: The catalogue that has these leaves.
+            weights_BT: The weight of each target in the losses, float32; None if all targets have equal weights.
+            types_BT: The event type of each history item, int64, 0 for unknown; None if all are unknown.
         """
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]
@@ -190,10 +193,10 @@ class Retriever(nn.Module):
         )
 
     def encode(self, leaves_S: Tensor, catalogue: CatalogueTensors) -> Tensor:
-        """Encodes some items of the catalogue.
+        """Computes the vectors of some items of the catalogue.
 
         Args:
-            leaves_S: The items' leaves, integer.
+            leaves_S: The leaves of the items, integer.
             catalogue: The catalogue.
 
         Returns:
@@ -204,34 +207,41 @@ class Retriever(nn.Module):
 
     @torch.no_grad()
     def item_vectors(self, catalogue: CatalogueTensors) -> Tensor:
-        """Encodes all items by leaf, shape (N, D). The search reads these vectors; they are computed once."""
+        """Computes the vectors of all items, in the order of the leaves, without gradient. Returns shape (N, D)."""
         leaves_N = torch.arange(len(catalogue.rows_N), device=catalogue.rows_N.device)
         return torch.cat([self.encode(leaves, catalogue) for leaves in leaves_N.split(ITEMS_PER_CHUNK)])
 
     def relevance(self, states_MD: Tensor, vectors_SD: Tensor) -> Tensor:
-        """The relevance of items for states: cosine of query and item vector over the temperature.
+        """Computes the relevance of each item for each state: cosine of query and item vector, divided by temperature.
 
         Args:
-            states_MD: States of the history encoder.
-            vectors_SD: Item vectors.
+            states_MD: M states of the history encoder, of width D.
+            vectors_SD: The vectors of S items, of width D.
 
         Returns:
-            Relevance of shape (M, S), in [-1 / temperature, 1 / temperature].
+            The relevance, shape (M, S), in [-1 / temperature, 1 / temperature].
         """
         queries_MD = F.normalize(self.query(states_MD), dim=-1) / self.config.temperature
         return queries_MD @ F.normalize(vectors_SD, dim=-1).T
 
     def weighted_queries(self, states_BD: Tensor) -> Tensor:
-        """Queries, shape (B, D). Query times item vector at unit length is relevance_weight * relevance."""
+        """Computes the query of each user, scaled so that its dot products are relevance_weight * relevance.
+
+        Args:
+            states_BD: The state of the history encoder for each of B users, of width D.
+
+        Returns:
+            Queries of shape (B, D). The dot product is to be taken with an item vector at unit length.
+        """
         return F.normalize(self.query(states_BD), dim=-1) * (self.config.relevance_weight / self.config.temperature)
 
     def rerank(self, queries_BD: Tensor, vectors_RD: Tensor, log_probs_BK: Tensor) -> Tensor:
-        """The scores by which candidates are ranked: log_prob + relevance_weight * relevance.
+        """Computes the scores by which candidates are ranked: log_prob + relevance_weight * relevance.
 
         Args:
-            queries_BD: The queries from `weighted_queries`.
-            vectors_RD: Vectors of K candidates per user, one user after the other, shape (B K, D).
-            log_probs_BK: Natural log-probabilities of the candidates, float32.
+            queries_BD: The query of each of B users, from `weighted_queries`.
+            vectors_RD: The item vectors of K candidates per user, one user after the other, shape (B K, D).
+            log_probs_BK: The natural log-probabilities of the candidates, float32.
 
         Returns:
             Scores of shape (B, K), float32.
@@ -240,15 +250,15 @@ class Retriever(nn.Module):
         return log_probs_BK + (queries_BD.unsqueeze(1) @ vectors_BKD.transpose(1, 2)).squeeze(1).float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
-        """The natural log-probabilities of given items by level.
+        """Computes the natural log-probability of one given item for each state, level by level.
 
         Args:
-            states_MD: States of the history encoder.
-            leaves_M: The item of each state, as a leaf, int64.
-            paths: The paths of the catalogue's trie.
+            states_MD: M states of the history encoder, of width D.
+            leaves_M: The leaf of the given item for each state, int64.
+            paths: The semantic IDs and paths of the catalogue's trie.
 
         Returns:
-            Log-probabilities of shape (M, L), float32; the sum over levels is log p(item | history).
+            Log-probabilities of shape (M, L), float32. Their sum over the L levels is log p(item | history).
         """
         codes_ML, paths_ML = paths.codes_NL[leaves_M], paths.paths_NL[leaves_M]
         chosen_ML = torch.cat([paths_ML[:, 1:], leaves_M.unsqueeze(1)], dim=1)
