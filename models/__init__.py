@@ -1,1 +1,1 @@
-"""Models and arrays that training and serving share, one folder per subject. Only `bundle` and `files` touch disk."""
+"""The models and data structures that training and serving share, in one folder per subject."""

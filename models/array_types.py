@@ -1,4 +1,4 @@
-"""Array types for signatures. The variable's name gives the shape, as in `codes_NL`."""
+"""NumPy array types for signatures. The end of a variable's name gives the shape: `codes_NL` has the shape (N, L)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,10 +1,10 @@
-"""Errors that a user can repair."""
+"""The errors that a user can repair, such as a wrong setting or a missing file."""
 
 
 class UserError(ValueError):
-    """An error made for a user. The message says what was expected, what was found and how to repair it.
+    """An error that a user can repair. The message says what was expected, what was found and how to repair it.
 
-    A command line shows only the message. Every other error is a bug in the program and keeps its traceback.
+    A command-line program shows the user only the message. All other exceptions are bugs and show a traceback.
     """
 
 

@@ -1,4 +1,4 @@
-"""Atomic folders: a folder is written whole or not at all."""
+"""Writes folders atomically: readers see a complete old folder or a complete new one, never a part."""
 
 import os
 import shutil
@@ -12,17 +12,18 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 
 @contextmanager
 def new_directory(target: Path) -> Iterator[Path]:
-    """Yields an empty folder that replaces the target if the block succeeds and is removed if the block fails.
+    """Writes a folder atomically: yields an empty temporary folder, which replaces the target when the block ends.
 
-    A reader of the target sees the whole old folder, no folder for an instant, or the whole new folder. This holds
-    after a loss of power too, because all data is on the disk before the target changes. Every user may read the new
-    folder, for any umask and any file modes that the block sets.
+    If the block raises an error, the temporary folder is removed and the target stays as it was. At any moment the
+    target is the complete old folder or the complete new folder, or is missing for the instant between the two. This
+    holds after a loss of power too, because all data is on the disk before the target changes. Every user may read the
+    new folder, whatever the umask and whatever file modes the block sets.
 
     Args:
-        target: The folder to replace or to make.
+        target: The path of the folder to create or to replace.
 
     Yields:
-        The folder to fill.
+        The path of the temporary folder, which the block fills with files.
     """
     make_folder(target.parent)
     staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -43,7 +44,7 @@ def new_directory(target: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and its missing parents. Every user may enter them, for any umask."""
+    """Creates a folder and its missing parents, with mode 755 whatever the umask. Existing folders stay as they are."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -58,7 +59,7 @@ def _settle(folder: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of entries, is on the disk and survives a loss of power."""
+    """Flushes a file, or a folder's list of entries, to the disk by `fsync`, so that it survives a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

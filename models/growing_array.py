@@ -1,4 +1,4 @@
-"""Arrays that grow at their end while other threads read the rows that exist already. Needs no torch."""
+"""Arrays to which rows are appended while other threads read the existing rows. This module does not need PyTorch."""
 
 import threading
 from typing import Any, Generic, TypeVar
@@ -21,17 +21,18 @@ class _Memory:
 
 
 class GrowingArray(Generic[Scalar]):
-    """An immutable array that makes longer arrays cheaply.
+    """An immutable array of rows, whose method `extended` returns a longer array, usually without copying all rows.
 
-    A longer array shares the memory of the array that it was made from. So an added row costs one row, and a copy of
-    all rows when the memory is full. If one array is extended twice, the second result gets memory of its own.
+    A longer array shares the memory of the array that it was made from. All rows are copied only if the reserved memory
+    is full. If the same array is extended twice, the second result gets memory of its own.
 
     Args:
-        rows: The first rows.
-        room: Rows that fit before the first copy. The system provides memory only for rows that are written.
+        rows: The first rows, an array of one or more axes.
+        room: The number of further rows for which memory is reserved; at least `SMALLEST_ROOM` in any case. Reserved
+            memory uses no physical memory before rows are written to it.
 
     Attributes:
-        rows: The rows.
+        rows: All rows of this array, as a NumPy array.
     """
 
     def __init__(self, rows: NDArray[Scalar], *, room: int = 0) -> None:
@@ -43,11 +44,14 @@ class GrowingArray(Generic[Scalar]):
 
     @property
     def lineage(self) -> object:
-        """An object that two arrays share if one of them is the beginning of the other."""
+        """An object that identifies the shared memory, to be compared by `is`.
+
+        If two arrays have the same lineage, the rows of the shorter array are the first rows of the longer array.
+        """
         return self._memory
 
     def extended(self, added: NDArray[Scalar]) -> "GrowingArray[Scalar]":
-        """An array of these rows and the added rows. This array does not change."""
+        """Returns a new array: the rows of this array, then the added rows. This array does not change."""
         begin, end = len(self.rows), len(self.rows) + len(added)
         with self._memory.lock:
             if self._memory.used == begin:

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions, with the same options for every graph. Needs no torch."""
+"""Opens ONNX Runtime sessions, with the same options for every graph. This module does not need PyTorch."""
 
 import functools
 from contextlib import redirect_stdout
@@ -15,12 +15,15 @@ CUDA = (CUDA_PROVIDER, {"use_tf32": "0"})
 
 
 def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = None) -> ort.InferenceSession:
-    """Opens a graph for one CPU thread or for the GPU.
+    """Opens an ONNX file as a session of ONNX Runtime, which runs on one CPU thread or on the GPU.
 
     Args:
-        graph: The ONNX file.
-        cuda: Run on the GPU.
-        profile_to: Path prefix of the profile that ONNX Runtime writes; None for no profile.
+        graph: The path of the ONNX file.
+        cuda: Whether to run on the GPU.
+        profile_to: The path prefix of the profile that ONNX Runtime writes; None to write no profile.
+
+    Returns:
+        The session; its method `run` computes the graph.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -37,9 +40,10 @@ def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = N
 
 @functools.cache
 def cuda_is_available() -> bool:
-    """Whether ONNX Runtime can compute on a GPU: its build for GPUs, the libraries of CUDA and a GPU are there.
+    """Returns whether ONNX Runtime can compute on a GPU. It needs its build for GPUs, the CUDA libraries and a GPU.
 
-    The list of providers does not tell: the build for GPUs names CUDA on machines without a GPU too.
+    The check puts an array on the GPU. ONNX Runtime's own list of providers is not enough: its build for GPUs lists
+    CUDA also on a machine without a GPU. The result is cached.
     """
     if CUDA_PROVIDER not in ort.get_available_providers():
         return False

@@ -1,9 +1,9 @@
-"""An approximate nearest-neighbour index: vectors in clusters, of which a query reads the nearest. Needs no torch.
+"""An approximate nearest-neighbour index: vectors are grouped in clusters, and a query reads only the nearest clusters.
 
 The index is an inverted file without quantisation (Jégou et al. 2011, Product Quantization for Nearest Neighbor
-Search, §4.1).
+Search, §4.1). This module does not need PyTorch.
 
-Shapes: M vectors, D width, C clusters, X rows.
+Shapes: M vectors, D width, C clusters, X vectors that the index can find.
 """
 
 from dataclasses import dataclass, replace
@@ -21,14 +21,17 @@ PRODUCTS_AT_ONCE = 1 << 24  # of vectors and centroids
 
 @dataclass(frozen=True, eq=False)
 class VectorIndex:
-    """An index of vectors at unit length. Each vector belongs to the cluster of its nearest centroid.
+    """An approximate nearest-neighbour index of M vectors at unit length, which are numbered 0..M-1.
+
+    Each vector belongs to the cluster of its nearest centroid. The index does not store the vectors.
 
     Attributes:
-        centroids_CD: Centroids at unit length, float32.
-        cluster_M: The cluster of each row, uint16.
-        order_X: The rows, cluster by cluster, int64: all rows, or those that `among` kept.
-        start_C: The entry of `order_X` at which each cluster begins, and the end of the last one, shape (C + 1,).
-        trained_on: The number of rows when the centroids were found.
+        centroids_CD: The centroids of C clusters, at unit length, float32, shape (C, D).
+        cluster_M: The cluster of each vector, uint16.
+        order_X: The numbers of the vectors that the index can find, sorted by cluster, int64. These are all M vectors,
+            or only those that `among` has selected.
+        start_C: Cluster c consists of the vectors `order_X[start_C[c]:start_C[c + 1]]`; int64, shape (C + 1,).
+        trained_on: The number of vectors in the index when the centroids were computed.
     """
 
     centroids_CD: FloatArray
@@ -39,11 +42,13 @@ class VectorIndex:
 
     @classmethod
     def build(cls, units_MD: FloatArray, *, most_clusters: int = MOST_CLUSTERS) -> "VectorIndex":
-        """Finds clusters by k-means on a sample. Equal vectors give an equal index.
+        """Builds an index of vectors. The centroids come from k-means on a sample of the vectors.
+
+        The random numbers have a fixed seed, so equal vectors give an equal index.
 
         Args:
-            units_MD: Vectors at unit length, float32.
-            most_clusters: The largest number of clusters; there are about sqrt(M) of them.
+            units_MD: At least one vector, scaled to unit length, float32, shape (M, D).
+            most_clusters: The largest number of clusters. The index has sqrt(M) clusters, but not more than this.
         """
         count = min(max(int(len(units_MD) ** 0.5), 1), most_clusters)
         size = min(len(units_MD), count * SAMPLE_PER_CLUSTER)
@@ -67,29 +72,36 @@ class VectorIndex:
         return len(self.cluster_M)
 
     def reordered(self) -> "VectorIndex":
-        """Renumbers the rows in the order of `order_X`, so that the rows of a cluster are neighbours in memory."""
+        """Returns the index after the vectors have been sorted by cluster: vector i was vector `order_X[i]` before.
+
+        The caller sorts its array of vectors in the same way. The vectors of a cluster are then neighbours in memory.
+        """
         return self._of(self.centroids_CD, self.cluster_M[self.order_X], self.trained_on)
 
     def with_rows(self, units_MD: FloatArray) -> "VectorIndex":
-        """Makes an index of more vectors with the same centroids. The first vectors must be those of this index."""
+        """Returns an index of more vectors, with the same centroids. This index does not change.
+
+        Args:
+            units_MD: All vectors, at unit length, float32: the vectors of this index, then the new vectors.
+        """
         added_X = _nearest(units_MD[len(self) :], self.centroids_CD)
         return self._of(self.centroids_CD, np.concatenate([self.cluster_M, added_X]), self.trained_on)
 
     def among(self, mask_M: NDArray[np.bool_]) -> "VectorIndex":
-        """Makes an index of only the rows at which a mask is true."""
+        """Returns an index that finds only the vectors where the mask is true, bool of shape (M,)."""
         mask_X = mask_M[self.order_X]
         before_X = np.concatenate([[0], np.cumsum(mask_X)])
         return replace(self, order_X=self.order_X[mask_X], start_C=before_X[self.start_C])
 
     def rows(self, query_D: FloatArray, count: int) -> IntArray:
-        """Finds rows near a query: the rows of the nearest clusters, in no order.
+        """Finds vectors near a query: the vectors of the nearest clusters, in no particular order.
 
         Args:
-            query_D: A vector of any length.
-            count: How many rows to find.
+            query_D: The query vector, shape (D,). It need not have unit length.
+            count: How many vectors to find.
 
         Returns:
-            `count` rows, or all rows if there are fewer; int64.
+            The numbers of `count` vectors, or of all vectors if the index finds fewer; int64.
         """
         nearest_C = np.argsort(-(self.centroids_CD @ query_D))
         ends_C = np.cumsum(np.diff(self.start_C)[nearest_C])
@@ -108,6 +120,6 @@ def _nearest(units_MD: FloatArray, centroids_CD: FloatArray) -> NDArray[np.uint1
 
 
 def unit_rows(vectors_MD: FloatArray) -> FloatArray:
-    """Scales every row to unit length. A row of zeros does not change."""
+    """Returns the vectors scaled to unit length, float32. A vector of zeros stays as it is."""
     lengths_M1 = np.linalg.norm(vectors_MD, axis=1, keepdims=True)
     return np.asarray(vectors_MD / np.maximum(lengths_M1, 1e-12), dtype=np.float32)
