@@ -1,1 +1,1 @@
-"""The search: finds the best eligible items for a history, on PyTorch or ONNX Runtime."""
+"""The search: finds the best items for a user's history that pass a filter, on PyTorch or ONNX Runtime."""

@@ -1,10 +1,11 @@
-"""Beam search over the catalogue's trie, as one module that exports to one ONNX graph.
+"""Beam search over the catalogue's trie, as one PyTorch module without control flow that depends on data.
 
-The module has no control flow on data. An item's place is its position: a leaf of the trie, or an added position after
-the leaves. Histories may hold any place; the search itself finds leaves only.
+So the module can be exported to one ONNX graph. The place of an item is a number: its leaf in the trie, or a number
+after all leaves for an item that was added after the trie was built. Histories may contain any place; the search finds
+leaves only.
 
 Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
-M open beams, F children of a node, N leaves (item vectors: N places), D width.
+M open beams, F children of a node, N leaves (for item vectors: N places), D width.
 """
 
 from typing import NamedTuple
@@ -20,13 +21,16 @@ from rqrec.models.trie.tensors import TrieTensors, child_log_probs, child_nodes
 
 
 class BeamSearchOutput(NamedTuple):
-    """The items that the search found for each user, best first.
+    """The items that the search found for each of B users, best first. Each user has K entries.
+
+    If fewer than K items are eligible for a user, the last entries are empty.
 
     Attributes:
-        leaves_BK: Leaves, int32; -1 after the last eligible item.
-        log_probs_BK: Natural log-probabilities of the items, float32; -inf after the last eligible item.
-        scores_BK: Scores of the items (see `Retriever.rerank`), float32; -inf after the last eligible item.
-        queries_BD: Queries, float32. Query times item vector at unit length is relevance_weight * relevance.
+        leaves_BK: The leaf of each item, int32; -1 in an empty entry.
+        log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.
+        scores_BK: The score of each item (see `Retriever.rerank`), float32; -inf in an empty entry.
+        queries_BD: The query of each user, float32. Its dot product with an item vector at unit length is
+            relevance_weight * relevance.
     """
 
     leaves_BK: Tensor
@@ -36,20 +40,21 @@ class BeamSearchOutput(NamedTuple):
 
 
 class BeamSearch(nn.Module):
-    """Finds a user's most probable eligible items level by level, and ranks them by score.
+    """Beam search in the trie: finds the most probable eligible items of a user code by code, and ranks them by score.
 
-    A beam is pruned as soon as no leaf below it is eligible. So the search returns k items if k are eligible and the
-    beam is at least k wide. Log-probabilities are those over the whole catalogue: they are not renormalised over the
-    eligible items. The search is exact if the beam is as wide as a level.
+    An item is eligible if it passes the filter and is not excluded. A beam is pruned as soon as no leaf below its node
+    is eligible. So the search returns k items if k are eligible and the beam width is at least k. Log-probabilities
+    refer to the whole catalogue: they are not renormalised over the eligible items. The search is exact if the beam
+    width is at least the number of nodes at each depth.
 
     Ties: Of two equal scores, the greater log-probability comes first. Of two equal log-probabilities, the more
     probable prefix comes first, the longest prefix compared first. If all prefixes are equally probable, the smaller
     semantic ID comes first.
 
     Args:
-        retriever: The retriever to search with.
-        fixed_shapes: Decode every beam at every level, also where one leaf is below it. The results are the same. It is
-            for a GPU: after a shape that depends on the data, the host waits for the GPU.
+        retriever: The retriever that computes the probabilities.
+        fixed_shapes: Whether to run the code decoder for every beam, also for a beam with a single leaf below its node.
+            The results are the same. It is faster on a GPU, because no tensor has a shape that depends on the data.
     """
 
     def __init__(self, retriever: Retriever, *, fixed_shapes: bool = False) -> None:
@@ -69,19 +74,20 @@ class BeamSearch(nn.Module):
         trie: TrieTensors,
         types_BT: Tensor | None = None,
     ) -> BeamSearchOutput:
-        """Searches for a batch of users.
+        """Searches the best eligible items for a batch of B users.
 
         Args:
-            history_BT: Places of the history's items, oldest first, padded at the end with any valid place; int64.
-            lengths_B: Number of items in each history, 1..T, int64.
-            beam_slots_K: The numbers 0..K-1, float32; the length is the beam width.
+            history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
+                int64. A place is a leaf of the trie, or a number after all leaves for an item that was added later.
+            lengths_B: The number of items in each history, 1..T, int64.
+            beam_slots_K: The numbers 0..K-1 as float32. K, their number, is the beam width.
             eligible: The leaves that pass the filter, the same for all users.
-            excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
-                the end with -1; int64, X >= 1.
-            item_vectors_ND: Item vectors by place, from `Retriever.item_vectors`.
-            paths_LN: `models.trie.trie.SemanticIdTrie.paths_LN`.
-            trie: The catalogue's trie.
-            types_BT: Event type of each item of the history, 0 for unknown, int64; None if all are unknown.
+            excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
+                ascending order, padded at the end with -1; int64, X >= 1.
+            item_vectors_ND: The vector of the item at each place, of width D.
+            paths_LN: The nodes on the path to each leaf, from `models.trie.trie.SemanticIdTrie.paths_LN`.
+            trie: The arrays of the catalogue's trie.
+            types_BT: The event type of each history item, 0 for unknown, int64; None if all are unknown.
         """
         batch, length = history_BT.shape
         types_R = None if types_BT is None else types_BT.flatten()
@@ -146,16 +152,16 @@ def _children(
 
 
 def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Finds the k largest scores of each row. Of equal scores, the smaller position comes first.
+    """Finds the k largest scores of each row. Of equal scores, the one with the smaller index comes first.
 
     ONNX specifies this order of ties for TopK. Torch does not, so torch sorts keys that are never equal.
 
     Args:
-        scores_BX: Scores, float32, without NaN.
-        k: How many to find, 1..X.
+        scores_BX: X scores in each of B rows, float32, without NaN.
+        k: How many scores to find in each row, 1..X.
 
     Returns:
-        The scores, best first, and their positions, int64, both of shape (B, k).
+        The k largest scores, largest first, and their column numbers, int64; both of shape (B, k).
     """
     if torch.compiler.is_exporting():
         return scores_BX.topk(k, dim=1)

@@ -1,4 +1,4 @@
-"""Pads a search's inputs to a few shapes, because a GPU prepares kernels and CUDA graphs once per shape.
+"""Pads the inputs of a search to a few shapes, because a GPU prepares kernels and CUDA graphs once for each shape.
 
 Shapes: B users, T history items, X exclusions of a user.
 """
@@ -12,17 +12,17 @@ FEWEST_EXCLUDED = 16
 
 
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
-    """Pads the inputs of a request with more users, exclusions and items of histories.
+    """Pads the inputs of a search with extra users, exclusions and history items.
 
-    The users of the request stay first, and their answers stay the same. The number of users, and the number of
-    exclusions of a user, become powers of two. The length of histories becomes `max_history`.
+    The users of the request stay first, and the search finds the same items for them. The number of users, and the
+    number of exclusions of a user, become powers of two. The length of histories becomes `max_history`.
 
     Args:
-        request: Inputs from `models.search.onnx_engine.request_inputs`.
-        max_history: T of the padded histories, in items.
+        request: The inputs of the search graph by name, from `models.search.onnx_engine.request_inputs`.
+        max_history: The length of the padded histories, in items.
 
     Returns:
-        The inputs by name, padded.
+        The padded inputs by name.
     """
     padded = dict(request)
     users, length = request["history_BT"].shape

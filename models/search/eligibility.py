@@ -1,10 +1,10 @@
 """Eligibility: the items that pass a filter, as arrays that the search reads.
 
-An item's place is its position: a leaf of the trie, or an added position after the leaves, for an item that was added
-after the trie was built. A node of the trie is closed if no leaf below it is eligible. A request's exclusions close
-more nodes (see `models.search.exclusion`). Needs no torch.
+The place of an item is a number: its leaf in the trie, 0..N-1, or an added place, N or above, if the item was added
+after the trie was built. A node of the trie is closed if no leaf below it is eligible. The exclusions of a request
+close more nodes (see `models.search.exclusion`). This module does not need PyTorch.
 
-Shapes: N leaves, L levels, S added places, M places in question, I inner depths (1 to L-1), X some items.
+Shapes: N leaves, L levels, S added places, M places or leaves of an argument, I inner depths (1 to L-1), X items.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,12 +22,12 @@ NOBODY: BoolArray = np.empty(0, dtype=np.bool_)
 
 
 class Candidates(NamedTuple):
-    """The eligible new items, by their rows in `models.search.new.new_item_index.NewItemIndex`.
+    """The new items that a search considers, by their row numbers in `models.search.new.new_item_index.NewItemIndex`.
 
     Attributes:
-        rows_X: The rows whose relevance is computed for every user, int64.
-        clusters: An index of the other rows, for which only those nearest to a user's query are compared; None if there
-            are no other rows.
+        rows_X: The row numbers of the items whose relevance is computed for every user, int64.
+        clusters: A nearest-neighbour index of further new items. Their relevance is computed only if they are near the
+            user's query. None if there are no further new items.
     """
 
     rows_X: IntArray
@@ -35,11 +35,11 @@ class Candidates(NamedTuple):
 
 
 class Popular(NamedTuple):
-    """Items in order of popularity, the most popular first.
+    """Popular items, the most popular first.
 
     Attributes:
-        places_X: Places of the items, int64.
-        log_shares_X: The natural logarithm of each item's share of all choices in training, float32.
+        places_X: The places of the items, int64: leaves of the trie, or numbers after all leaves for added items.
+        log_shares_X: The natural logarithm of each item's share of all choices in the training data, float32.
     """
 
     places_X: IntArray
@@ -48,20 +48,24 @@ class Popular(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Eligibility:
-    """The places that pass a filter.
+    """The eligible items, which are the items that pass a filter.
+
+    An item is given by its place: its leaf in the trie, 0..N-1, or an added place, N to N + S - 1, if the item was
+    added after the trie was built.
 
     Attributes:
-        trie: The catalogue's trie.
-        mask_N: Whether each leaf is eligible.
+        trie: The catalogue's trie, with N leaves.
+        mask_N: Whether each leaf is eligible, bool.
         num_leaves: The number of eligible leaves.
-        penalties: For each depth 1..L, 0 for a node with an eligible leaf and -inf for a closed node, float32, with a
-            margin of -inf as in `models.trie.arrays.TrieArrays`.
-        eligible_below: The number of eligible leaves below each node of depth 1, then of depth 2, to depth L-1, int32.
-        first_inner_I: The entry of `eligible_below` at which each of these depths begins, int32.
-        added_S: Whether each added place is eligible.
+        penalties: One array for each depth 1..L, float32: 0 for a node with an eligible leaf below it, -inf for any
+            other node. Each array ends with a margin of -inf (see `models.trie.arrays.TrieArrays`).
+        eligible_below: The number of eligible leaves below each node: first the nodes of depth 1, then those of depth
+            2, and so on to depth L-1; int32.
+        first_inner_I: The index in `eligible_below` at which each depth 1..L-1 begins, int32.
+        added_S: Whether each added place is eligible, bool.
         num_added: The number of eligible added places.
-        candidates: The eligible new items; None until `Recommender.prepared` finds them.
-        popular: The most popular eligible items; None until `Recommender.prepared` finds them.
+        candidates: The eligible new items; None until `Recommender.prepared` computes them.
+        popular: The most popular eligible items; None until `Recommender.prepared` computes them.
 
     Example:
         Three items. Leaf 1 (0-3) and leaf 2 (1-0) are not eligible, so node 1 of depth 1 is closed. One of two added
@@ -90,17 +94,17 @@ class Eligibility:
 
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
-        """Makes every leaf eligible."""
+        """Returns the eligibility in which every leaf of a trie is eligible. It has no added places."""
         return cls.from_mask(trie, np.ones(trie.num_leaves, dtype=np.bool_))
 
     @classmethod
     def from_mask(cls, trie: SemanticIdTrie, mask_N: BoolArray, added_S: BoolArray = NOBODY) -> "Eligibility":
-        """Makes the places eligible at which a mask is true.
+        """Makes an eligibility from masks.
 
         Args:
-            trie: The catalogue's trie.
-            mask_N: Whether each leaf is eligible.
-            added_S: Whether each added place is eligible.
+            trie: The catalogue's trie, with N leaves.
+            mask_N: Whether each leaf is eligible, bool.
+            added_S: Whether each added place is eligible, bool; added places are numbered from N on.
 
         Raises:
             ValueError: If the number of entries in `mask_N` is not the number of leaves.
@@ -123,11 +127,13 @@ class Eligibility:
         return leaves.with_added(added_S, int(np.count_nonzero(added_S)))
 
     def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
-        """Makes a copy in which some leaves become eligible or closed. Only the entries that change are computed.
+        """Makes a copy in which some leaves have become eligible or not eligible. This eligibility does not change.
+
+        Only the array entries that change are computed.
 
         Args:
-            leaves_M: Distinct leaves.
-            mask_M: Whether each of these leaves is eligible in the copy.
+            leaves_M: Distinct leaves, int64.
+            mask_M: Whether each of these leaves is eligible in the copy, bool.
         """
         differs_M = self.mask_N[leaves_M] != mask_M
         leaves_M, mask_M = leaves_M[differs_M], mask_M[differs_M]
@@ -154,27 +160,27 @@ class Eligibility:
         )
 
     def with_added(self, added_S: BoolArray, num_added: int) -> "Eligibility":
-        """Makes a copy with other added places.
+        """Makes a copy with another mask of the added places. This eligibility does not change.
 
         Args:
-            added_S: Whether each added place is eligible.
-            num_added: How many of them are eligible.
+            added_S: Whether each added place is eligible, bool; entry 0 is for the first place after all leaves.
+            num_added: The number of true entries in `added_S`.
         """
         return replace(self, added_S=added_S, num_added=num_added, candidates=None, popular=None)
 
     @property
     def count(self) -> int:
-        """The number of eligible places."""
+        """The number of eligible items, leaves and added places together."""
         return self.num_leaves + self.num_added
 
     @property
     def nbytes(self) -> int:
-        """Memory of the arrays, in bytes."""
+        """The memory of the arrays, in bytes."""
         arrays = (self.mask_N, self.added_S, self.eligible_below, *self.penalties)
         return sum(array.nbytes for array in arrays)
 
     def allows(self, places_M: IntArray) -> BoolArray:
-        """For each item, given by its place, whether users may get it."""
+        """Returns whether each of M places is eligible, bool of shape (M,)."""
         if not len(self.added_S):
             return self.mask_N[places_M]
         is_added_M = places_M >= len(self.mask_N)

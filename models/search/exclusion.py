@@ -1,7 +1,7 @@
-"""Exclusions: the search finds the nodes of the trie that a request's excluded leaves close.
+"""Exclusions: finds the nodes of the trie that are closed because a request excludes all eligible leaves below them.
 
-The search's graph computes this. NumPy code outside the graph is as fast on an idle machine and ten times slower under
-load, because each of its operations waits for the GIL.
+The ONNX graph of the search computes this. NumPy code outside the graph is as fast on an idle machine and ten times
+slower under load, because each NumPy operation waits for the GIL.
 
 Shapes: B users, X exclusions of each user, M = B X exclusions, L levels, I inner depths (1 to L-1), K beams, R = B K
 beams of all users, F children of a node, N leaves.
@@ -20,7 +20,7 @@ NO_OFFSET = 2**31 - 1  # larger than every offset
 
 
 class EligibleTensors(NamedTuple):
-    """The arrays of `models.search.eligibility.Eligibility` that the search reads, as tensors with the same names."""
+    """The fields of `models.search.eligibility.Eligibility` that the search reads, as PyTorch tensors."""
 
     penalties: tuple[Tensor, ...]
     eligible_below: Tensor
@@ -28,10 +28,10 @@ class EligibleTensors(NamedTuple):
 
     @classmethod
     def from_eligibility(cls, eligibility: Eligibility, device: torch.device) -> Self:
-        """Copies the arrays to a device.
+        """Copies the arrays of an eligibility to a device.
 
         Args:
-            eligibility: The leaves that may be returned.
+            eligibility: The leaves that pass the filter.
             device: The device of the tensors.
         """
         below, first_I = (torch.from_numpy(one) for one in (eligibility.eligible_below, eligibility.first_inner_I))
@@ -40,16 +40,16 @@ class EligibleTensors(NamedTuple):
 
 
 class ClosedNodes(NamedTuple):
-    """The excluded leaf's node at each depth 1..L, for every exclusion, and whether the node is closed.
+    """The nodes of the trie that are closed for a user, because all eligible leaves below the node are excluded.
 
-    A node is closed for a user if the user excludes all eligible leaves below it. Only the first of these exclusions
-    reports an inner node as closed.
+    Each of M exclusions is an excluded leaf of a user. Row d of a field with L rows is about the node of depth d + 1 on
+    the path to this leaf. Several exclusions can be below one closed node; only the first of them reports the node.
 
     Attributes:
-        user_M: The user of each exclusion, int32.
-        node_LM: The node, int32.
-        parent_LM: The node's parent at the depth above, int32.
-        closed_parent_LM: The node's parent if this exclusion reports the node as closed, else -1; int32.
+        user_M: The number of the user of each exclusion, int32.
+        node_LM: The number of the node, int32.
+        parent_LM: The number of the node's parent at depth d, int32.
+        closed_parent_LM: The same as `parent_LM` if the exclusion reports the node as closed, else -1; int32.
 
     Example:
         Three items. One user excludes the leaves 0 (0-1) and 1 (0-3), so node 0 of depth 1 is closed too. The search
@@ -76,12 +76,13 @@ class ClosedNodes(NamedTuple):
 
     @classmethod
     def from_exclusions(cls, excluded_BX: Tensor, eligible: EligibleTensors, paths_LN: Tensor) -> Self:
-        """Finds the closed nodes. At depth L these are the excluded leaves.
+        """Finds the nodes that are closed for each user. At depth L these are the excluded leaves themselves.
 
         Args:
-            excluded_BX: For each user, distinct eligible leaves in ascending order, padded at the end with -1; integer.
-            eligible: The leaves that any user may get.
-            paths_LN: `models.trie.trie.SemanticIdTrie.paths_LN`.
+            excluded_BX: For each user, the excluded leaves: distinct leaves that pass the filter, in ascending order,
+                padded at the end with -1; integer.
+            eligible: The leaves that pass the filter, the same for all users.
+            paths_LN: The nodes on the path to each leaf, from `models.trie.trie.SemanticIdTrie.paths_LN`.
         """
         users_B1 = torch.arange(excluded_BX.shape[0], dtype=torch.int32, device=excluded_BX.device).unsqueeze(1)
         user_M, leaf_M = users_B1.expand(excluded_BX.shape).flatten(), excluded_BX.flatten().int()
@@ -101,16 +102,16 @@ class ClosedNodes(NamedTuple):
         return cls(user_M, node_LM, parent_LM, torch.where(is_closed_LM, parent_LM, NONE))
 
     def bar(self, candidates_RF: Tensor, nodes_BK: Tensor, depth: int, first_child: Tensor) -> Tensor:
-        """Sets the score of each closed child of a beam's node to -inf.
+        """Sets the scores of closed nodes to -inf, so that no beam continues with a closed node.
 
         Args:
-            candidates_RF: The scores of each beam's children, float32.
-            nodes_BK: The beams' nodes, integer.
+            candidates_RF: The scores of the F children of each beam's node, float32, for R = B K beams.
+            nodes_BK: The number of the node of each of a user's K beams, integer.
             depth: The depth of these nodes, 0..L-1.
             first_child: The first child of each node of this depth, as in `models.trie.arrays.TrieArrays`.
 
         Returns:
-            The scores of each user's candidates, shape (B, K F).
+            The scores of each user's K * F candidates, shape (B, K F).
         """
         (batch, beams), children = nodes_BK.shape, candidates_RF.shape[1]
         is_parent_MK = take_rows(nodes_BK, self.user_M) == self.closed_parent_LM[depth].unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Exhaustive scoring of the catalogue, the reference that the search is tested against. It is too slow to serve.
+"""Exhaustive scoring of all items: a slow reference, with which tests compare the beam search.
 
 Shapes: N leaves, L levels, T history items, D width.
 """
@@ -17,11 +17,12 @@ from rqrec.models.trie.trie import SemanticIdTrie
 
 
 class ExhaustiveScores(NamedTuple):
-    """The scores of every leaf.
+    """The scores of every item of the catalogue for one history, in the order of the leaves of the trie.
 
     Attributes:
-        log_probs_NL: Natural log-probability of each leaf's code at each level, given the history and the codes before.
-        scores_N: The score of each leaf (see `Retriever.rerank`).
+        log_probs_NL: The natural log-probability of the item's code at each level, given the history and the codes of
+            earlier levels.
+        scores_N: The score of each item (see `Retriever.rerank`).
     """
 
     log_probs_NL: NDArray[np.float32]
@@ -29,17 +30,17 @@ class ExhaustiveScores(NamedTuple):
 
     @property
     def log_probs_N(self) -> NDArray[np.float32]:
-        """The natural log-probability of each leaf: log p(item | history)."""
+        """The natural log-probability of each item, log p(item | history), in the order of the leaves."""
         return np.asarray(self.log_probs_NL.sum(axis=1))
 
 
 class ExhaustiveScorer:
-    """Scores every leaf by the decoder with the leaf's true codes as input.
+    """Computes the score of every item of the catalogue for a history, without a search.
 
     Args:
         retriever: A retriever in evaluation mode.
         trie: The catalogue's trie.
-        item_vectors_ND: Item vectors by leaf, from `Retriever.item_vectors`.
+        item_vectors_ND: The vector of each item in the order of the leaves, from `Retriever.item_vectors`.
     """
 
     def __init__(self, retriever: Retriever, trie: SemanticIdTrie, item_vectors_ND: Tensor) -> None:
@@ -49,7 +50,7 @@ class ExhaustiveScorer:
 
     @torch.inference_mode()
     def score(self, history_T: IntArray) -> ExhaustiveScores:
-        """Scores all leaves for one history of leaves, oldest first, int64."""
+        """Computes the scores of all items for one history, given as the leaves of its items, oldest first, int64."""
         vectors_ND, retriever = self._item_vectors_ND, self._retriever
         history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
         state_1D = retriever.history(history_1TD)[:, -1]

@@ -1,4 +1,4 @@
-"""Exports the tokenizer, the search and the text encoder to ONNX graphs.
+"""Exports the RQ-VAE, the search and the text encoder as ONNX files.
 
 Shapes: N items or texts, T tokens, E feature dim, L levels. `models.search.beam_search` has the shapes of the search.
 """
@@ -32,7 +32,9 @@ DYNAMIC = torch.export.Dim.DYNAMIC
 
 
 def export_tokenizer(rqvae: RqVae, path: Path) -> None:
-    """Writes the graph features_NE (float32) → codes_NL (int64), without the collision code.
+    """Exports an RQ-VAE as an ONNX file, which computes the codes of items from their features.
+
+    The input is features_NE (float32); the output is codes_NL (int64), without the collision codes.
 
     Args:
         rqvae: A trained RQ-VAE on the CPU.
@@ -43,15 +45,18 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
 
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
-    """Writes the graph of the search. Its inputs include the catalogue's arrays, and every axis but D is dynamic.
+    """Exports the beam search with a retriever as an ONNX file.
 
-    Event types are an input only if the retriever reads them.
+    The arrays of the catalogue are inputs of the graph, so one file serves any catalogue. All sizes may differ between
+    calls, except the number of levels and the width of vectors. Event types are an input only if the retriever reads
+    event types.
 
     Args:
         retriever: A trained retriever on the CPU.
-        trie: An example catalogue with the retriever's number of levels.
+        trie: The trie of any catalogue with the retriever's number of levels, as an example.
         path: The file to write.
-        half: Compute in float16, for a GPU. Weights and item vectors are float16 too; log-probabilities stay float32.
+        half: Whether to compute in float16, for a GPU. Weights and item vectors are then float16; log-probabilities are
+            float32.
     """
     if half:
         retriever = copy.deepcopy(retriever).half()
@@ -87,14 +92,14 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
-    """Writes the graph token_ids_NT, mask_NT (int64) → vectors_NE (float32) for a text encoder.
+    """Exports a sentence encoder as an ONNX file, which `models.tokenizer.text_encoder.TextEncoder` runs.
 
-    `models.tokenizer.text_encoder.TextEncoder` runs the graph.
+    The inputs are token_ids_NT and mask_NT (int64); the output is vectors_NE (float32).
 
     Args:
         encoder: A SentenceTransformer on the CPU. Its modules, one after the other, compute "sentence_embedding".
         path: The file to write.
-        reads_types: Whether the transformer reads token types, which are 0 for a single text.
+        reads_types: Whether the encoder has an input for token types. The graph then sets all token types to 0.
     """
     example_NT, axes = torch.ones(2, 5, dtype=torch.int64), {0: DYNAMIC, 1: DYNAMIC}
     module = _TextEncoder(encoder, reads_types=reads_types)

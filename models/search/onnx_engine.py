@@ -1,6 +1,6 @@
-"""The search on ONNX Runtime, the default for serving. Needs no torch.
+"""The search engine on ONNX Runtime, which the service uses by default. This module does not need PyTorch.
 
-Shapes: as in `models.search.recommender`.
+Shapes: the letters are those of `models.search.recommender`.
 """
 
 import copy
@@ -28,18 +28,18 @@ OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
 
 
 class OnnxEngine:
-    """Searches one catalogue with the graph that `models.search.export` wrote.
+    """A search engine for one catalogue that runs the ONNX file which `models.search.export` wrote.
 
     The trie and the item vectors are inputs of the graph, so a changed catalogue needs no new graph.
 
     Args:
-        search_graph: The graph of the search, in float32 or float16.
+        search_graph: The path of the ONNX file, in float32 or float16.
         trie: The catalogue's trie.
-        item_vectors_ND: Item vectors by leaf, float32.
-        threads: Number of parts of a batch that are searched in parallel, one thread each. Two searches in parallel are
-            faster than one search on two threads, because most operations are too small to split.
-        cuda: Compute on the GPU. Inputs are padded to a few shapes (see `models.search.buckets`).
-        max_history: The model's T; on a GPU, histories are padded to it.
+        item_vectors_ND: The vector of the item at each leaf, float32, shape (N, D).
+        threads: The number of threads on a CPU. A large batch is split into this number of parts, and each thread
+            searches one part. Most operations are too small to be split among threads themselves.
+        cuda: Whether to compute on the GPU. Inputs are then padded to a few shapes (see `models.search.buckets`).
+        max_history: The length to which histories are padded on a GPU; not used on a CPU.
 
     Raises:
         RuntimeError: If `cuda` is set and ONNX Runtime has no CUDA provider.
@@ -71,7 +71,11 @@ class OnnxEngine:
         self._bound = local()
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
-        """Implements `models.search.recommender.SearchEngine.with_vectors`. Both engines share the trie's arrays."""
+        """Makes an engine for histories that may contain added items. This engine does not change.
+
+        Args:
+            item_vectors_PD: The vector of the item at each place, float32: leaves first, then added items.
+        """
         other = copy.copy(self)
         other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
         other._bound = local()
@@ -97,15 +101,18 @@ class OnnxEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches for a batch of users, in parallel parts if the batch is large.
+        """Searches the best eligible items for a batch of B users.
 
         Args:
-            history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
-            lengths_B: Number of items in each history.
-            excluded_BX: Leaves that must not be returned.
-            eligibility: The leaves that may be returned.
-            beam_width: K.
-            types_BT: Event types of the history's items.
+            history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
+                int64.
+            lengths_B: The number of items in each history, 1..T, int64.
+            excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
+                ascending order, padded at the end with -1; int64, X >= 1.
+            eligibility: The items that pass the filter.
+            beam_width: K, the number of beams and of returned items for each user.
+            types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
+                unknown. Ignored if the graph reads no event types.
         """
         if self._reads_types and types_BT is None:
             types_BT = np.zeros_like(history_BT)
@@ -153,16 +160,16 @@ def request_inputs(
     eligibility: Eligibility,
     beam_width: int,
 ) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with a request, by name.
+    """Returns the inputs of the search graph that differ from request to request, by input name.
 
     `models.search.recommender.SearchEngine.search` has the same arguments and describes them in full.
 
     Args:
-        history_BT: Places of the history's items.
-        lengths_B: Number of items in each history.
-        excluded_BX: Leaves that must not be returned.
-        eligibility: The leaves that may be returned.
-        beam_width: K, the beams kept at every level.
+        history_BT: The places of each user's history items, int64.
+        lengths_B: The number of items in each history, int64.
+        excluded_BX: For each user, the leaves that must not be returned, int64.
+        eligibility: The items that pass the filter.
+        beam_width: K, the number of beams of each user.
     """
     return {
         "history_BT": history_BT,
@@ -174,7 +181,7 @@ def request_inputs(
 
 
 def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with a filter, by name, in the graph's order."""
+    """Returns the inputs of the search graph that depend on the filter, by input name, in the order of the graph."""
     return {
         **by_depth("penalties", eligibility.penalties),
         "eligible_below": eligibility.eligible_below,
@@ -183,10 +190,10 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
-    """The inputs of the search graph that change with the catalogue, by name, in the graph's order.
+    """Returns the inputs of the search graph that depend on the catalogue, by input name, in the order of the graph.
 
     Args:
         trie: The catalogue's trie.
-        item_vectors_ND: Item vectors by place.
+        item_vectors_ND: The vector of the item at each place: leaves first, then added items.
     """
     return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.from_trie(trie).by_input_name()}

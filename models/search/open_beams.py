@@ -1,7 +1,8 @@
-"""Open beams: the beams that the decoder still has to read, because more than one leaf is below them.
+"""Open beams: the beams for which the code decoder must still run, because more than one leaf is below their node.
 
-A beam with one leaf below it has one child at each later level, and its probability is 1. So the decoder skips the
-beam. In MovieLens-100K, half of the items stand alone below their first two codes, and three of four below three.
+If a single leaf is below the node of a beam, the later codes are certain: each has the probability 1. So the decoder
+skips the beam. In MovieLens-100K, half of the items have a prefix of two codes that no other item has; three of four
+have such a prefix of three codes.
 
 Shapes: R beams of all users, M of them open, F children of the widest node at a depth.
 """
@@ -16,11 +17,11 @@ from rqrec.models.trie.tensors import TrieTensors
 
 
 class OpenBeams(NamedTuple):
-    """The open beams of one depth.
+    """The open beams at one depth of the search. A beam is open if more than one leaf is below its node.
 
     Attributes:
-        beams_M: Their numbers, in ascending order, int64.
-        slots_R: For each beam, 1 + its position in `beams_M`, or 0 if it is not open; int32.
+        beams_M: The numbers of the M open beams, ascending, int64.
+        slots_R: For each of R beams, 1 + its index in `beams_M`, or 0 if the beam is not open; int32.
     """
 
     beams_M: Tensor
@@ -28,12 +29,12 @@ class OpenBeams(NamedTuple):
 
     @classmethod
     def at(cls, depth: int, nodes_R: Tensor, scores_R: Tensor, trie: TrieTensors) -> "OpenBeams":
-        """Finds the open beams. A pruned beam is never open.
+        """Finds the open beams: those with more than one leaf below their node. A pruned beam is never open.
 
         Args:
             depth: Depth of the nodes, 1..L-1.
-            nodes_R: The beams' nodes, int32.
-            scores_R: The beams' log-probabilities; -inf for a pruned beam.
+            nodes_R: The number of each beam's node, int32.
+            scores_R: The log-probability of each beam; -inf for a pruned beam.
             trie: The catalogue's trie.
         """
         is_open_R = (scores_R > -torch.inf) & ~has_one_leaf(trie, depth, nodes_R)
@@ -41,20 +42,20 @@ class OpenBeams(NamedTuple):
         return cls(is_open_R.nonzero().squeeze(1), is_open.cumsum(0, dtype=torch.int32) * is_open)
 
     def spread(self, rows_MF: Tensor, other_F: Tensor) -> Tensor:
-        """Gives every beam a row.
+        """Makes an array with a row for every beam from the rows of the open beams.
 
         Args:
-            rows_MF: The rows of the open beams.
-            other_F: The row of every other beam.
+            rows_MF: One row for each open beam.
+            other_F: The row for each beam that is not open.
 
         Returns:
-            Rows of shape (R, F).
+            One row for each of R beams, shape (R, F).
         """
         return take_rows(torch.cat([other_F.unsqueeze(0), rows_MF]), self.slots_R)
 
 
 def has_one_leaf(trie: TrieTensors, depth: int, nodes: Tensor) -> Tensor:
-    """Whether one leaf is below each node.
+    """Returns whether exactly one leaf is below each node, bool.
 
     Args:
         trie: The catalogue's trie.

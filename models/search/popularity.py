@@ -1,4 +1,6 @@
-"""Popularity: the most often chosen items of training, for users without a usable history. Needs no torch.
+"""Popularity: finds the items that users chose most often in the training data.
+
+These items are recommended to users without a usable history. This module does not need PyTorch.
 
 Shapes: N leaves, S added places.
 """
@@ -19,15 +21,16 @@ NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """The popularity of all items. An item of the bundle keeps its popularity when it is written again.
+    """How often users chose each item in the training data. An item of the bundle keeps its popularity when it changes.
 
     Attributes:
-        order_N: Leaves in order of popularity, the most popular first, int64.
-        log_share_N: The natural logarithm of each leaf's share of all choices, with one choice added to every leaf.
-        log_share_of_none: The natural logarithm of the share of an item that nobody chose, with one choice added.
-        place_of_leaf_N: The present place of the item that the bundle has at each leaf (see
-            `models.search.eligibility`); `NO_LEAF` for a deleted item.
-        is_foreign_S: Whether each added place has an item that the bundle does not know.
+        order_N: The leaves in order of popularity, the most popular first, int64.
+        log_share_N: The natural logarithm of each leaf's share of all choices, after adding one choice to every leaf.
+        log_share_of_none: The natural logarithm of the share of an item that nobody chose, after adding one choice.
+        place_of_leaf_N: The place where the bundle's item of each leaf is now, int32: the leaf itself, a number from N
+            on if the item has moved to an added place, or -1 if the item was deleted.
+        is_foreign_S: Whether the item at each added place is not an item of the bundle, bool. Added place s has the
+            number N + s.
     """
 
     order_N: IntArray
@@ -38,7 +41,7 @@ class Popularity:
 
     @classmethod
     def from_counts(cls, popularity_N: NDArray[np.integer]) -> "Popularity":
-        """Makes the popularity from the number of times that each leaf was chosen in training."""
+        """Makes the popularity from counts: how often users chose the item of each leaf in the training data."""
         total = (popularity_N + 1).sum()
         return cls(
             np.argsort(-popularity_N, kind="stable"),
@@ -52,12 +55,12 @@ class Popularity:
         """Finds the most popular eligible items.
 
         Args:
-            eligibility: The items that may be returned.
+            eligibility: The items that pass the filter.
             k: How many items to find, at least 1.
-            excluded: Places that must not be returned, int64.
+            excluded: The places of items that must not be returned, int64.
 
         Returns:
-            k items, or fewer if fewer are eligible and not excluded.
+            The k most popular items, or fewer if fewer are eligible and not excluded.
         """
         kept = eligibility.popular
         if kept is None or len(kept.places_X) < min(k + len(excluded), eligibility.count):

@@ -1,4 +1,4 @@
-"""Ranked lists of items, and the arrays of a search that they are made from. Needs no torch.
+"""The result of a search as arrays, and the ranked list of items of each user. This module does not need PyTorch.
 
 Shapes: B users, K beams or items of a list, D width.
 """
@@ -12,7 +12,15 @@ from rqrec.models.array_types import FloatArray, Int32Array, IntArray
 
 
 class SearchOutput(NamedTuple):
-    """The result of a search as NumPy arrays; `models.search.beam_search.BeamSearchOutput` describes the fields."""
+    """The items that were found for each of B users, best first, as NumPy arrays. Each user has K entries.
+
+    Attributes:
+        leaves_BK: The leaf of each item, int32; -1 in an empty entry.
+        log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.
+        scores_BK: The score of each item, float32; -inf in an empty entry.
+        queries_BD: The query of each user, float32. Its dot product with an item vector at unit length is
+            relevance_weight * relevance.
+    """
 
     leaves_BK: Int32Array
     log_probs_BK: FloatArray
@@ -20,19 +28,19 @@ class SearchOutput(NamedTuple):
     queries_BD: FloatArray
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
-        """Returns the result for some of the users only."""
+        """Returns the result for some of the users, given by their numbers."""
         return SearchOutput(
             self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
         )
 
 
 class Ranking(NamedTuple):
-    """A user's best items, best first: k items, or fewer if fewer are eligible.
+    """The recommended items of one user, best first: k items, or fewer if fewer are eligible.
 
     Attributes:
-        leaves_K: The items' places, int64: leaves of the trie, or added positions after the leaves.
-        log_probs_K: Natural log-probabilities of the items, float32.
-        scores_K: Scores of the items, float32: log_prob + relevance_weight * relevance.
+        leaves_K: The place of each item, int64: its leaf in the trie, or a number after all leaves for an added item.
+        log_probs_K: The natural log-probability of each item, float32.
+        scores_K: The score of each item, float32, by which the items are sorted.
     """
 
     leaves_K: IntArray
@@ -40,19 +48,19 @@ class Ranking(NamedTuple):
     scores_K: FloatArray
 
     def first(self, k: int) -> "Ranking":
-        """The ranking cut to its k best items."""
+        """Returns the k best items only."""
         if len(self.leaves_K) <= k:
             return self
         return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
 
 
 def rankings(leaves_BK: Int32Array | IntArray, log_probs_BK: FloatArray, scores_BK: FloatArray) -> list[Ranking]:
-    """Makes each user's ranking, without the entries at the end whose score is -inf.
+    """Makes one ranking for each user. Entries with the score -inf, which are at the end, are left out.
 
     Args:
-        leaves_BK: Places, best first.
-        log_probs_BK: Natural log-probabilities.
-        scores_BK: Scores, in descending order.
+        leaves_BK: The places of K items for each of B users, best first, integer.
+        log_probs_BK: The natural log-probability of each item.
+        scores_BK: The score of each item, in descending order for each user.
     """
     found_B = (scores_BK > -np.inf).sum(axis=1)
     return [

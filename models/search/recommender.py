@@ -1,6 +1,7 @@
-"""The recommender: histories → the best eligible items, with any search engine. Needs no torch.
+"""The recommender: finds the best items for users from their histories, with any search engine.
 
-An item's place is its position: a leaf of the trie, or an added position after the leaves.
+The place of an item is a number: its leaf in the trie, 0..N-1, or an added place, N or above, if the item was added
+after the trie was built. This module does not need PyTorch.
 
 Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places, S added places, M new
 places, D width.
@@ -27,7 +28,7 @@ POPULAR_KEPT = 4096  # items of a filter
 
 
 class SearchEngine(Protocol):
-    """Runs `models.search.beam_search.BeamSearch` on one catalogue."""
+    """The interface of a search engine: it runs `models.search.beam_search.BeamSearch` on one catalogue."""
 
     def search(
         self,
@@ -39,42 +40,49 @@ class SearchEngine(Protocol):
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches for a batch of users.
+        """Searches the best eligible items for a batch of B users.
 
         Args:
-            history_BT: Places of the history's items, oldest first, padded at the end with any valid place; int64.
-            lengths_B: Number of items in each history, 1..T.
-            excluded_BX: For each user, distinct eligible leaves in ascending order that must not be returned, padded at
-                the end with -1; int64, X >= 1.
-            eligibility: The leaves that may be returned.
-            beam_width: K.
-            types_BT: Event types of the history's items, 0 for unknown, padded at the end; int64. None if all are
-                unknown. Not read if the model reads no types.
+            history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
+                int64. A place is a leaf of the trie, or a number after all leaves for an item that was added later.
+            lengths_B: The number of items in each history, 1..T, int64.
+            excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
+                ascending order, padded at the end with -1; int64, X >= 1.
+            eligibility: The items that pass the filter. The search returns leaves only.
+            beam_width: K, the number of beams and of returned items for each user.
+            types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
+                unknown. Ignored if the model reads no event types.
+
+        Returns:
+            The best items of each user that pass the filter and are not excluded.
         """
 
     def with_vectors(self, item_vectors_PD: FloatArray) -> "SearchEngine":
-        """Makes an engine for histories that may hold added items too. This engine does not change.
+        """Makes an engine for histories that may contain added items. This engine does not change.
 
         Args:
-            item_vectors_PD: Item vectors by place, float32. The vectors of the leaves are the same as before.
+            item_vectors_PD: The vector of the item at each place, float32: first those of the leaves, which are the
+                same as in this engine, then those of the added items.
         """
 
 
 class Recommender:
-    """Recommends items for histories of places.
+    """Recommends items to users from their histories.
+
+    An item is given by its place: its leaf in the trie, or a number after all leaves for an item that was added later.
 
     Args:
         engine: The engine that searches the trie.
-        trie: The trie of the catalogue as it was published.
-        max_history: T, the number of most recent items that are read. Older items are dropped here.
-        popularity_N: How often each leaf was chosen in training, for users without a usable history.
-        new_items: The items that the model did not learn to generate; None for none.
-        own_items: Adds the items of the user's own history; None if the search alone finds them.
+        trie: The trie of the catalogue when the bundle was published.
+        max_history: T, the number of most recent items of a history that the engine gets; older items are cut off.
+        popularity_N: How often users chose the item of each leaf in the training data.
+        new_items: The items that the model did not learn to generate; None if there are no such items.
+        own_items: Makes the items of a user's own history candidates too; None if only found items are candidates.
 
     Attributes:
-        trie: The trie of the catalogue as it was published.
-        max_history: T.
-        everything: The eligibility of every item.
+        trie: The trie of the catalogue when the bundle was published.
+        max_history: T, the number of most recent items of a history that the model reads.
+        everything: The eligibility without a filter: all items are eligible.
 
     Raises:
         ValueError: If the number of entries in `popularity_N` is not the number of leaves.
@@ -112,14 +120,15 @@ class Recommender:
         place_of_leaf_N: Int32Array,
         is_foreign_S: BoolArray,
     ) -> "Recommender":
-        """Makes a recommender of the same model after items were written. This recommender does not change.
+        """Makes a recommender with the same model for a changed catalogue. This recommender does not change.
 
         Args:
-            item_vectors_PD: Item vectors by place: of all leaves and all added places.
-            everything: The eligibility of every item that exists now.
-            added_M: The places that were added now.
-            place_of_leaf_N: As in `models.search.popularity.Popularity`.
-            is_foreign_S: As in `models.search.popularity.Popularity`.
+            item_vectors_PD: The vector of the item at each place: first those of the leaves, then those of all added
+                places; float32.
+            everything: The eligibility without a filter: all items of the changed catalogue are eligible.
+            added_M: The places that this change has added, int64.
+            place_of_leaf_N: The place where the bundle's item of each leaf is now, int32; -1 if it was deleted.
+            is_foreign_S: Whether the item at each added place is not an item of the bundle, bool.
         """
         other = copy.copy(self)
         other._popularity = replace(self._popularity, place_of_leaf_N=place_of_leaf_N, is_foreign_S=is_foreign_S)
@@ -133,7 +142,10 @@ class Recommender:
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
-        """Makes a copy that also has `candidates` and `popular`, so that each request with this filter is fast."""
+        """Returns a copy of an eligibility in which `candidates` and `popular` are computed.
+
+        Requests that use the copy are faster, because they do not compute these fields again.
+        """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
         return replace(eligibility, candidates=candidates, popular=popular)
@@ -157,21 +169,21 @@ class Recommender:
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
-        A log-probability is that of the item among all items of the bundle; it stays the same if a filter or a deletion
-        leaves fewer items. Two kinds of items have an estimate instead: new items (see `NewItems.merged`), and items of
-        the user's history that the search did not find (see `OwnItems.merged`).
+        The log-probability of an item refers to all items of the bundle. It does not change if a filter or a deletion
+        leaves fewer items. It is an estimate for new items (see `NewItems.merged`) and for items of the user's history
+        that the search did not find (see `OwnItems.merged`).
 
         Args:
-            histories: Places of each user's items, oldest first, int64, at least one item each.
-            k: How many items to return, at least 1.
-            beam_width: Number of beams at every level, and of candidates that are ranked; raised to k if it is less.
-            excluded: Places that each user must not get, in any order; None for none.
-            eligibility: The items that these users may get; None for all items.
-            reserved: For each user, how many of the k items must be new, if so many are eligible; None for 0.
-            types: For each user, the event types of the history's items, 0 for unknown; None for unknown types.
+            histories: For each user, the places of the history items, oldest first, int64, at least one item.
+            k: How many items to return for each user, at least 1.
+            beam_width: The number of beams of each user, and of items that the search finds; raised to k if it is less.
+            excluded: For each user, the places of items that must not be returned, in any order; None for no exclusion.
+            eligibility: The items that pass the filter, the same for all users; None for all items.
+            reserved: For each user, how many of the k items must be new items, if so many are eligible; None for 0.
+            types: For each user, the event types of the history items, 0 for unknown; None if all are unknown.
 
         Returns:
-            One ranking for each user.
+            One ranking for each user, with at most k items.
 
         Raises:
             ValueError: If a history is empty, k is out of range, or `histories` and `excluded` differ in length.
@@ -218,26 +230,30 @@ class Recommender:
         )
 
     def popular(self, *, k: int, excluded: IntArray, eligibility: Eligibility | None = None) -> Ranking:
-        """Finds the k most popular items. Log-probability and score are the logarithm of an item's share of choices.
+        """Finds the k most popular items, without a history.
 
         Args:
             k: How many items to return, at least 1.
-            excluded: Places that must not be returned, int64.
-            eligibility: The items that may be returned; None for all items.
+            excluded: The places of items that must not be returned, int64.
+            eligibility: The items that pass the filter; None for all items.
+
+        Returns:
+            The items, the most popular first. The log-probability and the score of an item are both the natural
+            logarithm of its share of all choices in the training data.
         """
         places, log_shares = self._popularity.best(eligibility or self.everything, k, excluded)
         return Ranking(places, log_shares, log_shares)
 
 
 def pad(rows: Sequence[Sequence[int] | IntArray], *, filler: int) -> IntArray:
-    """Stacks rows of different lengths into one array, filled up at the end.
+    """Stacks rows of different lengths into one array. Short rows are filled up at the end.
 
     >>> pad([[1, 2], [3]], filler=-1).tolist()
     [[1, 2], [3, -1]]
 
     Args:
-        rows: The rows.
-        filler: The value after the end of a row.
+        rows: Rows of integers.
+        filler: The value that fills up a short row.
 
     Returns:
         An int64 array, as wide as the longest row and at least one column wide.

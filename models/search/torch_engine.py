@@ -1,6 +1,6 @@
-"""The search on PyTorch, for validation in training and for serving on a GPU.
+"""The search engine on PyTorch, for validation in training and for serving on a GPU.
 
-Shapes: as in `models.search.recommender`.
+Shapes: the letters are those of `models.search.recommender`.
 """
 
 import copy
@@ -25,14 +25,14 @@ from rqrec.models.trie.trie import SemanticIdTrie
 
 
 class TorchEngine:
-    """Searches one catalogue with a retriever.
+    """A search engine for one catalogue that runs a retriever in PyTorch.
 
     Args:
         retriever: A trained retriever. The engine moves it to the device and sets it to evaluation mode.
         trie: The catalogue's trie.
-        item_vectors_ND: Item vectors by leaf, from `Retriever.item_vectors`.
+        item_vectors_ND: The vector of the item at each leaf, from `Retriever.item_vectors`.
         device: The device to compute on.
-        half: Compute in bfloat16 where float32 is not needed.
+        half: Whether to compute in bfloat16 where float32 is not needed (PyTorch's autocast).
     """
 
     def __init__(
@@ -51,7 +51,11 @@ class TorchEngine:
         self._item_vectors_ND = item_vectors_ND.to(self._device)
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
-        """Implements `models.search.recommender.SearchEngine.with_vectors`. Both engines share the trie's tensors."""
+        """Makes an engine for histories that may contain added items. This engine does not change.
+
+        Args:
+            item_vectors_PD: The vector of the item at each place, float32: leaves first, then added items.
+        """
         other = copy.copy(self)
         other._item_vectors_ND = self._tensor(item_vectors_PD)
         return other
@@ -66,15 +70,18 @@ class TorchEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches for a batch of users.
+        """Searches the best eligible items for a batch of B users.
 
         Args:
-            history_BT: As in `models.search.recommender.SearchEngine.search`, like all other arguments.
-            lengths_B: Number of items in each history.
-            excluded_BX: Leaves that must not be returned.
-            eligibility: The leaves that may be returned.
-            beam_width: K.
-            types_BT: Event types of the history's items; not read if the retriever reads none.
+            history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
+                int64.
+            lengths_B: The number of items in each history, 1..T, int64.
+            excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
+                ascending order, padded at the end with -1; int64, X >= 1.
+            eligibility: The items that pass the filter.
+            beam_width: K, the number of beams and of returned items for each user.
+            types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
+                unknown. Ignored if the retriever reads no event types.
         """
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # training may set the retriever to training mode between two searches
@@ -104,15 +111,15 @@ def load_torch_engine(
     *,
     half: bool = False,
 ) -> TorchEngine:
-    """Loads a retriever's weights and makes an engine of them.
+    """Loads the weights of a retriever from a file, and makes a search engine with it.
 
     Args:
-        weights: The safetensors file of the weights.
-        config: The fields of the retriever's `RetrieverConfig`.
+        weights: The path of the safetensors file with the weights.
+        config: The fields of the retriever's `RetrieverConfig` by name.
         trie: The catalogue's trie.
-        item_vectors_ND: Item vectors by leaf, float32.
+        item_vectors_ND: The vector of the item at each leaf, float32.
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
-        half: As in `TorchEngine`; ignored on a CPU.
+        half: Whether to compute in bfloat16 where float32 is not needed; ignored on a CPU.
     """
     retriever = Retriever(RetrieverConfig(**config))
     retriever.load_state_dict(load_file(weights))

@@ -1,1 +1,1 @@
-"""New items as candidates beside those that the search finds."""
+"""Recommends new items, which the model did not learn to generate, beside the items that the search finds."""

@@ -1,9 +1,9 @@
-"""The index of new items: finds the new items of the highest relevance for a user's query. Needs no torch.
+"""The index of new items: finds the new items that have the highest relevance for a user's query.
 
-Up to `COMPARED_ALL` new items are all compared with a query. If there are more, a query is compared with the rows of
-the nearest clusters and with the last rows, which may be in no cluster yet.
+Up to `COMPARED_ALL` new items are all compared with a query. If there are more, a query is compared with the items of
+the nearest clusters and with the latest items, which may be in no cluster yet. This module does not need PyTorch.
 
-Shapes: B users, M new items, X of them that are compared, D width.
+Shapes: B users, M new items, X items that are compared with a query or returned, Y exclusions of all users, D width.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ SPARE = 64  # more rows than asked for, because an item may be deleted or not el
 
 
 class ComparedItems(NamedTuple):
-    """The new items that were compared with the queries of users.
+    """The new items that were compared with the query of each user, and their relevance.
 
     Attributes:
-        rows: For each user, the compared rows of the index, int64 of shape (X,).
-        weighted: For each user, their relevance_weight * relevance, float32 of shape (X,).
-        largest_B: The largest of these for each user, -inf for none.
+        rows: For each user, the row numbers of the compared items in the index, int64 of shape (X,).
+        weighted: For each user, relevance_weight * relevance of each compared item, float32 of shape (X,).
+        largest_B: For each user, the largest number in `weighted`; -inf if no item was compared.
     """
 
     rows: Sequence[IntArray]
@@ -36,11 +36,11 @@ class ComparedItems(NamedTuple):
     largest_B: FloatArray
 
     def of_user(self, user: int) -> tuple[IntArray, FloatArray]:
-        """The rows that were compared with one user's query, and their relevance_weight * relevance."""
+        """Returns the compared rows of one user, int64, and their relevance_weight * relevance, float32."""
         return self.rows[user], self.weighted[user]
 
     def of_users(self, users: Sequence[int] | slice) -> "ComparedItems":
-        """The same for some of the users."""
+        """Returns the compared items of some users, given by their numbers."""
         if isinstance(users, slice):
             return ComparedItems(self.rows[users], self.weighted[users], self.largest_B[users])
         weighted = self.weighted
@@ -49,14 +49,14 @@ class ComparedItems(NamedTuple):
 
 
 class NewItemIndex:
-    """The vectors of new items at their places, in rows that are only added.
+    """The places and vectors of new items, one row per item. Finds the items with the highest relevance for a query.
 
-    An item's place is its position: a leaf of the trie, or an added position after the leaves.
+    The place of an item is its leaf in the trie, or a number after all leaves for an item that was added later.
 
     Args:
-        places: The place of each row.
-        units: The vector of each row at unit length.
-        clusters: The clusters of the first rows; None if there are none.
+        places: The place of the item of each row, int64.
+        units: The vector of the item of each row, scaled to unit length, float32.
+        clusters: A nearest-neighbour index of the first rows; None if no row is in such an index.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class NewItemIndex:
 
         Args:
             places_M: The places of the added items, int64.
-            vectors_MD: The vectors of the added items, of any length, float32.
+            vectors_MD: The vectors of the added items, float32. They need not have unit length.
         """
         units = self._units.extended(unit_rows(vectors_MD))
         return NewItemIndex(self._places.extended(places_M), units, self._clusters)
 
     def eligible(self, eligibility: Eligibility) -> Candidates:
-        """The eligible new items. The time grows with the number of new items, so callers keep the result."""
+        """Finds the new items that pass a filter. It looks at every new item, so callers should keep the result."""
         allowed_M = eligibility.allows(self._places.rows)
         if self._clusters is None or np.count_nonzero(allowed_M) <= COMPARED_ALL:
             return Candidates(np.flatnonzero(allowed_M), None)
@@ -86,22 +86,26 @@ class NewItemIndex:
         return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
 
     def possible(self, eligibility: Eligibility) -> Candidates:
-        """The candidates of a search with this filter, found without a look at every item.
+        """Returns new items that include those that pass a filter. It is faster than `eligible` for many new items.
 
-        Without clusters, they are the eligible new items. With clusters, they are all new items, and `best` drops those
-        that are not eligible.
+        If the index has no clusters, the result is that of `eligible`. If it has clusters, the result is all new items,
+        and `best` leaves out those that do not pass the filter.
         """
         if self._clusters is None:
             return self.eligible(eligibility)
         return Candidates(np.arange(len(self._clusters), len(self)), self._clusters)
 
     def compare(self, candidates: Candidates, queries_BD: FloatArray, *, count: int = COMPARED) -> ComparedItems:
-        """Compares the queries of users with all candidates, or with the nearest if the candidates have clusters.
+        """Computes the relevance of new items for the query of each user.
 
         Args:
-            candidates: The candidates.
-            queries_BD: The users' queries, as in `models.search.ranking.SearchOutput`.
-            count: How many rows of clusters to compare with each query.
+            candidates: The new items, from `eligible` or `possible`. Of items in `candidates.clusters`, only those in
+                the clusters nearest to a query are compared with the query.
+            queries_BD: The query of each of B users, as in `models.search.ranking.SearchOutput`.
+            count: How many items of clusters to compare with each query.
+
+        Returns:
+            The compared items of each user, with their relevance.
         """
         rows_X, units_MD = candidates.rows_X, self._units.rows
         if candidates.clusters is None:  # one product for all users
@@ -115,17 +119,17 @@ class NewItemIndex:
     def best_of_all(
         self, compared: ComparedItems, excluded_user_Y: IntArray, excluded_place_Y: IntArray, *, k: int
     ) -> tuple[IntArray, FloatArray]:
-        """Finds the best rows of every user at once, where all users were compared with the same eligible rows.
+        """Finds the k items of the highest relevance for every user, if all users have the same eligible candidates.
 
         Args:
-            compared: The compared rows of at least one user, from `compare` with candidates without clusters.
-            excluded_user_Y: The user of each exclusion, int64.
-            excluded_place_Y: The place that this user must not get, int64; a new item's.
-            k: How many items to find.
+            compared: The compared items of at least one user, from `compare` with candidates without clusters.
+            excluded_user_Y: The number of the user of each exclusion, int64.
+            excluded_place_Y: The place of the new item that must not be returned to this user, int64.
+            k: How many items to find for each user.
 
         Returns:
-            Places of shape (B, X), best first, int64, and their relevance_weight * relevance, float32; -inf where a
-            user may get no more items. X is at most k.
+            The places of the items, best first, int64, and their relevance_weight * relevance, float32; both of shape
+            (B, X) with X <= k. Entries with -inf are excluded items, which come last.
         """
         places_X, weighted_BX = self._places.rows[compared.rows[0]], np.asarray(compared.weighted)
         if len(excluded_place_Y) and len(places_X):
@@ -147,13 +151,13 @@ class NewItemIndex:
     def best(
         self, rows_X: IntArray, weighted_X: FloatArray, excluded: IntArray, eligibility: Eligibility, *, k: int
     ) -> tuple[IntArray, FloatArray]:
-        """Finds the best of the compared rows that a user may get.
+        """Finds the k items of the highest relevance for one user that pass the filter and are not excluded.
 
         Args:
-            rows_X: The compared rows, from `compare`.
-            weighted_X: Their relevance_weight * relevance.
-            excluded: Places that the user must not get.
-            eligibility: The places that any user may get.
+            rows_X: The row numbers of the items that were compared with the user's query, from `compare`.
+            weighted_X: The relevance_weight * relevance of each of these items, float32.
+            excluded: The places of items that must not be returned to the user, int64.
+            eligibility: The items that pass the filter.
             k: How many items to find.
 
         Returns:

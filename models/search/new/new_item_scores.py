@@ -1,4 +1,6 @@
-"""Estimated scores of new items, for which the code decoder gives no usable log-probability. Needs no torch.
+"""Estimates the scores of new items, for which the code decoder computes no usable log-probability.
+
+This module does not need PyTorch.
 
 Shapes: B users, K beams, X new items or best found items.
 """
@@ -20,12 +22,13 @@ CAUTION = 1.0
 class NewItemScores:
     """Estimates the log-probability and score of new items from their relevance.
 
-    The estimated log-probability is the relevance plus a user's offset. The offset is the mean difference of
-    log-probability and relevance over the best items that the search found.
+    The relevance is first lowered by `CAUTION`. The estimated log-probability is this relevance plus an offset, at most
+    0. The offset of a user is the mean difference of log-probability and relevance over the best items that the search
+    found for the user.
 
     Attributes:
-        relevance_weight: As in score = log_prob + relevance_weight * relevance. If it is 0, new items come after all
-            found items.
+        relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance. If it is 0, new
+            items come after all found items.
 
     Example:
         The search found two items of relevance 4 and 2. Three new items have relevance 4.5, 0.5 and 9.
@@ -43,10 +46,10 @@ class NewItemScores:
     relevance_weight: float
 
     def offsets(self, found: SearchOutput) -> FloatArray:
-        """Computes each user's offset: mean of log-probability minus relevance over the best found items.
+        """Computes each user's offset: the mean of log-probability minus relevance over the best found items.
 
         The offset is 0 for a user without found items. If the relevance weight is 0, the offset is the smallest
-        log-probability, so that no new item comes before a found item.
+        log-probability of the found items, so that no new item comes before a found item.
 
         Args:
             found: The items that the search found.
@@ -69,11 +72,13 @@ class NewItemScores:
         """Estimates the log-probabilities and scores of new items.
 
         Args:
-            weighted_X: The new items' relevance_weight * relevance, float32.
-            offset: The user's offset, from `offsets`; or one offset for each item, if they are of several users.
+            weighted_X: The relevance_weight * relevance of each of X new items, float32.
+            offset: The offset of the user, from `offsets`; or an array of offsets that broadcasts to `weighted_X`, for
+                items of several users.
 
         Returns:
-            Natural log-probabilities, at most 0, and scores; float32 of shape (X,).
+            The natural log-probability of each item, at most 0, and the score of each item; float32, in the shape of
+            `weighted_X`.
         """
         relevance_X = weighted_X / np.float32(self.relevance_weight or 1) - np.float32(CAUTION)
         log_probs_X = np.minimum(relevance_X + offset, np.float32(0))

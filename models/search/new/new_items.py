@@ -1,8 +1,8 @@
-"""New items in a user's list: items that the retriever did not learn to generate join the items that the search found.
+"""Recommends new items, which the retriever did not learn to generate, together with the items that the search found.
 
-A new item is an item that nobody chose in training, or that was written after training. Its vector is a mean over
-similar known items (see `models.items.content_neighbours`), so it has a relevance like every other item. Its
-log-probability is estimated (see `models.search.new.new_item_scores`). Needs no torch.
+A new item is an item that nobody chose in the training data, or that was added after training. Its vector is a mean
+over similar known items (see `models.items.content_neighbours`), so it has a relevance like every other item. Its
+log-probability is estimated (see `models.search.new.new_item_scores`). This module does not need PyTorch.
 
 Shapes: B users, K beams, N leaves, M added items, X new items of a list, Y = K + X items of both
 kinds or excluded items of all users, D width.
@@ -25,14 +25,14 @@ NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
 class NewItems:
-    """The new items of a catalogue, as candidates beside the items that the search found.
+    """The new items of a catalogue, which `merged` ranks together with the items that the search found.
 
-    An item's place is its position: a leaf of the trie, or an added position after the leaves.
+    The place of an item is its leaf in the trie, or a number after all leaves for an item that was added later.
 
     Args:
-        index: The new items by vector.
-        is_new_N: Which leaves are new items. The search may find them, and `merged` ignores them there.
-        scores: The estimator of their scores.
+        index: The places and vectors of the new items.
+        is_new_N: Whether the item of each leaf is new, bool. `merged` ignores such leaves in the result of the search.
+        scores: Estimates the scores of new items.
 
     Example:
         Three items; leaf 2 is new. The search found the leaves 0 and 1. The relevance of leaf 2 is 3. Its estimated
@@ -53,12 +53,14 @@ class NewItems:
 
     @classmethod
     def from_mask(cls, is_new_N: BoolArray, item_vectors_ND: FloatArray, *, relevance_weight: float) -> "NewItems":
-        """Makes new items of some leaves. There are none if the relevance weight is 0: the search then finds them.
+        """Makes the set of new items from a mask of the leaves.
+
+        The set is empty if the relevance weight is 0. The search alone then finds these items.
 
         Args:
-            is_new_N: Which leaves are new items.
-            item_vectors_ND: Item vectors by leaf, float32.
-            relevance_weight: As in score = log_prob + relevance_weight * relevance; at least 0.
+            is_new_N: Whether the item of each leaf is new, bool.
+            item_vectors_ND: The vector of the item of each leaf, float32.
+            relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance; at least 0.
         """
         is_new_N = is_new_N & (relevance_weight > 0)
         leaves_M = np.flatnonzero(is_new_N)
@@ -71,14 +73,14 @@ class NewItems:
 
         Args:
             trie: The catalogue's trie.
-            width: D.
+            width: D, the width of item vectors.
         """
         nothing_MD = np.empty((0, width), dtype=np.float32)
         index = NewItemIndex(GrowingArray(np.empty(0, dtype=np.int64)), GrowingArray(nothing_MD))
         return cls(index, np.zeros(trie.num_leaves, dtype=np.bool_), NewItemScores(0.0))
 
     def with_added(self, places_M: IntArray, vectors_MD: FloatArray) -> "NewItems":
-        """Makes a set with more new items. This set does not change.
+        """Makes a set of these new items and the added ones. This set does not change.
 
         Args:
             places_M: The places of the added items, int64.
@@ -90,7 +92,7 @@ class NewItems:
         return len(self._index)
 
     def candidates(self, eligibility: Eligibility) -> Candidates:
-        """The eligible new items. The time grows with the number of new items, so callers keep the result."""
+        """Finds the new items that pass a filter. It looks at every new item, so callers should keep the result."""
         return self._index.eligible(eligibility)
 
     def merged(
@@ -103,15 +105,16 @@ class NewItems:
         reserved: Sequence[int],
         searched: SearchOutput | None = None,
     ) -> list[Ranking]:
-        """Ranks the found items and the new items together and returns each user's k best.
+        """Ranks the found items and the new items together, and returns the k best items of each user.
 
         Args:
-            found: The items that the search found, and any that joined them. New items among them are ignored.
-            excluded: For each user, places that the user must not get.
-            eligibility: The places that any user may get.
-            k: How many items to return.
-            reserved: For each user, how many of the k items must be new, if so many are eligible.
-            searched: The items that the search found, which the estimates start from, if others joined `found`.
+            found: The items that the search found, or the result of `OwnItems.merged`. New items in it are ignored.
+            excluded: For each user, the places of items that must not be returned, int64.
+            eligibility: The items that pass the filter, the same for all users.
+            k: How many items to return for each user.
+            reserved: For each user, how many of the k items must be new items, if so many are eligible.
+            searched: The items that the search found, if `found` is the result of `OwnItems.merged`; else None. The
+                scores of new items are estimated from these items.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]

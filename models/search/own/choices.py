@@ -1,4 +1,4 @@
-"""The different items of users' histories: how often and how recently each was chosen.
+"""Counts how often and how recently users chose the items of their histories.
 
 Shapes: B users, I history items of all users, P pairs of a user and an own item.
 """
@@ -14,12 +14,13 @@ USER_BITS, PLACE = 32, 0xFFFFFFFF  # a key is user * 2^32 + place
 
 
 class OwnChoices(NamedTuple):
-    """The different items of users' histories.
+    """The different items in the histories of users. Entry p of each array is for one pair of a user and an item.
 
     Attributes:
-        keys_P: user * 2^32 + place, in ascending order.
-        counts_P: How often the user chose the item.
-        ages_P: How many choices came after its last one.
+        keys_P: The pair as one integer, user number * 2^32 + place of the item; int64, ascending. A place is a leaf of
+            the trie, or a number after all leaves for an item that was added later.
+        counts_P: How often the user chose the item, int64.
+        ages_P: How many choices the user made after the last choice of the item, int64.
     """
 
     keys_P: IntArray
@@ -28,7 +29,7 @@ class OwnChoices(NamedTuple):
 
     @classmethod
     def from_histories(cls, histories: Sequence[IntArray]) -> "OwnChoices":
-        """Counts the items of each user.
+        """Counts the different items of each user, given the places of the items in each history, oldest first, int64.
 
         >>> OwnChoices.from_histories([np.array([5, 7, 5])])
         OwnChoices(keys_P=array([5, 7]), counts_P=array([2, 1]), ages_P=array([0, 1]))
@@ -41,11 +42,11 @@ class OwnChoices(NamedTuple):
         return cls(keys_P, counts_P, backwards_P - (len(keys_I) - ends_B[keys_P >> USER_BITS]))
 
     def best(self, bonus_P: FloatArray, most: int) -> "OwnChoices":
-        """Keeps the items with the largest bonus of each user. Of items with the same bonus, it keeps the latest.
+        """Returns only the items with the largest bonus of each user. Of items with equal bonus, the latest are kept.
 
         Args:
-            bonus_P: The bonus of each pair of a user and an own item.
-            most: Largest number of items of a user.
+            bonus_P: The bonus of each pair of a user and an item, float32.
+            most: The largest number of items to keep for a user.
         """
         users_P = self.keys_P >> USER_BITS
         if np.bincount(users_P).max(initial=0) <= most:
@@ -56,5 +57,5 @@ class OwnChoices(NamedTuple):
         return self.select(rank_P < most)
 
     def select(self, keep_P: BoolArray) -> "OwnChoices":
-        """Returns the pairs where `keep_P` is true."""
+        """Returns only the pairs of a user and an item where `keep_P` is true."""
         return OwnChoices(*(array[keep_P] for array in self))

@@ -1,8 +1,9 @@
-"""Items of the user's own history in a user's list, for data in which users choose the same items again and again.
+"""Recommends items of the user's own history, for data in which users choose the same items again and again.
 
-The search reads the last T items of a history only, and it need not find the items of the history. Here all items of
-the history join the found ones, and each gets a bonus by how often and how recently the user chose it. The weights of
-the bonus are learnt (`training.own_item_fit`). Needs no torch.
+An own item is an item of the user's history. The search reads only the last T items of a history, and it may miss items
+of the history. Here all own items become candidates beside the found items. Each own item gets a bonus, which depends
+on how often and how recently the user chose the item. The weights of the bonus are learnt (`training.own_item_fit`).
+This module does not need PyTorch.
 
 Shapes: B users, K beams, P pairs of a user and an own item, X candidates of a user, N leaves, D width.
 """
@@ -27,14 +28,15 @@ NO_LEAF = -1
 
 
 class Candidates(NamedTuple):
-    """The found items and the own items of each user, in no order.
+    """The candidates of each of B users: items that the search found and items of the user's history, in no order.
 
     Attributes:
-        leaves_BX: Leaves; -1 for no item.
-        log_probs_BX: Natural log-probabilities; those of own items that the search did not find are estimates.
-        scores_BX: Scores without the bonus; -inf for no item.
-        counts_BX: How often the user chose the item; 0 for an item outside the history.
-        ages_BX: How many choices came after the user's last choice of the item.
+        leaves_BX: The leaf of each candidate; -1 in an empty entry.
+        log_probs_BX: The natural log-probability of each candidate. It is an estimate for items of the history that the
+            search did not find.
+        scores_BX: The score of each candidate without the bonus; -inf in an empty entry.
+        counts_BX: How often the user chose the item; 0 for an item that is not in the history.
+        ages_BX: How many choices the user made after the last choice of the item.
     """
 
     leaves_BX: IntArray
@@ -45,14 +47,15 @@ class Candidates(NamedTuple):
 
 
 class OwnItems:
-    """The items of the user's own history as candidates beside the items that the search found.
+    """Makes the items of a user's own history candidates beside the items that the search found.
 
     Args:
-        weights: The learnt bonus.
-        is_new_N: Which leaves are new items, which do not join here; see `models.search.new.new_items`.
-        item_vectors_ND: Item vectors by leaf.
-        relevance_weight: As in score = log_prob + relevance_weight * relevance.
-        compared: Largest number of a user's own items that join, those of the largest bonus.
+        weights: The weights of the bonus that items of the history get.
+        is_new_N: Whether the item of each leaf is new, bool (see `models.search.new.new_items`). New items in the
+            history do not become candidates here.
+        item_vectors_ND: The vector of the item of each leaf, float32.
+        relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance.
+        compared: The largest number of history items that become candidates: those with the largest bonus.
     """
 
     def __init__(
@@ -75,16 +78,16 @@ class OwnItems:
         excluded: Sequence[IntArray],
         eligibility: Eligibility,
     ) -> SearchOutput:
-        """Ranks the found items and the own items together.
+        """Ranks the items that the search found and the items of the history together.
 
         Args:
             found: The items that the search found.
-            histories: Places of each user's items, oldest first.
-            excluded: For each user, places that the user must not get.
-            eligibility: The places that any user may get.
+            histories: For each user, the places of the history items, oldest first, int64.
+            excluded: For each user, the places of items that must not be returned, int64.
+            eligibility: The items that pass the filter, the same for all users.
 
         Returns:
-            As many items as the search found, or more, best first. Scores include the bonus.
+            All candidates of each user, best first: at least as many entries as in `found`. Scores include the bonus.
         """
         all_of = self.candidates(found, histories, excluded, eligibility)
         bonus_BX = self._weights.bonus(all_of.counts_BX, all_of.ages_BX)
@@ -104,13 +107,16 @@ class OwnItems:
         excluded: Sequence[IntArray],
         eligibility: Eligibility,
     ) -> Candidates:
-        """Joins the own items with the found items.
+        """Lists the candidates of each user: the items that the search found and the items of the user's history.
 
         Args:
             found: The items that the search found.
-            histories: As in `merged`.
-            excluded: As in `merged`.
-            eligibility: As in `merged`.
+            histories: For each user, the places of the history items, oldest first, int64.
+            excluded: For each user, the places of items that must not be returned, int64.
+            eligibility: The items that pass the filter, the same for all users.
+
+        Returns:
+            The candidates, in no order, with scores that do not include the bonus.
         """
         own = self._allowed(OwnChoices.from_histories(histories), excluded, eligibility)
         found_keys_BK = (np.arange(len(histories))[:, None] << USER_BITS) | found.leaves_BK.astype(np.int64)

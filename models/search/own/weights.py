@@ -1,4 +1,4 @@
-"""The learnt bonus of the items of a user's own history, by how often and how recently the user chose them."""
+"""The learnt bonus of items of the user's own history. It depends on how often and how recently the user chose them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ AGE_CLASSES = 10  # the last class holds all items of 2^9 - 1 or more later choi
 
 @dataclass(frozen=True)
 class OwnItemWeights:
-    """The learnt bonus of an own item: weight of its count + weight of its age class.
+    """The learnt bonus that is added to the score of an item of the user's own history.
+
+    The bonus is the sum of two weights: one for how often the user chose the item, one for how recently.
 
     Attributes:
-        by_count: Weight of an item that was chosen once, twice, …, `MOST_COUNTED` times or more.
-        by_age: Weight of each age class, the natural part of log2(1 + number of choices after the item's last one).
+        by_count: Entry i is the weight of an item that the user chose i + 1 times. The last entry is for `MOST_COUNTED`
+            times or more.
+        by_age: Entry i is the weight of an item of age class i (see `age_classes`).
     """
 
     by_count: tuple[float, ...]
@@ -25,10 +28,10 @@ class OwnItemWeights:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Sequence[float]]) -> "OwnItemWeights":
-        """Makes weights from what `asdict` and JSON gave.
+        """Makes the weights from a dictionary of the fields, as `dataclasses.asdict` or JSON gives it.
 
         Args:
-            fields: The weights by name.
+            fields: The lists `by_count` and `by_age`, by name.
 
         Raises:
             ValueError: If the number of weights is wrong or a weight is not finite.
@@ -40,11 +43,11 @@ class OwnItemWeights:
         return weights
 
     def bonus(self, counts: IntArray, ages: IntArray) -> FloatArray:
-        """Returns the bonus of each item, 0 where its count is 0.
+        """Returns the bonus of each item, float32; 0 for an item that the user has not chosen.
 
         Args:
-            counts: How often the user chose the item.
-            ages: How many choices the user made after the last choice of the item.
+            counts: How often the user chose each item, integer, at least 0.
+            ages: How many choices the user made after the last choice of each item, integer, in the shape of `counts`.
         """
         by_count = np.array([0.0, *self.by_count], dtype=np.float32)[np.minimum(counts, MOST_COUNTED)]
         by_age = np.array(self.by_age, dtype=np.float32)[age_classes(ages)]
@@ -52,7 +55,9 @@ class OwnItemWeights:
 
 
 def age_classes(ages: IntArray) -> IntArray:
-    """Returns the age class of each item.
+    """Returns the age class of each item: the integer part of log2(1 + age), at most `AGE_CLASSES` - 1.
+
+    The age of an item is the number of choices that the user made after the last choice of the item.
 
     >>> age_classes(np.array([0, 1, 2, 3, 1000])).tolist()
     [0, 1, 1, 2, 9]
