@@ -40,9 +40,9 @@ def open_session(graph: Path, *, cuda: bool = False, profile_to: Path | None = N
 
 @functools.cache
 def cuda_is_available() -> bool:
-    """Returns whether ONNX Runtime can compute on a GPU. It needs its build for GPUs, the CUDA libraries and a GPU.
+    """Returns whether ONNX Runtime can compute on a GPU: its GPU build, the CUDA libraries and a GPU must be present.
 
-    The check puts an array on the GPU. ONNX Runtime's own list of providers is not enough: its build for GPUs lists
+    The check copies an array to the GPU. The list of providers would not be enough: the GPU build of ONNX Runtime lists
     CUDA also on a machine without a GPU. The result is cached.
     """
     if CUDA_PROVIDER not in ort.get_available_providers():

@@ -72,9 +72,9 @@ class VectorIndex:
         return len(self.cluster_M)
 
     def reordered(self) -> "VectorIndex":
-        """Returns the index after the vectors have been sorted by cluster: vector i was vector `order_X[i]` before.
+        """Returns the index of the same vectors after they are sorted by cluster: vector `order_X[i]` becomes vector i.
 
-        The caller sorts its array of vectors in the same way. The vectors of a cluster are then neighbours in memory.
+        The caller must sort its array of vectors in the same way. The vectors of a cluster are then adjacent in memory.
         """
         return self._of(self.centroids_CD, self.cluster_M[self.order_X], self.trained_on)
 

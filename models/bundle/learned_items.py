@@ -29,7 +29,7 @@ class LearnedItems:
     vectors_RD: NDArray[np.float32]
 
     def write(self, path: Path) -> None:
-        """Writes the table to a Parquet file, which `read` can read."""
+        """Writes the semantic IDs, popularity and vectors of the items to a Parquet file, which `read` can read."""
         columns = {
             SEMANTIC_ID: self.codes_RL.astype(np.int32),
             POPULARITY: self.popularity_R,

@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields by name, as written to `manifest.json`. A field that has its default in `DEFAULTS` is left out."""
+        """The fields by name, as written to `manifest.json`. A field is left out if its value is that in `DEFAULTS`."""
         return {name: value for name, value in asdict(self).items() if DEFAULTS.get(name, MISSING) != value}
 
     @cached_property

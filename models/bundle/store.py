@@ -63,7 +63,7 @@ def point_current(bundles: Path, version: str) -> None:
 
 
 def bundle_folder(path: Path) -> Path:
-    """Finds the folder of the bundle to read.
+    """Finds the folder of the bundle to which a path leads.
 
     Args:
         path: A folder of bundles, or one bundle's folder.

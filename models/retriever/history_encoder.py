@@ -20,8 +20,8 @@ class HistoryEncoder(nn.Module):
     1910.10683, §2.1, without buckets). Absolute positions do not enter, so it does not matter where in a training
     window a history begins.
 
-    Each event type, such as "purchase", has a learned vector, which `typed` adds to the item's vector. So has the
-    unknown type, which has the number 0.
+    Each event type, such as "purchase", has a learned vector, which `typed` adds to the item's vector. The unknown
+    event type, which has the number 0, has a learned vector too.
 
     Args:
         config: The configuration of the retriever.
@@ -43,7 +43,8 @@ class HistoryEncoder(nn.Module):
 
         Args:
             items_RD: Item vectors, of any shape whose last axis is D.
-            types_R: The number of each item's event type, integer in [0, Y], 0 for unknown; None if all are unknown.
+            types_R: The number of each item's event type, integer in [0, Y] for Y event types, 0 for unknown; None if
+                all are unknown.
 
         Returns:
             Vectors of the same shape; `items_RD` itself if the retriever reads no event types.
@@ -69,7 +70,7 @@ class HistoryEncoder(nn.Module):
         return torch.as_tensor(self.norm(self.blocks[-1](x_RD, bias_HTT))).view(items_BTD.shape)
 
     def last(self, items_RD: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
-        """Computes only the state after the last item of each history. The last block then computes only one position.
+        """Computes only the state after the last item of each history. So the last block computes one position.
 
         Args:
             items_RD: Item vectors of B histories, one history after the other, shape (B T, D).

@@ -115,8 +115,7 @@ class RetrieverOutput(NamedTuple):
         generation_loss: The mean of -log p(next item | history), a scalar without gradient.
         relevance_loss: The cross-entropy of the next item in a softmax of the relevance of all sampled items, a scalar
             without gradient.
-        level_losses_L: The share of each level in generation_loss, shape (L,), without gradient; their sum is
-            generation_loss.
+        level_losses_L: The part of generation_loss that comes from each level, shape (L,), without gradient.
     """
 
     loss: Tensor

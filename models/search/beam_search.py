@@ -74,7 +74,7 @@ class BeamSearch(nn.Module):
         trie: TrieTensors,
         types_BT: Tensor | None = None,
     ) -> BeamSearchOutput:
-        """Searches the best eligible items for a batch of B users.
+        """Finds the K best items that pass a filter, for each of B users.
 
         Args:
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
@@ -84,7 +84,8 @@ class BeamSearch(nn.Module):
             eligible: The leaves that pass the filter, the same for all users.
             excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
                 ascending order, padded at the end with -1; int64, X >= 1.
-            item_vectors_ND: The vector of the item at each place, of width D.
+            item_vectors_ND: The item vectors: first those of the leaves, then those of items that were added after the
+                trie was built.
             paths_LN: The nodes on the path to each leaf, from `models.trie.trie.SemanticIdTrie.paths_LN`.
             trie: The arrays of the catalogue's trie.
             types_BT: The event type of each history item, 0 for unknown, int64; None if all are unknown.

@@ -38,7 +38,8 @@ class Popular(NamedTuple):
     """Popular items, the most popular first.
 
     Attributes:
-        places_X: The places of the items, int64: leaves of the trie, or numbers after all leaves for added items.
+        places_X: The place of each item, int64: its leaf in the trie, or a number after all leaves for an item that was
+            added after the trie was built.
         log_shares_X: The natural logarithm of each item's share of all choices in the training data, float32.
     """
 
@@ -94,7 +95,7 @@ class Eligibility:
 
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
-        """Returns the eligibility in which every leaf of a trie is eligible. It has no added places."""
+        """Returns the eligibility in which every leaf of a trie is eligible. Other items are not covered."""
         return cls.from_mask(trie, np.ones(trie.num_leaves, dtype=np.bool_))
 
     @classmethod
@@ -104,7 +105,8 @@ class Eligibility:
         Args:
             trie: The catalogue's trie, with N leaves.
             mask_N: Whether each leaf is eligible, bool.
-            added_S: Whether each added place is eligible, bool; added places are numbered from N on.
+            added_S: Whether each item that was added after the trie was built is eligible, bool. The first one has the
+                place N.
 
         Raises:
             ValueError: If the number of entries in `mask_N` is not the number of leaves.
@@ -160,17 +162,20 @@ class Eligibility:
         )
 
     def with_added(self, added_S: BoolArray, num_added: int) -> "Eligibility":
-        """Makes a copy with another mask of the added places. This eligibility does not change.
+        """Makes a copy with another mask of the items that were added after the trie was built.
+
+        This eligibility does not change.
 
         Args:
-            added_S: Whether each added place is eligible, bool; entry 0 is for the first place after all leaves.
+            added_S: Whether each of these items is eligible, bool. The first of these items has the place N, which is
+                the number of leaves.
             num_added: The number of true entries in `added_S`.
         """
         return replace(self, added_S=added_S, num_added=num_added, candidates=None, popular=None)
 
     @property
     def count(self) -> int:
-        """The number of eligible items, leaves and added places together."""
+        """The number of eligible items."""
         return self.num_leaves + self.num_added
 
     @property
@@ -180,7 +185,7 @@ class Eligibility:
         return sum(array.nbytes for array in arrays)
 
     def allows(self, places_M: IntArray) -> BoolArray:
-        """Returns whether each of M places is eligible, bool of shape (M,)."""
+        """Returns whether each of M items passes the filter, bool. An item is given by its place (item number)."""
         if not len(self.added_S):
             return self.mask_N[places_M]
         is_added_M = places_M >= len(self.mask_N)

@@ -1,6 +1,7 @@
 """The search engine on ONNX Runtime, which the service uses by default. This module does not need PyTorch.
 
-Shapes: the letters are those of `models.search.recommender`.
+Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places (leaves and added items),
+D width.
 """
 
 import copy
@@ -71,10 +72,12 @@ class OnnxEngine:
         self._bound = local()
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
-        """Makes an engine for histories that may contain added items. This engine does not change.
+        """Makes an engine whose histories may contain items that were added after the trie was built.
+
+        This engine does not change. Both engines share the arrays of the trie.
 
         Args:
-            item_vectors_PD: The vector of the item at each place, float32: leaves first, then added items.
+            item_vectors_PD: The item vectors, float32: first those of the N leaves, then those of the added items.
         """
         other = copy.copy(self)
         other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
@@ -101,11 +104,11 @@ class OnnxEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches the best eligible items for a batch of B users.
+        """Finds the K best items that pass a filter, for each of B users.
 
         Args:
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
-                int64.
+                int64. A place is a leaf of the trie, or a number after all leaves for an item that was added later.
             lengths_B: The number of items in each history, 1..T, int64.
             excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
                 ascending order, padded at the end with -1; int64, X >= 1.
@@ -160,12 +163,12 @@ def request_inputs(
     eligibility: Eligibility,
     beam_width: int,
 ) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of the search graph that differ from request to request, by input name.
+    """Returns the inputs of the search's ONNX graph that differ from request to request, by input name.
 
     `models.search.recommender.SearchEngine.search` has the same arguments and describes them in full.
 
     Args:
-        history_BT: The places of each user's history items, int64.
+        history_BT: The places (item numbers) of each user's history items, int64.
         lengths_B: The number of items in each history, int64.
         excluded_BX: For each user, the leaves that must not be returned, int64.
         eligibility: The items that pass the filter.
@@ -181,7 +184,7 @@ def request_inputs(
 
 
 def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of the search graph that depend on the filter, by input name, in the order of the graph."""
+    """Returns the inputs of the search's ONNX graph that depend on the filter, by input name, in the graph's order."""
     return {
         **by_depth("penalties", eligibility.penalties),
         "eligible_below": eligibility.eligible_below,
@@ -190,10 +193,11 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
 
 
 def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of the search graph that depend on the catalogue, by input name, in the order of the graph.
+    """Returns the inputs of the search's ONNX graph that depend on the catalogue, by input name, in the graph's order.
 
     Args:
         trie: The catalogue's trie.
-        item_vectors_ND: The vector of the item at each place: leaves first, then added items.
+        item_vectors_ND: The item vectors: first those of the N leaves, then those of items that were added after the
+            trie was built.
     """
     return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.from_trie(trie).by_input_name()}

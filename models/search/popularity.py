@@ -2,7 +2,7 @@
 
 These items are recommended to users without a usable history. This module does not need PyTorch.
 
-Shapes: N leaves, S added places.
+Shapes: N leaves, S items that were added after the trie was built.
 """
 
 import math
@@ -21,16 +21,16 @@ NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """How often users chose each item in the training data. An item of the bundle keeps its popularity when it changes.
+    """How often users chose each item in the training data. An item of the bundle keeps its popularity when replaced.
 
     Attributes:
         order_N: The leaves in order of popularity, the most popular first, int64.
         log_share_N: The natural logarithm of each leaf's share of all choices, after adding one choice to every leaf.
         log_share_of_none: The natural logarithm of the share of an item that nobody chose, after adding one choice.
         place_of_leaf_N: The place where the bundle's item of each leaf is now, int32: the leaf itself, a number from N
-            on if the item has moved to an added place, or -1 if the item was deleted.
-        is_foreign_S: Whether the item at each added place is not an item of the bundle, bool. Added place s has the
-            number N + s.
+            on if the item was replaced and has another place, or -1 if it was deleted.
+        is_foreign_S: Whether each item that was added after the trie was built is not an item of the bundle, bool. Item
+            s of these has the place N + s.
     """
 
     order_N: IntArray
@@ -57,7 +57,7 @@ class Popularity:
         Args:
             eligibility: The items that pass the filter.
             k: How many items to find, at least 1.
-            excluded: The places of items that must not be returned, int64.
+            excluded: The places (item numbers) of items that must not be returned, int64.
 
         Returns:
             The k most popular items, or fewer if fewer are eligible and not excluded.

@@ -28,7 +28,7 @@ class SearchOutput(NamedTuple):
     queries_BD: FloatArray
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
-        """Returns the result for some of the users, given by their numbers."""
+        """Returns the result of some users only. The argument has the numbers of these users, in [0, B)."""
         return SearchOutput(
             self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
         )
@@ -38,7 +38,8 @@ class Ranking(NamedTuple):
     """The recommended items of one user, best first: k items, or fewer if fewer are eligible.
 
     Attributes:
-        leaves_K: The place of each item, int64: its leaf in the trie, or a number after all leaves for an added item.
+        leaves_K: The place of each item, int64: its leaf in the trie, or a number after all leaves for an item
+            that was added later.
         log_probs_K: The natural log-probability of each item, float32.
         scores_K: The score of each item, float32, by which the items are sorted.
     """
@@ -58,7 +59,7 @@ def rankings(leaves_BK: Int32Array | IntArray, log_probs_BK: FloatArray, scores_
     """Makes one ranking for each user. Entries with the score -inf, which are at the end, are left out.
 
     Args:
-        leaves_BK: The places of K items for each of B users, best first, integer.
+        leaves_BK: The places (item numbers) of K items for each of B users, best first, integer.
         log_probs_BK: The natural log-probability of each item.
         scores_BK: The score of each item, in descending order for each user.
     """

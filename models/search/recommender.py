@@ -28,7 +28,7 @@ POPULAR_KEPT = 4096  # items of a filter
 
 
 class SearchEngine(Protocol):
-    """The interface of a search engine: it runs `models.search.beam_search.BeamSearch` on one catalogue."""
+    """The interface of search engines: they run `models.search.beam_search.BeamSearch` on one catalogue."""
 
     def search(
         self,
@@ -40,7 +40,7 @@ class SearchEngine(Protocol):
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches the best eligible items for a batch of B users.
+        """Finds the K best items that pass a filter, for each of B users.
 
         Args:
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
@@ -58,11 +58,13 @@ class SearchEngine(Protocol):
         """
 
     def with_vectors(self, item_vectors_PD: FloatArray) -> "SearchEngine":
-        """Makes an engine for histories that may contain added items. This engine does not change.
+        """Makes an engine whose histories may contain items that were added after the trie was built.
+
+        This engine does not change.
 
         Args:
-            item_vectors_PD: The vector of the item at each place, float32: first those of the leaves, which are the
-                same as in this engine, then those of the added items.
+            item_vectors_PD: The item vectors, float32: first those of the N leaves, which are the same as in this
+                engine, then those of the added items.
         """
 
 
@@ -77,7 +79,7 @@ class Recommender:
         max_history: T, the number of most recent items of a history that the engine gets; older items are cut off.
         popularity_N: How often users chose the item of each leaf in the training data.
         new_items: The items that the model did not learn to generate; None if there are no such items.
-        own_items: Makes the items of a user's own history candidates too; None if only found items are candidates.
+        own_items: Adds the items of a user's own history to the candidates; None to add none.
 
     Attributes:
         trie: The trie of the catalogue when the bundle was published.
@@ -123,12 +125,12 @@ class Recommender:
         """Makes a recommender with the same model for a changed catalogue. This recommender does not change.
 
         Args:
-            item_vectors_PD: The vector of the item at each place: first those of the leaves, then those of all added
-                places; float32.
+            item_vectors_PD: The item vectors, float32: first those of the N leaves, then those of all items that were
+                added after the trie was built.
             everything: The eligibility without a filter: all items of the changed catalogue are eligible.
-            added_M: The places that this change has added, int64.
+            added_M: The places (item numbers) that this change has added, int64.
             place_of_leaf_N: The place where the bundle's item of each leaf is now, int32; -1 if it was deleted.
-            is_foreign_S: Whether the item at each added place is not an item of the bundle, bool.
+            is_foreign_S: Whether each item that was added after the trie was built is not an item of the bundle, bool.
         """
         other = copy.copy(self)
         other._popularity = replace(self._popularity, place_of_leaf_N=place_of_leaf_N, is_foreign_S=is_foreign_S)
@@ -174,7 +176,8 @@ class Recommender:
         that the search did not find (see `OwnItems.merged`).
 
         Args:
-            histories: For each user, the places of the history items, oldest first, int64, at least one item.
+            histories: For each user, the places of the history items, oldest first, int64, at least one. A place is a
+                leaf of the trie, or a number after all leaves for an item that was added later.
             k: How many items to return for each user, at least 1.
             beam_width: The number of beams of each user, and of items that the search finds; raised to k if it is less.
             excluded: For each user, the places of items that must not be returned, in any order; None for no exclusion.
@@ -234,7 +237,7 @@ class Recommender:
 
         Args:
             k: How many items to return, at least 1.
-            excluded: The places of items that must not be returned, int64.
+            excluded: The places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter; None for all items.
 
         Returns:

@@ -1,6 +1,7 @@
 """The search engine on PyTorch, for validation in training and for serving on a GPU.
 
-Shapes: the letters are those of `models.search.recommender`.
+Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places (leaves and added items),
+D width.
 """
 
 import copy
@@ -51,10 +52,12 @@ class TorchEngine:
         self._item_vectors_ND = item_vectors_ND.to(self._device)
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
-        """Makes an engine for histories that may contain added items. This engine does not change.
+        """Makes an engine whose histories may contain items that were added after the trie was built.
+
+        This engine does not change. Both engines share the arrays of the trie.
 
         Args:
-            item_vectors_PD: The vector of the item at each place, float32: leaves first, then added items.
+            item_vectors_PD: The item vectors, float32: first those of the N leaves, then those of the added items.
         """
         other = copy.copy(self)
         other._item_vectors_ND = self._tensor(item_vectors_PD)
@@ -70,11 +73,11 @@ class TorchEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Searches the best eligible items for a batch of B users.
+        """Finds the K best items that pass a filter, for each of B users.
 
         Args:
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
-                int64.
+                int64. A place is a leaf of the trie, or a number after all leaves for an item that was added later.
             lengths_B: The number of items in each history, 1..T, int64.
             excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
                 ascending order, padded at the end with -1; int64, X >= 1.

@@ -21,7 +21,8 @@ class FeatureBlock:
 
     Attributes:
         name: Name of the feature, such as "genres".
-        kind: CONTINUOUS has a squared-error loss, MULTI_HOT a binary cross-entropy loss.
+        kind: CONTINUOUS for real numbers, with a squared-error loss; MULTI_HOT for zeros and ones, with a binary
+            cross-entropy loss.
         width: Number of columns.
         weight: Weight of the block's reconstruction loss. The loss is a mean over the columns of the block.
     """

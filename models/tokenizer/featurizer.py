@@ -28,7 +28,7 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 class Source(StrEnum):
     """The source from which a block's feature columns are computed.
 
-    LABELS: An attribute that is a string, a list of strings, or a number that names something.
+    LABELS: An attribute that is a string, a list of strings, or a number that names something, such as a category.
     FLAG: An attribute that is true or false.
     NUMBER: An attribute that is a number.
     VECTOR: An attribute that is a list of numbers.

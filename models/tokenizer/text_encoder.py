@@ -70,9 +70,10 @@ _LOADING = Lock()
 
 
 def shared_text_encoder(graph: Path, tokenizer: Path) -> TextEncoder:
-    """Returns the text encoder of two files. In one process, files of equal content always give the same encoder.
+    """Returns the text encoder of an ONNX file and a tokenizer file. Files of equal content share one encoder.
 
-    The first call loads the encoder. It is freed when nothing refers to it any more. Any thread may call this function.
+    The first call loads the encoder, and later calls in the process return the same object. It is freed when nothing
+    refers to it any more. Any thread may call this function.
 
     Args:
         graph: The path of the ONNX file, as in `TextEncoder`.

@@ -1,4 +1,4 @@
-"""The arrays of the trie in the form that the search reads: each array ends with a margin, which is extra entries.
+"""The arrays of the trie in the form that the search reads: each array ends with a margin of extra entries.
 
 The search reads F entries for the children of every node, also of a node with fewer children. The margin makes this
 safe without a bounds check. This module does not need PyTorch.
@@ -83,7 +83,7 @@ def by_depth(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any
 
 
 def with_margin(array: NDArray[Scalar], width: int, value: float) -> NDArray[Scalar]:
-    """Appends a margin to an array, so that `width` entries can be read from any entry on without a bounds check.
+    """Appends a margin of `width` entries to an array, so that `width` entries can be read from any old entry on.
 
     Args:
         array: An array of one axis.

@@ -47,7 +47,7 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
 
 
 def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> float:
-    """Computes the share of items whose codes are not unique.
+    """Computes the share of items whose codes another item has too.
 
     >>> collision_ratio(np.array([[1, 2], [0, 3], [1, 2], [0, 0]]), codebook_size=4)
     0.5

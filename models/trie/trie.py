@@ -169,7 +169,10 @@ class SemanticIdTrie:
 
     @property
     def leaf_of_row_N(self) -> IntArray:
-        """The inverse of `row_of_leaf_N`: the leaf of each row, int64; -1 for a row whose leaf was deleted."""
+        """The leaf of each row of the array that `build` got, int64; -1 if the leaf was deleted.
+
+        This is the inverse of `row_of_leaf_N`.
+        """
         leaf_of_row = np.full(int(self.row_of_leaf_N.max()) + 1, NO_LEAF, dtype=np.int64)
         leaf_of_row[self.row_of_leaf_N] = np.arange(self.num_leaves)
         return leaf_of_row

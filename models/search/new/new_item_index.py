@@ -40,7 +40,7 @@ class ComparedItems(NamedTuple):
         return self.rows[user], self.weighted[user]
 
     def of_users(self, users: Sequence[int] | slice) -> "ComparedItems":
-        """Returns the compared items of some users, given by their numbers."""
+        """Returns the compared items of some users only. The argument has the numbers of these users, in [0, B)."""
         if isinstance(users, slice):
             return ComparedItems(self.rows[users], self.weighted[users], self.largest_B[users])
         weighted = self.weighted
@@ -68,10 +68,10 @@ class NewItemIndex:
         return len(self._places)
 
     def with_added(self, places_M: IntArray, vectors_MD: FloatArray) -> "NewItemIndex":
-        """Makes an index with more new items. This index does not change.
+        """Makes an index of the items of this index and further new items. This index does not change.
 
         Args:
-            places_M: The places of the added items, int64.
+            places_M: The places (item numbers) of the added items, int64.
             vectors_MD: The vectors of the added items, float32. They need not have unit length.
         """
         units = self._units.extended(unit_rows(vectors_MD))
@@ -122,14 +122,14 @@ class NewItemIndex:
         """Finds the k items of the highest relevance for every user, if all users have the same eligible candidates.
 
         Args:
-            compared: The compared items of at least one user, from `compare` with candidates without clusters.
+            compared: The compared items of at least one user, from `compare` with candidates whose `clusters` is None.
             excluded_user_Y: The number of the user of each exclusion, int64.
-            excluded_place_Y: The place of the new item that must not be returned to this user, int64.
+            excluded_place_Y: The place (item number) of the new item that must not be returned to this user, int64.
             k: How many items to find for each user.
 
         Returns:
-            The places of the items, best first, int64, and their relevance_weight * relevance, float32; both of shape
-            (B, X) with X <= k. Entries with -inf are excluded items, which come last.
+            The places (item numbers) of the items, best first, int64, and relevance_weight * relevance of each item,
+            float32. Both have the shape (B, X) with X <= k. Entries with -inf are excluded items, which come last.
         """
         places_X, weighted_BX = self._places.rows[compared.rows[0]], np.asarray(compared.weighted)
         if len(excluded_place_Y) and len(places_X):
@@ -156,12 +156,13 @@ class NewItemIndex:
         Args:
             rows_X: The row numbers of the items that were compared with the user's query, from `compare`.
             weighted_X: The relevance_weight * relevance of each of these items, float32.
-            excluded: The places of items that must not be returned to the user, int64.
+            excluded: The places (item numbers) of items that must not be returned to the user, int64.
             eligibility: The items that pass the filter.
             k: How many items to find.
 
         Returns:
-            The places of at most k items, best first, int64, and their relevance_weight * relevance, float32.
+            The places (item numbers) of at most k items, best first, int64, and relevance_weight * relevance of each
+            item, float32.
         """
         for count in (k + SPARE + len(excluded), len(rows_X)):
             top = np.argpartition(-weighted_X, count - 1)[:count] if count < len(rows_X) else np.arange(len(rows_X))

@@ -80,10 +80,10 @@ class NewItems:
         return cls(index, np.zeros(trie.num_leaves, dtype=np.bool_), NewItemScores(0.0))
 
     def with_added(self, places_M: IntArray, vectors_MD: FloatArray) -> "NewItems":
-        """Makes a set of these new items and the added ones. This set does not change.
+        """Makes a set of the new items of this set and further new items. This set does not change.
 
         Args:
-            places_M: The places of the added items, int64.
+            places_M: The places (item numbers) of the added items, int64.
             vectors_MD: The vectors of the added items, float32.
         """
         return NewItems(self._index.with_added(places_M, vectors_MD), self._is_new_N, self._scores)
@@ -109,7 +109,7 @@ class NewItems:
 
         Args:
             found: The items that the search found, or the result of `OwnItems.merged`. New items in it are ignored.
-            excluded: For each user, the places of items that must not be returned, int64.
+            excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
             k: How many items to return for each user.
             reserved: For each user, how many of the k items must be new items, if so many are eligible.

@@ -29,7 +29,9 @@ class OwnChoices(NamedTuple):
 
     @classmethod
     def from_histories(cls, histories: Sequence[IntArray]) -> "OwnChoices":
-        """Counts the different items of each user, given the places of the items in each history, oldest first, int64.
+        """Counts how often and how recently each user chose each item.
+
+        The argument has one array for each user: the places (item numbers) of the history items, oldest first, int64.
 
         >>> OwnChoices.from_histories([np.array([5, 7, 5])])
         OwnChoices(keys_P=array([5, 7]), counts_P=array([2, 1]), ages_P=array([0, 1]))

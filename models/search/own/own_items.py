@@ -47,7 +47,7 @@ class Candidates(NamedTuple):
 
 
 class OwnItems:
-    """Makes the items of a user's own history candidates beside the items that the search found.
+    """Adds the items of a user's own history to the candidates for recommendation, beside those that the search found.
 
     Args:
         weights: The weights of the bonus that items of the history get.
@@ -82,8 +82,8 @@ class OwnItems:
 
         Args:
             found: The items that the search found.
-            histories: For each user, the places of the history items, oldest first, int64.
-            excluded: For each user, the places of items that must not be returned, int64.
+            histories: For each user, the places (item numbers) of the history items, oldest first, int64.
+            excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
 
         Returns:
@@ -111,8 +111,8 @@ class OwnItems:
 
         Args:
             found: The items that the search found.
-            histories: For each user, the places of the history items, oldest first, int64.
-            excluded: For each user, the places of items that must not be returned, int64.
+            histories: For each user, the places (item numbers) of the history items, oldest first, int64.
+            excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
 
         Returns:
