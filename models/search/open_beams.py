@@ -65,6 +65,8 @@ def has_one_leaf(trie: TrieTensors, depth: int, nodes: Tensor) -> Tensor:
     Example:
         Three items. Two leaves are below node 0 of depth 1, and one leaf is below node 1.
 
+        >>> import numpy as np
+        >>> from rqrec.models.trie.trie import SemanticIdTrie
         >>> trie = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0]]), codebook_size=4)
         >>> has_one_leaf(TrieTensors.from_trie(trie), 1, torch.tensor([0, 1], dtype=torch.int32)).tolist()
         [False, True]

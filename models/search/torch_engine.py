@@ -128,5 +128,6 @@ def load_torch_engine(
     retriever.load_state_dict(load_file(weights))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
     vectors_ND = torch.from_numpy(item_vectors_ND)
-    return TorchEngine(retriever, trie, vectors_ND, device=torch.device(device), half=half and device == "cuda")
+    return TorchEngine(retriever, trie, vectors_ND, device=place, half=half and place.type == "cuda")
