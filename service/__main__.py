@@ -19,7 +19,10 @@ logger = logging.getLogger("rqrec")
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT. Exits 2 with one line if a setting or the bundle cannot be used."""
+    """Runs the HTTP service until the process gets SIGTERM or SIGINT.
+
+    If a setting or the bundle cannot be used, prints the reason to standard error and exits with status 2.
+    """
     # The search thread takes the GIL several times a batch, and would wait 5 ms for it each time by Python's default.
     # A value far below this one makes threads take the GIL from each other without progress: below 10 us, a service
     # with two search workers stood still.

@@ -55,7 +55,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
 
     Args:
         settings: All settings; nothing else is read from the environment.
-        search: Searches a batch; tests and benchmarks pass another one.
+        search: Function that searches one batch of requests. Tests and benchmarks replace it.
     """
     metrics = Metrics()
     runtime = build_runtime(settings, metrics, search)

@@ -1,4 +1,4 @@
-"""Builds the parts of the service from the settings. Each part gets only the values that it needs."""
+"""Builds the objects of the service from the settings. Each object gets only the settings that it needs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,12 +23,13 @@ Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 
 
 def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runtime:
-    """Builds the running service. Nothing starts before `Runtime.start`.
+    """Builds the `Runtime`: models, search queue, admission and Redis client. `Runtime.start` then starts all of them.
 
     Args:
         settings: All settings.
         metrics: The metrics of the app.
-        search: Searches a batch.
+        search: Function that searches one batch: gets the key that all requests of the batch share, and the work of
+            each request; returns one ranking for each request.
     """
     gate = None if settings.redis_url is None else RedisGate(redis_options(settings), metrics)
     batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
@@ -54,7 +55,7 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
 
 
 def redis_options(settings: Settings) -> RedisOptions:
-    """How to connect to Redis; the settings must have its URL."""
+    """Returns the options of the Redis client. `settings.redis_url` must not be None."""
     assert settings.redis_url is not None
     return RedisOptions(
         url=settings.redis_url.get_secret_value(),
@@ -66,7 +67,7 @@ def redis_options(settings: Settings) -> RedisOptions:
 
 
 def load_options(settings: Settings) -> LoadOptions:
-    """How to load a bundle."""
+    """Returns the options with which a bundle is loaded."""
     return LoadOptions(
         backend=settings.backend,
         device=settings.device,

@@ -72,15 +72,15 @@ class Body(BaseModel):
 
 
 def bounded(fields: object, limit: int, kind: str) -> object:
-    """Checks that a JSON object has few members, before any of them is validated.
+    """Returns a JSON value unchanged, or refuses it if it is an object with too many members.
 
     Args:
-        fields: The value; anything but an object passes, and is validated later.
-        limit: Most members.
-        kind: Name of the members in the error, in the plural.
+        fields: The value, not validated yet. A value that is no object always passes.
+        limit: Largest number of members.
+        kind: What the members are, as a plural for the error message, such as `fields`.
 
     Raises:
-        ValueError: If the object has more members.
+        ValueError: If the object has more than `limit` members.
     """
     if isinstance(fields, dict) and len(fields) > limit:
         raise ValueError(f"expected at most {limit} {kind}, got {len(fields)}")

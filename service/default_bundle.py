@@ -1,4 +1,4 @@
-"""Chooses the folder of bundles to serve where RQREC_BUNDLE names none."""
+"""Chooses the folder of bundles to serve if the environment variable RQREC_BUNDLE is not set."""
 
 from pathlib import Path
 
@@ -10,9 +10,10 @@ USUAL = Path("artifacts/work/bundles")  # what `rqrec train` writes without opti
 
 
 def published_folders(root: Path) -> list[Path]:
-    """Lists the folders of published bundles below a folder, the one published last first.
+    """Lists the folders `artifacts/*/bundles` below a folder in which a bundle was published, the latest one first.
 
-    Publishing writes the link `current` anew, so the age of that link tells which folder was published last.
+    Publishing a bundle replaces the symbolic link `current` in its folder. So the modification time of that link tells
+    when the last bundle was published there.
     """
     links = [folder / CURRENT for folder in root.glob(PUBLISHED) if (folder / CURRENT).is_symlink()]
     links.sort(key=lambda link: (link.lstat().st_mtime_ns, str(link)), reverse=True)
@@ -20,18 +21,18 @@ def published_folders(root: Path) -> list[Path]:
 
 
 def default_bundle() -> Path:
-    """Returns the folder that was published last below the working folder; the usual folder if there is none."""
+    """Returns the first of the working folder's `published_folders`, or `artifacts/work/bundles` if there is none."""
     return next(iter(published_folders(Path())), USUAL)
 
 
 def describe_choice(chosen: Path) -> str:
-    """Says in one line, for the log, which folder was chosen and why.
+    """Returns a line for the log that says which folder of bundles is served, and why.
 
     Args:
-        chosen: What `default_bundle` returned.
+        chosen: The folder that `default_bundle` returned.
 
     Raises:
-        BundleError: If nothing was published below the working folder; says where bundles were looked for.
+        BundleError: If no bundle was published below the working folder. The message names the folders searched.
     """
     published = published_folders(Path())
     if not published:

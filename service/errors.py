@@ -4,15 +4,16 @@ from typing import ClassVar
 
 
 class InvalidPart(ValueError):
-    """A body field is invalid in a way the schema cannot express.
+    """A field of a request's body is invalid in a way that the JSON schema cannot express.
 
     Args:
-        place: Path of the field below `within`.
+        place: Names of the nested JSON objects that lead to the field, such as `("year", "gte")`. The names in `within`
+            come before them.
         detail: What is wrong with the field.
 
     Attributes:
-        within: Path in the body under which such fields are.
-        place: Path of the field below `within`.
+        within: The first names of the path, equal for all errors of a class, such as `("filter",)`.
+        place: The other names of the path, as in the argument.
     """
 
     within: ClassVar[tuple[str, ...]] = ()
@@ -23,7 +24,7 @@ class InvalidPart(ValueError):
 
 
 class UnknownItem(Exception):
-    """The catalogue does not hold the item."""
+    """The catalogue does not contain the requested item."""
 
 
 class TooLarge(Exception):
@@ -31,11 +32,11 @@ class TooLarge(Exception):
 
 
 class UnknownModel(Exception):
-    """There is no bundle of this version."""
+    """No bundle of the requested model version exists."""
 
 
 class UnusableModel(Exception):
-    """A bundle cannot be served; the models that answer stay as they are."""
+    """A bundle cannot be loaded or served. The models that serve requests now do not change."""
 
 
 class AdminOff(Exception):
@@ -47,19 +48,19 @@ class Unauthorized(Exception):
 
 
 class Conflict(Exception):
-    """A change is not allowed in the present state."""
+    """A change is not possible in the present state, such as the deletion of the only item of the catalogue."""
 
 
 class ReadOnly(Exception):
-    """The catalogue cannot be written, because there is no Redis."""
+    """Items cannot be written or deleted, because the service uses no Redis."""
 
 
 class NotReady(Exception):
-    """No model is loaded, or the service is draining."""
+    """The service cannot answer now: for example no model is loaded, or Redis does not answer a write."""
 
 
 class RetryLater(Exception):
-    """The client may send the request again later.
+    """Base class of errors that refuse a request which the client may send again later.
 
     Args:
         detail: Why the request is refused.
@@ -75,7 +76,7 @@ class RetryLater(Exception):
 
 
 class Overloaded(RetryLater):
-    """The queue is full."""
+    """Too many requests are waiting, or their bodies take too much memory."""
 
 
 class RateLimited(RetryLater):
@@ -103,16 +104,16 @@ class BadRequest(Exception):
 
 
 class UnknownCoding(BadRequest):
-    """A request's body has a transfer coding that this server does not know."""
+    """A request's body has a `Transfer-Encoding` other than chunked."""
 
 
 class UnsupportedEncoding(Exception):
-    """A request's body is compressed."""
+    """A request's body is compressed, which the service does not accept."""
 
 
 class HeadTooLarge(Exception):
-    """A request's line and headers exceed a limit."""
+    """A request's line and headers are too long, or there are too many headers."""
 
 
 class ClientGone(Exception):
-    """The client closed its connection before the answer."""
+    """The client closed its connection before it got the answer."""

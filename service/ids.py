@@ -1,7 +1,7 @@
-"""Ids of requests, traces and recommendations.
+"""Reads and makes the ids of requests, traces and recommendations.
 
-Ids must be unique, but need not be secret. So they come from Python's generator and not from the kernel, as those of
-`uuid.uuid4` do: a call of the kernel would take a tenth of the time of a refusal during an overload.
+The ids must be unique, but need not be secret. So the module `random` makes them. `uuid.uuid4` would read random bytes
+from the operating system, which takes a tenth of the time of a refused request.
 """
 
 import logging
@@ -22,16 +22,16 @@ trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 def take_ids(headers: Iterable[Header]) -> list[Header]:
-    """Reads the request id and the trace id from a request's headers, and sets them for the logs.
+    """Reads the ids in the headers `x-request-id` and `traceparent` of a request, and stores them for its log lines.
 
-    A request without a valid id gets a new one. The ids stay set after the request: each request has a context of its
-    own (`contextvars`), and an outer layer may still log its failure.
+    A request without a valid `x-request-id` gets a new random id. The ids are context variables (`contextvars`), so
+    each request has its own. They stay set after the answer, because a middleware may still log a failure.
 
     Args:
         headers: The request's headers, names in lower case.
 
     Returns:
-        The headers that name the ids in the answer.
+        Headers for the answer: `x-request-id`, and `traceparent` if the request has a valid one.
     """
     own = trace = None
     for name, value in headers:
@@ -50,7 +50,7 @@ def take_ids(headers: Iterable[Header]) -> list[Header]:
 
 
 def random_uuid() -> str:
-    """A random UUID, version 4."""
+    """Returns a random UUID of version 4 as text of 36 characters."""
     digits = f"{_random_bits():032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -60,9 +60,12 @@ def _random_bits() -> int:
 
 
 class IdsFilter(logging.Filter):
-    """Adds `request_id` and `trace_id` to every log record; both are None outside of a request."""
+    """A logging filter that adds the fields `request_id` and `trace_id` to every log record.
+
+    Outside of a request both are None. `trace_id` is also None if the request has no valid `traceparent`.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Adds the ids; drops no record."""
+        """Adds the two ids to a record. Always returns True, so that no record is dropped."""
         record.request_id, record.trace_id = request_id.get() or None, trace_id.get()
         return True

@@ -1,4 +1,4 @@
-"""Logs: text for people or JSON for programs, with the ids of the request and the trace."""
+"""Sets up the logs: as text for people, or as JSON with the ids of the request and the trace for programs."""
 
 import logging
 import re
@@ -20,14 +20,17 @@ requests = logging.getLogger("rqrec.requests")
 
 
 class TextFormatter(logging.Formatter):
-    """Writes one line a record, whatever its values are, and the lines of a traceback indented below it."""
+    """A log formatter that writes each record as one line of text, and a traceback as indented lines below it.
+
+    Control characters are escaped. So a client cannot forge a log line by a line break in the path of its request.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line of a record, with control characters escaped."""
+        """Returns the line of a record, with control characters escaped."""
         return _escaped(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        """The traceback, in lines that nobody can mistake for records."""
+        """Returns the traceback. Each line begins with `  | `, so that it differs from the line of a record."""
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"  | {_escaped(line)}" for line in lines)
 
@@ -42,14 +45,14 @@ def log_request(scope: Scope, status: int, seconds: float) -> None:
     Args:
         scope: The request's ASGI scope.
         status: HTTP status of the answer.
-        seconds: Time that the answer took.
+        seconds: Time that the answer took, in seconds.
     """
     fields = {"method": scope["method"], "path": scope["path"], "status": status, "took_ms": round(seconds * 1000, 3)}
     requests.info("%(method)s %(path)s %(status)s %(took_ms)s ms", fields, extra=fields)
 
 
 def set_up_logs(log_format: LogFormat) -> None:
-    """Sends all logs of the process to standard error."""
+    """Sends all logs of the process to standard error, as text or as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(IdsFilter())
     if log_format is LogFormat.JSON:

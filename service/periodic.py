@@ -9,14 +9,15 @@ logger = logging.getLogger("rqrec")
 
 
 class Periodic:
-    """Calls a coroutine function at regular intervals, until stopped.
+    """Calls a coroutine function again and again in a background task, with a pause between two calls.
 
-    After a failure the pause doubles with every try. A failure is logged once until the next success.
+    After each failed call the pause doubles; after a successful call it is `every_s` again. Of several failures in a
+    row only the first is logged.
 
-    stop() lets the current run finish: cancelling a Redis call can lose the cancellation.
+    `stop` does not cancel a running call but waits for its end: a cancelled call of Redis can swallow the cancellation.
 
     Args:
-        work: The coroutine function.
+        work: The coroutine function, called without arguments.
         every_s: Pause between two calls, in seconds.
     """
 
@@ -30,20 +31,20 @@ class Periodic:
 
     @property
     def pause_s(self) -> float:
-        """The pause before the next call, in seconds; doubled for each failure, up to LONGEST_PAUSE_S."""
+        """The pause before the next call, in seconds: doubled for each failure in a row, up to LONGEST_PAUSE_S."""
         return min(self._every_s * (1 << self._failures), max(LONGEST_PAUSE_S, self._every_s))
 
     def start(self) -> None:
-        """Starts the task, with a pause before the first call."""
+        """Starts the background task. The first call comes after one pause."""
         self._task = asyncio.create_task(self._run())
 
     def now(self) -> None:
-        """Makes the next call at once. Does nothing after a failure, whose pause stays."""
+        """Ends the current pause, so that the next call begins at once. Does nothing after a failed call."""
         if not self._failures:
             self._wake.set()
 
     async def stop(self) -> None:
-        """Stops the task, after the current call is finished."""
+        """Waits until a running call has ended, then ends the background task."""
         self._is_stopped = True
         self._wake.set()
         if self._task is not None:

@@ -22,7 +22,7 @@ class Backend(StrEnum):
 
 
 class Device(StrEnum):
-    """The device of the search. AUTO is the GPU if the backend finds one, else the CPU."""
+    """The device of the search. AUTO means the GPU if the backend finds one, else the CPU."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -44,7 +44,10 @@ class LogFormat(StrEnum):
 
 
 class Settings(BaseSettings):
-    """All settings of the service, for `create_app`. The README lists them in a table."""
+    """All settings of the service. Each is read from an environment variable, such as RQREC_PORT for `port`.
+
+    The README lists all settings in a table.
+    """
 
     model_config = SettingsConfigDict(env_prefix="RQREC_", env_ignore_empty=True, extra="ignore", allow_inf_nan=False)
 

@@ -18,12 +18,13 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
 
 class MetricsPage:
-    """The metrics in Prometheus' text format, made once for all scrapes that come at the same time.
+    """Makes the page of all metrics in Prometheus' text format. Scrapes at the same time share one page.
 
-    Making the page takes at most PAGE_SHARE of one core: during a flood of scrapes, pages are made less often.
+    Making pages takes at most PAGE_SHARE of the time of one CPU core: during a flood of scrapes, a scrape waits longer
+    and more scrapes share a page.
 
     Args:
-        registry: The metrics.
+        registry: The registry of the metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -32,7 +33,7 @@ class MetricsPage:
         self._not_before = 0.0
 
     async def text(self) -> bytes:
-        """The page, with all that was counted until this call."""
+        """Returns a page that contains everything counted before this call. May wait for the next page."""
         if self._making is None:
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)
@@ -48,9 +49,10 @@ class MetricsPage:
 
 
 class Metrics:
-    """The metrics of one app, in a registry of their own.
+    """All Prometheus metrics of one app, in a registry that belongs to this app alone.
 
-    Clients cannot choose the value of a label: routes are templates, and methods and stages come from fixed lists.
+    A client cannot create new label values: a path is counted as the template of its route, such as `/items/{item_id}`,
+    or as `unmatched`, and an unusual HTTP method is counted as `other`.
     """
 
     def __init__(self) -> None:
@@ -240,12 +242,12 @@ class Metrics:
         return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route, method)
 
     def count_request(self, scope: Scope, status: int, seconds: float) -> None:
-        """Counts one answered request, and its time.
+        """Counts one answered request, and records its time.
 
         Args:
             scope: The request's ASGI scope.
             status: HTTP status of the answer.
-            seconds: Time that the answer took.
+            seconds: Time that the answer took, in seconds.
         """
         route = getattr(scope.get("route"), "path_format", UNMATCHED)
         method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
@@ -258,7 +260,8 @@ class Metrics:
 
         Args:
             version: Version of the model.
-            tokenizer_figures: Figures of the semantic IDs, by name, from the bundle's evaluation.
+            tokenizer_figures: Metrics of the semantic IDs from the bundle: `collision_ratio`, and `usage_<level>` for
+                the used share of each level's codes. Other names are ignored.
         """
         self.model.info({"version": version})
         for name, value in tokenizer_figures.items():

@@ -1,1 +1,1 @@
-"""Admission: limits what is in the service at one time, and owns each request from its headers to its answer."""
+"""Admission: limits the requests in the service at the same time, and keeps the context of each request."""

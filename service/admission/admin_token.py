@@ -1,4 +1,4 @@
-"""The admin token, by which the admin routes and admission recognise an operator."""
+"""The admin token: a secret text that a request must carry to call the admin routes."""
 
 import hmac
 
@@ -6,10 +6,10 @@ from starlette.types import Scope
 
 
 class AdminToken:
-    """A bearer token, compared in constant time.
+    """Compares the tokens of requests with the admin token of the service, in constant time.
 
     Args:
-        secret: The token; None turns the admin routes off.
+        secret: The admin token of the service; None if it has none, which turns the admin routes off.
     """
 
     def __init__(self, secret: str | None) -> None:
@@ -17,15 +17,15 @@ class AdminToken:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is a token."""
+        """Whether the service has an admin token."""
         return self._secret is not None
 
     def matches(self, given: bytes) -> bool:
-        """Whether a text is the token; False if none is set."""
+        """Returns whether `given` equals the admin token. False if the service has no admin token."""
         return self._secret is not None and hmac.compare_digest(given, self._secret)
 
     def is_borne_by(self, scope: Scope) -> bool:
-        """Whether a request has the header `Authorization: Bearer <token>`; only the first such header counts."""
+        """Returns whether the first Authorization header of a request is `Bearer <admin token>`."""
         if self._secret is None:
             return False
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

@@ -1,6 +1,7 @@
 """Admission control: each request needs a permit before the service does any work for it.
 
-A request holds its permit from its headers to its answer. Requests in the search itself are not counted as waiting.
+A request gets its permit when its headers have arrived, and gives it back after its answer. While a request is being
+searched, its permit is free for another request.
 
 - Probes (/healthz, /readyz) always get a permit: a failed probe would restart a busy replica.
 - Each client may run MAX_SCRAPES scrapes of /metrics at the same time, so that monitoring works during an overload.
@@ -34,14 +35,14 @@ FEW = 4  # a client may use the reserve while it holds at most 1 / FEW of it
 
 @dataclass(frozen=True)
 class AdmissionLimits:
-    """What may be in the service at one time, and for how long.
+    """Limits on the number of requests in the service at the same time, and on their duration.
 
     Attributes:
-        max_queue: Permits for requests that wait.
-        max_admin_requests: Permits for requests with the admin token.
-        max_bodies_bytes: Memory for the bodies of all requests, in bytes.
-        timeout_s: Time for the answer, from a request's headers, in seconds.
-        body_timeout_s: Time for the body, from a request's headers, in seconds.
+        max_queue: Number of permits for waiting requests; a request with a wide search needs several.
+        max_admin_requests: Number of permits for requests with the admin token.
+        max_bodies_bytes: Memory for the bodies of all requests together, in bytes.
+        timeout_s: Longest time from a request's headers to its answer, in seconds.
+        body_timeout_s: Longest time from a request's headers to the end of its body, in seconds.
     """
 
     max_queue: int
@@ -52,22 +53,23 @@ class AdmissionLimits:
 
 
 class Admission:
-    """Gives out permits.
+    """Gives permits to requests, and refuses a request for which no permit is left.
 
     An eighth of the permits is a reserve. Only clients that hold few permits may use it, so that one client can never
-    take all. A request holds one permit at first. When its search is known and costs more than one of the default beam
-    width, the request holds as many permits as the search costs.
+    take all. A request holds one permit at first. When its body is read and its search costs more than a search of the
+    default beam width, it holds as many permits as the search costs (see `weigh`).
 
     Args:
-        limits: What may be in the service at one time.
-        identity: Tells clients apart.
-        admin_token: Gives a request one of the admin permits.
+        limits: The numbers of permits, and the time limits.
+        identity: Finds the client of a request.
+        admin_token: Recognises requests with the admin token, which have permits of their own.
         metrics: Counts refused requests.
-        running: Gives the weight of all requests in the search.
-        seconds_per_request: Gives the running mean of a search's time, in seconds, for Retry-After.
+        running: Returns the number of permits held by the requests that are being searched now.
+        seconds_per_request: Returns the mean search time of a request, in seconds. The header Retry-After of a refusal
+            is computed from it.
 
     Attributes:
-        identity: Tells clients apart.
+        identity: Finds the client of a request.
         admin_token: The token of the admin routes.
     """
 
@@ -99,17 +101,17 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """The weight of all requests that are in the service and not in the search."""
+        """Number of permits held by waiting requests: those that are not being searched now. Without admin requests."""
         return self._in_service - self._running()
 
     def admit(self, scope: Scope) -> RequestContext:
-        """Gives a request a permit.
+        """Gives a request a permit. Called when its headers have arrived.
 
         Args:
-            scope: The request's ASGI scope, its headers complete.
+            scope: The request's ASGI scope.
 
         Returns:
-            The request's context. The caller calls `release` on it when the request is over.
+            The new context of the request. The caller must call its method `release` when the request is over.
 
         Raises:
             Overloaded: If no permit is left.
@@ -128,27 +130,29 @@ class Admission:
         )
 
     def weigh(self, context: RequestContext, weight: int) -> None:
-        """Sets the weight of a request, once its search is known. Requests with the admin token are not weighed.
+        """Gives a request more permits if its search costs more than a search of the default beam width.
 
-        If no other request is waiting, a request is accepted whatever its weight is.
+        Does nothing if the request already holds `weight` permits, or has the admin token. If no other request is
+        waiting, the request gets any number of permits.
 
         Args:
             context: The request's context.
-            weight: Cost of its search, in searches of the default width; at least 1.
+            weight: Number of permits that the request needs: the cost of its search, in searches of the default beam
+                width; at least 1.
 
         Raises:
-            Overloaded: If the waiting requests leave no room for this weight.
+            Overloaded: If fewer permits are left.
         """
         if weight > context.weight and context.client != ADMIN:
             self._take(context.client, weight - context.weight, alone=self.waiting <= context.weight)
             context.weight = weight
 
     def hold_body(self, context: RequestContext, num_bytes: int) -> None:
-        """Adds the size of a part of a body to the memory in use. It stays counted until the request is over.
+        """Counts received bytes of a request's body as memory in use, until the request is over.
 
         Args:
             context: The request's context.
-            num_bytes: Size of the part.
+            num_bytes: Number of bytes that were received now.
 
         Raises:
             Overloaded: If the bodies of all requests would take too much memory.
@@ -162,7 +166,7 @@ class Admission:
         context.body_bytes += num_bytes
 
     def drop_body(self, context: RequestContext) -> None:
-        """Gives back the memory of a request's body."""
+        """No longer counts the body of a request as memory in use."""
         self._body_bytes -= context.body_bytes
         context.body_bytes = 0
 

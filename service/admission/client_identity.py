@@ -1,4 +1,4 @@
-"""Client identity: the name by which fairness, rate limits and budgets tell clients apart."""
+"""Finds the name of the client of a request. Permits, rate limits and fair queueing are counted by this name."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,15 +13,15 @@ UNKNOWN = "unknown"  # a socket without an address, such as a Unix socket
 
 
 class ClientIdentity:
-    """Tells clients apart by the address that they connect from, which they cannot choose.
+    """Finds the name of the client that sent a request.
 
-    A trusted proxy names the client that it forwards. The client is then the key in the key header, which the proxy has
-    checked, or else the last address in X-Forwarded-For that is not a trusted proxy. From any other address, both
-    headers are ignored.
+    The name is the IP address of the connection, which a client cannot choose. If that address is a trusted proxy, the
+    proxy's headers name the client: the API key in the key header, which the proxy has checked; without a key, the last
+    address in X-Forwarded-For that is not a trusted proxy. Other senders of these headers are ignored.
 
     Args:
-        trusted_proxies: Networks of the proxies.
-        key_header: Name of the key header, such as X-API-Key.
+        trusted_proxies: Networks of the trusted proxies.
+        key_header: Name of the header with the API key, such as X-API-Key.
     """
 
     def __init__(self, trusted_proxies: Sequence[Network], key_header: str) -> None:
@@ -30,13 +30,14 @@ class ClientIdentity:
         self._is_trusted = lru_cache(maxsize=4096)(self._is_in_trusted_network)
 
     def identify(self, scope: Scope) -> str:
-        """The name of the client that sent a request.
+        """Returns the name of the client that sent a request.
 
         Args:
             scope: The request's ASGI scope.
 
         Returns:
-            An address, an IPv6 network, or `key:` and the client's key.
+            An IPv4 address, an IPv6 network such as `2001:db8::/64`, or `key:` followed by the client's API key;
+            `unknown` if the connection has no address.
         """
         address = scope["client"][0] if scope.get("client") else UNKNOWN
         if not self._trusted or not self._is_trusted(address):
@@ -53,7 +54,7 @@ class ClientIdentity:
         return site_of(address)
 
     def is_proxy(self, address: str) -> bool:
-        """Whether an address is a trusted proxy, whose connections carry the requests of many clients."""
+        """Returns whether an IP address belongs to a trusted proxy. A proxy sends the requests of many clients."""
         return bool(self._trusted) and self._is_trusted(address)
 
     def _is_in_trusted_network(self, address: str) -> bool:
@@ -66,7 +67,11 @@ class ClientIdentity:
 
 @lru_cache(maxsize=4096)
 def site_of(address: str) -> str:
-    """The address itself; for IPv6 its network of 64 bits, because one host gets a whole network."""
+    """Returns an IPv4 address unchanged, and for an IPv6 address its network, such as `2001:db8::/64`.
+
+    One host can use every address of such a network. An IPv4 address in IPv6 form (`::ffff:1.2.3.4`) becomes IPv4. Text
+    that is no IP address is returned unchanged.
+    """
     if ":" not in address:
         return address
     try:

@@ -1,4 +1,4 @@
-"""The context of one request: its client, its deadline, and its cancellation."""
+"""The context of one request: its client, its permits, its deadline, and its cancellation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,21 +15,21 @@ ResultT = TypeVar("ResultT")
 
 
 class RequestContext:
-    """The context of one request, made at admission. One deadline and one cancellation hold for all its stages.
+    """The state of one request from its admission to its answer. It can cancel all work for the request at once.
 
-    A context never refers to its request's ASGI scope: the scope refers to the context, and a reference cycle would
-    keep both in memory until the garbage collector runs.
+    The context has no reference to the ASGI scope of its request. The scope refers to the context, and a reference
+    cycle would keep both in memory until the garbage collector runs.
 
     Args:
         client: Name of the client, by `service.admission.client_identity.ClientIdentity`.
-        body_limit: Time for the body to arrive, from now.
-        answer_limit: Time for the answer, from now; None for no limit.
+        body_limit: Time limit of the body, counted from now.
+        answer_limit: Time limit of the answer, counted from now; None for no limit.
         release: Called once with this context when the request is over.
 
     Attributes:
         client: Name of the client.
-        weight: Weight of the request in the queue; 1 is a search of the default width.
-        body_bytes: How much of the body is in memory, in bytes.
+        weight: Number of permits that the request holds; 1 for a search of the default beam width.
+        body_bytes: Number of bytes of the body that are in memory.
         is_reading: Whether the body is still arriving.
     """
 
@@ -60,10 +60,10 @@ class RequestContext:
         self._timer: asyncio.TimerHandle | None = None  # for a time limit of its own
 
     async def run(self, work: Awaitable[ResultT]) -> ResultT:
-        """Awaits the work of a request, and cancels it when the request ends early.
+        """Awaits the work of the request. Cancels this work if a time limit passes or `end` is called.
 
         Args:
-            work: Makes the answer.
+            work: Awaitable that makes and sends the answer.
 
         Returns:
             The result of the work.
@@ -103,26 +103,26 @@ class RequestContext:
                 self._task.cancel()
 
     def set_timeout(self, timeout_s: float) -> None:
-        """Gives the request its own time for the answer, in seconds from its headers."""
+        """Replaces the time limit of the answer by `timeout_s` seconds, counted from the admission of the request."""
         self._stop_limits()
         self._timer = self._loop.call_at(self._started_at + timeout_s, self.end, DeadlinePassed())
 
     def begin_body(self) -> None:
-        """Starts the time limit of the body."""
+        """Starts the time limit of the body. Called before the body is read."""
         self.is_reading = True
         self._body_limit.start(self, self._started_at + self._body_limit.seconds)
 
     def finish_body(self) -> None:
-        """Stops the time limit of the body: it has arrived."""
+        """Stops the time limit of the body. Called when the whole body has arrived."""
         self.is_reading = False
         self._body_limit.stop(self)
 
     def expire(self, limit: TimeLimit) -> None:
-        """Ends the request: one of its time limits has passed."""
+        """Ends the request because `limit` has passed: with BodyTimeout or DeadlinePassed, by the kind of the limit."""
         self.end(BodyTimeout() if limit is self._body_limit else DeadlinePassed())
 
     def release(self) -> None:
-        """Gives back the permit and the memory of the request. Only the first call counts."""
+        """Gives back the permits and the memory of the request. Only the first call has an effect."""
         release, self._release = self._release, None
         if release is not None:
             release(self)
@@ -136,6 +136,6 @@ class RequestContext:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """The context of an admitted request, from its ASGI scope."""
+    """Returns the context of a request, which admission has stored in the request's ASGI scope."""
     context: RequestContext = scope[CONTEXT]
     return context

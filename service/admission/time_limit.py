@@ -5,17 +5,17 @@ from typing import Protocol
 
 
 class LimitedRequest(Protocol):
-    """A request that a time limit may end."""
+    """What `TimeLimit` needs of a request: a method that ends it."""
 
     def expire(self, limit: "TimeLimit") -> None:
-        """Ends the request: the limit has passed."""
+        """Ends the request because `limit` has passed."""
 
 
 class TimeLimit:
-    """Ends requests that take too long.
+    """Ends requests whose deadline has passed.
 
-    All requests get the same time, so they expire in the order in which they started. One timer therefore waits for the
-    first of them. A timer for each request would take 6 us of every answer.
+    All requests get the same time, so their deadlines pass in the order in which `start` was called. So one timer is
+    enough, which waits for the earliest deadline. A timer for each request would add 6 microseconds to every answer.
 
     Args:
         seconds: Time that a request may take.
@@ -27,18 +27,18 @@ class TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, request: LimitedRequest, deadline: float) -> None:
-        """Starts to limit a request.
+        """Calls the request's method `expire` at a deadline, unless `stop` is called before.
 
         Args:
             request: The request.
-            deadline: When it expires, by the event loop's clock, in seconds.
+            deadline: The deadline, in seconds of the event loop's clock; not before the deadline of an earlier call.
         """
         self._deadlines[request] = deadline
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def stop(self, request: LimitedRequest) -> None:
-        """Stops limiting a request; does nothing if it is not limited."""
+        """Removes the deadline of a request. Does nothing if the request has no deadline."""
         self._deadlines.pop(request, None)
 
     def _expire(self) -> None:

@@ -1,7 +1,7 @@
-"""The search of one batch, the key that its requests must share, and the work of each request.
+"""Searches one batch of requests. Also defines the key that requests of one batch share, and the work of one request.
 
-The place of an item is its position in the catalogue: a leaf of the trie, or a position after the leaves for an item
-that was written later.
+The place of an item is its index in the catalogue: a leaf of the trie, or an index after all leaves for an item that
+was written later.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from rqrec.service.catalogue.snapshot import Snapshot
 
 
 class SearchKey(NamedTuple):
-    """The values that requests must share to be searched in one batch.
+    """The batch key of a request: only requests with equal keys are searched in one batch.
 
     Attributes:
         snapshot: The catalogue and its search engine.
-        eligibility: The items that pass the filter.
-        beam_width: Beams kept at every level.
-        longest_history: Length class of the history, in items: shorter histories are padded to a similar length.
+        eligibility: The items that pass the request's filter.
+        beam_width: Number of beams kept at every level of the search.
+        longest_history: Longest history of the request's length class, in items; see `search_key`.
     """
 
     snapshot: Snapshot
@@ -30,14 +30,15 @@ class SearchKey(NamedTuple):
 
 
 class SearchWork(NamedTuple):
-    """The search of one request.
+    """The input of the search for one request. A place is the index of an item in the catalogue.
 
     Attributes:
-        history: Places of the history, oldest first, int64.
-        excluded: Places that must not be returned, int64.
+        history: Places of the history's items, oldest first, int64 of shape (T,).
+        excluded: Places of the items that must not be returned, int64.
         k: Number of items to return.
-        reserved: How many of these k are reserved for items without interactions in training.
-        types: Event types of the history, 0 for unknown, int64; None if all are unknown.
+        reserved: How many of the k items are reserved for items without interactions in training.
+        types: Number of the event type of each history item, 0 for an unknown type, int64 of shape (T,); None if all
+            types are unknown.
     """
 
     history: IntArray
@@ -50,18 +51,17 @@ class SearchWork(NamedTuple):
 def search_key(
     snapshot: Snapshot, eligibility: Eligibility, *, beam_width: int, k: int, history_length: int
 ) -> SearchKey:
-    """The batch key of a request.
+    """Returns the batch key of a request.
 
-    A batch pads all histories to the longest one. So only histories of a similar length share a batch: they have the
-    same length class. The longest class ends at the model's longest history, and each other class at a quarter of the
-    length where the next longer one ends.
+    A batch pads all histories to the longest one. So only histories of the same length class share a batch. If the
+    model reads at most 64 items, the classes are 1, 2 to 4, 5 to 16, and 17 or more items.
 
     Args:
         snapshot: The catalogue and its search engine.
-        eligibility: The items that pass the filter.
-        beam_width: Beams kept at every level; raised to k.
+        eligibility: The items that pass the request's filter.
+        beam_width: Number of beams kept at every level; k is used instead if k is larger.
         k: Number of items to return.
-        history_length: Length of the history, in items.
+        history_length: Number of items in the history, at least 1.
     """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
@@ -73,11 +73,11 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
     """Searches one batch.
 
     Args:
-        key: The values that all requests share.
-        batch: The requests.
+        key: The batch key that all requests share.
+        batch: The work of each request.
 
     Returns:
-        The best eligible places for each request, in the order of the batch.
+        The best eligible items of each request, at most k, in the order of the batch.
     """
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],

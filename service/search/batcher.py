@@ -1,11 +1,12 @@
 """Dynamic batching: threads that search the waiting requests in batches.
 
-A free thread takes the waiting requests at once. So a batch forms while the last one runs, and a lone request never
-waits. There is no timer: batches grow with the load. `service.admission.admission` limits how much can wait.
+A free thread takes the waiting requests at once. So the next batch gathers while one batch runs, and a request that is
+alone never waits. There is no timer: batches grow with the load. `service.admission.admission` limits how many requests
+can wait.
 
-With a backlog, when the queue is at least a third full, throughput matters more than latency: batches are twice as
-large, and a spare thread searches too. The spare thread uses processor time that the first one loses while it waits for
-the GIL. Without a backlog a second thread would only split large batches into small ones.
+A backlog means that the queue is at least a third full. Then throughput matters more than latency: batches are twice as
+large, and a spare thread searches too. The spare thread runs while the first one waits for the GIL. Without a backlog a
+second thread would only split large batches into small ones.
 """
 
 import asyncio
@@ -43,14 +44,18 @@ class _Job(Generic[WorkT, ResultT]):
 
 
 class Batcher(Generic[KeyT, WorkT, ResultT]):
-    """Runs work in batches of one key, in its own threads.
+    """Queues work, and runs it in batches in threads of its own. All work of a batch has the same key.
+
+    Each piece of work has a weight, which says what it costs. In a backlog, when the queue is at least a third full,
+    one more thread runs, and batches are twice as large.
 
     Args:
-        run: Runs a batch: takes the key and its work, and returns results in the same order. Called in a thread.
-        metrics: Observes the queue and the batches, and counts dropped work.
+        run: Function that runs a batch: gets the key and the work, returns the results in the same order. Called in a
+            thread.
+        metrics: Measures the queue and the batches, and counts dropped work.
         workers: Number of batches that run at the same time; one more in a backlog.
-        max_batch: Largest weight of a batch; heavier work runs alone. Twice as much in a backlog.
-        max_queue: Largest weight that can wait. A third of it is a backlog.
+        max_batch: Largest total weight of a batch; heavier work runs alone. Twice as much in a backlog.
+        max_queue: Largest total weight that can wait in the queue.
     """
 
     def __init__(
@@ -84,42 +89,43 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         metrics.queue_depth.set_function(lambda: len(self._queue))
 
     def start(self) -> None:
-        """Starts the threads. Call it on the event loop that will call `submit`."""
+        """Starts the threads. Must be called on the event loop that will call `submit`."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
     @property
     def waiting(self) -> int:
-        """The number of requests that wait."""
+        """The number of requests in the queue."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """The weight of the work in the search, until the event loop has taken the results.
+        """The total weight of the work that has left the queue and whose callers have not got their results yet.
 
-        If it ended earlier, a busy event loop would refuse requests while the search threads have nothing to do.
+        Work counts until the event loop has passed on its result, not only until its thread has ended. Otherwise
+        admission would refuse requests while the event loop is busy and the threads are idle.
         """
         return self._begun - self._ended
 
     @property
     def is_working(self) -> bool:
-        """Whether a thread can take work. False before `start`, after `stop`, and shortly after a crash."""
+        """Whether a thread can take work. False before `start`, after `stop`, and shortly after a thread crashed."""
         return self._able > 0
 
     @property
     def seconds_per_request(self) -> float:
-        """The running mean of the time of one request, in seconds, if all threads search."""
+        """The mean search time of a request, in seconds: that of recent batches, divided by the number of workers."""
         return self._seconds_a_job / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
-        """Queues work and waits for its result. If the caller is cancelled, work that still waits is dropped.
+        """Queues work and waits for its result. If the caller is cancelled before the work has started, it is dropped.
 
         Args:
-            key: Only work with an equal key runs in the same batch.
+            key: Batch key: only work with equal keys runs in the same batch.
             work: The work.
-            client: Name of the client; the queue is fair between clients.
-            weight: Weight of the work in a batch; at least 1.
+            client: Name of the client. Each client gets an equal share of the time of the threads.
+            weight: Weight of the work: what it costs, at least 1.
 
         Returns:
             The result of the work.
@@ -139,7 +145,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return await job.future
 
     def stop(self) -> None:
-        """Refuses further work, finishes what waits and runs, then ends the threads. Blocks until then."""
+        """Refuses new work, runs all queued work, and ends the threads. Returns when all threads have ended."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()

@@ -1,10 +1,10 @@
-"""The search queue: decides which client has the next turn, and which jobs form a batch.
+"""The search queue: decides whose jobs are searched next, and which jobs form a batch.
 
-It is start-time fair queueing (Goyal et al. 1996) on two levels: between clients, and between the keys of one client. A
-turn is due when the last one would have ended if all had an equal share of the machine. So the wide searches of one
-client wait for each other, and other clients overtake them.
+The queue uses start-time fair queueing (Goyal et al. 1996) on two levels: between clients, and between the batch keys
+of one client. Every client gets an equal share of the search time. So if one client sends many wide searches, they wait
+for each other, and other clients overtake them.
 
-Nothing here reads a clock or starts a thread; `service.search.batcher` does.
+This module reads no clock and starts no thread; `service.search.batcher` does both.
 """
 
 from collections import deque
@@ -59,10 +59,10 @@ class _Shares(Generic[NameT]):
 
 
 class FairQueue(Generic[KeyT, JobT]):
-    """The jobs of one client, fair between keys by the cost of their batches. Jobs of one key share batches.
+    """A queue of one client's jobs. A batch has jobs with equal keys; all keys get equal shares of the search time.
 
     Args:
-        weight: Weight of a job in a batch; by default 1.
+        weight: Function that returns the weight of a job in a batch; by default always 1.
     """
 
     def __init__(self, weight: Callable[[JobT], int] = lambda _job: 1) -> None:
@@ -75,10 +75,10 @@ class FairQueue(Generic[KeyT, JobT]):
         return self._size
 
     def push(self, key: KeyT, job: JobT) -> None:
-        """Adds a job at the end of its key's jobs.
+        """Adds a job behind the other jobs with the same key.
 
         Args:
-            key: The batch key.
+            key: The batch key of the job.
             job: The job.
         """
         jobs = self._jobs.get(key)
@@ -89,7 +89,14 @@ class FairQueue(Generic[KeyT, JobT]):
         self._size += 1
 
     def pop(self, limit: int) -> tuple[KeyT, list[JobT]] | None:
-        """Takes jobs of the key that is due first, up to a weight but at least one; None if the queue is empty."""
+        """Removes the next batch from the queue: the oldest jobs of the key that has used least of its share.
+
+        Args:
+            limit: Largest total weight of the batch. The first job is taken even if it is heavier.
+
+        Returns:
+            The key and its jobs; None if the queue is empty.
+        """
         if not self._jobs:
             return None
         key = self._shares.in_order(self._jobs)[0]
@@ -97,12 +104,12 @@ class FairQueue(Generic[KeyT, JobT]):
         return key, self.take(key, limit, at_least=1)
 
     def take(self, key: KeyT, limit: int, *, at_least: int = 0) -> list[JobT]:
-        """Takes jobs of one key, oldest first.
+        """Removes jobs with one key from the queue and returns them, oldest first.
 
         Args:
             key: The batch key.
-            limit: Largest weight of all taken jobs.
-            at_least: Number of jobs to take even over the limit.
+            limit: Largest total weight of the returned jobs.
+            at_least: Number of jobs that are taken even if they are heavier than `limit`.
         """
         jobs, taken = self._jobs.get(key), list[JobT]()
         while jobs and (len(taken) < at_least or self._weight(jobs[0]) <= limit):
@@ -114,11 +121,11 @@ class FairQueue(Generic[KeyT, JobT]):
         return taken
 
     def charge(self, key: KeyT, cost: float) -> None:
-        """Adds the cost of a batch to its key.
+        """Counts the cost of a finished batch against the share of its key.
 
         Args:
             key: The batch key.
-            cost: Cost of the batch, in any unit that all calls share.
+            cost: Cost of the batch, such as its time in seconds; in the same unit at every call.
         """
         if self._size:
             self._shares.charge(key, cost, self._jobs.__contains__)
@@ -127,12 +134,12 @@ class FairQueue(Generic[KeyT, JobT]):
 
 
 class Turn(NamedTuple, Generic[KeyT, JobT]):
-    """One batch.
+    """One batch of jobs with equal keys, as `ClientQueue.pop` returns it.
 
     Attributes:
         key: The batch key of all jobs.
-        jobs: The jobs; those of the client that has the turn come first.
-        weights: Weight of the jobs of each client.
+        jobs: The jobs. The first ones belong to the client that was next; jobs of other clients fill up the batch.
+        weights: Total weight of the jobs of each client, by the client's name.
     """
 
     key: KeyT
@@ -141,12 +148,13 @@ class Turn(NamedTuple, Generic[KeyT, JobT]):
 
 
 class ClientQueue(Generic[KeyT, JobT]):
-    """Jobs by client and key, fair between clients by the cost of their searches.
+    """A queue of the jobs of all clients. All clients get equal shares of the search time.
 
-    A batch has jobs of the client that is due first. Jobs of other clients with the same key fill it up.
+    A batch starts with jobs of the client that has used least of its share. Jobs of other clients with the same batch
+    key fill it up.
 
     Args:
-        weight: Weight of a job in a batch.
+        weight: Function that returns the weight of a job in a batch.
     """
 
     def __init__(self, weight: Callable[[JobT], int]) -> None:
@@ -159,11 +167,11 @@ class ClientQueue(Generic[KeyT, JobT]):
         return self._size
 
     def push(self, client: str, key: KeyT, job: JobT) -> None:
-        """Adds a job.
+        """Adds a job to the queue.
 
         Args:
             client: Name of the client.
-            key: The batch key.
+            key: The batch key of the job.
             job: The job.
         """
         queue = self._queues.get(client)
@@ -175,7 +183,11 @@ class ClientQueue(Generic[KeyT, JobT]):
         self._size += 1
 
     def pop(self, limit: int) -> Turn[KeyT, JobT] | None:
-        """Takes the next batch, up to a weight but at least one job; None if the queue is empty."""
+        """Removes the next batch from the queue and returns it; returns None if the queue is empty.
+
+        Args:
+            limit: Largest total weight of the batch. The first job is taken even if it is heavier.
+        """
         if not self._size:
             return None
         first, *others = self._shares.in_order([client for client, queue in self._queues.items() if queue])
@@ -196,11 +208,11 @@ class ClientQueue(Generic[KeyT, JobT]):
         return Turn(key, jobs, weights)
 
     def charge(self, turn: Turn[KeyT, JobT], cost: float) -> None:
-        """Adds the cost of a batch to its clients, in proportion to the weight of their jobs.
+        """Counts the cost of a finished batch against the shares of its clients, by the weight of their jobs.
 
         Args:
             turn: The batch.
-            cost: Cost of the batch, in any unit that all calls share.
+            cost: Cost of the batch, such as its time in seconds; in the same unit at every call.
         """
         if not self._size:  # an empty queue can be unfair to nobody
             self._queues.clear()
