@@ -1,1 +1,1 @@
-"""HTTP: routes, bodies, problem details, and the middleware around every request."""
+"""HTTP: the routes, the reading of bodies, the error answers, and the middleware around every request."""

@@ -1,4 +1,4 @@
-"""The admin routes, which write items and change models. They need the admin token, and are off if none is set."""
+"""The admin routes, which write items and change models. They need the admin token; without one they are off."""
 
 from typing import Annotated
 
@@ -36,15 +36,15 @@ bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
 async def require_admin(
     runtime: RuntimeNow, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
-    """Checks that a request has the admin token.
+    """Checks that a request has the admin token. A FastAPI dependency of all admin routes.
 
     Args:
-        runtime: The running service, which knows the token.
-        credentials: The request's bearer token; None if it has none.
+        runtime: The running service, which knows the admin token.
+        credentials: The bearer token of the request; None if the request has no bearer token.
 
     Raises:
         AdminOff: If the service has no admin token.
-        Unauthorized: If the request has another token, or none.
+        Unauthorized: If the request has a wrong token or no token.
     """
     token = runtime.admission.admin_token
     if not token.is_set:

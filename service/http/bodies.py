@@ -1,4 +1,4 @@
-"""Reads a request's body within its limits, and parses it."""
+"""Reads the body of a request, within limits of size and time, and parses it."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -18,15 +18,15 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def read_body(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
-    """Reads the whole body of a request, within the body's deadline. Stops reading at the first byte over a limit.
+    """Reads the whole body of a request. Stops as soon as the body is known to be too large.
 
     Args:
         scope: The request's ASGI scope.
-        receive: Gives the parts of the body.
-        runtime: Has the limits.
+        receive: ASGI's `receive`, which returns the parts of the body.
+        runtime: The running service, which has the limits.
 
     Returns:
-        The body.
+        The bytes of the body.
 
     Raises:
         TooLarge: If the body has too many bytes.
@@ -66,19 +66,19 @@ def _too_large(max_bytes: int) -> TooLarge:
 
 
 async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: type[ModelT]) -> ModelT:
-    """Reads and parses the body of a request. Large bodies are parsed one at a time.
+    """Reads, parses and validates the JSON body of a request. Parses at most one large body at a time.
 
     Args:
         scope: The request's ASGI scope.
-        receive: Gives the parts of the body.
-        runtime: Has the limits.
+        receive: ASGI's `receive`, which returns the parts of the body.
+        runtime: The running service, which has the limits.
         model: The pydantic model of the body.
 
     Returns:
         The validated body.
 
     Raises:
-        Exception: The errors of `read_body` and `parse_json`.
+        Exception: An error that `read_body` or `parse_json` raises.
     """
     body = await read_body(scope, receive, runtime)
     if len(body) <= LARGE_BODY_BYTES:
@@ -88,10 +88,10 @@ async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: typ
 
 
 def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
-    """Parses and validates a body in one pass.
+    """Parses and validates a JSON body.
 
     Args:
-        body: JSON.
+        body: The bytes of the body.
         model: The pydantic model of the body.
 
     Returns:
@@ -99,7 +99,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
 
     Raises:
         TooLarge: If the body has too many lists and objects, or its history or exclude list is too long.
-        RequestValidationError: If the body is not valid; it has the path of every fault.
+        RequestValidationError: If the body does not fit the model. The error lists the path of every invalid field.
     """
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
         raise TooLarge(f"a request body may have at most {MAX_CONTAINERS} lists and objects")

@@ -22,7 +22,7 @@ ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"])
 
 
 def runtime_of(request: Request) -> Runtime:
-    """The runtime of the app that serves a request."""
+    """Returns the running service of the app that got the request."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 

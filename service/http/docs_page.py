@@ -1,4 +1,4 @@
-"""The page /docs, with its scripts and styles from a package: it works without the internet, and behind a prefix."""
+"""The documentation pages /docs and /redoc. Their scripts and styles come from a package, not from the internet."""
 
 from importlib.resources import files
 
@@ -17,11 +17,13 @@ POLICY = (
 
 
 def add_docs_pages(app: FastAPI, *, root_path: str) -> None:
-    """Adds the pages that show the OpenAPI document, and their assets from the package fastapi-offline.
+    """Adds the pages /docs and /redoc, which show the OpenAPI document, to an app.
+
+    Their scripts and styles are served below /docs/assets, from the package fastapi-offline.
 
     Args:
-        app: The app, made without pages of its own.
-        root_path: The prefix under which clients reach the service; empty if there is none.
+        app: The app, made with `docs_url=None` and `redoc_url=None`.
+        root_path: The prefix of all paths behind a proxy, such as `/rec`; empty if there is none.
     """
     document, assets = f"{root_path}{app.openapi_url}", f"{root_path}{ASSETS}"
     swagger = get_swagger_ui_html(

@@ -1,7 +1,7 @@
-"""The outermost middleware: admission, the deadline, the headers of every answer, and the measurement of its time.
+"""The outermost middleware: it admits a request, keeps its deadline, adds headers to its answer, and measures its time.
 
-These are one layer, because every layer of middleware costs time. During an overload the server refuses requests by
-`Gate` alone, without any middleware.
+One layer does all of this, because every layer of middleware costs time. During an overload the server refuses requests
+by `Gate` alone, without any middleware.
 """
 
 import re
@@ -37,12 +37,12 @@ Observers = Sequence[Callable[[Scope, int, float], None]]
 
 
 class Refusal(NamedTuple):
-    """A whole answer to a refused request, made without the app.
+    """The HTTP answer to a request that was not admitted. It is made without a call of the app.
 
     Attributes:
         status: HTTP status.
         headers: Headers, names in lower case.
-        body: The body.
+        body: The body, as problem details in JSON.
     """
 
     status: int
@@ -51,13 +51,14 @@ class Refusal(NamedTuple):
 
 
 class Gate:
-    """Admits requests, and makes the answers to refused ones.
+    """Admits requests, and makes the HTTP answer to a request that is not admitted.
 
     Args:
-        admission: Gives out permits.
+        admission: Gives permits to requests.
         metrics: Counts requests whose deadline passed.
-        observers: Called for every answered request with its ASGI scope, its HTTP status, and its time in seconds.
-        root_path: A prefix of all paths that the app does not see; see `remove_root_path`.
+        observers: Functions that are called for every answered request with its ASGI scope, its HTTP status, and its
+            time in seconds.
+        root_path: The prefix of all paths behind a proxy, such as `/rec`; see `remove_root_path`.
     """
 
     def __init__(self, admission: Admission, metrics: Metrics, observers: Observers, *, root_path: str = "") -> None:
@@ -67,16 +68,16 @@ class Gate:
         self._observers = observers
 
     def admit(self, scope: Scope) -> RequestContext | Refusal:
-        """Admits a request, or makes the answer that refuses it.
+        """Admits a request, or makes the HTTP answer that refuses it.
 
-        The server calls this when a request's headers are complete. A refused request passes no middleware, so this
-        method also adds the headers and calls the observers. A refusal must be cheap: it takes time from the answers.
+        The server calls this when a request's headers are complete. A refused request never reaches a middleware, so
+        this method also adds the usual headers and calls the observers.
 
         Args:
-            scope: The request's ASGI scope.
+            scope: The request's ASGI scope. The root path is removed from its `path`.
 
         Returns:
-            The context of an admitted request, else the whole answer.
+            The context of the request if it is admitted, else the whole answer.
         """
         remove_root_path(scope, self._root_path)
         try:
@@ -88,28 +89,28 @@ class Gate:
             return Refusal(response.status_code, response.raw_headers + headers, bytes(response.body))
 
     def count_deadline(self, error: Exception) -> None:
-        """Counts a request that ended because a deadline passed."""
+        """Counts a failed request in the metrics if its error is a passed deadline; ignores other errors."""
         if isinstance(error, DeadlinePassed | BodyTimeout):
             self._metrics.shed.labels("deadline").inc()
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Calls the observers for an answered request.
+        """Calls all observers for an answered request.
 
         Args:
             scope: The request's ASGI scope.
             status: HTTP status of the answer.
-            seconds: Time that the answer took.
+            seconds: Time that the answer took, in seconds.
         """
         for observer in self._observers:
             observer(scope, status, seconds)
 
 
 class Envelope:
-    """Middleware that runs every request under its context and adds headers to its answer. Pure ASGI.
+    """ASGI middleware that runs every request within its `RequestContext` and adds headers to its answer.
 
     Args:
-        app: The app inside this layer.
-        gate: Admits requests that the server has not admitted: plain uvicorn and tests do not call it.
+        app: The ASGI app that this middleware wraps.
+        gate: Admits requests that the server has not admitted yet: all requests under plain uvicorn and in tests.
     """
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
@@ -117,7 +118,7 @@ class Envelope:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one ASGI request, or passes on the lifespan.
+        """Answers one HTTP request. Passes the events of the ASGI lifespan to the app.
 
         Args:
             scope: ASGI scope.
@@ -164,19 +165,18 @@ class Envelope:
 
 
 def answer_headers(scope: Scope) -> list[Header]:
-    """The headers of every answer to a request. Also sets the request's ids for the logs; see `take_ids`."""
+    """Returns the ids and the security headers for the answer to a request. Also stores the ids for the logs."""
     return [*take_ids(scope["headers"]), *(ON_PAGES if scope["path"] in PAGES else PROTECTED)]
 
 
 def check_path(scope: Scope) -> None:
-    """Checks that a path is valid text.
+    """Checks that the path of a request is valid text.
 
     Args:
         scope: ASGI scope of the request.
 
     Raises:
-        RequestValidationError: If the path is not UTF-8, so that different paths would decode to the same text, or if
-            it has control characters.
+        RequestValidationError: If the path is not percent-encoded UTF-8, or contains a control character.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" not in raw_path:

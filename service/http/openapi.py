@@ -1,7 +1,7 @@
 """Completes the OpenAPI document that FastAPI makes.
 
-It adds schemas that FastAPI does not find: those of errors, and of bodies that a route reads itself. It removes the
-`Args` of the routes' docstrings, which describe Python parameters.
+This module adds schemas that FastAPI does not find: the schemas of errors, and of bodies that a route reads itself. It
+removes the section `Args` of the routes' docstrings, which describes Python parameters.
 """
 
 from typing import Any
@@ -19,18 +19,18 @@ ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
-    """A JSON reference to the schema of a model, which must be in `ADDED`."""
+    """Returns a JSON reference (`$ref`) to the schema of a pydantic model. The model must be in `ADDED`."""
     assert model in ADDED
     return {"$ref": TEMPLATE.format(model=model.__name__)}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that parses its body as a model itself."""
+    """Returns the argument `openapi_extra` for a route that reads its JSON body itself, as the given model."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference(model)}}}}
 
 
 def describe(app: FastAPI) -> None:
-    """Completes the app's OpenAPI document: adds the schemas of `ADDED`, removes `Args`."""
+    """Replaces `app.openapi`, so that the document has the schemas of `ADDED`, and no `Args` in its descriptions."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Maps every error to an HTTP answer with problem details (RFC 9457)."""
+"""Converts every error to an HTTP answer with problem details (RFC 9457)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -43,10 +43,10 @@ logger = logging.getLogger("rqrec")
 
 
 class Kind(NamedTuple):
-    """One kind of problem.
+    """One kind of error answer: its constant fields, by RFC 9457.
 
     Attributes:
-        type: Stable name, for programs.
+        type: Name that never changes, for programs, such as `unknown-item`.
         title: Short description, for people.
         status: HTTP status.
         retryable: Whether the same request may succeed later.
@@ -101,13 +101,13 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
 
 
 def declared(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route that can answer with these problems, for OpenAPI."""
+    """Returns FastAPI's argument `responses` for a route that can answer with these kinds of errors."""
     content = {MEDIA_TYPE: {"schema": reference(Problem)}}
     return {kind.status: {"description": kind.title, "content": content} for kind in kinds}
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Makes the app answer every error with problem details."""
+    """Adds error handlers to an app, so that it answers every error with problem details."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return problem_response(error, client_path(request.scope))
@@ -117,11 +117,11 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def problem_response(error: Exception, path: str) -> Response:
-    """The answer to a request that failed. Logs an error of an unexpected type with its traceback.
+    """Returns the HTTP answer for an error. Logs an error of an unexpected type, and answers it with status 500.
 
     Args:
         error: The error.
-        path: The request's path.
+        path: The path of the request, for the field `instance` of the answer.
     """
     if (kind := DOMAIN_ERRORS.get(type(error))) is not None:
         response = _problem(kind, str(error), path)
@@ -155,11 +155,11 @@ def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> 
 
 
 def shortened(text: str, length: int) -> str:
-    """Cuts a text to a length; three dots mark the cut.
+    """Returns a text cut to a length. If it is cut, it ends with three dots.
 
     Args:
         text: The text.
-        length: Most characters, at least 3.
+        length: Largest number of characters, dots included; at least 3.
     """
     return text if len(text) <= length else f"{text[: length - 3]}..."
 

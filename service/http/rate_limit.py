@@ -1,4 +1,4 @@
-"""Middleware that limits the request rate of each client, counted in Redis for all replicas together."""
+"""Middleware that limits the request rate of each client. Redis counts the requests to all replicas together."""
 
 import asyncio
 import hashlib
@@ -29,15 +29,16 @@ REMEMBERED_CLIENTS = 10_000
 
 
 class RateLimitMiddleware:
-    """Answers 429 to a client that exceeds its rate. Probes and admin requests have no rate limit. Pure ASGI.
+    """ASGI middleware that answers 429 to a client that sends requests too often.
 
-    A request waits at most REDIS_WAIT_S for Redis. If Redis is slower, the request passes, and the answer of Redis
-    applies to the client's next requests. While Redis does not answer, no request is refused.
+    Probes, scrapes of /metrics and admin requests are not limited. A request waits at most REDIS_WAIT_S for Redis. If
+    Redis needs longer, the request is let through; if Redis then says that the client is over its rate, the client's
+    next requests are refused. If Redis does not answer at all, no request is refused.
 
     Args:
-        app: The app inside this layer.
-        rate: Most requests of one client, such as 100/second.
-        gate: Redis; None to count in this process, for this replica alone.
+        app: The ASGI app that this middleware wraps.
+        rate: Largest rate of one client, such as `100/second`.
+        gate: The client of Redis; None to count the requests to this replica alone, in memory.
         metrics: Counts refused requests.
     """
 
@@ -52,7 +53,7 @@ class RateLimitMiddleware:
         self._refused_until: TTLCache[str, float] = TTLCache(REMEMBERED_CLIENTS, self._rate.get_expiry(), time.time)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or refuses it.
+        """Passes a request to the app, or answers it with 429.
 
         Args:
             scope: ASGI scope.

@@ -1,4 +1,4 @@
-"""A prefix of all paths, for a service behind a proxy that serves other things too, such as https://shop.example/rec."""
+"""The root path: a prefix of all paths, such as `/rec` if a proxy serves the service at https://shop.example/rec."""
 
 from starlette.types import Scope
 
@@ -6,13 +6,14 @@ ROOT_PATH = "rqrec.root_path"  # the key of the prefix in a request's scope
 
 
 def remove_root_path(scope: Scope, root_path: str) -> None:
-    """Removes the prefix from a request's path, if it is there: some proxies remove it and others do not.
+    """Removes the root path from the path of a request, if the path begins with it.
 
-    ASGI's `root_path` stays empty, because Starlette would take it for a part of the path without the prefix.
+    Some proxies remove the root path before they forward a request, and others do not; both work. The key `root_path`
+    of the ASGI scope stays empty, because Starlette would expect `path` to begin with it.
 
     Args:
-        scope: ASGI scope of the request, which is changed.
-        root_path: The prefix, without a slash at its end; empty if there is none.
+        scope: ASGI scope of the request; its `path` is changed.
+        root_path: The prefix of all paths, such as `/rec`, without a slash at its end; empty if there is none.
     """
     if root_path:
         scope[ROOT_PATH] = root_path
@@ -22,5 +23,5 @@ def remove_root_path(scope: Scope, root_path: str) -> None:
 
 
 def client_path(scope: Scope) -> str:
-    """Returns the path of a request as its client wrote it, with the prefix."""
+    """Returns the path of a request as the client sent it, with the root path."""
     return f"{scope.get(ROOT_PATH, '')}{scope['path']}"

@@ -64,14 +64,14 @@ async def answer_recommend(scope: Scope, receive: Receive, runtime: Runtime) -> 
 
     Args:
         scope: The request's ASGI scope.
-        receive: Gives the request's body.
+        receive: ASGI's `receive`, which returns the parts of the request's body.
         runtime: The running service.
 
     Returns:
         A `RecommendReply` as JSON.
 
     Raises:
-        Exception: An error of `service.errors`, or an invalid body.
+        Exception: An error of `service.errors`, or RequestValidationError if the body is invalid.
     """
     deployment, max_items = runtime.deployment, runtime.limits.max_history_items
     request = await read_json(scope, receive, runtime, RecommendRequest)

@@ -1,4 +1,4 @@
-"""Shortens the error of a failed start to one line where the cause lies outside of the program."""
+"""Shortens the error of a failed start to one line if its cause is outside of the program, such as a bad bundle."""
 
 import sys
 
@@ -13,7 +13,10 @@ NO_THREAD = "can't start new thread"  # Python's RuntimeError where memory or pr
 
 
 def failing_in_one_line(send: Send) -> Send:
-    """Wraps the `send` of a lifespan so that the server logs one line, and no traceback, for errors of `OUTSIDE`.
+    """Wraps ASGI's `send` for the lifespan, so that some failed starts are logged as one line without a traceback.
+
+    These are errors of the types in `OUTSIDE`, whose cause is outside of the program, such as a bundle that cannot be
+    read. The traceback stays for all other errors.
 
     Args:
         send: ASGI's `send` of the lifespan.

@@ -1,4 +1,4 @@
-"""Traces of requests by OpenTelemetry; needs the extra `otel`."""
+"""Sends traces of requests by OpenTelemetry. Needs the optional packages of `rqrec[otel]`."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,19 @@ SERVICE_NAME = "rqrec"
 
 
 def add_tracing(app: FastAPI, endpoint: str) -> Callable[[], None]:
-    """Adds middleware that sends one span a request, as a child of the span in the request's `traceparent`.
+    """Adds OpenTelemetry middleware to an app. It sends one span for each request.
+
+    The span is a child of the span that the request's header `traceparent` names.
 
     Args:
         app: The app.
-        endpoint: Address of the collector, such as http://collector:4318/v1/traces.
+        endpoint: Address of the OpenTelemetry collector, such as http://collector:4318/v1/traces.
 
     Returns:
-        A function that sends the last spans and stops; call it at shutdown.
+        A function that sends the last spans and stops the sending. It must be called at shutdown.
 
     Raises:
-        RuntimeError: If the packages of the extra are not installed.
+        RuntimeError: If the packages of `rqrec[otel]` are not installed.
     """
     try:
         # Imported here, because a service without traces needs none of these packages.
