@@ -1,1 +1,1 @@
-"""The catalogue of one replica: one immutable state (`Snapshot`), and one function that makes the next state."""
+"""The catalogue of one replica: an immutable state (`Snapshot`), and the function that applies changes to it."""

@@ -1,7 +1,7 @@
 """Applies changes to a state of the catalogue and returns the next state.
 
-The next state depends only on the bundle and on the changes in their order; the collision codes too. So all replicas
-that apply the same changes hold the same state, and no two items get the same semantic ID.
+The next state, collision codes included, depends only on the bundle and on the changes in their order. So all replicas
+that apply the same changes have the same state, and no two items get the same semantic ID.
 
 Shapes: M written items, N leaves, L levels, D width.
 """
@@ -30,16 +30,16 @@ UNUSED_ROWS_SHARE = 0.25
 def apply_changes(
     snapshot: Snapshot, changes: Sequence[Change], tokenizer: ItemTokenizer, *, catalogue_version: int
 ) -> tuple[Snapshot, list[Outcome]]:
-    """Applies changes in their order; the given state does not change.
+    """Applies changes to a state of the catalogue, one after the other, and returns the next state.
 
     Args:
-        snapshot: The state before.
+        snapshot: The state before the changes; it is not modified.
         changes: Changes that passed `check_change`.
-        tokenizer: Makes the vectors of new items.
-        catalogue_version: The version of the state after.
+        tokenizer: The model's item tokenizer, which computes the vectors of new items.
+        catalogue_version: The `Snapshot.catalogue_version` of the next state.
 
     Returns:
-        The state after, and the outcome of each change.
+        The state after the changes, and the outcome of each change.
     """
     allocator = CollisionAllocator(snapshot.table)
     outcomes = [allocator.apply(change) for change in changes]
@@ -49,13 +49,15 @@ def apply_changes(
 def with_entries(
     snapshot: Snapshot, entries: Mapping[str, Entry | None], tokenizer: ItemTokenizer, *, catalogue_version: int
 ) -> Snapshot:
-    """Returns the state in which some items are as their entries say. The cost grows with the entries only.
+    """Returns the state in which some items are replaced, added or deleted.
+
+    The time depends on the number of these items, not on the size of the catalogue.
 
     Args:
-        snapshot: The state before; it does not change.
-        entries: The new entries by item id; None for a deleted item.
-        tokenizer: Makes the vectors of new items.
-        catalogue_version: The version of the state after.
+        snapshot: The state before; it is not modified.
+        entries: The new content of each of these items, by item id; None deletes the item.
+        tokenizer: The model's item tokenizer, which computes the vectors of new items.
+        catalogue_version: The `Snapshot.catalogue_version` of the next state.
     """
     written, table = [entry for entry in entries.values() if entry is not None], snapshot.table
     vectors_MD, leaf_M = vectors_of(written, table, tokenizer), own_leaves(written, table, tokenizer)
@@ -63,13 +65,14 @@ def with_entries(
 
 
 def compacted(snapshot: Snapshot, *, at_least: int) -> Snapshot:
-    """Returns the same state without unused rows, or the state itself if only few rows are unused.
+    """Frees the memory of unused rows: returns an equal state without them.
 
-    A row is unused when its item was replaced or deleted later.
+    Every written item takes one row of the table. A row is unused when its item was replaced or deleted later. If only
+    few rows are unused, the given state itself is returned.
 
     Args:
-        snapshot: The state.
-        at_least: Unused rows that are allowed; `UNUSED_ROWS_SHARE` of the rows in use are allowed as well.
+        snapshot: The state; it is not modified.
+        at_least: Fewer unused rows than this number, or than `UNUSED_ROWS_SHARE` of the rows in use, count as few.
     """
     table, published = snapshot.table, snapshot.published
     unused = len(table.rows) - table.num_live_rows

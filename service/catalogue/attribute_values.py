@@ -8,14 +8,16 @@ import polars as pl
 
 
 def fitted(value: object, kind: pl.DataType) -> Any:
-    """Returns a value of JSON as its attribute holds it. A whole number may be written with a point, such as 1995.0.
+    """Checks that a JSON value has the type of an attribute, and returns the value.
+
+    For an integer attribute, a float without a fraction, such as 1995.0, is returned as an int. None is always valid.
 
     Args:
-        value: The value.
-        kind: The attribute's type.
+        value: The value: None, bool, int, float, str, list or dict.
+        kind: The polars type of the attribute.
 
     Raises:
-        TypeError: If the value has another type, at any depth.
+        TypeError: If the value, or a value inside it, has another type.
     """
     if value is None:
         return None
@@ -34,7 +36,7 @@ def fitted(value: object, kind: pl.DataType) -> Any:
 
 
 def described(kind: pl.DataType) -> str:
-    """The values of an attribute's type, in words."""
+    """Describes the values that a polars type holds, for an error message, such as `a list of values, each a text`."""
     if isinstance(kind, pl.Array):
         return f"a list of {kind.size} values, each {described(kind.inner)}"  # type: ignore[arg-type]
     if isinstance(kind, pl.List):

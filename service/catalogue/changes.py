@@ -1,6 +1,6 @@
 """Changes of the catalogue, and their JSON form in the change log.
 
-A `Change` puts or deletes one item; a client asks for it. An `Entry` is the result of all changes of one item.
+A `Change` writes, deletes or forgets one item. An `Entry` is the content of a written item after all its changes.
 """
 
 import base64
@@ -21,14 +21,14 @@ class BadChange(ValueError):
 
 @dataclass(frozen=True)
 class Put:
-    """Adds an item, or replaces it.
+    """The change that adds an item, or replaces the item with the same id.
 
     Attributes:
         item: The item's id and attributes.
         codes: The item's L - 1 quantised codes, without the collision code.
-        features: The item's feature vector, as bytes of float32.
-        hidden: The written vectors, which the payload does not show, as a JSON object. Another model needs them to
-            make its own features.
+        features: The item's feature vector, as the bytes of a float32 array.
+        hidden: The vectors that the client sent with the item, as the text of a JSON object. They are not part of the
+            payload, but another model needs them to compute its own features of the item.
     """
 
     item: Item
@@ -38,20 +38,23 @@ class Put:
 
     @property
     def item_id(self) -> str:
-        """The item's id; `Delete` has the same attribute."""
+        """The id of the item. The other kinds of changes have this attribute too."""
         return self.item.item_id
 
 
 @dataclass(frozen=True)
 class Delete:
-    """Deletes an item from every answer."""
+    """The change that deletes an item, so that it is never recommended."""
 
     item_id: str
 
 
 @dataclass(frozen=True)
 class Forget:
-    """Ends the memory of a deleted item that was never in the bundle; without effect while the item is there."""
+    """The change that removes the tombstone (the record of the deletion) of an item that was never in the bundle.
+
+    It has no effect while the catalogue contains the item.
+    """
 
     item_id: str
 
@@ -60,7 +63,11 @@ Change = Put | Delete | Forget
 
 
 class Result(StrEnum):
-    """The result of applying a change."""
+    """What the application of one change did.
+
+    UNKNOWN_ITEM: nothing was deleted, because the catalogue does not contain the item. LAST_ITEM: nothing was deleted,
+    because the catalogue contains no other item. FORGOTTEN and NOT_FORGOTTEN are the results of a `Forget`.
+    """
 
     ADDED = "added"
     REPLACED = "replaced"
@@ -72,11 +79,11 @@ class Result(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """The outcome of a change.
+    """What the application of one change did, and the semantic ID that the item got.
 
     Attributes:
-        result: The result.
-        semantic_id: The L codes of an added or replaced item; empty for other results.
+        result: What was done.
+        semantic_id: The L codes of an item that was added or replaced; empty for other results.
     """
 
     result: Result
@@ -85,11 +92,11 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A written item.
+    """The present content of an item that was written since the bundle was published.
 
     Attributes:
         put: The last change of the item.
-        semantic_id: The item's L codes, with the collision code.
+        semantic_id: The item's L codes; the last one is the collision code.
     """
 
     put: Put
@@ -97,7 +104,7 @@ class Entry:
 
 
 def to_json(change: Change) -> str:
-    """Encodes a change for the stream; `from_json` decodes it."""
+    """Encodes a change as JSON, for the change log in Redis. `from_json` decodes it."""
     if isinstance(change, Forget):  # older releases read it as the deletion of an unknown item, which has no effect
         return json.dumps({"delete": change.item_id, "forget": True})
     if isinstance(change, Delete):
@@ -106,13 +113,13 @@ def to_json(change: Change) -> str:
 
 
 def from_json(text: str) -> Change:
-    """Decodes a change that `to_json` encoded.
+    """Decodes a change from the JSON that `to_json` returns.
 
     Args:
-        text: JSON that `to_json` wrote.
+        text: The JSON of a change.
 
     Raises:
-        BadChange: If the text is no such change.
+        BadChange: If the text is not the JSON of a change.
     """
     try:
         fields = json.loads(text)
@@ -124,18 +131,18 @@ def from_json(text: str) -> Change:
 
 
 def entry_to_json(entry: Entry | None) -> str:
-    """Encodes an entry, None for a deleted item; `entry_from_json` decodes it."""
+    """Encodes an entry as JSON; None, for a deleted item, as `null`. `entry_from_json` decodes it."""
     return "null" if entry is None else json.dumps({**_put_fields(entry.put), "semantic_id": entry.semantic_id})
 
 
 def entry_from_json(text: str) -> Entry | None:
-    """Decodes an entry that `entry_to_json` encoded.
+    """Decodes an entry from the JSON that `entry_to_json` returns; `null`, for a deleted item, becomes None.
 
     Args:
-        text: JSON that `entry_to_json` wrote.
+        text: The JSON of an entry.
 
     Raises:
-        BadChange: If the text is no such entry.
+        BadChange: If the text is not the JSON of an entry.
     """
     try:
         fields = json.loads(text)

@@ -14,11 +14,11 @@ def check_change(change: Change, snapshot: Snapshot, tokenizer: ItemTokenizer) -
 
     Args:
         change: The change.
-        snapshot: Any state of the catalogue.
-        tokenizer: The model's tokenizer.
+        snapshot: Any state of the model's catalogue.
+        tokenizer: The model's item tokenizer.
 
     Raises:
-        BadChange: If the change was made for another model, or by other software.
+        BadChange: If the change does not fit, for example because it has the codes of another model.
     """
     if not is_unicode(change.item_id):
         raise BadChange(f"expected an item_id that UTF-8 can encode, got {change.item_id!r}")

@@ -12,10 +12,10 @@ class CollisionAllocator:
     upper limit. An item that is written again with the same codes keeps its semantic ID.
 
     Args:
-        table: The items before the changes.
+        table: The items before the changes; it is not modified.
 
     Attributes:
-        entries: The result of the changes so far, by item id; None for a deleted item.
+        entries: The new content of each item that was changed so far, by item id; None for a deleted item.
     """
 
     def __init__(self, table: ItemTable) -> None:
@@ -25,7 +25,7 @@ class CollisionAllocator:
         self._taken: dict[Codes, int] = {}
 
     def apply(self, change: Change) -> Outcome:
-        """Applies one change to `entries` and returns its outcome."""
+        """Applies one change: writes the result to `entries`, and returns what was done."""
         if isinstance(change, Forget):
             is_held = self._semantic_id(change.item_id) is not None
             return Outcome(Result.NOT_FORGOTTEN if is_held else Result.FORGOTTEN)

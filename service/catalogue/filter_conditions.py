@@ -1,7 +1,7 @@
 """Compiles the conditions of a filter into one polars expression.
 
-Numbers compare exactly: integers as 128-bit integers, floats as float64. A value that the type of the attribute cannot
-hold equals nothing.
+Numbers are compared exactly: integers as 128-bit integers, floats as float64. A value that the type of the attribute
+cannot hold, such as 1.5 for an integer, is equal to no value of the attribute.
 """
 
 import math
@@ -21,19 +21,23 @@ LARGEST_INTEGER = 2**127 - 1  # of pl.Int128
 
 
 class InvalidFilter(InvalidPart):
-    """The catalogue cannot answer this filter. `place` names the attribute and, where one is wrong, the operator."""
+    """A filter does not fit the catalogue, for example because it names an unknown attribute.
+
+    `place` holds the name of the attribute, and of the operator if that is wrong, such as `("year", "gte")`.
+    """
 
     within = ("filter",)
 
 
 def compile_conditions(conditions: Mapping[str, Condition], schema: pl.Schema) -> pl.Expr:
-    """Makes a boolean expression that is true for the rows that meet every condition.
+    """Returns a boolean polars expression that is true for the rows that meet every condition.
 
-    An attribute that is null meets only `none_of`. A list meets `any_of` if one of its values does.
+    A null meets `none_of` and no other operator. A list meets `any_of` if it contains at least one of the values, and
+    `none_of` if it contains none of them.
 
     Args:
-        conditions: The conditions by attribute.
-        schema: The attributes by name, with their types.
+        conditions: The conditions, by the name of the attribute.
+        schema: The polars type of each attribute, by name.
 
     Raises:
         InvalidFilter: If an attribute is unknown, if its type does not fit its condition, or if the filter has too

@@ -22,7 +22,10 @@ class _Flight:
 
 
 class FilterFlights:
-    """Answers filters from the cache, or computes them in a thread."""
+    """Finds the items that meet a filter, from the cache or by a computation in a thread.
+
+    Requests that need the same filter at the same time share one computation.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "rqrec-filter")
@@ -36,10 +39,10 @@ class FilterFlights:
 
         Args:
             filters: The filters of one state of the catalogue.
-            conditions: The conditions by attribute.
+            conditions: The conditions, by the name of the attribute.
 
         Raises:
-            InvalidFilter: If this catalogue cannot answer the filter.
+            InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
         """
         key = filter_key(conditions)
         answer = filters.cached(key)
@@ -61,5 +64,5 @@ class FilterFlights:
                 flight.result.cancel()  # has an effect only if the thread has not started yet
 
     def stop(self) -> None:
-        """Starts no more computations; a running one ends in its thread."""
+        """Drops all computations that have not started yet. Does not wait for running ones."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,7 +1,7 @@
 """Filters over item attributes: finds the items that meet a request's conditions, and caches the result.
 
-Whether an item of the bundle or a written row meets a condition never changes. So after a write, a cached filter
-checks the new rows only.
+The content of the bundle's items and of written rows never changes. So after a write, only the new rows are checked
+for a cached filter.
 
 Shapes: N leaves, S written rows and added places.
 """
@@ -66,14 +66,14 @@ class _Shared:
 
 
 class Filters:
-    """Answers filters over one state of a catalogue.
+    """Finds the items of one state of the catalogue that meet a request's conditions. Results are cached.
 
     Args:
-        items: The bundle's items, by the row that each leaf of the trie names; attributes as payloads show them.
-        table: The state of the catalogue.
-        metrics: Counts the cache's hits and misses.
-        cache_bytes: Memory for cached answers, in bytes; the least recently used answers leave first.
-        prepare: Prepares an answer for fast searches.
+        items: The bundle's items in the order of the bundle: `item_id` and the attributes, as `as_shown` returns them.
+        table: The items of this state of the catalogue.
+        metrics: Counts the hits and misses of the cache.
+        cache_bytes: Memory for cached results, in bytes; the least recently used results are removed first.
+        prepare: Function that adds to a result what makes searches with it fast; see `Recommender.prepared`.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Filters:
         self._table, self._prepare = table, prepare
 
     def with_table(self, table: ItemTable, prepare: Prepare) -> "Filters":
-        """Makes the filters of another state of the same catalogue; both share the cache.
+        """Returns the filters of another state of the same catalogue. They use the same cache.
 
         Args:
-            table: The other state.
-            prepare: Prepares an answer for fast searches.
+            table: The items of the other state.
+            prepare: Function that adds to a result what makes searches with it fast; see `Recommender.prepared`.
         """
         other = Filters.__new__(Filters)
         other._shared, other._table, other._prepare = self._shared, table, prepare
@@ -102,19 +102,19 @@ class Filters:
 
     @property
     def schema(self) -> pl.Schema:
-        """item_id and the attributes, with their types."""
+        """The polars type of `item_id` and of each attribute, by name."""
         return self._shared.items.schema
 
     @property
     def cached_bytes(self) -> int:
-        """Memory of the cached answers, in bytes."""
+        """The memory that the cached results take now, in bytes."""
         return int(self._shared.answers.currsize)
 
     def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
         """Finds the items that meet every condition; see `compile_conditions` for nulls and lists.
 
         Args:
-            conditions: Conditions by the name of their attribute.
+            conditions: The conditions, by the name of the attribute.
 
         Raises:
             InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
@@ -124,7 +124,11 @@ class Filters:
         return answer if answer is not None else self.compute(key, conditions)
 
     def cached(self, key: bytes) -> Eligibility | None:
-        """Returns the cached answer to the filter with this key; None if there is none. Takes no time."""
+        """Returns the cached result of a filter for this state, or None. Fast enough for the event loop.
+
+        Args:
+            key: The `filter_key` of the filter's conditions.
+        """
         with self._shared.lock:
             answer = self._shared.answers.get(key)
         is_hit = answer is not None and answer.state is self._table.state
@@ -132,11 +136,13 @@ class Filters:
         return answer.eligibility if is_hit and answer is not None else None
 
     def compute(self, key: bytes, conditions: Mapping[str, Condition]) -> Eligibility:
-        """Answers a filter and caches the answer. Takes time in proportion to the catalogue: call it in a thread.
+        """Finds the items that meet every condition, and caches the result.
+
+        The time grows with the size of the catalogue, so this must be called in a thread.
 
         Args:
             key: The `filter_key` of the conditions.
-            conditions: The conditions by attribute.
+            conditions: The conditions, by the name of the attribute.
 
         Raises:
             InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
@@ -170,7 +176,13 @@ class Filters:
 
 
 def filter_key(conditions: Mapping[str, Condition]) -> bytes:
-    """A key of `KEY_BYTES` bytes; equal for filters with the same conditions, in any order of attributes and values."""
+    """Returns a cache key of `KEY_BYTES` bytes for a filter.
+
+    Filters with the same conditions have equal keys, whatever the order of their attributes and values.
+
+    Args:
+        conditions: The conditions, by the name of the attribute.
+    """
     normalised = sorted(
         (name, _normalised(one.any_of), _normalised(one.none_of), repr(one.gte), repr(one.lte))
         for name, one in conditions.items()

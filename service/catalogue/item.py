@@ -1,4 +1,4 @@
-"""One item of the catalogue, and its conversion from and to rows of a polars frame."""
+"""One item of the catalogue, and its conversion to and from a row of a polars frame."""
 
 import json
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ class Item:
     """One item of the catalogue.
 
     Attributes:
-        item_id: The caller's id of the item.
-        payload: The attributes as a JSON object.
+        item_id: The id of the item, as clients use it.
+        payload: The attributes, as the text of a JSON object.
     """
 
     item_id: str
@@ -39,11 +39,11 @@ def items_of(frame: pl.DataFrame) -> list[Item]:
 
 
 def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
-    """Converts items to a frame; the inverse of `items_of`.
+    """Converts items to a polars frame with one row for each item; the inverse of `items_of`.
 
     Args:
-        items: Items whose payloads `items_of` made.
-        schema: item_id and the attributes, with their types.
+        items: Items whose payloads were made by `items_of`.
+        schema: The polars type of `item_id` and of each attribute, by name; the columns of the frame.
 
     Raises:
         polars.exceptions.PolarsError: If a payload does not fit the schema.
@@ -58,7 +58,7 @@ def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
 
 
 def as_shown(items: pl.DataFrame) -> pl.DataFrame:
-    """Converts float32 and decimal columns to float64, so that 9.99 equals the 9.99 in the payload."""
+    """Converts float32 and decimal columns to float64 by way of text, so that 9.99 stays 9.99 and not 9.9899997."""
     return items.with_columns(
         pl.col(name).cast(_with_numbers(kind, pl.String())).cast(_with_numbers(kind, pl.Float64()))
         for name, kind in items.schema.items()
@@ -67,7 +67,7 @@ def as_shown(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can encode the text: JSON can hold half of a surrogate pair, UTF-8 cannot."""
+    """Returns whether UTF-8 can encode a text. It cannot encode half of a surrogate pair, which JSON may contain."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Turns an item that a client writes into a change: checks its values, embeds its text and tokenises it."""
+"""Converts an item that a client writes to a change: checks its values, embeds its text and computes its codes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,16 @@ LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class InvalidItem(InvalidPart):
-    """The item does not fit this model. `place` names the attribute or `text_vector`."""
+    """A written item does not fit the model. `place` is `("attributes", <name>)` or `("text_vector",)`."""
 
 
 class Written(NamedTuple):
-    """An item as a client writes it.
+    """An item as a client sends it.
 
     Attributes:
         item_id: The item's id.
         attributes: The attributes by name; a missing one is null.
-        text_vector: The embedding of the item's text; None to let the bundle's text encoder make it.
+        text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
     """
 
     item_id: str
@@ -47,14 +47,14 @@ def tokenise(
     schema: pl.Schema,
     tokenizer: ItemTokenizer,
 ) -> Put:
-    """Makes the change that writes an item.
+    """Converts an item that a client sends to a `Put`: checks its values, and computes its features and codes.
 
     Args:
         item_id: The item's id.
         attributes: The attributes by name; a missing one is null.
-        text_vector: The embedding of the item's text; None to let the bundle's text encoder make it.
-        schema: item_id and the attributes that the catalogue shows, with their types.
-        tokenizer: The model's tokenizer.
+        text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
+        schema: The polars type of `item_id` and of each attribute in the catalogue's payloads, by name.
+        tokenizer: The model's item tokenizer.
 
     Raises:
         InvalidItem: If an attribute is unknown, a value has another type, or the text cannot be embedded.
@@ -64,15 +64,17 @@ def tokenise(
 
 
 def tokenise_all(items: Sequence[Written], schema: pl.Schema, tokenizer: ItemTokenizer) -> list[Put]:
-    """Makes the changes that write items, all at once: an item of many needs a fifth of a single item's time.
+    """Converts several items to `Put` changes at once, as `tokenise` does with one item.
+
+    With many items, this takes a fifth of the time of one call for each item.
 
     Args:
         items: The items, at least one.
-        schema: item_id and the attributes that the catalogue shows, with their types.
-        tokenizer: The model's tokenizer.
+        schema: The polars type of `item_id` and of each attribute in the catalogue's payloads, by name.
+        tokenizer: The model's item tokenizer.
 
     Raises:
-        InvalidItem: If an item does not fit; the others are then to be tried without it.
+        InvalidItem: If any of the items does not fit the model; then no item is converted.
     """
     vectors = {name: pl.Array(pl.Float32, width) for name, width in tokenizer.vector_attributes.items()}
     types: dict[str, Any] = {**schema, **vectors}
@@ -96,14 +98,14 @@ def tokenise_all(items: Sequence[Written], schema: pl.Schema, tokenizer: ItemTok
 
 
 def as_written(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Written:
-    """The item of another model as a client would write it for this model.
+    """Converts an item that was written for another model to the form in which a client would send it to this model.
 
-    Attributes that this model does not know are left out.
+    Attributes that this model does not know are left out. So is a text vector whose length does not fit.
 
     Args:
         put: The change that wrote the item for the other model.
-        schema: item_id and the attributes that this model's catalogue shows, with their types.
-        tokenizer: This model's tokenizer.
+        schema: The polars type of `item_id` and of each attribute in the payloads of this model's catalogue, by name.
+        tokenizer: The item tokenizer of this model.
     """
     hidden = json.loads(put.hidden)
     text_vector = hidden.get(TEXT_VECTOR)

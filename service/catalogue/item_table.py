@@ -1,8 +1,9 @@
 """The table of a replica's items: the place, the content and the semantic ID of every item.
 
-A place is the position of an item. Places 0 to N - 1 are the leaves of the trie. Place N + s is an added place: it
-belongs to written row s. A written item either stays at its leaf, with the content of its row, or moves to its row's
-added place; `service.catalogue.written_vectors` decides which.
+The place of an item is its index in the catalogue. Places 0 to N - 1 are the leaves of the trie. Places from N on are
+added places. Each written item is stored in a row of its own; added place N + s belongs to row s. A written item either
+stays at its leaf, with the content of its row, or moves to the added place of its row; see
+`service.catalogue.written_vectors.own_leaves`.
 
 The bundle's items never change. Written items are appended as rows, and the next state shares all earlier rows. So the
 cost of a write depends on the number of written items, not on the size of the catalogue.
@@ -29,26 +30,30 @@ Codes = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The items of one state of the catalogue.
+    """All items of one state of the catalogue: the place, the content and the semantic ID of each.
+
+    The place of an item is its index in the catalogue: a leaf of the trie (0 to N - 1), or an added place (N + s) for
+    the written item in row s.
 
     Attributes:
         trie: The trie of the bundle's semantic IDs.
-        bundle_items: The items of the bundle, by leaf.
+        bundle_items: The bundle's items, in the order of the leaves.
         leaf_of_id: The leaf of each item of the bundle, by item id.
-        place_of_leaf_N: The place of each leaf's bundle item now: its leaf, an added place, or `NO_LEAF` if deleted.
-        row_of_leaf_N: The row with the content of the item at each leaf; `NO_ROW` for the bundle's content.
-        rows: The written items, oldest first, replaced ones included.
-        row_codes: The semantic ID of each row, shape (S, L).
-        is_foreign: Whether the item of each row is unknown to the bundle.
-        is_occupied: Whether added place N + s holds an item, namely that of row s.
+        place_of_leaf_N: For each leaf, the present place of its bundle item: the leaf itself, an added place if the
+            item has moved, or `NO_LEAF` if it is deleted.
+        row_of_leaf_N: For each leaf, the row with the new content of its item; `NO_ROW` if the bundle's content holds.
+        rows: All written items, oldest first; also those that were replaced or deleted later.
+        row_codes: The semantic ID of each row, int64 of shape (S, L).
+        is_foreign: For each row, whether its item is not in the bundle.
+        is_occupied: For each row s, whether added place N + s holds an item.
         num_occupied_leaves: The number of leaves that hold an item.
         num_added: The number of added places that hold an item.
-        num_live_rows: The number of rows in use, by an item at a leaf or at an added place.
-        place_of_id: The places of items that the bundle does not know, by item id.
-        taken: The collision codes in use below a prefix of L - 1 codes, as bits; only where they differ from the
-            bundle's.
-        state: A different object for every state.
-        leaf_state: A different object whenever an item at a leaf has changed.
+        num_live_rows: The number of rows whose content is in use.
+        place_of_id: The places of the items that are not in the bundle, by item id.
+        taken: The collision codes in use below a prefix of L - 1 codes, as an integer whose bit c stands for code c.
+            Only prefixes below which an item was written or deleted are listed.
+        state: An object that no other state has; for comparison by `is`.
+        leaf_state: An object that two states share only if the items at their leaves are the same; for `is`.
     """
 
     trie: SemanticIdTrie
@@ -70,10 +75,11 @@ class ItemTable:
 
     @classmethod
     def from_bundle(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
-        """Makes the table of a bundle as it was published.
+        """Makes the table of a bundle, without later changes.
 
         Args:
-            items: The bundle's items, by the row that each leaf of the trie names; attributes as payloads show them.
+            items: The bundle's items in the order of the bundle: `item_id` and the attributes, as `as_shown` returns
+                them.
             trie: The trie of the bundle's semantic IDs.
         """
         by_leaf = items_of(items[trie.row_of_leaf_N])
@@ -94,13 +100,13 @@ class ItemTable:
     def with_changes(
         self, removed: Sequence[str], written: Sequence[Item], codes_ML: IntArray, leaf_M: IntArray
     ) -> "ItemTable":
-        """Returns the table after some items were deleted and others written; this table does not change.
+        """Returns the table in which some items are deleted and some are written. This table does not change.
 
         Args:
-            removed: Ids of deleted items; unknown ids are ignored.
-            written: Items that are new, or replace the item with the same id.
-            codes_ML: The semantic IDs of the written items.
-            leaf_M: The leaf of each written item, `NO_LEAF` for one that gets an added place.
+            removed: Ids of the deleted items; ids that are not in the table are ignored.
+            written: The M written items. Each is new, or replaces the item with the same id.
+            codes_ML: The semantic ID of each written item, int64.
+            leaf_M: The leaf at which each written item stays, or `NO_LEAF` if it gets an added place; int64.
         """
         # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]
@@ -168,7 +174,7 @@ class ItemTable:
         return np.concatenate([leaves_N[self.place_of_leaf_N == leaves_N], added])
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
-        """Returns the place of each item, `NO_LEAF` for an item that the catalogue does not hold; shape (M,)."""
+        """Returns the place of each item, or `NO_LEAF` (-1) if the catalogue does not hold it; int64 of shape (M,)."""
         leaf_of_id = self.leaf_of_id
         leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
         if not len(self.rows) and self.num_occupied_leaves == self.trie.num_leaves:
@@ -180,7 +186,7 @@ class ItemTable:
         return place_M
 
     def items(self, places_M: IntArray) -> list[Item]:
-        """Returns the item at each place."""
+        """Returns the item at each place, in the order of the places. Every place must hold an item."""
         num_leaves, bundle_items, rows = self.trie.num_leaves, self.bundle_items, self.rows.rows
         if not len(rows):
             return [bundle_items[leaf] for leaf in places_M.tolist()]
@@ -203,7 +209,7 @@ class ItemTable:
         return codes_ML
 
     def below(self, prefix: Sequence[int]) -> IntArray:
-        """Returns the places of the items whose semantic IDs begin with a prefix, in order of semantic ID."""
+        """Returns the places of the items whose semantic IDs begin with a prefix, sorted by semantic ID."""
         first, last = self.trie.leaf_range(prefix)
         leaves: IntArray = np.arange(first, last)
         leaves = leaves[self.place_of_leaf_N[first:last] == leaves]
@@ -218,7 +224,7 @@ class ItemTable:
         return places[np.lexsort(self.codes_of(places).T[::-1])]
 
     def taken_below(self, prefixes: Sequence[Codes]) -> list[int]:
-        """Returns the collision codes in use below each prefix of L - 1 codes, as bits: bit c for code c."""
+        """Returns an integer for each prefix of L - 1 codes: its bit c is set if collision code c is in use below."""
         trie, known = self.trie, [self.taken.get(prefix) for prefix in prefixes]
         if None not in known or not prefixes:
             return [bits or 0 for bits in known]

@@ -1,4 +1,4 @@
-"""One immutable state of a model and its catalogue; a request reads everything from one state."""
+"""One immutable state of a model and its catalogue. A request reads all its data from one state."""
 
 from dataclasses import dataclass, field
 
@@ -22,13 +22,13 @@ class Snapshot:
     Attributes:
         version: The version of the model.
         catalogue_version: The number of changes since the bundle was published.
-        table: The items and their places.
-        recommender: Finds the best places for a history of places.
-        filters: Finds the places that meet the conditions of a filter.
+        table: All items. The place of an item in it is its index in the catalogue.
+        recommender: Finds the best items for a history; items are given by their places.
+        filters: Finds the items that meet the conditions of a filter.
         item_vectors: The vector of the item at each place, float32 of shape (places, D).
         entries: The items written since the bundle was published, by item id; None for a deleted item of the bundle.
-        published: The state of the bundle as it was published; None if this is that state.
-        exclude_history: Whether lists leave out the items of the history, for requests that do not say.
+        published: The state before any change; None if this is that state.
+        exclude_history: Whether the items of a history are not recommended, if the request does not set this itself.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""The attributes of written rows as a polars frame, made only when a filter needs them."""
+"""The attributes of written items as a polars frame, made only when a filter needs them."""
 
 from threading import Lock
 
@@ -10,10 +10,12 @@ from rqrec.service.catalogue.item import frame_of
 
 
 class WrittenAttributes:
-    """Keeps the frame of the rows that were written so far, and adds new rows on demand. Safe in several threads.
+    """Converts written items to a polars frame, and keeps the frame, so that each item is converted only once.
+
+    The object can be used from several threads at the same time.
 
     Args:
-        schema: item_id and the attributes, with their types.
+        schema: The polars type of `item_id` and of each attribute, by name.
     """
 
     def __init__(self, schema: pl.Schema) -> None:
@@ -23,11 +25,11 @@ class WrittenAttributes:
         self._chunks: list[pl.DataFrame] = []
 
     def since(self, begin: int, rows: GrowingArray[np.object_]) -> pl.DataFrame:
-        """Returns the attributes of a row and of all rows after it.
+        """Returns a frame with the attributes of the written items from index `begin` on.
 
         Args:
-            begin: The first row, 0 to len(rows).
-            rows: The written items, one `Item` a row.
+            begin: Index of the first item in the frame, in [0, len(rows)].
+            rows: All written items, oldest first; each element is an `Item`.
         """
         with self._lock:
             if self._lineage is not rows.lineage:

@@ -1,7 +1,7 @@
-"""The vectors of written items, and the leaves at which they stay.
+"""Finds the vector of each written item, and the leaf of the trie at which it stays, if any.
 
-An item that training knew keeps its learned vector, whatever is written about it later. Every other item gets a vector
-from its content.
+A trained item is an item of the bundle that some user chose in training. It keeps its learned vector, whatever is
+written about it later. Every other item gets a vector that is computed from its content.
 
 Shapes: M written items, L levels, D width.
 """
@@ -21,10 +21,13 @@ from rqrec.service.catalogue.item_table import ItemTable
 def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> NDArray[np.float32]:
     """Returns the vectors of written items, float32 of shape (M, D).
 
+    An item that was chosen in training keeps its learned vector. Every other item gets a vector that is computed from
+    its content.
+
     Args:
-        written: The M items.
-        table: Any state of the catalogue's table.
-        tokenizer: Holds the learned vectors, and makes vectors from content.
+        written: The M written items.
+        table: The item table of any state of the catalogue.
+        tokenizer: The model's item tokenizer: it has the learned vectors, and computes vectors from content.
     """
     leaf_M = _trained_leaves(written, table, tokenizer)
     vectors_MD = tokenizer.vectors_RD[table.trie.row_of_leaf_N[leaf_M]]
@@ -36,15 +39,15 @@ def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
 
 
 def own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
-    """Returns the leaf of every item that stays at its leaf, `NO_LEAF` for the others; shape (M,).
+    """Returns for each written item the leaf of the trie at which it stays, or `NO_LEAF`; int64 of shape (M,).
 
-    An item stays at its leaf if training knew it and its semantic ID is unchanged. Only then can the search find it
-    as it did before.
+    An item stays at its leaf if it was chosen in training and its semantic ID has not changed. Only then can the search
+    generate its semantic ID as before. Every other item gets `NO_LEAF`, which means an added place after the leaves.
 
     Args:
-        written: The M items.
-        table: Any state of the catalogue's table.
-        tokenizer: Says which items training knew.
+        written: The M written items.
+        table: The item table of any state of the catalogue.
+        tokenizer: The model's item tokenizer, which knows the items that were chosen in training.
     """
     leaf_M = _trained_leaves(written, table, tokenizer)
     known = np.flatnonzero(leaf_M != NO_LEAF)
