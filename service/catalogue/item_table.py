@@ -224,7 +224,14 @@ class ItemTable:
         return places[np.lexsort(self.codes_of(places).T[::-1])]
 
     def taken_below(self, prefixes: Sequence[Codes]) -> list[int]:
-        """Returns an integer for each prefix of L - 1 codes: its bit c is set if collision code c is in use below."""
+        """Returns the collision codes that are in use below some prefixes.
+
+        Args:
+            prefixes: Prefixes of L - 1 codes.
+
+        Returns:
+            An integer for each prefix: bit c is set if an item has the prefix and the collision code c.
+        """
         trie, known = self.trie, [self.taken.get(prefix) for prefix in prefixes]
         if None not in known or not prefixes:
             return [bits or 0 for bits in known]

@@ -1,1 +1,1 @@
-"""Redis: its URL, the client behind a circuit breaker, the lock and the Lua scripts."""
+"""The access to Redis: the URL, the client with a circuit breaker, the lock, and the Lua scripts."""

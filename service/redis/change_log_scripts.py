@@ -1,7 +1,8 @@
-"""Lua scripts of the change log; see `service.replication.change_log` for its keys.
+"""The Lua scripts that read and write the change log; see `service.replication.change_log` for its keys.
 
-READ_* scripts read; LOOK reads the change log at one moment; APPEND and APPEND_MIGRATED add events; SAVE moves changes
-from the stream into the entries; BEGIN starts a new epoch.
+LOOK reads the header, the sizes and the next events at one moment, and the READ_* scripts read a hash or a page of it.
+APPEND and APPEND_MIGRATED add events to the stream. SAVE moves changes from the stream into the entries. BEGIN starts a
+new epoch.
 """
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS

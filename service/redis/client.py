@@ -1,4 +1,4 @@
-"""The client of Redis: every call passes a circuit breaker, and a failed call is retried.
+"""The client of Redis: a circuit breaker surrounds every call, and a failed call is retried.
 
 The URL names one server, the Sentinels of a master, or a cluster; see `service.redis.url`.
 """
@@ -29,11 +29,11 @@ logger = logging.getLogger("rqrec")
 
 
 class RedisUnavailable(Exception):
-    """Redis did not answer, or answered with an error. The caller continues without Redis."""
+    """Redis did not answer in time, failed a moment ago, or answered with an error (`RedisRefused`)."""
 
 
 class RedisRefused(RedisUnavailable):
-    """Redis answered with an error: it is reachable, and it refused this command."""
+    """Redis is reachable, but it answered a command with an error."""
 
 
 class RedisGate:
@@ -42,11 +42,11 @@ class RedisGate:
     After a failure, all calls fail at once for `pause_s` seconds. So a slow Redis does not slow down requests.
 
     Args:
-        options: The URL, timeouts, retries and the pause after a failure.
+        options: The URL, the timeouts, the retries, and the pause after a failure.
         metrics: Counts failed calls and shows whether Redis answers.
 
     Attributes:
-        client: Builds commands; `call` runs them.
+        client: The redis-py client. To run a command, pass a method of it to `call`.
     """
 
     def __init__(self, options: RedisOptions, metrics: Metrics) -> None:
@@ -62,11 +62,11 @@ class RedisGate:
         self._is_down = self._evicts = False
 
     async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
-        """Runs a command and returns its answer.
+        """Runs a Redis command and returns its answer.
 
         Args:
-            command: A method of `client`.
-            arguments: The command's arguments.
+            command: A method of `client`, or another coroutine function that uses `client`.
+            arguments: The arguments of the command.
 
         Raises:
             RedisRefused: If Redis answered with an error.
@@ -89,14 +89,14 @@ class RedisGate:
         return answer
 
     async def try_to_delete(self, *keys: str) -> None:
-        """Deletes keys if Redis answers. Call it for keys that expire anyway."""
+        """Deletes keys. Does nothing if Redis is unavailable, so it is only for keys that expire anyway."""
         try:
             await self.call(self.client.delete, *keys)
         except RedisUnavailable:
             return
 
     async def check_eviction(self) -> None:
-        """Logs an error if a full Redis would evict keys, because written items would get lost.
+        """Logs an error if Redis is set to evict keys when it is full, because written items would get lost.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -136,7 +136,7 @@ def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
 
 
 def connect(options: RedisOptions) -> Redis:
-    """Makes a client of Redis. It connects at its first command."""
+    """Makes a Redis client for the server, Sentinels or cluster of the URL. It connects at its first command."""
     url = read_redis_url(options.url)
     timeouts = {"socket_timeout": options.timeout_s, "socket_connect_timeout": options.timeout_s}
     common: dict[str, Any] = {
@@ -165,5 +165,8 @@ def _sentinel_master(url: RedisUrl, *, common: Mapping[str, Any], timeouts: Mapp
 
 
 def version_prefix(version: str) -> str:
-    """The prefix of all keys of a model version. The braces put these keys into one slot of a cluster."""
+    """Returns the prefix of all Redis keys of a model version: `rqrec:{<version>}`.
+
+    The braces put all these keys into one slot of a Redis cluster.
+    """
     return f"{KEY_PREFIX}:{{{version}}}"

@@ -1,4 +1,4 @@
-"""A lock in Redis for work that one replica does for all replicas."""
+"""A lock in Redis, for work that only one replica may do at a time."""
 
 import contextlib
 import uuid
@@ -30,17 +30,17 @@ return 1
 
 
 class Lock:
-    """A lock that at most one replica holds. It expires soon after its holder stops.
+    """A lock in Redis that at most one replica holds at a time. The lock expires if its holder does not renew it.
 
     Args:
         gate: The client of Redis.
-        key: The lock's key.
-        lives_s: Time to live in seconds; `keep` starts it again.
+        key: The Redis key of the lock.
+        lives_s: Time to live of the lock, in seconds; `keep` starts it again.
 
     Attributes:
-        key: The lock's key.
-        lives_ms: Time to live in milliseconds.
-        token: The value of the key while this object holds the lock.
+        key: The Redis key of the lock.
+        lives_ms: Time to live of the lock, in milliseconds.
+        token: The value that the key has while this object holds the lock.
     """
 
     def __init__(self, gate: RedisGate, key: str, lives_s: float) -> None:
@@ -51,7 +51,7 @@ class Lock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[bool]:
-        """Holds the lock inside the block; yields False if another replica holds it.
+        """Tries to take the lock, without waiting, and yields whether this succeeded. The end of the block releases it.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -65,7 +65,7 @@ class Lock:
                     await run(self._gate, UNLOCK, [self.key], self.token)
 
     async def keep(self) -> bool:
-        """Extends the lock by a full time to live from now. Returns False if this object no longer holds the lock.
+        """Starts the time to live of the lock again. Returns False if this object no longer holds the lock.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -1,18 +1,18 @@
-"""How to connect to Redis."""
+"""The options of the connections to Redis."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RedisOptions:
-    """How to connect to Redis.
+    """The options of the connections to Redis.
 
     Attributes:
-        url: One server, the Sentinels of a master, or a cluster; see `service.redis.url`.
-        timeout_s: Longest wait for one answer, in seconds.
-        retries: Retries of a failed call.
-        max_connections: Most connections.
-        pause_s: Pause after a failure, in which Redis is not called, in seconds.
+        url: URL of one server, of the Sentinels of a master, or of a cluster; see `service.redis.url`.
+        timeout_s: Longest wait for a connection and for an answer, in seconds.
+        retries: How often a failed call is repeated.
+        max_connections: Largest number of connections.
+        pause_s: Pause after a failure, in seconds, during which Redis is not called.
     """
 
     url: str

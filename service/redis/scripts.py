@@ -1,9 +1,9 @@
-"""Runs Lua scripts inside Redis. A script is one atomic step: no replica sees half of it.
+"""Runs Lua scripts inside Redis. A script is atomic: no other client sees only a part of its effects.
 
 A script gets all its keys as arguments. The keys belong to one model version, so they lie in one slot of a cluster.
 
-A full Redis refuses a script only at the script's first command. So a script that writes starts, where possible, with
-a command that needs memory: a script that starts also ends.
+A full Redis can refuse a script only at the script's first command. So, where possible, a script that writes begins
+with a command that needs memory. Then the script either does nothing or runs to its end.
 """
 
 from collections.abc import Sequence
@@ -54,13 +54,13 @@ return 1
 
 
 async def run(gate: RedisGate, script: str, keys: Sequence[str], *arguments: object) -> Any:
-    """Runs a script and returns its result.
+    """Runs a Lua script inside Redis and returns its result.
 
     Args:
         gate: The client of Redis.
-        script: The Lua source.
-        keys: The keys that the script reads or writes, all in one slot.
-        arguments: The script's ARGV; Redis gets them as strings.
+        script: The Lua source code.
+        keys: The keys that the script reads or writes; in a cluster all must be in one slot.
+        arguments: The script's `ARGV`; Redis gets them as strings.
 
     Raises:
         RedisUnavailable: If Redis does not answer or refuses the script.

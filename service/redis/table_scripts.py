@@ -1,4 +1,4 @@
-"""Lua scripts of the item table in Redis; see `service.replication.redis_table` for its keys."""
+"""The Lua scripts that read and write the item table in Redis; see `service.replication.redis_table` for its keys."""
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS
 

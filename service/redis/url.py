@@ -1,4 +1,4 @@
-"""Reads the URL of a Redis.
+"""Parses the URL of one Redis server, of Redis Sentinels, or of a Redis cluster.
 
 A URL may hold a password, so no error message repeats any part of the URL.
 """
@@ -30,8 +30,8 @@ class RedisUrl:
         addresses: Hosts and ports of the Sentinels, or of some nodes of the cluster; empty for one server.
         username: The ACL user; None for the default user.
         password: The password; None if there is none.
-        master: The master's name, as the Sentinels know it; empty for other kinds.
-        database: The database's number.
+        master: The name of the master that the Sentinels watch; empty for the other two kinds.
+        database: The number of the database; 0 for a cluster. For one server, `text` holds it.
     """
 
     text: str = field(repr=False)
@@ -45,7 +45,7 @@ class RedisUrl:
 
 
 def read_redis_url(text: str) -> RedisUrl:
-    """Reads the URL of a Redis.
+    """Parses the URL of one Redis server, of Redis Sentinels, or of a Redis cluster.
 
     The forms are:
     - one server: `redis://host:port/<db>`, `rediss://` (with TLS), `unix:///path/of/the.sock`;

@@ -1,1 +1,1 @@
-"""Replication: all replicas reach the same catalogue through a change log in Redis."""
+"""Replication: all replicas have the same catalogue, because they apply the changes of one change log in Redis."""

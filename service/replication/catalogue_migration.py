@@ -1,12 +1,13 @@
-"""Migrates written items from the change logs of older models to this model, whose codes differ.
+"""Migrates written items from the change logs of older models to this model.
 
-Each change of an older model is tokenised again and appended to this model's stream, in the order of the older stream.
-Any replica may do this. Replicas switch models one by one, so the migration goes on while some replicas still write for
-the older model. A migrated change keeps its stamp. So a change that is migrated twice, or after a later change of the
-same item, changes nothing.
+Models give different codes to an item. So each change of an older model is tokenised again by this model's tokenizer,
+and appended to this model's stream, in the order of the older stream. Any replica may do this. Replicas switch models
+one by one, so the migration goes on while some replicas still write for the older model. A migrated change keeps its
+stamp, the position in the older stream. So a change that is migrated twice, or after a later change of the same item,
+has no effect.
 
-A replica that serves the older model knows its changes itself. It migrates them from its own memory before it leaves
-that model, because Redis may have lost any of them.
+A replica that serves the older model has all changes of that model in memory. The replica migrates these before it
+stops serving that model, because Redis may have lost some of them.
 """
 
 import asyncio
@@ -38,19 +39,19 @@ logger = logging.getLogger("rqrec")
 
 
 class CatalogueMigration:
-    """Migrates the changes of other model versions to one model.
+    """Migrates the changes of other models' catalogues to the catalogue of one model, "this model".
 
     Args:
         gate: The client of Redis.
         log: The change log of this model.
         published: The state of this model's bundle as it was published.
-        live: The catalogue of this model.
-        tokenizer: The tokenizer of this model.
+        live: The catalogue of this model, which follows `log`.
+        tokenizer: The item tokenizer of this model.
         metrics: Counts items that cannot be migrated.
-        tokenising: Runs the tokenisation of items.
+        tokenising: Executor with the threads in which items are tokenised.
 
     Attributes:
-        left_out: Ids of the items that do not fit this model, as this replica has found.
+        left_out: Ids of the items that this replica could not migrate, because they do not fit this model.
     """
 
     def __init__(
@@ -76,10 +77,11 @@ class CatalogueMigration:
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
-        """Migrates the changes of another model version from now on, the first time from their beginning.
+        """Adds another model to those whose changes `step` migrates, and starts at the beginning of its stream.
 
-        Redis may have lost any part of this model's change log, migrated changes included, while no replica served it.
-        A change that this model knows already is skipped, so starting again costs reading and no tokenising.
+        A second call for the same model has no effect. The migration does not continue where an earlier process ended,
+        because Redis may have lost parts of this model's change log while no replica served this model. Changes that
+        this model knows already are read and then skipped.
 
         Args:
             version: Version of the other model.
@@ -92,7 +94,7 @@ class CatalogueMigration:
             await self._log.restart_migration(version)
 
     async def step(self) -> None:
-        """Migrates all changes that the other models' change logs hold now.
+        """Migrates all changes that are now in the change logs of the other models.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -104,9 +106,9 @@ class CatalogueMigration:
                     pass
 
     async def absorb(self, source: LiveCatalogue) -> None:
-        """Migrates all changes that another model's catalogue in this process knows, whatever Redis holds of them.
+        """Migrates all changes of another model that this replica has in memory, even if Redis has lost them.
 
-        Returns only when the catalogue of this model knows them too, so that the other catalogue may be dropped.
+        Returns when the catalogue of this model has applied all of them. The other catalogue is not needed afterwards.
 
         Args:
             source: The catalogue of the other model.

@@ -1,14 +1,14 @@
 """The change log of one model version in Redis: it puts all changes of the catalogue into one order.
 
-The change log has four keys under the model's version. They never expire.
+The change log has four Redis keys, which contain the model version and never expire.
 
-- `changes`, the stream: one event for every change; an event names the event before it.
-- `entries`, a hash: every written item as it was at the header's position.
+- `changes`, the stream: one event for every change. Each event names the event before it.
+- `entries`, a hash: the content of every written item, up to the position of the header.
 - `log`, the header: epoch and position of the entries, their number and digest, and the first event of the stream.
-- `carried`, a hash: the streams of other model versions, and up to which position each was migrated into this one.
+- `carried`, a hash: for other model versions, up to which position their changes were migrated to this version.
 
 From these a reader can tell whether events or entries are missing. Two more keys expire within seconds: `publisher` is
-the lock of a replica that starts an epoch, `reading` says that a replica reads the entries.
+the lock of a replica that starts an epoch, and `reading` exists while a replica reads the entries.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ NOT_BEGUN = ""
 
 
 class ChangeLog:
-    """Reads and writes the change log of one model version.
+    """Reads and writes the change log of one model version in Redis.
 
     Args:
         gate: The client of Redis.
-        version: The model version, part of every key.
+        version: The model version, which is a part of every key.
 
     Attributes:
         version: The model version.
@@ -67,12 +67,12 @@ class ChangeLog:
         self.version = version
 
     async def append(self, change: Change, token: str, *, after: str = START) -> str:
-        """Appends a change to the stream and returns its position.
+        """Appends a change to the stream and returns the position of its event.
 
         Args:
             change: The change.
-            token: Identifies the write that waits for the event; empty if no write waits.
-            after: The last position that the caller knows; the event gets a later one.
+            token: Random id of the write request that waits for the event; empty if no request waits.
+            after: The last position that the caller knows; the event gets a later position.
 
         Raises:
             RedisUnavailable: If Redis does not answer or is full. The change may be in the stream nevertheless.
@@ -80,10 +80,10 @@ class ChangeLog:
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
     async def look(self, after: str) -> LogView:
-        """Reads the change log at one moment, with the next events after a position.
+        """Reads the header, the sizes, and the next events after a position, all at one moment.
 
         Args:
-            after: Position in the stream; events after it are read.
+            after: A position in the stream. Only events after this position are read, and not all if there are many.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -98,10 +98,10 @@ class ChangeLog:
         return LogView(header, tag, num_entries, num_events, first, last, bool(reading), read)
 
     async def read(self, view: LogView) -> LogContents | None:
-        """Reads all entries and events; returns None if the header changed meanwhile.
+        """Reads all entries and events. Returns None if the header has changed since `view` was read.
 
         Args:
-            view: The change log as the caller saw it last.
+            view: The result of the last `look` of the caller.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -124,7 +124,7 @@ class ChangeLog:
             position = now.events[-1].position
 
     async def sample_entries(self) -> dict[str, StampedEntry | None]:
-        """Reads some of the entries, the next ones at every call; None for an unreadable entry.
+        """Reads some of the entries, by item id; None for an unreadable entry. Each call reads the next ones.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -134,7 +134,7 @@ class ChangeLog:
         return {item_id: readable.get(item_id) for item_id in page[::2]}
 
     async def entries_of(self, item_ids: Sequence[str]) -> dict[str, StampedEntry | None]:
-        """The entries of some items, without those that Redis lacks; None for an unreadable entry.
+        """Reads the entries of some items, by item id. Unreadable ones are None; items without an entry are left out.
 
         Args:
             item_ids: Ids of the items, at least one.
@@ -158,17 +158,17 @@ class ChangeLog:
                 return
 
     async def save(self, before: LogHeader, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Moves changes from the stream into the entries.
+        """Moves changes from the stream into the entries: writes entries and a new header, and deletes old events.
 
-        The stream is cut before the old header's position, so it still holds the events since the last save.
+        Only events before the position of the old header are deleted. The stream still has all events since then.
 
         Args:
-            before: The header as the caller knows it; if it has changed, nothing is saved.
-            entries: The entries that changed since the old header.
-            after: The new header; its epoch and `cut_after` are ignored, they follow from `before`.
+            before: The old header, as the caller knows it. If Redis has another header, nothing is saved.
+            entries: The entries that have changed since the old header, by item id.
+            after: The new header. Its epoch and `cut_after` are ignored and taken from `before`.
 
         Returns:
-            Whether the entries were saved: not if a replica reads the entries, or another replica saved first.
+            True if the entries were saved. False if a replica is reading the entries, or if another replica was first.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -182,16 +182,16 @@ class ChangeLog:
             await self._unstage()
 
     async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Starts a new epoch: entries and header replace those in Redis. Events after `known_to` stay.
+        """Starts a new epoch: replaces all entries and the header, and starts a new stream.
 
         Args:
-            tag: The tag of the header as the caller knows it; if it has changed, nothing happens.
-            known_to: The position of the last event that the caller knows.
-            entries: All entries.
-            after: The new header; it has a new epoch, and a position later than all known positions.
+            tag: The tag of the header that the caller knows (`LogView.tag`). If Redis has another one, nothing happens.
+            known_to: The position of the last event that the caller knows. Later events are copied to the new stream.
+            entries: The entries of all written items, by item id.
+            after: The new header. It has a new epoch, and a position later than all known positions.
 
         Returns:
-            Whether the epoch has started: not if another replica is starting one, or was faster.
+            True if the epoch was started. False if another replica is starting one, or has started one before.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -209,7 +209,7 @@ class ChangeLog:
                 await self._unstage()
 
     async def migrations(self) -> set[str]:
-        """The other model versions whose changes are migrated into this one.
+        """Returns the other model versions whose changes are migrated to this version.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -218,9 +218,9 @@ class ChangeLog:
         return set(found[::2])
 
     async def migrated_until(self, version: str) -> str:
-        """How far the changes of another model version were migrated to this one, as a position in its stream.
+        """Returns up to which position in another model's stream the changes were migrated to this model.
 
-        If Redis has no such position, this is the beginning of the stream, and it is stored.
+        If none were migrated yet, stores and returns an empty text, which means the beginning of the stream.
 
         Args:
             version: Version of the other model.
@@ -231,7 +231,7 @@ class ChangeLog:
         return str(await run(self._gate, GET_OR_SET, [self._migrated], version, NOT_BEGUN))
 
     async def restart_migration(self, version: str) -> None:
-        """Lets the migration of another model version start from its beginning.
+        """Makes the migration of another model's changes start again at the beginning of its stream.
 
         Args:
             version: Version of the other model.
@@ -242,10 +242,10 @@ class ChangeLog:
         await run(self._gate, SET_FIELD, [self._migrated], version, NOT_BEGUN)
 
     async def append_all(self, events: Iterable[tuple[Change, Event]]) -> str:
-        """Appends changes that no write waits for, and returns the last position.
+        """Appends changes for which no write request waits. Returns the position of the last event.
 
         Args:
-            events: The changes, each with an event that holds its origin and stamp if it comes from another model.
+            events: The changes, each with an event. A change of another model has its origin and stamp in this event.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -255,13 +255,13 @@ class ChangeLog:
     async def append_migrated(
         self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
     ) -> bool:
-        """Appends migrated changes, unless another replica was faster.
+        """Appends changes that were migrated from another model, unless another replica has done so before.
 
         Args:
-            source: The model version that the changes come from.
-            before: The position up to which the source was migrated, as the caller knows it.
-            after: The position up to which the source is migrated with these changes.
-            events: The changes for this model, each with its event of the source's stream.
+            source: Version of the other model.
+            before: The result of `migrated_until` that the caller knows. If it has changed, nothing is appended.
+            after: The position in the other model's stream up to which all changes are then migrated.
+            events: The changes with the codes of this model, each with its event in the other model's stream.
 
         Returns:
             Whether the changes were appended.

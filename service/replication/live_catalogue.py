@@ -1,4 +1,4 @@
-"""The catalogue of one replica: it follows the change log, and it writes changes to it."""
+"""The catalogue of one replica: applies the changes in the change log, and appends new changes to the log."""
 
 import asyncio
 import time
@@ -29,24 +29,26 @@ CatalogueObserver = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None
 
 
 class LiveCatalogue:
-    """Keeps a snapshot up to date with the change log, and the change log with everything that this replica knows.
+    """Keeps the catalogue of this replica up to date: applies all changes that any replica appends to the change log.
+
+    If Redis has lost changes that this replica knows, the change log is repaired.
 
     Args:
         published: The state of the bundle as it was published.
-        tokenizer: Makes the vectors of new items.
-        log: The change log.
+        tokenizer: The model's item tokenizer, which computes the vectors of new items.
+        log: The change log in Redis.
         metrics: Counts changes and repairs, and shows how many events are still to be applied.
-        observer: Awaited after every change of state, with the state before, the state after and the ids of the items
+        observer: Awaited after every change of state, with the state before, the state after, and the ids of the items
             that differ.
-        poll_every_s: Pause between two looks for changes, in seconds.
-        save_every: Number of changes after which the entries are saved.
-        write_timeout_s: Longest wait for a change to be confirmed, in seconds.
-        outdated_after_s: If this replica was not current for so long, in seconds, and the change log went on meanwhile,
-            then it starts from what Redis holds, provided that this is a whole change log.
+        poll_every_s: Pause between two reads of the change log, in seconds.
+        save_every: Number of changes after which they are moved from the stream into the entries.
+        write_timeout_s: Longest time until a write is confirmed, in seconds.
+        outdated_after_s: If this replica has missed changes for longer than this, in seconds, it replaces its state by
+            the contents of the change log, and does not join the two. Only within one epoch of a complete log.
 
     Attributes:
-        is_current: Whether this replica had all changes when it looked last.
-        has_caught_up: Whether this replica has ever had all changes.
+        is_current: Whether this replica had applied all changes at its last read of the change log.
+        has_caught_up: Whether this replica has ever applied all changes.
     """
 
     def __init__(
@@ -83,44 +85,44 @@ class LiveCatalogue:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The state now."""
+        """The present state of the catalogue."""
         return self._state.snapshot
 
     @property
     def point(self) -> Point:
-        """The point in the change log up to which the snapshot holds all changes."""
+        """Up to which event of the change log `snapshot` contains all changes."""
         return self._state.point
 
     def stamp_of(self, item_id: str) -> str:
-        """Returns the position of an item's last change; an empty text if the item was never written."""
+        """Returns the position of an item's last change in the stream, or an empty text if it was never written."""
         return self._state.stamps.stamp(item_id)
 
     def holds(self, item_id: str) -> bool:
-        """Whether the catalogue holds an item, as far as this replica knows."""
+        """Returns whether the catalogue of this replica contains an item."""
         return bool(self.snapshot.table.find([item_id])[0] != NO_LEAF)
 
     def written(self) -> dict[str, StampedEntry]:
-        """The entries of all written items, by item id. Safe to call from any thread."""
+        """Returns the content and the stamp of each written item, by item id. Safe to call from any thread."""
         return self._state.all_entries()
 
     def tombstones(self, before: str) -> list[str]:
-        """The deleted items that were never in the bundle, by the position of their deletion. Safe in any thread.
+        """Returns the ids of deleted items that were never in the bundle. Safe to call from any thread.
 
         Args:
-            before: Later deletions are left out.
+            before: A position in the stream. Only items that were deleted before this position are returned.
         """
         entries, in_bundle = self.snapshot.entries, self.snapshot.table.leaf_of_id
         deleted = [one for one in list(self._state.stamps.items()) if one[0] not in entries and one[0] not in in_bundle]
         return [item_id for item_id, stamp in deleted if is_before(stamp, before)]
 
     async def write(self, change: Change) -> Outcome:
-        """Appends a change to the stream, and waits until this replica has applied it.
+        """Appends a change to the change log, waits until this replica has applied it, and returns its outcome.
 
         Args:
             change: The change.
 
         Raises:
-            NotReady: If Redis does not answer or does not return the change in time. The change may be in the stream.
+            NotReady: If Redis does not answer, or if the change is not applied in time. It may still be applied later.
         """
         if self._is_stopping:
             raise NotReady("another model takes over from this one: send it again")
@@ -140,10 +142,10 @@ class LiveCatalogue:
                 ) from error
 
     async def start(self) -> None:
-        """Catches up now, and follows the change log from now on.
+        """Applies all changes in the change log, and starts a background task that applies later changes.
 
         Raises:
-            RedisUnavailable: If Redis does not answer; this replica follows nevertheless.
+            RedisUnavailable: If Redis does not answer. The background task is started nevertheless.
         """
         try:
             await self.catch_up()
@@ -151,13 +153,13 @@ class LiveCatalogue:
             self._following.start()
 
     async def stop(self) -> None:
-        """Refuses new writes, waits for pending ones, and then stops to follow."""
+        """Refuses new writes, waits until the present ones have ended, and stops the background task."""
         self._is_stopping = True
         await self._pending.until_none()
         await self._following.stop()
 
     async def catch_up(self) -> None:
-        """Applies all new changes, and repairs the change log if Redis has lost a part of it.
+        """Applies all new changes in the change log, and repairs the log if Redis has lost a part of it.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -176,9 +178,9 @@ class LiveCatalogue:
             await self._save_if_due(view)  # an earlier save may have waited for a reader of the entries
 
     async def check_entries(self) -> None:
-        """Compares some entries in Redis with this replica's entries, the next ones at every call.
+        """Compares some of the entries in Redis with this replica's own. Each call compares the next ones.
 
-        If one differs, the next `catch_up` repairs the change log.
+        If an entry differs, the next call of `catch_up` repairs the change log.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -1,8 +1,8 @@
 """Repairs the change log after Redis has lost or damaged a part of it.
 
-A replica joins its own entries with all entries and events in Redis, by stamps. If Redis holds the join already, the
-replica loads it. Otherwise the replica starts a new epoch with the join. The other replicas load this epoch, or add
-their own changes to it in the same way.
+A replica joins its own entries with all entries and events in Redis: for every item the entry with the later stamp
+wins. If Redis already contains the result, the replica loads it. Otherwise the replica starts a new epoch of the change
+log with the result. The other replicas then load this epoch, or add their own changes in the same way.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ logger = logging.getLogger("rqrec")
 
 
 class Repaired(NamedTuple):
-    """The result of a repair.
+    """The result of a repair of the change log.
 
     Attributes:
-        state: The joined state; the new epoch starts with it.
-        applied: The events of the old stream that were applied, in batches, with the outcome of each change.
+        state: The state with the changes of this replica and of Redis. The new epoch starts with this state.
+        applied: The events of the old stream that were applied, in batches, and the outcome of each change.
     """
 
     state: ReplicaState
@@ -38,11 +38,11 @@ class Repaired(NamedTuple):
 
 
 class LogRepair:
-    """Compares the change log with the state of a replica, and repairs it.
+    """Compares the change log in Redis with the state of a replica, and repairs the change log.
 
     Args:
         log: The change log.
-        replay: Reads and applies events.
+        replay: Reads and applies the events of the change log.
         metrics: Counts repairs.
     """
 
@@ -52,12 +52,12 @@ class LogRepair:
         self._metrics = metrics
 
     def is_complete(self, view: LogView, contents: LogContents, known: Stamps) -> bool:
-        """Whether Redis holds a whole change log with every change that this replica knows.
+        """Returns whether the change log is undamaged and contains every change that this replica knows.
 
         Args:
             view: The change log at one moment.
-            contents: Its entries and events.
-            known: The stamps of the items that this replica knows.
+            contents: The entries and events of the change log.
+            known: The stamps of the written items that this replica knows.
         """
         theirs = Stamps({item_id: stamped.stamp for item_id, stamped in contents.entries.items()})
         header = view.header
@@ -69,26 +69,26 @@ class LogRepair:
         return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
-        """Makes the state of a replica from the entries of a change log. Events of the stream are not applied.
+        """Makes the state of a replica from the entries of an undamaged change log. Does not apply the events.
 
         Args:
-            header: The header of a whole change log.
-            contents: What that change log holds; only its entries are read.
+            header: The header of the change log.
+            contents: The contents of the change log; only the entries are used.
         """
         version = header.catalogue_version
         snapshot, stamps = await asyncio.to_thread(self._replay.state_of, contents.entries, version)
         return ReplicaState(snapshot, stamps, Point(header.epoch, header.position))
 
     async def write_back(self, view: LogView, contents: LogContents, mine: ReplicaState) -> Repaired | None:
-        """Starts a new epoch with everything that this replica or Redis knows.
+        """Joins the changes that this replica and Redis know, and starts a new epoch of the change log with them.
 
         Args:
-            view: The change log at one moment; if its header changes meanwhile, nothing is written.
-            contents: Its entries and events.
+            view: The change log at one moment. If its header has changed since then, nothing is written.
+            contents: The entries and events of the change log.
             mine: The state of this replica.
 
         Returns:
-            The joined state; None if another replica is repairing the change log.
+            The joined state; None if nothing was written, because another replica is repairing the change log.
 
         Raises:
             RedisUnavailable: If Redis does not answer; this replica keeps its state.

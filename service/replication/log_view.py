@@ -1,6 +1,6 @@
-"""The change log as values: an event, the header, a view of one moment, and the whole contents.
+"""Values read from the change log in Redis: an event, the header, a view of one moment, and the whole contents.
 
-See `service.replication.change_log` for the keys that these values come from.
+See `service.replication.change_log` for the Redis keys that these values come from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ class Event(NamedTuple):
     Attributes:
         position: The event's position in the stream.
         change: The change as JSON, see `service.catalogue.changes`; empty if it is too long to be a change.
-        token: Identifies the write that waits for this event; empty if no write waits.
+        token: Random id of the write request that waits for this event; empty if no request waits.
         origin: The model version that the change was written for, if it was migrated; else empty.
         at: The stamp of a migrated change: its position in the stream of its origin; else empty.
         before: The position of the event before this one; None if other software wrote this event.
@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
     @property
     def stamp(self) -> str:
-        """The stamp of the change. Of two changes of an item, the one with the later stamp holds."""
+        """The position at which the change was first written. Of two changes of an item, the later stamp wins."""
         return self.at if is_position(self.at) and is_before(self.at, self.position) else self.position
 
 
@@ -43,7 +43,7 @@ class LogHeader:
 
     Attributes:
         epoch: The id of the epoch; a replica that repairs the change log starts a new epoch.
-        position: The entries hold all changes up to this position.
+        position: The position in the stream up to which the entries contain all changes.
         catalogue_version: The number of changes up to that position.
         cut_after: The first event of the stream; changes before it are in the entries only.
         count: The number of entries.
@@ -59,7 +59,7 @@ class LogHeader:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> "LogHeader | None":
-        """Reads the fields of the key `log`; None if they are no header or fail their checksum."""
+        """Makes a header from the fields of the Redis hash `log`. Returns None if they do not match their checksum."""
         names = ("epoch", "position", "catalogue_version", "count", "digest", "cut_after")
         values = [fields.get(name, "") for name in names]
         if sha1(" ".join(values).encode(), usedforsecurity=False).hexdigest() != fields.get("check"):
@@ -70,17 +70,17 @@ class LogHeader:
 
 @dataclass(frozen=True)
 class LogView:
-    """The change log at one moment, with the next events for a reader.
+    """The change log at one moment, with the next events for a reader of the stream.
 
     Attributes:
         header: The header; None if it is missing or unreadable.
-        tag: A hash of the header's key; it differs whenever the header differs.
+        tag: A checksum of the content of the key `log`; two different headers have different tags.
         num_entries: The number of entries; -1 if the key has another type.
         num_events: The number of events in the stream; -1 if the key has another type.
         first: The position of the stream's first event; empty if there is none.
         last: The position of the stream's last event; empty if there is none.
-        is_read: Whether a replica reads the entries now; they must not change meanwhile.
-        events: The next events after the reader's position.
+        is_read: Whether a replica is reading the entries now, so that nobody may change them.
+        events: The next events after the position that the reader asked for.
     """
 
     header: LogHeader | None
@@ -94,12 +94,12 @@ class LogView:
 
     @property
     def is_empty(self) -> bool:
-        """Whether Redis holds nothing of the change log, as before the first replica ever started."""
+        """Whether Redis has no entries, no events and no valid header, as before the first start of any replica."""
         return (self.num_entries, self.num_events) == (0, 0) and self.header is None
 
     @property
     def is_whole(self) -> bool:
-        """Whether the header, the number of entries and both ends of the stream agree."""
+        """Whether the header is valid and agrees with the number of entries and with both ends of the stream."""
         header = self.header
         return (
             header is not None
@@ -109,7 +109,7 @@ class LogView:
         )
 
     def follows(self, position: str) -> bool:
-        """Whether the events are the next ones after a position, with no event missing between them."""
+        """Returns whether `events` come directly after a position, with no event missing before or between them."""
         if not self.events and self.last != position:
             return False
         for event in self.events:

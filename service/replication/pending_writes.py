@@ -1,4 +1,4 @@
-"""Writes that wait until this replica has applied their change."""
+"""Writes that wait until this replica has applied the change that they appended to the change log."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from rqrec.service.replication.stamps import Stamps
 
 @dataclass
 class PendingWrite:
-    """A write that waits for its outcome.
+    """A write request that waits until this replica has applied its change.
 
     Attributes:
-        change: The change that was written.
-        outcome: Gets the outcome of the change.
-        position: The position of the change's event; empty until Redis has confirmed the event.
+        change: The change of the request.
+        outcome: Future that gets the outcome of the change.
+        position: The position of the change in the stream; empty until Redis has confirmed that it was appended.
     """
 
     change: Change
@@ -29,18 +29,18 @@ class PendingWrite:
 
 
 class PendingWrites:
-    """All pending writes of a replica, by the token of their event."""
+    """All write requests of a replica that wait until their change is applied."""
 
     def __init__(self) -> None:
         self._pending: dict[str, PendingWrite] = {}
 
     @contextmanager
     def wait(self, change: Change, token: str) -> Iterator[PendingWrite]:
-        """Registers a write that waits inside the block.
+        """Context manager: registers a write and yields it; the end of the block removes the write.
 
         Args:
             change: The change that is written.
-            token: The token of the change's event.
+            token: Random id that the event of this change has in the stream (`Event.token`).
         """
         write = self._pending[token] = PendingWrite(change, asyncio.get_running_loop().create_future())
         try:
@@ -50,17 +50,17 @@ class PendingWrites:
             del self._pending[token]
 
     async def until_none(self) -> None:
-        """Waits until no write waits any more."""
+        """Waits until no write is registered any more."""
         while self._pending:
             await asyncio.wait([write.outcome for write in self._pending.values()])
             await asyncio.sleep(0)  # lets the writers leave their blocks
 
     def resolve(self, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> None:
-        """Gives the writes of an applied batch their outcomes.
+        """Sets the outcome of every registered write whose change was in an applied batch.
 
         Args:
             batch: The batch.
-            outcomes: The outcome of each change; a write whose change was skipped gets none.
+            outcomes: The outcome of each change of the batch; None for a skipped change, whose write goes on waiting.
         """
         for (event, _), outcome in zip(batch.changes, outcomes, strict=True):
             write = self._pending.get(event.token)
@@ -68,11 +68,13 @@ class PendingWrites:
                 write.outcome.set_result(outcome)
 
     def resolve_from_entries(self, before: Snapshot, after: Snapshot, stamps: Stamps) -> None:
-        """Ends the writes whose change another replica has already saved as an entry: each gets its outcome.
+        """Sets the outcome of every registered write whose change this replica has loaded as an entry.
+
+        Such a change never arrives as an event, because another replica has saved it in the entries before.
 
         Args:
-            before: The state before these entries were read.
-            after: The state with these entries.
+            before: The state before the entries were loaded.
+            after: The state with the loaded entries.
             stamps: The stamps of the items in `after`.
         """
         for write in self._pending.values():

@@ -1,4 +1,4 @@
-"""Positions of events in a stream of Redis: `<milliseconds>-<number>`, ordered by both numbers."""
+"""Positions of events in a Redis stream: `<milliseconds>-<number>`, ordered by the first number, then by the second."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,11 +9,11 @@ POSITION_DIGITS = 15  # of each number: no clock gives more milliseconds before 
 
 
 class Point(NamedTuple):
-    """The point in the change log up to which a state holds all changes.
+    """Says up to which event of the change log a state of the catalogue contains all changes.
 
     Attributes:
-        epoch: The epoch of the change log.
-        position: The position of the last applied event in that epoch.
+        epoch: Id of the epoch of the change log. A repair of the change log starts a new epoch.
+        position: Position of the last applied event in the stream of this epoch.
     """
 
     epoch: str
@@ -21,7 +21,7 @@ class Point(NamedTuple):
 
 
 def is_position(text: str) -> bool:
-    """Whether a text is a position in a stream."""
+    """Returns whether a text is a position in a stream, such as `1700000000000-0`."""
     time, separator, number = text.partition("-")
     return bool(separator) and all(
         part.isascii() and part.isdigit() and len(part) <= POSITION_DIGITS for part in (time, number)
@@ -29,7 +29,7 @@ def is_position(text: str) -> bool:
 
 
 def order_of(position: str) -> tuple[int, int]:
-    """The sort key of a position. Text that is no position comes before every position."""
+    """Returns the sort key of a position: its two numbers. Text that is no position gets (-1, -1) and sorts first."""
     if not is_position(position):
         return (-1, -1)
     time, _, number = position.partition("-")
@@ -37,21 +37,21 @@ def order_of(position: str) -> tuple[int, int]:
 
 
 def is_before(position: str, other: str) -> bool:
-    """Whether a position comes before another one.
+    """Returns whether a position in a stream comes before another position.
 
     Args:
         position: A position; text that is no position comes before every position.
-        other: The other position.
+        other: The position to compare with, likewise.
     """
     return order_of(position) < order_of(other)
 
 
 def next_position(positions: Iterable[str], now_s: float) -> str:
-    """Returns a position after all given positions and not before a moment.
+    """Returns a position that is later than all given positions, and not earlier than a given time.
 
     Args:
-        positions: The positions to come after.
-        now_s: The moment, in seconds since 1970.
+        positions: Positions in a stream.
+        now_s: The time, in seconds since 1970.
     """
     now = (round(1000 * now_s), 0)
     time, number = max(map(order_of, positions), default=(0, 0))

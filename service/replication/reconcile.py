@@ -1,7 +1,7 @@
-"""Joins the entries that different replicas know, and makes the state that entries describe.
+"""Joins the entries of different replicas, and makes the state of the catalogue that some entries describe.
 
-Of two entries of one item, the one with the later stamp wins. So the join is the same whichever replica computes it,
-in which order and how often. After a loss in Redis two items can have the same semantic ID: the item that was written
+Of two entries of one item, the one with the later stamp wins. So the join does not depend on which replica computes it,
+in which order, and how often. After a loss in Redis two items can have the same semantic ID: the item that was written
 first keeps it, and the other one gets a new collision code.
 """
 
@@ -26,11 +26,11 @@ UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, Re
 
 
 def joined(one: Mapping[str, StampedEntry], other: Mapping[str, StampedEntry]) -> dict[str, StampedEntry]:
-    """Returns the later entry of every item.
+    """Joins two sets of entries: returns for every item the entry with the later stamp.
 
     Args:
-        one: Entries by item id.
-        other: Entries by item id; of equal stamps, the entry of `one` wins.
+        one: The first entries, by item id.
+        other: The second entries, by item id. If both stamps of an item are equal, the entry in `one` wins.
     """
     both = dict(one)
     for item_id, stamped in other.items():
@@ -46,13 +46,15 @@ def state_of(
     version: int,
     on_skip: SkipObserver,
 ) -> Snapshot:
-    """Makes the state that entries describe. If two items have the same semantic ID, the later one gets another.
+    """Makes the state of the catalogue in which every written item has the content of its entry.
+
+    If two items have the same semantic ID, the item with the later stamp gets another collision code.
 
     Args:
         published: The state of the bundle as it was published.
-        entries: All entries, by item id.
-        tokenizer: Makes the vectors of new items.
-        version: The `catalogue_version` of the state.
+        entries: The entries of all written items, by item id.
+        tokenizer: The model's item tokenizer, which computes the vectors of new items.
+        version: The `catalogue_version` of the new state.
         on_skip: Called with the item id and the error for each entry that does not fit this model.
     """
     good = {

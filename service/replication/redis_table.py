@@ -4,11 +4,11 @@ The copy has three keys under the model's version.
 
 - `items`, a hash: semantic ID → JSON of item_id and payload.
 - `semantic-ids`, a hash: item id → semantic ID.
-- `whole`, a hash: the point in the change log that both hashes show, and the number of items.
+- `whole`, a hash: up to which event of the change log both hashes contain all changes, and the number of items.
 
-Every replica writes every change, and Redis ignores a change that the table holds already. A replica writes the whole
-table again if Redis has lost a part of it: under other names first, then one script renames the keys. The keys expire
-when no replica serves the version any more.
+Every replica writes every change, and Redis ignores a change that the table already contains. If Redis has lost a part
+of the table, a replica writes the whole table again: first under other keys, which one script then renames. The keys
+expire when no replica serves the version any more.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ logger = logging.getLogger("rqrec")
 
 
 class RedisTable:
-    """Writes the copy of the item table in Redis and keeps it complete.
+    """Writes the copy of the item table in Redis, for other programs, and keeps this copy complete.
 
     Args:
         gate: The client of Redis.
-        version: The model version, part of every key.
-        keys_live_s: Time to live of the keys, in seconds; every replica renews it.
+        version: The model version, which is a part of every key.
+        keys_live_s: Time to live of the keys, in seconds; every replica starts it again regularly.
     """
 
     def __init__(self, gate: RedisGate, version: str, *, keys_live_s: int) -> None:
@@ -57,13 +57,13 @@ class RedisTable:
         self._latest: tuple[Point, ItemTable] | None = None
 
     async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str], point: Point) -> None:
-        """Writes some changed items. If Redis does not answer now, `keep_whole` writes them later.
+        """Writes some changed items to Redis. If Redis does not answer now, `keep_whole` writes them later.
 
         Args:
             before: The table before the change.
             after: The table after the change.
-            item_ids: The items that differ between both tables.
-            point: The point in the change log of the table after.
+            item_ids: Ids of the items that differ between the two tables.
+            point: Up to which event of the change log `after` contains all changes.
         """
         old_point = self._latest[0] if self._latest is not None else Point("", "")
         self._latest = point, after
@@ -74,13 +74,13 @@ class RedisTable:
                     await self._write(old_point, point, before, after, item_ids)
 
     async def keep_whole(self, table: ItemTable, point: Point) -> None:
-        """Writes the whole table if Redis lacks a part of it, and starts the keys' time to live again.
+        """Writes the whole table if Redis lacks a part of it, and starts the time to live of its keys again.
 
-        Call it periodically.
+        Must be called regularly.
 
         Args:
-            table: The table now.
-            point: The point in the change log of the table.
+            table: The present table of this replica.
+            point: Up to which event of the change log `table` contains all changes.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -146,7 +146,7 @@ class RedisTable:
 
 
 def to_json(item: Item) -> str:
-    """Encodes an item for the hash `items`."""
+    """Encodes an item as JSON with the fields `item_id` and `payload`, for the Redis hash `items`."""
     return f'{{"item_id":{json.dumps(item.item_id, ensure_ascii=False)},"payload":{item.payload}}}'
 
 

@@ -1,4 +1,4 @@
-"""Applies events of the stream to a state. An event that cannot be read or applied is skipped and counted."""
+"""Applies events of the change log to a state of the catalogue. Skips and counts events that cannot be applied."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ logger = logging.getLogger("rqrec")
 
 
 class EventBatch(NamedTuple):
-    """Changes that can be applied together.
+    """Some successive events of the stream, whose changes are applied together.
 
     Attributes:
         changes: The changes to apply, each with its event.
-        position: The position of the batch's last event.
-        num_events: The number of events of the batch, skipped ones included.
+        position: The position of the last event of the batch.
+        num_events: The number of events of the batch, including events without a change to apply.
     """
 
     changes: Sequence[tuple[Event, Change]]
@@ -36,13 +36,13 @@ class EventBatch(NamedTuple):
 
 
 class Replay:
-    """Applies the events of one model's stream.
+    """Reads the events of one model's change log, and applies them to states of the catalogue.
 
     Args:
         published: The state of the bundle as it was published.
-        tokenizer: Makes the vectors of new items.
+        tokenizer: The model's item tokenizer, which computes the vectors of new items.
         metrics: Counts changes by result.
-        keep_rows: The number of unused rows that a state may keep, see `compacted`.
+        keep_rows: The argument `at_least` of `service.catalogue.apply.compacted`, which frees unused memory.
     """
 
     def __init__(self, published: Snapshot, tokenizer: ItemTokenizer, metrics: Metrics, *, keep_rows: int) -> None:
@@ -52,14 +52,14 @@ class Replay:
         self._keep_rows = keep_rows
 
     def state_of(self, entries: Mapping[str, StampedEntry], version: int) -> tuple[Snapshot, Stamps]:
-        """Makes the state that entries describe, without entries that do not fit this model.
+        """Makes the state in which every written item has the content of its entry. Skips entries that do not fit.
 
         Args:
-            entries: All entries, by item id.
-            version: The `catalogue_version` of the state.
+            entries: The entries of all written items, by item id.
+            version: The `catalogue_version` of the new state.
 
         Returns:
-            The state, and the stamps of its entries.
+            The state, and the stamps of the entries that were not skipped.
         """
         bad: list[str] = []
 
@@ -72,14 +72,15 @@ class Replay:
         return snapshot, Stamps(stamps)
 
     def batches(self, events: Sequence[Event], stamps: Stamps) -> Iterator[EventBatch]:
-        """Yields the batches to apply, in order. A change older than its item's stamp is left out.
+        """Yields events in batches, in their order. Leaves out changes that are older than the stamp of their item.
 
-        A batch ends before a migrated change of an item that the batch already changes: only the stamp after that
-        change decides which one is the later.
+        A batch ends before a change that was migrated from another model, if the batch already changes the same item.
+        This change must be compared with the stamp that the item has after the batch.
 
         Args:
-            events: The events in the order of the stream.
-            stamps: The stamps of the state before; the caller must note each batch before it takes the next one.
+            events: The events, in the order of the stream.
+            stamps: The stamps of the state before the events. The caller must call `note` with these stamps and each
+                batch before it asks for the next batch.
         """
         changes: list[tuple[Event, Change]] = []
         done = 0
@@ -96,24 +97,24 @@ class Replay:
             yield EventBatch(changes, events[-1].position, len(events) - done)
 
     def apply(self, before: Snapshot, batch: EventBatch) -> tuple[Snapshot, list[Outcome | None]]:
-        """Applies a batch.
+        """Applies the changes of a batch to a state.
 
         Args:
-            before: The state before; it does not change.
+            before: The state before the batch; it is not modified.
             batch: The batch.
 
         Returns:
-            The state after, and the outcome of each change; None for a change that was skipped.
+            The state after the batch, and the outcome of each change; None for a change that was skipped.
         """
         version = before.catalogue_version + batch.num_events
         after, outcomes = self._apply(before, [change for _, change in batch.changes], version)
         return compacted(after, at_least=self._keep_rows), outcomes
 
     def note(self, stamps: Stamps, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> list[str]:
-        """Notes the stamps of an applied batch and counts its outcomes.
+        """Sets the stamps of the items that an applied batch has changed, and counts the outcomes.
 
         Args:
-            stamps: The stamps to bring up to date.
+            stamps: The stamps of the state; they are modified.
             batch: The batch.
             outcomes: The outcome of each change, as `apply` returned them.
 
@@ -134,7 +135,7 @@ class Replay:
         return list(dict.fromkeys(written))
 
     def read(self, event: Event) -> Change | None:
-        """Returns the change of an event; None if the event holds no change for this model."""
+        """Returns the change of an event; None if the event has no change, or if the change is invalid and skipped."""
         if event.change == NOTHING:
             return None
         try:

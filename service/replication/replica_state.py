@@ -1,4 +1,4 @@
-"""The knowledge of one replica: the state of the catalogue, the stamps of written items, and the point in the log."""
+"""What one replica knows: the state of the catalogue, the stamps of written items, and the point in the change log."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from rqrec.service.replication.stamps import Stamps
 
 
 class ReplicaState(NamedTuple):
-    """The knowledge of one replica about the catalogue.
+    """What one replica knows about the catalogue.
 
     Attributes:
         snapshot: The state of the catalogue.
-        stamps: The stamps of all items written since the bundle was published.
-        point: The point in the change log up to which the snapshot holds all changes.
+        stamps: For each item written since the bundle was published, the position of its last change.
+        point: Up to which event of the change log the snapshot contains all changes.
     """
 
     snapshot: Snapshot
@@ -24,16 +24,16 @@ class ReplicaState(NamedTuple):
     point: Point
 
     def entries(self, item_ids: Iterable[str]) -> dict[str, StampedEntry]:
-        """Returns the entries of some written items, by item id."""
+        """Returns the content and the stamp of each of some written items, by item id."""
         entries = self.snapshot.entries
         return {item_id: StampedEntry(self.stamps.stamp(item_id), entries.get(item_id)) for item_id in item_ids}
 
     def all_entries(self) -> dict[str, StampedEntry]:
-        """The entries of all written items, by item id."""
+        """Returns the content and the stamp of each written item, by item id. A deleted item has the content None."""
         return self.entries([item_id for item_id, _ in list(self.stamps.items())])
 
     def header(self) -> LogHeader:
-        """The header of a new change log: its entries are those of this state, and its stream starts at `point`."""
+        """Returns the header of a new change log with the entries of this state. Its stream starts at `point`."""
         epoch, position = self.point
         version = self.snapshot.catalogue_version
         return LogHeader(epoch, position, version, position, len(self.stamps), self.stamps.digest)

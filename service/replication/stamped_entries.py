@@ -1,4 +1,4 @@
-"""Entries with their stamps, and their text form in the hash `entries`: checksum, stamp and JSON."""
+"""Entries of written items with their stamps, and the text of each in the Redis hash `entries`."""
 
 import contextlib
 import zlib
@@ -10,11 +10,11 @@ from rqrec.service.replication.positions import BEFORE_ALL, is_position
 
 
 class StampedEntry(NamedTuple):
-    """An item's entry and its stamp.
+    """The content of a written item after its last change, and the position of this change.
 
     Attributes:
-        stamp: The position of the item's last change.
-        entry: The item as that change left it; None for a deleted item.
+        stamp: The position of the item's last change in the Redis stream.
+        entry: The item's content after this change; None for a deleted item.
     """
 
     stamp: str
@@ -22,16 +22,29 @@ class StampedEntry(NamedTuple):
 
 
 def entry_texts(entries: Iterable[tuple[str, StampedEntry]]) -> dict[str, str]:
-    """Encodes entries for the hash, by item id; `read_entries` decodes them. An item without a stamp gets no text."""
+    """Encodes entries for the Redis hash `entries`; `read_entries` decodes them.
+
+    Args:
+        entries: Pairs of an item id and its entry.
+
+    Returns:
+        The text of each entry, by item id: checksum, stamp and JSON. If the stamp is empty, the text is empty too,
+        which means that the entry is to be deleted from the hash.
+    """
     bodies = {item_id: f"{stamp} {entry_to_json(entry)}" if stamp else "" for item_id, (stamp, entry) in entries}
     return {item_id: f"{_checksum(item_id, body)} {body}" if body else "" for item_id, body in bodies.items()}
 
 
 def read_entries(page: Sequence[str]) -> dict[str, StampedEntry]:
-    """Decodes a page of the hash and leaves out unreadable entries; the header's digest reveals that they are missing.
+    """Decodes some fields of the Redis hash `entries`. Leaves out entries that cannot be read.
+
+    The digest in the header of the change log shows a reader of all entries that some are missing.
 
     Args:
-        page: Item ids and texts in turn, as HSCAN returns them.
+        page: An item id, its text, the next item id, its text, and so on, as HSCAN returns them.
+
+    Returns:
+        The readable entries, by item id.
     """
     entries: dict[str, StampedEntry] = {}
     for item_id, text in zip(page[::2], page[1::2], strict=True):

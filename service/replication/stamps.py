@@ -5,10 +5,12 @@ from hashlib import blake2b
 
 
 class Stamps:
-    """The stamps of all written items, with a digest that is kept up to date.
+    """A table of the stamps of all written items, with a digest of all of them.
+
+    The stamp of an item is the position of its last change in the Redis stream.
 
     Args:
-        stamps: The first stamps, by item id.
+        stamps: The stamps at the beginning, by item id; None for an empty table.
     """
 
     def __init__(self, stamps: Mapping[str, str] | None = None) -> None:
@@ -22,15 +24,15 @@ class Stamps:
 
     @property
     def digest(self) -> str:
-        """The digest of all item ids and stamps, 32 hexadecimal digits; equal stamps have equal digests."""
+        """The digest of all item ids and stamps, as 32 hexadecimal digits. Equal tables have equal digests."""
         return f"{self._digest:032x}"
 
     def note(self, item_id: str, stamp: str) -> None:
         """Sets the stamp of an item.
 
         Args:
-            item_id: The item.
-            stamp: The position of its last change.
+            item_id: Id of the item.
+            stamp: The position of the item's last change.
         """
         if (old := self._stamps.get(item_id)) is not None:
             self._digest ^= digest_of(item_id, old)
@@ -38,24 +40,24 @@ class Stamps:
         self._digest ^= digest_of(item_id, stamp)
 
     def drop(self, item_id: str) -> None:
-        """Forgets the stamp of an item, as if it had never been written."""
+        """Removes the stamp of an item, as if the item had never been written."""
         if (old := self._stamps.pop(item_id, None)) is not None:
             self._digest ^= digest_of(item_id, old)
 
     def stamp(self, item_id: str) -> str:
-        """Returns the stamp of an item; an empty text, which comes before all positions, if it was never written."""
+        """Returns the stamp of an item, or an empty text if the item was never written. It sorts before all stamps."""
         return self._stamps.get(item_id, "")
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """The item ids with their stamps."""
+        """Returns pairs of an item id and the stamp of this item."""
         return self._stamps.items()
 
 
 def digest_of(item_id: str, stamp: str) -> int:
-    """Returns one item's part of the digest, 128 bits. The digest is the XOR of the parts of all items.
+    """Returns a hash of an item id and its stamp, of 128 bits. `Stamps.digest` is the XOR of the hashes of all items.
 
     Args:
-        item_id: The item.
-        stamp: The position of its last change.
+        item_id: Id of the item.
+        stamp: The position of the item's last change.
     """
     return int.from_bytes(blake2b(f"{item_id}\0{stamp}".encode("utf-8", "surrogatepass"), digest_size=16).digest())

@@ -1,9 +1,9 @@
-"""Tombstones: the entries of deleted items that were never in the bundle. Each is forgotten after a while.
+"""Removes old tombstones. A tombstone is the entry of a deleted item that was never in the bundle.
 
-A tombstone keeps a replica that has missed the deletion, or the change log of another model, from bringing the item
-back. So it is forgotten when no other change log in Redis holds the item, and when every replica has had the time to
-read the deletion: a replica that was without Redis for longer than that starts from what Redis holds. To forget is a
-change in the stream, so all replicas forget the same items.
+Without the tombstone, a replica that has missed the deletion, or the change log of another model, could bring the item
+back. So a tombstone is removed only if no other change log in Redis contains the item, and if every replica has had the
+time to read the deletion. (A replica that was without Redis for longer than that discards its own entries and loads
+those in Redis.) The removal is a change in the stream, so all replicas remove the same tombstones.
 """
 
 import asyncio
@@ -24,14 +24,16 @@ LOGS = f"{KEY_PREFIX}:{{*}}:log"  # the headers of all change logs
 
 
 class Tombstones:
-    """Forgets the tombstones of one model's change log.
+    """Removes the old tombstones from the change log of one model.
+
+    A tombstone is the entry of a deleted item that was never in the bundle.
 
     Args:
         gate: The client of Redis.
-        log: The change log.
-        live: The catalogue of that log.
-        live_s: How long a tombstone is kept at least, in seconds.
-        at_least: The number of tombstones older than that which may stay.
+        log: The change log of the model.
+        live: The catalogue that follows this change log.
+        live_s: Age from which on a tombstone may be removed, in seconds.
+        at_least: Nothing is removed while fewer tombstones than this number have that age.
     """
 
     def __init__(self, gate: RedisGate, log: ChangeLog, live: LiveCatalogue, *, live_s: float, at_least: int) -> None:
@@ -43,7 +45,9 @@ class Tombstones:
         self._lock = Lock(gate, f"{KEY_PREFIX}:{{{log.version}}}:forgetting", LOCK_LIVES_S)
 
     async def forget(self) -> None:
-        """Forgets old tombstones, if there are enough of them and no other replica does it now.
+        """Removes old tombstones, if there are at least `at_least`, and if no other replica is doing so now.
+
+        Does nothing while the change log of another model is damaged.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -1,1 +1,1 @@
-"""Serving: loads models, gives them roles, and makes recommendations with them."""
+"""Serving: loads models, gives them roles (active, canary, shadow), and makes recommendations with them."""

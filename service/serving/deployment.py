@@ -1,4 +1,4 @@
-"""The deployment: the models of a replica in their roles, and the choice of the model for a request."""
+"""The deployment: the loaded models of a replica with their roles, and the choice of the model for a request."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ SHARES = 1 << 64
 class Role(StrEnum):
     """The role of a loaded model.
 
-    ACTIVE answers requests. CANARY answers a share of them. SHADOW gets a copy of a share, and is only measured.
+    ACTIVE answers the requests. CANARY answers a share of them. SHADOW gets a copy of a share of the requests; its
+    answers are measured and not returned.
     """
 
     ACTIVE = "active"
@@ -25,14 +26,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Rollout:
-    """The role of every model, by version; the same on all replicas.
+    """Says which model version has which role. All replicas follow the same rollout.
 
     Attributes:
-        active: Version of the model that answers, unless a canary does.
-        candidate: Version of the canary or shadow; None if there is none.
+        active: Version of the active model, which answers all requests that do not go to a canary.
+        candidate: Version of the canary or shadow model; None if there is none.
         role: Role of the candidate, CANARY or SHADOW; ACTIVE if there is no candidate.
-        percent: Share of the routing keys that go to the candidate, in [0, 100].
-        revision: Number of changes by any replica; of two rollouts, the one with the higher revision is valid.
+        percent: Percentage of the routing keys that go to the candidate, in [0, 100].
+        revision: A number that grows with every change. Of two rollouts, the one with the higher revision is valid.
     """
 
     active: str
@@ -50,22 +51,22 @@ class Rollout:
 
     @property
     def versions(self) -> list[str]:
-        """All versions, the active one first."""
+        """The versions of the active model and, if there is one, of the candidate, in this order."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
-        """The rollout after a model takes a role. A new active model removes the candidate.
+        """Returns the rollout in which a model has a new role. If the model becomes active, there is no candidate.
 
-        Its revision is later than all that any replica has stored before, also those that Redis has lost.
+        The revision of the new rollout is higher than that of any rollout that a replica has stored before.
 
         Args:
             version: Version of the model.
-            role: Its new role.
-            percent: Share of the routing keys that go to a candidate, in [0, 100].
-            known_revision: The latest revision that the caller knows.
+            role: The new role of the model.
+            percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100].
+            known_revision: The highest revision that the caller knows.
 
         Raises:
-            InvalidPart: If the active model is to be a candidate.
+            InvalidPart: If the active model is to become a canary or shadow.
         """
         revision = max(known_revision + 1, self.revision + 1, round(1000 * time.time()))
         if role is Role.ACTIVE:
@@ -77,19 +78,19 @@ class Rollout:
         return Rollout(self.active, version, role, percent, revision)
 
     def to_json(self) -> str:
-        """The rollout as JSON, as replicas share it. Its fields `trial` and `part` are the candidate and its role."""
+        """Encodes the rollout as JSON, for Redis. The fields `trial` and `part` are the candidate and its role."""
         fields = {"active": self.active, "trial": self.candidate, "part": self.role}
         return json.dumps({**fields, "percent": self.percent, "revision": self.revision})
 
     @classmethod
     def from_json(cls, text: str) -> "Rollout":
-        """Reads the JSON of `to_json`.
+        """Decodes a rollout from the JSON that `to_json` returns.
 
         Args:
-            text: The JSON.
+            text: The JSON of a rollout.
 
         Raises:
-            ValueError: If the text is anything else.
+            ValueError: If the text is not the JSON of a rollout.
         """
         try:
             fields = json.loads(text)
@@ -102,12 +103,12 @@ class Rollout:
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """The loaded models in their roles.
+    """The loaded models of a replica, with their roles.
 
     Attributes:
-        rollout: The role of every version.
+        rollout: Says which model version has which role.
         active: The active model.
-        candidate: The canary or shadow; None if there is none.
+        candidate: The canary or shadow model; None if there is none.
     """
 
     rollout: Rollout
@@ -116,17 +117,17 @@ class Deployment:
 
     @property
     def models(self) -> list[ServedModel]:
-        """All models, the active one first."""
+        """The active model and, if there is one, the candidate, in this order."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def answering(self, key: str) -> tuple[Role, ServedModel]:
-        """The model that answers requests with a routing key, and its role."""
+        """Returns the model that answers requests with a routing key, with the role of this model: (role, model)."""
         if self.candidate is not None and self.rollout.role is Role.CANARY and self._goes_to_candidate(key):
             return Role.CANARY, self.candidate
         return Role.ACTIVE, self.active
 
     def shadow(self, key: str) -> ServedModel | None:
-        """The model that gets a copy of the requests with a routing key; None if there is none."""
+        """Returns the shadow model that gets a copy of requests with a routing key; None if no model gets a copy."""
         return self.candidate if self.rollout.role is Role.SHADOW and self._goes_to_candidate(key) else None
 
     def _goes_to_candidate(self, key: str) -> bool:

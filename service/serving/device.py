@@ -1,4 +1,4 @@
-"""Checks that the engine and the device of the search are available."""
+"""Checks that the engine of the search (ONNX Runtime or PyTorch) and its device are available."""
 
 import importlib.util
 

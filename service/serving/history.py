@@ -1,4 +1,4 @@
-"""Reads a request's history for one model: its item ids, and the model's numbers of their event types."""
+"""Converts the history of a request for one model: to item ids, and the model's numbers of the event types."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ UNKNOWN_TYPE = 0
 
 
 class History(NamedTuple):
-    """A history as a model reads it.
+    """A user's history in the form that a model reads.
 
     Attributes:
-        item_ids: The items that are read, oldest first.
-        types: The number of each item's event type, int64, 0 for unknown; None if all are unknown.
-        excluded: Items that are not read and must not be returned.
+        item_ids: Ids of the items that the model reads, oldest first.
+        types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if all types
+            are unknown.
+        excluded: Ids of items that the model does not read, and that must not be recommended, such as disliked ones.
     """
 
     item_ids: Sequence[str]
@@ -29,11 +30,11 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class EventTypes:
-    """The event types of a model.
+    """The event types that a model knows, such as `purchase`: what the user did with an item of the history.
 
     Attributes:
-        number_of: The number of each type that the model reads, from 1 on.
-        excluding: The types that are not read and only exclude their item.
+        number_of: The model's number of each event type, from 1 on, by the name of the type.
+        excluding: Names of other event types. The model does not read their items, and must not recommend them.
     """
 
     number_of: Mapping[str, int]
@@ -41,15 +42,15 @@ class EventTypes:
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> "EventTypes":
-        """Takes the types from the manifest of the model's bundle."""
+        """Makes the event types of a model from the manifest of its bundle."""
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
         return cls(numbers, frozenset(manifest.excluding_types))
 
     def read(self, entries: Sequence[str | HistoryEntry]) -> History:
-        """Reads a history.
+        """Converts the history of a request to the form that the model reads.
 
         Args:
-            entries: Item ids only, or entries only, oldest first.
+            entries: The items, oldest first: either only item ids, or only entries with an item id and an event type.
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))

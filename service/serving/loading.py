@@ -1,4 +1,4 @@
-"""Loads a bundle into a snapshot, with its search engine warmed up."""
+"""Loads a bundle as a snapshot: the catalogue as it was published, and the search engine, which is warmed up."""
 
 from dataclasses import dataclass
 
@@ -34,8 +34,8 @@ class LoadOptions:
         backend: Engine of the search.
         device: Device of the search.
         precision: Precision of the search on a GPU.
-        beam_width: Beams kept at every level of a warm-up search.
-        filter_cache_bytes: Memory for the cache of recent filters.
+        beam_width: Number of beams kept at every level of a warm-up search.
+        filter_cache_bytes: Memory for the cache of recent filters, in bytes.
     """
 
     backend: Backend
@@ -50,14 +50,14 @@ def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Sna
 
     Args:
         bundle: The bundle.
-        options: How to load it.
+        options: How to load the bundle.
         metrics: Counts lookups in the filter cache.
 
     Returns:
-        The snapshot of the catalogue as it was published.
+        The snapshot: the catalogue as it was published, and the search engine.
 
     Raises:
-        BundleError: If the bundle cannot be used.
+        BundleError: If the content of the bundle is invalid.
         NoDevice: If the engine or the device is not available.
     """
     check_device(options.backend, options.device)
@@ -123,12 +123,12 @@ def load_search_engine(
 
     Args:
         bundle: The bundle.
-        trie: The trie of the N items of the bundle.
-        item_vectors_ND: Item vectors of width D, in the order of the leaves.
-        options: Engine, device and precision.
+        trie: The trie of the semantic IDs of the bundle's N items.
+        item_vectors_ND: The item vectors of width D, float32, in the order of the trie's leaves.
+        options: The engine, the device and the precision to use.
 
     Raises:
-        BundleError: If the bundle's files cannot be used, or do not include the search in half precision.
+        BundleError: If a file of the bundle is invalid, or if half precision is asked for and the bundle lacks it.
     """
     half = options.precision is Precision.HALF
     if options.backend is Backend.TORCH:

@@ -1,4 +1,4 @@
-"""The manifests of all bundles at hand."""
+"""Reads the manifests of all bundles in a folder."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rqrec.models.bundle.store import bundles_at_hand
 
 
 def read_manifests(bundles: Path) -> dict[str, Manifest | BundleError]:
-    """The manifest of every bundle in a folder, by version; an error for a bundle that cannot be read."""
+    """Returns, by version, the manifest of every bundle in a folder, or the error if the manifest cannot be read."""
     found: dict[str, Manifest | BundleError] = {}
     for version, folder in bundles_at_hand(bundles).items():
         try:

@@ -1,4 +1,4 @@
-"""How to load a model, and how its catalogue follows Redis."""
+"""The options of a model: how it is loaded, and how its catalogue follows the changes in Redis."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from rqrec.service.serving.loading import LoadOptions
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How to load a model, and how its catalogue follows Redis.
+    """The options of a model: how it is loaded, and how its catalogue follows the changes in Redis.
 
     Attributes:
         load: How to load the bundle.
-        poll_every_s: Pause between two looks for changes of the catalogue, in seconds.
-        save_every: Number of changes after which the entries are saved.
-        write_timeout_s: Longest wait for a change to be confirmed, in seconds.
-        tombstones_live_s: How long deleted items are remembered at least, in seconds.
-        check_every_s: Pause between two checks of the table in Redis, in seconds.
-        table_lives_s: Time to live of the table in Redis after its last replica stops, in seconds.
-        ready_without_redis: Whether the model is ready before the changes of the catalogue were read once.
+        poll_every_s: Pause between two reads of the change log, in seconds.
+        save_every: Number of changes after which they are moved from the log's stream into its entries.
+        write_timeout_s: Longest time until a write is confirmed, in seconds.
+        tombstones_live_s: Shortest time for which the deletion of an item is remembered, in seconds.
+        check_every_s: Pause between two checks of the data in Redis, in seconds.
+        table_lives_s: How long the table of items stays in Redis after the last replica stops, in seconds.
+        ready_without_redis: Whether the model is ready even if the changes in Redis were never read.
         accepts_writes: Whether items can be written, so that the text encoder is kept in memory.
     """
 

@@ -1,4 +1,4 @@
-"""Changes the deployment: loads a model beside the running ones, checks it, and switches between two requests."""
+"""Changes the models of a replica: loads a new model while the others answer, checks it, and gives it a role."""
 
 import asyncio
 import contextlib
@@ -34,18 +34,18 @@ class ModelSwitch:
     """Holds the deployment, and follows the rollout in Redis. So a change on one replica reaches all replicas.
 
     Args:
-        bundles: A bundle, or a folder of bundles with `current`.
-        open_model: Loads a bundle as a model, and stops the model at the end of the block.
-        gate: Redis; None if no Redis is used, so that this replica follows no other one.
+        bundles: Folder of a bundle, or folder of bundles with the link `current`.
+        open_model: Returns a context manager that loads a bundle, yields the model, and stops the model at the end.
+        gate: The client of Redis; None if no Redis is used, so that this replica follows no other replica.
         metrics: Shows the active model, and counts loaded models.
-        poll_every_s: Interval of the polls for the rollout in Redis, in seconds.
-        empty_wait_s: How long Redis must be empty at the start, in seconds, before this replica takes itself for the
-            first one.
-        check_every_s: Pause after a rollout of another replica could not be served yet, in seconds.
-        ready_without_redis: Whether to be ready before the rollout in Redis was read once.
+        poll_every_s: Pause between two reads of the rollout in Redis, in seconds.
+        empty_wait_s: How long Redis must be empty at the start, in seconds, before this replica decides that it is the
+            first replica.
+        check_every_s: Pause before a rollout is tried again for which Redis or a model was not ready, in seconds.
+        ready_without_redis: Whether this replica is ready even if the rollout in Redis was never read.
 
     Attributes:
-        deployment: The loaded models in their roles; None before `start` and after `stop`. A request reads it once.
+        deployment: The loaded models with their roles; None before `start` and after `stop`.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class ModelSwitch:
         )
 
     async def start(self) -> None:
-        """Loads the models of the rollout in Redis. If that fails, loads the bundle that `current` names.
+        """Loads the models of the rollout in Redis. If that fails, loads the bundle that the link `current` names.
 
         Raises:
-            UnusableModel: If that bundle cannot be loaded.
+            UnusableModel: If the bundle of `current` cannot be loaded.
             BundleError: If `current` names no bundle.
         """
         rollout = None
@@ -110,7 +110,7 @@ class ModelSwitch:
         """Checks that the rollout is known and that every model is ready.
 
         Raises:
-            NotReady: If a load balancer should not send traffic here.
+            NotReady: If one of these is not true, so that a load balancer should not send traffic here.
         """
         self._check_known()
         for model in self._running:
@@ -122,7 +122,7 @@ class ModelSwitch:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[ServedModel]:
-        """Holds the active model for one write inside the block: it does not change before the write has ended.
+        """Context manager for one write: yields the active model, which stays active until the end of the block.
 
         Raises:
             NotReady: If no model is loaded.
@@ -133,7 +133,7 @@ class ModelSwitch:
             yield self.deployment.active
 
     async def learn_all(self, model: ServedModel) -> None:
-        """Migrates to a model, now, what any replica has confirmed for this model or another one.
+        """Gives a model all changes that any replica has confirmed, for this model or for the active model in Redis.
 
         Args:
             model: The model.
@@ -147,31 +147,31 @@ class ModelSwitch:
             raise NotReady(f"Redis does not answer ({error}), so items may be missing here: send it again") from error
 
     async def manifests(self) -> dict[str, Manifest | BundleError]:
-        """By version, the manifest of each bundle, or the error if the bundle cannot be read."""
+        """Returns, by version, the manifest of each bundle, or the error if the manifest cannot be read."""
         running = {model.version: model.bundle.manifest for model in self._running}
         return {**running, **await asyncio.to_thread(read_manifests, self._bundles)}
 
     @property
     def num_left_out(self) -> dict[str, int]:
-        """The number of written items that could not be migrated to each loaded model, by version."""
+        """For each loaded model, by version: the number of written items that could not be migrated to this model."""
         return {model.version: model.num_left_out for model in self._running}
 
     async def assign(self, version: str, role: Role, percent: float) -> Rollout:
-        """Gives a model a role, on this replica now and on the others soon. If this fails, nothing changes.
+        """Gives a model a role, on this replica now and on the other replicas soon. If this fails, nothing changes.
 
         Args:
             version: Version of the model.
-            role: Its new role.
-            percent: Share of the routing keys that go to a candidate, in [0, 100].
+            role: The new role of the model.
+            percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100].
 
         Returns:
             The new rollout.
 
         Raises:
             UnknownModel: If there is no bundle of this version.
-            InvalidPart: If the active model is to be a candidate.
+            InvalidPart: If the active model is to become a canary or shadow.
             UnusableModel: If the bundle cannot be loaded, or does not give the answers recorded in it.
-            Conflict: If another change is being made, here or on another replica.
+            Conflict: If another change of the roles is being made, here or on another replica.
             NotReady: If Redis does not answer, so that the other replicas would not follow.
         """
         if self._switching.locked():

@@ -1,4 +1,4 @@
-"""The models that this replica has opened: opens and stops them."""
+"""Opens the models of this replica by their versions, and stops them."""
 
 import asyncio
 import gc
@@ -17,11 +17,11 @@ logger = logging.getLogger("rqrec")
 
 
 class OpenModels:
-    """Opens models by their versions, and stops them.
+    """Opens models by their versions, keeps them, and stops them.
 
     Args:
-        bundles: A bundle, or a folder of bundles with `current`.
-        open_model: Loads a bundle as a model, and stops the model at the end of the block.
+        bundles: Folder of a bundle, or folder of bundles with the link `current`.
+        open_model: Returns a context manager that loads a bundle, yields the model, and stops the model at the end.
         metrics: Counts loaded models.
     """
 
@@ -35,11 +35,11 @@ class OpenModels:
 
     @property
     def models(self) -> list[ServedModel]:
-        """All open models."""
+        """All models that are open now."""
         return list(self._stacks)
 
     async def open(self, version: str) -> ServedModel:
-        """Opens the model of a version.
+        """Loads the bundle of a version, and returns its model.
 
         Args:
             version: Version of the model.
@@ -62,15 +62,15 @@ class OpenModels:
         return model
 
     async def retire(self, models: Iterable[ServedModel]) -> None:
-        """Stops models. Requests that have begun with a model still get its answer."""
+        """Stops models. A request that already uses one of these models still gets an answer."""
         for model in models:
             await self._stacks.pop(model).aclose()
 
 
 def exclude_from_collection() -> None:
-    """Excludes the objects of loaded models from garbage collection.
+    """Excludes all present objects from Python's garbage collection. Called after models were loaded or stopped.
 
-    A full collection would walk through all of them, and stop every request for 60 ms.
+    A full collection would visit all objects of the loaded models, and delay every request by 60 ms.
     """
     gc.unfreeze()
     gc.collect()

@@ -1,7 +1,7 @@
 """Answers one recommendation request: item ids → places → search → items.
 
-The place of an item is its position in the catalogue: a leaf of the trie, or a position after the leaves for an item
-that was written later.
+The place of an item is its index in the catalogue: a leaf of the trie, or an index after all leaves for an item that
+was written later.
 """
 
 import asyncio
@@ -48,20 +48,22 @@ class _Answer(NamedTuple):
 async def recommend(
     request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext
 ) -> bytes:
-    """Answers a validated request, with the present snapshot of the model that its routing key goes to.
+    """Answers a recommendation request. The routing key of the request chooses the active model or the canary.
+
+    If there is a shadow model for the routing key, the request is also copied to it.
 
     Args:
-        request: The validated request.
+        request: The validated body of the request.
         runtime: The running service.
-        deployment: The loaded models in their roles.
-        context: The request's context, under which this runs.
+        deployment: The loaded models with their roles.
+        context: The context of the request, which can cancel this call.
 
     Returns:
         A `RecommendReply` as JSON.
 
     Raises:
-        Overloaded: If there is no room for a search of this beam width now.
-        InvalidFilter: If the catalogue cannot answer the filter.
+        Overloaded: If not enough permits are left for a search of this beam width.
+        InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
@@ -104,14 +106,14 @@ async def recommend(
 
 
 def search_weight(request: RecommendRequest, default_width: int) -> int:
-    """The cost of a request's search, in searches of the default beam width.
+    """Returns the cost of a request's search: its beam width in multiples of the default beam width, rounded up.
 
     Args:
         request: The request.
-        default_width: Beam width of a request that sets none.
+        default_width: The beam width of a request that sets none.
 
     Returns:
-        The cost, rounded up; at least 1.
+        The cost, at least 1.
     """
     beam_width = max(request.beam_width or default_width, request.k)
     return max(math.ceil(beam_width / default_width), 1)

@@ -1,4 +1,4 @@
-"""The running service: the deployed models, the search queue, admission, and the connection to Redis."""
+"""The running service: the loaded models, the search queue, admission, and the client of Redis."""
 
 import asyncio
 import logging
@@ -27,13 +27,13 @@ logger = logging.getLogger("rqrec")
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """Limits and defaults of one request.
+    """Limits of one request, and default values for fields that a request does not set.
 
     Attributes:
         max_body_bytes: Largest body, in bytes.
-        max_history_items: Longest history or exclude list.
-        beam_width: Beams kept at every level where a request sets no width.
-        timeout_s: Time for the answer where a request sets none, in seconds.
+        max_history_items: Largest number of items in the history, and in the list `exclude`.
+        beam_width: Default number of beams that the search keeps at every level.
+        timeout_s: Default time for the answer, in seconds.
     """
 
     max_body_bytes: int
@@ -43,23 +43,23 @@ class RequestLimits:
 
 
 class Runtime:
-    """The parts of the running service, and their start and stop.
+    """The running service: holds its parts, starts them and stops them.
 
     Args:
-        models: Holds the deployed models.
+        models: Loads the models and holds the deployment.
         batcher: Runs searches in batches.
-        admission: Gives out permits.
-        gate: Redis; None if no Redis is used.
+        admission: Gives permits to requests.
+        gate: The client of Redis; None if no Redis is used.
         metrics: The metrics.
-        limits: Limits and defaults of one request.
+        limits: Limits and default values of one request.
 
     Attributes:
-        models: Holds the deployed models.
+        models: Loads the models and holds the deployment.
         batcher: Runs searches in batches.
-        admission: Gives out permits.
-        gate: Redis; None if no Redis is used.
+        admission: Gives permits to requests.
+        gate: The client of Redis; None if no Redis is used.
         metrics: The metrics.
-        limits: Limits and defaults of one request.
+        limits: Limits and default values of one request.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Runtime:
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
 
     async def start(self) -> None:
-        """Starts the search threads, loads the models, and catches up with the changes of the catalogue.
+        """Starts the search threads, loads the models, and applies the changes of the catalogue that Redis holds.
 
         Raises:
             UnusableModel: If the bundle cannot be loaded.
@@ -97,20 +97,20 @@ class Runtime:
 
     @property
     def deployment(self) -> Deployment:
-        """The loaded models in their roles. A request reads this once.
+        """The loaded models with their roles. A request reads this only once, because it may change meanwhile.
 
         Raises:
-            NotReady: If no model is loaded, or the service takes no further request.
+            NotReady: If no model is loaded, or after `stop_accepting` was called.
         """
         if self.models.deployment is None or self._is_stopping:
             raise NotReady("the model is being loaded, or the service is shutting down: see /readyz")
         return self.models.deployment
 
     def check_ready(self) -> None:
-        """Checks readiness.
+        """Checks that the service is ready: all models are ready, the search threads run, and no shutdown has begun.
 
         Raises:
-            NotReady: If a load balancer should not send traffic here.
+            NotReady: If one of these is not true, so that a load balancer should not send traffic here.
         """
         if self._is_draining:
             raise NotReady("the service is shutting down")
@@ -119,22 +119,22 @@ class Runtime:
         self.models.check_ready()
 
     def begin_drain(self) -> None:
-        """Makes the service not ready, while it still answers requests."""
+        """Makes `check_ready` fail, so that load balancers stop sending traffic. Requests are still answered."""
         self._is_draining = True
 
     def stop_accepting(self) -> None:
-        """Refuses further requests that need a model."""
+        """Refuses new requests that need a model: `deployment` raises NotReady from now on."""
         self._is_stopping = True
 
     async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:
-        """The items that pass a filter; see `service.catalogue.filter_flights`.
+        """Finds the items that meet every condition of a filter, from a cache or by a computation in a thread.
 
         Args:
-            snapshot: The catalogue.
-            conditions: The filter: conditions by attribute.
+            snapshot: The state of the catalogue.
+            conditions: The conditions, by the name of the attribute. Without conditions, all items are eligible.
 
         Raises:
-            InvalidFilter: If the catalogue cannot answer the filter.
+            InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
         """
         if not conditions:
             return snapshot.recommender.everything
@@ -142,13 +142,22 @@ class Runtime:
 
     @asynccontextmanager
     async def long_turn(self) -> AsyncIterator[None]:
-        """Runs work of milliseconds on the event loop, one block at a time, so that other requests run in between."""
+        """Context manager for a block that keeps the event loop busy for some milliseconds.
+
+        Only one such block runs at a time, and other requests run between two of these blocks.
+        """
         async with self._long_turn:
             await asyncio.sleep(0)
             yield
 
     def spawn_shadow(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs the search of a shadow model in a task. Skips it if requests wait, or if MAX_SHADOWS searches run."""
+        """Starts a search with a shadow model as a task. Skips it if the service is busy, and counts that.
+
+        Busy means that requests wait in the search queue, or that MAX_SHADOWS shadow searches are running.
+
+        Args:
+            work: The coroutine that searches with the shadow model.
+        """
         if len(self._shadows) >= MAX_SHADOWS or self.batcher.waiting > 0:
             self.metrics.shadow_answers.labels("skipped").inc()
             work.close()
@@ -158,7 +167,7 @@ class Runtime:
         task.add_done_callback(self._note_shadow)
 
     async def stop(self) -> None:
-        """Stops all parts. Searches that wait are finished first."""
+        """Stops all parts of the service. Searches that are waiting are finished first."""
         await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
         self._filter_flights.stop()

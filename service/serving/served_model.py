@@ -1,4 +1,4 @@
-"""A served model: a loaded bundle, whose catalogue follows the changes in Redis."""
+"""A model in service: a loaded bundle, and the catalogue of this model, which follows the changes in Redis."""
 
 import asyncio
 import contextlib
@@ -32,21 +32,23 @@ logger = logging.getLogger("rqrec")
 
 
 class ServedModel:
-    """A loaded bundle. Use `open`, which makes, starts and stops it.
+    """A model in service: a loaded bundle, and the catalogue of this model, which follows the changes in Redis.
+
+    Only the class method `open` should make objects of this class, because it also starts and stops them.
 
     Args:
         bundle: The bundle.
         published: The snapshot of the catalogue as it was published.
-        tokenizer: Makes the semantic IDs of written items.
-        gate: The connection to Redis; None without Redis. Then the catalogue cannot be written.
+        tokenizer: The item tokenizer, which computes the codes and vectors of written items.
+        gate: The client of Redis; None if no Redis is used, so that items cannot be written.
         metrics: Counts changes of the catalogue.
-        options: How the catalogue follows Redis.
+        options: How the catalogue follows the changes in Redis.
 
     Attributes:
         bundle: The bundle.
-        tokenizer: Makes the semantic IDs of written items.
-        event_types: The event types that histories may have.
-        live: The catalogue with its changes; None without Redis.
+        tokenizer: The item tokenizer.
+        event_types: The event types that items of a history may have.
+        live: The catalogue, which follows the changes in Redis; None if no Redis is used.
     """
 
     def __init__(
@@ -96,19 +98,19 @@ class ServedModel:
     async def open(
         cls, bundle: Bundle, *, gate: RedisGate | None, metrics: Metrics, options: ModelOptions
     ) -> AsyncIterator["ServedModel"]:
-        """Loads a bundle and serves it inside the block.
+        """Context manager: loads a bundle and yields its model; the end of the block stops the model.
 
-        The model's search is warmed up, and must give the answers recorded in the bundle. Its text encoder is checked.
-        With Redis it follows the changes of the catalogue; if Redis does not answer now, as soon as it does.
+        The search is warmed up, and must give the answers that are recorded in the bundle. The text encoder is checked.
+        With Redis, the catalogue follows the changes there, even if Redis does not answer yet when this is called.
 
         Args:
             bundle: The bundle.
-            gate: Redis; None if no Redis is used.
+            gate: The client of Redis; None if no Redis is used.
             metrics: Counts changes of the catalogue.
             options: How to load the bundle, and how its catalogue follows Redis.
 
         Raises:
-            BundleError: If the bundle cannot be used, or gives other answers than the recorded ones.
+            BundleError: If the bundle is invalid, or does not give the recorded answers.
         """
 
         def load() -> tuple[Snapshot, ItemTokenizer]:
@@ -142,7 +144,7 @@ class ServedModel:
 
     @property
     def is_current(self) -> bool:
-        """Whether the snapshot had all changes of the catalogue at the last poll; always True without Redis."""
+        """Whether `snapshot` had all changes at the last read of the change log; always True without Redis."""
         return self.live is None or self.live.is_current
 
     @property
@@ -151,10 +153,10 @@ class ServedModel:
         return len(self._migration.left_out) if self._migration is not None else 0
 
     def check_ready(self) -> None:
-        """Checks that the changes of the catalogue were read.
+        """Checks that all changes of the catalogue in Redis were applied at least once since the model was opened.
 
         Raises:
-            NotReady: If a load balancer should not send traffic here.
+            NotReady: If they were not, and the option `ready_without_redis` is off.
         """
         if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
             raise NotReady(
@@ -162,16 +164,16 @@ class ServedModel:
             )
 
     async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
-        """Makes the change that writes an item, in a thread; see `item_content.tokenise`.
+        """Converts an item that a client sends to the change that writes it, in a thread.
 
         Args:
             item_id: Id of the item.
             attributes: The item's attributes by name.
-            text_vector: Embedding of the item's text; None to compute it.
+            text_vector: Embedding of the item's text; None to let the bundle's text encoder compute it.
 
         Raises:
-            InvalidItem: If the content is not valid.
-            NotReady: If this model was stopped, because another model has its role now.
+            InvalidItem: If an attribute is unknown, a value has a wrong type, or the text cannot be embedded.
+            NotReady: If this model was stopped, because another model has taken its role.
         """
         if self._is_stopped:
             raise NotReady("another model took over from this one: send it again")
@@ -181,13 +183,13 @@ class ServedModel:
         )
 
     async def take_over(self, version: str) -> None:
-        """Migrates the changes that another model's catalogue got, now and as long as this model is served.
+        """Migrates the changes in another model's change log to this model, now and regularly from now on.
 
         Args:
             version: Version of the other model.
 
         Raises:
-            RedisUnavailable: If Redis does not answer; the changes are then migrated later.
+            RedisUnavailable: If Redis does not answer. The changes are then migrated later.
         """
         if self._migration is not None and self.live is not None:
             await self._migration.begin(version)
@@ -195,7 +197,7 @@ class ServedModel:
             await self.live.catch_up()
 
     async def absorb(self, other: "ServedModel") -> None:
-        """Migrates all changes that another model of this replica knows, whatever Redis holds of them.
+        """Migrates all changes that another model of this replica has in memory, even if Redis has lost them.
 
         Args:
             other: The other model.

@@ -1,4 +1,4 @@
-"""The rollout in Redis, which all replicas follow: the role of every model."""
+"""Reads and writes the rollout in Redis. The rollout says which model has which role; all replicas follow it."""
 
 import contextlib
 import logging
@@ -14,16 +14,16 @@ logger = logging.getLogger("rqrec")
 
 
 class SharedRollout:
-    """Reads and writes the rollout in Redis. Anything else under its key counts as no rollout.
+    """Reads and writes the rollout in Redis. If the key of the rollout holds anything else, it counts as missing.
 
     Args:
-        gate: Redis; None if no Redis is used, so that there is no shared rollout.
-        empty_for_s: How long Redis must be empty, in seconds, before that means that there is no rollout. Until then
-            Redis may have lost it, and another replica puts it back.
+        gate: The client of Redis; None if no Redis is used, so that there is no shared rollout.
+        empty_for_s: How long the rollout must be missing, in seconds, before this class decides that there is none.
+            Until then Redis may have lost the rollout, and another replica may store it again.
 
     Attributes:
-        known_revision: The highest revision that was read.
-        is_known: Whether the rollout was read, or Redis surely has none; always True without Redis.
+        known_revision: The highest revision of a rollout that was read.
+        is_known: Whether a rollout was read, or it is decided that there is none; always True without Redis.
     """
 
     def __init__(self, gate: RedisGate | None, *, empty_for_s: float) -> None:
@@ -34,7 +34,7 @@ class SharedRollout:
         self._gate = gate
 
     async def read(self) -> Rollout | None:
-        """The rollout in Redis; None if there is none.
+        """Reads the rollout in Redis. Returns None if Redis has no rollout.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -47,7 +47,7 @@ class SharedRollout:
         return rollout
 
     async def active_version(self) -> str | None:
-        """The version of the active model of the rollout in Redis; None if Redis has no rollout.
+        """Reads which model version is active by the rollout in Redis. Returns None if Redis has no rollout.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -56,14 +56,14 @@ class SharedRollout:
         return None if rollout is None else rollout.active
 
     async def store(self, rollout: Rollout, known_revision: int) -> bool:
-        """Stores a rollout, unless Redis has one that the caller does not know.
+        """Stores a rollout, unless Redis has a newer rollout than the caller knows.
 
         Args:
             rollout: The new rollout.
-            known_revision: Revision of the last rollout that the caller knows.
+            known_revision: Revision of the latest rollout that the caller knows.
 
         Returns:
-            False if Redis has a later revision; then nothing is stored.
+            False if Redis has a higher revision than `known_revision`; then nothing is stored. True without Redis.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -73,7 +73,7 @@ class SharedRollout:
         return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], rollout.to_json(), known_revision))
 
     async def last_active(self) -> str | None:
-        """The version of the last active model on any replica; None if it is not known.
+        """Reads which model version was active last on any replica. Returns None if Redis does not hold it.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -81,7 +81,7 @@ class SharedRollout:
         return await self._read(LAST_ACTIVE_KEY)
 
     async def note_active(self, version: str) -> None:
-        """Stores the version of the active model, if Redis answers."""
+        """Stores which model version is active, for `last_active`. Does nothing if Redis does not answer."""
         with contextlib.suppress(RedisUnavailable):
             if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, version)

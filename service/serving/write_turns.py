@@ -1,4 +1,4 @@
-"""Writes in progress: the active model changes only between them, so that no confirmed write is missing afterwards."""
+"""Keeps writes and changes of the active model apart, so that no confirmed write is missing in the new model."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 
 
 class WriteTurns:
-    """Counts the writes of this replica, and lets them wait while the active model changes."""
+    """Keeps writes of items and changes of the active model apart.
+
+    A change waits until all running writes have ended. New writes wait until the change has ended.
+    """
 
     def __init__(self) -> None:
         self._num_writing = 0
@@ -16,7 +19,7 @@ class WriteTurns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Counts the block as one write in progress. If there is a pause, the block begins after it."""
+        """Context manager for one write. Waits first while the active model is being changed in a block of `paused`."""
         while not self._is_open.is_set():
             await self._is_open.wait()
         self._num_writing += 1
@@ -30,7 +33,10 @@ class WriteTurns:
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Waits for the writes in progress, and lets no other write begin inside the block. One pause at a time."""
+        """Context manager for a change of the active model. Waits first until all running writes have ended.
+
+        No write can begin before the end of the block. Only one block of `paused` may run at a time.
+        """
         self._is_open.clear()
         try:
             await self._is_idle.wait()
