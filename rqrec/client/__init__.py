@@ -8,7 +8,7 @@
 
 An entry of a history may say what the user did: `HistoryEntry(item_id="1", type="purchase")`.
 
-`AsyncClient` has the same methods, to be awaited. Replies are pydantic models of `rqrec.service.contract`.
+`AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
 from rqrec.client.calls import ProblemError, ServiceUnreachable

@@ -1,4 +1,4 @@
-"""Describes the calls of the service: the request and the type of the answer. Nothing is sent here."""
+"""Describes the HTTP calls of the service: the request, and the type of the answer. `Client.send` sends a call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ ReplyT = TypeVar("ReplyT")
 
 
 class ProblemError(Exception):
-    """The service refused a call, or failed.
+    """The service answered a call with an error.
 
     Args:
         problem: The problem details of the answer.
@@ -43,19 +43,19 @@ class ProblemError(Exception):
 
 
 class ServiceUnreachable(httpx.TransportError):
-    """Nobody answers at the address of the service. The message names the address."""
+    """The service cannot be reached, or does not answer in time. The message names its address."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[ReplyT]):
-    """One call.
+    """The description of one HTTP call of the service. `Client.send` sends it.
 
     Attributes:
         method: HTTP method.
         path: Path below the service's address, percent-encoded.
         reply: Type of the answer.
-        body: Body of the request, sent as JSON without fields that were not set; None for no body.
-        query: Query parameters.
+        body: Body of the request, sent as JSON without the fields that were not set; None for no body.
+        query: Query parameters, by name.
     """
 
     method: str
@@ -70,16 +70,16 @@ class Call(Generic[ReplyT]):
         return None if self.body is None else self.body.model_dump_json(exclude_unset=True).encode()
 
     def read(self, response: httpx.Response) -> ReplyT:
-        """Parses the answer of this call.
+        """Parses the HTTP response to this call.
 
         Args:
             response: The HTTP response.
 
         Returns:
-            The answer.
+            The answer, of the type `reply`.
 
         Raises:
-            ProblemError: If the service refused the call, or failed.
+            ProblemError: If the service answered with an error.
             httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
         """
         if response.is_success:
@@ -105,21 +105,23 @@ def recommend(
     beam_width: int | None = None,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
-    """Recommends the next items for a history.
+    """The call `POST /recommend`, which recommends the next items for a user's history.
 
     Args:
         history: Item ids, or entries with an item id and an event type, oldest first; may be empty.
         k: How many items to return, in [1, 100].
         exclude: Ids of items that must not be returned.
-        exclude_history: Whether items of the history are excluded too; None for the model's default.
+        exclude_history: Whether items of the history must not be returned either; None for the model's default.
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
-        routing_key: Key of a canary or shadow model, such as a user's id; None for a random one.
-        beam_width: Beams kept at every level of the search, in [1, 500]; None for the service's default.
-        timeout_ms: Deadline in milliseconds; None for the service's default.
+        routing_key: Text that chooses between the active model and a canary or shadow, such as a user's id; equal keys
+            get the same model. None for a random key.
+        beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
+            is larger, k is used.
+        timeout_ms: Longest time for the answer, in milliseconds; None for the service's default.
 
     Raises:
-        TypeError: If `history` or `exclude` is one text and no list.
+        TypeError: If `history` or `exclude` is a text instead of a list.
         pydantic.ValidationError: If an argument is not valid.
     """
     for name, ids in (("history", history), ("exclude", exclude)):
@@ -142,22 +144,22 @@ def recommend(
 
 
 def item(item_id: str) -> Call[ItemReply]:
-    """Reads an item's attributes and semantic ID."""
+    """The call `GET /items/{item_id}`, which returns an item's attributes and semantic ID."""
     return Call("GET", f"/items/{_quoted(item_id)}", ItemReply)
 
 
 def semantic_id(item_id: str) -> Call[SemanticIdReply]:
-    """Reads an item's semantic ID."""
+    """The call `GET /items/{item_id}/semantic-id`, which returns an item's semantic ID."""
     return Call("GET", f"/items/{_quoted(item_id)}/semantic-id", SemanticIdReply)
 
 
 def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> Call[ItemPage]:
-    """Lists the items whose semantic IDs begin with some codes, page by page.
+    """The call `GET /semantic-ids/{prefix}/items`, which lists the items whose semantic IDs begin with some codes.
 
     Args:
-        prefix: The first codes; at least one.
-        offset: Index of the first item of the page.
-        limit: Most items of the page, in [1, 1000].
+        prefix: The first codes of the semantic IDs, at least one.
+        offset: Index of the first listed item, from 0.
+        limit: Largest number of listed items, in [1, 1000].
     """
     codes = "-".join(map(str, prefix))
     return Call("GET", f"/semantic-ids/{codes}/items", ItemPage, query={"offset": offset, "limit": limit})
@@ -166,7 +168,7 @@ def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> 
 def put_item(
     item_id: str, attributes: Mapping[str, Any], *, text_vector: Sequence[float] | None = None
 ) -> Call[WrittenItem]:
-    """Adds or replaces an item; needs the admin token.
+    """The call `PUT /items/{item_id}`, which adds or replaces an item. Needs the admin token.
 
     Args:
         item_id: Id of the item.
@@ -179,31 +181,31 @@ def put_item(
 
 
 def delete_item(item_id: str) -> Call[None]:
-    """Deletes an item; needs the admin token."""
+    """The call `DELETE /items/{item_id}`, which deletes an item. Needs the admin token."""
     return Call("DELETE", f"/items/{_quoted(item_id)}", type(None))
 
 
 def models() -> Call[ModelList]:
-    """Lists the bundles and the roles of their models; needs the admin token."""
+    """The call `GET /models`, which lists the bundles and the roles of their models. Needs the admin token."""
     return Call("GET", "/models", ModelList)
 
 
 def activate(
     version: str, *, part: Literal["active", "canary", "shadow"] = "active", percent: float = 100.0
 ) -> Call[ModelList]:
-    """Gives a model a role; needs the admin token.
+    """The call `POST /models/{version}/activate`, which gives a model a role. Needs the admin token.
 
     Args:
         version: Version of the model.
-        part: Its new role.
-        percent: Percentage of routing keys that go to a canary or shadow, in (0, 100]; 100 for the part active.
+        part: The new role of the model.
+        percent: Percentage of the routing keys that go to a canary or shadow, in (0, 100]. Must be 100 for `active`.
     """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)
 
 
 def readiness() -> Call[Readiness]:
-    """Checks readiness. Sending it raises `ProblemError` while the service is not ready."""
+    """The call `GET /readyz`, which checks whether the service is ready. Raises `ProblemError` while it is not."""
     return Call("GET", "/readyz", Readiness)
 
 

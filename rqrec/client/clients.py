@@ -1,4 +1,4 @@
-"""The clients: send calls, and retry those that may succeed later."""
+"""The clients of the service. They send calls, and repeat calls that may succeed later."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -58,17 +58,18 @@ def _async(build: Callable[P, Call[ReplyT]]) -> "Callable[Concatenate[AsyncClien
 
 
 class Client:
-    """A synchronous client of the service.
+    """A synchronous client of the service. It has one method for each function of `rqrec.client.calls`.
 
-    Every method raises `ProblemError` if the service refuses the call, and `ServiceUnreachable` if nobody answers.
+    Each of these methods sends the call and returns its answer, such as a `RecommendReply`. It raises `ProblemError` if
+    the service answers with an error, and `ServiceUnreachable` if there is no answer.
 
     Args:
-        url: Address of the service.
-        token: The admin token, for the calls that need it.
-        timeout_s: Longest wait for one answer, in seconds.
-        retries: Retries of a call when the service is busy, unreachable or restarting. The pause before a retry is the
-            answer's Retry-After, else a jittered pause that doubles.
-        transport: Replaces the network in tests; None for the network.
+        url: Address of the service, such as http://localhost:8000.
+        token: The admin token; None if no call needs it.
+        timeout_s: Longest wait for an answer, in seconds.
+        retries: How often a call is repeated if the service is busy, unreachable or restarting. The pause before each
+            is the answer's Retry-After, or else a random pause that doubles each time.
+        transport: An httpx transport that replaces the network in tests; None for the network.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Client:
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
 
     def send(self, call: Call[ReplyT]) -> ReplyT:
-        """Sends a call and returns its answer."""
+        """Sends a call of `rqrec.client.calls` and returns its answer."""
         try:
             response = self._http.request(call.method, call.path, content=call.content, params=call.query)
         except httpx.TransportError as error:
@@ -103,7 +104,7 @@ class Client:
     readiness = _sync(calls.readiness)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections to the service."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -116,7 +117,7 @@ class Client:
 
 
 class AsyncClient:
-    """An asynchronous client of the service. Parameters and methods are those of `Client`; methods are awaited."""
+    """An asynchronous client of the service, with the parameters and methods of `Client`. Methods are awaited."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout, transport=sending)
 
     async def send(self, call: Call[ReplyT]) -> ReplyT:
-        """Sends a call and returns its answer."""
+        """Sends a call of `rqrec.client.calls` and returns its answer."""
         try:
             response = await self._http.request(call.method, call.path, content=call.content, params=call.query)
         except httpx.TransportError as error:
@@ -150,7 +151,7 @@ class AsyncClient:
     readiness = _async(calls.readiness)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections to the service."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection: a socket with a bound on everything that its client can send.
+"""One HTTP/1.1 connection: a socket, with a limit on everything that its client can send.
 
-It replaces uvicorn's own protocol, which limits neither the size of headers, nor the number of pipelined requests, nor
-how long a client may be silent. Uvicorn's protocol also takes an Upgrade for the end of HTTP, and trailers for headers.
-Uvicorn documents the interface: a protocol class, given as `uvicorn.Config(http=...)`.
+`Connection` replaces uvicorn's own protocol class. Uvicorn's class limits neither the size of headers, nor the number
+of pipelined requests, nor the time for which a client may be silent. It also ends HTTP at an offered Upgrade, and
+treats trailers as headers. Uvicorn accepts another protocol class as `uvicorn.Config(http=...)`.
 """
 
 import asyncio
@@ -35,24 +35,25 @@ Admit = Callable[[Scope], RequestContext | Refusal]
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection, for uvicorn's server.
+    """One HTTP/1.1 connection: an asyncio protocol for uvicorn's server.
 
-    Its pipeline answers one request after the other. While one request is answered and another one waits, nothing more
-    is parsed or read. So the bytes of a client that sends without reading answers stay in its own buffers.
+    The requests of a connection are answered one after the other. While one request is answered and another one waits,
+    no more bytes are read from the socket. So a client that sends much and reads no answers fills its own buffers only.
 
     Args:
         limits: Limits of this connection.
-        table: Lists all connections.
-        admit: Lets a request in, or gives the answer that refuses it.
-        config: Uvicorn's configuration, which holds the app.
-        server_state: The counts and tasks of uvicorn's server.
-        app_state: The state of the app's lifespan.
+        table: The table of all open connections.
+        admit: Function that gets the ASGI scope of a request, and returns its context, or the answer that refuses it.
+        config: Uvicorn's configuration, which has the ASGI app.
+        server_state: The state of uvicorn's server: its connections, tasks and counts.
+        app_state: The state of the ASGI lifespan.
 
     Attributes:
-        address: The client's IP address.
-        addresses: The `client` and `server` of an ASGI scope.
-        expires_at: When the table closes the connection, by the event loop's clock; NEVER while a request is answered.
-        idle_since: Since when no request is answered, by the same clock; NEVER while one is.
+        address: The client's IP address; empty if there is none.
+        addresses: The values of the keys `client` and `server` of an ASGI scope.
+        expires_at: When the table closes the connection, in seconds of the event loop's clock; NEVER while a request is
+            answered.
+        idle_since: When the connection became idle, by the same clock; NEVER while a request is answered.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Connection(asyncio.BufferedProtocol):
     # Asyncio and uvicorn call these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Lists the connection, or closes it if there are too many."""
+        """Called by asyncio for a new connection: adds it to the table, or closes it if there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from asyncio's
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if (sock := self._transport.get_extra_info("socket")) is not None:
@@ -100,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         self.expires_at = self.idle_since + self._limits.head_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
-        """Removes the connection, and cancels the request that is being answered."""
+        """Called by asyncio when the connection is closed: cancels its current request."""
         self._state.connections.discard(self)
         self._table.remove(self)
         self._unparsed.clear()
@@ -109,11 +110,11 @@ class Connection(asyncio.BufferedProtocol):
         self._pipeline.disconnect()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
-        """The buffer for the next read."""
+        """Called by asyncio before a read: returns the buffer that gets the bytes. All connections share it."""
         return _read
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parses the bytes that were read, or keeps them until the pipeline has room."""
+        """Called by asyncio after a read: parses the bytes, or keeps them while earlier requests wait."""
         if self.is_closing:
             return
         if self._awaits_first_byte:
@@ -123,12 +124,12 @@ class Connection(asyncio.BufferedProtocol):
         self.read_more()
 
     def pause_writing(self) -> None:
-        """Starts the time limit of a client that does not read."""
+        """Called by asyncio when the client does not read its answers: starts a time limit for this."""
         self._drained = self._loop.create_future()
         self.expires_at = self._loop.time() + self._limits.send_timeout_s
 
     def resume_writing(self) -> None:
-        """Continues after the client has read."""
+        """Called by asyncio when the client reads again: continues with the answers and the next request."""
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -138,27 +139,27 @@ class Connection(asyncio.BufferedProtocol):
             self._pipeline.proceed()
 
     def shutdown(self) -> None:
-        """Closes after the current answer, if there is one: uvicorn is stopping."""
+        """Called by uvicorn when it stops: closes the connection after the current answer, or at once."""
         if self._pipeline.current is None:
             self.close()
         else:
             self._pipeline.current.keep_alive = False
 
     def cut_body(self) -> None:
-        """Ends a request whose body is still arriving: the service is shutting down."""
+        """Called at shutdown: ends the current request with NotReady if its body is still arriving."""
         self._pipeline.cut_body()
 
     # The connection table calls these; see `service.server.connection_table.TrackedConnection`.
 
     def expire(self) -> None:
-        """Closes a connection whose time limit has passed."""
+        """Closes the connection, because its time limit has passed."""
         if self._pipeline.current is not None or self._drained is not None or self.is_closing:
             self.abort()
         else:
             self.close()
 
     def abort(self) -> None:
-        """Closes at once, and drops bytes that are not sent yet."""
+        """Closes the connection at once. Bytes that are not sent yet are lost."""
         self._transport.abort()
 
     # The pipeline and its exchanges call these; see `service.server.pipeline.PipelineTransport`.
@@ -171,29 +172,29 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_write_paused(self) -> bool:
-        """Whether the client does not read its answers."""
+        """Whether the client is too slow in reading its answers, so that nothing more may be written now."""
         return self._drained is not None
 
     @property
     def is_closing(self) -> bool:
-        """Whether the connection takes no further request."""
+        """Whether the connection is being closed, so that no further request is accepted."""
         return self._is_lingering or self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Sends bytes."""
+        """Sends bytes to the client."""
         self._transport.write(data)
 
     async def drain(self) -> None:
-        """Waits until the client has read enough, or has gone."""
+        """Waits until the client has read enough that more may be written, or has closed the connection."""
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
     def finish(self, exchange: Exchange) -> None:
-        """Starts the next request: an answer is complete."""
+        """Starts the next request. Called when the answer of `exchange` is complete."""
         self._pipeline.finish(exchange)
 
     def begin_answer(self) -> None:
-        """Stops the time limits while a request is answered."""
+        """Stops the time limits of the connection. Called when the answer to a request begins."""
         self.expires_at = self.idle_since = NEVER
         self._awaits_first_byte = False
 
@@ -201,7 +202,7 @@ class Connection(asyncio.BufferedProtocol):
         """Starts the time limit for the next request.
 
         Args:
-            skips_body: Whether a part of the last request's body has still to arrive; it is dropped.
+            skips_body: Whether a part of the last request's body has still to arrive. This part is dropped.
         """
         self.idle_since = self._loop.time()
         if self._drained is None:
@@ -211,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
             self._awaits_first_byte = not skips_body
 
     def close(self, *, linger: bool = False) -> None:
-        """Closes the connection when all answers are sent.
+        """Closes the connection as soon as all written bytes are sent.
 
         Args:
             linger: Whether the client may still be sending. The socket then stays open for LINGER_S seconds, because a
@@ -228,9 +229,10 @@ class Connection(asyncio.BufferedProtocol):
             self.expires_at = self._loop.time() + self._limits.send_timeout_s
 
     def read_more(self) -> None:
-        """Parses slice by slice until no byte is left or the rest has to wait, and reads on if none has to.
+        """Parses the received bytes in small slices, and reads more from the socket when all bytes are parsed.
 
-        Of a chunked body, whose chunks may be of one byte, it parses one slice in each turn of the event loop.
+        Stops when a request has to wait for the answer before it. The chunks of a chunked body may be as small as one
+        byte, so only one slice of such a body is parsed in one run of the event loop.
         """
         pipeline = self._pipeline
         if self._next_turn is not None:
@@ -272,12 +274,12 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def connection_class(limits: ConnectionLimits, table: ConnectionTable, admit: Admit) -> Any:
-    """The value of `uvicorn.Config(http=...)`.
+    """Returns the protocol class for `uvicorn.Config(http=...)`: `Connection` with its first three arguments.
 
     Args:
         limits: Limits of every connection.
-        table: Lists all connections.
-        admit: Lets a request in, or gives the answer that refuses it.
+        table: The table of all open connections.
+        admit: Function that gets the ASGI scope of a request, and returns its context, or the answer that refuses it.
     """
     return functools.partial(Connection, limits, table, admit)
 

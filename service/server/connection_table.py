@@ -1,4 +1,4 @@
-"""The table of all open connections: it limits their number, and closes those whose time limit has passed."""
+"""A table of all open connections, which limits their number, and closes connections whose time limit has passed."""
 
 import asyncio
 import resource
@@ -15,12 +15,13 @@ NEVER = float("inf")
 
 
 class TrackedConnection(Protocol):
-    """A connection, as the table uses it.
+    """What `ConnectionTable` needs of a connection.
 
     Attributes:
         address: The client's IP address.
-        expires_at: When to close it, by the event loop's clock; NEVER while a request is answered.
-        idle_since: Since when no request is answered, by the same clock; NEVER while one is.
+        expires_at: When the connection must be closed, in seconds of the event loop's clock; NEVER while a request is
+            answered.
+        idle_since: When the connection became idle, by the same clock; NEVER while a request is answered.
     """
 
     address: str
@@ -28,24 +29,24 @@ class TrackedConnection(Protocol):
     idle_since: float
 
     def expire(self) -> None:
-        """Closes a connection whose time limit has passed."""
+        """Closes the connection, because its time limit has passed."""
 
     def abort(self) -> None:
-        """Closes at once, and drops bytes that are not sent yet."""
+        """Closes the connection at once. Bytes that are not sent yet are lost."""
 
 
 class ConnectionTable:
-    """Limits the number of connections, in all and of one address, and closes those whose time limit has passed.
+    """A table of all open connections. It limits their number, and closes connections whose time limit has passed.
 
-    A new connection beyond `max_connections` displaces the one that has been idle longest. So a flood of silent
-    connections keeps nobody out, health probes included.
+    When `max_connections` are open, a new connection displaces the one that has been idle longest. So a client that
+    opens many connections without using them cannot keep others out, such as health probes.
 
     Args:
         metrics: Counts open and closed connections.
-        max_connections: Most open connections; the limit of the operating system (ulimit -n) may be lower.
-        max_client_connections: Most open connections of one address.
-        is_shared: Whether an address is a proxy's and carries many clients; then `max_client_connections` is not
-            applied to it.
+        max_connections: Largest number of open connections. The limit of the operating system (ulimit -n) may be lower.
+        max_client_connections: Largest number of open connections of one client address.
+        is_shared: Function that returns whether an address is a trusted proxy, which connects for many clients.
+            `max_client_connections` does not apply to such an address.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class ConnectionTable:
         metrics.connections.set_function(lambda: len(self._all))
 
     def add(self, connection: TrackedConnection) -> bool:
-        """Lists a new connection.
+        """Adds a new connection to the table. May close the connection that has been idle longest, to make room.
 
         Args:
             connection: The connection, which has just been opened.
 
         Returns:
-            False if there is no room for it; then it is not listed.
+            False if there is no room. Then the connection is not added, and the caller must close it.
         """
         client = site_of(connection.address)
         if self._by_client[client] >= self._per_client and not self._is_shared(connection.address):
@@ -93,7 +94,7 @@ class ConnectionTable:
         return True
 
     def remove(self, connection: TrackedConnection) -> None:
-        """Removes a connection, if it is listed."""
+        """Removes a connection from the table. Does nothing if it is not in the table."""
         if connection not in self._all:
             return
         del self._all[connection]

@@ -1,4 +1,4 @@
-"""Runs the server, and shuts it down without losing an accepted request."""
+"""Runs the HTTP server, and shuts it down without losing a request that was accepted."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,19 @@ logger = logging.getLogger("rqrec")
 class DrainingServer(uvicorn.Server):
     """An HTTP server that shuts down in three steps on SIGTERM or SIGINT.
 
-    1. For `drain_s` seconds /readyz answers 503, so that load balancers stop sending traffic; all else is answered.
-    2. The service refuses new requests to the model with 503. It waits up to `grace_s` seconds for accepted requests.
-    3. It closes all connections.
+    1. For `drain_s` seconds /readyz answers 503, so that load balancers stop sending traffic. All other requests are
+       answered as usual.
+    2. New requests that need the model are refused with 503. The server waits up to `grace_s` seconds until all
+       accepted requests are answered.
+    3. The server closes all connections.
 
-    /healthz answers 200 until step 3, and every answer asks its client to open a new connection. A second SIGINT ends
-    at once.
+    /healthz answers 200 until step 3. During the shutdown every answer has the header `connection: close`. A second
+    SIGINT ends the process at once.
 
     Args:
         config: Uvicorn's configuration.
         runtime: The running service.
-        settings: The settings of the service: the lengths of the steps, and the address for the first line.
+        settings: The settings of the service. `drain_s`, `grace_s`, and the address for the start message are used.
     """
 
     def __init__(self, config: uvicorn.Config, runtime: Runtime, settings: Settings) -> None:
@@ -50,7 +52,7 @@ class DrainingServer(uvicorn.Server):
         self._grace_s = settings.grace_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Loads the model and binds the port; then says where the service is."""
+        """Loads the model, binds the port, and prints the address of the service."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         try:
             await super().startup(sockets)
@@ -64,7 +66,7 @@ class DrainingServer(uvicorn.Server):
             print(f"serving on {address} - try its page {address}/docs", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drains, then closes all connections."""
+        """Shuts the server down in three steps; see the class."""
         logger.info("draining: /readyz answers 503, requests are still answered for %.1f s", self._drain_s)
         self.server_state.default_headers.append((b"connection", b"close"))
         self._runtime.begin_drain()
@@ -91,7 +93,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
-    """Serves an app until SIGTERM or SIGINT. Exits 3 if it cannot start, or if its address is in use.
+    """Serves an app until SIGTERM or SIGINT. Exits with status 3 if the app cannot start.
 
     Args:
         app: The app, made by `create_app`.

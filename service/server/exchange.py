@@ -1,4 +1,4 @@
-"""One request and its answer, as an ASGI app sees them."""
+"""One HTTP request and its answer: implements ASGI's `receive` and `send`."""
 
 import asyncio
 import logging
@@ -19,47 +19,48 @@ logger = logging.getLogger("rqrec")
 
 
 class ExchangeTransport(Protocol):
-    """The connection, as an exchange uses it."""
+    """What an `Exchange` needs of its connection."""
 
     @property
     def default_headers(self) -> list[Header]:
-        """The headers that every answer has."""
+        """Headers that are added to every answer, such as the date."""
 
     @property
     def is_write_paused(self) -> bool:
-        """Whether the client does not read its answers."""
+        """Whether the client is too slow in reading its answers, so that nothing more may be written now."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes."""
+        """Sends bytes to the client."""
 
     async def drain(self) -> None:
-        """Waits until the client has read what was sent before, or has gone."""
+        """Waits until the client has read enough that more may be written, or has closed the connection."""
 
     def read_more(self) -> None:
-        """Parses and reads on, because the app has taken the body so far."""
+        """Continues to read the request's body. Called when the app has taken the part that has arrived."""
 
     def finish(self, exchange: "Exchange") -> None:
-        """Starts the next request: an answer is complete."""
+        """Starts the next request. Called when the answer of `exchange` is complete."""
 
     def abort(self) -> None:
-        """Closes at once: the answer cannot be completed."""
+        """Closes the connection at once. Called when the answer cannot be completed."""
 
 
 class Exchange:
-    """One request and its answer: gives an ASGI app `receive` and `send`.
+    """One HTTP request and its answer: implements ASGI's `receive` and `send`.
 
-    The start of an answer is held back until the first part of its body, so that most answers are one write.
+    The status and the headers of an answer are sent together with the first part of its body. So most answers are sent
+    by one write.
 
     Args:
         scope: The request's ASGI scope.
         transport: The connection.
         keep_alive: Whether the connection may serve another request afterwards.
-        expects_continue: Whether the client waits for 100 Continue before it sends its body.
-        is_chunked: Whether the request's body comes in chunks.
-        body_bytes: Its length, if the request says it.
+        expects_continue: Whether the client waits for `100 Continue` before it sends its body.
+        is_chunked: Whether the request's body has the transfer coding chunked.
+        body_bytes: The request's content-length; 0 if there is none.
 
     Attributes:
-        is_chunked: Whether the request's body comes in chunks.
+        is_chunked: Whether the request's body has the transfer coding chunked.
         is_body_complete: Whether the whole request body has arrived.
         is_complete: Whether the whole answer was handed to the connection.
         started: Whether the first bytes of the answer were handed to the connection.
@@ -95,9 +96,10 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
 
     async def run(self, app: ASGIApp) -> None:
-        """Runs the app on this request.
+        """Runs an ASGI app for this request.
 
-        If the app ends without a whole answer, the client gets 500, or a closed connection once bytes were sent.
+        If the app ends without a complete answer, the client gets status 500. If a part of the answer was sent before,
+        the connection is closed.
 
         Args:
             app: The ASGI app.
@@ -124,7 +126,10 @@ class Exchange:
         self._write_body(body, is_last=True, head=self._start(status, headers))
 
     async def receive(self) -> Message:
-        """ASGI's `receive`: the next part of the body; after the last one, waits until the client has gone."""
+        """ASGI's `receive`: returns the next part of the request's body.
+
+        After the last part it waits for the end of the answer or of the connection, and returns `http.disconnect`.
+        """
         if self._expects_continue and not self.started:
             self._expects_continue = False
             self._transport.write(CONTINUE)
@@ -140,7 +145,7 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": self._has_more}
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`: takes the start of the answer, then the parts of its body.
+        """ASGI's `send`: sends the status and the headers of the answer, then the parts of its body.
 
         Args:
             message: ASGI message of type http.response.start or http.response.body.
@@ -168,23 +173,23 @@ class Exchange:
         self._write_body(message.get("body", b""), is_last=not message.get("more_body", False), head=head)
 
     def feed(self, data: bytes) -> None:
-        """Adds a part of the request's body; drops it if the answer is complete."""
+        """Adds a received part of the request's body. Drops it if the answer is already complete."""
         if not self.is_complete:
             self._body = self._body + data if self._body else data
             self._wake()
 
     @property
     def is_full(self) -> bool:
-        """Whether more of the body is buffered than HIGH_WATER_BYTES."""
+        """Whether more than HIGH_WATER_BYTES of the body wait for the app to read them."""
         return len(self._body) > HIGH_WATER_BYTES
 
     def feed_end(self) -> None:
-        """Marks the request's body as complete."""
+        """Marks the request's body as complete. Called when its last byte has arrived."""
         self.is_body_complete = True
         self._wake()
 
     def disconnect(self) -> None:
-        """Tells the app that the client has gone."""
+        """Makes `receive` return `http.disconnect`. Called when the client has closed the connection."""
         self._gone = True
         self._wake()
 

@@ -1,7 +1,7 @@
-"""The requests of one connection: the server answers them one after the other, in the order of their arrival.
+"""Answers the requests of one connection one after the other, in the order of their arrival.
 
-A client may send several requests before it reads the first answer (HTTP pipelining). The pipeline starts a request
-when the answer before it is complete.
+A client may send several requests before it reads the first answer (HTTP pipelining). A request is started when the
+answer to the request before it is complete.
 """
 
 import asyncio
@@ -24,49 +24,50 @@ CONTINUE = b"100-continue"
 
 
 class PipelineTransport(ExchangeTransport, Protocol):
-    """The connection, as its pipeline uses it.
+    """What a `Pipeline` needs of its connection.
 
     Attributes:
-        addresses: The `client` and `server` of an ASGI scope.
+        addresses: The values of the keys `client` and `server` of an ASGI scope.
     """
 
     addresses: dict[str, tuple[str, int] | None]
 
     @property
     def is_closing(self) -> bool:
-        """Whether the connection takes no further request."""
+        """Whether the connection is being closed, so that no further request is accepted."""
 
     def begin_answer(self) -> None:
-        """Stops the time limits while a request is answered."""
+        """Stops the time limits of the connection. Called when the answer to a request begins."""
 
     def await_request(self, *, skips_body: bool = False) -> None:
         """Starts the time limit for the next request.
 
         Args:
-            skips_body: Whether a part of the last request's body has still to arrive.
+            skips_body: Whether a part of the last request's body has still to arrive. This part is dropped.
         """
 
     def close(self, *, linger: bool = False) -> None:
-        """Closes the connection when all answers are sent.
+        """Closes the connection as soon as all written bytes are sent.
 
         Args:
-            linger: Whether the client may still be sending.
+            linger: Whether the client may still be sending. The socket then stays open for a moment, so that the client
+                can read the answer.
         """
 
 
 class Pipeline:
-    """Starts the requests of one connection in order, and implements the parser's `RequestHandler`.
+    """Answers the requests of one connection one after the other. Implements the `RequestHandler` of the parser.
 
     Args:
         transport: The connection.
-        admit: Lets a request in, or gives the answer that refuses it.
+        admit: Function that gets the ASGI scope of a request, and returns its context, or the answer that refuses it.
         app: The ASGI app that answers.
-        server_state: The counts and tasks of uvicorn's server.
-        app_state: The state of the app's lifespan; each request gets a copy.
+        server_state: The state of uvicorn's server: its connections, tasks and counts.
+        app_state: The state of the ASGI lifespan. Each request gets a copy.
 
     Attributes:
         current: The request that is being answered; None between two requests.
-        arriving: The request whose body is arriving; None if no body is.
+        arriving: The request whose body is arriving; None if no body is arriving.
     """
 
     __slots__ = (
@@ -98,13 +99,13 @@ class Pipeline:
 
     @property
     def must_wait(self) -> bool:
-        """Whether no further byte may be parsed now."""
+        """Whether no more bytes may be parsed now: a request waits, a body's buffer is full, or parsing has failed."""
         return bool(self._queue) or self._fault is not None or (self.arriving is not None and self.arriving.is_full)
 
     # The parser calls these three; see `service.server.request_parser.RequestHandler`.
 
     def begin_request(self, head: RequestHead) -> None:
-        """Queues a request, and starts it if no other one is being answered."""
+        """Called by the parser: queues a request, and starts it if no other request is being answered."""
         scope = scope_of(head, addresses=self._transport.addresses, state=self._app_state)
         headers = dict(head.headers)
         self.arriving = Exchange(
@@ -119,12 +120,12 @@ class Pipeline:
         self.start_next()
 
     def take_body(self, data: bytes) -> None:
-        """Passes a part of the body to its request."""
+        """Called by the parser: passes a part of a body to the request that it belongs to."""
         if self.arriving is not None:
             self.arriving.feed(data)
 
     def end_request(self) -> None:
-        """Marks the body as complete."""
+        """Called by the parser: marks the body of the arriving request as complete."""
         exchange, self.arriving = self.arriving, None
         if exchange is not None:
             exchange.feed_end()
@@ -134,9 +135,9 @@ class Pipeline:
     # The connection calls these.
 
     def start_next(self) -> None:
-        """Starts the next request in the queue. If it is answered at once, starts the one after it, and so on.
+        """Starts the next request in the queue, unless one is being answered or the client does not read its answers.
 
-        It stops at a request that runs as a task, and when the client does not read its answers.
+        A request that is refused is answered at once. Then the request after it is started too, and so on.
         """
         if self._is_starting:
             return
@@ -154,15 +155,15 @@ class Pipeline:
             self._is_starting = False
 
     def proceed(self) -> None:
-        """Starts the next request, then parses the bytes that waited for this."""
+        """Starts the next request in the queue, then parses bytes that had to wait before."""
         if not self._is_starting:
             self.start_next()
             self._transport.read_more()
 
     def finish(self, exchange: Exchange) -> None:
-        """Ends a request whose answer is complete.
+        """Ends a request whose answer is complete. Then starts the next request, or closes the connection.
 
-        With keep-alive the next request starts; otherwise the connection closes.
+        The connection stays open if the request allows keep-alive.
         """
         self._state.total_requests += 1
         self.current = self._context = None
@@ -173,9 +174,10 @@ class Pipeline:
             self._transport.close(linger=not exchange.is_body_complete)
 
     def stop_at_fault(self, fault: Exception) -> None:
-        """Handles bytes that cannot be parsed: no further request can follow on this connection.
+        """Handles bytes that cannot be parsed: accepts no further request on this connection.
 
-        A fault in the body of the current request ends that request. Any other fault gets an answer of its own.
+        If the bytes are in the body of the current request, that request ends with the error `fault`. Otherwise the
+        client gets an error answer for them after the answers to its earlier requests.
         """
         self._fault = fault
         if self.arriving is not None and self.arriving is self.current and self._context is not None:
@@ -185,12 +187,12 @@ class Pipeline:
             self.start_next()
 
     def cut_body(self) -> None:
-        """Ends the current request if its body is still arriving."""
+        """Ends the current request with NotReady if its body is still arriving. Called at shutdown."""
         if self._context is not None and self._context.is_reading:
             self._context.end(NotReady("the service is shutting down"))
 
     def disconnect(self) -> None:
-        """Cancels the current request and drops the queued ones: the client has gone."""
+        """Cancels the current request and drops the queued requests. Called when the connection is closed."""
         self._queue.clear()
         if self.current is not None:
             self.current.disconnect()

@@ -1,7 +1,8 @@
-"""Parses the bytes of a connection into requests, by llhttp (httptools), with a limit on everything but bodies.
+"""Parses the bytes of a connection into requests, by llhttp (package httptools). Limits the size of all but bodies.
 
-The server ignores an offered upgrade, which HTTP allows (RFC 9110, 7.8), and drops trailers. Trailers that would change
-how the connection goes on are refused (RFC 9110, 6.5.1); llhttp itself refuses those about the body's length.
+If a client offers an upgrade to another protocol, the offer is ignored, which HTTP allows (RFC 9110, 7.8). Trailers
+(headers after the body) are dropped. A trailer that would change how the connection continues is an error (RFC 9110,
+6.5.1); llhttp itself refuses trailers about the length of the body.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -16,11 +17,11 @@ UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 
 class RequestHead(NamedTuple):
-    """A request's line and headers.
+    """The request line and the headers of a request.
 
     Attributes:
         method: HTTP method.
-        url: The request's target, as it was sent.
+        url: The target of the request as the client sent it, such as `/items/1?x=2`.
         version: HTTP version, such as 1.1.
         headers: Headers, names in lower case.
         keep_alive: Whether the client wants to send another request on this connection.
@@ -34,35 +35,35 @@ class RequestHead(NamedTuple):
 
 
 class RequestHandler(Protocol):
-    """Receives requests from the parser."""
+    """Interface of the object to which `RequestParser` passes the parsed requests."""
 
     def begin_request(self, head: RequestHead) -> None:
-        """Takes a request whose line and headers are complete.
+        """Called when the request line and all headers of a request have arrived.
 
         Args:
-            head: Request line and headers.
+            head: The request line and the headers.
 
         Raises:
-            BadRequest: If the request is not valid; the parser then stops.
+            BadRequest: If the request is not valid. The parser then stops.
         """
 
     def take_body(self, data: bytes) -> None:
-        """Takes a part of the body."""
+        """Called with each part of the request's body."""
 
     def end_request(self) -> None:
-        """Takes note that the body is complete."""
+        """Called when the whole body of the request has arrived."""
 
 
 class RequestParser:
-    """Parses the bytes that a connection receives.
+    """Parses the bytes that one connection receives, and passes the requests to a handler.
 
     Args:
-        handler: Receives the requests.
-        max_head_bytes: Largest request line with its headers, in bytes. The limit also holds for trailers, and for
-            anything else outside of a body.
+        handler: The object that gets the parsed requests.
+        max_head_bytes: Largest size of the request line and the headers together, in bytes. The limit also holds for
+            trailers, and for all other bytes outside of a body.
 
     Attributes:
-        fault: Why nothing more can be parsed; None while parsing can go on.
+        fault: The error because of which nothing more can be parsed; None as long as there is none.
     """
 
     def __init__(self, handler: RequestHandler, max_head_bytes: int) -> None:
@@ -75,13 +76,13 @@ class RequestParser:
         self.on_message_begin()
 
     def feed(self, data: bytes) -> bytes:
-        """Parses bytes.
+        """Parses received bytes. Calls the handler for everything that is complete, and sets `fault` after an error.
 
         Args:
-            data: Bytes as they were received.
+            data: The next bytes of the connection.
 
         Returns:
-            The bytes to feed again, before those that follow; most often none.
+            Bytes that the caller must pass to the next call, before any new bytes; usually empty.
         """
         left = b""
         self._without_progress += len(data)
@@ -99,21 +100,21 @@ class RequestParser:
     # llhttp calls these.
 
     def on_message_begin(self) -> None:
-        """Begins a request."""
+        """Called by llhttp at the first byte of a request: resets the target and the headers."""
         self._url = b""
         self._headers: list[Header] = []
         self._is_head_complete = False
 
     def on_url(self, url: bytes) -> None:
-        """Adds a part of the request's target, which is the URL in its first line."""
+        """Called by llhttp with each part of the request's target, which is the URL in the request line."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Adds a header; drops a trailer, which is a header after the body.
+        """Called by llhttp with each header: keeps it. Drops trailers, which are headers after the body.
 
         Args:
-            name: The header's name.
-            value: The header's value.
+            name: The name of the header.
+            value: The value of the header.
         """
         if self._is_head_complete:
             if name.lower() == b"connection":
@@ -124,7 +125,7 @@ class RequestParser:
             self.fault = HeadTooLarge(f"a request may have at most {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
-        """Hands the request to the handler: its line and headers are complete."""
+        """Called by llhttp when all headers have arrived: passes the request to the handler."""
         self._is_head_complete = True
         self._without_progress = 0
         method = self._parser.get_method()
@@ -146,12 +147,15 @@ class RequestParser:
                 self.fault = error
 
     def on_body(self, data: bytes) -> None:
-        """Hands a part of the body to the handler."""
+        """Called by llhttp with each part of a body: passes the part to the handler."""
         self._without_progress = 0
         self._handler.take_body(data)
 
     def on_message_complete(self) -> None:
-        """Ends the request, unless it is at fault, or its head has to be parsed again without the upgrade."""
+        """Called by llhttp when a request is complete: tells the handler.
+
+        Does nothing after an error, or if the headers have to be parsed again without the offer of an upgrade.
+        """
         self._without_progress = 0
         if not self._head_again and self.fault is None:
             self._handler.end_request()

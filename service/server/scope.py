@@ -1,4 +1,4 @@
-"""Makes the ASGI scope of a request from its line and headers."""
+"""Makes the ASGI scope of a request from its request line and headers."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -11,15 +11,15 @@ from rqrec.service.server.request_parser import RequestHead
 
 
 def scope_of(head: RequestHead, *, addresses: dict[str, Any], state: dict[str, Any]) -> Scope:
-    """The ASGI scope of a request.
+    """Makes the ASGI scope of a request.
 
     Args:
-        head: The request's line and headers.
-        addresses: The scope's `client` and `server`.
-        state: The state of the app's lifespan; the scope gets a copy.
+        head: The request line and the headers.
+        addresses: The values of the keys `client` and `server` of the scope.
+        state: The state of the ASGI lifespan. The scope gets a copy of it.
 
     Raises:
-        UnknownCoding: If the body has a transfer coding besides `chunked`.
+        UnknownCoding: If the body has a transfer coding other than `chunked`.
         BadRequest: If the target is not a path, or if an HTTP/1.1 request does not have exactly one Host header
             (RFC 9112, 3.2).
     """
