@@ -36,7 +36,7 @@ class UnknownModel(Exception):
 
 
 class UnusableModel(Exception):
-    """A bundle cannot be loaded or served. The models that serve requests now do not change."""
+    """A bundle (the files of a model) cannot be loaded or served. The models that serve requests now do not change."""
 
 
 class AdminOff(Exception):

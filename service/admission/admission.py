@@ -166,7 +166,7 @@ class Admission:
         context.body_bytes += num_bytes
 
     def drop_body(self, context: RequestContext) -> None:
-        """No longer counts the body of a request as memory in use."""
+        """Stops counting the body of a request as memory in use."""
         self._body_bytes -= context.body_bytes
         context.body_bytes = 0
 

@@ -25,7 +25,7 @@ class Put:
 
     Attributes:
         item: The item's id and attributes.
-        codes: The item's L - 1 quantised codes, without the collision code.
+        codes: The item's codes at the L - 1 levels of the RQ-VAE: its semantic ID without the collision code.
         features: The item's feature vector, as the bytes of a float32 array.
         hidden: The vectors that the client sent with the item, as the text of a JSON object. They are not part of the
             payload, but another model needs them to compute its own features of the item.
@@ -96,7 +96,7 @@ class Entry:
 
     Attributes:
         put: The last change of the item.
-        semantic_id: The item's L codes; the last one is the collision code.
+        semantic_id: The item's L codes. The last one is the collision code, which makes semantic IDs unique.
     """
 
     put: Put

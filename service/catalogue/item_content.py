@@ -27,7 +27,7 @@ class InvalidItem(InvalidPart):
 
 
 class Written(NamedTuple):
-    """An item as a client sends it.
+    """The content of an item as a client sends it with PUT /items/{item_id}.
 
     Attributes:
         item_id: The item's id.

@@ -50,8 +50,8 @@ class ItemTable:
         num_added: The number of added places that hold an item.
         num_live_rows: The number of rows whose content is in use.
         place_of_id: The places of the items that are not in the bundle, by item id.
-        taken: The collision codes in use below a prefix of L - 1 codes, as an integer whose bit c stands for code c.
-            Only prefixes below which an item was written or deleted are listed.
+        taken: The collision codes in use, by the prefix of L - 1 codes: bit c of the integer stands for code c. Only
+            prefixes with which an item was written or deleted are listed.
         state: An object that no other state has; for comparison by `is`.
         leaf_state: An object that two states share only if the items at their leaves are the same; for `is`.
     """
@@ -224,13 +224,13 @@ class ItemTable:
         return places[np.lexsort(self.codes_of(places).T[::-1])]
 
     def taken_below(self, prefixes: Sequence[Codes]) -> list[int]:
-        """Returns the collision codes that are in use below some prefixes.
+        """Returns which collision codes (last codes of semantic IDs) are in use together with some prefixes.
 
         Args:
-            prefixes: Prefixes of L - 1 codes.
+            prefixes: Prefixes of semantic IDs, each of L - 1 codes.
 
         Returns:
-            An integer for each prefix: bit c is set if an item has the prefix and the collision code c.
+            An integer for each prefix: bit c is set if the semantic ID of an item is the prefix followed by c.
         """
         trie, known = self.trie, [self.taken.get(prefix) for prefix in prefixes]
         if None not in known or not prefixes:

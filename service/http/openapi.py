@@ -19,18 +19,18 @@ ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
-    """Returns a JSON reference (`$ref`) to the schema of a pydantic model. The model must be in `ADDED`."""
+    """Returns a JSON reference (`$ref`) to the schema of a pydantic model of `ADDED`, in the OpenAPI document."""
     assert model in ADDED
     return {"$ref": TEMPLATE.format(model=model.__name__)}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Returns the argument `openapi_extra` for a route that reads its JSON body itself, as the given model."""
+    """Returns FastAPI's argument `openapi_extra` for a route that parses its JSON body itself, by a pydantic model."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference(model)}}}}
 
 
 def describe(app: FastAPI) -> None:
-    """Replaces `app.openapi`, so that the document has the schemas of `ADDED`, and no `Args` in its descriptions."""
+    """Replaces `app.openapi`: adds the missing schemas to the document, and removes `Args` from its descriptions."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -39,7 +39,9 @@ logger = logging.getLogger("rqrec")
 
 
 class CatalogueMigration:
-    """Migrates the changes of other models' catalogues to the catalogue of one model, "this model".
+    """Copies the written and deleted items of other models to the catalogue of one model, called this model below.
+
+    Each item is tokenised again, because models give different codes to an item.
 
     Args:
         gate: The client of Redis.
@@ -77,7 +79,7 @@ class CatalogueMigration:
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
-        """Adds another model to those whose changes `step` migrates, and starts at the beginning of its stream.
+        """Adds a source: from now on `step` also migrates the changes of this other model, from the first one on.
 
         A second call for the same model has no effect. The migration does not continue where an earlier process ended,
         because Redis may have lost parts of this model's change log while no replica served this model. Changes that
@@ -94,7 +96,7 @@ class CatalogueMigration:
             await self._log.restart_migration(version)
 
     async def step(self) -> None:
-        """Migrates all changes that are now in the change logs of the other models.
+        """Migrates all new changes in the change logs of the other models to this model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -106,9 +108,10 @@ class CatalogueMigration:
                     pass
 
     async def absorb(self, source: LiveCatalogue) -> None:
-        """Migrates all changes of another model that this replica has in memory, even if Redis has lost them.
+        """Migrates all changes of another model that this replica has in memory to this model.
 
-        Returns when the catalogue of this model has applied all of them. The other catalogue is not needed afterwards.
+        This works even if Redis has lost these changes. When the call returns, the catalogue of this model has applied
+        all of them, and the other catalogue is not needed any more.
 
         Args:
             source: The catalogue of the other model.

@@ -47,6 +47,8 @@ NOT_BEGUN = ""
 class ChangeLog:
     """Reads and writes the change log of one model version in Redis.
 
+    The log has a stream (one event for each change), entries (the content of each written item) and a header.
+
     Args:
         gate: The client of Redis.
         version: The model version, which is a part of every key.
@@ -80,7 +82,7 @@ class ChangeLog:
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
     async def look(self, after: str) -> LogView:
-        """Reads the header, the sizes, and the next events after a position, all at one moment.
+        """Reads the header and the sizes of the change log, and the next events after a position, all at one moment.
 
         Args:
             after: A position in the stream. Only events after this position are read, and not all if there are many.
@@ -98,7 +100,7 @@ class ChangeLog:
         return LogView(header, tag, num_entries, num_events, first, last, bool(reading), read)
 
     async def read(self, view: LogView) -> LogContents | None:
-        """Reads all entries and events. Returns None if the header has changed since `view` was read.
+        """Reads all item entries and all events. Returns None if the header has changed since `view` was read.
 
         Args:
             view: The result of the last `look` of the caller.
@@ -124,7 +126,7 @@ class ChangeLog:
             position = now.events[-1].position
 
     async def sample_entries(self) -> dict[str, StampedEntry | None]:
-        """Reads some of the entries, by item id; None for an unreadable entry. Each call reads the next ones.
+        """Reads some of the item entries, by item id; None for an unreadable entry. Each call reads the next ones.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -158,7 +160,7 @@ class ChangeLog:
                 return
 
     async def save(self, before: LogHeader, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Moves changes from the stream into the entries: writes entries and a new header, and deletes old events.
+        """Compacts the change log: stores the content of changed items (their entries), and deletes old events.
 
         Only events before the position of the old header are deleted. The stream still has all events since then.
 
@@ -182,7 +184,7 @@ class ChangeLog:
             await self._unstage()
 
     async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Starts a new epoch: replaces all entries and the header, and starts a new stream.
+        """Starts a new epoch of the change log: replaces all item entries and the header, and starts a new stream.
 
         Args:
             tag: The tag of the header that the caller knows (`LogView.tag`). If Redis has another one, nothing happens.

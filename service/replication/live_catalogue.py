@@ -41,7 +41,7 @@ class LiveCatalogue:
         observer: Awaited after every change of state, with the state before, the state after, and the ids of the items
             that differ.
         poll_every_s: Pause between two reads of the change log, in seconds.
-        save_every: Number of changes after which they are moved from the stream into the entries.
+        save_every: Number of changes after which the change log is compacted; see `ChangeLog.save`.
         write_timeout_s: Longest time until a write is confirmed, in seconds.
         outdated_after_s: If this replica has missed changes for longer than this, in seconds, it replaces its state by
             the contents of the change log, and does not join the two. Only within one epoch of a complete log.
@@ -90,7 +90,7 @@ class LiveCatalogue:
 
     @property
     def point(self) -> Point:
-        """Up to which event of the change log `snapshot` contains all changes."""
+        """The last event of the change log that `snapshot` contains."""
         return self._state.point
 
     def stamp_of(self, item_id: str) -> str:
@@ -102,7 +102,7 @@ class LiveCatalogue:
         return bool(self.snapshot.table.find([item_id])[0] != NO_LEAF)
 
     def written(self) -> dict[str, StampedEntry]:
-        """Returns the content and the stamp of each written item, by item id. Safe to call from any thread."""
+        """Returns all items written since the bundle was published, by item id. Safe to call from any thread."""
         return self._state.all_entries()
 
     def tombstones(self, before: str) -> list[str]:
@@ -178,9 +178,9 @@ class LiveCatalogue:
             await self._save_if_due(view)  # an earlier save may have waited for a reader of the entries
 
     async def check_entries(self) -> None:
-        """Compares some of the entries in Redis with this replica's own. Each call compares the next ones.
+        """Compares some written items in Redis with those of this replica. Each call compares the next ones.
 
-        If an entry differs, the next call of `catch_up` repairs the change log.
+        If an item differs, the next call of `catch_up` repairs the change log.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -69,7 +69,7 @@ class LogRepair:
         return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
-        """Makes the state of a replica from the entries of an undamaged change log. Does not apply the events.
+        """Makes the state of a replica from the item entries of an undamaged change log. Does not apply its events.
 
         Args:
             header: The header of the change log.

@@ -13,10 +13,10 @@ from rqrec.service.replication.stamped_entries import StampedEntry
 
 
 class Event(NamedTuple):
-    """One event of the stream: a change, and where it came from.
+    """One event in the stream of a change log: one change of the catalogue, and where it came from.
 
     Attributes:
-        position: The event's position in the stream.
+        position: The event's position in the stream, such as `1700000000000-0`.
         change: The change as JSON, see `service.catalogue.changes`; empty if it is too long to be a change.
         token: Random id of the write request that waits for this event; empty if no request waits.
         origin: The model version that the change was written for, if it was migrated; else empty.
@@ -39,7 +39,10 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class LogHeader:
-    """The header of the change log, the key `log`: it describes the entries and the stream.
+    """The header of a change log, stored in Redis as the hash `log`.
+
+    It describes the other parts of the log: the entries (the content of each written item) and the stream (one event
+    for each later change).
 
     Attributes:
         epoch: The id of the epoch; a replica that repairs the change log starts a new epoch.
@@ -70,7 +73,9 @@ class LogHeader:
 
 @dataclass(frozen=True)
 class LogView:
-    """The change log at one moment, with the next events for a reader of the stream.
+    """The change log at one moment: its header and sizes, and the next events for a reader of the stream.
+
+    The entries of the log, which are the content of each written item, are only counted.
 
     Attributes:
         header: The header; None if it is missing or unreadable.
@@ -121,10 +126,10 @@ class LogView:
 
 @dataclass(frozen=True)
 class LogContents:
-    """Everything that Redis holds of the change log.
+    """The whole content of a change log: its entries, and the events of its stream.
 
     Attributes:
-        entries: The readable entries, by item id.
+        entries: The content and the stamp of each written item, by item id, without unreadable ones.
         events: The events after the header's position. If the header is missing, or does not fit the entries or the
             stream (see `LogView.is_whole`), all events of the stream.
         last: The position of the last event that was read. If none was read, the position where reading began.

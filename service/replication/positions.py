@@ -9,11 +9,11 @@ POSITION_DIGITS = 15  # of each number: no clock gives more milliseconds before 
 
 
 class Point(NamedTuple):
-    """Says up to which event of the change log a state of the catalogue contains all changes.
+    """Identifies the last event of the change log that a state of the catalogue contains.
 
     Attributes:
         epoch: Id of the epoch of the change log. A repair of the change log starts a new epoch.
-        position: Position of the last applied event in the stream of this epoch.
+        position: Position of the event in the stream of this epoch, such as `1700000000000-0`.
     """
 
     epoch: str

@@ -26,11 +26,11 @@ UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, Re
 
 
 def joined(one: Mapping[str, StampedEntry], other: Mapping[str, StampedEntry]) -> dict[str, StampedEntry]:
-    """Joins two sets of entries: returns for every item the entry with the later stamp.
+    """Joins the written items of two sources: returns for every item the entry with the later stamp.
 
     Args:
-        one: The first entries, by item id.
-        other: The second entries, by item id. If both stamps of an item are equal, the entry in `one` wins.
+        one: The written items of the first source, by item id.
+        other: The written items of the second source. If both stamps of an item are equal, the entry in `one` wins.
     """
     both = dict(one)
     for item_id, stamped in other.items():

@@ -4,7 +4,7 @@ The copy has three keys under the model's version.
 
 - `items`, a hash: semantic ID → JSON of item_id and payload.
 - `semantic-ids`, a hash: item id → semantic ID.
-- `whole`, a hash: up to which event of the change log both hashes contain all changes, and the number of items.
+- `whole`, a hash: the last event of the change log that both hashes contain, and the number of items.
 
 Every replica writes every change, and Redis ignores a change that the table already contains. If Redis has lost a part
 of the table, a replica writes the whole table again: first under other keys, which one script then renames. The keys
@@ -63,7 +63,7 @@ class RedisTable:
             before: The table before the change.
             after: The table after the change.
             item_ids: Ids of the items that differ between the two tables.
-            point: Up to which event of the change log `after` contains all changes.
+            point: The last event of the change log that `after` contains.
         """
         old_point = self._latest[0] if self._latest is not None else Point("", "")
         self._latest = point, after
@@ -80,7 +80,7 @@ class RedisTable:
 
         Args:
             table: The present table of this replica.
-            point: Up to which event of the change log `table` contains all changes.
+            point: The last event of the change log that `table` contains.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

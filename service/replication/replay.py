@@ -22,7 +22,7 @@ logger = logging.getLogger("rqrec")
 
 
 class EventBatch(NamedTuple):
-    """Some successive events of the stream, whose changes are applied together.
+    """Some successive events of the change log, whose changes are applied together.
 
     Attributes:
         changes: The changes to apply, each with its event.

@@ -16,7 +16,7 @@ class ReplicaState(NamedTuple):
     Attributes:
         snapshot: The state of the catalogue.
         stamps: For each item written since the bundle was published, the position of its last change.
-        point: Up to which event of the change log the snapshot contains all changes.
+        point: The last event of the change log that the snapshot contains.
     """
 
     snapshot: Snapshot

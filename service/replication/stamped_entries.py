@@ -22,7 +22,7 @@ class StampedEntry(NamedTuple):
 
 
 def entry_texts(entries: Iterable[tuple[str, StampedEntry]]) -> dict[str, str]:
-    """Encodes entries for the Redis hash `entries`; `read_entries` decodes them.
+    """Encodes the content and the stamp of written items for the Redis hash `entries`; `read_entries` decodes them.
 
     Args:
         entries: Pairs of an item id and its entry.
@@ -36,9 +36,9 @@ def entry_texts(entries: Iterable[tuple[str, StampedEntry]]) -> dict[str, str]:
 
 
 def read_entries(page: Sequence[str]) -> dict[str, StampedEntry]:
-    """Decodes some fields of the Redis hash `entries`. Leaves out entries that cannot be read.
+    """Decodes the content and the stamp of written items, from fields of the Redis hash `entries`.
 
-    The digest in the header of the change log shows a reader of all entries that some are missing.
+    Leaves out fields that cannot be read. The digest in the header of the change log shows that some are missing.
 
     Args:
         page: An item id, its text, the next item id, its text, and so on, as HSCAN returns them.

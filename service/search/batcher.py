@@ -115,7 +115,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
     @property
     def seconds_per_request(self) -> float:
-        """The mean search time of a request, in seconds: that of recent batches, divided by the number of workers."""
+        """The mean search time of a request in recent batches, in seconds, divided by the number of workers."""
         return self._seconds_a_job / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:

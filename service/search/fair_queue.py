@@ -121,7 +121,7 @@ class FairQueue(Generic[KeyT, JobT]):
         return taken
 
     def charge(self, key: KeyT, cost: float) -> None:
-        """Counts the cost of a finished batch against the share of its key.
+        """Counts the cost of a finished batch against the share of its key, so that other keys come first.
 
         Args:
             key: The batch key.
@@ -208,7 +208,9 @@ class ClientQueue(Generic[KeyT, JobT]):
         return Turn(key, jobs, weights)
 
     def charge(self, turn: Turn[KeyT, JobT], cost: float) -> None:
-        """Counts the cost of a finished batch against the shares of its clients, by the weight of their jobs.
+        """Counts the cost of a finished batch against the shares of its clients, so that other clients come first.
+
+        The cost is divided between the clients of the batch by the weight of their jobs.
 
         Args:
             turn: The batch.

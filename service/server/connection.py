@@ -139,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pipeline.proceed()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it stops: closes the connection after the current answer, or at once."""
+        """Called by uvicorn when it stops: closes the connection, but not before the end of an answer."""
         if self._pipeline.current is None:
             self.close()
         else:

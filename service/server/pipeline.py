@@ -155,7 +155,7 @@ class Pipeline:
             self._is_starting = False
 
     def proceed(self) -> None:
-        """Starts the next request in the queue, then parses bytes that had to wait before."""
+        """Starts the next request in the queue, then parses received bytes that had to wait for this."""
         if not self._is_starting:
             self.start_next()
             self._transport.read_more()

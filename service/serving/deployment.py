@@ -121,13 +121,13 @@ class Deployment:
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def answering(self, key: str) -> tuple[Role, ServedModel]:
-        """Returns the model that answers requests with a routing key, with the role of this model: (role, model)."""
+        """Returns the role and the model that answer requests with a routing key, such as a user's id."""
         if self.candidate is not None and self.rollout.role is Role.CANARY and self._goes_to_candidate(key):
             return Role.CANARY, self.candidate
         return Role.ACTIVE, self.active
 
     def shadow(self, key: str) -> ServedModel | None:
-        """Returns the shadow model that gets a copy of requests with a routing key; None if no model gets a copy."""
+        """Returns the shadow model that gets a copy of requests with a routing key; None if no model gets one."""
         return self.candidate if self.rollout.role is Role.SHADOW and self._goes_to_candidate(key) else None
 
     def _goes_to_candidate(self, key: str) -> bool:

@@ -28,7 +28,7 @@ WARM_UP_LENGTHS = (1, 20)  # items of a history; longer ones follow, up to the l
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load a bundle.
+    """The options with which a bundle, the published files of a model, is loaded.
 
     Attributes:
         backend: Engine of the search.
@@ -46,7 +46,7 @@ class LoadOptions:
 
 
 def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
-    """Loads the catalogue and the search engine of a bundle, and runs warm-up searches.
+    """Loads the catalogue and the search engine of a bundle (the files of a model), and runs warm-up searches.
 
     Args:
         bundle: The bundle.

@@ -31,7 +31,7 @@ logger = logging.getLogger("rqrec")
 
 
 class ModelSwitch:
-    """Holds the deployment, and follows the rollout in Redis. So a change on one replica reaches all replicas.
+    """Holds the loaded models of a replica, and follows the rollout in Redis, which gives every model its role.
 
     Args:
         bundles: Folder of a bundle, or folder of bundles with the link `current`.

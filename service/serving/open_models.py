@@ -39,7 +39,7 @@ class OpenModels:
         return list(self._stacks)
 
     async def open(self, version: str) -> ServedModel:
-        """Loads the bundle of a version, and returns its model.
+        """Loads the bundle (the published files) of a model version, and returns the model.
 
         Args:
             version: Version of the model.

@@ -183,7 +183,7 @@ class ServedModel:
         )
 
     async def take_over(self, version: str) -> None:
-        """Migrates the changes in another model's change log to this model, now and regularly from now on.
+        """Copies the changes in another model's change log to this model's catalogue, now and regularly from now on.
 
         Args:
             version: Version of the other model.
@@ -197,7 +197,7 @@ class ServedModel:
             await self.live.catch_up()
 
     async def absorb(self, other: "ServedModel") -> None:
-        """Migrates all changes that another model of this replica has in memory, even if Redis has lost them.
+        """Copies all written and deleted items of another model to this model, from the memory of this replica.
 
         Args:
             other: The other model.
