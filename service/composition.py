@@ -67,7 +67,7 @@ def redis_options(settings: Settings) -> RedisOptions:
 
 
 def load_options(settings: Settings) -> LoadOptions:
-    """Returns the options with which a bundle is loaded."""
+    """Returns the options with which a bundle (the published files of a model) is loaded."""
     return LoadOptions(
         backend=settings.backend,
         device=settings.device,

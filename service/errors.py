@@ -100,7 +100,7 @@ class BodyTimeout(Exception):
 
 
 class BadRequest(Exception):
-    """A request's line or headers are not valid HTTP."""
+    """The request line or the headers of a request are not valid HTTP."""
 
 
 class UnknownCoding(BadRequest):
@@ -112,7 +112,7 @@ class UnsupportedEncoding(Exception):
 
 
 class HeadTooLarge(Exception):
-    """A request's line and headers are too long, or there are too many headers."""
+    """The request line and the headers of a request are too long, or there are too many headers."""
 
 
 class ClientGone(Exception):

@@ -19,7 +19,7 @@ ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
-    """Returns a JSON reference (`$ref`) to the schema of a pydantic model of `ADDED`, in the OpenAPI document."""
+    """Returns a JSON reference (`$ref`) to the OpenAPI schema of a pydantic model, which must be in `ADDED`."""
     assert model in ADDED
     return {"$ref": TEMPLATE.format(model=model.__name__)}
 

@@ -113,7 +113,7 @@ class RedisGate:
         self._metrics.redis_evicts.set(evicts)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections to Redis."""
         await self.client.aclose()
 
     def _note_answer(self) -> None:

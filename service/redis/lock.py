@@ -51,7 +51,9 @@ class Lock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[bool]:
-        """Tries to take the lock, without waiting, and yields whether this succeeded. The end of the block releases it.
+        """Context manager: tries to take the lock, without waiting, and yields whether this succeeded.
+
+        The end of the block releases the lock.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -108,7 +108,7 @@ class CatalogueMigration:
                     pass
 
     async def absorb(self, source: LiveCatalogue) -> None:
-        """Migrates all changes of another model that this replica has in memory to this model.
+        """Migrates all changes of another model to this model, from the memory of this replica.
 
         This works even if Redis has lost these changes. When the call returns, the catalogue of this model has applied
         all of them, and the other catalogue is not needed any more.

@@ -52,7 +52,7 @@ class Replay:
         self._keep_rows = keep_rows
 
     def state_of(self, entries: Mapping[str, StampedEntry], version: int) -> tuple[Snapshot, Stamps]:
-        """Makes the state in which every written item has the content of its entry. Skips entries that do not fit.
+        """Makes the state in which every written item has the content of its entry. Skips invalid entries.
 
         Args:
             entries: The entries of all written items, by item id.

@@ -1,4 +1,4 @@
-"""The stamp of each written item: the position of its last change. Stamps decide which of two changes is the later."""
+"""The stamp of each written item: the position of its last change in the stream. Later stamps win over earlier ones."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -45,7 +45,7 @@ class Stamps:
             self._digest ^= digest_of(item_id, old)
 
     def stamp(self, item_id: str) -> str:
-        """Returns the stamp of an item, or an empty text if the item was never written. It sorts before all stamps."""
+        """Returns the stamp of an item. An item that was never written has an empty stamp, which sorts first."""
         return self._stamps.get(item_id, "")
 
     def items(self) -> Iterable[tuple[str, str]]:

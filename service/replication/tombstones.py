@@ -45,7 +45,7 @@ class Tombstones:
         self._lock = Lock(gate, f"{KEY_PREFIX}:{{{log.version}}}:forgetting", LOCK_LIVES_S)
 
     async def forget(self) -> None:
-        """Removes old tombstones, if there are at least `at_least`, and if no other replica is doing so now.
+        """Removes old tombstones, if there are at least `at_least` and no other replica is removing them now.
 
         Does nothing while the change log of another model is damaged.
 

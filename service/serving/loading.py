@@ -119,7 +119,7 @@ def _warm_up(recommender: Recommender, beam_width: int) -> None:
 def load_search_engine(
     bundle: Bundle, trie: SemanticIdTrie, item_vectors_ND: NDArray[np.float32], options: LoadOptions
 ) -> SearchEngine:
-    """Loads the search engine with the weights of a bundle.
+    """Loads the search engine with the weights of a bundle, which has the published files of a model.
 
     Args:
         bundle: The bundle.

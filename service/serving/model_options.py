@@ -12,7 +12,7 @@ class ModelOptions:
     Attributes:
         load: How to load the bundle.
         poll_every_s: Pause between two reads of the change log, in seconds.
-        save_every: Number of changes after which the change log is compacted.
+        save_every: Number of changes after which the change log is compacted: old events are deleted from its stream.
         write_timeout_s: Longest time until a write is confirmed, in seconds.
         tombstones_live_s: Shortest time for which the deletion of an item is remembered, in seconds.
         check_every_s: Pause between two checks of the data in Redis, in seconds.

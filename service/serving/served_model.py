@@ -156,7 +156,7 @@ class ServedModel:
         """Checks that all changes of the catalogue in Redis were applied at least once since the model was opened.
 
         Raises:
-            NotReady: If they were not, and the option `ready_without_redis` is off.
+            NotReady: If not all changes were applied, and the option `ready_without_redis` is off.
         """
         if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
             raise NotReady(
