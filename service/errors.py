@@ -32,7 +32,7 @@ class TooLarge(Exception):
 
 
 class UnknownModel(Exception):
-    """No bundle of the requested model version exists."""
+    """No published model (bundle) of the requested version exists."""
 
 
 class UnusableModel(Exception):

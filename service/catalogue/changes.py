@@ -16,7 +16,7 @@ from rqrec.service.catalogue.item_table import Codes
 
 
 class BadChange(ValueError):
-    """A change or an entry cannot be read or does not fit this model."""
+    """A change, or the stored content of an item, cannot be read or does not fit this model."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Delete:
 
 @dataclass(frozen=True)
 class Forget:
-    """The change that removes the tombstone (the record of the deletion) of an item that was never in the bundle.
+    """The change that removes the tombstone of an item: the record that the item was deleted.
 
-    It has no effect while the catalogue contains the item.
+    It is only for items that were not in the published model. It has no effect while the catalogue contains the item.
     """
 
     item_id: str
@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """The present content of an item that was written since the bundle was published.
+    """The present content of an item that was written since the model was published.
 
     Attributes:
         put: The last change of the item.

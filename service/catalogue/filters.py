@@ -69,7 +69,8 @@ class Filters:
     """Finds the items of one state of the catalogue that meet a request's conditions. Results are cached.
 
     Args:
-        items: The bundle's items in the order of the bundle: `item_id` and the attributes, as `as_shown` returns them.
+        items: The items of the bundle (the published model), in its order: `item_id` and the attributes, as `as_shown`
+            returns them.
         table: The items of this state of the catalogue.
         metrics: Counts the hits and misses of the cache.
         cache_bytes: Memory for cached results, in bytes; the least recently used results are removed first.

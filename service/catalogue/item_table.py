@@ -36,7 +36,7 @@ class ItemTable:
     the written item in row s.
 
     Attributes:
-        trie: The trie of the bundle's semantic IDs.
+        trie: The trie of the semantic IDs of the bundle (the published model).
         bundle_items: The bundle's items, in the order of the leaves.
         leaf_of_id: The leaf of each item of the bundle, by item id.
         place_of_leaf_N: For each leaf, the present place of its bundle item: the leaf itself, an added place if the
@@ -75,7 +75,7 @@ class ItemTable:
 
     @classmethod
     def from_bundle(cls, items: pl.DataFrame, trie: SemanticIdTrie) -> "ItemTable":
-        """Makes the table of a bundle, without later changes.
+        """Makes the table of a bundle (a published model), without later changes.
 
         Args:
             items: The bundle's items in the order of the bundle: `item_id` and the attributes, as `as_shown` returns

@@ -21,12 +21,13 @@ class Snapshot:
 
     Attributes:
         version: The version of the model.
-        catalogue_version: The number of changes since the bundle was published.
+        catalogue_version: The number of changes since the model was published.
         table: All items. The place of an item in it is its index in the catalogue.
         recommender: Finds the best items for a history; items are given by their places.
         filters: Finds the items that meet the conditions of a filter.
         item_vectors: The vector of the item at each place, float32 of shape (places, D).
-        entries: The items written since the bundle was published, by item id; None for a deleted item of the bundle.
+        entries: The items written since the model was published, by item id; None for a deleted item of the published
+            model.
         published: The state before any change; None if this is that state.
         exclude_history: Whether the items of a history are not recommended, if the request does not set this itself.
     """
@@ -43,5 +44,5 @@ class Snapshot:
 
     @property
     def trie(self) -> SemanticIdTrie:
-        """The trie of the bundle's semantic IDs."""
+        """The trie of the semantic IDs of the published model's items."""
         return self.table.trie

@@ -46,7 +46,7 @@ class CatalogueMigration:
     Args:
         gate: The client of Redis.
         log: The change log of this model.
-        published: The state of this model's bundle as it was published.
+        published: The state of this model's catalogue when the model was published, without later changes.
         live: The catalogue of this model, which follows `log`.
         tokenizer: The item tokenizer of this model.
         metrics: Counts items that cannot be migrated.

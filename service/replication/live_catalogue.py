@@ -34,7 +34,7 @@ class LiveCatalogue:
     If Redis has lost changes that this replica knows, the change log is repaired.
 
     Args:
-        published: The state of the bundle as it was published.
+        published: The state of the catalogue when the model was published, without later changes.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         log: The change log in Redis.
         metrics: Counts changes and repairs, and shows how many events are still to be applied.
@@ -102,11 +102,11 @@ class LiveCatalogue:
         return bool(self.snapshot.table.find([item_id])[0] != NO_LEAF)
 
     def written(self) -> dict[str, StampedEntry]:
-        """Returns all items written since the bundle was published, by item id. Safe to call from any thread."""
+        """Returns all items written since the model was published, by item id. Safe to call from any thread."""
         return self._state.all_entries()
 
     def tombstones(self, before: str) -> list[str]:
-        """Returns the ids of deleted items that were never in the bundle. Safe to call from any thread.
+        """Returns the ids of deleted items that were not in the published model. Safe to call from any thread.
 
         Args:
             before: A position in the stream. Only items that were deleted before this position are returned.

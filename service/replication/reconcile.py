@@ -51,7 +51,7 @@ def state_of(
     If two items have the same semantic ID, the item with the later stamp gets another collision code.
 
     Args:
-        published: The state of the bundle as it was published.
+        published: The state of the catalogue when the model was published, without later changes.
         entries: The entries of all written items, by item id.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         version: The `catalogue_version` of the new state.

@@ -39,7 +39,7 @@ class Replay:
     """Reads the events of one model's change log, and applies them to states of the catalogue.
 
     Args:
-        published: The state of the bundle as it was published.
+        published: The state of the catalogue when the model was published, without later changes.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         metrics: Counts changes by result.
         keep_rows: The argument `at_least` of `service.catalogue.apply.compacted`, which frees unused memory.

@@ -15,7 +15,7 @@ class ReplicaState(NamedTuple):
 
     Attributes:
         snapshot: The state of the catalogue.
-        stamps: For each item written since the bundle was published, the position of its last change.
+        stamps: For each item written since the model was published, the position of its last change in the stream.
         point: The last event of the change log that the snapshot contains.
     """
 

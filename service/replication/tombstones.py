@@ -1,4 +1,4 @@
-"""Removes old tombstones. A tombstone is the record of the deletion of an item that was never in the bundle.
+"""Removes old tombstones. A tombstone is the record of the deletion of an item that was not in the published model.
 
 Without the tombstone, a replica that has missed the deletion, or the change log of another model, could bring the item
 back. So a tombstone is removed only if no other change log in Redis contains the item, and if every replica has had the
@@ -26,7 +26,7 @@ LOGS = f"{KEY_PREFIX}:{{*}}:log"  # the headers of all change logs
 class Tombstones:
     """Removes the old tombstones from the change log of one model.
 
-    A tombstone is the record of the deletion of an item that was never in the bundle.
+    A tombstone is the record of the deletion of an item that was not in the published model.
 
     Args:
         gate: The client of Redis.

@@ -8,7 +8,7 @@ from rqrec.models.bundle.store import bundles_at_hand
 
 
 def read_manifests(bundles: Path) -> dict[str, Manifest | BundleError]:
-    """Returns, by version, the manifest of every bundle in a folder, or the error if the manifest cannot be read."""
+    """Returns, by model version, the manifest of each bundle in a folder, or the error if it cannot be read."""
     found: dict[str, Manifest | BundleError] = {}
     for version, folder in bundles_at_hand(bundles).items():
         try:

@@ -32,13 +32,13 @@ logger = logging.getLogger("rqrec")
 
 
 class ServedModel:
-    """A model in service: a loaded bundle, and the catalogue of this model, which follows the changes in Redis.
+    """A model in service: a loaded bundle (the published files), and the catalogue, which follows the changes in Redis.
 
     Only the class method `open` should make objects of this class, because it also starts and stops them.
 
     Args:
         bundle: The bundle.
-        published: The snapshot of the catalogue as it was published.
+        published: The snapshot of the catalogue when the model was published, without later changes.
         tokenizer: The item tokenizer, which computes the codes and vectors of written items.
         gate: The client of Redis; None if no Redis is used, so that items cannot be written.
         metrics: Counts changes of the catalogue.
