@@ -38,7 +38,7 @@ class Repaired(NamedTuple):
 
 
 class LogRepair:
-    """Compares the change log in Redis with the state of a replica, and repairs the change log.
+    """Puts changes back into the change log in Redis that Redis has lost and that this replica still knows.
 
     Args:
         log: The change log.

@@ -14,7 +14,9 @@ logger = logging.getLogger("rqrec")
 
 
 class SharedRollout:
-    """Reads and writes the rollout in Redis. If the key of the rollout holds anything else, it counts as missing.
+    """Reads and writes the rollout in Redis: which model version is active, and which is the canary or shadow.
+
+    If the key of the rollout in Redis holds a value that is no rollout, the rollout counts as missing.
 
     Args:
         gate: The client of Redis; None if no Redis is used, so that there is no shared rollout.
