@@ -160,7 +160,8 @@ class Retriever(nn.Module):
             history_BT: The leaves of the history items of B users, oldest first, int64, padded at the end with -1;
                 T <= max_history.
             targets_BT: For each position, the leaf of the item to predict, int64; -1 for a position without a target.
-            sampled: The sampled items. They must include all items of history_BT and targets_BT.
+            sampled: The items among which the relevance loss looks for the next item: all items of history_BT and
+                targets_BT, and random others. Only these items are encoded.
             catalogue: The catalogue that has these leaves.
             weights_BT: The weight of each target in the losses, float32; None if all targets have equal weights.
             types_BT: The event type of each history item, int64, 0 for unknown; None if all are unknown.

@@ -79,14 +79,14 @@ class CatalogueMigration:
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
-        """Adds a source: from now on `step` also migrates the changes of this other model, from the first one on.
+        """Adds a source model. From now on, `step` also copies the changes of the source model to the target model.
 
-        A second call for the same model has no effect. The migration does not continue where an earlier process ended,
-        because Redis may have lost parts of this model's change log while no replica served this model. Changes that
-        this model knows already are read and then skipped.
+        The target model is the one of this object. Copying starts at the first change of the source model, even if an
+        earlier process has copied some: Redis may have lost parts of the target's change log while no replica served
+        the target. Changes that the target has already are skipped. A second call for the same source has no effect.
 
         Args:
-            version: Version of the other model.
+            version: Version of the source model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
