@@ -6,12 +6,15 @@ Every model ranks the whole catalogue without the items of the history. A list h
 last item. The item before it is for validation. If a folder of sequence files has the days between actions
 (`<Name>_day_gaps.txt`), everything is trained and measured a second time, with the actions of one day in the order of
 a fixed hash. The order of a file says nothing about the time within a day.
+
+The rank of every user's next item is written to `ranks_<order>_<model>.csv`. `--against` compares RQRec with such a
+file of another model, user by user.
 """
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +25,12 @@ from rich.table import Table
 
 from benchmarks.support.machine import description
 from benchmarks.support.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
+from benchmarks.support.user_ranks import compare_ranks, describe_users, rank_table, read_ranks
 from rqrec.models.errors import UserError
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, leave_one_out, user_sequences
 from rqrec.training.evaluation.baselines import (
     item_popularity,
     rank_by_content_knn,
@@ -47,6 +51,7 @@ RQREC, SASREC = "RQRec", "SASRec"
 DIFFERENCE = f"{RQREC} - {SASREC}"
 ORDERS = ("file", "shuffled")
 INTERVAL_K = 10
+CONSOLE = Console(width=160)
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -60,11 +65,15 @@ class Comparison:
         intervals: 95 % bootstrap intervals over users, by model and figure. Those of "RQRec - SASRec" are of the
             difference on the same users.
         tokenizer: The figures of the semantic IDs.
+        ranks: For SASRec and RQRec, the rank of each user's next item; see `benchmarks.support.user_ranks`.
+        users: What is known of each user; see `benchmarks.support.user_ranks.describe_users`.
     """
 
     models: Mapping[str, Mapping[str, float]]
     intervals: Mapping[str, Intervals]
     tokenizer: Mapping[str, float]
+    ranks: Mapping[str, pl.DataFrame]
+    users: pl.DataFrame
 
 
 def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
@@ -75,7 +84,8 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
         sasrec: SASRec's sizes and its training.
     """
     settings = trained.settings.evaluation
-    split = leave_one_out(user_sequences(load_prepared(trained.data)))
+    dataset = load_prepared(trained.data)
+    split = leave_one_out(user_sequences(dataset))
     loaded = load_features(trained.features)
     features_NE = loaded.features_NE
     num_items, test, k = len(features_NE), split.test, settings.list_length
@@ -84,12 +94,20 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
     bar = train_sasrec(trained.workspace, trained.data, sasrec)
     stages = (trained.features, trained.rqvae, trained.tokens, trained.decoder)
     seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in stages)}
+    network = load_sasrec(bar, num_items, sasrec)
+
+    def by_sasrec(holdout: Holdout) -> NDArray[np.int64]:
+        return rank_by_sasrec(network, holdout, k=k, max_history=sasrec.max_history)
+
+    def by_rqrec(holdout: Holdout) -> NDArray[np.int64]:
+        return rank_holdout(recommender, holdout, k=k, beam_width=settings.beam_width)
+
     lists = {
         "popularity": rank_by_popularity(popularity_N, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
         "content-kNN": rank_by_content_knn(features_NE, test, k=k),
-        SASREC: rank_by_sasrec(load_sasrec(bar, num_items, sasrec), test, k=k, max_history=sasrec.max_history),
-        RQREC: rank_holdout(recommender, test, k=k, beam_width=settings.beam_width),
+        SASREC: by_sasrec(test),
+        RQREC: by_rqrec(test),
     }
     models = {
         name: figures(lists_UK, test, features_NE, popularity_N == 0, settings)
@@ -97,7 +115,18 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
         for name, lists_UK in lists.items()
     }
     ranks = {name: ranks_of_targets(lists_UK, test.targets_U) for name, lists_UK in lists.items()}
-    return Comparison(models, _intervals(ranks), load_semantic_ids(trained.tokens).figures)
+    by_user = {
+        name: rank_table(dataset, ranks_of_targets(rank(split.validation), split.validation.targets_U), ranks[name])
+        for name, rank in ((SASREC, by_sasrec), (RQREC, by_rqrec))
+    }
+    folder = Path(trained.settings.dataset.source)
+    return Comparison(
+        models,
+        _intervals(ranks),
+        load_semantic_ids(trained.tokens).figures,
+        by_user,
+        describe_users(dataset, folder),
+    )
 
 
 def _intervals(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, Intervals]:
@@ -154,14 +183,20 @@ def print_comparison(comparison: Comparison, title: str) -> None:
             text = "-" if value is None else f"{value:.0f}" if value > 1 else f"{value:.4f}"
             row.append(text if low_high is None else f"{text} ({low_high[0]:.4f}-{low_high[1]:.4f})")
         table.add_row(metric, *row)
-    console = Console(width=160)
-    console.print(table)
+    CONSOLE.print(table)
     for metric, (low, high) in comparison.intervals[DIFFERENCE].items():
-        console.print(f"{DIFFERENCE}, {metric}: 95 % interval {low:+.4f} to {high:+.4f}")
-    console.print(", ".join(f"{name} {value:.3f}" for name, value in comparison.tokenizer.items()))
+        CONSOLE.print(f"{DIFFERENCE}, {metric}: 95 % interval {low:+.4f} to {high:+.4f}")
+    CONSOLE.print(", ".join(f"{name} {value:.3f}" for name, value in comparison.tokenizer.items()))
 
 
-def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: int | None, root: Path) -> None:
+def run(
+    dataset: str,
+    orders: Sequence[str],
+    bindings: Sequence[str],
+    epochs: int | None,
+    root: Path,
+    against: pl.DataFrame | None = None,
+) -> None:
     """Compares the models for each order. Prints tables and one line of JSON, and writes results.json below the root.
 
     Args:
@@ -170,9 +205,10 @@ def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: in
         bindings: gin bindings.
         epochs: Passes over the data, of both models; None for the number of each recipe.
         root: The folder of workspaces and results.
+        against: The ranks of another model on the same users, to compare RQRec with; None for no comparison.
 
     Raises:
-        DataError: If only the shuffled order is wanted and the data set has no days.
+        DataError: If `against` lacks users, or if only the shuffled order is wanted and the data set has no days.
     """
     sasrec = SasRecSettings() if epochs is None else replace(SasRecSettings(), epochs=epochs)
     sources = {"file": dataset}
@@ -193,7 +229,11 @@ def run(dataset: str, orders: Sequence[str], bindings: Sequence[str], epochs: in
         with open_workspace(root / order, Path("artifacts/data")) as workspace:
             comparison = compare(Run(workspace, settings), sasrec)
         print_comparison(comparison, f"{Path(dataset).name}, order of equal times: {order}; {description()}")
-        results[order] = asdict(comparison)
+        for name, ranks in comparison.ranks.items():
+            ranks.write_csv(root / f"ranks_{order}_{name.lower()}.csv")
+        if against is not None:
+            CONSOLE.print(compare_ranks(comparison.ranks[RQREC], against, comparison.users))
+        results[order] = {name: getattr(comparison, name) for name in ("models", "intervals", "tokenizer")}
         (root / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     first = results[possible[0]]["models"]
     last = {"recall@10": first[RQREC]["recall@10"], "ndcg@10": first[RQREC]["ndcg@10"]}
@@ -213,12 +253,14 @@ def main() -> None:
     )
     parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
+    parser.add_argument("--against", type=Path, metavar="RANKS", help="another model's ranks, to compare user by user")
     arguments = parser.parse_args()
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name
     root.mkdir(parents=True, exist_ok=True)
     orders = ORDERS if arguments.order == "both" else (arguments.order,)
     try:
-        run(arguments.dataset, orders, arguments.set, arguments.epochs, root)
+        against = None if arguments.against is None else read_ranks(arguments.against)
+        run(arguments.dataset, orders, arguments.set, arguments.epochs, root, against)
     except UserError as error:
         parser.error(str(error))
 

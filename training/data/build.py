@@ -66,7 +66,15 @@ def build_dataset(
         f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
         f"{len(items):,} items"
     )
-    return Dataset(name, items, ordered, fingerprint(items, ordered), feedback.event_types, feedback.excluding_types)
+    return Dataset(
+        name,
+        items,
+        ordered,
+        fingerprint(items, ordered),
+        feedback.event_types,
+        feedback.excluding_types,
+        users[USER_ID],
+    )
 
 
 def _decided(

@@ -1,7 +1,7 @@
 """Defines `Dataset`, the form of every data set after reading: checked items, and interactions sorted by time."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ class Dataset:
         event_types: The names of the event types in `interactions`.
         excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
             "hidden". `interactions` does not hold such events.
+        user_ids: The id of each user (string), by user_index; empty if the users have no ids.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     fingerprint: str
     event_types: tuple[str, ...] = ()
     excluding_types: tuple[str, ...] = ()
+    user_ids: pl.Series = field(default_factory=lambda: pl.Series(USER_ID, [], dtype=pl.String))
 
     @property
     def num_users(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from rqrec.training.data.columns import Column, read_columns, write_columns
-from rqrec.training.data.dataset import WEIGHT, DataError, Dataset
+from rqrec.training.data.dataset import USER_ID, WEIGHT, DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
 from rqrec.training.data.reading.names import TABLES
@@ -23,9 +23,10 @@ from rqrec.training.data.splitting.settings import SplitSettings
 from rqrec.training.data.splitting.split import split_users
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-ITEMS, INTERACTIONS, DESCRIPTION, REPORT = "items.parquet", "interactions.parquet", "dataset.json", "report.txt"
+ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions.parquet", "users.parquet"
+DESCRIPTION, REPORT = "dataset.json", "report.txt"
 MIN_ITEMS = 2
-CODE_VERSION = 3  # 2: the columns of the files are described; 3: plain names such as `user` are known
+CODE_VERSION = 4  # 3: plain names such as `user` are known; 4: the ids of the users are saved
 logger = logging.getLogger("rqrec")
 
 
@@ -69,6 +70,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
         dataset.items.write_parquet(directory / ITEMS)
         dataset.interactions.write_parquet(directory / INTERACTIONS)
+        dataset.user_ids.to_frame().write_parquet(directory / USERS)
         description = {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -162,6 +164,7 @@ def load_prepared(stage: Stage) -> Dataset:
         description["fingerprint"],
         tuple(description["event_types"]),
         tuple(description["excluding_types"]),
+        pl.read_parquet(stage.path / USERS)[USER_ID],
     )
 
 
