@@ -44,7 +44,7 @@ class GrowingArray(Generic[Scalar]):
 
     @property
     def lineage(self) -> object:
-        """An object that identifies the shared memory, to be compared by `is`.
+        """An object that arrays have in common if one was extended to the other without a copy. Compare it by `is`.
 
         If two arrays have the same lineage, the rows of the shorter array are the first rows of the longer array.
         """

@@ -31,7 +31,8 @@ class VectorIndex:
         order_X: The numbers of the vectors that the index can find, sorted by cluster, int64. These are all M vectors,
             or only those that `among` has selected.
         start_C: Cluster c consists of the vectors `order_X[start_C[c]:start_C[c + 1]]`; int64, shape (C + 1,).
-        trained_on: The number of vectors in the index when the centroids were computed.
+        trained_on: The number of vectors in the index when the centroids were computed. With it a caller decides when
+            the index has grown so much that it should be built again.
     """
 
     centroids_CD: FloatArray
@@ -88,7 +89,7 @@ class VectorIndex:
         return self._of(self.centroids_CD, np.concatenate([self.cluster_M, added_X]), self.trained_on)
 
     def among(self, mask_M: NDArray[np.bool_]) -> "VectorIndex":
-        """Returns an index that finds only the vectors where the mask is true, bool of shape (M,)."""
+        """Returns an index that finds only vectors where the mask is true. The mask is bool, of shape (M,)."""
         mask_X = mask_M[self.order_X]
         before_X = np.concatenate([[0], np.cumsum(mask_X)])
         return replace(self, order_X=self.order_X[mask_X], start_C=before_X[self.start_C])

@@ -37,10 +37,12 @@ class Bundle:
         path: The path of the bundle's folder.
         manifest: The bundle's metadata, such as its version and sizes.
         items: One row per item: the column `item_id` and the attributes of the item.
-        learned: The semantic ID, popularity and vector of each item, in the row order of `items`.
+        learned: What training learned about each item: its semantic ID, its popularity, and the item vector that the
+            search reads. The rows are in the order of `items`.
         featurizer: Computes the features of an item from its attributes.
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32.
-        contents_RP: The content vector of each item at unit length, in the row order of `items`, float16 or float32.
+        contents_RP: The content vector of each item, with which the contents of new items are compared; at unit
+            length, in the row order of `items`, float16 or float32.
     """
 
     path: Path

@@ -1,7 +1,8 @@
 """Golden answers: recommendations that training records, and that the service must reproduce before it uses a model.
 
-Training records the recommendations of the trained model for a few histories. The service computes them again with the
-exported search. An item is named by its row number in the bundle's table of items. This module does not need PyTorch.
+Training records the recommendations of the trained model for a few histories. When the service loads the bundle, it
+computes the recommendations for the same histories again, and compares the two. An item is named by its row number in
+the bundle's table of items. This module does not need PyTorch.
 """
 
 import math
@@ -36,7 +37,7 @@ class Golden:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Golden":
-        """Makes a golden answer from a mapping with the keys `history`, `rows` and `scores`, as JSON gives it."""
+        """Makes a golden answer from parsed JSON: a mapping with the keys `history`, `rows` and `scores`."""
         return cls(fields["history"], fields["rows"], fields["scores"])
 
 
@@ -61,8 +62,9 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
     """Checks whether a model reproduces its golden answers, and describes those that it does not reproduce.
 
-    An answer is reproduced if at least the share `SHARED_AT_LEAST` of its items is the same, and if the scores of these
-    items differ by at most `SCORE_TOLERANCE` (relative, or absolute if that allows more).
+    The model reproduces an answer if three things hold for the list that it recommends now. The list has as many items
+    as the answer. At least the share `SHARED_AT_LEAST` of the answer's items are in it. The old and new scores of
+    these items differ by at most `SCORE_TOLERANCE` (relative, or absolute if that allows more).
 
     Args:
         recommender: The recommender of the model to check.

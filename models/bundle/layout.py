@@ -3,13 +3,13 @@
 manifest.json          format, version, sizes, data fingerprint, metrics, golden answers, configuration, checksums
 retriever.safetensors  weights of the retriever
 tokenizer.safetensors  weights of the RQ-VAE
-tokenizer.onnx         graph of the RQ-VAE: the features of items → the codes of items
+tokenizer.onnx         graph of the RQ-VAE: the features of items → the codes of items, without the collision code
 search.onnx            graph of the search: histories → best items, with log-probabilities and scores
 search_fp16.onnx       graph of the same search in half precision, for a GPU (optional)
 featurizer.json        how the features of an item are computed from its attributes
 projection.npy         matrix that projects features to content vectors
 contents.npy           the content vector of each item, with which new items are compared
-items.parquet          one row per item: item_id and the item's attributes, under any names
+items.parquet          one row per item: a column item_id, and one column per attribute, of any name
 learned_items.parquet  semantic_id, popularity and item_vector of each item, in the row order of items.parquet
 text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
 text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)

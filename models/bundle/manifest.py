@@ -1,4 +1,7 @@
-"""The manifest: the file `manifest.json` with the metadata of a bundle. It is written last and read first."""
+"""The manifest: the file `manifest.json` with the metadata of a bundle.
+
+It is written after all other files, so a folder without it is not a complete bundle. It is read before all others.
+"""
 
 import json
 import math
@@ -30,7 +33,8 @@ class Manifest:
 
     Attributes:
         format: Number of the bundle format, such as 10.
-        version: Name of the model version, unique to one training run. It is the name of the bundle's folder too.
+        version: Name of the model version: the data set's name and a hash of all inputs of the bundle. It is the name
+            of the bundle's folder too.
         created_at: ISO 8601 time of publishing, UTC.
         dataset: Name of the data set.
         data_fingerprint: SHA-256 of the data set, hexadecimal.
@@ -41,18 +45,18 @@ class Manifest:
         no_text_encoder: The reason why the bundle has no text encoder; an empty string if it has one.
         golden: The fields of `models.bundle.golden.Golden`, once for each golden answer.
         config: The resolved gin configuration, as text.
-        checksums: SHA-256 of every file by file name, hexadecimal. The entry of `manifest.json` is the checksum of all
-            other fields and entries.
+        checksums: SHA-256 of every file by file name, hexadecimal. For `manifest.json` it is the SHA-256 of the
+            manifest's fields, without this one checksum.
         event_types: Names of the event types that the retriever can read. `event_types[0]` is the name of type 1; type
             0 is "unknown".
-        excluding_types: Names of further event types. The retriever does not read a history item of such a type, and
-            the item is not recommended.
-        exclude_history: Whether items of the history are not recommended, if the request itself does not choose. The
-            file leaves out this field if it is true.
-        own_items: The fields of `models.search.own.weights.OwnItemWeights`, the bonus of items of the user's history;
-            empty if there is no bonus. The file leaves out this field if it is empty.
-        half_search: Whether the bundle has a search graph in half precision. The file leaves out this field if it is
-            true.
+        excluding_types: Names of further event types, such as "hidden". The retriever does not read a history item of
+            such a type, and the item is not recommended.
+        exclude_history: Whether the service by default recommends no item of the user's history. A request can choose
+            otherwise. `manifest.json` has this field only if it is false.
+        own_items: The fields of `models.search.own.weights.OwnItemWeights`: the bonus that the scores of items of the
+            user's history get. Empty if there is no bonus; `manifest.json` then lacks this field.
+        half_search: Whether the bundle has a search graph in half precision. `manifest.json` has this field only if it
+            is false.
     """
 
     format: int
@@ -82,17 +86,20 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the whole bundle except `created_at`, hexadecimal. Equal training runs have equal digests."""
+        """The SHA-256 of the bundle's content without the time `created_at`, hexadecimal.
+
+        It shows whether two training runs gave the same bundle.
+        """
         return manifest_checksum({**self.fields, "created_at": ""})
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields by name, as written to `manifest.json`. A field is left out if its value is that in `DEFAULTS`."""
+        """The fields by name, as written to `manifest.json`, without those that have their value in `DEFAULTS`."""
         return {name: value for name, value in asdict(self).items() if DEFAULTS.get(name, MISSING) != value}
 
     @cached_property
     def retriever_config(self) -> RetrieverConfig:
-        """The sizes and weights of the retriever, parsed from the field `retriever`.
+        """The configuration of the retriever, such as its sizes, parsed from the field `retriever`.
 
         Raises:
             ValueError: If a field is missing or has the wrong type.
@@ -101,7 +108,9 @@ class Manifest:
 
     @property
     def own_item_weights(self) -> OwnItemWeights | None:
-        """The bonus of items of the user's history, parsed from the field `own_items`; None if there is no bonus.
+        """The weights of the bonus that is added to the scores of items of the user's history; None for no bonus.
+
+        They are parsed from the field `own_items`.
 
         Raises:
             ValueError: If the number of weights is wrong or a weight is not finite.
@@ -115,7 +124,10 @@ class Manifest:
 
     @property
     def relevance_weight(self) -> float:
-        """The weight of an item's relevance in its score: score = log_prob + relevance_weight * relevance."""
+        """The weight of relevance in an item's score: score = log_prob + relevance_weight * relevance.
+
+        Relevance is the cosine of the user's query and the item's vector, divided by a temperature.
+        """
         return self.retriever_config.relevance_weight
 
     @property
@@ -167,7 +179,7 @@ def seal_bundle(folder: Path, manifest: Manifest) -> None:
 
     Args:
         folder: The bundle's folder, with all its other files.
-        manifest: The manifest to write. Its field `checksums` is ignored and computed from the files.
+        manifest: The manifest to write. Its field `checksums` is not read: the checksums are computed from the files.
     """
     fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
     fields["checksums"][MANIFEST] = manifest_checksum(fields)

@@ -1,6 +1,6 @@
 """Functions for a folder of bundles: they list its versions, and read and set its link `current` to one of them.
 
-`read_version` reads one of the bundles. It is in `models.bundle.bundle`, because `read_bundle` needs this module.
+To read one of the bundles, call `models.bundle.bundle.read_version`.
 """
 
 import os
@@ -21,7 +21,8 @@ def bundles_at_hand(path: Path) -> dict[str, Path]:
         path: A folder of bundles, or one bundle's folder.
 
     Returns:
-        A dictionary from the version to the path of the bundle's folder; empty if there are no bundles.
+        A dictionary from the version to the path of the bundle's folder; empty if there are no bundles. If `path` is
+        one bundle's folder, it has only this bundle.
     """
     if _is_file(path / MANIFEST) and not _is_file(path / CURRENT / MANIFEST):
         try:
@@ -37,10 +38,10 @@ def bundles_at_hand(path: Path) -> dict[str, Path]:
 
 
 def current_version(path: Path) -> str:
-    """Returns the version of the bundle that the `current` link of a folder names, or of the bundle at this path.
+    """Returns the version of the bundle to which a path leads.
 
     Args:
-        path: A folder of bundles, or one bundle's folder.
+        path: A folder of bundles, whose link `current` names the bundle; or the bundle's own folder.
 
     Raises:
         BundleError: If there is no such bundle, or its manifest cannot be used.

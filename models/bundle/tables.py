@@ -22,7 +22,7 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
 
     Raises:
         ValueError: If the number of items is wrong, if an attribute has a type that JSON cannot express, or if an
-            item_id is missing, empty, not unique, too long or contains a control character.
+            item_id is missing, empty, not unique, longer than `MAX_ITEM_ID` or contains a control character.
     """
     items = pl.read_parquet(path)
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:

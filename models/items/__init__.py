@@ -1,1 +1,1 @@
-"""Computes the codes and the vectors of new items, which training did not know."""
+"""Computes the codes and the vectors of new items: items that users did not choose in the training data."""

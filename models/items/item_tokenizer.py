@@ -2,7 +2,10 @@
 
 This module does not need PyTorch.
 
-Shapes: N items, R rows of the bundle, E feature columns, L levels (the collision level included), D width.
+The last code of a semantic ID is the collision code: it tells items with otherwise equal codes apart. It is not
+computed here, because it depends on the other items of the catalogue.
+
+Shapes: N items, R rows of the bundle, E feature columns, L codes of a semantic ID, D width.
 """
 
 from reprlib import repr as shortened
@@ -124,7 +127,7 @@ class ItemTokenizer:
     def checked_text_encoder(self) -> TextEncoder:
         """Opens, checks and returns the bundle's text encoder.
 
-        Unlike `load_text_encoder`, this method keeps no reference to the encoder for later calls.
+        Unlike `load_text_encoder`, this method keeps no reference to the encoder, so the encoder can be freed.
 
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.
@@ -139,7 +142,9 @@ class ItemTokenizer:
         return encoder
 
     def features(self, items: pl.DataFrame, text: Given | None) -> FloatArray:
-        """Computes the features of new items. Their co-occurrence features count as missing.
+        """Computes the features of new items from their attributes.
+
+        Features that depend on users' choices in the training data count as missing, because new items lack them.
 
         Args:
             items: One row per item, with a column for every attribute that the featurizer reads.
@@ -151,7 +156,10 @@ class ItemTokenizer:
         return self.featurizer.transform(items, {} if text is None else {TEXT: text})
 
     def codes(self, features_NE: FloatArray) -> IntArray:
-        """Computes the codes of N items without the collision code; returns int64 of shape (N, L - 1)."""
+        """Computes the codes of N items, except the collision code, which tells items with equal codes apart.
+
+        Returns int64 of shape (N, L - 1).
+        """
         (codes_NL,) = self._tokenizer.run(None, {"features_NE": features_NE})
         return np.asarray(codes_NL, dtype=np.int64)
 

@@ -1,7 +1,7 @@
 """The code decoder: computes logits of the next item's codes from a state of the history encoder, level by level.
 
 Shapes: B users, M positions, L levels, V codes per level, D width, H heads, d = D / H, K beams, R = B K beams of
-all users, X rows.
+all users, X rows of a table.
 """
 
 from typing import NamedTuple
@@ -15,10 +15,10 @@ from rqrec.models.trie.lookup import take, take_rows
 
 
 class KvCache(NamedTuple):
-    """The KV cache of one Transformer block of the code decoder. Each field has one tensor for each level so far.
+    """The KV cache of one Transformer block of the code decoder: attention keys and values of the levels so far.
 
-    A row of keys or values is written once and never moves. Each beam refers to its row by number, so several beams can
-    share a row.
+    Each field has one tensor for each of these levels. A row of keys or values is never copied when beams are chosen:
+    each beam refers to its row by number, so several beams can share a row.
 
     Attributes:
         keys: The attention keys, shape (X, H, d) at each level.
@@ -36,10 +36,10 @@ class DecoderState(NamedTuple):
 
     Attributes:
         logits_RV: The logits of the next code of each of R beams, shape (R, V).
-        inputs_XD: The decoder's input vector for each code at each level but the last. Row l * V + c is for code c at
-            level l.
-        projected: The scaled queries, the keys and the values of `inputs_XD` in the first block, each of shape
-            (X, H, d).
+        inputs_XD: The decoder's input vector for each code at each level but the last, so X = (L - 1) V. Row l * V + c
+            is for code c at level l.
+        projected: The scaled attention queries, the keys and the values of `inputs_XD` in the first block, each of
+            shape (X, H, d). They are computed once, so that each step only looks up rows.
         caches: The KV cache of each block.
     """
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RetrieverConfig:
-    """The configuration of a retriever: its sizes, dropout probabilities and weights.
+    """The configuration of a retriever: its sizes, dropout probabilities and other options.
 
     Attributes:
-        num_levels: L, the number of codes in a semantic ID, the collision level included.
+        num_levels: L, the number of codes in a semantic ID. The last one is the collision code, which tells items with
+            otherwise equal codes apart.
         codebook_size: V, the number of codes per level.
         width: D, the width of item vectors and states.
         num_heads: Attention heads in the history encoder and in the code decoder.
@@ -18,7 +19,8 @@ class RetrieverConfig:
         max_history: T, the number of most recent items of a history that the retriever reads.
         dropout: Probability of dropping an activation of the history encoder in training, in [0, 1).
         decoder_dropout: Probability of dropping an activation of the code decoder in training, in [0, 1).
-        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1].
+        generation_gradient: Factor of the gradient that the generation loss (of the codes) sends from the code decoder
+            back to the history encoder, in [0, 1].
         feature_dim: E, the number of feature columns of an item.
         feature_dropout: Probability of dropping a feature in training, in [0, 1).
         num_items: N, the number of items in the item embedding table; 0 if there is no such table.

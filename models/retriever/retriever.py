@@ -9,7 +9,7 @@ by a temperature. Generated items are ranked by score = log_prob + relevance_wei
 arXiv 2411.18814, join the two in the same way).
 
 Shapes: B users, T history items, L levels, N items, E feature columns, D width, M positions, S sampled items,
-X items that the sample is made of.
+X items of which the sample is made, with duplicates.
 """
 
 import math
@@ -41,7 +41,8 @@ class CatalogueTensors(NamedTuple):
         paths: The semantic ID of each leaf, and the trie nodes on the path to it.
         features_NE: The features of each item, the same that the RQ-VAE reads, float32.
         rows_N: The row of each item in the item embedding table, int32.
-        shares_N: The share of each item among all training targets, float32 in [0, 1].
+        shares_N: The share of each item among all choices in the training data, float32 in [0, 1]. It corrects the
+            relevance loss, because popular items are sampled more often.
     """
 
     paths: TriePaths
@@ -51,7 +52,7 @@ class CatalogueTensors(NamedTuple):
 
     @property
     def prefixes_N(self) -> Tensor:
-        """The trie node at depth 2 above each leaf, int64; the leaf itself if a semantic ID has at most two codes."""
+        """The number of each item's prefix of two codes (its trie node at depth 2), int64; its leaf if L is below 3."""
         paths_NL = self.paths.paths_NL
         return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
@@ -82,7 +83,8 @@ class SampledItems(NamedTuple):
 
     Attributes:
         leaves_S: The leaves of the sampled items, distinct and ascending, int64.
-        log_drawn_S: The natural logarithm of the probability that a sample contains each of these leaves, float32.
+        log_drawn_S: For each of these leaves, the natural logarithm of the estimated probability that a sample contains
+            it, float32. It is subtracted from the relevance, so that the softmax estimates the one over all items.
     """
 
     leaves_S: Tensor
@@ -96,7 +98,7 @@ class SampledItems(NamedTuple):
             items_X: The leaves of all items that the step reads or predicts, and the leaves that were drawn uniformly;
                 int64, in any order, with or without duplicates.
             catalogue: The catalogue.
-            targets: How many items the step predicts.
+            targets: How many items the step predicts. This and `draws` give the probabilities in `log_drawn_S`.
             draws: How many leaves were drawn uniformly.
         """
         leaves_S = items_X.unique()

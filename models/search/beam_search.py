@@ -1,11 +1,12 @@
 """Beam search over the catalogue's trie, as one PyTorch module without control flow that depends on data.
 
 So the module can be exported to one ONNX graph. The place of an item is a number: its leaf in the trie, or a number
-after all leaves for an item that was added after the trie was built. Histories may contain any place; the search finds
-leaves only.
+after all leaves for an item that was added after the trie was built. A history may contain both kinds of items. The
+search finds only items that have a leaf.
 
 Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
-M open beams, F children of a node, N leaves (for item vectors: N places), D width.
+M open beams (more than one leaf is below their node), F children of a node, N leaves (for item vectors: N places),
+D width.
 """
 
 from typing import NamedTuple
@@ -47,9 +48,9 @@ class BeamSearch(nn.Module):
     refer to the whole catalogue: they are not renormalised over the eligible items. The search is exact if the beam
     width is at least the number of nodes at each depth.
 
-    Ties: Of two equal scores, the greater log-probability comes first. Of two equal log-probabilities, the more
-    probable prefix comes first, the longest prefix compared first. If all prefixes are equally probable, the smaller
-    semantic ID comes first.
+    Ties: Of two items with equal scores, the one with the greater log-probability comes first. If these are equal too,
+    the log-probabilities of the first L - 1 codes are compared, then those of the first L - 2 codes, and so on. If all
+    are equal, the smaller semantic ID comes first.
 
     Args:
         retriever: The retriever that computes the probabilities.
@@ -80,7 +81,8 @@ class BeamSearch(nn.Module):
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
                 int64. A place is a leaf of the trie, or a number after all leaves for an item that was added later.
             lengths_B: The number of items in each history, 1..T, int64.
-            beam_slots_K: The numbers 0..K-1 as float32. K, their number, is the beam width.
+            beam_slots_K: The numbers 0..K-1 as float32. Their number K is the beam width. It is given by the shape of a
+                tensor, because the ONNX graph has only tensors as inputs.
             eligible: The leaves that pass the filter, the same for all users.
             excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
                 ascending order, padded at the end with -1; int64, X >= 1.

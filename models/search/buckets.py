@@ -14,8 +14,9 @@ FEWEST_EXCLUDED = 16
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
     """Pads the inputs of a search with extra users, exclusions and history items.
 
-    The users of the request stay first, and the search finds the same items for them. The number of users, and the
-    number of exclusions of a user, become powers of two. The length of histories becomes `max_history`.
+    The users of the request come first in the result, and the search finds the same items for them. The number of users
+    becomes a power of two. The number of exclusions of each user becomes a power of two too, at least 16. The length
+    of histories becomes `max_history`.
 
     Args:
         request: The inputs of the search graph by name, from `models.search.onnx_engine.request_inputs`.

@@ -22,7 +22,9 @@ NOBODY: BoolArray = np.empty(0, dtype=np.bool_)
 
 
 class Candidates(NamedTuple):
-    """The new items that a search considers, by their row numbers in `models.search.new.new_item_index.NewItemIndex`.
+    """The new items that may be recommended. A new item is one that the model did not learn to generate.
+
+    They are given by their row numbers in `models.search.new.new_item_index.NewItemIndex`.
 
     Attributes:
         rows_X: The row numbers of the items whose relevance is computed for every user, int64.
@@ -65,8 +67,8 @@ class Eligibility:
         first_inner_I: The index in `eligible_below` at which each depth 1..L-1 begins, int32.
         added_S: Whether each added place is eligible, bool.
         num_added: The number of eligible added places.
-        candidates: The eligible new items; None until `Recommender.prepared` computes them.
-        popular: The most popular eligible items; None until `Recommender.prepared` computes them.
+        candidates: The eligible new items; None if they are not computed. `Recommender.prepared` computes them.
+        popular: The most popular eligible items; None if they are not computed. `Recommender.prepared` computes them.
 
     Example:
         Three items. Leaf 1 (0-3) and leaf 2 (1-0) are not eligible, so node 1 of depth 1 is closed. One of two added
@@ -95,7 +97,7 @@ class Eligibility:
 
     @classmethod
     def everything(cls, trie: SemanticIdTrie) -> "Eligibility":
-        """Returns the eligibility in which every leaf of a trie is eligible. Other items are not covered."""
+        """Returns the eligibility in which every leaf of a trie is eligible. It has no items that were added later."""
         return cls.from_mask(trie, np.ones(trie.num_leaves, dtype=np.bool_))
 
     @classmethod
@@ -131,7 +133,7 @@ class Eligibility:
     def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
         """Makes a copy in which some leaves have become eligible or not eligible. This eligibility does not change.
 
-        Only the array entries that change are computed.
+        Only the array entries that change are computed. If any does, `candidates` and `popular` are None in the copy.
 
         Args:
             leaves_M: Distinct leaves, int64.
@@ -164,7 +166,7 @@ class Eligibility:
     def with_added(self, added_S: BoolArray, num_added: int) -> "Eligibility":
         """Makes a copy with another mask of the items that were added after the trie was built.
 
-        This eligibility does not change.
+        This eligibility does not change. In the copy, `candidates` and `popular` are None.
 
         Args:
             added_S: Whether each of these items is eligible, bool. The first of these items has the place N, which is

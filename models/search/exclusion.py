@@ -1,7 +1,7 @@
 """Exclusions: finds the nodes of the trie that are closed because a request excludes all eligible leaves below them.
 
-The ONNX graph of the search computes this. NumPy code outside the graph is as fast on an idle machine and ten times
-slower under load, because each NumPy operation waits for the GIL.
+The closed nodes are computed in the ONNX graph of the search. NumPy code outside the graph would be as fast on an idle
+machine but ten times slower under load, because each NumPy operation waits for the GIL.
 
 Shapes: B users, X exclusions of each user, M = B X exclusions, L levels, I inner depths (1 to L-1), K beams, R = B K
 beams of all users, F children of a node, N leaves.
@@ -20,7 +20,10 @@ NO_OFFSET = 2**31 - 1  # larger than every offset
 
 
 class EligibleTensors(NamedTuple):
-    """The fields of `models.search.eligibility.Eligibility` that the search reads, as PyTorch tensors."""
+    """The leaves that pass a filter, as PyTorch tensors that the search reads.
+
+    The fields are described in `models.search.eligibility.Eligibility`.
+    """
 
     penalties: tuple[Tensor, ...]
     eligible_below: Tensor
@@ -28,7 +31,7 @@ class EligibleTensors(NamedTuple):
 
     @classmethod
     def from_eligibility(cls, eligibility: Eligibility, device: torch.device) -> Self:
-        """Copies the arrays of an eligibility to a device.
+        """Makes the tensors from the arrays of an eligibility, on a device.
 
         Args:
             eligibility: The leaves that pass the filter.
@@ -42,14 +45,15 @@ class EligibleTensors(NamedTuple):
 class ClosedNodes(NamedTuple):
     """The nodes of the trie that are closed for a user, because all eligible leaves below the node are excluded.
 
-    Each of M exclusions is an excluded leaf of a user. Row d of a field with L rows is about the node of depth d + 1 on
-    the path to this leaf. Several exclusions can be below one closed node; only the first of them reports the node.
+    Each of M exclusions is a pair of a user and an excluded leaf. In the fields with L rows, entry (d, m) is about one
+    node: the node of depth d + 1 on the path to the leaf of exclusion m.
 
     Attributes:
         user_M: The number of the user of each exclusion, int32.
         node_LM: The number of the node, int32.
-        parent_LM: The number of the node's parent at depth d, int32.
-        closed_parent_LM: The same as `parent_LM` if the exclusion reports the node as closed, else -1; int32.
+        parent_LM: The number of the node's parent, which has the depth d, int32.
+        closed_parent_LM: The same as `parent_LM` if the node is closed for the user, else -1; int32. If several
+            exclusions of a user are below one closed node, only the first of them has the parent, the others have -1.
 
     Example:
         Three items. One user excludes the leaves 0 (0-1) and 1 (0-3), so node 0 of depth 1 is closed too. The search
@@ -102,12 +106,12 @@ class ClosedNodes(NamedTuple):
         return cls(user_M, node_LM, parent_LM, torch.where(is_closed_LM, parent_LM, NONE))
 
     def bar(self, candidates_RF: Tensor, nodes_BK: Tensor, depth: int, first_child: Tensor) -> Tensor:
-        """Sets the scores of closed nodes to -inf, so that no beam continues with a closed node.
+        """Sets the scores of children that are closed nodes to -inf, so that no beam continues with a closed node.
 
         Args:
             candidates_RF: The scores of the F children of each beam's node, float32, for R = B K beams.
-            nodes_BK: The number of the node of each of a user's K beams, integer.
-            depth: The depth of these nodes, 0..L-1.
+            nodes_BK: The number of the node of each of a user's K beams, integer. The children are those of this node.
+            depth: The depth of the nodes in `nodes_BK`, 0..L-1.
             first_child: The first child of each node of this depth, as in `models.trie.arrays.TrieArrays`.
 
         Returns:

@@ -34,7 +34,8 @@ DYNAMIC = torch.export.Dim.DYNAMIC
 def export_tokenizer(rqvae: RqVae, path: Path) -> None:
     """Exports an RQ-VAE as an ONNX file, which computes the codes of items from their features.
 
-    The input is features_NE (float32); the output is codes_NL (int64), without the collision codes.
+    The input is features_NE (float32), the output is codes_NL (int64). The collision code, which tells items with equal
+    codes apart, is not among the codes.
 
     Args:
         rqvae: A trained RQ-VAE on the CPU.
@@ -53,7 +54,8 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
 
     Args:
         retriever: A trained retriever on the CPU.
-        trie: The trie of any catalogue with the retriever's number of levels, as an example.
+        trie: The trie of any catalogue with the retriever's number of levels. The exporter traces the search with it,
+            but the file does not contain it.
         path: The file to write.
         half: Whether to compute in float16, for a GPU. Weights and item vectors are then float16; log-probabilities are
             float32.

@@ -17,7 +17,7 @@ from rqrec.models.trie.tensors import TrieTensors
 
 
 class OpenBeams(NamedTuple):
-    """The open beams at one depth of the search. A beam is open if more than one leaf is below its node.
+    """The open beams at one depth of the search: those that are not pruned and have several leaves below their node.
 
     Attributes:
         beams_M: The numbers of the M open beams, ascending, int64.

@@ -1,6 +1,6 @@
 """Popularity: finds the items that users chose most often in the training data.
 
-These items are recommended to users without a usable history. This module does not need PyTorch.
+These items are recommended if a request has no history item that the model can read. This module does not need PyTorch.
 
 Shapes: N leaves, S items that were added after the trie was built.
 """
@@ -21,16 +21,18 @@ NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """How often users chose each item in the training data. An item of the bundle keeps its popularity when replaced.
+    """How often users chose each item in the training data, to find the most popular items.
+
+    An item of the bundle keeps its popularity when its attributes are overwritten by a live write.
 
     Attributes:
         order_N: The leaves in order of popularity, the most popular first, int64.
         log_share_N: The natural logarithm of each leaf's share of all choices, after adding one choice to every leaf.
         log_share_of_none: The natural logarithm of the share of an item that nobody chose, after adding one choice.
-        place_of_leaf_N: The place where the bundle's item of each leaf is now, int32: the leaf itself, a number from N
-            on if the item was replaced and has another place, or -1 if it was deleted.
-        is_foreign_S: Whether each item that was added after the trie was built is not an item of the bundle, bool. Item
-            s of these has the place N + s.
+        place_of_leaf_N: The place (item number) that the bundle's item of each leaf has now, int32: the leaf itself; N
+            or above if a live write changed the item so that it needed a new place; or -1 if the item was deleted.
+        is_foreign_S: For each item that was written after the bundle was published, oldest first: whether its item_id
+            is not in the bundle, bool. If item s needed a new place, the place is N + s.
     """
 
     order_N: IntArray

@@ -14,6 +14,8 @@ from rqrec.models.array_types import FloatArray, Int32Array, IntArray
 class SearchOutput(NamedTuple):
     """The items that were found for each of B users, best first, as NumPy arrays. Each user has K entries.
 
+    If fewer than K items were found for a user, the last entries are empty.
+
     Attributes:
         leaves_BK: The leaf of each item, int32; -1 in an empty entry.
         log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.

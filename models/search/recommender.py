@@ -3,8 +3,8 @@
 The place of an item is a number: its leaf in the trie, 0..N-1, or an added place, N or above, if the item was added
 after the trie was built. This module does not need PyTorch.
 
-Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places, S added places, M new
-places, D width.
+Shapes: B users, T history items, X excluded leaves of a user, K beams, N leaves, P places, S added places, M places
+that one change has added, D width.
 """
 
 import copy
@@ -129,8 +129,10 @@ class Recommender:
                 added after the trie was built.
             everything: The eligibility without a filter: all items of the changed catalogue are eligible.
             added_M: The places (item numbers) that this change has added, int64.
-            place_of_leaf_N: The place where the bundle's item of each leaf is now, int32; -1 if it was deleted.
-            is_foreign_S: Whether each item that was added after the trie was built is not an item of the bundle, bool.
+            place_of_leaf_N: The place (item number) that the bundle's item of each leaf has now, int32; -1 if the item
+                was deleted.
+            is_foreign_S: For each item that was written after the bundle was published, oldest first: whether its
+                item_id is not in the bundle, bool. If item s needed a new place, the place is N + s.
         """
         other = copy.copy(self)
         other._popularity = replace(self._popularity, place_of_leaf_N=place_of_leaf_N, is_foreign_S=is_foreign_S)
@@ -144,9 +146,9 @@ class Recommender:
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
-        """Returns a copy of an eligibility in which `candidates` and `popular` are computed.
+        """Returns a copy of an eligibility with its most popular items and its new items, which pass the filter.
 
-        Requests that use the copy are faster, because they do not compute these fields again.
+        These are the fields `popular` and `candidates`. Requests that use the copy need not compute them again.
         """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
@@ -171,9 +173,9 @@ class Recommender:
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
-        The log-probability of an item refers to all items of the bundle. It does not change if a filter or a deletion
-        leaves fewer items. It is an estimate for new items (see `NewItems.merged`) and for items of the user's history
-        that the search did not find (see `OwnItems.merged`).
+        The probabilities of all items of the bundle sum to one, so the log-probability of an item is the same with and
+        without a filter, and after other items are deleted. It is only an estimate for new items (see
+        `NewItems.merged`) and for items of the user's history that the search did not find (see `OwnItems.merged`).
 
         Args:
             histories: For each user, the places of the history items, oldest first, int64, at least one. A place is a

@@ -42,7 +42,8 @@ class RqVaeConfig:
         hidden_widths: Widths of the encoder's hidden layers. The decoder has the same widths in reverse order.
         embed_dim: D, the width of the latent vector.
         codebook_size: V, the number of codes per level.
-        num_levels: L, the number of codebooks. The collision code of an item is not counted.
+        num_levels: L, the number of codebooks. A semantic ID has one code more, the collision code, which tells items
+            with equal codes apart.
         mode: How the gradient passes the choice of a code, which is not differentiable.
         commitment_weight: Weight of the commitment loss.
     """

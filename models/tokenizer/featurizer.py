@@ -63,12 +63,13 @@ class FittedBlock:
         source: The source from which the columns are computed.
         weight: Weight of the block's loss, when the RQ-VAE reconstructs its columns.
         labels: The label of each column, such as "Drama", if the source is LABELS.
-        mean_W: Subtracted from vectors, and from numbers without knots.
-        scale: The columns of a number or vector are divided by this; not 0.
-        knots: Ascending values of a number, between which `scores` are interpolated linearly. Empty for other sources,
-            and for bundles of format 9.
+        mean_W: The mean in the training data, which is subtracted from a vector, or from a number if `knots` is empty.
+        scale: The columns of a number or vector are divided by this at the end; not 0.
+        knots: For a number: ascending values for which `scores` gives the value of the column. Between two knots it is
+            interpolated linearly. Empty for other sources, and for bundles of format 9.
         scores: The column's value at each knot. A number outside the knots gets the score of the nearest knot.
-        is_marked: Whether the block has one more column, which is 1 for an item with a value and 0 for an item without.
+        is_marked: Whether the block of a number or vector ends with one more column, which is 1 for an item with a
+            value and 0 for an item without.
     """
 
     name: str
@@ -83,12 +84,15 @@ class FittedBlock:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the columns hold continuous numbers, apart from the column that `is_marked` adds."""
+        """Whether the columns of the attribute's value hold continuous numbers, instead of zeros and ones."""
         return self.source not in (Source.LABELS, Source.FLAG)
 
     @property
     def width(self) -> int:
-        """W, the number of columns, without the column that `is_marked` adds."""
+        """W, the number of columns of the attribute's value.
+
+        If `is_marked`, the block has one column more, which tells whether an item has a value. It is not counted here.
+        """
         return len(self.labels) or len(self.mean_W) or 1
 
     def columns(self, items: pl.DataFrame, given: Mapping[str, Given]) -> FloatArray:
@@ -100,7 +104,8 @@ class FittedBlock:
                 has such a vector.
 
         Returns:
-            Columns of shape (N, W), float32; or of shape (N, W + 1) if `is_marked`, which adds the last column.
+            Columns of shape (N, W), float32. If `is_marked`, the shape is (N, W + 1), and the last column tells
+            whether each item has a value.
         """
         if self.source is Source.LABELS:
             return self._multi_hot(items[self.name])
@@ -153,7 +158,8 @@ class Featurizer:
     def of_content_E(self) -> NDArray[np.bool_]:
         """For each of E columns, whether new items have values in it, bool.
 
-        New items have no values in the columns of co-occurrence and identity.
+        New items have no values in two blocks: COLLABORATIVE, which comes from users' choices in the training data, and
+        IDENTITY, random columns by which training tells items of equal features apart.
         """
         of_known_items = (self.given_block(COLLABORATIVE), self.given_block(IDENTITY))
         widths = [(block not in of_known_items, block.width + block.is_marked) for block in self.blocks]

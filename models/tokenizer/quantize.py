@@ -1,4 +1,6 @@
-"""One level of residual quantisation: a codebook, with its losses, its initialisation and the repair of dead codes.
+"""One level of residual quantisation: a codebook, with its losses and its initialisation.
+
+It also replaces dead codes, which few or no rows choose.
 
 Shapes: B rows, N rows of the whole catalogue, V codes, D latent width.
 """
@@ -57,8 +59,8 @@ class Quantizer(nn.Module):
         embed_dim: D, the width of rows and codewords.
         mode: How the gradient passes the choice of a code, which is not differentiable.
         commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
-        least_error: A squared error of a row up to this value counts as rounding, above 0. Squared distances are
-            differences of larger numbers, so rounding can make them 0 or negative.
+        least_error: If the squared error of a row is at most this, the row counts as reproduced exactly; above 0.
+            Squared distances are differences of larger numbers, so rounding can make them 0 or negative.
 
     Raises:
         ValueError: If codebook_size is not above 1.

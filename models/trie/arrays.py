@@ -22,7 +22,8 @@ class TrieArrays(NamedTuple):
 
     The search reads F entries for the children of each node; F is the largest number of children at the node's depth. A
     pruned beam (score -inf) may point at any entry that was read. So each array but `slot_penalties` ends with a margin
-    of F extra entries. For `first_child` and `num_children`, it is the F of the depth above.
+    of F extra entries. In `first_child` and `num_children`, the margin of depth d has the F of depth d - 1 (none for
+    depth 0), because these arrays are read at the children of that depth.
 
     Attributes:
         first_child: The number of each node's first child at the next depth, int32; 0 in the margin.
@@ -73,7 +74,7 @@ class TrieArrays(NamedTuple):
 
 
 def by_depth(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Returns the arrays by the input names of the search's ONNX graph: `name_0`, `name_1` and so on.
+    """Returns the arrays by the input names of the search's ONNX graph, such as "first_child_0" and "first_child_1".
 
     Args:
         name: The name without the depth, such as "first_child".
@@ -83,7 +84,7 @@ def by_depth(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any
 
 
 def with_margin(array: NDArray[Scalar], width: int, value: float) -> NDArray[Scalar]:
-    """Appends a margin of `width` entries to an array, so that `width` entries can be read from any old entry on.
+    """Appends a margin of `width` entries, so that `width` entries can be read from any entry of the given array on.
 
     Args:
         array: An array of one axis.

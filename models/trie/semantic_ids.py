@@ -29,7 +29,7 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
         Unique codes, int64 of shape (N, L + 1).
 
     Raises:
-        ValueError: If more than V items have equal codes, because the semantic IDs have collapsed.
+        ValueError: If more than V items have equal codes, so that V collision codes are not enough.
     """
     keys = pack_codes(codes_NL, codebook_size)
     order = np.argsort(keys, kind="stable")

@@ -97,12 +97,12 @@ class SemanticIdTrie:
         Args:
             inserted_ML: Semantic IDs to insert, shape (M, L); None for none. They must not be in the trie after the
                 deletions.
-            inserted_rows_M: The number that `row_of_leaf_N` gets for each inserted leaf, shape (M,).
+            inserted_rows_M: The number that `row_of_leaf_N` gets for each inserted leaf, shape (M,); None for none.
             deleted_leaves: The numbers of the leaves to delete, as in this trie; None for none.
 
         Raises:
-            ValueError: If an inserted semantic ID is out of range or taken, rows and codes do not match, a deleted
-                leaf does not exist, or no leaf would be left.
+            ValueError: If an inserted semantic ID is out of range or taken, `inserted_rows_M` does not have one
+                number for each of them, a deleted leaf does not exist, or no leaf would be left.
         """
         keys_N, rows_N = self.keys_N, self.row_of_leaf_N
         if deleted_leaves is not None and len(deleted_leaves):
@@ -154,7 +154,7 @@ class SemanticIdTrie:
 
     @property
     def num_levels(self) -> int:
-        """L, the number of codes in a semantic ID, including the collision code."""
+        """L, the number of codes in a semantic ID, including the collision code at its end."""
         return len(self.child_start)
 
     @cached_property
@@ -169,9 +169,9 @@ class SemanticIdTrie:
 
     @property
     def leaf_of_row_N(self) -> IntArray:
-        """The leaf of each row of the array that `build` got, int64; -1 if the leaf was deleted.
+        """The leaf of each row number in `row_of_leaf_N`, int64; it is the inverse of that array.
 
-        This is the inverse of `row_of_leaf_N`.
+        It is -1 for a row number that no leaf has, and it ends with the largest row number that a leaf has.
         """
         leaf_of_row = np.full(int(self.row_of_leaf_N.max()) + 1, NO_LEAF, dtype=np.int64)
         leaf_of_row[self.row_of_leaf_N] = np.arange(self.num_leaves)

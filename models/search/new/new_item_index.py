@@ -36,7 +36,7 @@ class ComparedItems(NamedTuple):
     largest_B: FloatArray
 
     def of_user(self, user: int) -> tuple[IntArray, FloatArray]:
-        """Returns the compared rows of one user, int64, and their relevance_weight * relevance, float32."""
+        """Returns one user's part: the row numbers of the compared items, and relevance_weight * relevance of each."""
         return self.rows[user], self.weighted[user]
 
     def of_users(self, users: Sequence[int] | slice) -> "ComparedItems":
@@ -56,7 +56,8 @@ class NewItemIndex:
     Args:
         places: The place of the item of each row, int64.
         units: The vector of the item of each row, scaled to unit length, float32.
-        clusters: A nearest-neighbour index of the first rows; None if no row is in such an index.
+        clusters: A nearest-neighbour index of the first rows. The rows after these are compared with every query. None
+            if all rows are compared with every query.
     """
 
     def __init__(
@@ -78,7 +79,10 @@ class NewItemIndex:
         return NewItemIndex(self._places.extended(places_M), units, self._clusters)
 
     def eligible(self, eligibility: Eligibility) -> Candidates:
-        """Finds the new items that pass a filter. It looks at every new item, so callers should keep the result."""
+        """Finds the new items that pass a filter.
+
+        It looks at every new item. To be fast, callers keep the result for later requests with the same filter.
+        """
         allowed_M = eligibility.allows(self._places.rows)
         if self._clusters is None or np.count_nonzero(allowed_M) <= COMPARED_ALL:
             return Candidates(np.flatnonzero(allowed_M), None)
@@ -86,10 +90,10 @@ class NewItemIndex:
         return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
 
     def possible(self, eligibility: Eligibility) -> Candidates:
-        """Returns new items that include those that pass a filter. It is faster than `eligible` for many new items.
+        """Returns new items among which are all that pass a filter. For many new items it is faster than `eligible`.
 
-        If the index has no clusters, the result is that of `eligible`. If it has clusters, the result is all new items,
-        and `best` leaves out those that do not pass the filter.
+        If the index has clusters, the result is all new items without looking at the filter; `best` later leaves out
+        the items that do not pass it. If the index has no clusters, the result is that of `eligible`.
         """
         if self._clusters is None:
             return self.eligible(eligibility)

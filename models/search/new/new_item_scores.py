@@ -22,9 +22,9 @@ CAUTION = 1.0
 class NewItemScores:
     """Estimates the log-probability and score of new items from their relevance.
 
-    The relevance is first lowered by `CAUTION`. The estimated log-probability is this relevance plus an offset, at most
-    0. The offset of a user is the mean difference of log-probability and relevance over the best items that the search
-    found for the user.
+    The relevance is first lowered by `CAUTION`. The estimated log-probability is the lowered relevance plus an offset
+    of the user; if the sum is above 0, the estimate is 0. The offset is the mean of log-probability minus relevance
+    over the best items that the search found for the user.
 
     Attributes:
         relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance. If it is 0, new

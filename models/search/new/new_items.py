@@ -69,7 +69,9 @@ class NewItems:
 
     @classmethod
     def none(cls, trie: SemanticIdTrie, width: int) -> "NewItems":
-        """Makes an empty set of new items for a model whose relevance weight is 0.
+        """Makes an empty set of new items. Items that are added to it come after all items that the search found.
+
+        It is for a model whose relevance weight is 0: it has no relevance by which to rank new items among the others.
 
         Args:
             trie: The catalogue's trie.
@@ -92,7 +94,10 @@ class NewItems:
         return len(self._index)
 
     def candidates(self, eligibility: Eligibility) -> Candidates:
-        """Finds the new items that pass a filter. It looks at every new item, so callers should keep the result."""
+        """Finds the new items that pass a filter.
+
+        It looks at every new item. To be fast, callers keep the result for later requests with the same filter.
+        """
         return self._index.eligible(eligibility)
 
     def merged(
@@ -113,8 +118,8 @@ class NewItems:
             eligibility: The items that pass the filter, the same for all users.
             k: How many items to return for each user.
             reserved: For each user, how many of the k items must be new items, if so many are eligible.
-            searched: The items that the search found, if `found` is the result of `OwnItems.merged`; else None. The
-                scores of new items are estimated from these items.
+            searched: The items that the search found, from which the scores of new items are estimated. None if `found`
+                is that already, and not the result of `OwnItems.merged`.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]

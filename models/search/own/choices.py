@@ -44,11 +44,11 @@ class OwnChoices(NamedTuple):
         return cls(keys_P, counts_P, backwards_P - (len(keys_I) - ends_B[keys_P >> USER_BITS]))
 
     def best(self, bonus_P: FloatArray, most: int) -> "OwnChoices":
-        """Returns only the items with the largest bonus of each user. Of items with equal bonus, the latest are kept.
+        """Returns only the items with the largest bonus of each user, of equal ones those that were chosen last.
 
         Args:
             bonus_P: The bonus of each pair of a user and an item, float32.
-            most: The largest number of items to keep for a user.
+            most: The largest number of items of each user in the result.
         """
         users_P = self.keys_P >> USER_BITS
         if np.bincount(users_P).max(initial=0) <= most:

@@ -1,9 +1,10 @@
 """Recommends items of the user's own history, for data in which users choose the same items again and again.
 
-An own item is an item of the user's history. The search reads only the last T items of a history, and it may miss items
-of the history. Here all own items become candidates beside the found items. Each own item gets a bonus, which depends
-on how often and how recently the user chose the item. The weights of the bonus are learnt (`training.own_item_fit`).
-This module does not need PyTorch.
+An own item is an item of the user's history. The search reads only the last T items of a history, and it may not find
+older ones. Here own items become candidates beside the found items. Each own item gets a bonus on its score, which
+depends on how often and how recently the user chose the item. The weights of the bonus are learnt in training
+(`training.own_item_fit`). If a user has very many own items, only those with the largest bonus become candidates. This
+module does not need PyTorch.
 
 Shapes: B users, K beams, P pairs of a user and an own item, X candidates of a user, N leaves, D width.
 """
@@ -50,7 +51,7 @@ class OwnItems:
     """Adds the items of a user's own history to the candidates for recommendation, beside those that the search found.
 
     Args:
-        weights: The weights of the bonus that items of the history get.
+        weights: The weights of the bonus that is added to the scores of items of the history.
         is_new_N: Whether the item of each leaf is new, bool (see `models.search.new.new_items`). New items in the
             history do not become candidates here.
         item_vectors_ND: The vector of the item of each leaf, float32.
@@ -87,7 +88,8 @@ class OwnItems:
             eligibility: The items that pass the filter, the same for all users.
 
         Returns:
-            All candidates of each user, best first: at least as many entries as in `found`. Scores include the bonus.
+            All candidates of each user, best first: the entries of `found`, and the items of the history that
+            `candidates` adds to them. Scores include the bonus.
         """
         all_of = self.candidates(found, histories, excluded, eligibility)
         bonus_BX = self._weights.bonus(all_of.counts_BX, all_of.ages_BX)
@@ -107,7 +109,9 @@ class OwnItems:
         excluded: Sequence[IntArray],
         eligibility: Eligibility,
     ) -> Candidates:
-        """Lists the candidates of each user: the items that the search found and the items of the user's history.
+        """Lists the candidates of each user: the items that the search found and items of the user's history.
+
+        Items of the history that are new, excluded or do not pass the filter are left out.
 
         Args:
             found: The items that the search found.
