@@ -1,4 +1,4 @@
-"""Chooses the number and the size of an RQ-VAE's codebooks from the number of items with different features."""
+"""Chooses the number and the size of an RQ-VAE's codebooks from the number of different feature vectors of items."""
 
 import logging
 from typing import Annotated, NamedTuple
@@ -43,11 +43,12 @@ class Codebooks(NamedTuple):
 
 
 def choose_codebooks(num_distinct: int, *, size: int | str, levels: int | str) -> Codebooks:
-    """Chooses the codes per level and the number of levels where these are "auto", and logs the choice.
+    """Chooses the number of codes per level and the number of levels, if they are "auto", and logs the choice.
 
-    Up to 16 items get one level, with one code for each item. More items get 3 levels. The number of codes per level is
-    the smallest power of two with at most 3 items per code, but at least 16 and at most 256. With more than 768 items,
-    levels are added until there are at least 100 combinations of codes per item.
+    Items with equal features count as one item here. Up to 16 items get one level, with one code for each item, but at
+    least 2 codes. More items get 3 levels. Then the number of codes per level is the smallest power of two with at most
+    3 items per code, but at least 16 and at most 256. With more than 768 items, levels are added until there are at
+    least 100 combinations of codes per item.
 
     >>> choose_codebooks(1682, size="auto", levels="auto")
     Codebooks(size=256, levels=3)
@@ -62,6 +63,9 @@ def choose_codebooks(num_distinct: int, *, size: int | str, levels: int | str) -
         num_distinct: Number of different feature vectors, at least 1; items with equal features count once.
         size: Number of codes per level, above 1, or "auto" to choose it.
         levels: Number of levels, at least 1, or "auto" to choose it.
+
+    Returns:
+        Both numbers. An argument that is not "auto" is returned unchanged.
     """
     chosen_size = size if isinstance(size, int) else _size(num_distinct)
     chosen = Codebooks(chosen_size, levels if isinstance(levels, int) else _levels(num_distinct, chosen_size))

@@ -23,13 +23,15 @@ class DecoderSettings:
         dropout: Probability of dropping an activation in the history encoder.
         decoder_dropout: Probability of dropping an activation in the code decoder.
         feature_dropout: Probability of dropping one feature of an item.
-        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1]. The
-            history encoder is mainly trained for the relevance, which ranks the items; the code decoder always gets the
-            full gradient.
-        temperature: Divides the cosine of the history's vector and an item's vector. The result is the item's
-            relevance.
-        relevance_weight: Weight of the relevance in the score: score = log_prob + relevance_weight * relevance.
-        negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1]. This
+            loss is -log_prob, where log_prob is the log-probability of the next item's codes. With a small share, the
+            history encoder learns mainly from the relevance loss. The code decoder always gets the full gradient.
+        temperature: The relevance of an item is the cosine of the history's vector and the item's vector, divided by
+            this number.
+        relevance_weight: Weight of the relevance in the score, by which items are ranked: score = log_prob +
+            relevance_weight * relevance.
+        negatives: Number of items drawn at random in each step, as negative examples for the relevance loss: the
+            cross-entropy of the next item's relevance among sampled items.
         epochs: Number of passes over the training sequences.
         batch_size: Number of windows (sections of user sequences) in one step.
         learning_rate: Peak learning rate of AdamW.
@@ -40,7 +42,8 @@ class DecoderSettings:
         patience: Training ends after this many validations in a row without a better score.
         beam_width: Beam width of the search in a validation.
         checkpoint_every_steps: Steps between two checkpoints.
-        accumulate: Number of parts of a batch that each rank computes one after the other. More parts need less memory.
+        accumulate: Number of parts of a batch that each rank (training process) computes one after the other. With more
+            parts, less memory is needed.
         seed: Seed of weights, batches, dropout and the validation sample.
     """
 

@@ -1,7 +1,8 @@
 """Stage: measures the trained retriever and the baselines on the held-out test items.
 
-The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue, without
-the items of the user's history unless users often choose items again. A list hits if it contains the user's next item.
+The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue. Lists
+leave out the items of the user's history, unless users often choose items again. A list hits if it contains the user's
+next item.
 """
 
 import json
@@ -68,7 +69,7 @@ def evaluate(
         settings: List lengths and beam width.
 
     Returns:
-        The folder and the key of the result. `load_results` reads it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_results` reads it.
     """
 
     def write(directory: Path) -> None:

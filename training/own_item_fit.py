@@ -74,15 +74,16 @@ def fit_own_items(
     """Fits the score bonus of items that the user chose before, by a conditional logit model of the next item.
 
     The logit of a candidate item is scale * score + weight of its count + weight of its age. The count is how often the
-    user chose the item; the age is how many choices came after the last one. The scale corrects scores that are too
-    confident or not confident enough; the bonus is the two weights divided by the scale. Differences between
-    neighbouring weights have an L2 penalty, which cross-validation chooses. So a count that no user has gets the weight
-    of the next lower count.
+    user chose the item. The age is how many items the user chose after choosing this item for the last time. The scale
+    corrects scores that are too confident or not confident enough. The bonus is the sum of both weights, divided by the
+    scale. The weights of neighbouring counts, and of neighbouring ages, are kept similar by an L2 penalty on their
+    differences; cross-validation chooses its strength. So a count that no user has gets the weight of the next lower
+    count.
 
     Args:
         engine: The search of the trained retriever.
         trie: The trie of the catalogue's semantic IDs.
-        holdout: Users with histories of item_index, and a next item that the model has not seen.
+        holdout: Users with histories of item_index, and each user's next item, on which the model was not trained.
         item_vectors_ND: Item vectors in the order of the trie's leaves, shape (N, D).
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.

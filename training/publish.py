@@ -69,8 +69,8 @@ class PublishSettings:
     """Settings of the bundle that is published.
 
     Attributes:
-        half_precision: Whether the bundle also holds the search graph in float16, which a service with
-            RQREC_PRECISION=half runs. Writing it takes as long as writing the float32 graph.
+        half_precision: Whether the bundle also holds the ONNX graph of the search in float16, for services that run
+            with RQREC_PRECISION=half. Writing it takes as long as writing the float32 graph.
     """
 
     half_precision: bool = False
@@ -111,9 +111,10 @@ class _Format:
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
-    """Writes the bundle `bundles/<version>` unless a valid one exists, and points `bundles/current` to it.
+    """Writes the bundle `bundles/<version>`, and makes `bundles/current` point to it.
 
-    The version is the name of the data set and a hash of all inputs of the bundle. Only rank 0 writes.
+    The version is the name of the data set and a hash of all inputs of the bundle. A valid bundle of this version is
+    not written again. If several processes train together, only rank 0 writes.
 
     Args:
         workspace: The folder that stores the results of all stages. `bundles` is below it.

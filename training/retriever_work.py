@@ -22,13 +22,15 @@ from rqrec.training.runtime.loop import Work
 class DecoderBatch(NamedTuple):
     """A batch of the retriever's training: windows of user sequences, and the candidate items of the relevance loss.
 
-    A batch holds all windows of one optimiser step, or a part of them. Its other attributes are about the step.
+    A batch holds all windows of one optimiser step, or a part of them. Its other attributes are always about the whole
+    step, so that all parts of a step are compared with the same candidates.
 
     Attributes:
         windows: The histories and the next item of each history item.
         items_X: Leaf positions of all items in the step's windows, and of items drawn at random; int64. Items may
             repeat.
-        num_targets: Number of next items in the step.
+        num_targets: Number of next items in the step. With it, the relevance loss corrects for popular items, which are
+            among the candidates more often.
         total_weight: Sum of the weights of all next items in the step.
     """
 
@@ -53,8 +55,8 @@ class DecoderBatch(NamedTuple):
     def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
         """Divides the windows among `parts` batches, and returns each of them with its weight.
 
-        The weight of a batch is its share of the step's `total_weight`. If there are fewer windows than parts, each
-        batch without a window of its own gets the first window and the weight 0.
+        The weight of a batch is its share of the step's `total_weight`. No batch may be empty. So if there are fewer
+        windows than parts, each batch without a window of its own gets the first window and the weight 0.
         """
         dealt = []
         for part in range(parts):

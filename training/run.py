@@ -22,7 +22,7 @@ from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of a run: one object for every stage."""
+    """The settings of a run. Each attribute is the settings object of one part of the training, such as `decoder`."""
 
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     split: SplitSettings = field(default_factory=SplitSettings)

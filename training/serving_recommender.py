@@ -51,8 +51,9 @@ def make_recommender(
         retriever: The trained retriever, in evaluation mode.
         trie: The trie of the items' semantic IDs.
         item_vectors_ND: Item vectors by item_index; see `item_vectors`.
-        popularity_N: Number of training interactions of each item, by item_index. Items with 0 are recommended as new
-            items.
+        popularity_N: Number of training interactions of each item, by item_index. Items with 0 are new items, which the
+            retriever did not learn to generate. They are found by their vectors instead (see
+            `models.search.new.new_items`).
         own: The score bonus of items in the user's own history; None for no bonus.
     """
     device = next(retriever.parameters()).device

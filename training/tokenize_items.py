@@ -35,7 +35,7 @@ class SemanticIds:
 
     Attributes:
         codes_NL: The codes of each item, by item_index, int64, shape (N, L). No two items have the same codes. The last
-            level is the collision level, which makes them unique.
+            of these L levels is the collision level, which makes them unique.
         codebook_size: V, the number of codes per level.
         figures: Metrics of the codes without the collision level, by name, such as "collision_ratio"; see
             `training.evaluation.semantic_id_health`.
@@ -59,7 +59,7 @@ def tokenize_items(
         settings: The limits beyond which semantic IDs count as collapsed.
 
     Returns:
-        The folder and the key of the result. `load_semantic_ids` reads it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_semantic_ids` reads it.
 
     Raises:
         CollapsedSemanticIds: If too many items have the same or similar codes.

@@ -1,6 +1,6 @@
-"""Stage two: trains the retriever on semantic IDs and user sequences.
+"""The stage "decoder": trains the retriever on semantic IDs and user sequences.
 
-Run it as `rqrec train-decoder decoder_ml25m.gin`. The stages before it run first.
+Run it as `rqrec train-decoder decoder_ml25m.gin`. The stages before it run first, if their results are not stored.
 """
 
 import json
@@ -57,7 +57,8 @@ def train_decoder(
         settings: The retriever's sizes, and how it is trained.
 
     Returns:
-        The folder and the key of the result. `load_retriever` and `load_own_items` read it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_retriever` and `load_own_items` read
+        it.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:
@@ -95,7 +96,9 @@ def fit_retriever(
     num_event_types: int = 0,
     exclude_history: bool = True,
 ) -> Retriever:
-    """Trains a retriever, on a GPU if there is one. The result has the weights with the best NDCG in validation.
+    """Trains a retriever, on a GPU if there is one.
+
+    The result has the weights with the best NDCG in validation; without validation users, the last weights.
 
     Args:
         trie: The trie of the catalogue's semantic IDs.
@@ -244,7 +247,7 @@ def load_own_items(stage: Stage) -> OwnItemWeights | None:
 
 
 def own_items_fields(stage: Stage) -> dict[str, list[float]]:
-    """Reads the score bonus of items in the user's own history as a dictionary, for a bundle's manifest.
+    """Reads the score bonus of items in the user's own history as a dictionary, for the file that describes a bundle.
 
     The keys are the attributes of `OwnItemWeights`. The dictionary is empty if `train_decoder` fitted no bonus.
     """

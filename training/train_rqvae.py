@@ -1,6 +1,6 @@
-"""Stage one: trains the RQ-VAE on item features.
+"""The stage "rqvae": trains the RQ-VAE on item features.
 
-Run it as `rqrec train-rqvae rqvae_ml25m.gin`. The stages before it run first.
+Run it as `rqrec train-rqvae rqvae_ml25m.gin`. The stages before it run first, if their results are not stored.
 
 Shapes: N items, E feature columns, B items of one step.
 """
@@ -41,8 +41,8 @@ class RqVaeSettings:
     Attributes:
         hidden_widths: Widths of the encoder's hidden layers.
         embed_dim: Width of the latent vector.
-        codebook_size: Number of codes per level, above 1; or "auto" to choose it by the number of items with different
-            features, see `training.codebooks.choose_codebooks`.
+        codebook_size: Number of codes per level, above 1; or "auto" to choose it by the number of items, where items
+            with equal features count once (see `training.codebooks.choose_codebooks`).
         num_levels: Number of levels of residual quantisation, without the collision level; or "auto" to choose it in
             the same way.
         mode: How gradients pass the choice of a code: "gumbel_softmax", "straight_through" or "rotation_trick".
@@ -53,10 +53,11 @@ class RqVaeSettings:
         batch_size: Number of items in one step.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        dead_code_every_steps: Steps between two replacements of dead (unused) codes. There are none in the last
-            quarter of training.
+        dead_code_every_steps: Steps between two replacements of dead codes, which no item uses. In the last quarter of
+            training, codes are not replaced.
         checkpoint_every_steps: Steps between two checkpoints.
-        accumulate: Number of parts of a batch that each rank computes one after the other. More parts need less memory.
+        accumulate: Number of parts of a batch that each rank (training process) computes one after the other. With more
+            parts, less memory is needed.
         seed: Seed of weights, k-means, batches and noise.
     """
 
@@ -89,7 +90,7 @@ def train_rqvae(workspace: Workspace, features: Stage, settings: RqVaeSettings) 
         settings: The RQ-VAE's sizes, and how it is trained.
 
     Returns:
-        The folder and the key of the result. `load_rqvae` reads it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_rqvae` reads it.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:

@@ -21,10 +21,11 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
 
     Args:
         items: Table with the column item_id and any attributes.
-        settings: If `duplicates` is "drop", the first row of an item that is listed twice is kept; else it is a fault.
+        settings: If `duplicates` is "drop", only the first row of each item is kept. With any other value, an item with
+            several rows is a fault.
         path: Name of the items file, for messages.
-        report: Receives a line for everything that was changed, and a fault for ids that are missing and for items that
-            are listed twice.
+        report: Receives a line for everything that was changed. It also collects the faults, which are raised later in
+            one error (see `DataReport.all_faults`): ids that are missing, and items with several rows.
 
     Raises:
         DataError: If there are no items, or an id is too long or has control characters.
@@ -66,8 +67,9 @@ def checked_interactions(
         settings: The format of times; whether times, ratings and event types are used; and whether interactions without
             a user are dropped or are a fault.
         path: Name of the interactions file, for messages.
-        report: Receives a line for everything that was changed or dropped, and a fault for missing values and for times
-            and ratings that cannot be read. A column that cannot be read is left out of the result.
+        report: Receives a line for everything that was changed or dropped. It also collects the faults, which are
+            raised later in one error (see `DataReport.all_faults`): missing values, and times and ratings that cannot
+            be read. The result then lacks the column that cannot be read.
 
     Returns:
         Table with user_id, item_id (strings) and timestamp (integer; the row number if there are no times). If the data

@@ -20,7 +20,8 @@ class Column:
     Attributes:
         table: The table of the column: "interactions" or "items".
         name: Name of the column.
-        use: How training uses the column, such as "labels", "number" or "not used".
+        use: How training uses the column: "not used"; or for items a use such as "labels" or "number"; or for
+            interactions the column's name in training, such as "user_id".
         reason: Why the column is used in this way, in a few words.
         distinct: Number of different values, or of different elements in a column of lists. None if the column is not
             read.
@@ -46,7 +47,7 @@ class Column:
         Args:
             table: The table of the column: "interactions" or "items".
             values: The values of the column, one per row.
-            use: How training uses the column, such as "labels".
+            use: How training uses the column, such as "labels"; see `Column.use`.
             reason: Why the column is used in this way, in a few words.
             name: Name of the column in its file; empty if it is the name of `values`.
         """
@@ -82,8 +83,9 @@ def interaction_columns(rows: pl.DataFrame, used: Mapping[str, str], columns: Se
     """Describes every column of the interactions file, used or not.
 
     Args:
-        rows: The values of the used columns, under their standard names such as user_id.
-        used: For each standard name, the name of the column in the file, such as {"user_id": "CustomerID"}.
+        rows: The values of the columns that training reads, under their standard names: the names in training, such as
+            user_id.
+        used: The name in the file of each of these columns, by standard name, such as {"user_id": "CustomerID"}.
         columns: The names of all columns in the file.
 
     Returns:

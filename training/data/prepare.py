@@ -1,4 +1,4 @@
-"""The first stage: reads and checks raw data, and saves it as Parquet."""
+"""The first stage: reads, checks and splits raw data, and saves the result as Parquet files."""
 
 import json
 import logging
@@ -51,7 +51,8 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
         split: What is held out from training; None to hold out each user's last two items.
 
     Returns:
-        The folder and the key of the result. `load_prepared`, `load_split` and the other `load_…` functions read it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_prepared`, `load_split` and the other
+        `load_…` functions read it.
 
     Raises:
         DataError: If the data or the split cannot be used, or the files changed while they were read.
@@ -169,7 +170,11 @@ def load_prepared(stage: Stage) -> Dataset:
 
 
 def load_columns(stage: Stage) -> list[Column]:
-    """Reads the column descriptions that `prepare_data` saved: all interaction columns, and unused item columns."""
+    """Reads the descriptions of input columns that `prepare_data` saved; a table shows them to the user.
+
+    They cover all columns of the interactions file. Of the items file, they cover only the columns that were not read
+    or have no values; `columns_of_items` describes the others.
+    """
     return read_columns(stage.path)
 
 
@@ -179,7 +184,10 @@ def load_report(stage: Stage) -> list[str]:
 
 
 def load_split(stage: Stage) -> Split:
-    """Splits the data set that `prepare_data` saved into training, validation and test, by the saved settings."""
+    """Reads the data set that `prepare_data` saved, and divides it into training, validation and test.
+
+    The settings of the split are saved with the data set.
+    """
     return split_users(load_prepared(stage), SplitSettings(**_description(stage)["split"]))
 
 

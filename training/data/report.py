@@ -14,9 +14,11 @@ class DataReport:
 
     Attributes:
         lines: The lines, in the order in which they were added.
-        columns: Descriptions of all interaction columns, and of the item columns that are not used.
+        columns: Descriptions of input columns, which a table shows to the user: all columns of the interactions, and
+            the columns of the items that are not read or have no values. The other columns of the items are described
+            later, by `columns_of_items`.
         rows_read: Number of rows of the interactions file.
-        faults: The faults of the data that were found so far. Each text says what to do.
+        faults: The faults that were found in the data so far. Each text names the fault and says what to do.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -25,11 +27,11 @@ class DataReport:
     faults: list[str] = field(default_factory=list)
 
     def note_not_used(self, path: str, column: str, reason: str) -> None:
-        """Adds a line that a column of the interactions is not used, and marks the column as not used in `columns`.
+        """Adds a line that a column of the interactions is not used, and says so in its description in `columns`.
 
         Args:
             path: Name of the interactions file.
-            column: The standard name of the column, such as "rating".
+            column: The column's name in training, such as "rating". Its name in the file may be another one.
             reason: Why the column is not used, such as "it is empty".
         """
         self.note(f"{path}: column {column} is not used, because {reason}")
@@ -45,9 +47,9 @@ class DataReport:
 
     @contextmanager
     def all_faults(self) -> Iterator[None]:
-        """Raises one DataError at the end of the block, with all faults that were found in it.
+        """At the end of a `with` block, raises one DataError with all faults that `refuse` has recorded, if any.
 
-        A DataError in the block is the last fault of it, because the rest of the block is not reached.
+        A DataError that is raised in the block ends the block. It becomes the last of these faults.
         """
         try:
             yield
@@ -61,12 +63,15 @@ class DataReport:
             raise DataError("\n- ".join([f"the data has {len(self.faults)} faults:", *self.faults]))
 
     def refuse(self, fault: str) -> None:
-        """Adds a fault. The caller goes on as if the fault were mended, so that other faults are found as well."""
+        """Records a fault of the data, which `all_faults` raises later.
+
+        Nothing is raised here. So the caller can go on and find more faults, and the user sees all of them at once.
+        """
         self.faults.append(fault)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Turns a DataError in the block into a fault. The code after the block still runs."""
+        """Records a DataError that a `with` block raises as a fault. The code after the block still runs."""
         try:
             yield
         except DataError as error:

@@ -10,9 +10,9 @@ from rqrec.training.data.dataset import DataError, require_columns, require_file
 def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Reads a folder that holds items.jsonl and one sequence file.
 
-    The sequence file is the folder's only .txt file whose lines are `user item item …`. The order in a line is the
-    order in time. Each line of items.jsonl is an object with item_id and any attributes. Nested lists of categories are
-    flattened.
+    The sequence file is the .txt file that `find_sequence_file` finds. Its lines are `user item item …`, and the order
+    in a line is the order in time. Each line of items.jsonl is an object with item_id and any attributes. Nested lists
+    of strings, such as categories, are flattened.
 
     Args:
         folder: Folder of the two files.
@@ -49,7 +49,7 @@ def read_day_gaps(folder: Path) -> pl.DataFrame | None:
     Each line is `user gap gap …`, with one gap for each item of the user in the sequence file; the first gap is 0.
 
     Args:
-        folder: Folder of the sequence file `<Name>.txt` and of this file.
+        folder: Folder of both files, `<Name>_day_gaps.txt` and the sequence file `<Name>.txt`.
 
     Returns:
         A table with user_id, timestamp (the item's index in its line, as in `read_sequence_files`) and day (days since

@@ -34,7 +34,9 @@ class SeqBatch(NamedTuple):
         targets_BT: For each item of `history_BT`, the leaf position of the next item, int64; -1 for no target, for
             example if the next item is a dislike.
         weights_BT: Weight of each target in the loss, float32; None if all weights are 1.
-        types_BT: Number of each item's event type, int64, 0 for unknown; None if the data has no event types.
+        types_BT: Number of each item's event type, int64, 0 for unknown; None if the data has no event types. In about
+            a third of the windows, chosen at random, all types are 0, so that the model also learns to read histories
+            without types.
     """
 
     history_BT: Tensor
@@ -70,7 +72,7 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
-    """Writes sequences to files, and returns the same sequences as memory-mapped arrays.
+    """Writes sequences to files, and returns the same sequences as memory-mapped arrays, to save memory.
 
     Args:
         sequences: The sequences to write.
@@ -89,9 +91,9 @@ def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
 class SeqData:
     """Cuts user sequences into windows of at most T items, and yields them in batches.
 
-    A sequence that is too long for one window is cut at places that change every epoch. So every item after the first
-    is a target once an epoch, each time with another history. Windows of similar length share a batch. The same seed
-    and epoch always give the same batches.
+    A sequence that is too long for one window is cut at places that change every epoch. So each item has
+    another history in each epoch. Every item is a target once an epoch, except dislikes and the first item of a
+    sequence. Windows of similar length share a batch. The same seed and epoch always give the same batches.
 
     Args:
         sequences: Training sequences of leaf positions, oldest first.

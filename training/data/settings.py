@@ -19,31 +19,33 @@ class DatasetSettings:
             path of a folder.
         interactions: Name of the interactions file in the folder; empty for `interactions.*`.
         items: Name of the items file in the folder; empty for `items.*`.
-        columns: The column in the file for a standard name, such as {"user_id": "CustomerID"}. The prefix
-            "interactions." or "items." before a standard name limits the entry to one table.
+        columns: For columns that have other names in the files than in training (user_id, item_id, timestamp, rating,
+            event_type): the name in the file by the name in training, such as {"user_id": "CustomerID"}. The prefix
+            "interactions." or "items." before a name in training limits the entry to one table.
         ignored_columns: Columns of the items file that are not read.
         separator: The separator of CSV files; empty to detect it in the first line.
-        encoding: The encoding of CSV files, such as "cp1250"; empty to detect UTF-8, UTF-16 or Latin-1.
+        encoding: The encoding of CSV files, such as "cp1250"; empty to detect UTF-8, UTF-16, cp1252 or Latin-1.
         quotes: Whether double quotes in CSV files enclose values. If not, a quote is part of the value.
         decimal: The decimal mark of numbers in text such as "12,99": "." or ","; "auto" to detect it in each column.
-        has_header: Whether the first line of CSV files names the columns. If not, their names are "column_1",
-            "column_2" and so on, for `columns`.
+        has_header: Whether the first line of CSV files names the columns. If not, they get the names "column_1",
+            "column_2" and so on, which can be used in `columns`.
         times: "auto" to use the times of interactions if there are any; "ignore" to take the order of the rows as the
             order in time.
         timestamp_format: The format of times in text, such as "%m/%d/%Y %H:%M". ISO 8601 needs none.
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
-        duplicates: What happens to interactions that are equal in user, item and time: "error", "drop" all but one, or
-            "keep" them. If the items table has several rows of one item, "drop" keeps the first row; other values are
-            an error.
+        duplicates: What happens to interactions that are equal in user, item, time and event type: "error", "drop" all
+            but one, or "keep" them. If the items table has several rows of one item, "drop" keeps the first row, and
+            any other value raises an error.
         missing_users: What happens to interactions without a user: "error" or "drop" them.
         ratings: "auto" to use the ratings of interactions if their scale is known; "ignore" not to use them.
         disliked_below: A rating below this is a dislike: the model reads it in the history, but it is never a training
             target. "auto" is 3 of 5 stars, 6 of 10, 60 of 100, and 0 if there are negative ratings.
-        liked_from: An interaction with at least this rating has the event type "liked" in the history; "auto" is 4 of 5
-            stars. Between `disliked_below` and this rating the type is "neutral", below both it is "disliked".
-        rating_weight: Training weight of an interaction with the lowest rating is 1 - rating_weight, with the highest
-            rating it is 1; between them it is linear. 0 gives all ratings the same weight.
+        liked_from: In data with ratings and without event types, ratings become the event types of the history. A
+            rating of at least `liked_from` is "liked", one below `disliked_below` is "disliked", others are "neutral".
+            "auto" is 4 of 5 stars, and the lowest positive rating if there are negative ratings.
+        rating_weight: How much less an interaction with a low rating weighs in training, in [0, 1]. The weight is 1 for
+            the highest rating in the data and 1 - rating_weight for the lowest, and linear between them.
         events: "auto" to use the event types of interactions; "ignore" not to use them.
         event_types: What an event type does, such as {"purchase": 2.0, "hide": "exclude"}. A number is the weight of
             such an interaction in training. "dislike": the model reads it in the history, but it is never a training

@@ -80,10 +80,11 @@ class Sequences:
         return self.items_I[:-distance][same], self.items_I[distance:][same]
 
     def until(self, ends_U: NDArray[np.int64]) -> "Sequences":
-        """Returns the sequences of all users without the last items of each sequence.
+        """Returns the sequences of all users, each without its items from a given position on.
 
         Args:
-            ends_U: For each user, the index in `items_I` of the first item to leave out, int64, shape (U,).
+            ends_U: This position for each user: the index in `items_I` of the first item to leave out, int64,
+                shape (U,).
         """
         keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
         return self._keep(keep_I, ends_U - self.offsets_U[:-1])
@@ -104,12 +105,13 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Test cases for a recommender, one per user: from the history in row u, it should recommend `targets_U[u]`.
+    """Test cases for a recommender, one per user: given the history in row u, it should recommend `targets_U[u]`.
 
     Attributes:
         histories: The items of each user before the target, oldest first.
         targets_U: The item_index of each user's next item, int32, shape (U,).
-        period: In a split by time, all items that each user chose in the held-out period, without dislikes; else None.
+        period: In a split by time, all items that each user chose in the validation or test period, without dislikes.
+            In other splits None.
     """
 
     histories: Sequences
@@ -140,8 +142,8 @@ class Split:
 
     Attributes:
         train: The sequences to train on.
-        validation: The test cases that choose the best weights during training. It may be empty.
-        test: The test cases that measure the trained model. It may be empty.
+        validation: The cases on which training measures its progress, to keep the best weights. It may be empty.
+        test: The cases on which the trained model is measured. It may be empty.
         is_train_I: For each interaction of the data set, whether it is in the training part.
     """
 
@@ -170,13 +172,14 @@ def leave_one_out(
     """Splits sequences: each user's last items are held out for test and validation, the others are for training.
 
     Dislikes are not held out as targets. The history of a test case includes the validation item. Users with too few
-    items are in the training part with all their items. If the training part would have no target, nothing is held out.
+    items are in the training part with all their items. If the training part had no training target left, nothing is
+    held out.
 
     Args:
         sequences: Each user's items, oldest first.
         held_out_items: Held-out items per user: 2 for test and validation, 1 for test only, 0 for none.
         held_out_users: Share of the users whose items are held out, in [0, 1]. Other users are for training only.
-        seed: Seed of the choice of these users.
+        seed: Seed of the random choice of the users whose items are held out.
     """
     ends_U = sequences.offsets_U[1:]
     test_U, validation_U = _last_wanted(sequences)

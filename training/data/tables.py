@@ -37,8 +37,8 @@ IGNORED = "not read, by DatasetSettings.ignored_columns"
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
     """Reads the two tables of a folder: `interactions` (user_id, item_id) and, if there is one, `items` (item_id).
 
-    Interactions may also have timestamp, rating and event_type; items may have any attributes. A text column whose name
-    ends in `[]`, such as `genres[]`, holds lists of strings with `|` between them.
+    Interactions may also have timestamp, rating and event_type; items may have any attributes. An attribute of text
+    whose name ends in `[]`, such as `genres[]`, is split into a list of strings (see `typed_texts`).
 
     Args:
         folder: Folder of the two tables, for example with interactions.csv and items.jsonl.

@@ -14,7 +14,7 @@ PerUser = NDArray[np.float64]
 
 
 def ranks_of_targets(lists_UK: NDArray[np.integer], targets_U: NDArray[np.integer]) -> Ranks:
-    """Returns the 1-based rank of each user's target in its list, or infinity if the list does not contain it.
+    """Returns the 1-based rank of each user's target in the user's list, or infinity if it is not in the list.
 
     >>> ranks_of_targets(np.array([[4, 2], [1, 3]]), np.array([2, 7])).tolist()
     [2.0, inf]

@@ -16,7 +16,8 @@ def rank_by_own_frequency(holdout: Holdout, fillers: NDArray[np.int64], *, k: in
 
     Args:
         holdout: The users to recommend to.
-        fillers: Items that follow if a history has fewer than K different items: item_index, best first, int64.
+        fillers: Items that fill up a list if the history has fewer than K different items, such as the most popular
+            ones: item_index, best first, int64.
         k: List length K.
 
     Returns:
@@ -30,7 +31,8 @@ def rank_by_own_recency(holdout: Holdout, fillers: NDArray[np.int64], *, k: int)
 
     Args:
         holdout: The users to recommend to.
-        fillers: Items that follow if a history has fewer than K different items: item_index, best first, int64.
+        fillers: Items that fill up a list if the history has fewer than K different items, such as the most popular
+            ones: item_index, best first, int64.
         k: List length K.
 
     Returns:

@@ -36,8 +36,8 @@ def rank_holdout(
         k: List length K.
         beam_width: Beam width of the search.
         eligibility: The items that may be recommended; None to allow all items.
-        reserved: How many of the K items of a list must be items without a training interaction, in [0, k], as far
-            as there are such items.
+        reserved: How many of the K items of a list must be items without training interactions, in [0, k]. If fewer
+            such items may be recommended, the list has all of them.
         name: Name of this work in the progress display.
         exclude_history: Whether lists leave out the items of the user's history.
 

@@ -32,7 +32,7 @@ SHOWN = {RQREC: "RQRec"}  # names of models in tables; others are shown as they 
 
 @settings_dataclass(frozen=True)
 class EvaluationSettings:
-    """Settings of the evaluation: list lengths, beam width and days.
+    """Settings of the evaluation: list lengths, beam width, and the days that the baseline "recent popularity" counts.
 
     Attributes:
         ks: List lengths of recall and NDCG.

@@ -29,8 +29,9 @@ class SemanticIdSettings:
 
     Attributes:
         min_perplexity_share: Smallest allowed perplexity of the codes of the first level, as a share in [0, 1] of the
-            codebook size, or of the number of items with different features if that is less. Later levels have no
-            limit, because in a small catalogue they have few items left to separate.
+            largest possible one. That is the codebook size, or less if many items have equal features, because these
+            always get equal codes. Later levels have no limit, because in a small catalogue they have few items left
+            to separate.
         max_collision_ratio: Largest allowed share of items that have the same codes as another item, in [0, 1]. The
             codes of the collision level are not counted.
     """
@@ -75,10 +76,11 @@ def neighbourhood_figures(
         train: Training sequences of item_index.
 
     Returns:
-        For each level, three metrics about item pairs whose codes are equal up to this level. `together_<level>`: their
-        share of all pairs of consecutive items in the sequences. `together_by_chance_<level>`: their share if these
-        items are paired at random. `similarity_<level>`: the mean cosine of the features of two such items. A metric is
-        0 if there are no pairs.
+        For each level, three metrics about pairs of items whose codes are equal up to this level.
+        `together_<level>`: of all pairs of consecutive items in the sequences, the share with equal codes.
+        `together_by_chance_<level>`: the same share after the second items of these pairs were shuffled.
+        `similarity_<level>`: the mean cosine of the features of two items with equal codes. A metric is 0 if there are
+        no pairs.
     """
     left_P, right_P = train.pairs(1)
     shuffled_P = np.random.default_rng(0).permutation(right_P)

@@ -19,8 +19,8 @@ CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the 
 def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
     """Fits the matrix that projects item features to content vectors, by an SVD of the features at unit length.
 
-    Feature columns that a new item cannot have, such as co-occurrence, do not count. All number attributes together
-    count as much as one column.
+    Feature columns that a new item cannot have, such as co-occurrence, have no influence on content vectors. All number
+    attributes together have as much influence as one column.
 
     Args:
         features: The items' features.
@@ -50,6 +50,8 @@ def with_new_items(
     item_vectors_ND: FloatArray, features: Features, projection_EP: FloatArray, popularity_N: NDArray[np.integer]
 ) -> FloatArray:
     """Replaces the vector of each item without training interactions by a mean vector of items with similar content.
+
+    If no item has training interactions, nothing is replaced.
 
     Args:
         item_vectors_ND: The item vectors of the trained retriever, by item_index.

@@ -55,8 +55,9 @@ logger = logging.getLogger("rqrec")
 class FeatureSettings:
     """Settings of the item features: how columns are used, and how much each block of features weighs.
 
-    A block is the feature columns of one attribute, of the text, or of co-occurrence. Its weight is its variance at the
-    start of the RQ-VAE, and the weight of its reconstruction loss.
+    A block is the feature columns of one attribute, of the text, or of co-occurrence. Its weight acts twice in the
+    RQ-VAE: it is the weight of the block's reconstruction loss, and the variance to which the block is scaled before
+    the RQ-VAE's initial weights are computed.
 
     Attributes:
         use: How columns are used, if their values should not decide: "labels", "number", "text", "vector" or "ignore",
@@ -72,7 +73,7 @@ class FeatureSettings:
         number_weight: Weight of all number attributes together. It is never more than that of labels, text and vectors
             together, unless there are only numbers.
         collaborative_weight: Weight of the co-occurrence block.
-        seed: Seed of the matrix factorisations.
+        seed: Seed of the matrix factorisations (SVD), and of the random vectors for items with equal features.
     """
 
     use: dict[str, Use] = field(default_factory=dict)
@@ -109,7 +110,10 @@ class Features:
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
-        """The blocks of adjacent feature columns, for the RQ-VAE. A `_present` column is a block of its own."""
+        """The blocks of adjacent feature columns, for the RQ-VAE.
+
+        A column `<name>_present`, which is 1 for items with a value in the block `<name>`, is a block of its own.
+        """
         layout = []
         for block in self.featurizer.blocks:
             kind = FeatureKind.CONTINUOUS if block.is_continuous else FeatureKind.MULTI_HOT
@@ -129,7 +133,7 @@ def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) 
         settings: How attributes become features.
 
     Returns:
-        The folder and the key of the result. `load_features` reads it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_features` reads it.
     """
 
     def write(directory: Path) -> None:
@@ -155,15 +159,15 @@ def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences 
     """Computes the features of all items in a data set. `decide_uses` decides how each attribute is used.
 
     Labels become multi-hot columns. A number is scored by its rank. Vectors and text embeddings are centred, and each
-    block of them is scaled to unit variance. For a missing value, labels are all 0, numbers and vectors are at their
-    mean, and the column `<name>_present` is 0. The text of an item consists of all its words. Co-occurrence is computed
-    from training interactions only. If many items have equal features, random vectors tell them apart; see
-    `identity_vectors`.
+    block of them is scaled to unit variance. For a missing value, labels are all 0, and numbers and vectors are at
+    their mean. If a number or vector is missing for any item, the column `<name>_present` says which items have one. An
+    item's text joins all its attributes that are words. Co-occurrence is computed from training interactions only. If
+    many items have equal features, random vectors tell them apart; see `identity_vectors`.
 
     Args:
         dataset: The items and interactions.
         settings: How attributes become features.
-        train: The training sequences, for co-occurrence; None for those of the leave-one-out split.
+        train: The training sequences, for co-occurrence; None to take those of a leave-one-out split.
     """
     items, given = dataset.items, dict[str, Given]()
     uses = decide_uses(items, settings.use, min_label_count=settings.min_label_count)

@@ -1,4 +1,7 @@
-"""Makes features of number attributes: scores by rank against outliers, and weights against equal columns.
+"""Turns number attributes into features.
+
+A number becomes a score that depends on its rank among all items, so that outliers have little effect. Attributes with
+the same information share one weight, so that it does not count several times.
 
 Shapes: N items, C number columns, K knots.
 """
@@ -18,8 +21,8 @@ MOST_ROWS = 100_000  # of which correlations are computed
 def fit_number(name: str, values: Given) -> FittedBlock | None:
     """Fits the scores of a number attribute: the normal quantiles of the ranks, scaled to mean 0 and variance 1.
 
-    These are van der Waerden scores. Equal numbers have the mean of their ranks. The scores of at most 101 numbers are
-    stored, the knots; between two knots the score is interpolated.
+    These are van der Waerden scores. Equal numbers share one rank, the mean of their ranks. The scores of at most 101
+    numbers are stored. These numbers are the knots; between two knots the score is interpolated.
 
     Args:
         name: Name of the attribute.

@@ -11,8 +11,8 @@ def fit_svd(
 ) -> tuple[TruncatedSVD, NDArray[np.floating]]:
     """Fits a truncated SVD to a matrix, and reduces its rows to W components.
 
-    If all rows are equal, scikit-learn divides by a variance of 0 and warns. That result is not used, so the warning is
-    suppressed.
+    If all rows are equal, scikit-learn divides by a variance of 0 when it computes the explained variance, and warns.
+    The explained variance is not used here, so the warning is suppressed.
 
     Args:
         matrix_NM: The matrix of N rows and M columns, dense or sparse.

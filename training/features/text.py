@@ -1,4 +1,4 @@
-"""Turns texts into vectors, by latent semantic analysis or by an installed sentence encoder.
+"""Turns texts into vectors, by latent semantic analysis or by a sentence encoder.
 
 Shapes: N texts, E vector dimensions.
 """
@@ -77,8 +77,8 @@ def _each_batch(encoder: object, task: Task) -> Iterator[None]:
 def load_text_encoder(encoder: str) -> SentenceEncoder:
     """Loads a text encoder by its name. Its weights are downloaded if needed.
 
-    A name "module:function" must come from the user's configuration, never from a bundle, because the function is
-    called.
+    A name "module:function" must come from the user's configuration, never from a bundle: the function is called, and a
+    bundle from somebody else could name any function.
 
     Args:
         encoder: The name or path of a model of sentence-transformers; or "module:function", such as

@@ -1,4 +1,4 @@
-"""Exports the text encoder of training to the two files of a bundle: an ONNX graph and a tokenizer.json.
+"""Exports the text encoder that training used to two files of a bundle: an ONNX graph and a tokenizer.json.
 
 Shapes: N texts, E vector dimensions.
 """
@@ -37,7 +37,8 @@ def write_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
 
     Args:
         name: Name of the encoder; see `training.features.text.load_text_encoder`.
-        texts: The items' texts. For some of them and for `SAMPLES`, the vectors before and after the export must agree.
+        texts: The items' texts. For some of them, and for the difficult texts in `SAMPLES`, the exported encoder must
+            give the same vectors as the original one.
         folder: The bundle's folder.
 
     Returns:

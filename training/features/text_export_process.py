@@ -1,7 +1,7 @@
-"""Exports the text encoder in a process of its own, so that the other graphs are exported at the same time.
+"""Exports the text encoder in a process of its own, while the caller exports the other graphs of the bundle.
 
-The export is Python code, so threads would not run at the same time. `multiprocessing` would import the caller's
-script again; this process reads its job from its standard input instead.
+The export is Python code, so two threads would not run at the same time. `multiprocessing` would import the caller's
+script again. So the new process runs this module, and reads from its standard input what to export.
 """
 
 import json
@@ -23,7 +23,9 @@ logger = logging.getLogger("rqrec")
 
 @contextmanager
 def text_encoder_export(name: str, texts: Sequence[str], folder: Path) -> Iterator[Callable[[], str]]:
-    """Starts the export, and yields a function that waits for its end. The end of the block stops the export.
+    """Starts the export in a new process, and yields a function that waits until it is done.
+
+    An export that still runs at the end of the `with` block is stopped.
 
     Args:
         name: Name of the encoder; see `training.features.text.load_text_encoder`.
@@ -68,7 +70,11 @@ def _reason(process: subprocess.Popen[str], name: str) -> str:
 
 
 def main() -> None:
-    """Reads a job from the standard input, exports, and prints the outcome as the last line, in JSON."""
+    """Runs in the new process: reads what to export from the standard input, and exports it.
+
+    The last line of its output is a JSON object: the reason why the export failed, and the message about a missing
+    package. Each is empty if there is none.
+    """
     job = json.load(sys.stdin)
     reason = missing_package = ""
     try:

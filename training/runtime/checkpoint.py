@@ -57,7 +57,7 @@ def save_checkpoint(
     progress: Progress,
     best_weights: dict[str, Tensor] | None,
 ) -> Path:
-    """Writes a checkpoint atomically, and removes all others except the one before it.
+    """Writes a checkpoint atomically. Only this checkpoint and the one before it are kept; others are removed.
 
     Args:
         folder: The folder of this training's checkpoints.

@@ -44,8 +44,8 @@ def read_settings(kind: type[SettingsT], files: Iterable[Path], bindings: Iterab
     Args:
         kind: The class of the result, such as `RunSettings`: a dataclass in which every field is a settings dataclass.
         files: Gin files; a later file overrides an earlier one. If a file such as `decoder.gin` or
-            `configs/decoder.gin` does not exist, the file of this name in the package is read. `include` in a gin file
-            works in the same way, but first looks in the folder of that gin file.
+            `configs/decoder.gin` does not exist, the file of this name that comes with RQRec is read. `include` in a
+            gin file finds a file in the same way, but first looks in the folder of that gin file.
         bindings: Single bindings, which override the files.
 
     Returns:

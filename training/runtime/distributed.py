@@ -30,7 +30,7 @@ def init() -> None:
     """Joins the process group if torchrun started this process: NCCL on GPUs, gloo on CPUs.
 
     Raises:
-        TooFewGpus: If this machine has GPUs, but not one for each of its processes.
+        TooFewGpus: If this machine has GPUs, but fewer of them than torchrun started processes on it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         return
@@ -93,7 +93,8 @@ def data_parallel(model: nn.Module) -> nn.Module:
     """Wraps a model so that `backward` averages its gradients over all ranks.
 
     Wrapping overwrites the weights of every rank by those of rank 0. Every rank must then call the wrapped model, and
-    `backward`, equally often. With one process the model itself is returned.
+    `backward`, equally often, because the ranks wait for each other there. With one process the model itself is
+    returned.
     """
     return model if world_size() == 1 else DistributedDataParallel(model)
 

@@ -49,13 +49,13 @@ class Work(Generic[BatchT]):
         losses: Returns the losses by name, from the model, a batch (or a part of a batch) and the share of training
             done, in [0, 1]. "loss", a mean over the batch, is minimised; the others are only logged. This function must
             call the given model exactly once, because DistributedDataParallel averages the gradients of that call.
-        validate: Returns the score of the current weights; higher is better. Training ends with the best weights. None
-            for no validation.
+        validate: Returns the score of the current weights; higher is better. At the end, the model gets the weights
+            with the best score. None for no validation: the model then keeps its last weights.
         after_step: Called after each optimiser step with the number of steps done; None for no call. It must do the
             same in every rank.
         split: Divides a batch into a number of parts and gives each part a weight. The weights sum to 1, and the
             weighted sum of the parts' losses is the loss of the batch. Every part must hold data. If the batch is too
-            small, some parts repeat data with the weight 0.
+            small, some parts repeat data with the weight 0. The default can only return the whole batch as one part.
     """
 
     num_batches: Callable[[int], int]
@@ -78,9 +78,9 @@ def train(
 ) -> Progress:
     """Trains a model in place. At the end, the model has the weights with the best validation score.
 
-    Training resumes from the newest checkpoint, if there is one. On SIGINT or SIGTERM, the current step is finished and
-    a checkpoint is written. Several ranks (processes) start from the weights of rank 0 and divide every batch among
-    them. A training may be resumed with another number of ranks.
+    Without validation, it has the last weights. Training resumes from the newest checkpoint, if there is one. On SIGINT
+    or SIGTERM, the current step is finished and a checkpoint is written. Several ranks (processes) start from the
+    weights of rank 0 and divide every batch among them. A training may be resumed with another number of ranks.
 
     Args:
         name: Name of the training, for the progress display and TensorBoard.

@@ -67,7 +67,7 @@ class Task:
 
         Args:
             done: Number of units done; None to leave it unchanged.
-            figures: Values to show, by name. Values of other names stay.
+            figures: Values to show, by name. Values that were set earlier under other names are still shown.
         """
         if done is not None:
             self.done = done if self.total is None else min(done, self.total)

@@ -21,8 +21,9 @@ class Schedule:
         checkpoint_every_steps: Optimiser steps between two checkpoints.
         validate_every_epochs: Epochs between two validations.
         patience: Training ends after this many validations in a row without a better score.
-        accumulate: Number of parts of a batch that each rank computes one after the other. Their gradients are added up
-            for one optimiser step, so training works with a batch that does not fit into memory as a whole.
+        accumulate: Number of parts of a batch that each rank (training process) computes one after the other. Their
+            gradients are added up for one optimiser step, so training works with a batch that does not fit into memory
+            as a whole.
     """
 
     epochs: int

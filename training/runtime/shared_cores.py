@@ -18,7 +18,7 @@ logger = logging.getLogger("rqrec")
 
 
 def warn_of_shared_cores() -> None:
-    """Logs a warning if this process has more threads than there are free CPU cores. Works on Linux only."""
+    """Logs a warning if this process has several threads, but fewer CPU cores are free. Works on Linux only."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if threads == 1 or not LOAD.exists():
         return

@@ -1,4 +1,7 @@
-"""A workspace: the folder that stores the results of all stages. A stage runs only if its inputs or settings change."""
+"""A workspace: the folder that stores the results of all stages.
+
+A stage runs only if the workspace has no result of it for the same inputs and settings.
+"""
 
 import fcntl
 import hashlib
@@ -34,7 +37,7 @@ class WorkspaceBusy(UserError):
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: the folder of its result, and a key that changes with its inputs and settings.
+    """One stage of a run: the folder of its result, and a key, by which a result for other inputs is recognised.
 
     Attributes:
         path: The folder of the result.
@@ -96,7 +99,7 @@ class Workspace:
             inputs: The stages whose results this stage reads.
             settings: The settings of this stage, a dataclass.
             write: Computes the result and writes it to the folder that it is given. The folder gets its final name when
-                `write` returns.
+                `write` returns, so that an interrupted stage leaves no incomplete result.
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
 
         Returns:
@@ -150,11 +153,11 @@ class Workspace:
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
-        """Returns the folder of an unfinished training's checkpoints, and removes old ones.
+        """Returns the folder of an unfinished training's checkpoints, and removes old checkpoints of the stage.
 
-        The checkpoints of three keys are kept: of this key and of the two latest other ones. So an interrupted training
-        can resume even after another training with other settings. If `resume` is false, the checkpoints of this key
-        are removed.
+        Each key, which means each choice of inputs and settings, has a folder of its own. The folder of this key and
+        the two latest other ones are kept. So an interrupted training can resume even after another training with
+        other settings. If `Workspace.resume` is false, the checkpoints of this key are removed.
 
         Args:
             name: Name of the stage.

@@ -28,10 +28,12 @@ class Feedback(NamedTuple):
     """Interactions with a training weight and an event type instead of ratings and event names.
 
     Attributes:
-        interactions: The interactions without ignored and excluding ones. The columns `rating` and `event_type` are
-            replaced by `weight` (float32) if weights differ, and by `type` (int8) if types differ; see `Dataset`.
+        interactions: The interactions that training reads. Those whose event type is ignored, or only excludes an item
+            from recommendations, are left out. The columns `rating` and `event_type` are replaced by `weight`
+            (float32) if weights differ, and by `type` (int8) if types differ; see `Dataset`.
         event_types: The names of the event types. Type number n in `interactions` is `event_types[n - 1]`.
-        excluding_types: The names of event types that only exclude an item from the user's recommendations.
+        excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
+            "hidden".
     """
 
     interactions: pl.DataFrame

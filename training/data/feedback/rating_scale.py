@@ -40,7 +40,7 @@ def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, re
 
     Returns:
         The scale. None if the ratings are not used: all are equal or missing, or a threshold is "auto" and cannot be
-        derived.
+        derived, for example because more than half of the ratings would be dislikes.
     """
     given = ratings.drop_nulls()
     if given.n_unique() < 2:

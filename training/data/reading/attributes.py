@@ -1,4 +1,4 @@
-"""Converts item attributes to types that features can use, and nested objects to one column per field."""
+"""Converts item attributes to types from which features can be computed. Objects become one column per field."""
 
 import re
 from collections.abc import Sequence

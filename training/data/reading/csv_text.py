@@ -89,7 +89,10 @@ def separator_of(header: str) -> str:
 
 
 def first_separator(path: Path) -> str:
-    """Detects the separator of a CSV file from its first line. The encoding must contain ASCII, as UTF-8 does."""
+    """Detects the separator of a CSV file from its first line.
+
+    The file's encoding must write ASCII characters as single bytes, as UTF-8 does and UTF-16 does not.
+    """
     if path.suffix.lower() == ".zst":
         columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
         return separator_of(columns[0])
@@ -107,7 +110,8 @@ def line_with_other_fields(path: Path, separator: str, *, quotes: bool) -> tuple
 
     Returns:
         Three numbers: the line's number (from 1), how many fields the line has, and how many the header has. None if
-        there is no such line, or if a value in quotes contains a line break.
+        there is no such line. Also None if a value in quotes contains a line break, because a row can then have
+        several lines.
     """
     lines = pl.scan_csv(
         path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, encoding="utf8-lossy"

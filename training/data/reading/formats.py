@@ -48,7 +48,7 @@ def format_of(path: Path) -> str | None:
 
 
 def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
-    """Finds the file of a table, such as `items.csv`. A folder of files, such as `items/`, may take its place.
+    """Finds the file of a table, such as `items.csv`. A folder of several files, such as `items/`, is found as well.
 
     Args:
         folder: The folder to look in.

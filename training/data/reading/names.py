@@ -1,4 +1,7 @@
-"""Finds the column of each standard name, such as user_id: by the settings, by that name, or by well-known names."""
+"""Finds the columns that training needs in the input files, where they may have other names.
+
+A standard name is the name of such a column in training: user_id, item_id, timestamp, rating or event_type.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -30,9 +33,10 @@ DAY_AND_CLOCK = {"date", "time"}  # side by side, each may be half of a time, so
 def resolve_names(
     columns: Sequence[str], table: str, mapping: Mapping[str, str], *, path: str, report: DataReport
 ) -> dict[str, str]:
-    """Finds the column of each standard name, such as user_id, in a table.
+    """Finds the column of each standard name in a file. A standard name is the name in training, such as user_id.
 
-    The settings come first, then a column with the standard name, then well-known names such as `reviewerID`.
+    The column that the settings name comes first, then the column with the standard name itself, then a column with
+    another well-known name, such as `reviewerID` for user_id.
 
     Args:
         columns: The names of the columns in the file.
@@ -64,14 +68,14 @@ def resolve_names(
 
 
 def read_of_log(names: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """Selects the columns of the interactions file to read: all that were found and that the settings do not ignore.
+    """Returns the columns of the interactions file that training reads.
 
     Args:
-        names: For each standard name, the column's name in the file, from `resolve_names`.
+        names: The columns that were found: each column's name in the file by its standard name, from `resolve_names`.
         settings: Whether times, ratings and event types are used or ignored.
 
     Returns:
-        The entries of `names` for the columns to read.
+        `names` without the columns that the settings ignore.
     """
     ignored = ignored_of_log(settings)
     return {
@@ -88,7 +92,7 @@ def ignored_of_log(settings: DatasetSettings) -> set[str]:
 
 
 def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str]], path: str) -> None:
-    """Checks that every column that the settings name exists in the files.
+    """Checks that the input files have every column that `DatasetSettings.columns` names.
 
     Args:
         mapping: `DatasetSettings.columns`, such as {"items.item_id": "sku"}.
@@ -96,7 +100,8 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
         path: The folder of the files, for the message.
 
     Raises:
-        DataError: If no table has a named column, or if the table of the prefix, such as "items.", lacks the column.
+        DataError: If no table has a column of that name. With a prefix such as "items." before the standard name, only
+            the table of the prefix counts.
     """
     for key, name in mapping.items():
         prefix, _, standard = key.rpartition(".")
@@ -110,13 +115,14 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
 
 
 def columns_option(mapping: Mapping[str, str], added: Mapping[str, str]) -> str:
-    """Returns the command-line option that sets `DatasetSettings.columns`, as a user types it in a shell.
+    """Returns the command-line option that sets `DatasetSettings.columns`, for messages that tell users what to type.
 
     >>> print(columns_option({"user_id": "who"}, {"item_id": "…"}))
     --set "DatasetSettings.columns={'user_id': 'who', 'item_id': '…'}"
 
     Args:
-        mapping: The present value of `DatasetSettings.columns`. The option repeats it, because it replaces the value.
+        mapping: The present value of `DatasetSettings.columns`. The option repeats these entries, because an option
+            replaces the whole value.
         added: The entries to add: the name of a column in the file by its standard name.
     """
     text = re.sub(r'["$`\\]', r"\\\g<0>", repr({**mapping, **added}))

@@ -6,7 +6,10 @@ import polars as pl
 
 
 def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
-    """Returns the path of every field in a table: a column's name, or `product.id` for field `id` of column `product`.
+    """Returns the paths of all values in a table. The path of a column is its name.
+
+    A column of objects has one path for each field instead, such as `product.id` for the field `id` of the column
+    `product`. The paths are the same if each row holds a list of such objects.
 
     Args:
         schema: The type of each column of the table, by name.
@@ -15,7 +18,9 @@ def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
 
 
 def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
-    """Selects columns and fields of objects. A row with a list of objects becomes one row for each object.
+    """Selects columns, and fields of objects, by their paths (see `leaf_paths`).
+
+    If a field is in a list of objects, each row becomes one row for each object of its list.
 
     Args:
         frame: The lazy table.
@@ -30,7 +35,7 @@ def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
 
 
 def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
-    """Returns whether a path leads into a list of objects, so that `select_paths` makes several rows of one row.
+    """Returns whether a path is a field in a list of objects, so that `select_paths` makes several rows of one row.
 
     Args:
         schema: The type of each column of the table, by name.

@@ -1,4 +1,4 @@
-"""Warns if no column is read as the time of the interactions, although an unused column looks like times."""
+"""Warns if interactions are read without times, although a column that is not read looks like times."""
 
 import re
 from collections.abc import Mapping
@@ -25,14 +25,15 @@ FIRST_YEAR, LAST_YEAR = 1990, 2100  # of numbers that count as times
 def warn_of_unused_times(
     frame: pl.LazyFrame, unused: Mapping[str, str], path: Path, settings: DatasetSettings, report: DataReport
 ) -> None:
-    """Adds a warning to the report if an unused column of the interactions looks like times.
+    """Adds a warning to the report if a column that is not read looks like the times of the interactions.
 
-    This is for interactions without a timestamp column, whose rows are taken to be in the order of time.
+    Call it if no column was found to be the timestamp. Training then takes the order of the rows as the order in time.
+    This is wrong if the file has times in a column that training does not know.
 
     Args:
         frame: The interactions, a lazy table. Only the first 2,000 rows are read.
-        unused: The unused columns: for each name to show to the user, the path of the column in `frame`. The warning
-            names the first column that looks like times.
+        unused: The columns that are not read: for each name to show to the user, the path of the column in `frame`.
+            The warning names the first column that looks like times.
         path: The interactions file, for messages.
         settings: The names of columns and the format of times.
         report: Receives the warning.

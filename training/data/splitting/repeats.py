@@ -23,7 +23,8 @@ class Repeats:
         training_share: Share of the training items that their user chose before, in [0, 1]. The first item of each user
             and dislikes are not counted.
         exclude_history: Whether recommendation lists leave out the items of the user's history.
-        has_types: Whether interactions have types. Then a view and a purchase of one item are a repeat as well.
+        has_types: Whether interactions have event types. If so, the shares also count a user's two events of different
+            types on one item, such as a view and a purchase.
     """
 
     held_out_share: float
@@ -33,7 +34,7 @@ class Repeats:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The two shares and the decision (1.0 or 0.0) by name, for the results of the evaluation."""
+        """Both shares, and whether lists leave out the history (1.0 or 0.0), by name, for the evaluation's results."""
         return {
             "held_out_repeats": self.held_out_share,
             "training_repeats": self.training_share,
@@ -42,7 +43,7 @@ class Repeats:
 
     @property
     def line(self) -> str:
-        """The two shares and the decision as one sentence, for the report about the data."""
+        """Both shares, and whether lists leave out the history, as one sentence for the report about the data."""
         shares = f"{self.held_out_share:.1%} of the test items and {self.training_share:.1%} of the training items"
         consequence = "lists leave the history out" if self.exclude_history else "lists may repeat items of the history"
         mixed = (

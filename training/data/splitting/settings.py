@@ -31,15 +31,15 @@ class SplitSettings:
         kind: "leave-one-out" holds out the last items of each user. "time" trains on the interactions before a date,
             and tests on the interactions after it.
         held_out_items: For "leave-one-out": how many last items of a user are held out. 2: one for test and one for
-            validation. 1: one for test; training then runs all its epochs. 0: none; the model is published without
-            evaluation.
+            validation. 1: one for test; without validation, training runs all its epochs. 0: none; the model is
+            published without evaluation.
         held_out_users: For "leave-one-out": the share of the users whose last items are held out. All items of the
             other users are in the training part.
         test_from: For "time": the start of the test period, as an ISO 8601 date such as "2024-05-31" (UTC, unless it
             has a time zone), or as the share of all interactions that come before the test period.
         test_days: For "time": the length of the test period in days; 0 for a period without end.
         validation_share: For "time": the share of the interactions before the test period that is held out for
-            validation, the latest ones. 0 for no validation; training then runs all its epochs.
+            validation, the latest ones. 0 for no validation: training then cannot end early and runs all its epochs.
         exclude_history: Whether recommendation lists leave out the items of the user's history: in validation, in
             evaluation, and by default in the service. "auto" leaves them out unless more than a tenth of the test items
             are already in their user's history.

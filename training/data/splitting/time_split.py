@@ -19,8 +19,9 @@ TimeArray = NDArray[np.int64]
 def split_by_time(dataset: Dataset, settings: SplitSettings) -> Split:
     """Splits a data set at two points in time: training, then the validation period, then the test period.
 
-    A user who has interactions before and in a period is a test case of this period. The history is everything before
-    the period. The target is the first item of the period, and `Holdout.period` holds all its items, without dislikes.
+    A user is a case of the validation or test period if they have interactions before the period and in it. The history
+    is everything before the period. The target is the user's first item in the period, and `Holdout.period` holds all
+    items of the user in the period. Dislikes in the period do not count.
 
     Args:
         dataset: The data set.
