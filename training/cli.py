@@ -42,7 +42,8 @@ def stage_command(
     """Runs a training command: parses the command line, opens the workspace (folder of results), and calls `ask`.
 
     The process exits with status 2 and one line on standard error if the user can fix the problem, such as a wrong
-    setting or a full disk. It exits with status 130 after an interruption (Ctrl-C); the same command then resumes.
+    setting or a full disk. It exits with status 130 after an interruption (Ctrl-C); the same command, run again,
+    resumes the training.
 
     Args:
         ask: A function that reads one result of a `Run`, such as `lambda run: run.decoder`. Reading the result runs its

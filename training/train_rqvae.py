@@ -53,8 +53,8 @@ class RqVaeSettings:
         batch_size: Number of items in one step.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        dead_code_every_steps: Steps between two replacements of dead codes, which no item uses. In the last quarter of
-            training, codes are not replaced.
+        dead_code_every_steps: Steps between two replacements of dead codes, which few or no items of a random sample
+            use. In the last quarter of training, codes are not replaced.
         checkpoint_every_steps: Steps between two checkpoints.
         accumulate: Number of parts of a batch that each rank (training process) computes one after the other. With more
             parts, less memory is needed.
@@ -172,7 +172,7 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
     """Makes the batches and losses of an RQ-VAE's training, for `training.runtime.loop.train`.
 
     Args:
-        model: The RQ-VAE to train. Its unused codes are replaced at regular steps.
+        model: The RQ-VAE to train. At regular steps, codes that few or no items of a random sample use are replaced.
         features_NE: Item features by item_index, float32, shape (N, E), on the model's device.
         settings: The RQ-VAE's sizes, and how it is trained.
     """

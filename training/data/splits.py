@@ -20,8 +20,8 @@ IndexArray = NDArray[np.int32]
 class Sequences:
     """The item sequences of all users, stored in flat arrays. Row u is the sequence of user u, oldest item first.
 
-    Rows can have any length, also 0. An item is an integer: its item_index (its index in the items table), or its leaf
-    position in the trie where this is stated.
+    Rows can have any length, also 0. An item is an integer: its item_index (its row number in the items table), or,
+    where a docstring says so, its leaf position (the index of its semantic ID among the leaves of the trie).
 
     Attributes:
         items_I: The items of all rows, one row after the other, int32.

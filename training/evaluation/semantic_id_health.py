@@ -51,7 +51,7 @@ def codebook_figures(codes_NL: NDArray[np.integer], *, codebook_size: int) -> di
         `collision_ratio`, the share of items that have the same codes as another item. And for each level:
         `usage_<level>`, the share of codes that are used; `dead_codes_<level>`, the number of unused codes;
         `perplexity_<level>`, the exponential of the entropy of the codes (V if all are used equally often);
-        `gini_<level>`, the inequality of their use (0 if all are used equally often).
+        `gini_<level>`, the Gini coefficient of how often the codes are used (0 if all are used equally often).
     """
     figures: dict[str, float] = {}
     for level, codes_N in enumerate(codes_NL.T):

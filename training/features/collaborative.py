@@ -1,4 +1,4 @@
-"""Item vectors from training sequences: items that the same users chose within a short time have similar vectors.
+"""Item vectors from training sequences: items that the same users chose within a few steps have similar vectors.
 
 Shapes: N items, E vector dimensions.
 """

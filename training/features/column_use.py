@@ -49,7 +49,8 @@ def decide_uses(items: pl.DataFrame, chosen: Mapping[str, Use], *, min_label_cou
         items: The items table, one row per item.
         chosen: Uses by column name that the user has set, such as {"year": Use.LABELS}. Other columns are decided by
             their values.
-        min_label_count: A label becomes a feature if at least this many items have it.
+        min_label_count: A label becomes a feature if at least this many items have it. A column without any such label
+            is not used as labels, unless the user has chosen this.
 
     Returns:
         One decision per column, in the order of the columns.

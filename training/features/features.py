@@ -92,7 +92,7 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """The features of all items, and the featurizer that computes them.
+    """The features of all items, and the featurizer: the fitted functions that compute features from attributes.
 
     Attributes:
         features_NE: Item features by item_index, float32, shape (N, E).

@@ -122,7 +122,7 @@ class Workspace:
         write: Callable[[Path, Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a training stage in every rank, unless its folder already holds the result.
+        """Runs a training stage in every rank, unless the result of the same inputs and settings is already stored.
 
         An interrupted training leaves checkpoints, from which the next run resumes.
 

@@ -1,6 +1,6 @@
 """Decides what ratings and event types mean: each interaction gets a training weight and an event type.
 
-A dislike has the weight 0: it stays in the user's history with its type, but is never a training target.
+A dislike has the weight 0: the model reads it in the user's history, with its type, but it is never a training target.
 """
 
 import re

@@ -33,7 +33,8 @@ def usable_attributes(
 
     Raises:
         DataError: If a column holds bytes, vectors of different lengths, or vectors with numbers that are not finite;
-            or if two attributes have the same name, or polars would read a name as a pattern, such as `^a$b$`.
+            or if two attributes have the same name, or polars (the table library) would read a name as a pattern, such
+            as `^a$b$`.
     """
     items = _leaves(items, path, report).drop(ignored, strict=False)
     if patterns := [name for name in items.columns if _is_other_pattern(name)]:

@@ -151,7 +151,9 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
 
 
 def require_full_lines(path: Path, settings: DatasetSettings) -> None:
-    """Checks that every line of CSV files has as many fields as the header. Polars would fill missing ones with nulls.
+    """Checks that every line of CSV files has as many fields as the header.
+
+    Polars does not check this: it fills missing fields with nulls.
 
     Args:
         path: A file or a folder of files. Files in UTF-16 are not checked.
