@@ -6,7 +6,8 @@
         for item in client.recommend(["1", "71", "588"], k=5).items:
             print(item.rank, item.item_id, item.payload["title"])
 
-An entry of a history may say what the user did: `HistoryEntry(item_id="1", type="purchase")`.
+A history is a list of item ids. To say also what the user did with an item, such as a purchase, give
+`HistoryEntry(item_id="1", type="purchase")` instead of its id.
 
 `AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """

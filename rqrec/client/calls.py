@@ -1,4 +1,7 @@
-"""Describes the HTTP calls of the service: the request, and the type of the answer. `Client.send` sends a call."""
+"""Describes the HTTP calls of the service. Each function returns a `Call`: a request, and the type of its answer.
+
+No function here sends anything: `Client.send` does. The methods of `Client` with the same names do both.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +46,7 @@ class ProblemError(Exception):
 
 
 class ServiceUnreachable(httpx.TransportError):
-    """The service cannot be reached, or does not answer in time. The message names its address."""
+    """The service cannot be reached, or does not answer in time. The message names the address of the service."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Call(Generic[ReplyT]):
         method: HTTP method.
         path: Path below the service's address, percent-encoded.
         reply: Type of the answer.
-        body: Body of the request, sent as JSON without the fields that were not set; None for no body.
+        body: Body of the request, sent as JSON; None for no body. Fields to which no value was given are left out.
         query: Query parameters, by name.
     """
 
@@ -81,6 +84,7 @@ class Call(Generic[ReplyT]):
         Raises:
             ProblemError: If the service answered with an error.
             httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
+            pydantic.ValidationError: If the status says success, but the answer is not of the type `reply`.
         """
         if response.is_success:
             return TypeAdapter(self.reply).validate_json(response.content or b"null")
@@ -111,11 +115,13 @@ def recommend(
         history: Item ids, or entries with an item id and an event type, oldest first; may be empty.
         k: How many items to return, in [1, 100].
         exclude: Ids of items that must not be returned.
-        exclude_history: Whether items of the history must not be returned either; None for the model's default.
+        exclude_history: True if items of the history must not be returned, False if they may be; None for the model's
+            default.
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
-        routing_key: Text that chooses between the active model and a canary or shadow, such as a user's id; equal keys
-            get the same model. None for a random key.
+        routing_key: Text such as a user's id. It decides whether the active model answers or a canary, which is a new
+            model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
+            which is a new model whose answers are only measured. Equal keys get the same models. None for a random key.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
             is larger, k is used.
         timeout_ms: Longest time for the answer, in milliseconds; None for the service's default.
@@ -197,8 +203,10 @@ def activate(
 
     Args:
         version: Version of the model.
-        part: The new role of the model.
-        percent: Percentage of the routing keys that go to a canary or shadow, in (0, 100]. Must be 100 for `active`.
+        part: The new role of the model. `active`: it answers all requests. `canary`: it answers a share of the
+            requests. `shadow`: it gets a copy of a share of the requests, and its answers are only measured.
+        percent: The share of a canary or shadow, as a percentage of the routing keys (see `recommend`), in (0, 100].
+            Must be 100 for `active`.
     """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)

@@ -1,4 +1,4 @@
-"""The clients of the service. They send calls, and repeat calls that may succeed later."""
+"""The clients of the service. They send calls, and repeat a call that failed but may succeed later."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -66,9 +66,11 @@ class Client:
     Args:
         url: Address of the service, such as http://localhost:8000.
         token: The admin token; None if no call needs it.
-        timeout_s: Longest wait for an answer, in seconds.
-        retries: How often a call is repeated if the service is busy, unreachable or restarting. The pause before each
-            is the answer's Retry-After, or else a random pause that doubles each time.
+        timeout_s: Longest wait for a connection, and for each part of an answer, in seconds. It begins anew with each
+            repetition of a call.
+        retries: How often a call is repeated at most if the service is busy, unreachable or restarting. The pause
+            before a repetition is the answer's Retry-After. Without one it is random, up to a limit that doubles each
+            time.
         transport: An httpx transport that replaces the network in tests; None for the network.
     """
 
@@ -117,7 +119,7 @@ class Client:
 
 
 class AsyncClient:
-    """An asynchronous client of the service, with the parameters and methods of `Client`. Methods are awaited."""
+    """An asynchronous client of the service. It has the parameters and methods of `Client`; its methods are awaited."""
 
     def __init__(
         self,

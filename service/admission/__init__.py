@@ -1,1 +1,1 @@
-"""Admission: limits the requests in the service at the same time, and keeps the context of each request."""
+"""Admission: limits how many requests are in the service at the same time, and holds the state of each of them."""

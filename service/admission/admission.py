@@ -5,7 +5,8 @@ searched, its permit is free for another request.
 
 - Probes (/healthz, /readyz) always get a permit: a failed probe would restart a busy replica.
 - Each client may run MAX_SCRAPES scrapes of /metrics at the same time, so that monitoring works during an overload.
-- Requests with the admin token have permits of their own, so that an operator can roll back during an overload.
+- Requests with the admin token have permits of their own, so that an operator can roll back during an overload. This
+  does not hold for POST /recommend, which is never an admin request.
 """
 
 import math
@@ -38,10 +39,11 @@ class AdmissionLimits:
     """Limits on the number of requests in the service at the same time, and on their duration.
 
     Attributes:
-        max_queue: Number of permits for waiting requests; a request with a wide search needs several.
+        max_queue: Number of permits for waiting requests. A request whose search has many beams needs several permits.
         max_admin_requests: Number of permits for requests with the admin token.
         max_bodies_bytes: Memory for the bodies of all requests together, in bytes.
-        timeout_s: Longest time from a request's headers to its answer, in seconds.
+        timeout_s: Longest time from a request's headers to its answer, in seconds. Probes and scrapes have no such
+            limit, and requests with the admin token have a longer one, ADMIN_TIMEOUT_S.
         body_timeout_s: Longest time from a request's headers to the end of its body, in seconds.
     """
 
@@ -55,13 +57,13 @@ class AdmissionLimits:
 class Admission:
     """Gives permits to requests, and refuses a request for which no permit is left.
 
-    An eighth of the permits is a reserve. Only clients that hold few permits may use it, so that one client can never
-    take all. A request holds one permit at first. When its body is read and its search costs more than a search of the
-    default beam width, it holds as many permits as the search costs (see `weigh`).
+    An eighth of the permits is a reserve. Only clients that hold few permits may use the reserve. So one client can
+    never take all permits. A request gets one permit at first. When its body has been read, its beam width is known. A
+    request whose search costs more than a search of the default beam width then gets more permits (see `weigh`).
 
     Args:
         limits: The numbers of permits, and the time limits.
-        identity: Finds the client of a request.
+        identity: Finds the name of the client of a request.
         admin_token: Recognises requests with the admin token, which have permits of their own.
         metrics: Counts refused requests.
         running: Returns the number of permits held by the requests that are being searched now.
@@ -69,8 +71,8 @@ class Admission:
             is computed from it.
 
     Attributes:
-        identity: Finds the client of a request.
-        admin_token: The token of the admin routes.
+        identity: Finds the name of the client of a request.
+        admin_token: The token that a request to an admin route must carry.
     """
 
     def __init__(
@@ -101,7 +103,10 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Number of permits held by waiting requests: those that are not being searched now. Without admin requests."""
+        """The number of permits held by requests that wait, so by all that are not being searched now.
+
+        Probes, scrapes and admin requests are not counted.
+        """
         return self._in_service - self._running()
 
     def admit(self, scope: Scope) -> RequestContext:
@@ -132,8 +137,9 @@ class Admission:
     def weigh(self, context: RequestContext, weight: int) -> None:
         """Gives a request more permits if its search costs more than a search of the default beam width.
 
-        Does nothing if the request already holds `weight` permits, or has the admin token. If no other request is
-        waiting, the request gets any number of permits.
+        Does nothing if the request already holds `weight` permits, or is an admin request. While no other request is
+        waiting, the limit on the number of permits does not apply. So even the most expensive search is possible in an
+        idle service.
 
         Args:
             context: The request's context.
@@ -141,7 +147,7 @@ class Admission:
                 width; at least 1.
 
         Raises:
-            Overloaded: If fewer permits are left.
+            Overloaded: If too few permits are left, and other requests are waiting.
         """
         if weight > context.weight and context.client != ADMIN:
             self._take(context.client, weight - context.weight, alone=self.waiting <= context.weight)
@@ -152,10 +158,11 @@ class Admission:
 
         Args:
             context: The request's context.
-            num_bytes: Number of bytes that were received now.
+            num_bytes: Number of newly received bytes, which were not counted before.
 
         Raises:
-            Overloaded: If the bodies of all requests would take too much memory.
+            Overloaded: If the bodies of all requests together would take too much memory. Large bodies are refused
+                earlier than small ones.
         """
         limit = self._limits.max_bodies_bytes
         if context.body_bytes + num_bytes > SMALL_BODY_BYTES:
@@ -166,7 +173,7 @@ class Admission:
         context.body_bytes += num_bytes
 
     def drop_body(self, context: RequestContext) -> None:
-        """Stops counting the body of a request as memory in use."""
+        """Stops counting the body of a request as memory in use. Called when the request is over."""
         self._body_bytes -= context.body_bytes
         context.body_bytes = 0
 

@@ -15,9 +15,10 @@ UNKNOWN = "unknown"  # a socket without an address, such as a Unix socket
 class ClientIdentity:
     """Finds the name of the client that sent a request.
 
-    The name is the IP address of the connection, which a client cannot choose. If that address is a trusted proxy, the
-    proxy's headers name the client: the API key in the key header, which the proxy has checked; without a key, the last
-    address in X-Forwarded-For that is not a trusted proxy. Other senders of these headers are ignored.
+    The name is the IP address of the connection, which a client cannot choose. If that address belongs to a trusted
+    proxy, the client is named by a header that the proxy sends: by the API key in the key header, which the proxy has
+    checked; without a key, by the last address in X-Forwarded-For that is not a trusted proxy. If the connection does
+    not come from a trusted proxy, both headers are ignored, because the client may have invented them.
 
     Args:
         trusted_proxies: Networks of the trusted proxies.
@@ -67,10 +68,11 @@ class ClientIdentity:
 
 @lru_cache(maxsize=4096)
 def site_of(address: str) -> str:
-    """Returns an IPv4 address unchanged, and for an IPv6 address its network, such as `2001:db8::/64`.
+    """Returns the name under which the requests or connections of one IP address are counted.
 
-    One host can use every address of such a network. An IPv4 address in IPv6 form (`::ffff:1.2.3.4`) becomes IPv4. Text
-    that is no IP address is returned unchanged.
+    An IPv4 address is returned unchanged. For an IPv6 address, its network is returned, such as `2001:db8::/64`,
+    because one host can use every address of such a network. An IPv4 address in IPv6 form (`::ffff:1.2.3.4`) becomes
+    IPv4. Text that is no IP address is returned unchanged.
     """
     if ":" not in address:
         return address

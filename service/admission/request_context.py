@@ -17,17 +17,17 @@ ResultT = TypeVar("ResultT")
 class RequestContext:
     """The state of one request from its admission to its answer. It can cancel all work for the request at once.
 
-    The context has no reference to the ASGI scope of its request. The scope refers to the context, and a reference
-    cycle would keep both in memory until the garbage collector runs.
+    The ASGI scope of the request refers to the context. The context must not refer back to the scope: a reference cycle
+    would keep both in memory until the garbage collector runs.
 
     Args:
-        client: Name of the client, by `service.admission.client_identity.ClientIdentity`.
-        body_limit: Time limit of the body, counted from now.
-        answer_limit: Time limit of the answer, counted from now; None for no limit.
-        release: Called once with this context when the request is over.
+        client: Name of the client, as `ClientIdentity` finds it; `admin` for probes, scrapes and admin requests.
+        body_limit: Time limit of the body, counted from the creation of the context.
+        answer_limit: Time limit of the answer, counted from the creation of the context; None for no limit.
+        release: Called once with this context when the request is over; gives back its permits and memory.
 
     Attributes:
-        client: Name of the client.
+        client: Name of the client, as in the argument.
         weight: Number of permits that the request holds; 1 for a search of the default beam width.
         body_bytes: Number of bytes of the body that are in memory.
         is_reading: Whether the body is still arriving.
@@ -118,7 +118,10 @@ class RequestContext:
         self._body_limit.stop(self)
 
     def expire(self, limit: TimeLimit) -> None:
-        """Ends the request because `limit` has passed: with BodyTimeout or DeadlinePassed, by the kind of the limit."""
+        """Ends the request because `limit` has passed.
+
+        The request ends with BodyTimeout if `limit` is the time limit of its body, else with DeadlinePassed.
+        """
         self.end(BodyTimeout() if limit is self._body_limit else DeadlinePassed())
 
     def release(self) -> None:

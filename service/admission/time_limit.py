@@ -14,8 +14,8 @@ class LimitedRequest(Protocol):
 class TimeLimit:
     """Ends requests whose deadline has passed.
 
-    All requests get the same time, so their deadlines pass in the order in which `start` was called. So one timer is
-    enough, which waits for the earliest deadline. A timer for each request would add 6 microseconds to every answer.
+    All requests get the same time. So their deadlines pass in the order in which `start` was called, and one timer is
+    enough: it waits for the earliest deadline. A timer for each request would add 6 microseconds to every answer.
 
     Args:
         seconds: Time that a request may take.
@@ -31,7 +31,8 @@ class TimeLimit:
 
         Args:
             request: The request.
-            deadline: The deadline, in seconds of the event loop's clock; not before the deadline of an earlier call.
+            deadline: The deadline, in seconds of the event loop's clock. Each call needs the same or a later deadline
+                than the call before.
         """
         self._deadlines[request] = deadline
         if self._timer is None:

@@ -1,7 +1,8 @@
 """Applies changes to a state of the catalogue and returns the next state.
 
-The next state, collision codes included, depends only on the bundle and on the changes in their order. So all replicas
-that apply the same changes have the same state, and no two items get the same semantic ID.
+The next state depends only on the bundle (the published model) and on the changes in their order. So all replicas that
+apply the same changes have the same state. This includes the collision codes, the last codes of semantic IDs, which
+keep two items from having the same semantic ID.
 
 Shapes: M written items, N leaves, L levels, D width.
 """
@@ -36,10 +37,10 @@ def apply_changes(
         snapshot: The state before the changes; it is not modified.
         changes: Changes that passed `check_change`.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
-        catalogue_version: The `Snapshot.catalogue_version` of the next state.
+        catalogue_version: Number of changes since the model was published, these changes included.
 
     Returns:
-        The state after the changes, and the outcome of each change.
+        The state after the changes, and for each change what was done.
     """
     allocator = CollisionAllocator(snapshot.table)
     outcomes = [allocator.apply(change) for change in changes]
@@ -57,7 +58,7 @@ def with_entries(
         snapshot: The state before; it is not modified.
         entries: The new content of each of these items, by item id; None deletes the item.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
-        catalogue_version: The `Snapshot.catalogue_version` of the next state.
+        catalogue_version: Number of changes since the model was published, for the returned state.
     """
     written, table = [entry for entry in entries.values() if entry is not None], snapshot.table
     vectors_MD, leaf_M = vectors_of(written, table, tokenizer), own_leaves(written, table, tokenizer)
@@ -65,14 +66,16 @@ def with_entries(
 
 
 def compacted(snapshot: Snapshot, *, at_least: int) -> Snapshot:
-    """Frees the memory of unused rows: returns an equal state without them.
+    """Frees the memory of unused rows: returns a state with the same items, but without unused rows.
 
-    Every written item takes one row of the table. A row is unused when its item was replaced or deleted later. If only
-    few rows are unused, the given state itself is returned.
+    Every write of an item adds a row to the item table. A row is unused when its item was written again or deleted
+    later. If only few rows are unused, the given state itself is returned, because the copy would cost more than it
+    frees.
 
     Args:
         snapshot: The state; it is not modified.
-        at_least: Fewer unused rows than this number, or than `UNUSED_ROWS_SHARE` of the rows in use, count as few.
+        at_least: Smallest number of unused rows for which a copy is made. The unused rows must also be at
+            least the share `UNUSED_ROWS_SHARE` of the rows in use.
     """
     table, published = snapshot.table, snapshot.published
     unused = len(table.rows) - table.num_live_rows

@@ -1,6 +1,7 @@
 """Changes of the catalogue, and their JSON form in the change log.
 
-A `Change` writes, deletes or forgets one item. An `Entry` is the content of a written item after all its changes.
+There are three kinds of `Change`. A `Put` writes an item. A `Delete` deletes an item. A `Forget` removes the record of
+an old deletion. An `Entry` is the present content of a written item, with its semantic ID.
 """
 
 import base64
@@ -26,9 +27,10 @@ class Put:
     Attributes:
         item: The item's id and attributes.
         codes: The item's codes at the L - 1 levels of the RQ-VAE: its semantic ID without the collision code.
-        features: The item's feature vector, as the bytes of a float32 array.
-        hidden: The vectors that the client sent with the item, as the text of a JSON object. They are not part of the
-            payload, but another model needs them to compute its own features of the item.
+        features: The item's feature vector, as the bytes of a float32 array. The codes were computed from it.
+        hidden: The vectors that the client sent with the item, such as the embedding of its text, as the text of a JSON
+            object. Clients never get them back, so they are not among the item's attributes. They are stored because
+            another model needs them to compute its own features of the item.
     """
 
     item: Item
@@ -38,7 +40,7 @@ class Put:
 
     @property
     def item_id(self) -> str:
-        """The id of the item. The other kinds of changes have this attribute too."""
+        """The id of the item. `Delete` and `Forget` have this attribute too."""
         return self.item.item_id
 
 
@@ -51,9 +53,11 @@ class Delete:
 
 @dataclass(frozen=True)
 class Forget:
-    """The change that removes the tombstone of an item: the record that the item was deleted.
+    """The change that removes the tombstone of an item: the record in the change log that the item was deleted.
 
-    It is only for items that were not in the published model. It has no effect while the catalogue contains the item.
+    Otherwise the change log would grow with every deleted item. The item must be one that was not in the published
+    model: a deleted item of the published model needs its tombstone, because the model still contains it. The change
+    has no effect while the catalogue contains the item.
     """
 
     item_id: str
@@ -65,8 +69,12 @@ Change = Put | Delete | Forget
 class Result(StrEnum):
     """What the application of one change did.
 
-    UNKNOWN_ITEM: nothing was deleted, because the catalogue does not contain the item. LAST_ITEM: nothing was deleted,
-    because the catalogue contains no other item. FORGOTTEN and NOT_FORGOTTEN are the results of a `Forget`.
+    A `Put` has the result ADDED or REPLACED.
+
+    A `Delete` has one of three results. DELETED: the item was deleted. UNKNOWN_ITEM: nothing was deleted, because the
+    catalogue does not contain the item. LAST_ITEM: nothing was deleted, because the catalogue contains no other item.
+
+    A `Forget` has the result FORGOTTEN, or NOT_FORGOTTEN if it had no effect, because the catalogue contains the item.
     """
 
     ADDED = "added"
@@ -82,7 +90,7 @@ class Outcome(NamedTuple):
     """What the application of one change did, and the semantic ID that the item got.
 
     Attributes:
-        result: What was done.
+        result: What was done, or why nothing was done.
         semantic_id: The L codes of an item that was added or replaced; empty for other results.
     """
 
@@ -95,7 +103,7 @@ class Entry:
     """The present content of an item that was written since the model was published.
 
     Attributes:
-        put: The last change of the item.
+        put: The last `Put` of the item, which has its content.
         semantic_id: The item's L codes. The last one is the collision code, which makes semantic IDs unique.
     """
 
@@ -131,18 +139,23 @@ def from_json(text: str) -> Change:
 
 
 def entry_to_json(entry: Entry | None) -> str:
-    """Encodes an entry as JSON; None, for a deleted item, as `null`. `entry_from_json` decodes it."""
+    """Encodes the content of a written item as JSON. None, which stands for a deleted item, becomes `null`.
+
+    `entry_from_json` decodes the text.
+    """
     return "null" if entry is None else json.dumps({**_put_fields(entry.put), "semantic_id": entry.semantic_id})
 
 
 def entry_from_json(text: str) -> Entry | None:
-    """Decodes an entry from the JSON that `entry_to_json` returns; `null`, for a deleted item, becomes None.
+    """Decodes the content of a written item from the JSON that `entry_to_json` returns.
+
+    `null`, which stands for a deleted item, becomes None.
 
     Args:
-        text: The JSON of an entry.
+        text: The JSON of an `Entry`, or `null`.
 
     Raises:
-        BadChange: If the text is not the JSON of an entry.
+        BadChange: If the text is neither.
     """
     try:
         fields = json.loads(text)

@@ -8,8 +8,8 @@ from rqrec.service.catalogue.item_table import Codes, ItemTable
 class CollisionAllocator:
     """Applies changes one after the other and gives each written item its semantic ID.
 
-    Items with equal codes differ in the last code, the collision code. It is the smallest free number, without an
-    upper limit. An item that is written again with the same codes keeps its semantic ID.
+    Items for which the RQ-VAE gives equal codes differ in the last code, the collision code. It is the smallest free
+    number, without an upper limit. An item that is written again with the same codes keeps its semantic ID.
 
     Args:
         table: The items before the changes; it is not modified.
@@ -25,7 +25,7 @@ class CollisionAllocator:
         self._taken: dict[Codes, int] = {}
 
     def apply(self, change: Change) -> Outcome:
-        """Applies one change: writes the result to `entries`, and returns what was done."""
+        """Applies one change: stores the item's new content in `entries`, and returns what was done."""
         if isinstance(change, Forget):
             is_held = self._semantic_id(change.item_id) is not None
             return Outcome(Result.NOT_FORGOTTEN if is_held else Result.FORGOTTEN)

@@ -23,7 +23,8 @@ LARGEST_INTEGER = 2**127 - 1  # of pl.Int128
 class InvalidFilter(InvalidPart):
     """A filter does not fit the catalogue, for example because it names an unknown attribute.
 
-    `place` holds the name of the attribute, and of the operator if that is wrong, such as `("year", "gte")`.
+    `place` says which part of the filter is wrong: the name of an attribute, such as `("year",)`, or of an attribute
+    and one operator of its condition, such as `("year", "gte")`.
     """
 
     within = ("filter",)
@@ -32,8 +33,8 @@ class InvalidFilter(InvalidPart):
 def compile_conditions(conditions: Mapping[str, Condition], schema: pl.Schema) -> pl.Expr:
     """Returns a boolean polars expression that is true for the rows that meet every condition.
 
-    A null meets `none_of` and no other operator. A list meets `any_of` if it contains at least one of the values, and
-    `none_of` if it contains none of them.
+    An attribute that is null meets the operator `none_of` and no other operator. An attribute that is a list meets
+    `any_of` if it contains at least one of the operator's values, and `none_of` if it contains none of them.
 
     Args:
         conditions: The conditions, by the name of the attribute.

@@ -42,7 +42,8 @@ class FilterFlights:
             conditions: The conditions, by the name of the attribute.
 
         Raises:
-            InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
+            InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
+                values.
         """
         key = filter_key(conditions)
         answer = filters.cached(key)

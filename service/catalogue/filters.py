@@ -1,9 +1,9 @@
 """Filters over item attributes: finds the items that meet a request's conditions, and caches the result.
 
-The content of the bundle's items and of written rows never changes. So after a write, only the new rows are checked
-for a cached filter.
+Every write of an item adds a row to the catalogue's item table. The content of the bundle's items and of these rows
+never changes. So if the result of a filter is cached, only the rows added since then are checked after a write.
 
-Shapes: N leaves, S written rows and added places.
+Shapes: N leaves, S written rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,8 @@ class Filters:
         table: The items of this state of the catalogue.
         metrics: Counts the hits and misses of the cache.
         cache_bytes: Memory for cached results, in bytes; the least recently used results are removed first.
-        prepare: Function that adds to a result what makes searches with it fast; see `Recommender.prepared`.
+        prepare: `Recommender.prepared` of this state: computes for a result what searches with this filter need again
+            and again, such as the most popular of its items. By default nothing is computed.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Filters:
 
         Args:
             table: The items of the other state.
-            prepare: Function that adds to a result what makes searches with it fast; see `Recommender.prepared`.
+            prepare: `Recommender.prepared` of the other state; see the class.
         """
         other = Filters.__new__(Filters)
         other._shared, other._table, other._prepare = self._shared, table, prepare
@@ -118,14 +119,17 @@ class Filters:
             conditions: The conditions, by the name of the attribute.
 
         Raises:
-            InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
+            InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
+                values.
         """
         key = filter_key(conditions)
         answer = self.cached(key)
         return answer if answer is not None else self.compute(key, conditions)
 
     def cached(self, key: bytes) -> Eligibility | None:
-        """Returns the cached result of a filter for this state, or None. Fast enough for the event loop.
+        """Returns the cached result of a filter for this state of the catalogue, or None if there is none.
+
+        This is so fast that it may be called on the event loop.
 
         Args:
             key: The `filter_key` of the filter's conditions.
@@ -146,7 +150,8 @@ class Filters:
             conditions: The conditions, by the name of the attribute.
 
         Raises:
-            InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
+            InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
+                values.
         """
         shared, table = self._shared, self._table
         passes = compile_conditions(conditions, self.schema)

@@ -58,7 +58,10 @@ def frame_of(items: Sequence[Item], schema: pl.Schema) -> pl.DataFrame:
 
 
 def as_shown(items: pl.DataFrame) -> pl.DataFrame:
-    """Converts float32 and decimal columns to float64 by way of text, so that 9.99 stays 9.99 and not 9.9899997."""
+    """Returns the items with the numbers that clients are shown: float32 and decimal columns become float64.
+
+    The conversion goes by way of text, so that a float32 of 9.99 is shown as 9.99 and not as 9.9899997.
+    """
     return items.with_columns(
         pl.col(name).cast(_with_numbers(kind, pl.String())).cast(_with_numbers(kind, pl.Float64()))
         for name, kind in items.schema.items()

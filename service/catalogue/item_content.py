@@ -23,7 +23,10 @@ LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class InvalidItem(InvalidPart):
-    """A written item does not fit the model. `place` is `("attributes", <name>)` or `("text_vector",)`."""
+    """An item that a client writes does not fit the model.
+
+    `place` says which field of the request is wrong: `("attributes", <name>)` or `("text_vector",)`.
+    """
 
 
 class Written(NamedTuple):
@@ -31,7 +34,8 @@ class Written(NamedTuple):
 
     Attributes:
         item_id: The item's id.
-        attributes: The attributes by name; a missing one is null.
+        attributes: The attributes by name, and the item's vectors by name if the model was trained with such vectors.
+            An attribute of the catalogue that is not given is null.
         text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
     """
 
@@ -51,9 +55,10 @@ def tokenise(
 
     Args:
         item_id: The item's id.
-        attributes: The attributes by name; a missing one is null.
+        attributes: The attributes by name, and the item's vectors by name if the model was trained with such vectors.
+            An attribute of the catalogue that is not given is null.
         text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
-        schema: The polars type of `item_id` and of each attribute in the catalogue's payloads, by name.
+        schema: The polars type of `item_id` and of each attribute that the catalogue shows to clients, by name.
         tokenizer: The model's item tokenizer.
 
     Raises:
@@ -70,7 +75,7 @@ def tokenise_all(items: Sequence[Written], schema: pl.Schema, tokenizer: ItemTok
 
     Args:
         items: The items, at least one.
-        schema: The polars type of `item_id` and of each attribute in the catalogue's payloads, by name.
+        schema: The polars type of `item_id` and of each attribute that the catalogue shows to clients, by name.
         tokenizer: The model's item tokenizer.
 
     Raises:
@@ -100,11 +105,12 @@ def tokenise_all(items: Sequence[Written], schema: pl.Schema, tokenizer: ItemTok
 def as_written(put: Put, schema: pl.Schema, tokenizer: ItemTokenizer) -> Written:
     """Converts an item that was written for another model to the form in which a client would send it to this model.
 
-    Attributes that this model does not know are left out. So is a text vector whose length does not fit.
+    Attributes that this model does not know are left out. A text vector whose length does not fit is left out too.
 
     Args:
         put: The change that wrote the item for the other model.
-        schema: The polars type of `item_id` and of each attribute in the payloads of this model's catalogue, by name.
+        schema: The polars type of `item_id` and of each attribute that this model's catalogue shows to clients, by
+            name.
         tokenizer: The item tokenizer of this model.
     """
     hidden = json.loads(put.hidden)

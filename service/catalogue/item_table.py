@@ -1,14 +1,17 @@
 """The table of a replica's items: the place, the content and the semantic ID of every item.
 
-The place of an item is its index in the catalogue. Places 0 to N - 1 are the leaves of the trie. Places from N on are
-added places. Each written item is stored in a row of its own; added place N + s belongs to row s. A written item either
-stays at its leaf, with the content of its row, or moves to the added place of its row; see
+The place of an item is its index in the catalogue. Places 0 to N - 1 are the leaves of the trie, one for each item of
+the bundle (the published model). Every write of an item adds a row with its new content. Row s has a place of its own,
+the added place N + s.
+
+A written item normally gets the added place of its row. But if the item has a leaf and the search can still generate
+its semantic ID there, its place remains this leaf, and only its content comes from the row. See
 `service.catalogue.written_vectors.own_leaves`.
 
-The bundle's items never change. Written items are appended as rows, and the next state shares all earlier rows. So the
-cost of a write depends on the number of written items, not on the size of the catalogue.
+The next state shares the items of the bundle and all earlier rows with this one. So the cost of a write depends on the
+number of written items, not on the size of the catalogue.
 
-Shapes: N leaves, S written rows and added places, P occupied places, L levels, M looked-up or written items.
+Shapes: N leaves, S rows and added places, P places that hold an item, L levels, M looked-up or written items.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,19 +44,22 @@ class ItemTable:
         leaf_of_id: The leaf of each item of the bundle, by item id.
         place_of_leaf_N: For each leaf, the present place of its bundle item: the leaf itself, an added place if the
             item has moved, or `NO_LEAF` if it is deleted.
-        row_of_leaf_N: For each leaf, the row with the new content of its item; `NO_ROW` if the bundle's content holds.
-        rows: All written items, oldest first; also those that were replaced or deleted later.
-        row_codes: The semantic ID of each row, int64 of shape (S, L).
+        row_of_leaf_N: For each leaf whose item was written and still has the leaf as its place, the row with its new
+            content. `NO_ROW` for any other leaf: its item has the content of the bundle, or it holds no item any more.
+        rows: The written item of each row, oldest first; also items that were written again or deleted later.
+        row_codes: The semantic ID of each row's item, int64 of shape (S, L).
         is_foreign: For each row, whether its item is not in the bundle.
-        is_occupied: For each row s, whether added place N + s holds an item.
+        is_occupied: For each row s, whether added place N + s holds an item now.
         num_occupied_leaves: The number of leaves that hold an item.
         num_added: The number of added places that hold an item.
-        num_live_rows: The number of rows whose content is in use.
+        num_live_rows: The number of rows with the present content of an item.
         place_of_id: The places of the items that are not in the bundle, by item id.
-        taken: The collision codes in use, by the prefix of L - 1 codes: bit c of the integer stands for code c. Only
-            prefixes with which an item was written or deleted are listed.
-        state: An object that no other state has; for comparison by `is`.
-        leaf_state: An object that two states share only if the items at their leaves are the same; for `is`.
+        taken: The collision codes (last codes of semantic IDs) in use, by the L - 1 codes before them: bit c of the
+            integer stands for collision code c. Only those L - 1 codes are listed with which an item was written or
+            deleted; for all others the trie has the answer.
+        state: An object that belongs to this state alone. Two tables are the same state if `is` finds it equal.
+        leaf_state: An object for the items at the leaves. If `is` finds it equal, two tables have the same items, with
+            the same content, at their leaves.
     """
 
     trie: SemanticIdTrie
@@ -106,7 +112,8 @@ class ItemTable:
             removed: Ids of the deleted items; ids that are not in the table are ignored.
             written: The M written items. Each is new, or replaces the item with the same id.
             codes_ML: The semantic ID of each written item, int64.
-            leaf_M: The leaf at which each written item stays, or `NO_LEAF` if it gets an added place; int64.
+            leaf_M: For each written item, the leaf that remains its place; `NO_LEAF` if its place becomes the added
+                place of its new row. `own_leaves` makes this array. int64.
         """
         # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]
@@ -174,7 +181,7 @@ class ItemTable:
         return np.concatenate([leaves_N[self.place_of_leaf_N == leaves_N], added])
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
-        """Returns the place of each item, or `NO_LEAF` (-1) if the catalogue does not hold it; int64 of shape (M,)."""
+        """Returns the place of each item, int64 of shape (M,); `NO_LEAF` (-1) for an item that the catalogue lacks."""
         leaf_of_id = self.leaf_of_id
         leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
         if not len(self.rows) and self.num_occupied_leaves == self.trie.num_leaves:

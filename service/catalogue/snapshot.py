@@ -29,7 +29,8 @@ class Snapshot:
         entries: The items written since the model was published, by item id; None for a deleted item of the published
             model.
         published: The state before any change; None if this is that state.
-        exclude_history: Whether the items of a history are not recommended, if the request does not set this itself.
+        exclude_history: Whether items of the user's history are left out of the recommendations. A request can set this
+            itself; then the value here has no effect.
     """
 
     version: str

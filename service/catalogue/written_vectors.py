@@ -1,7 +1,8 @@
-"""Finds the vector of each written item, and the leaf of the trie at which it stays, if any.
+"""Finds the vector of each written item, and whether its leaf of the trie remains its place in the catalogue.
 
-A trained item is an item of the bundle that some user chose in training. It keeps its learned vector, whatever is
-written about it later. Every other item gets a vector that is computed from its content.
+A written item is one that was added or replaced after the model was published. If the published model contains the item
+and some user chose it in the training data, it keeps its learned vector, whatever is written about it later. Every
+other item gets a vector that is computed from its content.
 
 Shapes: M written items, L levels, D width.
 """
@@ -21,8 +22,8 @@ from rqrec.service.catalogue.item_table import ItemTable
 def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> NDArray[np.float32]:
     """Returns the vectors of written items, float32 of shape (M, D).
 
-    An item that was chosen in training keeps its learned vector. Every other item gets a vector that is computed from
-    its content.
+    An item that some user chose in the training data keeps its learned vector. Every other item gets a vector that is
+    computed from its content.
 
     Args:
         written: The M written items.
@@ -39,15 +40,17 @@ def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
 
 
 def own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
-    """Returns for each written item the leaf of the trie at which it stays, or `NO_LEAF`; int64 of shape (M,).
+    """Returns for each written item the leaf of the trie that remains its place, or `NO_LEAF`; int64 of shape (M,).
 
-    An item stays at its leaf if it was chosen in training and its semantic ID has not changed. Only then can the search
-    generate its semantic ID as before. Every other item gets `NO_LEAF`, which means an added place after the leaves.
+    The place of an item is its index in the catalogue. An item of the published model has a leaf as its place. After a
+    write the leaf remains its place if some user chose the item in the training data, and if its semantic ID is still
+    the one of the leaf. Only then can the search generate this semantic ID as before. Every other written item gets
+    `NO_LEAF`: its place becomes an added place, an index after all leaves.
 
     Args:
         written: The M written items.
         table: The item table of any state of the catalogue.
-        tokenizer: The model's item tokenizer, which knows the items that were chosen in training.
+        tokenizer: The model's item tokenizer, which knows the items that some user chose in the training data.
     """
     leaf_M = _trained_leaves(written, table, tokenizer)
     known = np.flatnonzero(leaf_M != NO_LEAF)

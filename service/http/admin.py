@@ -1,4 +1,7 @@
-"""The admin routes, which write items and change models. They need the admin token; without one they are off."""
+"""The admin routes, which write items and change models. A request to them must carry the admin token.
+
+If the service has no admin token, the admin routes are off.
+"""
 
 from typing import Annotated
 

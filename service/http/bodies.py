@@ -78,7 +78,7 @@ async def read_json(scope: Scope, receive: Receive, runtime: Runtime, model: typ
         The validated body.
 
     Raises:
-        Exception: An error that `read_body` or `parse_json` raises.
+        Exception: Any error that `read_body` or `parse_json` raises.
     """
     body = await read_body(scope, receive, runtime)
     if len(body) <= LARGE_BODY_BYTES:

@@ -1,7 +1,7 @@
 """The outermost middleware: it admits a request, keeps its deadline, adds headers to its answer, and measures its time.
 
-One layer does all of this, because every layer of middleware costs time. During an overload the server refuses requests
-by `Gate` alone, without any middleware.
+One layer does all of this, because every layer of middleware costs time. During an overload the server calls `Gate`
+directly, so that it can refuse a request without any middleware.
 """
 
 import re
@@ -37,7 +37,7 @@ Observers = Sequence[Callable[[Scope, int, float], None]]
 
 
 class Refusal(NamedTuple):
-    """The HTTP answer to a request that was not admitted. It is made without a call of the app.
+    """The HTTP answer to a request that was not admitted. The app does not see such a request.
 
     Attributes:
         status: HTTP status.
@@ -51,7 +51,7 @@ class Refusal(NamedTuple):
 
 
 class Gate:
-    """Admits requests, and makes the HTTP answer to a request that is not admitted.
+    """Admits requests, which means giving each a permit, and makes the HTTP answer to a request that gets none.
 
     Args:
         admission: Gives permits to requests.
@@ -89,7 +89,7 @@ class Gate:
             return Refusal(response.status_code, response.raw_headers + headers, bytes(response.body))
 
     def count_deadline(self, error: Exception) -> None:
-        """Counts a failed request in the metrics if its error is a passed deadline; ignores other errors."""
+        """Counts a failed request in the metrics if it failed because a time limit passed; ignores other errors."""
         if isinstance(error, DeadlinePassed | BodyTimeout):
             self._metrics.shed.labels("deadline").inc()
 
@@ -165,7 +165,10 @@ class Envelope:
 
 
 def answer_headers(scope: Scope) -> list[Header]:
-    """Returns the ids and the security headers for the answer to a request. Also stores the ids for the logs."""
+    """Returns the headers that every answer gets: its request id and trace id, and security headers for browsers.
+
+    Also stores the two ids, so that the log lines of the request contain them.
+    """
     return [*take_ids(scope["headers"]), *(ON_PAGES if scope["path"] in PAGES else PROTECTED)]
 
 

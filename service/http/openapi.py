@@ -19,13 +19,19 @@ ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:
-    """Returns a JSON reference (`$ref`) to the OpenAPI schema of a pydantic model, which must be in `ADDED`."""
+    """Returns a JSON reference (`$ref`) to the schema of a pydantic model in the OpenAPI document.
+
+    The model must be one of `ADDED`, the models whose schemas `describe` adds to the document.
+    """
     assert model in ADDED
     return {"$ref": TEMPLATE.format(model=model.__name__)}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Returns FastAPI's argument `openapi_extra` for a route that parses its JSON body itself, by a pydantic model."""
+    """Returns FastAPI's argument `openapi_extra` for a route that parses its JSON body itself.
+
+    It tells the OpenAPI document that the body has the schema of a pydantic model, which must be one of `ADDED`.
+    """
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference(model)}}}}
 
 

@@ -43,10 +43,10 @@ logger = logging.getLogger("rqrec")
 
 
 class Kind(NamedTuple):
-    """One kind of error answer: its constant fields, by RFC 9457.
+    """One kind of error answer: the fields of its problem details (RFC 9457) that are the same in every such answer.
 
     Attributes:
-        type: Name that never changes, for programs, such as `unknown-item`.
+        type: Name of the kind, such as `unknown-item`. It never changes, so that programs can compare it.
         title: Short description, for people.
         status: HTTP status.
         retryable: Whether the same request may succeed later.

@@ -32,13 +32,13 @@ class RateLimitMiddleware:
     """ASGI middleware that answers 429 to a client that sends requests too often.
 
     Probes, scrapes of /metrics and admin requests are not limited. A request waits at most REDIS_WAIT_S for Redis. If
-    Redis needs longer, the request is let through; if Redis then says that the client is over its rate, the client's
-    next requests are refused. If Redis does not answer at all, no request is refused.
+    Redis needs longer, the request is let through. If the late answer says that the client is over its rate, the
+    client's next requests are refused instead. If Redis does not answer at all, no request is refused.
 
     Args:
         app: The ASGI app that this middleware wraps.
         rate: Largest rate of one client, such as `100/second`.
-        gate: The client of Redis; None to count the requests to this replica alone, in memory.
+        gate: Sends the commands to Redis; None to count in memory, and only the requests to this replica.
         metrics: Counts refused requests.
     """
 

@@ -8,8 +8,9 @@ ROOT_PATH = "rqrec.root_path"  # the key of the prefix in a request's scope
 def remove_root_path(scope: Scope, root_path: str) -> None:
     """Removes the root path from the path of a request, if the path begins with it.
 
-    Some proxies remove the root path before they forward a request, and others do not; both work. The key `root_path`
-    of the ASGI scope stays empty, because Starlette would expect `path` to begin with it.
+    Some proxies remove the root path before they forward a request, and others do not; the service works behind both.
+    The root path is not stored under the usual key `root_path` of the ASGI scope, because Starlette would then expect
+    `path` to begin with it.
 
     Args:
         scope: ASGI scope of the request; its `path` is changed.

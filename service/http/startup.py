@@ -15,8 +15,8 @@ NO_THREAD = "can't start new thread"  # Python's RuntimeError where memory or pr
 def failing_in_one_line(send: Send) -> Send:
     """Wraps ASGI's `send` for the lifespan, so that some failed starts are logged as one line without a traceback.
 
-    These are errors of the types in `OUTSIDE`, whose cause is outside of the program, such as a bundle that cannot be
-    read. The traceback stays for all other errors.
+    The line is used for errors whose cause is outside of the program, such as a bundle that cannot be read, or too
+    little memory. All other errors are logged with their traceback.
 
     Args:
         send: ASGI's `send` of the lifespan.

@@ -10,7 +10,7 @@ SERVICE_NAME = "rqrec"
 
 
 def add_tracing(app: FastAPI, endpoint: str) -> Callable[[], None]:
-    """Adds OpenTelemetry middleware to an app. It sends one span for each request.
+    """Adds OpenTelemetry middleware to an app. It sends one span for each request, except for probes and scrapes.
 
     The span is a child of the span that the request's header `traceparent` names.
 

@@ -1,4 +1,7 @@
-"""Searches one batch of requests. Also defines the key that requests of one batch share, and the work of one request.
+"""Searches one batch of requests.
+
+`SearchKey` is what all requests of a batch must have in common. `SearchWork` is the input of the search that is
+different for each request.
 
 The place of an item is its index in the catalogue: a leaf of the trie, or an index after all leaves for an item that
 was written later.
@@ -17,10 +20,11 @@ class SearchKey(NamedTuple):
     """The batch key of a request: only requests with equal keys are searched in one batch.
 
     Attributes:
-        snapshot: The catalogue and its search engine.
+        snapshot: The state of the model and its catalogue in which the request is searched.
         eligibility: The items that pass the request's filter.
         beam_width: Number of beams kept at every level of the search.
-        longest_history: Longest history of the request's length class, in items; see `search_key`.
+        longest_history: Names the length class of the request's history, by the longest history of this class, in
+            items; see `search_key`.
     """
 
     snapshot: Snapshot
@@ -53,13 +57,14 @@ def search_key(
 ) -> SearchKey:
     """Returns the batch key of a request.
 
-    A batch pads all histories to the longest one. So only histories of the same length class share a batch. If the
-    model reads at most 64 items, the classes are 1, 2 to 4, 5 to 16, and 17 or more items.
+    In a batch all histories are padded to the longest one, so one long history would make short ones slow. Therefore
+    histories are divided into classes by their length, and only histories of the same class share a batch. If the model
+    reads at most 64 items, the classes are 1, 2 to 4, 5 to 16, and 17 or more items.
 
     Args:
-        snapshot: The catalogue and its search engine.
+        snapshot: The state of the model and its catalogue in which the request is searched.
         eligibility: The items that pass the request's filter.
-        beam_width: Number of beams kept at every level; k is used instead if k is larger.
+        beam_width: Number of beams kept at every level of the search; k is used instead if k is larger.
         k: Number of items to return.
         history_length: Number of items in the history, at least 1.
     """
@@ -77,7 +82,7 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         batch: The work of each request.
 
     Returns:
-        The best eligible items of each request, at most k, in the order of the batch.
+        For each request, in the order of the batch, its best eligible items: at most as many as its own `k`.
     """
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],

@@ -4,9 +4,10 @@ A free thread takes the waiting requests at once. So the next batch gathers whil
 alone never waits. There is no timer: batches grow with the load. `service.admission.admission` limits how many requests
 can wait.
 
-A backlog means that the queue is at least a third full. Then throughput matters more than latency: batches are twice as
-large, and a spare thread searches too. The spare thread runs while the first one waits for the GIL. Without a backlog a
-second thread would only split large batches into small ones.
+A backlog means that the queue is at least a third full and holds at least two batches. Then throughput matters more
+than latency: batches are twice as large, and a spare thread searches too. The spare thread computes while another
+thread waits for the GIL, the lock of Python. Without a backlog the spare thread would only split large batches into
+small ones.
 """
 
 import asyncio
@@ -46,16 +47,18 @@ class _Job(Generic[WorkT, ResultT]):
 class Batcher(Generic[KeyT, WorkT, ResultT]):
     """Queues work, and runs it in batches in threads of its own. All work of a batch has the same key.
 
-    Each piece of work has a weight, which says what it costs. In a backlog, when the queue is at least a third full,
-    one more thread runs, and batches are twice as large.
+    Each piece of work has a weight, which says what it costs. There is a backlog when the queue is at least a third
+    full and holds at least two batches. Then one more thread runs, and batches are twice as large.
 
     Args:
         run: Function that runs a batch: gets the key and the work, returns the results in the same order. Called in a
             thread.
         metrics: Measures the queue and the batches, and counts dropped work.
         workers: Number of batches that run at the same time; one more in a backlog.
-        max_batch: Largest total weight of a batch; heavier work runs alone. Twice as much in a backlog.
-        max_queue: Largest total weight that can wait in the queue.
+        max_batch: Largest total weight of a batch, twice as much in a backlog. A piece of work that is heavier than
+            this runs alone.
+        max_queue: Number of pieces of work with which the queue counts as full. Says when a backlog begins; the batcher
+            itself refuses nothing.
     """
 
     def __init__(
@@ -96,15 +99,16 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
     @property
     def waiting(self) -> int:
-        """The number of requests in the queue."""
+        """The number of pieces of work in the queue, each of which is one request."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
         """The total weight of the work that has left the queue and whose callers have not got their results yet.
 
-        Work counts until the event loop has passed on its result, not only until its thread has ended. Otherwise
-        admission would refuse requests while the event loop is busy and the threads are idle.
+        Work counts as running until its caller on the event loop has got the result, not only until the thread has
+        computed it. For admission, what is not running is waiting. If work ceased to be running earlier, admission
+        would refuse requests while the event loop is busy and the threads are idle.
         """
         return self._begun - self._ended
 
@@ -115,7 +119,10 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
     @property
     def seconds_per_request(self) -> float:
-        """The mean search time of a request in recent batches, in seconds, divided by the number of workers."""
+        """The mean search time of a request in recent batches, in seconds, divided by the number of workers.
+
+        So n waiting requests will take about n times this time.
+        """
         return self._seconds_a_job / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
@@ -132,7 +139,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
         Raises:
             NotReady: If the batcher was stopped before this call.
-            RuntimeError: If the search thread crashed.
+            RuntimeError: If the thread that ran the work crashed.
+            Exception: Any error that the function `run` raises for this work.
         """
         job: _Job[WorkT, ResultT] = _Job(work, weight, self._loop.create_future())
         with self._changed:

@@ -1,8 +1,10 @@
 """The search queue: decides whose jobs are searched next, and which jobs form a batch.
 
+A job is a request that waits for its search. Only jobs with equal batch keys can share a batch.
+
 The queue uses start-time fair queueing (Goyal et al. 1996) on two levels: between clients, and between the batch keys
-of one client. Every client gets an equal share of the search time. So if one client sends many wide searches, they wait
-for each other, and other clients overtake them.
+of one client. Every client gets an equal share of the search time. So if one client sends many expensive searches, they
+wait for each other, and the jobs of other clients overtake them.
 
 This module reads no clock and starts no thread; `service.search.batcher` does both.
 """
@@ -59,7 +61,9 @@ class _Shares(Generic[NameT]):
 
 
 class FairQueue(Generic[KeyT, JobT]):
-    """A queue of one client's jobs. A batch has jobs with equal keys; all keys get equal shares of the search time.
+    """A queue of one client's jobs. All jobs of a batch have the same batch key.
+
+    The batch keys that have waiting jobs get equal shares of the search time.
 
     Args:
         weight: Function that returns the weight of a job in a batch; by default always 1.
@@ -89,7 +93,7 @@ class FairQueue(Generic[KeyT, JobT]):
         self._size += 1
 
     def pop(self, limit: int) -> tuple[KeyT, list[JobT]] | None:
-        """Removes the next batch from the queue: the oldest jobs of the key that has used least of its share.
+        """Removes the next batch from the queue: the oldest jobs of the key that recently used the least search time.
 
         Args:
             limit: Largest total weight of the batch. The first job is taken even if it is heavier.
@@ -121,7 +125,7 @@ class FairQueue(Generic[KeyT, JobT]):
         return taken
 
     def charge(self, key: KeyT, cost: float) -> None:
-        """Counts the cost of a finished batch against the share of its key, so that other keys come first.
+        """Adds the cost of a finished batch to what its key has used, so that other keys come before it.
 
         Args:
             key: The batch key.
@@ -150,8 +154,8 @@ class Turn(NamedTuple, Generic[KeyT, JobT]):
 class ClientQueue(Generic[KeyT, JobT]):
     """A queue of the jobs of all clients. All clients get equal shares of the search time.
 
-    A batch starts with jobs of the client that has used least of its share. Jobs of other clients with the same batch
-    key fill it up.
+    A batch starts with jobs of the client that recently used the least search time. If there is room left, jobs of
+    other clients with the same batch key fill it up.
 
     Args:
         weight: Function that returns the weight of a job in a batch.
@@ -208,9 +212,9 @@ class ClientQueue(Generic[KeyT, JobT]):
         return Turn(key, jobs, weights)
 
     def charge(self, turn: Turn[KeyT, JobT], cost: float) -> None:
-        """Counts the cost of a finished batch against the shares of its clients, so that other clients come first.
+        """Adds the cost of a finished batch to what its clients have used, so that other clients come before them.
 
-        The cost is divided between the clients of the batch by the weight of their jobs.
+        The cost is divided between the clients of the batch in proportion to the weights of their jobs.
 
         Args:
             turn: The batch.

@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection: a socket, with a limit on everything that its client can send.
 
 `Connection` replaces uvicorn's own protocol class. Uvicorn's class limits neither the size of headers, nor the number
-of pipelined requests, nor the time for which a client may be silent. It also ends HTTP at an offered Upgrade, and
-treats trailers as headers. Uvicorn accepts another protocol class as `uvicorn.Config(http=...)`.
+of pipelined requests, nor the time for which a client may be silent. It also stops reading HTTP when a client offers an
+upgrade to another protocol, and treats trailers (headers after the body) as normal headers. `uvicorn.Config(http=...)`
+accepts another protocol class.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ class Connection(asyncio.BufferedProtocol):
     """One HTTP/1.1 connection: an asyncio protocol for uvicorn's server.
 
     The requests of a connection are answered one after the other. While one request is answered and another one waits,
-    no more bytes are read from the socket. So a client that sends much and reads no answers fills its own buffers only.
+    no more bytes are read from the socket. So a client that sends much and reads no answers fills only the buffers on
+    its own side, and not the memory of the service.
 
     Args:
         limits: Limits of this connection.
@@ -51,8 +53,8 @@ class Connection(asyncio.BufferedProtocol):
     Attributes:
         address: The client's IP address; empty if there is none.
         addresses: The values of the keys `client` and `server` of an ASGI scope.
-        expires_at: When the table closes the connection, in seconds of the event loop's clock; NEVER while a request is
-            answered.
+        expires_at: When the connection must be closed, in seconds of the event loop's clock; NEVER while a request is
+            answered and the client reads its answer.
         idle_since: When the connection became idle, by the same clock; NEVER while a request is answered.
     """
 
@@ -85,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
     # Asyncio and uvicorn call these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio for a new connection: adds it to the table, or closes it if there are too many."""
+        """Called by asyncio for a new connection: adds it to the table, or closes it if the table has no room."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from asyncio's
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if (sock := self._transport.get_extra_info("socket")) is not None:
@@ -114,7 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         return _read
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Called by asyncio after a read: parses the bytes, or keeps them while earlier requests wait."""
+        """Called by asyncio after a read: parses the bytes, or stores them while an earlier request has to wait."""
         if self.is_closing:
             return
         if self._awaits_first_byte:
@@ -124,12 +126,15 @@ class Connection(asyncio.BufferedProtocol):
         self.read_more()
 
     def pause_writing(self) -> None:
-        """Called by asyncio when the client does not read its answers: starts a time limit for this."""
+        """Called by asyncio when the client does not read its answers.
+
+        Starts a time limit. If the client has not read enough when the limit passes, the connection is closed.
+        """
         self._drained = self._loop.create_future()
         self.expires_at = self._loop.time() + self._limits.send_timeout_s
 
     def resume_writing(self) -> None:
-        """Called by asyncio when the client reads again: continues with the answers and the next request."""
+        """Called by asyncio when the client reads again: goes on with the current answer, or with the next request."""
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -190,19 +195,20 @@ class Connection(asyncio.BufferedProtocol):
             await asyncio.shield(self._drained)
 
     def finish(self, exchange: Exchange) -> None:
-        """Starts the next request. Called when the answer of `exchange` is complete."""
+        """Called when the answer of `exchange` is complete: starts the next request, or closes the connection."""
         self._pipeline.finish(exchange)
 
     def begin_answer(self) -> None:
-        """Stops the time limits of the connection. Called when the answer to a request begins."""
+        """Stops the time limits of the connection. Called when the next request is about to be answered."""
         self.expires_at = self.idle_since = NEVER
         self._awaits_first_byte = False
 
     def await_request(self, *, skips_body: bool = False) -> None:
-        """Starts the time limit for the next request.
+        """Starts the time limit within which the next request must begin. Called when an answer is complete.
 
         Args:
-            skips_body: Whether a part of the last request's body has still to arrive. This part is dropped.
+            skips_body: Whether a part of the answered request's body has not arrived yet. This part is read and
+                dropped. It gets a time limit of its own.
         """
         self.idle_since = self._loop.time()
         if self._drained is None:
@@ -231,8 +237,9 @@ class Connection(asyncio.BufferedProtocol):
     def read_more(self) -> None:
         """Parses the received bytes in small slices, and reads more from the socket when all bytes are parsed.
 
-        Stops when a request has to wait for the answer before it. The chunks of a chunked body may be as small as one
-        byte, so only one slice of such a body is parsed in one run of the event loop.
+        Stops when a request has to wait, because an earlier one is still being answered. The chunks of a chunked body
+        may be as small as one byte, which makes parsing slow. So only one slice of such a body is parsed in one
+        iteration of the event loop, and other connections get their turn.
         """
         pipeline = self._pipeline
         if self._next_turn is not None:
@@ -274,7 +281,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def connection_class(limits: ConnectionLimits, table: ConnectionTable, admit: Admit) -> Any:
-    """Returns the protocol class for `uvicorn.Config(http=...)`: `Connection` with its first three arguments.
+    """Returns what `uvicorn.Config(http=...)` needs: `Connection` with its first three arguments already given.
 
     Args:
         limits: Limits of every connection.

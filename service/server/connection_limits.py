@@ -9,9 +9,12 @@ class ConnectionLimits:
 
     Attributes:
         max_head_bytes: Largest size of a request line and its headers together, in bytes.
-        head_timeout_s: Longest time from the first byte of a request to the end of its headers, in seconds.
-        body_timeout_s: Longest time from the headers of a request to the end of its body, in seconds.
-        send_timeout_s: Longest time for which a client may read nothing of its answer, in seconds.
+        head_timeout_s: Longest time from the first byte of a request to the end of its headers, in seconds. Also the
+            longest time from the opening of the connection to its first byte.
+        body_timeout_s: Longest time from an answer to the end of its request's body, in seconds. It is needed only if
+            the answer is complete before the whole body has arrived. Before the answer, `service.admission` limits the
+            time of the body.
+        send_timeout_s: Longest time for which a client may be too slow in reading its answer, in seconds.
         keep_alive_s: Longest time for which a connection may be idle between two requests, in seconds.
     """
 

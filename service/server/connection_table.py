@@ -20,7 +20,7 @@ class TrackedConnection(Protocol):
     Attributes:
         address: The client's IP address.
         expires_at: When the connection must be closed, in seconds of the event loop's clock; NEVER while a request is
-            answered.
+            answered and the client reads its answer.
         idle_since: When the connection became idle, by the same clock; NEVER while a request is answered.
     """
 
@@ -42,8 +42,9 @@ class ConnectionTable:
     opens many connections without using them cannot keep others out, such as health probes.
 
     Args:
-        metrics: Counts open and closed connections.
-        max_connections: Largest number of open connections. The limit of the operating system (ulimit -n) may be lower.
+        metrics: Counts the open connections, and those that the table has refused or closed.
+        max_connections: Largest number of open connections. If the operating system allows fewer open files
+            (`ulimit -n`), the number is smaller.
         max_client_connections: Largest number of open connections of one client address.
         is_shared: Function that returns whether an address is a trusted proxy, which connects for many clients.
             `max_client_connections` does not apply to such an address.
@@ -73,7 +74,8 @@ class ConnectionTable:
             connection: The connection, which has just been opened.
 
         Returns:
-            False if there is no room. Then the connection is not added, and the caller must close it.
+            True if the connection was added. False if there is no room, or if its client has too many connections; then
+            the caller must close it.
         """
         client = site_of(connection.address)
         if self._by_client[client] >= self._per_client and not self._is_shared(connection.address):

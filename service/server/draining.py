@@ -41,7 +41,7 @@ class DrainingServer(uvicorn.Server):
     Args:
         config: Uvicorn's configuration.
         runtime: The running service.
-        settings: The settings of the service. `drain_s`, `grace_s`, and the address for the start message are used.
+        settings: The settings of the service: `drain_s` and `grace_s`, and the address, which is printed at the start.
     """
 
     def __init__(self, config: uvicorn.Config, runtime: Runtime, settings: Settings) -> None:

@@ -36,10 +36,10 @@ class ExchangeTransport(Protocol):
         """Waits until the client has read enough that more may be written, or has closed the connection."""
 
     def read_more(self) -> None:
-        """Continues to read the request's body. Called when the app has taken the part that has arrived."""
+        """Continues to read the request's body. Called when the app waits for the next part of it."""
 
     def finish(self, exchange: "Exchange") -> None:
-        """Starts the next request. Called when the answer of `exchange` is complete."""
+        """Called when the answer of `exchange` is complete: starts the next request, or closes the connection."""
 
     def abort(self) -> None:
         """Closes the connection at once. Called when the answer cannot be completed."""
@@ -48,8 +48,8 @@ class ExchangeTransport(Protocol):
 class Exchange:
     """One HTTP request and its answer: implements ASGI's `receive` and `send`.
 
-    The status and the headers of an answer are sent together with the first part of its body. So most answers are sent
-    by one write.
+    The status and the headers of an answer are sent together with the first part of its body. So most answers need only
+    one write to the socket.
 
     Args:
         scope: The request's ASGI scope.
@@ -60,6 +60,8 @@ class Exchange:
         body_bytes: The request's content-length; 0 if there is none.
 
     Attributes:
+        scope: The request's ASGI scope.
+        keep_alive: Whether the connection may serve another request afterwards.
         is_chunked: Whether the request's body has the transfer coding chunked.
         is_body_complete: Whether the whole request body has arrived.
         is_complete: Whether the whole answer was handed to the connection.
@@ -98,8 +100,8 @@ class Exchange:
     async def run(self, app: ASGIApp) -> None:
         """Runs an ASGI app for this request.
 
-        If the app ends without a complete answer, the client gets status 500. If a part of the answer was sent before,
-        the connection is closed.
+        If the app ends before it has sent anything, the client gets status 500. If it ends after a part of the answer,
+        the connection is closed, so that the client sees that the answer is not complete.
 
         Args:
             app: The ASGI app.
@@ -128,7 +130,8 @@ class Exchange:
     async def receive(self) -> Message:
         """ASGI's `receive`: returns the next part of the request's body.
 
-        After the last part it waits for the end of the answer or of the connection, and returns `http.disconnect`.
+        A call after the last part waits until the answer is complete or the client has closed the connection. Then it
+        returns `http.disconnect`.
         """
         if self._expects_continue and not self.started:
             self._expects_continue = False
@@ -151,7 +154,8 @@ class Exchange:
             message: ASGI message of type http.response.start or http.response.body.
 
         Raises:
-            RuntimeError: If the message is out of order, or its headers and body are not valid HTTP.
+            RuntimeError: If the message is not one that ASGI allows at this moment, if a header contains a line break,
+                or if the body is not as long as its content-length.
         """
         if self._transport.is_write_paused:
             await self._transport.drain()
@@ -173,7 +177,7 @@ class Exchange:
         self._write_body(message.get("body", b""), is_last=not message.get("more_body", False), head=head)
 
     def feed(self, data: bytes) -> None:
-        """Adds a received part of the request's body. Drops it if the answer is already complete."""
+        """Adds a received part of the request's body, for `receive`. Drops it if the answer is already complete."""
         if not self.is_complete:
             self._body = self._body + data if self._body else data
             self._wake()

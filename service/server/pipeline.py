@@ -37,13 +37,14 @@ class PipelineTransport(ExchangeTransport, Protocol):
         """Whether the connection is being closed, so that no further request is accepted."""
 
     def begin_answer(self) -> None:
-        """Stops the time limits of the connection. Called when the answer to a request begins."""
+        """Stops the time limits of the connection. Called when the next request is about to be answered."""
 
     def await_request(self, *, skips_body: bool = False) -> None:
-        """Starts the time limit for the next request.
+        """Starts the time limit within which the next request must begin. Called when an answer is complete.
 
         Args:
-            skips_body: Whether a part of the last request's body has still to arrive. This part is dropped.
+            skips_body: Whether a part of the answered request's body has not arrived yet. This part is read and
+                dropped. It gets a time limit of its own.
         """
 
     def close(self, *, linger: bool = False) -> None:
@@ -56,7 +57,9 @@ class PipelineTransport(ExchangeTransport, Protocol):
 
 
 class Pipeline:
-    """Answers the requests of one connection one after the other. Implements the `RequestHandler` of the parser.
+    """Answers the requests of one connection one after the other.
+
+    It is the `RequestHandler` to which the connection's parser passes the requests.
 
     Args:
         transport: The connection.
@@ -67,7 +70,8 @@ class Pipeline:
 
     Attributes:
         current: The request that is being answered; None between two requests.
-        arriving: The request whose body is arriving; None if no body is arriving.
+        arriving: The request whose body is arriving; None if no body is arriving. It may be the current request, one
+            that waits, or one that is already answered.
     """
 
     __slots__ = (
@@ -99,7 +103,11 @@ class Pipeline:
 
     @property
     def must_wait(self) -> bool:
-        """Whether no more bytes may be parsed now: a request waits, a body's buffer is full, or parsing has failed."""
+        """Whether no more bytes may be parsed now.
+
+        This is so while a request waits for the answers before it, while the app is slow in reading a body, and after
+        an error in parsing.
+        """
         return bool(self._queue) or self._fault is not None or (self.arriving is not None and self.arriving.is_full)
 
     # The parser calls these three; see `service.server.request_parser.RequestHandler`.
@@ -137,7 +145,7 @@ class Pipeline:
     def start_next(self) -> None:
         """Starts the next request in the queue, unless one is being answered or the client does not read its answers.
 
-        A request that is refused is answered at once. Then the request after it is started too, and so on.
+        If the request is refused, its answer is complete at once. Then the following request is started too, and so on.
         """
         if self._is_starting:
             return
@@ -155,7 +163,7 @@ class Pipeline:
             self._is_starting = False
 
     def proceed(self) -> None:
-        """Starts the next request in the queue, then parses received bytes that had to wait for this."""
+        """Starts the next request in the queue, then parses the received bytes that had to wait until it started."""
         if not self._is_starting:
             self.start_next()
             self._transport.read_more()
@@ -163,7 +171,10 @@ class Pipeline:
     def finish(self, exchange: Exchange) -> None:
         """Ends a request whose answer is complete. Then starts the next request, or closes the connection.
 
-        The connection stays open if the request allows keep-alive.
+        The connection stays open if `exchange.keep_alive` is true.
+
+        Args:
+            exchange: The request with its answer.
         """
         self._state.total_requests += 1
         self.current = self._context = None
@@ -176,8 +187,12 @@ class Pipeline:
     def stop_at_fault(self, fault: Exception) -> None:
         """Handles bytes that cannot be parsed: accepts no further request on this connection.
 
-        If the bytes are in the body of the current request, that request ends with the error `fault`. Otherwise the
-        client gets an error answer for them after the answers to its earlier requests.
+        If these bytes are in the body of the current request, this request ends with the error `fault`. Otherwise the
+        earlier requests are answered first. Then the client gets an error answer that says what is wrong, and the
+        connection is closed.
+
+        Args:
+            fault: Why the bytes cannot be parsed.
         """
         self._fault = fault
         if self.arriving is not None and self.arriving is self.current and self._context is not None:

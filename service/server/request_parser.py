@@ -1,8 +1,10 @@
-"""Parses the bytes of a connection into requests, by llhttp (package httptools). Limits the size of all but bodies.
+"""Parses the bytes of a connection into requests, by llhttp (package httptools).
+
+Limits the size of everything outside of bodies. The size of bodies is limited where they are read.
 
 If a client offers an upgrade to another protocol, the offer is ignored, which HTTP allows (RFC 9110, 7.8). Trailers
-(headers after the body) are dropped. A trailer that would change how the connection continues is an error (RFC 9110,
-6.5.1); llhttp itself refuses trailers about the length of the body.
+(headers after the body) are dropped. A trailer with the name Connection is an error, because a trailer must not change
+how the connection is used (RFC 9110, 6.5.1). llhttp itself refuses trailers about the length of the body.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -21,10 +23,11 @@ class RequestHead(NamedTuple):
 
     Attributes:
         method: HTTP method.
-        url: The target of the request as the client sent it, such as `/items/1?x=2`.
+        url: The URL in the request line as the client sent it, such as `/items/1?x=2`.
         version: HTTP version, such as 1.1.
         headers: Headers, names in lower case.
-        keep_alive: Whether the client wants to send another request on this connection.
+        keep_alive: Whether the client may send another request on this connection: true for HTTP/1.1, unless the client
+            has sent `connection: close`.
     """
 
     method: bytes
@@ -44,7 +47,8 @@ class RequestHandler(Protocol):
             head: The request line and the headers.
 
         Raises:
-            BadRequest: If the request is not valid. The parser then stops.
+            BadRequest: If the request is not valid. The parser stores this error in `RequestParser.fault`, and passes
+                on no further request.
         """
 
     def take_body(self, data: bytes) -> None:
@@ -60,10 +64,10 @@ class RequestParser:
     Args:
         handler: The object that gets the parsed requests.
         max_head_bytes: Largest size of the request line and the headers together, in bytes. The limit also holds for
-            trailers, and for all other bytes outside of a body.
+            trailers (headers after the body), and for all other bytes outside of a body.
 
     Attributes:
-        fault: The error because of which nothing more can be parsed; None as long as there is none.
+        fault: An error after which nothing more can be parsed; None as long as there is no error.
     """
 
     def __init__(self, handler: RequestHandler, max_head_bytes: int) -> None:
@@ -82,7 +86,9 @@ class RequestParser:
             data: The next bytes of the connection.
 
         Returns:
-            Bytes that the caller must pass to the next call, before any new bytes; usually empty.
+            Bytes that have still to be parsed; usually none. The caller must pass them to the next call, before any new
+            bytes. They are headers that offered an upgrade to another protocol, now without the offer, and what came
+            after them in `data`.
         """
         left = b""
         self._without_progress += len(data)
@@ -100,17 +106,17 @@ class RequestParser:
     # llhttp calls these.
 
     def on_message_begin(self) -> None:
-        """Called by llhttp at the first byte of a request: resets the target and the headers."""
+        """Called by llhttp at the first byte of a request: forgets the URL and the headers of the request before."""
         self._url = b""
         self._headers: list[Header] = []
         self._is_head_complete = False
 
     def on_url(self, url: bytes) -> None:
-        """Called by llhttp with each part of the request's target, which is the URL in the request line."""
+        """Called by llhttp with each part of the URL in the request line: stores it."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by llhttp with each header: keeps it. Drops trailers, which are headers after the body.
+        """Called by llhttp with each header: stores it. Drops trailers, which are headers after the body.
 
         Args:
             name: The name of the header.
@@ -125,7 +131,11 @@ class RequestParser:
             self.fault = HeadTooLarge(f"a request may have at most {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
-        """Called by llhttp when all headers have arrived: passes the request to the handler."""
+        """Called by llhttp when all headers have arrived: passes the request line and the headers to the handler.
+
+        If the headers offer an upgrade to another protocol, it does not pass them on: `feed` returns them without the
+        offer, to be parsed again.
+        """
         self._is_head_complete = True
         self._without_progress = 0
         method = self._parser.get_method()
@@ -154,7 +164,8 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """Called by llhttp when a request is complete: tells the handler.
 
-        Does nothing after an error, or if the headers have to be parsed again without the offer of an upgrade.
+        Does nothing after an error. Also does nothing if the headers offered an upgrade to another protocol. llhttp
+        ends such a request after its headers, but they are parsed again without the offer, and the body follows.
         """
         self._without_progress = 0
         if not self._head_again and self.fault is None:

@@ -20,8 +20,8 @@ def scope_of(head: RequestHead, *, addresses: dict[str, Any], state: dict[str, A
 
     Raises:
         UnknownCoding: If the body has a transfer coding other than `chunked`.
-        BadRequest: If the target is not a path, or if an HTTP/1.1 request does not have exactly one Host header
-            (RFC 9112, 3.2).
+        BadRequest: If the URL in the request line has no path, if there are several Host headers, or if an HTTP/1.1
+            request has no Host header (RFC 9112, 3.2).
     """
     hosts = sum(name == b"host" for name, _ in head.headers)
     if hosts > 1 or (hosts == 0 and head.version == "1.1"):
