@@ -192,7 +192,7 @@ def delete_item(item_id: str) -> Call[None]:
 
 
 def models() -> Call[ModelList]:
-    """The call `GET /models`, which lists the bundles and the roles of their models. Needs the admin token."""
+    """The call `GET /models`, which lists the published models (bundles) with their roles. Needs the admin token."""
     return Call("GET", "/models", ModelList)
 
 

@@ -175,13 +175,19 @@ class ItemTable:
 
     @cached_property
     def places(self) -> IntArray:
-        """The places that hold an item, in ascending order; shape (P,)."""
+        """The places (indices in the catalogue) that hold an item, in ascending order; shape (P,)."""
         leaves_N = np.arange(self.trie.num_leaves)
         added = self.trie.num_leaves + np.flatnonzero(self.is_occupied.rows)
         return np.concatenate([leaves_N[self.place_of_leaf_N == leaves_N], added])
 
     def find(self, item_ids: Sequence[str]) -> IntArray:
-        """Returns the place of each item, int64 of shape (M,); `NO_LEAF` (-1) for an item that the catalogue lacks."""
+        """Returns the place of each item, which is its index in the catalogue; int64 of shape (M,).
+
+        The place is `NO_LEAF` (-1) if the catalogue does not contain the item.
+
+        Args:
+            item_ids: The ids of the M items.
+        """
         leaf_of_id = self.leaf_of_id
         leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
         if not len(self.rows) and self.num_occupied_leaves == self.trie.num_leaves:
@@ -193,7 +199,11 @@ class ItemTable:
         return place_M
 
     def items(self, places_M: IntArray) -> list[Item]:
-        """Returns the item at each place, in the order of the places. Every place must hold an item."""
+        """Returns the item at each place, in the order of the places.
+
+        Args:
+            places_M: Places (indices in the catalogue). Each must hold an item.
+        """
         num_leaves, bundle_items, rows = self.trie.num_leaves, self.bundle_items, self.rows.rows
         if not len(rows):
             return [bundle_items[leaf] for leaf in places_M.tolist()]
@@ -205,7 +215,11 @@ class ItemTable:
         ]
 
     def codes_of(self, places_M: IntArray) -> IntArray:
-        """Returns the semantic ID of the item at each place, int64 of shape (M, L)."""
+        """Returns the semantic ID of the item at each place, int64 of shape (M, L).
+
+        Args:
+            places_M: Places (indices in the catalogue). Each must hold an item.
+        """
         if not len(self.rows):
             return self.trie.codes_of(places_M)
         num_leaves = self.trie.num_leaves
@@ -216,7 +230,11 @@ class ItemTable:
         return codes_ML
 
     def below(self, prefix: Sequence[int]) -> IntArray:
-        """Returns the places of the items whose semantic IDs begin with a prefix, sorted by semantic ID."""
+        """Returns the places of the items whose semantic IDs begin with some codes, sorted by semantic ID.
+
+        Args:
+            prefix: The first codes of the semantic IDs.
+        """
         first, last = self.trie.leaf_range(prefix)
         leaves: IntArray = np.arange(first, last)
         leaves = leaves[self.place_of_leaf_N[first:last] == leaves]

@@ -126,7 +126,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return self._seconds_a_job / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
-        """Queues work and waits for its result. Drops the work if the caller is cancelled before it starts.
+        """Queues work and waits for its result. If the caller is cancelled before the work starts, drops the work.
 
         Args:
             key: Batch key: only work with equal keys runs in the same batch.

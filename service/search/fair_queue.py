@@ -61,9 +61,10 @@ class _Shares(Generic[NameT]):
 
 
 class FairQueue(Generic[KeyT, JobT]):
-    """A queue of one client's jobs. All jobs of a batch have the same batch key.
+    """A queue of one client's jobs, which are requests that wait for their search.
 
-    The batch keys that have waiting jobs get equal shares of the search time.
+    All jobs of a batch have the same batch key. The batch keys that have waiting jobs get equal shares of the search
+    time.
 
     Args:
         weight: Function that returns the weight of a job in a batch; by default always 1.
@@ -142,7 +143,7 @@ class Turn(NamedTuple, Generic[KeyT, JobT]):
 
     Attributes:
         key: The batch key of all jobs.
-        jobs: The jobs. The first ones belong to the client that was next; jobs of other clients fill up the batch.
+        jobs: The jobs. The first ones belong to the client whose turn it was; jobs of other clients fill up the batch.
         weights: Total weight of the jobs of each client, by the client's name.
     """
 
@@ -152,7 +153,9 @@ class Turn(NamedTuple, Generic[KeyT, JobT]):
 
 
 class ClientQueue(Generic[KeyT, JobT]):
-    """A queue of the jobs of all clients. All clients get equal shares of the search time.
+    """A queue of the jobs of all clients. A job is a request that waits for its search.
+
+    All clients that have waiting jobs get equal shares of the search time.
 
     A batch starts with jobs of the client that recently used the least search time. If there is room left, jobs of
     other clients with the same batch key fill it up.
