@@ -23,13 +23,16 @@ Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 
 
 def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runtime:
-    """Builds the `Runtime`: models, search queue, admission and Redis client. `Runtime.start` then starts all of them.
+    """Builds the `Runtime`, which holds all parts of the service. `Runtime.start` then starts these parts.
+
+    The parts are the models, the search queue, the admission (refuses requests under overload) and the Redis client.
 
     Args:
         settings: All settings.
         metrics: The metrics of the app.
-        search: Function that searches one batch: gets the key that all requests of the batch share, and the work of
-            each request; returns one ranking for each request.
+        search: Function that searches one batch of requests. It gets what all requests of the batch have in common,
+            such as the beam width, and a list with the input of each request, such as its history. It returns a list
+            with one ranking of items for each request.
     """
     gate = None if settings.redis_url is None else RedisGate(redis_options(settings), metrics)
     batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(

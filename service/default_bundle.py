@@ -10,10 +10,13 @@ USUAL = Path("artifacts/work/bundles")  # what `rqrec train` writes without opti
 
 
 def published_folders(root: Path) -> list[Path]:
-    """Lists the folders `artifacts/*/bundles` below a folder in which a bundle was published, the latest one first.
+    """Lists the folders `artifacts/*/bundles` in which a bundle was published, the one with the latest bundle first.
 
-    Publishing a bundle replaces the symbolic link `current` in its folder. So the modification time of that link tells
-    when the last bundle was published there.
+    Publishing a bundle replaces the symbolic link `current` in the folder of bundles. So the modification time of the
+    link tells when the last bundle was published in that folder.
+
+    Args:
+        root: The folder that contains `artifacts`.
     """
     links = [folder / CURRENT for folder in root.glob(PUBLISHED) if (folder / CURRENT).is_symlink()]
     links.sort(key=lambda link: (link.lstat().st_mtime_ns, str(link)), reverse=True)
@@ -21,7 +24,10 @@ def published_folders(root: Path) -> list[Path]:
 
 
 def default_bundle() -> Path:
-    """Returns the first of the working folder's `published_folders`, or `artifacts/work/bundles` if there is none."""
+    """Returns the folder of bundles, below the working directory, in which a bundle was published last.
+
+    If no bundle was published below the working directory, returns `artifacts/work/bundles`.
+    """
     return next(iter(published_folders(Path())), USUAL)
 
 

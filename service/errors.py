@@ -6,14 +6,15 @@ from typing import ClassVar
 class InvalidPart(ValueError):
     """A field of a request's body is invalid in a way that the JSON schema cannot express.
 
+    The names in `within`, followed by those in `place`, lead to the field: `filter`, then `year`, then `gte`.
+
     Args:
-        place: Names of the nested JSON objects that lead to the field, such as `("year", "gte")`. The names in `within`
-            come before them.
+        place: Names that lead to the field, without the names in `within`, such as `("year", "gte")`.
         detail: What is wrong with the field.
 
     Attributes:
-        within: The first names of the path, equal for all errors of a class, such as `("filter",)`.
-        place: The other names of the path, as in the argument.
+        within: The first names that lead to the field. A subclass sets them, such as `("filter",)` for a filter.
+        place: The names after these, as in the argument.
     """
 
     within: ClassVar[tuple[str, ...]] = ()

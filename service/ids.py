@@ -1,7 +1,7 @@
 """Reads and makes the ids of requests, traces and recommendations.
 
 The ids must be unique, but need not be secret. So the module `random` makes them. `uuid.uuid4` would read random bytes
-from the operating system, which takes a tenth of the time of a refused request.
+from the operating system. That would be a tenth of all the time that the service spends on a request that it refuses.
 """
 
 import logging

@@ -39,7 +39,10 @@ class Periodic:
         self._task = asyncio.create_task(self._run())
 
     def now(self) -> None:
-        """Ends the current pause, so that the next call begins at once. Does nothing after a failed call."""
+        """Ends the current pause, so that the next call begins at once.
+
+        Does nothing after a failed call, so that what has failed, such as Redis, is not called too often.
+        """
         if not self._failures:
             self._wake.set()
 

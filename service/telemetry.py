@@ -33,7 +33,10 @@ class MetricsPage:
         self._not_before = 0.0
 
     async def text(self) -> bytes:
-        """Returns a page that contains everything counted before this call. May wait for the next page."""
+        """Returns a page that contains everything counted before this call.
+
+        During a flood of calls it waits first, and several calls get the same page.
+        """
         if self._making is None:
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)

@@ -1,8 +1,11 @@
-"""The Lua scripts that read and write the change log; see `service.replication.change_log` for its keys.
+"""The Lua scripts that read and write the change log in Redis; `service.replication.change_log` describes its keys.
 
-LOOK reads the header, the sizes and the next events at one moment, and the READ_* scripts read a hash or a page of it.
-APPEND and APPEND_MIGRATED add events to the stream. SAVE moves changes from the stream into the entries. BEGIN starts a
-new epoch.
+- LOOK reads the header, the number of entries and events, and the next events, all at one moment.
+- READ_ENTRIES reads a page of the entries, READ_HASH any hash, and READ_HASH_PAGE a page of any hash.
+- APPEND and APPEND_MIGRATED add events to the stream.
+- SAVE stores entries and a later header, and deletes old events from the stream.
+- BEGIN replaces the header, the entries and the stream by new ones, which repairs the log.
+- SET_FIELD and GET_OR_SET write one field of the hash that says how far other models were migrated.
 """
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS

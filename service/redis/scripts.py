@@ -2,8 +2,9 @@
 
 A script gets all its keys as arguments. The keys belong to one model version, so they lie in one slot of a cluster.
 
-A full Redis can refuse a script only at the script's first command. So, where possible, a script that writes begins
-with a command that needs memory. Then the script either does nothing or runs to its end.
+Redis does not undo what a failed script has written. But a Redis whose memory is full refuses commands of a script only
+until the script has written something. So, where possible, the first write of a script is a command that needs memory.
+Then a full Redis either refuses the script before it has changed anything, or runs it to its end.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""The Lua scripts that read and write the item table in Redis; see `service.replication.redis_table` for its keys."""
+"""The Lua scripts for the copy of the item table in Redis, which is for other programs.
+
+See `service.replication.redis_table` for the keys of this copy.
+"""
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS
 

@@ -23,15 +23,18 @@ ODD_CHARACTERS = "user and password must be percent-encoded, such as %40 for @, 
 class RedisUrl:
     """The parts of a Redis URL.
 
+    For one server, redis-py parses the URL itself: only `text`, `kind` and `is_tls` are set, even if the URL has a
+    user, a password or a database.
+
     Attributes:
         text: The whole URL.
         kind: `server`, `sentinel` or `cluster`.
         is_tls: Whether connections are encrypted.
-        addresses: Hosts and ports of the Sentinels, or of some nodes of the cluster; empty for one server.
+        addresses: Hosts and ports of the Sentinels, or of some nodes of the cluster.
         username: The ACL user; None for the default user.
         password: The password; None if there is none.
-        master: The name of the master that the Sentinels watch; empty for the other two kinds.
-        database: The number of the database; 0 for a cluster. For one server, `text` holds it.
+        master: The name of the master that the Sentinels watch; empty for a cluster.
+        database: The number of the database; 0 for a cluster.
     """
 
     text: str = field(repr=False)
@@ -45,14 +48,15 @@ class RedisUrl:
 
 
 def read_redis_url(text: str) -> RedisUrl:
-    """Parses the URL of one Redis server, of Redis Sentinels, or of a Redis cluster.
+    """Parses the URL of one Redis server, of Redis Sentinels, or of a Redis cluster, and returns its parts.
 
     The forms are:
-    - one server: `redis://host:port/<db>`, `rediss://` (with TLS), `unix:///path/of/the.sock`;
+    - one server: `redis://host:port/<db>`, or `unix:///path/of/the.sock`;
     - Sentinels: `redis+sentinel://host:port,host:port/<master>/<db>`;
     - a cluster: `redis+cluster://host:port,host:port`, with some of its nodes.
 
-    The URL may hold a user and a password. The URL of one server may hold options, such as `?ssl_ca_certs=…`.
+    With `rediss` instead of `redis`, connections are encrypted (TLS). The URL may hold a user and a password. The URL
+    of one server may hold options, such as `?ssl_ca_certs=…`.
 
     Args:
         text: The URL.

@@ -1,12 +1,14 @@
-"""Migrates written items from the change logs of older models to this model.
+"""Copies written items from the change logs of other models to the change log of this model.
 
-Models give different codes to an item. So each change of an older model is tokenised again by this model's tokenizer,
-and appended to this model's stream, in the order of the older stream. Any replica may do this. Replicas switch models
-one by one, so the migration goes on while some replicas still write for the older model. A migrated change keeps its
-stamp, the position in the older stream. So a change that is migrated twice, or after a later change of the same item,
-has no effect.
+Models give different codes to an item. So the tokenizer of this model computes new codes for each change in the other
+model's stream. The change with the new codes is then appended to this model's stream. Any replica may do this. Replicas
+switch models one by one, so the migration goes on while some replicas still write for the other model.
 
-A replica that serves the older model has all changes of that model in memory. The replica migrates these before it
+A migrated change keeps its stamp: the position at which it was first written, in the other model's stream. Of two
+changes of an item, only the one with the later stamp has an effect. So it does no harm to migrate a change twice, or
+after a later change of the same item.
+
+A replica that serves the other model has all changes of that model in memory. The replica migrates these before it
 stops serving that model, because Redis may have lost some of them.
 """
 
@@ -39,21 +41,21 @@ logger = logging.getLogger("rqrec")
 
 
 class CatalogueMigration:
-    """Copies the written and deleted items of other models to the catalogue of one model, called this model below.
+    """Copies the items that were written or deleted for other models to the catalogue of one model, called this model.
 
-    Each item is tokenised again, because models give different codes to an item.
+    Each item gets new codes, because models give different codes to an item.
 
     Args:
         gate: The client of Redis.
         log: The change log of this model.
         published: The state of this model's catalogue when the model was published, without later changes.
-        live: The catalogue of this model, which follows `log`.
+        live: The catalogue of this model, to which all changes in `log` are applied.
         tokenizer: The item tokenizer of this model.
         metrics: Counts items that cannot be migrated.
-        tokenising: Executor with the threads in which items are tokenised.
+        tokenising: Executor with the threads in which the codes of items are computed.
 
     Attributes:
-        left_out: Ids of the items that this replica could not migrate, because they do not fit this model.
+        left_out: Ids of the items that this replica could not migrate, because this model cannot read their content.
     """
 
     def __init__(
@@ -79,14 +81,14 @@ class CatalogueMigration:
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
-        """Adds a source model. From now on, `step` also copies the changes of the source model to the target model.
+        """Adds another model, the source, whose changes `step` also copies to this model from now on.
 
-        The target model is the one of this object. Copying starts at the first change of the source model, even if an
-        earlier process has copied some: Redis may have lost parts of the target's change log while no replica served
-        the target. Changes that the target has already are skipped. A second call for the same source has no effect.
+        Copying starts at the first change of the source, even if an earlier process has copied some changes: Redis may
+        have lost parts of this model's change log while no replica served this model. Changes that this model has
+        already are skipped. A second call for the same source has no effect.
 
         Args:
-            version: Version of the source model.
+            version: Version of the source.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -96,7 +98,10 @@ class CatalogueMigration:
             await self._log.restart_migration(version)
 
     async def step(self) -> None:
-        """Migrates all new changes in the change logs of the other models to this model.
+        """Copies new changes from the change logs of other models to the change log of this model.
+
+        The other models are those for which `begin` was called, on this replica or on any other. Changes that were
+        copied before are skipped.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -108,17 +113,17 @@ class CatalogueMigration:
                     pass
 
     async def absorb(self, source: LiveCatalogue) -> None:
-        """Migrates all changes of another model to this model, from the memory of this replica.
+        """Copies all changes of another model to this model, from the memory of this replica.
 
-        This works even if Redis has lost these changes. When the call returns, the catalogue of this model has applied
-        all of them, and the other catalogue is not needed any more.
+        This works even if Redis has lost these changes. When the call returns, this model's catalogue has applied all
+        changes, except those of items that do not fit this model. So the other catalogue is not needed any more.
 
         Args:
             source: The catalogue of the other model.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
-            NotReady: If Redis loses the migrated changes again and again.
+            NotReady: If Redis loses the copied changes again and again.
         """
         run_in_thread = asyncio.get_running_loop().run_in_executor
         for _ in range(ROUNDS):

@@ -2,13 +2,14 @@
 
 The change log has four Redis keys, which contain the model version and never expire.
 
-- `changes`, the stream: one event for every change. Each event names the event before it.
-- `entries`, a hash: the content of every written item, up to the position of the header.
-- `log`, the header: epoch and position of the entries, their number and digest, and the first event of the stream.
+- `changes`, the stream: one event for every change. Its id is its position. It names the event before it.
+- `entries`, a hash: the content of every written item, after all changes up to one position of the stream.
+- `log`, the header: this position, the number and a digest of the entries, the first event of the stream, the epoch.
 - `carried`, a hash: for other model versions, up to which position their changes were migrated to this version.
 
-From these a reader can tell whether events or entries are missing. Two more keys expire within seconds: `publisher` is
-the lock of a replica that starts an epoch, and `reading` exists while a replica reads the entries.
+From these a reader can tell whether events or entries are missing. Then a replica repairs the log: it replaces the
+first three keys, and the new log gets a new id, the epoch. Two more keys expire within seconds: `publisher` is the lock
+of a replica that repairs the log, and `reading` exists while a replica reads the entries.
 """
 
 import asyncio
@@ -47,7 +48,8 @@ NOT_BEGUN = ""
 class ChangeLog:
     """Reads and writes the change log of one model version in Redis.
 
-    The log has a stream (one event for each change), entries (the content of each written item) and a header.
+    The log has a stream (one event for each change), entries (the content of each written item) and a header (a
+    summary, which says up to which event the entries go). When a replica repairs the log, a new epoch of it begins.
 
     Args:
         gate: The client of Redis.
@@ -82,7 +84,7 @@ class ChangeLog:
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
     async def look(self, after: str) -> LogView:
-        """Reads the header and the sizes of the change log, and the next events after a position, all at one moment.
+        """Reads, at one moment: the header, the number of entries and events, and the next events after a position.
 
         Args:
             after: A position in the stream. Only events after this position are read, and not all if there are many.
@@ -100,7 +102,9 @@ class ChangeLog:
         return LogView(header, tag, num_entries, num_events, first, last, bool(reading), read)
 
     async def read(self, view: LogView) -> LogContents | None:
-        """Reads all item entries and all events. Returns None if the header has changed since `view` was read.
+        """Reads all entries, and all events whose changes are not in the entries; if the log is damaged, all events.
+
+        Returns None if the header has changed since `view` was read: entries and events might then not fit together.
 
         Args:
             view: The result of the last `look` of the caller.
@@ -126,7 +130,7 @@ class ChangeLog:
             position = now.events[-1].position
 
     async def sample_entries(self) -> dict[str, StampedEntry | None]:
-        """Reads some of the item entries, by item id; None for an unreadable entry. Each call reads the next ones.
+        """Reads the entries of some written items, by item id, the next ones at each call. An unreadable one is None.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -167,10 +171,11 @@ class ChangeLog:
         Args:
             before: The old header, as the caller knows it. If Redis has another header, nothing is saved.
             entries: The entries that have changed since the old header, by item id.
-            after: The new header. Its epoch and `cut_after` are ignored and taken from `before`.
+            after: The new header. Its epoch and `cut_after` are ignored: the epoch does not change, and the stream then
+                starts at the position of the old header.
 
         Returns:
-            True if the entries were saved. False if a replica is reading the entries, or if another replica was first.
+            Whether the entries were saved. False if a replica reads the entries now, or another replica saved first.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -184,7 +189,7 @@ class ChangeLog:
             await self._unstage()
 
     async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Starts a new epoch of the change log: replaces all item entries and the header, and starts a new stream.
+        """Replaces the whole change log, to repair it: all entries, the header and the stream. A new epoch begins.
 
         Args:
             tag: The tag of the header that the caller knows (`LogView.tag`). If Redis has another one, nothing happens.
@@ -193,7 +198,7 @@ class ChangeLog:
             after: The new header. It has a new epoch, and a position later than all known positions.
 
         Returns:
-            True if the epoch was started. False if another replica is starting one, or has started one before.
+            Whether the log was replaced. False if another replica is replacing it, or has replaced it before.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -222,7 +227,7 @@ class ChangeLog:
     async def migrated_until(self, version: str) -> str:
         """Returns up to which position in another model's stream the changes were migrated to this model.
 
-        If none were migrated yet, stores and returns an empty text, which means the beginning of the stream.
+        If none were migrated yet, returns an empty text, and stores it, so that `migrations` names the other model.
 
         Args:
             version: Version of the other model.
@@ -233,7 +238,7 @@ class ChangeLog:
         return str(await run(self._gate, GET_OR_SET, [self._migrated], version, NOT_BEGUN))
 
     async def restart_migration(self, version: str) -> None:
-        """Makes the migration of another model's changes start again at the beginning of its stream.
+        """Makes the migration of another model's changes start again, at the beginning of the other model's stream.
 
         Args:
             version: Version of the other model.
@@ -247,7 +252,8 @@ class ChangeLog:
         """Appends changes for which no write request waits. Returns the position of the last event.
 
         Args:
-            events: The changes, each with an event. A change of another model has its origin and stamp in this event.
+            events: Pairs of a change and an event. The event says, by its `origin` and `stamp`, for which model and at
+                which position the change was first written. Both are empty for a new change.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -263,7 +269,7 @@ class ChangeLog:
             source: Version of the other model.
             before: The result of `migrated_until` that the caller knows. If it has changed, nothing is appended.
             after: The position in the other model's stream up to which all changes are then migrated.
-            events: The changes with the codes of this model, each with its event in the other model's stream.
+            events: Pairs of a change, with this model's codes, and its event in the other model's stream.
 
         Returns:
             Whether the changes were appended.

@@ -31,7 +31,7 @@ CatalogueObserver = Callable[[Snapshot, Snapshot, Sequence[str]], Awaitable[None
 class LiveCatalogue:
     """Keeps the catalogue of this replica up to date: applies all changes that any replica appends to the change log.
 
-    If Redis has lost changes that this replica knows, the change log is repaired.
+    If Redis has lost changes that this replica knows, this replica repairs the change log.
 
     Args:
         published: The state of the catalogue when the model was published, without later changes.
@@ -43,8 +43,9 @@ class LiveCatalogue:
         poll_every_s: Pause between two reads of the change log, in seconds.
         save_every: Number of changes after which the change log is compacted; see `ChangeLog.save`.
         write_timeout_s: Longest time until a write is confirmed, in seconds.
-        outdated_after_s: If this replica has missed changes for longer than this, in seconds, it replaces its state by
-            the contents of the change log, and does not join the two. Only within one epoch of a complete log.
+        outdated_after_s: If a replica has missed changes for longer than this, in seconds, it may know items whose
+            deletion is no longer recorded. So, if it cannot read on where it stopped, it drops all that it knows and
+            loads the change log. But if the log is damaged or was replaced, it joins the log with all that it knows.
 
     Attributes:
         is_current: Whether this replica had applied all changes at its last read of the change log.
@@ -94,7 +95,10 @@ class LiveCatalogue:
         return self._state.point
 
     def stamp_of(self, item_id: str) -> str:
-        """Returns the position of an item's last change in the stream, or an empty text if it was never written."""
+        """Returns the stamp of an item: the position at which its last change was first written.
+
+        The stamp is an empty text if the item was never written since the model was published.
+        """
         return self._state.stamps.stamp(item_id)
 
     def holds(self, item_id: str) -> bool:
@@ -102,11 +106,16 @@ class LiveCatalogue:
         return bool(self.snapshot.table.find([item_id])[0] != NO_LEAF)
 
     def written(self) -> dict[str, StampedEntry]:
-        """Returns all items written since the model was published, by item id. Safe to call from any thread."""
+        """Returns the content and the stamp of each item that was written or deleted since the model was published.
+
+        The result is by item id; the stamp is the position of the item's last change. Safe to call from any thread.
+        """
         return self._state.all_entries()
 
     def tombstones(self, before: str) -> list[str]:
         """Returns the ids of deleted items that were not in the published model. Safe to call from any thread.
+
+        The record of such a deletion is called a tombstone; see `service.replication.tombstones`.
 
         Args:
             before: A position in the stream. Only items that were deleted before this position are returned.
@@ -116,13 +125,14 @@ class LiveCatalogue:
         return [item_id for item_id, stamp in deleted if is_before(stamp, before)]
 
     async def write(self, change: Change) -> Outcome:
-        """Appends a change to the change log, waits until this replica has applied it, and returns its outcome.
+        """Appends a change to the change log, waits until this replica has applied it, and returns what it did.
 
         Args:
             change: The change.
 
         Raises:
             NotReady: If Redis does not answer, or if the change is not applied in time. It may still be applied later.
+                Also after `stop` was called.
         """
         if self._is_stopping:
             raise NotReady("another model takes over from this one: send it again")
@@ -153,7 +163,7 @@ class LiveCatalogue:
             self._following.start()
 
     async def stop(self) -> None:
-        """Refuses new writes, waits until the present ones have ended, and stops the background task."""
+        """Refuses new writes, waits until the running writes have ended, and stops the background task."""
         self._is_stopping = True
         await self._pending.until_none()
         await self._following.stop()
@@ -178,7 +188,7 @@ class LiveCatalogue:
             await self._save_if_due(view)  # an earlier save may have waited for a reader of the entries
 
     async def check_entries(self) -> None:
-        """Compares some written items in Redis with those of this replica. Each call compares the next ones.
+        """Compares some written items in Redis with those of this replica. Each call goes on where the last call ended.
 
         If an item differs, the next call of `catch_up` repairs the change log.
 

@@ -1,8 +1,9 @@
 """Repairs the change log after Redis has lost or damaged a part of it.
 
-A replica joins its own entries with all entries and events in Redis: for every item the entry with the later stamp
-wins. If Redis already contains the result, the replica loads it. Otherwise the replica starts a new epoch of the change
-log with the result. The other replicas then load this epoch, or add their own changes in the same way.
+A replica joins the written items that it knows with all that the change log in Redis still contains. If both have an
+item, the content after the later change wins. If Redis already contains the result undamaged, the replica loads it.
+Otherwise the replica replaces the change log by a new one with the result. This begins a new epoch of the change log.
+The other replicas then load the new log, or add their own changes in the same way.
 """
 
 import asyncio
@@ -29,8 +30,9 @@ class Repaired(NamedTuple):
     """The result of a repair of the change log.
 
     Attributes:
-        state: The state with the changes of this replica and of Redis. The new epoch starts with this state.
-        applied: The events of the old stream that were applied, in batches, and the outcome of each change.
+        state: The state with all changes that this replica knew or Redis still had. The new change log starts with it.
+        applied: The events of the old change log that were applied during the repair, in batches, each batch with the
+            outcomes of its changes. Write requests may wait for these outcomes.
     """
 
     state: ReplicaState
@@ -38,7 +40,7 @@ class Repaired(NamedTuple):
 
 
 class LogRepair:
-    """Puts changes back into the change log in Redis that Redis has lost and that this replica still knows.
+    """Repairs the change log in Redis: puts changes back that Redis has lost and that this replica still knows.
 
     Args:
         log: The change log.
@@ -57,7 +59,7 @@ class LogRepair:
         Args:
             view: The change log at one moment.
             contents: The entries and events of the change log.
-            known: The stamps of the written items that this replica knows.
+            known: The stamp of each written item that this replica knows: the position of its last change.
         """
         theirs = Stamps({item_id: stamped.stamp for item_id, stamped in contents.entries.items()})
         header = view.header
@@ -69,10 +71,12 @@ class LogRepair:
         return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
-        """Makes the state of a replica from the item entries of an undamaged change log. Does not apply its events.
+        """Makes the state of a replica from the entries of an undamaged change log: the contents of all written items.
+
+        The events of the change log, which come after the entries, are not applied.
 
         Args:
-            header: The header of the change log.
+            header: The header of the change log, which says up to which position the entries go.
             contents: The contents of the change log; only the entries are used.
         """
         version = header.catalogue_version
@@ -80,7 +84,7 @@ class LogRepair:
         return ReplicaState(snapshot, stamps, Point(header.epoch, header.position))
 
     async def write_back(self, view: LogView, contents: LogContents, mine: ReplicaState) -> Repaired | None:
-        """Joins the changes that this replica and Redis know, and starts a new epoch of the change log with them.
+        """Joins the changes that this replica and Redis know, and replaces the change log by one with all of them.
 
         Args:
             view: The change log at one moment. If its header has changed since then, nothing is written.
@@ -88,7 +92,7 @@ class LogRepair:
             mine: The state of this replica.
 
         Returns:
-            The joined state; None if nothing was written, because another replica is repairing the change log.
+            The joined state; None if nothing was written, because another replica is repairing or has repaired the log.
 
         Raises:
             RedisUnavailable: If Redis does not answer; this replica keeps its state.

@@ -17,11 +17,13 @@ class Event(NamedTuple):
 
     Attributes:
         position: The event's position in the stream, such as `1700000000000-0`.
-        change: The change as JSON, see `service.catalogue.changes`; empty if it is too long to be a change.
+        change: The change as JSON, see `service.catalogue.changes`. It is `nothing` in the first event after a repair
+            of the log. It is empty if the text in Redis is missing or too long to be a change.
         token: Random id of the write request that waits for this event; empty if no request waits.
-        origin: The model version that the change was written for, if it was migrated; else empty.
-        at: The stamp of a migrated change: its position in the stream of its origin; else empty.
-        before: The position of the event before this one; None if other software wrote this event.
+        origin: For a change that was migrated from another model: the version of that model. Else empty.
+        at: For a migrated change: the position at which it was first written, in the other model's stream. Else empty.
+        before: The position of the event before this one; empty for the first event of a new stream. None for the
+            first event after a repair, and for an event that other software wrote.
     """
 
     position: str
@@ -42,13 +44,14 @@ class LogHeader:
     """The header of a change log, stored in Redis as the hash `log`.
 
     It describes the other parts of the log: the entries (the content of each written item) and the stream (one event
-    for each later change).
+    for each change). A reader sees from it whether one of these parts is damaged.
 
     Attributes:
-        epoch: The id of the epoch; a replica that repairs the change log starts a new epoch.
+        epoch: The id of the log, which is new after each repair, because a repair replaces all parts of the log.
         position: The position in the stream up to which the entries contain all changes.
         catalogue_version: The number of changes up to that position.
-        cut_after: The first event of the stream; changes before it are in the entries only.
+        cut_after: The position of the first event in the stream. Earlier events were deleted; their changes are in the
+            entries.
         count: The number of entries.
         digest: The digest of all entries, see `Stamps.digest`.
     """
@@ -78,10 +81,10 @@ class LogView:
     The entries of the log, which are the content of each written item, are only counted.
 
     Attributes:
-        header: The header; None if it is missing or unreadable.
-        tag: A checksum of the content of the key `log`; two different headers have different tags.
-        num_entries: The number of entries; -1 if the key has another type.
-        num_events: The number of events in the stream; -1 if the key has another type.
+        header: The header, which describes the entries and the stream; None if it is missing or unreadable.
+        tag: A checksum of the content of the key `log`. A new tag shows that a replica has changed the header.
+        num_entries: The number of entries; -1 if the value in Redis is no hash.
+        num_events: The number of events in the stream; -1 if the value in Redis is no stream.
         first: The position of the stream's first event; empty if there is none.
         last: The position of the stream's last event; empty if there is none.
         is_read: Whether a replica is reading the entries now, so that nobody may change them.
@@ -104,7 +107,11 @@ class LogView:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the header is valid and agrees with the number of entries and with both ends of the stream."""
+        """Whether the header is valid, and the entries and the stream agree with it.
+
+        They agree if the number of entries and the first event are those in the header, and if the stream reaches the
+        position up to which the entries go.
+        """
         header = self.header
         return (
             header is not None
@@ -114,7 +121,13 @@ class LogView:
         )
 
     def follows(self, position: str) -> bool:
-        """Returns whether `events` come directly after a position, with no event missing before or between them."""
+        """Returns whether `events` come directly after a position: no event is missing after it or between them.
+
+        If `events` is empty, returns whether the stream ends at this position.
+
+        Args:
+            position: A position in the stream.
+        """
         if not self.events and self.last != position:
             return False
         for event in self.events:
@@ -129,11 +142,13 @@ class LogContents:
     """The whole content of a change log: its entries, and the events of its stream.
 
     Attributes:
-        entries: The content and the stamp of each written item, by item id, without unreadable ones.
+        entries: The content and the stamp (position of the last change) of each written item, by item id. Entries that
+            cannot be decoded are left out.
         events: The events after the header's position. If the header is missing, or does not fit the entries or the
             stream (see `LogView.is_whole`), all events of the stream.
         last: The position of the last event that was read. If none was read, the position where reading began.
-        is_linked: Whether no event is missing from the position where reading began.
+        is_linked: Whether the events have no gap: the first one comes directly after the position where reading began,
+            and each other one directly after the one before it.
     """
 
     entries: Mapping[str, StampedEntry]

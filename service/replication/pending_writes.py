@@ -36,7 +36,7 @@ class PendingWrites:
 
     @contextmanager
     def wait(self, change: Change, token: str) -> Iterator[PendingWrite]:
-        """Context manager: registers a write and yields it; the end of the block removes the write.
+        """Context manager: adds a write to the waiting ones and yields it; the end of the block removes the write.
 
         Args:
             change: The change that is written.
@@ -50,17 +50,18 @@ class PendingWrites:
             del self._pending[token]
 
     async def until_none(self) -> None:
-        """Waits until no write is registered any more."""
+        """Waits until no write request waits any more."""
         while self._pending:
             await asyncio.wait([write.outcome for write in self._pending.values()])
             await asyncio.sleep(0)  # lets the writers leave their blocks
 
     def resolve(self, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> None:
-        """Sets the outcome of every registered write whose change was in an applied batch.
+        """Sets the outcome of every waiting write whose change was in a batch that this replica has applied.
 
         Args:
             batch: The batch.
-            outcomes: The outcome of each change of the batch; None for a skipped change, whose write goes on waiting.
+            outcomes: The outcome of each change of the batch. None for a change that could not be applied: its write
+                goes on waiting, until it times out.
         """
         for (event, _), outcome in zip(batch.changes, outcomes, strict=True):
             write = self._pending.get(event.token)
@@ -68,14 +69,15 @@ class PendingWrites:
                 write.outcome.set_result(outcome)
 
     def resolve_from_entries(self, before: Snapshot, after: Snapshot, stamps: Stamps) -> None:
-        """Sets the outcome of every registered write whose change this replica has loaded as an entry.
+        """Sets the outcome of every waiting write whose change was loaded with the contents of all written items.
 
-        Such a change never arrives as an event, because another replica has saved it in the entries before.
+        This happens if this replica has replaced its state by the contents in the change log. These contain the change,
+        so its event is not applied here any more.
 
         Args:
-            before: The state before the entries were loaded.
-            after: The state with the loaded entries.
-            stamps: The stamps of the items in `after`.
+            before: The state before the contents were loaded.
+            after: The state with the loaded contents.
+            stamps: For each written item in `after`, the position of its last change.
         """
         for write in self._pending.values():
             item_id = write.change.item_id

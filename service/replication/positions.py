@@ -39,15 +39,17 @@ def order_of(position: str) -> tuple[int, int]:
 def is_before(position: str, other: str) -> bool:
     """Returns whether a position in a stream comes before another position.
 
+    Text that is no position comes before every position.
+
     Args:
-        position: A position; text that is no position comes before every position.
-        other: The position to compare with, likewise.
+        position: The first position.
+        other: The position to compare with.
     """
     return order_of(position) < order_of(other)
 
 
 def next_position(positions: Iterable[str], now_s: float) -> str:
-    """Returns a position that is later than all given positions, and not earlier than a given time.
+    """Returns a position for a new event: later than all given positions, and not earlier than a given time.
 
     Args:
         positions: Positions in a stream.

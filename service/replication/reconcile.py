@@ -1,8 +1,11 @@
-"""Joins the entries of different replicas, and makes the state of the catalogue that some entries describe.
+"""Joins the written items that different replicas know, and makes the state of the catalogue that has these items.
 
-Of two entries of one item, the one with the later stamp wins. So the join does not depend on which replica computes it,
-in which order, and how often. After a loss in Redis two items can have the same semantic ID: the item that was written
-first keeps it, and the other one gets a new collision code.
+The entry of a written item is its content. The stamp of an entry is the position of the item's last change. Of two
+entries of one item, the one with the later stamp wins. So the join does not depend on which replica computes it, in
+which order, and how often.
+
+After a loss in Redis two items can have the same semantic ID. The item that was written first keeps it. The other one
+gets a new collision code, the last code of a semantic ID, which makes it unique.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +31,8 @@ UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, Re
 def joined(one: Mapping[str, StampedEntry], other: Mapping[str, StampedEntry]) -> dict[str, StampedEntry]:
     """Joins the written items of two sources: returns for every item the entry with the later stamp.
 
+    An entry is the content of an item, and its stamp is the position of the item's last change.
+
     Args:
         one: The written items of the first source, by item id.
         other: The written items of the second source. If both stamps of an item are equal, the entry in `one` wins.
@@ -48,11 +53,11 @@ def state_of(
 ) -> Snapshot:
     """Makes the state of the catalogue in which every written item has the content of its entry.
 
-    If two items have the same semantic ID, the item with the later stamp gets another collision code.
+    If two items have the same semantic ID, the item that was changed later gets another collision code.
 
     Args:
         published: The state of the catalogue when the model was published, without later changes.
-        entries: The entries of all written items, by item id.
+        entries: The content of each written item, with the position of its last change, by item id.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         version: The `catalogue_version` of the new state.
         on_skip: Called with the item id and the error for each entry that does not fit this model.

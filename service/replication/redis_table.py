@@ -1,14 +1,14 @@
 """A copy of the item table in Redis, for other programs. The service itself never reads items from it.
 
-The copy has three keys under the model's version.
+The copy has three keys. Their names contain the model's version.
 
 - `items`, a hash: semantic ID → JSON of item_id and payload.
 - `semantic-ids`, a hash: item id → semantic ID.
-- `whole`, a hash: the last event of the change log that both hashes contain, and the number of items.
+- `whole`, a hash: up to which event of the change log both hashes contain all changes, and the number of items.
 
-Every replica writes every change, and Redis ignores a change that the table already contains. If Redis has lost a part
-of the table, a replica writes the whole table again: first under other keys, which one script then renames. The keys
-expire when no replica serves the version any more.
+Every replica writes every change, and Redis ignores a change that the copy already contains. If Redis has lost a part
+of the copy, a replica writes the whole table again: first under other keys, which one script then renames. The keys
+expire when no replica serves this model any more.
 """
 
 import asyncio
@@ -57,7 +57,10 @@ class RedisTable:
         self._latest: tuple[Point, ItemTable] | None = None
 
     async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str], point: Point) -> None:
-        """Writes some changed items to Redis. If Redis does not answer now, `keep_whole` writes them later.
+        """Writes some changed items to Redis.
+
+        If this is not possible now, `keep_whole` writes the whole table later. Examples: Redis does not answer, or the
+        change log was repaired.
 
         Args:
             before: The table before the change.
@@ -74,9 +77,10 @@ class RedisTable:
                     await self._write(old_point, point, before, after, item_ids)
 
     async def keep_whole(self, table: ItemTable, point: Point) -> None:
-        """Writes the whole table if Redis lacks a part of it, and starts the time to live of its keys again.
+        """Checks the copy in Redis, and restarts the time to live of its keys. Must be called regularly.
 
-        Must be called regularly.
+        If the copy is older than the table or lacks a part of it, writes the whole table. Also compares some items, the
+        next ones at each call, and writes the whole table if one differs.
 
         Args:
             table: The present table of this replica.

@@ -27,7 +27,8 @@ class EventBatch(NamedTuple):
     Attributes:
         changes: The changes to apply, each with its event.
         position: The position of the last event of the batch.
-        num_events: The number of events of the batch, including events without a change to apply.
+        num_events: The number of events of the batch, including those whose change is not applied. The version of the
+            catalogue grows by this number.
     """
 
     changes: Sequence[tuple[Event, Change]]
@@ -42,7 +43,8 @@ class Replay:
         published: The state of the catalogue when the model was published, without later changes.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         metrics: Counts changes by result.
-        keep_rows: The argument `at_least` of `service.catalogue.apply.compacted`, which frees unused memory.
+        keep_rows: Unused rows of the item table are removed, to free memory, only if there are at least this many; see
+            `service.catalogue.apply.compacted`. A row is unused when its item was replaced or deleted later.
     """
 
     def __init__(self, published: Snapshot, tokenizer: ItemTokenizer, metrics: Metrics, *, keep_rows: int) -> None:
@@ -55,7 +57,7 @@ class Replay:
         """Makes the state in which every written item has the content of its entry. Skips invalid entries.
 
         Args:
-            entries: The entries of all written items, by item id.
+            entries: The content of each written item, with the position of its last change (its stamp), by item id.
             version: The `catalogue_version` of the new state.
 
         Returns:
@@ -72,15 +74,15 @@ class Replay:
         return snapshot, Stamps(stamps)
 
     def batches(self, events: Sequence[Event], stamps: Stamps) -> Iterator[EventBatch]:
-        """Yields events in batches, in their order. Leaves out changes that are older than the stamp of their item.
+        """Yields events in batches, in their order. Leaves out a change of an item if a later one was applied already.
 
-        A batch ends before a change that was migrated from another model, if the batch already changes the same item.
-        This change must be compared with the stamp that the item has after the batch.
+        A batch ends before a change that was migrated from another model, if the batch already changes the same item:
+        only after the batch it is known which of the two changes is later.
 
         Args:
             events: The events, in the order of the stream.
-            stamps: The stamps of the state before the events. The caller must call `note` with these stamps and each
-                batch before it asks for the next batch.
+            stamps: For each written item in the state before the events, the position of its last change. The caller
+                must call `note` with these stamps and each batch before it asks for the next batch.
         """
         changes: list[tuple[Event, Change]] = []
         done = 0
@@ -104,17 +106,17 @@ class Replay:
             batch: The batch.
 
         Returns:
-            The state after the batch, and the outcome of each change; None for a change that was skipped.
+            The state after the batch, and the outcome of each change; None for a change that could not be applied.
         """
         version = before.catalogue_version + batch.num_events
         after, outcomes = self._apply(before, [change for _, change in batch.changes], version)
         return compacted(after, at_least=self._keep_rows), outcomes
 
     def note(self, stamps: Stamps, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> list[str]:
-        """Sets the stamps of the items that an applied batch has changed, and counts the outcomes.
+        """Notes that a batch was applied: sets the stamps of the items that it has changed, and counts the outcomes.
 
         Args:
-            stamps: The stamps of the state; they are modified.
+            stamps: For each written item in the state, the position of its last change; they are modified.
             batch: The batch.
             outcomes: The outcome of each change, as `apply` returned them.
 

@@ -1,4 +1,4 @@
-"""What one replica knows: the state of the catalogue, the stamps of written items, and the point in the change log."""
+"""What one replica knows: the state of the catalogue, each written item's last change, and the last applied event."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class ReplicaState(NamedTuple):
 
     Attributes:
         snapshot: The state of the catalogue.
-        stamps: For each item written since the model was published, the position of its last change in the stream.
+        stamps: For each item written or deleted since the model was published, the position of its last change.
         point: The last event of the change log that the snapshot contains.
     """
 
@@ -24,16 +24,22 @@ class ReplicaState(NamedTuple):
     point: Point
 
     def entries(self, item_ids: Iterable[str]) -> dict[str, StampedEntry]:
-        """Returns the content and the stamp of each of some written items, by item id."""
+        """Returns the content of some written items, and the position of the last change of each, by item id."""
         entries = self.snapshot.entries
         return {item_id: StampedEntry(self.stamps.stamp(item_id), entries.get(item_id)) for item_id in item_ids}
 
     def all_entries(self) -> dict[str, StampedEntry]:
-        """Returns the content and the stamp of each written item, by item id. A deleted item has the content None."""
+        """Returns the content of all written items, and the position of the last change of each, by item id.
+
+        A deleted item has the content None.
+        """
         return self.entries([item_id for item_id, _ in list(self.stamps.items())])
 
     def header(self) -> LogHeader:
-        """Returns the header of a new change log with the entries of this state. Its stream starts at `point`."""
+        """Returns the header of a change log whose entries are the written items of this state.
+
+        Its stream starts at `point`, the last event that this state contains.
+        """
         epoch, position = self.point
         version = self.snapshot.catalogue_version
         return LogHeader(epoch, position, version, position, len(self.stamps), self.stamps.digest)

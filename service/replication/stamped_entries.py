@@ -1,4 +1,7 @@
-"""Entries of written items with their stamps, and the text of each in the Redis hash `entries`."""
+"""The content of written items (their entries) with the position of the last change of each (its stamp).
+
+Also encodes and decodes the text of each entry in the Redis hash `entries`.
+"""
 
 import contextlib
 import zlib
@@ -13,7 +16,7 @@ class StampedEntry(NamedTuple):
     """The content of a written item after its last change, and the position of this change.
 
     Attributes:
-        stamp: The position of the item's last change in the Redis stream.
+        stamp: The position at which the item's last change was first written to a Redis stream.
         entry: The item's content after this change; None for a deleted item.
     """
 
@@ -38,7 +41,8 @@ def entry_texts(entries: Iterable[tuple[str, StampedEntry]]) -> dict[str, str]:
 def read_entries(page: Sequence[str]) -> dict[str, StampedEntry]:
     """Decodes the content and the stamp of written items, from fields of the Redis hash `entries`.
 
-    Leaves out fields that cannot be read. The digest in the header of the change log shows that some are missing.
+    Leaves out fields that cannot be read. A reader of the whole hash still notices this: the digest of what was read
+    then differs from the digest in the header of the change log.
 
     Args:
         page: An item id, its text, the next item id, its text, and so on, as HSCAN returns them.

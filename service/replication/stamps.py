@@ -1,4 +1,4 @@
-"""The stamp of each written item: the position of its last change in the stream. Later stamps win over earlier ones."""
+"""The stamp of each written item: the position of its last change. Of two changes of an item, the later stamp wins."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -7,7 +7,8 @@ from hashlib import blake2b
 class Stamps:
     """A table of the stamps of all written items, with a digest of all of them.
 
-    The stamp of an item is the position of its last change in the Redis stream.
+    The stamp of an item is the position at which its last change was first written to a Redis stream. For a change that
+    was migrated from another model, it was the stream of the other model.
 
     Args:
         stamps: The stamps at the beginning, by item id; None for an empty table.

@@ -47,7 +47,7 @@ class Tombstones:
     async def forget(self) -> None:
         """Removes old tombstones, if there are at least `at_least` and no other replica is removing them now.
 
-        Does nothing while the change log of another model is damaged.
+        Does nothing while the change log of another model is damaged: it may contain items that cannot be read now.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -28,6 +28,9 @@ class Role(StrEnum):
 class Rollout:
     """Says which model version has which role. All replicas follow the same rollout.
 
+    A routing key decides which model answers a request. It is a text in the request, such as the user's id; a request
+    without it gets a random one.
+
     Attributes:
         active: Version of the active model, which answers all requests that do not go to a canary.
         candidate: Version of the canary or shadow model; None if there is none.
@@ -57,12 +60,13 @@ class Rollout:
     def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
         """Returns the rollout in which a model has a new role. If the model becomes active, there is no candidate.
 
-        The revision of the new rollout is higher than that of any rollout that a replica has stored before.
+        The new revision is higher than all revisions that the caller knows. It is also at least the present time in
+        milliseconds, so that it is higher than that of an older rollout which Redis has lost.
 
         Args:
             version: Version of the model.
             role: The new role of the model.
-            percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100].
+            percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100]; see `Rollout`.
             known_revision: The highest revision that the caller knows.
 
         Raises:
@@ -121,13 +125,16 @@ class Deployment:
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
     def answering(self, key: str) -> tuple[Role, ServedModel]:
-        """Returns the role and the model that answer requests with a routing key, such as a user's id."""
+        """Returns the role and the model that answer the requests with one routing key, such as a user's id."""
         if self.candidate is not None and self.rollout.role is Role.CANARY and self._goes_to_candidate(key):
             return Role.CANARY, self.candidate
         return Role.ACTIVE, self.active
 
     def shadow(self, key: str) -> ServedModel | None:
-        """Returns the shadow model that gets a copy of requests with a routing key; None if no model gets one."""
+        """Returns the shadow model that gets a copy of the requests with one routing key, such as a user's id.
+
+        Returns None if there is no shadow model, or if it gets no copy of these requests.
+        """
         return self.candidate if self.rollout.role is Role.SHADOW and self._goes_to_candidate(key) else None
 
     def _goes_to_candidate(self, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Converts the history of a request for one model: to item ids, and the model's numbers of the event types."""
+"""Converts the history of a request to the form that a model reads: item ids, and a number for each event type."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class History(NamedTuple):
 
     Attributes:
         item_ids: Ids of the items that the model reads, oldest first.
-        types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if all types
-            are unknown.
+        types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if the history
+            has only item ids, or if the model knows no event types: then all types count as unknown.
         excluded: Ids of items that the model does not read, and that must not be recommended, such as disliked ones.
     """
 
@@ -50,7 +50,7 @@ class EventTypes:
         """Converts the history of a request to the form that the model reads.
 
         Args:
-            entries: The items, oldest first: either only item ids, or only entries with an item id and an event type.
+            entries: The items, oldest first: either only item ids, or only entries that may have an event type.
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))

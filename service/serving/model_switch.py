@@ -34,14 +34,14 @@ class ModelSwitch:
     """Holds the loaded models of a replica, and follows the rollout in Redis, which gives every model its role.
 
     Args:
-        bundles: Folder of a bundle, or folder of bundles with the link `current`.
+        bundles: Folder of a bundle, or folder of bundles whose link `current` names the bundle to serve.
         open_model: Returns a context manager that loads a bundle, yields the model, and stops the model at the end.
         gate: The client of Redis; None if no Redis is used, so that this replica follows no other replica.
         metrics: Shows the active model, and counts loaded models.
         poll_every_s: Pause between two reads of the rollout in Redis, in seconds.
         empty_wait_s: How long Redis must be empty at the start, in seconds, before this replica decides that it is the
             first replica.
-        check_every_s: Pause before a rollout is tried again for which Redis or a model was not ready, in seconds.
+        check_every_s: Pause after a failed switch to the rollout in Redis (Redis or a model was not ready), in seconds.
         ready_without_redis: Whether this replica is ready even if the rollout in Redis was never read.
 
     Attributes:
@@ -78,7 +78,7 @@ class ModelSwitch:
         )
 
     async def start(self) -> None:
-        """Loads the models of the rollout in Redis. If that fails, loads the bundle that the link `current` names.
+        """Loads the models of the rollout in Redis; without a usable rollout, the bundle that the link `current` names.
 
         Raises:
             UnusableModel: If the bundle of `current` cannot be loaded.
@@ -133,10 +133,10 @@ class ModelSwitch:
             yield self.deployment.active
 
     async def learn_all(self, model: ServedModel) -> None:
-        """Gives a model all changes that any replica has confirmed, for this model or for the active model in Redis.
+        """Applies all confirmed changes to a model's catalogue, including those for the model that is active in Redis.
 
         Args:
-            model: The model.
+            model: The model. Its catalogue gets the changes in its own change log and in that of the active model.
 
         Raises:
             NotReady: If Redis does not answer.
@@ -162,7 +162,7 @@ class ModelSwitch:
         Args:
             version: Version of the model.
             role: The new role of the model.
-            percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100].
+            percent: Percentage of the routing keys (see `Rollout`) that go to a canary or shadow, in [0, 100].
 
         Returns:
             The new rollout.
@@ -172,7 +172,7 @@ class ModelSwitch:
             InvalidPart: If the active model is to become a canary or shadow.
             UnusableModel: If the bundle cannot be loaded, or does not give the answers recorded in it.
             Conflict: If another change of the roles is being made, here or on another replica.
-            NotReady: If Redis does not answer, so that the other replicas would not follow.
+            NotReady: If a model is not loaded or not ready, or if Redis, through which other replicas follow, fails.
         """
         if self._switching.locked():
             raise Conflict("another change of the models is being made: wait for it, and try again")

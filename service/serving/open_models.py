@@ -17,10 +17,10 @@ logger = logging.getLogger("rqrec")
 
 
 class OpenModels:
-    """Opens models by their versions, keeps them, and stops them.
+    """Opens models by their versions, holds the open models, and stops them.
 
     Args:
-        bundles: Folder of a bundle, or folder of bundles with the link `current`.
+        bundles: Folder of a bundle, or folder of bundles whose link `current` names the bundle to serve.
         open_model: Returns a context manager that loads a bundle, yields the model, and stops the model at the end.
         metrics: Counts loaded models.
     """

@@ -50,7 +50,8 @@ async def recommend(
 ) -> bytes:
     """Answers a recommendation request. The routing key of the request chooses the active model or the canary.
 
-    If there is a shadow model for the routing key, the request is also copied to it.
+    The routing key is a text in the request, such as the user's id. If there is a shadow model for it, the request is
+    also copied to the shadow model.
 
     Args:
         request: The validated body of the request.
@@ -62,7 +63,7 @@ async def recommend(
         A `RecommendReply` as JSON.
 
     Raises:
-        Overloaded: If not enough permits are left for a search of this beam width.
+        Overloaded: If so many requests are waiting that there is no room for a search of this beam width.
         InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
     if request.timeout_ms is not None:
@@ -107,6 +108,9 @@ async def recommend(
 
 def search_weight(request: RecommendRequest, default_width: int) -> int:
     """Returns the cost of a request's search: its beam width in multiples of the default beam width, rounded up.
+
+    A costly search takes more places in the queue of waiting requests. The beam width is at least the number of items
+    that the request asks for.
 
     Args:
         request: The request.

@@ -1,4 +1,7 @@
-"""The running service: the loaded models, the search queue, admission, and the client of Redis."""
+"""The running service: the loaded models, the search queue, the client of Redis, and the admission of requests.
+
+The admission refuses requests when too many are waiting.
+"""
 
 import asyncio
 import logging
@@ -46,9 +49,9 @@ class Runtime:
     """The running service: holds its parts, starts them and stops them.
 
     Args:
-        models: Loads the models and holds the deployment.
+        models: Loads the models and holds the deployment: the loaded models with their roles.
         batcher: Runs searches in batches.
-        admission: Gives permits to requests.
+        admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
         metrics: The metrics.
         limits: Limits and default values of one request.
@@ -56,7 +59,7 @@ class Runtime:
     Attributes:
         models: Loads the models and holds the deployment.
         batcher: Runs searches in batches.
-        admission: Gives permits to requests.
+        admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
         metrics: The metrics.
         limits: Limits and default values of one request.

@@ -164,7 +164,7 @@ class ServedModel:
             )
 
     async def tokenise(self, item_id: str, attributes: Mapping[str, Any], text_vector: list[float] | None) -> Put:
-        """Converts an item that a client sends to the change that writes it, in a thread.
+        """Makes the change that adds or replaces an item, from the attributes that a client sends. Works in a thread.
 
         Args:
             item_id: Id of the item.
@@ -185,11 +185,13 @@ class ServedModel:
     async def take_over(self, version: str) -> None:
         """Copies the changes in another model's change log to this model's catalogue, now and regularly from now on.
 
+        Also applies all new changes in this model's own change log.
+
         Args:
             version: Version of the other model.
 
         Raises:
-            RedisUnavailable: If Redis does not answer. The changes are then migrated later.
+            RedisUnavailable: If Redis does not answer. The copying is then tried again regularly.
         """
         if self._migration is not None and self.live is not None:
             await self._migration.begin(version)

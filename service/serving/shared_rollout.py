@@ -75,7 +75,9 @@ class SharedRollout:
         return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], rollout.to_json(), known_revision))
 
     async def last_active(self) -> str | None:
-        """Reads which model version was active last on any replica. Returns None if Redis does not hold it.
+        """Reads which model version was active last on any replica. Other models take over its written items.
+
+        Returns None if Redis does not hold this version.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
