@@ -13,7 +13,7 @@ file of another model, user by user.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support.machine import description
-from benchmarks.support.sasrec import SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
+from benchmarks.support.sasrec import SasRec, SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
 from benchmarks.support.user_ranks import compare_ranks, describe_users, rank_table, read_ranks
 from rqrec.models.errors import UserError
+from rqrec.models.search.recommender import Recommender
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
@@ -39,7 +40,7 @@ from rqrec.training.evaluation.baselines import (
 )
 from rqrec.training.evaluation.metrics import bootstrap_interval, gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
-from rqrec.training.evaluation.report import figures
+from rqrec.training.evaluation.report import EvaluationSettings, figures
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
@@ -54,6 +55,7 @@ INTERVAL_K = 10
 CONSOLE = Console(width=160)
 
 Intervals = dict[str, tuple[float, float]]
+Ranker = Callable[[Holdout], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,12 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
     bar = train_sasrec(trained.workspace, trained.data, sasrec)
     stages = (trained.features, trained.rqvae, trained.tokens, trained.decoder)
     seconds = {SASREC: bar.seconds, RQREC: sum(stage.seconds for stage in stages)}
-    network = load_sasrec(bar, num_items, sasrec)
-
-    def by_sasrec(holdout: Holdout) -> NDArray[np.int64]:
-        return rank_by_sasrec(network, holdout, k=k, max_history=sasrec.max_history)
-
-    def by_rqrec(holdout: Holdout) -> NDArray[np.int64]:
-        return rank_holdout(recommender, holdout, k=k, beam_width=settings.beam_width)
-
+    rankers = _rankers(recommender, settings, load_sasrec(bar, num_items, sasrec), sasrec.max_history)
     lists = {
         "popularity": rank_by_popularity(popularity_N, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
         "content-kNN": rank_by_content_knn(features_NE, test, k=k),
-        SASREC: by_sasrec(test),
-        RQREC: by_rqrec(test),
+        **{name: rank(test) for name, rank in rankers.items()},
     }
     models = {
         name: figures(lists_UK, test, features_NE, popularity_N == 0, settings)
@@ -117,16 +111,21 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
     ranks = {name: ranks_of_targets(lists_UK, test.targets_U) for name, lists_UK in lists.items()}
     by_user = {
         name: rank_table(dataset, ranks_of_targets(rank(split.validation), split.validation.targets_U), ranks[name])
-        for name, rank in ((SASREC, by_sasrec), (RQREC, by_rqrec))
+        for name, rank in rankers.items()
     }
-    folder = Path(trained.settings.dataset.source)
-    return Comparison(
-        models,
-        _intervals(ranks),
-        load_semantic_ids(trained.tokens).figures,
-        by_user,
-        describe_users(dataset, folder),
-    )
+    users = describe_users(dataset, Path(trained.settings.dataset.source))
+    return Comparison(models, _intervals(ranks), load_semantic_ids(trained.tokens).figures, by_user, users)
+
+
+def _rankers(
+    recommender: Recommender, settings: EvaluationSettings, network: SasRec, max_history: int
+) -> dict[str, Ranker]:
+    """Returns a function for each trained model that lists items for the users of a holdout."""
+    k = settings.list_length
+    return {
+        SASREC: lambda holdout: rank_by_sasrec(network, holdout, k=k, max_history=max_history),
+        RQREC: lambda holdout: rank_holdout(recommender, holdout, k=k, beam_width=settings.beam_width),
+    }
 
 
 def _intervals(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, Intervals]:

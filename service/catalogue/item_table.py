@@ -112,8 +112,9 @@ class ItemTable:
             removed: Ids of the deleted items; ids that are not in the table are ignored.
             written: The M written items. Each is new, or replaces the item with the same id.
             codes_ML: The semantic ID of each written item, int64.
-            leaf_M: For each written item, the leaf that remains its place; `NO_LEAF` if its place becomes the added
-                place of its new row. `own_leaves` makes this array. int64.
+            leaf_M: The leaf of the trie for each written item that keeps its leaf, because it replaces an item there
+                with the same semantic ID; `NO_LEAF` for all others, which are searched beside the trie. `own_leaves`
+                makes this array. int64.
         """
         # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]

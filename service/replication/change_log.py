@@ -252,8 +252,8 @@ class ChangeLog:
         """Appends changes for which no write request waits. Returns the position of the last event.
 
         Args:
-            events: Pairs of a change and an event. The event says, by its `origin` and `stamp`, for which model and at
-                which position the change was first written. Both are empty for a new change.
+            events: Pairs of a change to an item and an event with its `origin` and `stamp`. If the change was copied
+                from another model's log, they are that model and the position there; else both are empty.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
