@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.support.accuracy.rank_by_network import rank_by_network
+from benchmarks.support.accuracy.sasrec import SasRec, SasRecSettings, load_sasrec, train_sasrec
+from benchmarks.support.accuracy.user_ranks import compare_ranks, describe_users, rank_table, read_ranks
 from benchmarks.support.machine import description
-from benchmarks.support.sasrec import SasRec, SasRecSettings, load_sasrec, rank_by_sasrec, train_sasrec
-from benchmarks.support.user_ranks import compare_ranks, describe_users, rank_table, read_ranks
 from rqrec.models.errors import UserError
 from rqrec.models.search.recommender import Recommender
 from rqrec.training.data.dataset import DataError
@@ -67,8 +68,8 @@ class Comparison:
         intervals: 95 % bootstrap intervals over users, by model and figure. Those of "RQRec - SASRec" are of the
             difference on the same users.
         tokenizer: The figures of the semantic IDs.
-        ranks: For SASRec and RQRec, the rank of each user's next item; see `benchmarks.support.user_ranks`.
-        users: What is known of each user; see `benchmarks.support.user_ranks.describe_users`.
+        ranks: For SASRec and RQRec, the rank of each user's next item; see `benchmarks.support.accuracy.user_ranks`.
+        users: What is known of each user; see `benchmarks.support.accuracy.user_ranks.describe_users`.
     """
 
     models: Mapping[str, Mapping[str, float]]
@@ -123,7 +124,7 @@ def _rankers(
     """Returns a function for each trained model that lists items for the users of a holdout."""
     k = settings.list_length
     return {
-        SASREC: lambda holdout: rank_by_sasrec(network, holdout, k=k, max_history=max_history),
+        SASREC: lambda holdout: rank_by_network(network.score, holdout, k=k, max_history=max_history),
         RQREC: lambda holdout: rank_holdout(recommender, holdout, k=k, beam_width=settings.beam_width),
     }
 

@@ -11,21 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.support.accuracy.rank_by_network import rank_by_network
 from rqrec.models.retriever.layers import Block, Dropout, causal_bias
 from rqrec.models.retriever.retriever import PADDING
-from rqrec.models.search.recommender import pad
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import SeqBatch, SeqData
-from rqrec.training.data.splits import Holdout, Split, leave_one_out, user_sequences
+from rqrec.training.data.splits import Split, leave_one_out, user_sequences
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
-from rqrec.training.evaluation.rank_holdout import user_batches
 from rqrec.training.runtime.device import autocast, training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
@@ -104,6 +101,14 @@ class SasRec(nn.Module):
             x_RD = block(x_RD, bias_TT)
         return torch.as_tensor(self.norm(x_RD)).view(users, length, -1)
 
+    def score(self, history_BT: Tensor) -> Tensor:
+        """Computes the logits of all items after the last item of each history, shape (B, N).
+
+        Args:
+            history_BT: item_index, oldest first; all histories have the same length.
+        """
+        return self.scores(self.states(history_BT)[:, -1])
+
     def scores(self, states_MD: Tensor) -> Tensor:
         """Computes the logits of all items, shape (M, N)."""
         return states_MD @ self.items.weight.T
@@ -168,7 +173,7 @@ def fit_sasrec(split: Split, num_items: int, settings: SasRecSettings, checkpoin
     sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
 
     def validate() -> float:
-        lists_UK = rank_by_sasrec(model, sample, k=VALIDATION_K, max_history=settings.max_history)
+        lists_UK = rank_by_network(model.eval().score, sample, k=VALIDATION_K, max_history=settings.max_history)
         return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
 
     schedule = Schedule(
@@ -182,31 +187,3 @@ def fit_sasrec(split: Split, num_items: int, settings: SasRecSettings, checkpoin
     work = Work(batches.num_batches, batches.epoch, losses, validate)
     train(NAME, model, optimizer, work, schedule, checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()
-
-
-@torch.no_grad()
-def rank_by_sasrec(model: SasRec, holdout: Holdout, *, k: int, max_history: int) -> NDArray[np.int64]:
-    """Recommends the k best-scored items that are not in the user's history.
-
-    Args:
-        model: The trained model.
-        holdout: The users to recommend to.
-        k: List length.
-        max_history: Number of most recent items that are read.
-
-    Returns:
-        item_index of shape (U, k), best first.
-    """
-    model.eval()
-    device = model.items.weight.device
-    lists_UK = np.empty((len(holdout), k), dtype=np.int64)
-    for users in user_batches(holdout):
-        histories = [holdout.histories[user] for user in users]
-        recent = [history[-max_history:].astype(np.int64) for history in histories]
-        history_BT = torch.from_numpy(pad(recent, filler=0)).to(device)
-        last_B = torch.tensor([len(history) - 1 for history in recent], device=device)
-        scores_BN = model.scores(model.states(history_BT)[torch.arange(len(users), device=device), last_B])
-        for row, history in enumerate(histories):
-            scores_BN[row, torch.from_numpy(history).long()] = -torch.inf
-        lists_UK[users] = scores_BN.topk(k).indices.cpu().numpy()
-    return lists_UK

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.support.user_ranks import (
+from benchmarks.support.accuracy.user_ranks import (
     DAYS,
     HISTORY,
     TARGET_ACTIONS,

@@ -1,0 +1,1 @@
+"""What the accuracy benchmark compares RQRec with."""
