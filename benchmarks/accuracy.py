@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.support.accuracy.rank_by_network import rank_by_network
 from benchmarks.support.accuracy.sasrec import SasRec, SasRecSettings, load_sasrec, train_sasrec
+from benchmarks.support.accuracy.transitions import rank_by_transitions
 from benchmarks.support.accuracy.user_ranks import compare_ranks, describe_users, rank_table, read_ranks
 from benchmarks.support.machine import description
 from rqrec.models.errors import UserError
@@ -102,6 +103,7 @@ def compare(trained: Run, sasrec: SasRecSettings) -> Comparison:
         "popularity": rank_by_popularity(popularity_N, test, k=k),
         "item-kNN": rank_by_item_knn(split.train, num_items, test, k=k),
         "content-kNN": rank_by_content_knn(features_NE, test, k=k),
+        "transitions": rank_by_transitions(split.train, features_NE, test, k=k),
         **{name: rank(test) for name, rank in rankers.items()},
     }
     models = {

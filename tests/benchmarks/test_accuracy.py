@@ -15,7 +15,7 @@ def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: py
     results = json.loads((tmp_path / "results.json").read_text())
     assert list(results) == ["file"]  # the shop's times are exact
     models = results["file"]["models"]
-    assert set(models) == {"popularity", "item-kNN", "content-kNN", "SASRec", "RQRec"}
+    assert set(models) == {"popularity", "item-kNN", "content-kNN", "transitions", "SASRec", "RQRec"}
     assert models["RQRec"]["recall@10"] == last["recall@10"]
     assert models["RQRec"]["training_seconds"] > 0
     for name, row in models.items():
