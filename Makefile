@@ -71,7 +71,7 @@ bench-scale: setup ## Latency, memory and build time up to ten million items (5 
 bench-exactness: train ## Agreement of the search with scoring every item, on real histories
 	$(BIN)/python -m benchmarks.exactness --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
-bench-accuracy: setup ## The recipe beside baselines on DATASET (Amazon Beauty: 30 minutes, twice where days are given)
+bench-accuracy: setup ## The recipe and SASRec (three seeds), BSARec and untrained baselines on DATASET (hours; twice where days are given)
 	$(BIN)/python -m benchmarks.accuracy --dataset '$(DATASET)'
 
 bench-feedback: setup ## Whether the ratings or event types of DATASET help (five trainings a seed)

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from benchmarks.support.accuracy.rank_by_network import rank_by_network
 from rqrec.models.retriever.layers import Dropout, causal_bias
-from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import Sequences, Split, leave_one_out, user_sequences
+from rqrec.training.data.prepare import load_prepared, load_split
+from rqrec.training.data.splits import Sequences, Split
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
@@ -215,9 +215,8 @@ def train_bsarec(workspace: Workspace, data: Stage, settings: BsaRecSettings) ->
     """
 
     def write(directory: Path, checkpoints: Path) -> None:
-        dataset = load_prepared(data)
-        split = leave_one_out(user_sequences(dataset))
-        model = fit_bsarec(split, len(dataset.items), settings, checkpoints, workspace.tensorboard)
+        num_items = len(load_prepared(data).items)
+        model = fit_bsarec(load_split(data), num_items, settings, checkpoints, workspace.tensorboard)
         save_file(model.state_dict(), directory / WEIGHTS)
 
     return workspace.train(NAME, inputs=[data], settings=settings, write=write)
@@ -258,7 +257,9 @@ def fit_bsarec(split: Split, num_items: int, settings: BsaRecSettings, checkpoin
     sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
 
     def validate() -> float:
-        lists_UK = rank_by_network(model.eval(), sample, k=VALIDATION_K, max_history=settings.max_history)
+        lists_UK = rank_by_network(
+            model.eval(), sample, k=VALIDATION_K, max_history=settings.max_history, device=device
+        )
         return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
 
     schedule = Schedule(

@@ -12,21 +12,23 @@ from torch import Tensor
 
 from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.rank_holdout import USERS_PER_BATCH
-from rqrec.training.runtime.device import training_device
+
+CPU = torch.device("cpu")
 
 
 @torch.no_grad()
 def rank_by_network(
-    network: Callable[[Tensor], Tensor], holdout: Holdout, *, k: int, max_history: int
+    network: Callable[[Tensor], Tensor], holdout: Holdout, *, k: int, max_history: int, device: torch.device = CPU
 ) -> NDArray[np.int64]:
     """Recommends the k best-scored items that are not in the user's history.
 
     Args:
         network: Computes from histories of one length (item_index, oldest first, int64, shape (B, T)) the scores of all
-            items, shape (B, N). It is in evaluation mode, on the device of training.
+            items, shape (B, N). It is in evaluation mode.
         holdout: The users to recommend to.
         k: List length.
         max_history: Number of most recent items that are read.
+        device: The device of the network.
 
     Returns:
         item_index of shape (U, K), best first.
@@ -38,7 +40,7 @@ def rank_by_network(
         for users in np.array_split(same_length, -(-len(same_length) // USERS_PER_BATCH)):
             histories = [holdout.histories[user].astype(np.int64) for user in users]
             recent_BT = np.stack([history[-length:] for history in histories])
-            scores_BN = network(torch.from_numpy(recent_BT).to(training_device()))
+            scores_BN = network(torch.from_numpy(recent_BT).to(device))
             for row, history in enumerate(histories):
                 scores_BN[row, torch.from_numpy(history)] = -torch.inf
             lists_UK[users] = scores_BN.topk(k).indices.cpu().numpy()
