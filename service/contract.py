@@ -124,7 +124,8 @@ class HistoryEntry(Body):
     item_id: ItemId
     type: EventType | None = Field(
         None,
-        description="An event type that the model learned, such as 'purchase'. Any other type, and none, is unknown.",
+        description="An event type that the model learned, such as 'purchase'. Any other type, and none, is unknown. "
+        "An item whose last type is a dislike is not returned.",
     )
 
 

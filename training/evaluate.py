@@ -44,7 +44,7 @@ from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RESULTS = "evaluation.json"
-CODE_VERSION = 3  # 3: repeats, and popularity of the last days
+CODE_VERSION = 4  # 4: lists leave out items whose last event is a dislike
 NOT_EVALUATED = (
     "no user has items enough to be held out (SplitSettings.held_out_items), or training must keep a user with two"
 )
@@ -73,7 +73,7 @@ def evaluate(
     """
 
     def write(directory: Path) -> None:
-        split, repeats = load_split(data), load_repeats(data)
+        split, repeats, dataset = load_split(data), load_repeats(data), load_prepared(data)
         results: dict[str, Mapping[str, float]] = {}
         if len(split.test):
             loaded = load_features(features)
@@ -85,8 +85,9 @@ def evaluate(
                 k=settings.list_length,
                 beam_width=settings.beam_width,
                 exclude_history=repeats.exclude_history,
+                disliked_types=dataset.disliked_types,
             )
-            times_I = load_prepared(data).interactions[TIMESTAMP].to_numpy()[split.is_train_I]
+            times_I = dataset.interactions[TIMESTAMP].to_numpy()[split.is_train_I]
             recent_N = recent_popularity(split.train, times_I, len(popularity_N), days=settings.recent_days)
             lists = {RQREC: found, **_baselines(split, popularity_N, recent_N, repeats, settings.list_length)}
             results |= _figures(lists, split.test, loaded, popularity_N, settings)

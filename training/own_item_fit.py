@@ -17,7 +17,7 @@ from rqrec.models.search.own.weights import AGE_CLASSES, MOST_COUNTED, OwnItemWe
 from rqrec.models.search.recommender import SearchEngine, pad
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.training.data.splits import Holdout
-from rqrec.training.evaluation.rank_holdout import user_batches
+from rqrec.training.evaluation.rank_holdout import last_disliked, user_batches
 
 NO_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared steps between neighbouring weights; one is chosen
@@ -70,6 +70,7 @@ def fit_own_items(
     max_history: int,
     beam_width: int,
     relevance_weight: float,
+    disliked_types: Sequence[int] = (),
 ) -> OwnItemWeights:
     """Fits the score bonus of items that the user chose before, by a conditional logit model of the next item.
 
@@ -88,6 +89,8 @@ def fit_own_items(
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.
         relevance_weight: The factor in score = log_prob + relevance_weight * relevance.
+        disliked_types: The numbers of the event types that are dislikes. An item whose last event is one is never
+            recommended, and so is no candidate.
 
     Returns:
         The weights of the bonus; all are 0 if no user's next item is a candidate.
@@ -99,12 +102,12 @@ def fit_own_items(
         histories = [trie.leaf_of_row_N[holdout.histories[user]] for user in users]
         recent = [history[-max_history:] for history in histories]
         lengths_B, nothing_BX = np.array([len(one) for one in recent]), np.full((len(users), 1), NO_LEAF)
-        types_BT = pad([holdout.histories.types_of(user)[-max_history:] for user in users], filler=0)
+        types = [holdout.histories.types_of(user) for user in users]
+        types_BT = pad([one[-max_history:] for one in types], filler=0)
         found = engine.search(
             pad(recent, filler=0), lengths_B, nothing_BX, everything, beam_width=beam_width, types_BT=types_BT
         )
-        nobody = [np.empty(0, dtype=np.int64)] * len(users)
-        candidates = own.candidates(found, histories, nobody, everything)
+        candidates = own.candidates(found, histories, last_disliked(histories, types, disliked_types), everything)
         parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]]))
     return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts))) if parts else NO_BONUS
 

@@ -107,7 +107,7 @@ class _Format:
 
     settings: PublishSettings
     bundle_format: int = FORMAT
-    code_version: int = 3  # 3: the search skips the beams that one leaf is below
+    code_version: int = 4  # 4: the event types that are dislikes
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
@@ -179,6 +179,7 @@ def _write(
         checksums={},
         event_types=dataset.event_types if is_typed else (),
         excluding_types=dataset.excluding_types,
+        disliking_types=dataset.disliking_types,
         exclude_history=load_repeats(trained.data).exclude_history,
         own_items=own_items_fields(trained.decoder),
         half_search=settings.half_precision,

@@ -4,7 +4,7 @@ Run it as `rqrec train-decoder decoder_ml25m.gin`. The stages before it run firs
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +39,7 @@ from rqrec.training.tokenize_items import load_semantic_ids
 NAME = "decoder"
 WEIGHTS, CONFIG, OWN_ITEMS = "retriever.safetensors", "retriever.json", "own_items.json"
 VALIDATION_K = 10
-CODE_VERSION = 5  # 5: cross-validation chooses the penalty of the bonus of own items
+CODE_VERSION = 6  # 6: lists leave out items whose last event is a dislike
 
 
 def train_decoder(
@@ -65,6 +65,7 @@ def train_decoder(
         ids = load_semantic_ids(tokens)
         trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
         dataset, split, excludes = load_prepared(data), load_split(data), load_repeats(data).exclude_history
+        disliked = dataset.disliked_types
         features_NE = load_features(features).features_NE
         model = fit_retriever(
             trie,
@@ -75,11 +76,12 @@ def train_decoder(
             workspace.tensorboard,
             num_event_types=len(dataset.event_types),
             exclude_history=excludes,
+            disliked_types=disliked,
         )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
         if not excludes:
-            weights = _fit_own_items(model, trie, features_NE, split, settings)
+            weights = _fit_own_items(model, trie, features_NE, split, settings, disliked)
             (directory / OWN_ITEMS).write_text(json.dumps(asdict(weights)), encoding="utf-8")
 
     return workspace.train(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
@@ -95,6 +97,7 @@ def fit_retriever(
     *,
     num_event_types: int = 0,
     exclude_history: bool = True,
+    disliked_types: Sequence[int] = (),
 ) -> Retriever:
     """Trains a retriever, on a GPU if there is one.
 
@@ -109,6 +112,8 @@ def fit_retriever(
         tensorboard: The folder of all TensorBoard files.
         num_event_types: Number of event types in the sequences, without "unknown"; 0 if the data has none.
         exclude_history: Whether recommendation lists in validation leave out the items of the user's history.
+        disliked_types: The numbers of the event types that are dislikes; see
+            `training.evaluation.rank_holdout.rank_holdout`.
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
@@ -126,7 +131,7 @@ def fit_retriever(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    validate = _validation(model, trie, catalogue, split, settings, exclude_history)
+    validate = _validation(model, trie, catalogue, split, settings, exclude_history, disliked_types)
     work = replace(retriever_work(catalogue, tokens, settings), validate=validate)
     train(NAME, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()
@@ -185,6 +190,7 @@ def _validation(
     split: Split,
     settings: DecoderSettings,
     exclude_history: bool,
+    disliked_types: Sequence[int],
 ) -> Callable[[], float] | None:
     """Returns a function that computes NDCG@10 of the current weights; None if no user can be validated with."""
     if not len(split.validation):
@@ -205,6 +211,7 @@ def _validation(
             k=VALIDATION_K,
             beam_width=settings.beam_width,
             exclude_history=exclude_history,
+            disliked_types=disliked_types,
             name="validation",
         )
         return ndcg_at_k(ranks_of_targets(lists_UK, holdout.targets_U), k=VALIDATION_K)
@@ -213,7 +220,12 @@ def _validation(
 
 
 def _fit_own_items(
-    model: Retriever, trie: SemanticIdTrie, features_NE: NDArray[np.float32], split: Split, settings: DecoderSettings
+    model: Retriever,
+    trie: SemanticIdTrie,
+    features_NE: NDArray[np.float32],
+    split: Split,
+    settings: DecoderSettings,
+    disliked_types: Sequence[int],
 ) -> OwnItemWeights:
     """Fits the bonus of the items of a user's history on the validation users; without any, on the last training items.
 
@@ -232,6 +244,7 @@ def _fit_own_items(
         max_history=settings.max_history,
         beam_width=settings.beam_width,
         relevance_weight=settings.relevance_weight,
+        disliked_types=disliked_types,
     )
     model.cpu()
     return weights

@@ -51,6 +51,8 @@ class Manifest:
             0 is "unknown".
         excluding_types: Names of further event types, such as "hidden". The retriever does not read a history item of
             such a type, and the item is not recommended.
+        disliking_types: Names of event types that are dislikes. If the last event of an item in the history is a
+            dislike, the item is not recommended. They may be `event_types`, which the retriever reads.
         exclude_history: Whether the service by default recommends no item of the user's history. A request can choose
             otherwise. `manifest.json` has this field only if it is false.
         own_items: The fields of `models.search.own.weights.OwnItemWeights`: the bonus that the scores of items of the
@@ -74,6 +76,7 @@ class Manifest:
     checksums: Mapping[str, str]
     event_types: Sequence[str] = ()
     excluding_types: Sequence[str] = ()
+    disliking_types: Sequence[str] = ()
     exclude_history: bool = True
     own_items: Mapping[str, Sequence[float]] = field(default_factory=dict)
     half_search: bool = True

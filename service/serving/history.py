@@ -20,7 +20,8 @@ class History(NamedTuple):
         item_ids: Ids of the items that the model reads, oldest first.
         types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if the history
             has only item ids, or if the model knows no event types: then all types count as unknown.
-        excluded: Ids of items that the model does not read, and that must not be recommended, such as disliked ones.
+        excluded: Ids of items that must not be recommended: those with an excluding type, which the model does not
+            read, and those whose last event is a dislike.
     """
 
     item_ids: Sequence[str]
@@ -35,16 +36,19 @@ class EventTypes:
     Attributes:
         number_of: The model's number of each event type, from 1 on, by the name of the type.
         excluding: Names of other event types. The model does not read their items, and must not recommend them.
+        disliking: Names of event types that are dislikes. The model reads such an event, but must not recommend an item
+            whose last event is one.
     """
 
     number_of: Mapping[str, int]
     excluding: frozenset[str]
+    disliking: frozenset[str] = frozenset()
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> "EventTypes":
         """Makes the event types of a model from the manifest of its bundle."""
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
-        return cls(numbers, frozenset(manifest.excluding_types))
+        return cls(numbers, frozenset(manifest.excluding_types), frozenset(manifest.disliking_types))
 
     def read(self, entries: Sequence[str | HistoryEntry]) -> History:
         """Converts the history of a request to the form that the model reads.
@@ -57,6 +61,8 @@ class EventTypes:
         typed = cast("Sequence[HistoryEntry]", entries)
         read = [entry for entry in typed if entry.type not in self.excluding]
         excluded = [entry.item_id for entry in typed if entry.type in self.excluding]
+        last_type = {entry.item_id: entry.type for entry in read}
+        excluded += [item_id for item_id, kind in last_type.items() if kind in self.disliking]
         item_ids, types = [entry.item_id for entry in read], None
         if self.number_of:
             types = np.array([self.number_of.get(entry.type or "", UNKNOWN_TYPE) for entry in read], dtype=np.int64)

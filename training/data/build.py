@@ -73,6 +73,7 @@ def build_dataset(
         fingerprint(items, ordered),
         feedback.event_types,
         feedback.excluding_types,
+        feedback.disliking_types,
         users[USER_ID],
     )
 

@@ -33,6 +33,7 @@ class Dataset:
         event_types: The names of the event types in `interactions`.
         excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
             "hidden". `interactions` does not hold such events.
+        disliking_types: The names of those `event_types` that are dislikes.
         user_ids: The id of each user (string), by user_index; empty if the users have no ids.
     """
 
@@ -42,7 +43,13 @@ class Dataset:
     fingerprint: str
     event_types: tuple[str, ...] = ()
     excluding_types: tuple[str, ...] = ()
+    disliking_types: tuple[str, ...] = ()
     user_ids: pl.Series = field(default_factory=lambda: pl.Series(USER_ID, [], dtype=pl.String))
+
+    @property
+    def disliked_types(self) -> tuple[int, ...]:
+        """The numbers of the `disliking_types` in the column `type` of `interactions`."""
+        return tuple(self.event_types.index(name) + 1 for name in self.disliking_types)
 
     @property
     def num_users(self) -> int:

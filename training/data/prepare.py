@@ -77,6 +77,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
             "fingerprint": dataset.fingerprint,
             "event_types": dataset.event_types,
             "excluding_types": dataset.excluding_types,
+            "disliking_types": dataset.disliking_types,
             "split": asdict(split),
             "repeats": asdict(repeats),
         }
@@ -165,6 +166,7 @@ def load_prepared(stage: Stage) -> Dataset:
         description["fingerprint"],
         tuple(description["event_types"]),
         tuple(description["excluding_types"]),
+        tuple(description["disliking_types"]),
         pl.read_parquet(stage.path / USERS)[USER_ID],
     )
 

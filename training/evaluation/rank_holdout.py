@@ -3,7 +3,7 @@
 Shapes: U users, K list length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ def rank_holdout(
     reserved: int = 0,
     name: str = "ranking",
     exclude_history: bool = True,
+    disliked_types: Sequence[int] = (),
 ) -> NDArray[np.int64]:
     """Computes the recommendation list of every held-out user.
 
@@ -40,6 +41,8 @@ def rank_holdout(
             such items may be recommended, the list has all of them.
         name: Name of this work in the progress display.
         exclude_history: Whether lists leave out the items of the user's history.
+        disliked_types: The numbers of the event types that are dislikes. Lists always leave out items whose last event
+            in the history is a dislike.
 
     Returns:
         int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
@@ -54,13 +57,40 @@ def rank_holdout(
             types=types,
             k=k,
             beam_width=beam_width,
-            excluded=histories if exclude_history else None,
+            excluded=histories if exclude_history else last_disliked(histories, types, disliked_types),
             eligibility=eligibility,
             reserved=[reserved] * len(users),
         )
         for user, ranking in zip(users, found, strict=True):
             lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]
     return lists_UK
+
+
+def last_disliked(
+    histories: Sequence[NDArray[np.int64]], types: Sequence[NDArray[np.int64]] | None, disliked_types: Sequence[int]
+) -> list[NDArray[np.int64]]:
+    """Finds the items whose last event in the history is a dislike.
+
+    >>> last_disliked([np.array([7, 8, 7])], [np.array([1, 2, 2])], [1]), last_disliked([np.array([7])], None, [1])
+    ([array([], dtype=int64)], [array([], dtype=int64)])
+
+    Args:
+        histories: The items of each user, oldest first.
+        types: The event type of each of these items; None if all are unknown.
+        disliked_types: The numbers of the event types that are dislikes.
+
+    Returns:
+        The items of each user, in ascending order.
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    if types is None or not disliked_types:
+        return [nothing] * len(histories)
+    found = []
+    for history, types_of in zip(histories, types, strict=True):
+        # Read backwards, so that the first occurrence of an item is its last event.
+        items, first = np.unique(history[::-1], return_index=True)
+        found.append(items[np.isin(types_of[::-1][first], disliked_types)])
+    return found
 
 
 def user_batches(holdout: Holdout, name: str = "ranking") -> Iterator[NDArray[np.int64]]:

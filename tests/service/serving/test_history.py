@@ -43,19 +43,28 @@ def test_an_excluding_type_is_not_read() -> None:
     assert history.types.tolist() == [1]
 
 
+def test_an_item_whose_last_event_is_a_dislike_is_read_and_not_recommended() -> None:
+    types = EventTypes({"buy": 1, "dislike": 2}, frozenset({"return"}), frozenset({"dislike"}))
+    history = types.read([entry("a", "dislike"), entry("b", "buy"), entry("a", "buy"), entry("b", "dislike")])
+    assert (history.item_ids, history.excluded) == (["a", "b", "a", "b"], ["b"])
+    assert history.types is not None
+    assert history.types.tolist() == [2, 1, 1, 2]
+
+
 def test_a_model_without_types_reads_the_items() -> None:
     assert EventTypes({}, frozenset()).read([entry("a", "view")]) == (["a"], None, [])
 
 
 @pytest.fixture(scope="module")
 def typed_client(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A service of a model that has learned the types buy and view, and that returns exclude."""
+    """A service of a model that has learned the types buy, dislike and view, and that returns exclude."""
     root = tmp_path_factory.mktemp("typed")
     (root / "shop").mkdir()
     films = pl.read_csv(shop / "movies.csv").rename({"movieId": "item_id"})
     films.write_csv(root / "shop" / "items.csv")
     row = pl.int_range(pl.len())
-    kind = pl.when(row % 7 == 0).then(pl.lit("return")).when(row % 2 == 0).then(pl.lit("buy")).otherwise(pl.lit("view"))
+    kinds = {7: "return", 11: "dislike", 2: "buy"}
+    kind = pl.coalesce(*(pl.when(row % every == 0).then(pl.lit(name)) for every, name in kinds.items()), pl.lit("view"))
     log = pl.read_csv(shop / "ratings.csv").select("userId", "timestamp", item_id="movieId", event_type=kind)
     log.write_csv(root / "shop" / "interactions.csv")
     settings = small_settings(
@@ -63,13 +72,14 @@ def typed_client(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     manifest = read_bundle(Run(Workspace(root / "work", root), settings).bundle).manifest
     assert manifest.format == FORMAT
-    assert (tuple(manifest.event_types), tuple(manifest.excluding_types)) == (("buy", "view"), ("return",))
+    assert tuple(manifest.event_types) == ("buy", "dislike", "view")
+    assert (tuple(manifest.excluding_types), tuple(manifest.disliking_types)) == (("return",), ("dislike",))
     with TestClient(create_app(settings_for(root / "work" / BUNDLES))) as client:
         yield client
 
 
-def scores(client: TestClient, *history: Any) -> dict[str, float]:
-    response = client.post("/recommend", json={"history": list(history), "k": 64})
+def scores(client: TestClient, *history: Any, **more: Any) -> dict[str, float]:
+    response = client.post("/recommend", json={"history": list(history), "k": 64, **more})
     assert response.status_code == 200, response.text
     return {item["item_id"]: item["score"] for item in response.json()["items"]}
 
@@ -89,6 +99,15 @@ def test_an_excluding_entry_only_excludes(typed_client: TestClient) -> None:
     alone = scores(typed_client, "116")
     assert alone.keys() - returned.keys() == {"117"}
     assert {item: alone[item] for item in returned} == pytest.approx(returned, abs=1e-4)
+
+
+def test_a_disliked_item_is_not_returned_even_if_the_history_may_be(typed_client: TestClient) -> None:
+    history = ["116", {"item_id": "117", "type": "dislike"}]
+    allowed = scores(typed_client, "116", {"item_id": "117", "type": "buy"}, exclude_history=False)
+    assert {"116", "117"} <= allowed.keys()
+    assert allowed.keys() - scores(typed_client, *history, exclude_history=False).keys() == {"117"}
+    bought_later = [*history, {"item_id": "117", "type": "buy"}]
+    assert "117" in scores(typed_client, *bought_later, exclude_history=False)
 
 
 def test_a_model_without_types_takes_entries_too(plain_client: TestClient) -> None:

@@ -4,6 +4,7 @@ A dislike has the weight 0: the model reads it in the user's history, with its t
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -20,6 +21,8 @@ MAX_EVENT_TYPES = 100
 DISLIKE_NAMES = {
     *("dislike", "disliked", "downvote", "thumbsdown", "thumbdown", "unlike", "notinterested"),
     *("removefromcart", "removefromwishlist", "refund", "refunded", "uninstall"),
+    *("return", "returned", "cancel", "cancelled", "canceled", "cancellation", "chargeback"),
+    *("retoure", "retourniert", "storno", "storniert"),
 }
 IGNORED_NAMES = {"impression", "impressions", "itemimpression", "exposure"}
 
@@ -34,11 +37,13 @@ class Feedback(NamedTuple):
         event_types: The names of the event types. Type number n in `interactions` is `event_types[n - 1]`.
         excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
             "hidden".
+        disliking_types: The names of those `event_types` that are dislikes.
     """
 
     interactions: pl.DataFrame
     event_types: tuple[str, ...]
     excluding_types: tuple[str, ...]
+    disliking_types: tuple[str, ...]
 
 
 def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> Feedback:
@@ -57,9 +62,9 @@ def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str
             none can be a training target.
     """
     frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
-    excluding: tuple[str, ...] = ()
+    actions: dict[str, float | str] = {}
     if EVENT_TYPE in frame.columns:
-        frame, excluding = _decide_events(frame, settings, path, report)
+        frame, actions = _decide_events(frame, settings, path, report)
     elif settings.event_types:
         raise DataError(
             f"{path} must have a column {EVENT_TYPE}, because DatasetSettings.event_types is set: name it by "
@@ -67,15 +72,16 @@ def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str
         )
     if RATING in frame.columns:
         frame = _decide_ratings(frame, settings, path, report)
+        actions = {DISLIKED: DISLIKE, **actions}
     if not (frame[WEIGHT] > 0).any():
         raise DataError(
             f"{path}: training needs interactions that are no dislikes, but all {len(frame):,} are (ignored ones not "
             "counted): correct the ratings or event types, or set DatasetSettings.disliked_below or event_types"
         )
-    return _numbered(frame, excluding)
+    return _numbered(frame, actions)
 
 
-def _numbered(frame: pl.DataFrame, excluding: tuple[str, ...]) -> Feedback:
+def _numbered(frame: pl.DataFrame, actions: Mapping[str, float | str]) -> Feedback:
     """Replaces names of types by numbers, and leaves out weights or types that are all the same."""
     names: tuple[str, ...] = ()
     if frame[TYPE].n_unique() > 1:
@@ -86,12 +92,15 @@ def _numbered(frame: pl.DataFrame, excluding: tuple[str, ...]) -> Feedback:
         frame = frame.drop(TYPE)
     if frame[WEIGHT].n_unique() == 1:
         frame = frame.drop(WEIGHT)
-    return Feedback(frame.drop(RATING, EVENT_TYPE, strict=False), names, excluding)
+    excluding = tuple(name for name, action in actions.items() if action == EXCLUDE)
+    disliking = tuple(name for name in names if actions.get(name) == DISLIKE)
+    return Feedback(frame.drop(RATING, EVENT_TYPE, strict=False), names, excluding, disliking)
 
 
 def _decide_events(
     frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
+) -> tuple[pl.DataFrame, dict[str, float | str]]:
+    """Decides what every event type does; see `DatasetSettings.event_types` for the actions."""
     counts = frame[EVENT_TYPE].drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])
     names = counts[EVENT_TYPE].to_list()
     if strange := sorted(set(settings.event_types) - set(names)):
@@ -101,15 +110,15 @@ def _decide_events(
         )
     if not names:
         report.note_not_used(path, EVENT_TYPE, "it is empty")
-        return frame, ()
+        return frame, {}
     if len(names) > MAX_EVENT_TYPES:
         reason = f"it has {len(names):,} different values, and at most {MAX_EVENT_TYPES} can be types"
         report.note_not_used(path, EVENT_TYPE, reason)
-        return frame, ()
+        return frame, {}
     actions = {name: settings.event_types.get(name, _usual_action(name)) for name in names}
     if len(names) == 1 and actions[names[0]] == 1.0 and not frame[EVENT_TYPE].null_count():
         report.note_not_used(path, EVENT_TYPE, f"all its values are {names[0]!r}")
-        return frame, ()
+        return frame, {}
     told = [f"{name!r} {_told(actions[name])} ({count:,})" for name, count in counts.iter_rows()]
     report.note(f"{path}: event types: {'; '.join(told)}; DatasetSettings.event_types changes this")
     dropped = [name for name in names if actions[name] in (EXCLUDE, IGNORE)]
@@ -117,7 +126,7 @@ def _decide_events(
     weights = {name: 0.0 if isinstance(action, str) else action for name, action in actions.items()}
     weight = pl.col(EVENT_TYPE).replace_strict(weights, default=1.0, return_dtype=pl.Float32)
     frame = frame.with_columns(weight.alias(WEIGHT), pl.col(EVENT_TYPE).alias(TYPE))
-    return frame, tuple(name for name in names if actions[name] == EXCLUDE)
+    return frame, actions
 
 
 def _usual_action(name: str) -> float | str:
@@ -129,7 +138,7 @@ def _told(action: float | str) -> str:
     if action == DISLIKE:
         return "is a dislike: read in the history, never a target"
     if action == EXCLUDE:
-        return "excludes its item and is not read"
+        return "is not read here; in a request, it keeps its item out of the list"
     return "is ignored" if action == IGNORE else f"counts {action:g}"
 
 

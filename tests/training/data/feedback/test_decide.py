@@ -35,6 +35,7 @@ def test_low_ratings_are_dislikes_which_are_never_targets() -> None:
     report = DataReport()
     dataset = built(report, columns={"rating": STARS})
     assert told(dataset) == [(0, "disliked"), (0, "disliked"), (1, "neutral"), (1, "liked"), (1, "liked")]
+    assert (dataset.disliking_types, dataset.disliked_types) == (("disliked",), (1,))
     assert "2 of 5 are dislikes (below 3; read in the history, never a target), 2 are likes (from 4)" in report.lines[0]
 
 
