@@ -47,7 +47,7 @@ class TriePaths(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> Self:
-        """Makes the semantic IDs and paths of a trie, on the CPU."""
+        """Copies the semantic IDs of a trie, and the nodes on the way to each leaf, to tensors on the CPU."""
         paths_NL = torch.from_numpy(trie.paths_LN.T.astype(np.int64))
         return cls(torch.from_numpy(trie.codes_NL), paths_NL, TrieTensors.from_trie(trie))
 

@@ -76,13 +76,13 @@ class Replay:
     def batches(self, events: Sequence[Event], stamps: Stamps) -> Iterator[EventBatch]:
         """Yields events in batches, in their order. Leaves out a change of an item if a later one was applied already.
 
-        A batch ends before a change that was migrated from another model, if the batch already changes the same item:
-        only after the batch it is known which of the two changes is later.
+        A change that was copied from the log of another model may be older than changes of the same item in this log.
+        So a batch ends before such a change if it already changes this item.
 
         Args:
             events: The events, in the order of the stream.
             stamps: For each written item in the state before the events, the position of its last change. The caller
-                must call `note` with these stamps and each batch before it asks for the next batch.
+                must call `Replay.note` with these stamps and each batch before it asks for the next batch.
         """
         changes: list[tuple[Event, Change]] = []
         done = 0

@@ -54,7 +54,7 @@ class Stage:
 
     @property
     def is_current(self) -> bool:
-        """Whether the folder holds a result that was computed for this key."""
+        """Whether the folder of the stage already holds the result of its present inputs and settings."""
         try:
             stamp = json.loads((self.path / STAMP).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
