@@ -1,4 +1,7 @@
-"""Writes folders atomically: readers see a complete old folder or a complete new one, never a part."""
+"""Writes folders atomically: readers see the complete old folder or the complete new one, never a folder in part.
+
+For an instant, while the new folder replaces the old one, readers may see no folder.
+"""
 
 import os
 import shutil

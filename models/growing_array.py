@@ -44,9 +44,11 @@ class GrowingArray(Generic[Scalar]):
 
     @property
     def lineage(self) -> object:
-        """An object that arrays have in common if one was extended to the other without a copy. Compare it by `is`.
+        """An object that tells whether this array and another grew from the same array. Compare it by `is`.
 
-        If two arrays have the same lineage, the rows of the shorter array are the first rows of the longer array.
+        The array that `extended` returns has the lineage of the array that it was called on. Only if that array had
+        been extended before, the new array starts a lineage of its own. If two arrays have the same lineage, the rows
+        of the shorter array are the first rows of the longer array.
         """
         return self._memory
 

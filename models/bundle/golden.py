@@ -23,7 +23,9 @@ SHARED_AT_LEAST = 0.8  # share of the rows: near ties may change the others
 
 @dataclass(frozen=True)
 class Golden:
-    """A history, and the recommendations that the trained model gave for it.
+    """A golden answer: a history, and the recommendations that the trained model gave for it.
+
+    Training records it. The service uses the model only if the model recommends nearly the same for the history again.
 
     Attributes:
         history: Row numbers of the history's items in the bundle's table of items, oldest first.
@@ -37,12 +39,19 @@ class Golden:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Golden":
-        """Makes a golden answer from parsed JSON: a mapping with the keys `history`, `rows` and `scores`."""
+        """Makes a golden answer from parsed JSON, as a bundle's `manifest.json` stores it.
+
+        Args:
+            fields: A mapping with the keys `history`, `rows` and `scores`, the attributes of this class.
+        """
         return cls(fields["history"], fields["rows"], fields["scores"])
 
 
 def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -> list[Golden]:
-    """Records a model's recommendations for a few histories that consist of popular items.
+    """Computes the golden answers of a model: its recommendations for a few histories that consist of popular items.
+
+    The bundle stores them. The service computes the recommendations for these histories again, and uses the model only
+    if they are nearly the same.
 
     Args:
         recommender: The recommender of the trained model.
@@ -60,11 +69,12 @@ def record_golden(recommender: Recommender, popularity_R: NDArray[np.integer]) -
 
 
 def golden_faults(recommender: Recommender, golden: Sequence[Golden]) -> list[str]:
-    """Checks whether a model reproduces its golden answers, and describes those that it does not reproduce.
+    """Compares what a model recommends now with its golden answers, and describes the differences.
 
-    The model reproduces an answer if three things hold for the list that it recommends now. The list has as many items
-    as the answer. At least the share `SHARED_AT_LEAST` of the answer's items are in it. The old and new scores of
-    these items differ by at most `SCORE_TOLERANCE` (relative, or absolute if that allows more).
+    A golden answer is a history with the recommendations that training recorded for it. The model reproduces an answer
+    if three things hold for the list that it now recommends for this history. The list has as many items as the answer.
+    At least the share `SHARED_AT_LEAST` of the answer's items are in the list. The old and new scores of these items
+    differ by at most `SCORE_TOLERANCE` (relative, or absolute if that allows more).
 
     Args:
         recommender: The recommender of the model to check.

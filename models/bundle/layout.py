@@ -1,9 +1,10 @@
 """The layout of a bundle: the files in its folder, and the formats that this release reads.
 
-manifest.json          format, version, sizes, data fingerprint, metrics, golden answers, configuration, checksums
+manifest.json          format, version, sizes, data fingerprint, metrics, configuration, checksums, and golden answers:
+                       recommendations that the service must reproduce before it uses the model
 retriever.safetensors  weights of the retriever
 tokenizer.safetensors  weights of the RQ-VAE
-tokenizer.onnx         graph of the RQ-VAE: the features of items → the codes of items, without the collision code
+tokenizer.onnx         graph of the RQ-VAE: features of items → all codes of the items but the last, the collision code
 search.onnx            graph of the search: histories → best items, with log-probabilities and scores
 search_fp16.onnx       graph of the same search in half precision, for a GPU (optional)
 featurizer.json        how the features of an item are computed from its attributes

@@ -43,7 +43,8 @@ class Manifest:
         tokenizer: The fields of `RqVaeConfig`.
         metrics: The results of the evaluation: `metrics[group][name]` is a number.
         no_text_encoder: The reason why the bundle has no text encoder; an empty string if it has one.
-        golden: The fields of `models.bundle.golden.Golden`, once for each golden answer.
+        golden: The golden answers: histories with the recommendations of the trained model, which the service must
+            reproduce before it uses the model. Each is a mapping of the fields of `models.bundle.golden.Golden`.
         config: The resolved gin configuration, as text.
         checksums: SHA-256 of every file by file name, hexadecimal. For `manifest.json` it is the SHA-256 of the
             manifest's fields, without this one checksum.
@@ -52,7 +53,7 @@ class Manifest:
         excluding_types: Names of further event types, such as "hidden". The retriever does not read a history item of
             such a type, and the item is not recommended.
         disliking_types: Names of event types that are dislikes. If the last event of an item in the history is a
-            dislike, the item is not recommended. They may be `event_types`, which the retriever reads.
+            dislike, the item is not recommended. The retriever reads such an event like any other event.
         exclude_history: Whether the service by default recommends no item of the user's history. A request can choose
             otherwise. `manifest.json` has this field only if it is false.
         own_items: The fields of `models.search.own.weights.OwnItemWeights`: the bonus that the scores of items of the
@@ -97,7 +98,10 @@ class Manifest:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields by name, as written to `manifest.json`, without those that have their value in `DEFAULTS`."""
+        """The fields of this manifest by name, as they are written to `manifest.json`.
+
+        A field is left out if its value is the default value that `DEFAULTS` lists for it.
+        """
         return {name: value for name, value in asdict(self).items() if DEFAULTS.get(name, MISSING) != value}
 
     @cached_property
@@ -122,7 +126,7 @@ class Manifest:
 
     @property
     def codebook_size(self) -> int:
-        """V, the number of codes per level."""
+        """V, the number of different codes at each level of the bundle's semantic IDs."""
         return self.retriever_config.codebook_size
 
     @property
@@ -135,11 +139,11 @@ class Manifest:
 
     @property
     def max_history(self) -> int:
-        """T, the number of most recent items of a history that the retriever reads."""
+        """T, the number of most recent items of a history that the bundle's retriever reads."""
         return self.retriever_config.max_history
 
     def check(self) -> None:
-        """Checks what the types of the fields cannot express, such as the range of each number.
+        """Checks this manifest for wrong values that the types of its fields allow, such as a number out of range.
 
         Raises:
             ValueError: If a value is out of range.

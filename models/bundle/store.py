@@ -22,7 +22,7 @@ def bundles_at_hand(path: Path) -> dict[str, Path]:
 
     Returns:
         A dictionary from the version to the path of the bundle's folder; empty if there are no bundles. If `path` is
-        one bundle's folder, it has only this bundle.
+        one bundle's folder, the dictionary has only this bundle.
     """
     if _is_file(path / MANIFEST) and not _is_file(path / CURRENT / MANIFEST):
         try:

@@ -43,7 +43,9 @@ class ContentNeighbours:
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """Computes the vectors of new items as a mean over the `NEIGHBOURS` known items with the most similar content.
 
-        Directions and lengths are averaged separately. The weights are a softmax of the cosines between the contents.
+        The weights of the mean are a softmax of the cosines between the content of the new item and the contents of
+        the known items. The directions and the lengths of the known items' vectors are averaged separately. If there
+        are more than `COMPARED_ALL` known items, a new item is compared only with known items in nearby clusters.
 
         Args:
             features_ME: The features of M new items, float32, shape (M, E).

@@ -125,9 +125,10 @@ class ItemTokenizer:
         return self._text_encoder
 
     def checked_text_encoder(self) -> TextEncoder:
-        """Opens, checks and returns the bundle's text encoder.
+        """Opens the bundle's text encoder, checks that it gives finite vectors of the right width, and returns it.
 
-        Unlike `load_text_encoder`, this method keeps no reference to the encoder, so the encoder can be freed.
+        Unlike `load_text_encoder`, this method does not store the encoder in this object. So a caller that only wants
+        the check, because it embeds no texts, does not keep the encoder in memory.
 
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.

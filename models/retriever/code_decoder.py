@@ -17,12 +17,12 @@ from rqrec.models.trie.lookup import take, take_rows
 class KvCache(NamedTuple):
     """The KV cache of one Transformer block of the code decoder: attention keys and values of the levels so far.
 
-    Each field has one tensor for each of these levels. A row of keys or values is never copied when beams are chosen:
-    each beam refers to its row by number, so several beams can share a row.
+    Each field has one tensor for each of these levels. When the search chooses new beams, it copies no keys or values.
+    Each beam refers to a row of them by number, so several beams can share a row.
 
     Attributes:
-        keys: The attention keys, shape (X, H, d) at each level.
-        values: The attention values, shape (X, H, d) at each level.
+        keys: The attention keys at each level: X rows, H heads of width d, shape (X, H, d).
+        values: The attention values at each level, shape (X, H, d). X may differ from level to level.
         beam_rows: For each of R beams, the number of its row in the keys and values of the level, int32, shape (R,).
     """
 

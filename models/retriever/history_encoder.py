@@ -17,8 +17,8 @@ class HistoryEncoder(nn.Module):
     """A causal Transformer over the item vectors of histories. The oldest item comes first, padding comes last.
 
     The distance between two items enters as a learned bias for each distance, head and layer (Raffel et al. 2020, arXiv
-    1910.10683, §2.1, without buckets). Absolute positions do not enter, so it does not matter where in a training
-    window a history begins.
+    1910.10683, §2.1, without buckets). Absolute positions do not enter: the effect of an item does not
+    depend on its position in the input, only on its distance to other items.
 
     Each event type, such as "purchase", has a learned vector, which `typed` adds to the item's vector. The unknown
     event type, which has the number 0, has a learned vector too.

@@ -52,7 +52,11 @@ class CatalogueTensors(NamedTuple):
 
     @property
     def prefixes_N(self) -> Tensor:
-        """The number of each item's prefix of two codes (its trie node at depth 2), int64; its leaf if L is below 3."""
+        """For each item of the catalogue, the number of its first two codes, int64; equal codes have equal numbers.
+
+        It is the row of the item in the prefix embedding table of the item encoder. The number is that of the item's
+        trie node at depth 2, or of its leaf if a semantic ID has fewer than 3 codes.
+        """
         paths_NL = self.paths.paths_NL
         return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
 
@@ -84,7 +88,8 @@ class SampledItems(NamedTuple):
     Attributes:
         leaves_S: The leaves of the sampled items, distinct and ascending, int64.
         log_drawn_S: For each of these leaves, the natural logarithm of the estimated probability that a sample contains
-            it, float32. It is subtracted from the relevance, so that the softmax estimates the one over all items.
+            it, float32. The loss subtracts it from the relevance, so that its softmax over the sample estimates the
+            softmax over all items.
     """
 
     leaves_S: Tensor
@@ -257,7 +262,7 @@ class Retriever(nn.Module):
         Args:
             states_MD: M states of the history encoder, of width D.
             leaves_M: The leaf of the given item for each state, int64.
-            paths: The semantic IDs and paths of the catalogue's trie.
+            paths: The semantic ID of each leaf of the catalogue's trie, and the nodes on the path to it.
 
         Returns:
             Log-probabilities of shape (M, L), float32. Their sum over the L levels is log p(item | history).

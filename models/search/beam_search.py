@@ -5,7 +5,7 @@ after all leaves for an item that was added after the trie was built. A history 
 search finds only items that have a leaf.
 
 Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
-M open beams (more than one leaf is below their node), F children of a node, N leaves (for item vectors: N places),
+M open beams (more than one leaf is below their node), F children of a node, N leaves (in `item_vectors_ND`: N places),
 D width.
 """
 

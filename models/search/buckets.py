@@ -12,11 +12,11 @@ FEWEST_EXCLUDED = 16
 
 
 def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict[str, NDArray[Any]]:
-    """Pads the inputs of a search with extra users, exclusions and history items.
+    """Pads the inputs of a search with extra users, exclusions and history items, so that only a few shapes occur.
 
-    The users of the request come first in the result, and the search finds the same items for them. The number of users
-    becomes a power of two. The number of exclusions of each user becomes a power of two too, at least 16. The length
-    of histories becomes `max_history`.
+    A GPU prepares its kernels again for each new shape. The users of the request come first in the result, and the
+    search finds the same items for them as without padding. The number of users becomes a power of two. The number of
+    exclusions of each user becomes a power of two too, at least 16. The length of histories becomes `max_history`.
 
     Args:
         request: The inputs of the search graph by name, from `models.search.onnx_engine.request_inputs`.

@@ -4,7 +4,7 @@ The place of an item is a number: its leaf in the trie, 0..N-1, or an added plac
 after the trie was built. A node of the trie is closed if no leaf below it is eligible. The exclusions of a request
 close more nodes (see `models.search.exclusion`). This module does not need PyTorch.
 
-Shapes: N leaves, L levels, S added places, M places or leaves of an argument, I inner depths (1 to L-1), X items.
+Shapes: N leaves, L levels, S added places, M places or leaves that a method gets, I inner depths (1 to L-1), X items.
 """
 
 from dataclasses import dataclass, field, replace
@@ -131,9 +131,10 @@ class Eligibility:
         return leaves.with_added(added_S, int(np.count_nonzero(added_S)))
 
     def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
-        """Makes a copy in which some leaves have become eligible or not eligible. This eligibility does not change.
+        """Returns a copy in which some leaves have become eligible or not eligible. This eligibility does not change.
 
-        Only the array entries that change are computed. If any does, `candidates` and `popular` are None in the copy.
+        Only the array entries that differ are computed again. `candidates` and `popular` are None in the copy, because
+        they may be out of date. If no leaf differs, this eligibility itself is returned.
 
         Args:
             leaves_M: Distinct leaves, int64.
@@ -166,7 +167,8 @@ class Eligibility:
     def with_added(self, added_S: BoolArray, num_added: int) -> "Eligibility":
         """Makes a copy with another mask of the items that were added after the trie was built.
 
-        This eligibility does not change. In the copy, `candidates` and `popular` are None.
+        This eligibility does not change. `candidates` and `popular` are None in the copy, because they may be out of
+        date.
 
         Args:
             added_S: Whether each of these items is eligible, bool. The first of these items has the place N, which is
@@ -182,7 +184,7 @@ class Eligibility:
 
     @property
     def nbytes(self) -> int:
-        """The memory of the arrays, in bytes."""
+        """The memory of this eligibility's large arrays, in bytes, without `candidates`, `popular` and the trie."""
         arrays = (self.mask_N, self.added_S, self.eligible_below, *self.penalties)
         return sum(array.nbytes for array in arrays)
 

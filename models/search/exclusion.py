@@ -52,8 +52,9 @@ class ClosedNodes(NamedTuple):
         user_M: The number of the user of each exclusion, int32.
         node_LM: The number of the node, int32.
         parent_LM: The number of the node's parent, which has the depth d, int32.
-        closed_parent_LM: The same as `parent_LM` if the node is closed for the user, else -1; int32. If several
-            exclusions of a user are below one closed node, only the first of them has the parent, the others have -1.
+        closed_parent_LM: The same as `parent_LM` if the node is closed for the user, else -1; int32. Of several
+            exclusions of a user below one closed node, only the first has the parent and the others have -1, because
+            `bar` needs each closed node only once.
 
     Example:
         Three items. One user excludes the leaves 0 (0-1) and 1 (0-3), so node 0 of depth 1 is closed too. The search

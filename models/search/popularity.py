@@ -29,10 +29,12 @@ class Popularity:
         order_N: The leaves in order of popularity, the most popular first, int64.
         log_share_N: The natural logarithm of each leaf's share of all choices, after adding one choice to every leaf.
         log_share_of_none: The natural logarithm of the share of an item that nobody chose, after adding one choice.
-        place_of_leaf_N: The place (item number) that the bundle's item of each leaf has now, int32: the leaf itself; N
-            or above if a live write changed the item so that it needed a new place; or -1 if the item was deleted.
-        is_foreign_S: For each item that was written after the bundle was published, oldest first: whether its item_id
-            is not in the bundle, bool. If item s needed a new place, the place is N + s.
+        place_of_leaf_N: For the bundle's item of each leaf, its present place (item number), int32: the leaf itself; or
+            N or above, if a live write moved the item to a place after all leaves; or -1 if the item was deleted. A
+            write moves an item if its semantic ID changes or if nobody chose the item in the training data.
+        is_foreign_S: One entry for each live write of an item, oldest first, bool: whether the item_id is not in the
+            bundle. Nobody chose such an item in the training data. Write s gives its item the place N + s, unless the
+            place of the item remains its leaf.
     """
 
     order_N: IntArray

@@ -129,10 +129,13 @@ class Recommender:
                 added after the trie was built.
             everything: The eligibility without a filter: all items of the changed catalogue are eligible.
             added_M: The places (item numbers) that this change has added, int64.
-            place_of_leaf_N: The place (item number) that the bundle's item of each leaf has now, int32; -1 if the item
-                was deleted.
-            is_foreign_S: For each item that was written after the bundle was published, oldest first: whether its
-                item_id is not in the bundle, bool. If item s needed a new place, the place is N + s.
+            place_of_leaf_N: For the bundle's item of each leaf, its present place (item number), int32: the leaf
+                itself; or N or above, if a live write moved the item to a place after all leaves; or -1 if the item was
+                deleted. A write moves an item if its semantic ID changes or if nobody chose the item in the training
+                data.
+            is_foreign_S: One entry for each live write of an item, oldest first, bool: whether the item_id is not in
+                the bundle. Nobody chose such an item in the training data. Write s gives its item the place N + s,
+                unless the place of the item remains its leaf.
         """
         other = copy.copy(self)
         other._popularity = replace(self._popularity, place_of_leaf_N=place_of_leaf_N, is_foreign_S=is_foreign_S)
@@ -146,9 +149,10 @@ class Recommender:
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
-        """Returns a copy of an eligibility with its most popular items and its new items, which pass the filter.
+        """Returns a copy of an eligibility with its fields `popular` and `candidates` computed.
 
-        These are the fields `popular` and `candidates`. Requests that use the copy need not compute them again.
+        `popular` has the most popular items that pass the filter. `candidates` has the new items that pass it. Requests
+        that use the copy need not compute these fields again.
         """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)

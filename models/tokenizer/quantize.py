@@ -59,8 +59,8 @@ class Quantizer(nn.Module):
         embed_dim: D, the width of rows and codewords.
         mode: How the gradient passes the choice of a code, which is not differentiable.
         commitment_weight: Weight of the commitment loss beside the codebook loss (β in van den Oord et al. 2017).
-        least_error: If the squared error of a row is at most this, the row counts as reproduced exactly; above 0.
-            Squared distances are differences of larger numbers, so rounding can make them 0 or negative.
+        least_error: If the squared error of a row is at most this, the row counts as reproduced exactly, and its error
+            as rounding. Such a row replaces no dead codeword. Above 0, because rounding alone causes a small error.
 
     Raises:
         ValueError: If codebook_size is not above 1.

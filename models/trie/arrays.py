@@ -22,8 +22,8 @@ class TrieArrays(NamedTuple):
 
     The search reads F entries for the children of each node; F is the largest number of children at the node's depth. A
     pruned beam (score -inf) may point at any entry that was read. So each array but `slot_penalties` ends with a margin
-    of F extra entries. In `first_child` and `num_children`, the margin of depth d has the F of depth d - 1 (none for
-    depth 0), because these arrays are read at the children of that depth.
+    of F extra entries. `first_child` and `num_children` of depth d are read at the children of nodes of depth d - 1. So
+    their margin has the F of depth d - 1, and at depth 0 they have no margin.
 
     Attributes:
         first_child: The number of each node's first child at the next depth, int32; 0 in the margin.
@@ -54,7 +54,7 @@ class TrieArrays(NamedTuple):
 
     @classmethod
     def from_trie(cls, trie: SemanticIdTrie) -> "TrieArrays":
-        """Makes the arrays from a trie."""
+        """Copies the arrays of a trie and appends the margins, the extra entries at the end of each array."""
         widths = trie.max_children
         above = (0, *widths[:-1])
         return cls(
@@ -65,7 +65,10 @@ class TrieArrays(NamedTuple):
         )
 
     def by_input_name(self) -> dict[str, NDArray[Any]]:
-        """Returns the arrays by the input names of the search's ONNX graph, such as `first_child_0`, in their order."""
+        """Returns the arrays by the input names of the search's ONNX graph, in the order of the graph's inputs.
+
+        A name consists of a field and a depth, such as `first_child_0`.
+        """
         return {
             name: array
             for field, arrays in zip(self._fields, self, strict=True)

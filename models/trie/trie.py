@@ -169,9 +169,9 @@ class SemanticIdTrie:
 
     @property
     def leaf_of_row_N(self) -> IntArray:
-        """The leaf of each row number in `row_of_leaf_N`, int64; it is the inverse of that array.
+        """The leaf of each row number of this trie, int64: the inverse of `row_of_leaf_N`, the row number of each leaf.
 
-        It is -1 for a row number that no leaf has, and it ends with the largest row number that a leaf has.
+        The entry is -1 for a row number that no leaf has. The last entry is for the largest row number of a leaf.
         """
         leaf_of_row = np.full(int(self.row_of_leaf_N.max()) + 1, NO_LEAF, dtype=np.int64)
         leaf_of_row[self.row_of_leaf_N] = np.arange(self.num_leaves)

@@ -90,10 +90,11 @@ class NewItemIndex:
         return Candidates(end + np.flatnonzero(allowed_M[end:]), self._clusters.among(allowed_M[:end]))
 
     def possible(self, eligibility: Eligibility) -> Candidates:
-        """Returns new items among which are all that pass a filter. For many new items it is faster than `eligible`.
+        """Returns all new items that pass a filter, and maybe others. For many new items it is faster than `eligible`.
 
-        If the index has clusters, the result is all new items without looking at the filter; `best` later leaves out
-        the items that do not pass it. If the index has no clusters, the result is that of `eligible`.
+        If the index has clusters, the result is all new items: the filter is not read. `NewItemIndex.best`, which is
+        called later, leaves out the items that do not pass it. If the index has no clusters, the result is that of
+        `eligible`.
         """
         if self._clusters is None:
             return self.eligible(eligibility)

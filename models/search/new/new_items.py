@@ -69,9 +69,10 @@ class NewItems:
 
     @classmethod
     def none(cls, trie: SemanticIdTrie, width: int) -> "NewItems":
-        """Makes an empty set of new items. Items that are added to it come after all items that the search found.
+        """Makes an empty set of new items, for a model whose relevance weight is 0.
 
-        It is for a model whose relevance weight is 0: it has no relevance by which to rank new items among the others.
+        Such a model has no relevance by which to rank new items among the items that the search found. So items that
+        are added to this set come after all items that the search found.
 
         Args:
             trie: The catalogue's trie.
@@ -118,8 +119,8 @@ class NewItems:
             eligibility: The items that pass the filter, the same for all users.
             k: How many items to return for each user.
             reserved: For each user, how many of the k items must be new items, if so many are eligible.
-            searched: The items that the search found, from which the scores of new items are estimated. None if `found`
-                is that already, and not the result of `OwnItems.merged`.
+            searched: The items that the search found, from which the scores of new items are estimated. It is needed
+                if `found` is the result of `OwnItems.merged`. None if `found` is the result of the search itself.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]

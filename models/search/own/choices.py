@@ -44,10 +44,11 @@ class OwnChoices(NamedTuple):
         return cls(keys_P, counts_P, backwards_P - (len(keys_I) - ends_B[keys_P >> USER_BITS]))
 
     def best(self, bonus_P: FloatArray, most: int) -> "OwnChoices":
-        """Returns only the items with the largest bonus of each user, of equal ones those that were chosen last.
+        """Returns only the items with the largest bonus of each user. Of equal bonuses, the item chosen last wins.
 
         Args:
-            bonus_P: The bonus of each pair of a user and an item, float32.
+            bonus_P: The bonus of each pair of a user and an item, which is added to the item's score because the user
+                chose the item before; float32.
             most: The largest number of items of each user in the result.
         """
         users_P = self.keys_P >> USER_BITS

@@ -29,15 +29,18 @@ NO_LEAF = -1
 
 
 class Candidates(NamedTuple):
-    """The candidates of each of B users: items that the search found and items of the user's history, in no order.
+    """Items that may be recommended to each of B users: those that the search found, and items of the user's history.
+
+    They are in no order. The scores lack the bonus that items of the history get because the user chose them before.
 
     Attributes:
         leaves_BX: The leaf of each candidate; -1 in an empty entry.
         log_probs_BX: The natural log-probability of each candidate. It is an estimate for items of the history that the
             search did not find.
         scores_BX: The score of each candidate without the bonus; -inf in an empty entry.
-        counts_BX: How often the user chose the item; 0 for an item that is not in the history.
-        ages_BX: How many choices the user made after the last choice of the item.
+        counts_BX: How often the user chose the item. It is 0 for an item that gets no bonus: because it is not in the
+            history, because it is new, or because too many items of the history have a larger bonus.
+        ages_BX: How many choices the user made after the last choice of the item; 0 where `counts_BX` is 0.
     """
 
     leaves_BX: IntArray
@@ -56,7 +59,8 @@ class OwnItems:
             history do not become candidates here.
         item_vectors_ND: The vector of the item of each leaf, float32.
         relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance.
-        compared: The largest number of history items that become candidates: those with the largest bonus.
+        compared: The largest number of history items of a user that get the bonus: those with the largest bonus. Any
+            other item of the history is a candidate only if the search found it, and it gets no bonus.
     """
 
     def __init__(
@@ -89,7 +93,8 @@ class OwnItems:
 
         Returns:
             All candidates of each user, best first: the entries of `found`, and the items of the history that
-            `candidates` adds to them. Scores include the bonus.
+            `candidates` adds to them. The scores of items of the history include the bonus that they get because the
+            user chose them before.
         """
         all_of = self.candidates(found, histories, excluded, eligibility)
         bonus_BX = self._weights.bonus(all_of.counts_BX, all_of.ages_BX)
@@ -111,7 +116,8 @@ class OwnItems:
     ) -> Candidates:
         """Lists the candidates of each user: the items that the search found and items of the user's history.
 
-        Items of the history that are new, excluded or do not pass the filter are left out.
+        Items of the history that are new, excluded or do not pass the filter are not added to the found items.
+        If a user has very many, only those with the largest bonus are added.
 
         Args:
             found: The items that the search found.
@@ -120,7 +126,8 @@ class OwnItems:
             eligibility: The items that pass the filter, the same for all users.
 
         Returns:
-            The candidates, in no order, with scores that do not include the bonus.
+            The candidates, in no order. Their scores do not include the bonus that items of the history get because the
+            user chose them before. `OwnItems.merged` adds it.
         """
         own = self._allowed(OwnChoices.from_histories(histories), excluded, eligibility)
         found_keys_BK = (np.arange(len(histories))[:, None] << USER_BITS) | found.leaves_BK.astype(np.int64)
