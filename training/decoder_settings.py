@@ -12,6 +12,11 @@ from rqrec.training.runtime.config import DropProbability, Share
 class DecoderSettings:
     """Settings of the retriever, the Transformer that recommends items: its sizes, and how it is trained.
 
+    The training loss is the sum of two losses. The generation loss is -log_prob, where log_prob is the log-probability
+    of the codes of the next item. The relevance loss is the cross-entropy of the next item's relevance among sampled
+    items. The relevance of an item is the cosine of the history's vector and the item's vector, divided by
+    `temperature`.
+
     Attributes:
         width: Width of the item vectors and of both Transformers (history encoder and code decoder).
         num_heads: Number of attention heads.
@@ -22,16 +27,14 @@ class DecoderSettings:
         typed_history: Whether the model also reads the event types of these items, if the data has event types.
         dropout: Probability of dropping an activation in the history encoder.
         decoder_dropout: Probability of dropping an activation in the code decoder.
-        feature_dropout: Probability of dropping one feature of an item.
-        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1]. This
-            loss is -log_prob, where log_prob is the log-probability of the next item's codes. With a small share, the
-            history encoder learns mainly from the relevance loss. The code decoder always gets the full gradient.
-        temperature: The relevance of an item is the cosine of the history's vector and the item's vector, divided by
-            this number.
+        feature_dropout: Probability of dropping each feature column of an item in training.
+        generation_gradient: Share of the generation loss's gradient that reaches the history encoder, in [0, 1]. With a
+            small share, the history encoder learns mainly from the relevance loss. The code decoder always gets the
+            full gradient.
+        temperature: The number by which the cosine is divided to get the relevance.
         relevance_weight: Weight of the relevance in the score, by which items are ranked: score = log_prob +
             relevance_weight * relevance.
-        negatives: Number of items drawn at random in each step, as negative examples for the relevance loss: the
-            cross-entropy of the next item's relevance among sampled items.
+        negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
         epochs: Number of passes over the training sequences.
         batch_size: Number of windows (sections of user sequences) in one step.
         learning_rate: Peak learning rate of AdamW.

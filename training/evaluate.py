@@ -1,8 +1,8 @@
 """Stage: measures the trained retriever and the baselines on the held-out test items.
 
 The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue. Lists
-leave out the items of the user's history, unless users often choose items again. A list hits if it contains the user's
-next item.
+leave out the items of the user's history, except for data in which users often choose the same items again (see
+`SplitSettings.exclude_history`). A list hits if it contains the user's next item.
 """
 
 import json
@@ -66,7 +66,7 @@ def evaluate(
         features: The result of `make_features`: the features of all items.
         tokens: The result of `tokenize_items`: the semantic IDs of all items.
         decoder: The result of `train_decoder`: the trained retriever.
-        settings: List lengths and beam width.
+        settings: List lengths, beam width, and the days that the baseline "recent popularity" counts.
 
     Returns:
         The finished stage. Its result is in the folder `Stage.path`; `load_results` reads it.

@@ -1,6 +1,8 @@
 """Fits the score bonus of items in the user's own history, by how often and how recently the user chose them.
 
-Shapes: B users, X candidates of a user, C candidates of all users, F features.
+A candidate is an item that the search found for a user, or an item of the user's history.
+
+Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,12 +76,14 @@ def fit_own_items(
 ) -> OwnItemWeights:
     """Fits the score bonus of items that the user chose before, by a conditional logit model of the next item.
 
-    The logit of a candidate item is scale * score + weight of its count + weight of its age. The count is how often the
-    user chose the item. The age is how many items the user chose after choosing this item for the last time. The scale
-    corrects scores that are too confident or not confident enough. The bonus is the sum of both weights, divided by the
-    scale. The weights of neighbouring counts, and of neighbouring ages, are kept similar by an L2 penalty on their
-    differences; cross-validation chooses its strength. So a count that no user has gets the weight of the next lower
-    count.
+    The candidates of a user are the items that the search finds and the items of the user's history. The logit of a
+    candidate is scale * score + weight of its count + weight of its age. The count is how often the user chose the
+    item. The age is how many items the user chose after choosing this item for the last time. The scale corrects scores
+    that are too confident or not confident enough. The bonus is the sum of both weights, divided by the scale.
+
+    There is one weight for each count and for each class of ages. An L2 penalty on the differences keeps the weights of
+    neighbouring counts similar, and those of neighbouring ages; cross-validation chooses its strength. So a count that
+    no user has gets the weight of the next lower count.
 
     Args:
         engine: The search of the trained retriever.
@@ -89,8 +93,8 @@ def fit_own_items(
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.
         relevance_weight: The factor in score = log_prob + relevance_weight * relevance.
-        disliked_types: The numbers of the event types that are dislikes. An item whose last event is one is never
-            recommended, and so is no candidate.
+        disliked_types: The numbers of the event types that are dislikes. An item whose last event in the user's
+            history is a dislike is never recommended, so it is not a candidate.
 
     Returns:
         The weights of the bonus; all are 0 if no user's next item is a candidate.

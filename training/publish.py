@@ -88,7 +88,7 @@ class Trained:
         decoder: The result of `train_decoder`: the trained retriever.
         evaluation: The result of `evaluate`: the metrics of the retriever and the baselines.
         text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
-        config: All settings of the run, as a gin file.
+        config: All settings of the run, as the text of a gin file.
     """
 
     data: Stage

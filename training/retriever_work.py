@@ -1,6 +1,6 @@
 """The retriever's functions for the training loop: its batches, how a batch is split, and its losses.
 
-Shapes: B windows, T history items, N items, X items of one step.
+Shapes: B windows, T history items, N items, X candidate items of one step.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,18 +20,19 @@ from rqrec.training.runtime.loop import Work
 
 
 class DecoderBatch(NamedTuple):
-    """A batch of the retriever's training: windows of user sequences, and the candidate items of the relevance loss.
+    """A batch of the retriever's training: windows (sections of user sequences), and candidates of the relevance loss.
 
     A batch holds all windows of one optimiser step, or a part of them. Its other attributes are always about the whole
-    step, so that all parts of a step are compared with the same candidates.
+    step, so that the relevance loss has the same candidates in all parts of a step. An item is given by its leaf
+    position: the number of its leaf in the trie of semantic IDs.
 
     Attributes:
-        windows: The histories and the next item of each history item.
-        items_X: Leaf positions of all items in the step's windows, and of items drawn at random; int64. Items may
-            repeat.
-        num_targets: Number of next items in the step. With it, the relevance loss corrects for popular items, which are
+        windows: The items of each window, and as the target of each item the item that follows it.
+        items_X: The candidates, among which the relevance loss compares a target with other items: all items in the
+            step's windows, and items drawn at random. Leaf positions, int64; items may repeat.
+        num_targets: Number of targets in the step. With it, the relevance loss corrects for popular items, which are
             among the candidates more often.
-        total_weight: Sum of the weights of all next items in the step.
+        total_weight: Sum of the loss weights of all targets in the step.
     """
 
     windows: SeqBatch
@@ -41,11 +42,12 @@ class DecoderBatch(NamedTuple):
 
     @classmethod
     def from_windows(cls, windows: SeqBatch, drawn_X: NDArray[np.int64]) -> "DecoderBatch":
-        """Makes the batch of a whole optimiser step.
+        """Makes the batch of a whole optimiser step of the retriever's training.
 
         Args:
-            windows: All windows of the step.
-            drawn_X: Leaf positions of the items that were drawn at random as negative examples, each in [0, N).
+            windows: All windows (sections of user sequences) of the step.
+            drawn_X: Items that were drawn at random as negative examples of the relevance loss. Each is given by the
+                number of its leaf in the trie of semantic IDs, in [0, N).
         """
         read = windows.history_BT[windows.history_BT != PADDING]
         predicted = windows.targets_BT[windows.targets_BT != PADDING]
@@ -53,10 +55,12 @@ class DecoderBatch(NamedTuple):
         return cls(windows, items_X, len(predicted), _total_weight(windows))
 
     def split(self, parts: int) -> "list[tuple[DecoderBatch, float]]":
-        """Divides the windows among `parts` batches, and returns each of them with its weight.
+        """Divides this batch's windows among `parts` new batches, and returns each new batch with its weight.
 
-        The weight of a batch is its share of the step's `total_weight`. No batch may be empty. So if there are fewer
-        windows than parts, each batch without a window of its own gets the first window and the weight 0.
+        The weight is the new batch's share of `total_weight`, the sum of the loss weights of the step's targets. The
+        sum of the new batches' losses, each times its weight, is the loss of this batch. No batch may be empty. So if
+        there are fewer windows than parts, each batch without a window of its own gets a copy of the first window, and
+        the weight 0.
         """
         dealt = []
         for part in range(parts):
@@ -67,7 +71,7 @@ class DecoderBatch(NamedTuple):
         return dealt
 
     def to(self, device: torch.device) -> "DecoderBatch":
-        """Returns a copy of the batch on a device."""
+        """Returns a copy of this batch with its tensors on a device."""
         return self._replace(windows=self.windows.to(device), items_X=self.items_X.to(device))
 
 
@@ -79,13 +83,13 @@ def _total_weight(windows: SeqBatch) -> float:
 
 
 def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: DecoderSettings) -> Work[DecoderBatch]:
-    """Makes the batches and losses of a retriever's training, for `training.runtime.loop.train`.
+    """Returns the functions with which `training.runtime.loop.train` trains a retriever.
 
-    The result has no validation; the caller may add one.
+    They make batches, split them, and compute losses. There is no function for validation; the caller may add one.
 
     Args:
-        catalogue: The arrays of all items, on the model's device.
-        tokens: Training sequences of leaf positions.
+        catalogue: The semantic IDs, features and popularity of all items, on the model's device.
+        tokens: Training sequences. Each item is given by the number of its leaf in the trie of semantic IDs.
         settings: The retriever's sizes, and how it is trained.
     """
     device, num_leaves = catalogue.rows_N.device, len(catalogue.rows_N)

@@ -23,7 +23,7 @@ from rqrec.training.train_decoder import load_own_items, load_retriever
 
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
-    """Loads the trained retriever as a recommender of the items in its training data.
+    """Loads the trained retriever, and makes a recommender of all items of its data set.
 
     Args:
         tokens: The result of `tokenize_items`: the semantic IDs of all items.

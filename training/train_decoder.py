@@ -253,7 +253,8 @@ def _fit_own_items(
 def load_own_items(stage: Stage) -> OwnItemWeights | None:
     """Reads the score bonus of items in the user's own history, which `train_decoder` fitted.
 
-    Returns None if it fitted none, because recommendation lists leave out the history.
+    Returns None if `train_decoder` fitted no bonus. It fits none if recommendation lists leave out the items of the
+    user's history, because these are then never recommended.
     """
     found = own_items_fields(stage)
     return OwnItemWeights.from_fields(found) if found else None

@@ -169,10 +169,14 @@ def fit_rqvae(
 
 
 def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Work[Tensor]:
-    """Makes the batches and losses of an RQ-VAE's training, for `training.runtime.loop.train`.
+    """Returns the functions with which `training.runtime.loop.train` trains an RQ-VAE.
+
+    They make batches, split them, and compute losses. The function `after_step` replaces dead codes, which few or no
+    items of a random sample use. It does so every `settings.dead_code_every_steps` steps, but not in the last quarter
+    of the training.
 
     Args:
-        model: The RQ-VAE to train. At regular steps, codes that few or no items of a random sample use are replaced.
+        model: The RQ-VAE to train.
         features_NE: Item features by item_index, float32, shape (N, E), on the model's device.
         settings: The RQ-VAE's sizes, and how it is trained.
     """

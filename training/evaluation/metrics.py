@@ -31,7 +31,8 @@ def hits(ranks_U: Ranks, *, k: int) -> PerUser:
     """Returns 1.0 for each user whose target is among the first k items of the list, else 0.0.
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
+        ranks_U: The rank of each user's target (the true next item) in the user's list, from `ranks_of_targets`: 1 is
+            best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return (ranks_U <= k).astype(np.float64)
@@ -41,7 +42,8 @@ def gains(ranks_U: Ranks, *, k: int) -> PerUser:
     """Returns each user's discounted gain: 1 / log2(rank + 1) if rank <= k, else 0.
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
+        ranks_U: The rank of each user's target (the true next item) in the user's list, from `ranks_of_targets`: 1 is
+            best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return np.where(ranks_U <= k, 1 / np.log2(ranks_U + 1), 0.0)
@@ -54,7 +56,8 @@ def recall_at_k(ranks_U: Ranks, *, k: int) -> float:
     0.5
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
+        ranks_U: The rank of each user's target (the true next item) in the user's list, from `ranks_of_targets`: 1 is
+            best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return float(hits(ranks_U, k=k).mean())
@@ -67,14 +70,17 @@ def ndcg_at_k(ranks_U: Ranks, *, k: int) -> float:
     0.375
 
     Args:
-        ranks_U: The rank of each user's target, from `ranks_of_targets`: 1 is best, infinity means not in the list.
+        ranks_U: The rank of each user's target (the true next item) in the user's list, from `ranks_of_targets`: 1 is
+            best, infinity means not in the list.
         k: How many items at the start of the list count.
     """
     return float(gains(ranks_U, k=k).mean())
 
 
 def mean_reciprocal_rank(ranks_U: Ranks) -> float:
-    """Returns the mean of 1 / rank over users. A target that is not in the list (rank infinity) counts 0.
+    """Returns the mean over users of 1 / rank, where rank is that of the user's true next item in the user's list.
+
+    An item that is not in the list has the rank infinity, and counts 0.
 
     >>> mean_reciprocal_rank(np.array([1.0, 2.0, np.inf, np.inf]))
     0.375

@@ -12,7 +12,7 @@ NOTHING = -1
 
 
 def rank_by_own_frequency(holdout: Holdout, fillers: NDArray[np.int64], *, k: int) -> NDArray[np.int64]:
-    """Recommends the items that the user chose most often. Of items chosen equally often, the latest comes first.
+    """Recommends the items that the user chose most often. Of equally frequent items, the last chosen comes first.
 
     Args:
         holdout: The users to recommend to.

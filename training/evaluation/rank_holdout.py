@@ -69,18 +69,18 @@ def rank_holdout(
 def last_disliked(
     histories: Sequence[NDArray[np.int64]], types: Sequence[NDArray[np.int64]] | None, disliked_types: Sequence[int]
 ) -> list[NDArray[np.int64]]:
-    """Finds the items whose last event in the history is a dislike.
+    """Finds, for each user, the items whose last event in the user's history is a dislike.
 
     >>> last_disliked([np.array([7, 8, 7])], [np.array([1, 2, 2])], [1]), last_disliked([np.array([7])], None, [1])
     ([array([], dtype=int64)], [array([], dtype=int64)])
 
     Args:
         histories: The items of each user, oldest first.
-        types: The event type of each of these items; None if all are unknown.
+        types: The number of the event type of each history item; None if all are unknown.
         disliked_types: The numbers of the event types that are dislikes.
 
     Returns:
-        The items of each user, in ascending order.
+        For each user, the items that were found, in ascending order.
     """
     nothing = np.empty(0, dtype=np.int64)
     if types is None or not disliked_types:
@@ -94,7 +94,7 @@ def last_disliked(
 
 
 def user_batches(holdout: Holdout, name: str = "ranking") -> Iterator[NDArray[np.int64]]:
-    """Yields the users of a holdout in batches of row numbers, and shows the progress.
+    """Yields batches of users, as row numbers in the holdout, and shows the progress.
 
     Users with histories of similar length share a batch.
 

@@ -19,7 +19,7 @@ def recent_popularity(
         train: Training sequences of item_index.
         times_I: The timestamp of each training interaction, in the order of `train.items_I`.
         num_items: N, the number of items in the catalogue.
-        days: Number of days before the last training interaction.
+        days: Number of days to count, back from the last training interaction.
 
     Returns:
         Counts by item_index, int64, shape (N,). None if the timestamps are not times since 1970, so their unit is not

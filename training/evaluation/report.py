@@ -36,8 +36,10 @@ class EvaluationSettings:
 
     Attributes:
         ks: List lengths of recall and NDCG.
-        list_length: Length of the recommendation lists. The mean reciprocal rank counts a target outside the list as 0.
-        profile_k: List length of coverage, of diversity, and of the recall of targets without training interactions.
+        list_length: Length of the recommendation lists. The mean reciprocal rank counts 0 for a user whose true next
+            item is not in the list.
+        profile_k: List length of coverage, of diversity, and of the recall for users whose true next item has no
+            training interactions.
         beam_width: Beam width of the retriever's search.
         recent_days: Number of last days of the training data that the baseline "recent popularity" counts.
     """
@@ -66,13 +68,13 @@ def figures(
 
     Args:
         lists_UK: The list of each user: item_index, best first; -1 stands for no item.
-        holdout: The users, with the target item of each user.
+        holdout: The users, with the target of each user, which is the true next item.
         features_NE: Item features by item_index, shape (N, E), for the diversity of the lists.
         is_cold_N: Whether each item is cold, which means without a training interaction; by item_index.
-        settings: The list lengths.
+        settings: The list lengths of the metrics.
 
     Returns:
-        Metrics by name, such as "recall@10". Names with `cold_` are about the users whose target item is cold. Names
+        Metrics by name, such as "recall@10". Names with `cold_` are about the users whose target is cold. Names
         with `period_` are about all items that a user chose in the test period, and not only the next one.
     """
     ranks_U = ranks_of_targets(lists_UK, holdout.targets_U)

@@ -18,7 +18,9 @@ WIDTHS = {"column": 27, "used as": 12, "why": 24, "different": 18, "missing": 7,
 
 
 def columns_of_items(items: pl.DataFrame, uses: Sequence[ColumnUse]) -> list[Column]:
-    """Describes every column of the items table: how training uses it, and statistics of its values.
+    """Describes every column of the items table: how training uses it, the reason, and statistics of its values.
+
+    `columns_table` draws the descriptions.
 
     Args:
         items: The items table, one row per item.

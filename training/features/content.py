@@ -17,7 +17,10 @@ CONTENT_WIDTH = 128  # Amazon Beauty has 1,022 columns; with a width of 64, the 
 
 
 def fit_content(features: Features, *, seed: int = 0) -> FloatArray:
-    """Fits the matrix that projects item features to content vectors, by an SVD of the features at unit length.
+    """Computes the matrix that projects item features to content vectors, by an SVD of the features.
+
+    Content vectors are short vectors. By their cosine, known items similar to a new item are found. Before the SVD, the
+    features of each item are scaled to a vector of length 1.
 
     Feature columns that a new item cannot have, such as co-occurrence, have no influence on content vectors. All number
     attributes together have as much influence as one column.

@@ -104,15 +104,20 @@ class Features:
 
     @property
     def without_identity_NE(self) -> FloatArray:
-        """The features without the random columns that tell apart items with equal features; see `identity_vectors`."""
+        """The array `features_NE` without its random columns, which tell apart items whose other columns are equal.
+
+        If there are no random columns, this is `features_NE`. `training.features.identity.identity_vectors` draws them.
+        """
         identity = self.featurizer.given_block(IDENTITY)
         return self.features_NE if identity is None else self.features_NE[:, : -identity.width]
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
-        """The blocks of adjacent feature columns, for the RQ-VAE.
+        """The blocks of adjacent columns that make up `features_NE`, for the reconstruction loss of the RQ-VAE.
 
-        A column `<name>_present`, which is 1 for items with a value in the block `<name>`, is a block of its own.
+        A block is the columns of one attribute, of the text, of co-occurrence, or of the random vectors that tell apart
+        items with equal features. A column `<name>_present`, which is 1 for items with a value in the block `<name>`,
+        is a block of its own.
         """
         layout = []
         for block in self.featurizer.blocks:

@@ -20,8 +20,9 @@ logger = logging.getLogger("rqrec")
 def identity_vectors(features_NE: FloatArray, *, seed: int) -> Given | None:
     """Draws a random vector for every item that has the same features as another item, if there are many such items.
 
-    Items with equal features have equal codes. The collision level of semantic IDs can tell apart only a few of them.
-    Items without attributes and without co-occurrence, for example, have equal features.
+    Items with equal features get equal codes from the RQ-VAE. Only the collision level, the last code of a semantic ID,
+    tells them apart, and it can do so for a few items only. Items without attributes and without co-occurrence, for
+    example, have equal features.
 
     Args:
         features_NE: Item features by item_index, shape (N, E); E may be 0.

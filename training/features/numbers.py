@@ -3,7 +3,7 @@
 A number becomes a score that depends on its rank among all items, so that outliers have little effect. Attributes with
 the same information share one weight, so that it does not count several times.
 
-Shapes: N items, C number columns, K knots.
+Shapes: N items, C number columns, K knots (numbers whose scores are stored).
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ def fit_number(name: str, values: Given) -> FittedBlock | None:
         values: The number of each item, shape (N, 1), and whether the item has a number.
 
     Returns:
-        The block that computes the scores, with a weight of 1; None if no item has a number.
+        The fitted block, which computes the score of a number. Its weight in the loss is 1; the caller may change it.
+        None if no item has a number.
     """
     numbers = values.vectors_NW[values.present_N, 0]
     if not len(numbers):
@@ -56,7 +57,7 @@ def number_shares(scores_C: Sequence[NDArray[np.floating]]) -> NDArray[np.float6
     """Computes how the weight of all number attributes is divided among them.
 
     The share of an attribute is proportional to 1 / (the sum of its squared correlations with all number attributes,
-    itself included). So c equal columns have 1 / c of the usual share each, together as much as one column.
+    itself included). So attributes with equal scores get together only as much as one attribute would get.
 
     >>> up, zigzag = np.array([-1.0, -1.0, 1.0, 1.0]), np.array([-1.0, 1.0, -1.0, 1.0])
     >>> number_shares([up, up, zigzag]).round(3).tolist()

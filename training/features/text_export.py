@@ -43,6 +43,9 @@ def write_text_encoder(name: str, texts: Sequence[str], folder: Path) -> str:
 
     Returns:
         The reason why the bundle holds no text encoder; empty if it holds one.
+
+    Raises:
+        MissingPackage: If the encoder's package is not installed.
     """
     try:
         _export(name, [SAMPLES, *([texts[:TEXTS_COMPARED]] if texts else [])], folder)

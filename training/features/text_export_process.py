@@ -23,7 +23,7 @@ logger = logging.getLogger("rqrec")
 
 @contextmanager
 def text_encoder_export(name: str, texts: Sequence[str], folder: Path) -> Iterator[Callable[[], str]]:
-    """Starts the export in a new process, and yields a function that waits until it is done.
+    """Starts a process that exports the text encoder to a bundle, and yields a function that waits for its end.
 
     An export that still runs at the end of the `with` block is stopped.
 
@@ -70,10 +70,11 @@ def _reason(process: subprocess.Popen[str], name: str) -> str:
 
 
 def main() -> None:
-    """Runs in the new process: reads what to export from the standard input, and exports it.
+    """Exports a text encoder to a bundle, in the process that `text_encoder_export` starts.
 
-    The last line of its output is a JSON object: the reason why the export failed, and the message about a missing
-    package. Each is empty if there is none.
+    The standard input is a JSON object: the encoder's name, the texts and the bundle's folder. The last line of the
+    standard output is a JSON object: the reason why the export failed, and the message about a missing package. Each is
+    empty if there is none.
     """
     job = json.load(sys.stdin)
     reason = missing_package = ""

@@ -1,9 +1,10 @@
 """Training in several processes (ranks): functions to start, to wait for each other, and to share values.
 
-`torchrun --nproc-per-node=2 -m training.pipeline …` starts one process a rank. Every rank runs every stage. Stages
-without training run in rank 0 alone, and rank 0 takes every decision for all ranks: which checkpoint is used, and
-whether a stored result is still valid. In training every rank computes its own parts of each batch, and PyTorch's
-DistributedDataParallel averages the gradients. Without torchrun there is one process, and nothing here does any work.
+`torchrun --nproc-per-node=2 -m rqrec train …` starts two processes, each of which is a rank. All ranks go through all
+stages. Stages without training run in rank 0 alone, while the other ranks wait. Rank 0 takes every decision for all
+ranks: which checkpoint is used, and whether a stored result is still valid. In training every rank computes its own
+parts of each batch, and PyTorch's DistributedDataParallel averages the gradients. Without torchrun there is one
+process, and these functions have nothing to do.
 """
 
 import os

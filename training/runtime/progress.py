@@ -47,15 +47,18 @@ class Task:
 
     @property
     def has_named_steps(self) -> bool:
-        """Whether the units are named steps. Named steps differ in length, so the time left cannot be estimated."""
+        """Whether this task's units are steps to which `Task.next_step` gives names.
+
+        Such steps take different times, so the time left cannot be estimated.
+        """
         return "now" in self.figures
 
     def advance(self, units: int = 1) -> None:
-        """Adds `units` to the number of units done, and updates the display."""
+        """Adds `units` to this task's number of units done, and updates the display."""
         self.show(done=self.done + units)
 
     def next_step(self, now: str) -> None:
-        """Shows the name of the step that begins now, and counts the step before it as done.
+        """Shows the name of this task's step that begins now, and counts the step before it, if any, as done.
 
         Args:
             now: Name of the new step, in a few words.
@@ -63,11 +66,12 @@ class Task:
         self.show(done=self.done + 1 if self.has_named_steps else self.done, now=now)
 
     def show(self, *, done: int | None = None, **figures: str) -> None:
-        """Sets the number of units done, or values beside it, and shows them.
+        """Sets this task's number of units done, or values to show beside it, and updates the display.
 
         Args:
             done: Number of units done; None to leave it unchanged.
-            figures: Values to show, by name. Values that were set earlier under other names are still shown.
+            figures: Values to show, by name, such as loss="0.42". Values that were set earlier under other names are
+                still shown.
         """
         if done is not None:
             self.done = done if self.total is None else min(done, self.total)
@@ -83,7 +87,7 @@ class Task:
         return ", ".join([*position, *figures, *left])
 
     def seconds_left(self) -> float | None:
-        """Returns the estimated time until the task ends, in seconds; None if it cannot be estimated yet."""
+        """Returns the estimated time until this task ends, in seconds; None if it cannot be estimated (yet)."""
         own = self.done - self.first
         if self.total is None or own <= 0 or own < MIN_SHARE_TO_ESTIMATE * self.total or self.has_named_steps:
             return None

@@ -36,18 +36,22 @@ class Schedule:
     accumulate: int = 1
 
     def rate(self, done: float) -> float:
-        """Returns the learning rate at a point of the training: `done` is the share that is done, in [0, 1]."""
+        """Returns the learning rate of the step at which the share `done` of the training, in [0, 1], is done."""
         if done < self.warmup_share:
             return self.learning_rate * max(done, 1e-4) / self.warmup_share
         decay = 0.5 * (1 + math.cos(math.pi * (done - self.warmup_share) / (1 - self.warmup_share)))
         return self.learning_rate * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * decay)
 
     def is_over(self, progress: Progress) -> bool:
-        """Returns whether training ends: all epochs are done, or `patience` validations gave no better score."""
+        """Returns whether training ends now.
+
+        This is so if all epochs are done, or if the last `patience` validations gave no better score than an earlier
+        one.
+        """
         waited = progress.epoch - max(progress.best_epoch, 0)
         out_of_patience = progress.best_epoch >= 0 and waited >= self.patience * self.validate_every_epochs
         return progress.epoch >= self.epochs or out_of_patience
 
     def validates_after(self, epoch: int) -> bool:
-        """Returns whether to validate after this number of epochs. After the last epoch it is always true."""
+        """Returns whether to validate when `epoch` epochs are done. This is always so at the end of the last epoch."""
         return epoch % self.validate_every_epochs == 0 or epoch == self.epochs

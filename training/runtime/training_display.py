@@ -26,11 +26,12 @@ class TrainingDisplay:
     writer: SummaryWriter | None
 
     def show_step(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Shows that an optimiser step is done. Losses are shown only for the first and for every tenth step.
+        """Shows in the progress display that an optimiser step is done; every tenth step, also shows the losses.
 
         Args:
             step: Number of optimiser steps done.
-            losses: Losses by name, scalars. The progress display shows "loss"; TensorBoard gets all of them.
+            losses: Losses by name, scalars. The progress display shows "loss", also after the first step of this run;
+                TensorBoard gets all of them.
             learning_rate: The learning rate of this step.
         """
         if self.writer is None:
@@ -45,7 +46,7 @@ class TrainingDisplay:
             self.writer.add_scalar("train/learning_rate", learning_rate, step)
 
     def show_validation(self, step: int, score: float) -> None:
-        """Shows the score of a validation.
+        """Shows the score of a validation in the progress display and in TensorBoard.
 
         Args:
             step: Number of optimiser steps done.

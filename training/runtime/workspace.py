@@ -37,10 +37,13 @@ class WorkspaceBusy(UserError):
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: the folder of its result, and a key, by which a result for other inputs is recognised.
+    """One stage of a run: the folder of its result, and a key that is stored with the result.
+
+    If the stored key differs from this one, the result was computed for other inputs or settings, and the stage must
+    run again.
 
     Attributes:
-        path: The folder of the result.
+        path: The folder of the stage's result.
         key: A hash of the stage's settings, of its code version and of the keys of its input stages.
     """
 
@@ -49,12 +52,18 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Duration of the stage's last run in seconds. If the stage was resumed, it counts from the resumption."""
+        """How many seconds the run took that stored this stage's result.
+
+        If it resumed an interrupted training, only the time since then counts.
+        """
         return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
     @property
     def is_current(self) -> bool:
-        """Whether the folder of the stage already holds the result of its present inputs and settings."""
+        """Whether the folder `Stage.path` holds a result that was stored with the key `Stage.key`.
+
+        If so, this stage need not run again.
+        """
         try:
             stamp = json.loads((self.path / STAMP).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -80,7 +89,7 @@ class Workspace:
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of all TensorBoard files."""
+        """The folder of this workspace's TensorBoard files. It holds one folder for every training."""
         return self.root / "tensorboard"
 
     def run(
@@ -92,7 +101,9 @@ class Workspace:
         write: Callable[[Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a stage in rank 0, unless its folder already holds the result of the same inputs and settings.
+        """Runs a stage, unless its folder already holds the result of the same inputs and settings.
+
+        It runs in rank 0 (the first training process) alone; the other ranks wait.
 
         Args:
             name: Name of the stage, and of its folder below `root`.
@@ -122,9 +133,10 @@ class Workspace:
         write: Callable[[Path, Path], None],
         version: int = 1,
     ) -> Stage:
-        """Runs a training stage in every rank, unless the result of the same inputs and settings is already stored.
+        """Runs a training stage, unless its folder already holds the result of the same inputs and settings.
 
-        An interrupted training leaves checkpoints, from which the next run resumes.
+        It runs in every rank (training process). An interrupted training leaves checkpoints, from which the next run
+        resumes.
 
         Args:
             name: Name of the stage, and of its folder below `root`.
@@ -155,9 +167,9 @@ class Workspace:
     def checkpoints(self, name: str, key: str) -> Path:
         """Returns the folder of an unfinished training's checkpoints, and removes old checkpoints of the stage.
 
-        Each key, which means each choice of inputs and settings, has a folder of its own. The folder of this key and
-        the two latest other ones are kept. So an interrupted training can resume even after another training with
-        other settings. If `Workspace.resume` is false, the checkpoints of this key are removed.
+        Each key, which means each choice of inputs and settings, has a folder of its own. The folder of `key` is not
+        removed, nor are the two latest folders of other keys. So an interrupted training can resume even after a
+        training with other settings. If `Workspace.resume` is false, the checkpoints of `key` are removed too.
 
         Args:
             name: Name of the stage.
