@@ -1,6 +1,7 @@
 """Describes the HTTP calls of the service. Each function returns a `Call`: a request, and the type of its answer.
 
-No function here sends anything: `Client.send` does. The methods of `Client` with the same names do both.
+No function here sends anything. `Client.send` sends a `Call`. For each function here, `Client` has a method with the
+same name, which sends the call and returns the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,7 @@ class Call(Generic[ReplyT]):
 
     @property
     def content(self) -> bytes | None:
-        """The body as JSON; None if the call has no body."""
+        """The body of the request as JSON; None if this call has no body."""
         return None if self.body is None else self.body.model_dump_json(exclude_unset=True).encode()
 
     def read(self, response: httpx.Response) -> ReplyT:
@@ -79,12 +80,12 @@ class Call(Generic[ReplyT]):
             response: The HTTP response.
 
         Returns:
-            The answer, of the type `reply`.
+            The answer, of the type `Call.reply`.
 
         Raises:
             ProblemError: If the service answered with an error.
             httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
-            pydantic.ValidationError: If the status says success, but the answer is not of the type `reply`.
+            pydantic.ValidationError: If the status says success, but the answer is not of the type `Call.reply`.
         """
         if response.is_success:
             return TypeAdapter(self.reply).validate_json(response.content or b"null")

@@ -38,6 +38,8 @@ FEW = 4  # a client may use the reserve while it holds at most 1 / FEW of it
 class AdmissionLimits:
     """Limits on the number of requests in the service at the same time, and on their duration.
 
+    A request needs a permit before the service works for it. While it is being searched, its permit is free for others.
+
     Attributes:
         max_queue: Number of permits for waiting requests. A request whose search has many beams needs several permits.
         max_admin_requests: Number of permits for requests with the admin token.
@@ -59,7 +61,8 @@ class Admission:
 
     An eighth of the permits is a reserve. Only clients that hold few permits may use the reserve. So one client can
     never take all permits. A request gets one permit at first. When its body has been read, its beam width is known. A
-    request whose search costs more than a search of the default beam width then gets more permits (see `weigh`).
+    request whose search costs more than a search of the default beam width then gets more permits: see
+    `Admission.weigh`.
 
     Args:
         limits: The numbers of permits, and the time limits.
@@ -103,9 +106,10 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """The number of permits held by requests that wait, so by all that are not being searched now.
+        """The number of permits held by all requests in the service that are not being searched now.
 
-        Probes, scrapes and admin requests are not counted.
+        Such a request waits, for example for its body or for its search. Probes, scrapes and admin requests do not
+        count.
         """
         return self._in_service - self._running()
 

@@ -60,7 +60,7 @@ class RequestContext:
         self._timer: asyncio.TimerHandle | None = None  # for a time limit of its own
 
     async def run(self, work: Awaitable[ResultT]) -> ResultT:
-        """Awaits the work of the request. Cancels this work if a time limit passes or `end` is called.
+        """Awaits the work of the request. Cancels this work if a time limit passes or `RequestContext.end` is called.
 
         Args:
             work: Awaitable that makes and sends the answer.
@@ -71,7 +71,7 @@ class RequestContext:
         Raises:
             DeadlinePassed: If the answer was not ready in time.
             BodyTimeout: If the body did not arrive in time.
-            Exception: The error that `end` was called with, such as ClientGone.
+            Exception: The error that `RequestContext.end` was called with, such as ClientGone.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -92,7 +92,7 @@ class RequestContext:
             self._stop_limits()
 
     def end(self, error: Exception) -> None:
-        """Cancels the work of the request; `run` then raises the error.
+        """Cancels the work of the request. `RequestContext.run`, which awaits this work, then raises the error.
 
         Args:
             error: Why the request ends. Only the first call counts.
@@ -108,12 +108,15 @@ class RequestContext:
         self._timer = self._loop.call_at(self._started_at + timeout_s, self.end, DeadlinePassed())
 
     def begin_body(self) -> None:
-        """Starts the time limit of the body. Called before the body is read."""
+        """Starts the time limit of the request's body, which counts from the creation of this context.
+
+        Called before the body is read.
+        """
         self.is_reading = True
         self._body_limit.start(self, self._started_at + self._body_limit.seconds)
 
     def finish_body(self) -> None:
-        """Stops the time limit of the body. Called when the whole body has arrived."""
+        """Stops the time limit of the request's body. Called when the whole body has arrived."""
         self.is_reading = False
         self._body_limit.stop(self)
 

@@ -14,8 +14,9 @@ class LimitedRequest(Protocol):
 class TimeLimit:
     """Ends requests whose deadline has passed.
 
-    All requests get the same time. So their deadlines pass in the order in which `start` was called, and one timer is
-    enough: it waits for the earliest deadline. A timer for each request would add 6 microseconds to every answer.
+    All requests get the same time. So their deadlines pass in the order in which `TimeLimit.start` was called, and one
+    timer is enough: it waits for the earliest deadline. A timer for each request would add 6 microseconds to every
+    answer.
 
     Args:
         seconds: Time that a request may take.
@@ -27,7 +28,9 @@ class TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, request: LimitedRequest, deadline: float) -> None:
-        """Calls the request's method `expire` at a deadline, unless `stop` is called before.
+        """Sets the deadline of a request. At the deadline the request's method `expire` is called, which ends it.
+
+        Nothing is called if `TimeLimit.stop` has removed the deadline before.
 
         Args:
             request: The request.

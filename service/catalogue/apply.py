@@ -52,7 +52,8 @@ def with_entries(
 ) -> Snapshot:
     """Returns the state in which some items are replaced, added or deleted.
 
-    The time depends on the number of these items, not on the size of the catalogue.
+    The time depends mainly on the number of these items. But a few arrays with a number for each item of the catalogue
+    are copied.
 
     Args:
         snapshot: The state before; it is not modified.

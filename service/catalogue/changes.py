@@ -40,7 +40,7 @@ class Put:
 
     @property
     def item_id(self) -> str:
-        """The id of the item. `Delete` and `Forget` have this attribute too."""
+        """The id of the item that this change adds or replaces. `Delete` and `Forget` also have an `item_id`."""
         return self.item.item_id
 
 

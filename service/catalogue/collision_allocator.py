@@ -25,7 +25,10 @@ class CollisionAllocator:
         self._taken: dict[Codes, int] = {}
 
     def apply(self, change: Change) -> Outcome:
-        """Applies one change: stores the item's new content in `entries`, and returns what was done."""
+        """Applies one change and returns what was done.
+
+        If this adds, replaces or deletes an item, stores the item's new content in `CollisionAllocator.entries`.
+        """
         if isinstance(change, Forget):
             is_held = self._semantic_id(change.item_id) is not None
             return Outcome(Result.NOT_FORGOTTEN if is_held else Result.FORGOTTEN)

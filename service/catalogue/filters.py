@@ -3,7 +3,7 @@
 Every write of an item adds a row to the catalogue's item table. The content of the bundle's items and of these rows
 never changes. So if the result of a filter is cached, only the rows added since then are checked after a write.
 
-Shapes: N leaves, S written rows.
+Shapes: N leaves of the trie, one for each item of the bundle (the published model); S written rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,13 +69,14 @@ class Filters:
     """Finds the items of one state of the catalogue that meet a request's conditions. Results are cached.
 
     Args:
-        items: The items of the bundle (the published model), in its order: `item_id` and the attributes, as `as_shown`
-            returns them.
+        items: The items of the bundle (the published model), in the order of the bundle: `item_id` and the attributes.
+            `as_shown` has converted their numbers to those that clients see.
         table: The items of this state of the catalogue.
         metrics: Counts the hits and misses of the cache.
         cache_bytes: Memory for cached results, in bytes; the least recently used results are removed first.
-        prepare: `Recommender.prepared` of this state: computes for a result what searches with this filter need again
-            and again, such as the most popular of its items. By default nothing is computed.
+        prepare: Function that gets the result of a filter before it is cached. It adds to the result what every search
+            with this filter needs, such as the most popular of the items. In the service it is the method
+            `Recommender.prepared` of this state. By default it adds nothing.
     """
 
     def __init__(
@@ -96,7 +97,8 @@ class Filters:
 
         Args:
             table: The items of the other state.
-            prepare: `Recommender.prepared` of the other state; see the class.
+            prepare: `Recommender.prepared` of the other state. It adds to the result of a filter what every search with
+                this filter needs.
         """
         other = Filters.__new__(Filters)
         other._shared, other._table, other._prepare = self._shared, table, prepare
@@ -104,12 +106,12 @@ class Filters:
 
     @property
     def schema(self) -> pl.Schema:
-        """The polars type of `item_id` and of each attribute, by name."""
+        """The polars type of `item_id` and of each attribute of the catalogue's items, by name."""
         return self._shared.items.schema
 
     @property
     def cached_bytes(self) -> int:
-        """The memory that the cached results take now, in bytes."""
+        """The memory that the cached results of filters take now, in bytes, for all states of the catalogue."""
         return int(self._shared.answers.currsize)
 
     def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:

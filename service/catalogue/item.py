@@ -24,7 +24,7 @@ class Item:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes by name, parsed from the payload."""
+        """The item's attributes by name, parsed from the JSON text `Item.payload`."""
         attributes: dict[str, Any] = json.loads(self.payload)
         return attributes
 

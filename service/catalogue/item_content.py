@@ -34,7 +34,8 @@ class Written(NamedTuple):
 
     Attributes:
         item_id: The item's id.
-        attributes: The attributes by name, and the item's vectors by name if the model was trained with such vectors.
+        attributes: The item's attributes by name. If the model was trained with columns of vectors, such as an image
+            embedding, the item's vectors are among them, also by name.
             An attribute of the catalogue that is not given is null.
         text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
     """
@@ -55,7 +56,8 @@ def tokenise(
 
     Args:
         item_id: The item's id.
-        attributes: The attributes by name, and the item's vectors by name if the model was trained with such vectors.
+        attributes: The item's attributes by name. If the model was trained with columns of vectors, such as an image
+            embedding, the item's vectors are among them, also by name.
             An attribute of the catalogue that is not given is null.
         text_vector: The embedding of the item's text; None to let the bundle's text encoder compute it.
         schema: The polars type of `item_id` and of each attribute that the catalogue shows to clients, by name.

@@ -8,8 +8,9 @@ A written item normally gets the added place of its row. But if the item has a l
 its semantic ID there, its place remains this leaf, and only its content comes from the row. See
 `service.catalogue.written_vectors.own_leaves`.
 
-The next state shares the items of the bundle and all earlier rows with this one. So the cost of a write depends on the
-number of written items, not on the size of the catalogue.
+The table after a write shares the items of the bundle and all earlier rows with the table before it. So the cost of a
+write depends mainly on the number of written items. But some arrays with a number for each leaf or row are
+copied.
 
 Shapes: N leaves, S rows and added places, P places that hold an item, L levels, M looked-up or written items.
 """
@@ -57,9 +58,10 @@ class ItemTable:
         taken: The collision codes (last codes of semantic IDs) in use, by the L - 1 codes before them: bit c of the
             integer stands for collision code c. Only those L - 1 codes are listed with which an item was written or
             deleted; for all others the trie has the answer.
-        state: An object that belongs to this state alone. Two tables are the same state if `is` finds it equal.
-        leaf_state: An object for the items at the leaves. If `is` finds it equal, two tables have the same items, with
-            the same content, at their leaves.
+        state: An object made for this state of the catalogue. Tables with the same object (compared with `is`) are the
+            same state, so a cached result for one of them is valid for the other.
+        leaf_state: An object that is replaced whenever an item at a leaf changes. Tables with the same object
+            (compared with `is`) have the same items, with the same content, at their leaves.
     """
 
     trie: SemanticIdTrie
@@ -84,8 +86,8 @@ class ItemTable:
         """Makes the table of a bundle (a published model), without later changes.
 
         Args:
-            items: The bundle's items in the order of the bundle: `item_id` and the attributes, as `as_shown` returns
-                them.
+            items: The bundle's items in the order of the bundle: `item_id` and the attributes. `as_shown` has
+                converted their numbers to those that clients see.
             trie: The trie of the bundle's semantic IDs.
         """
         by_leaf = items_of(items[trie.row_of_leaf_N])
@@ -112,9 +114,9 @@ class ItemTable:
             removed: Ids of the deleted items; ids that are not in the table are ignored.
             written: The M written items. Each is new, or replaces the item with the same id.
             codes_ML: The semantic ID of each written item, int64.
-            leaf_M: The leaf of the trie for each written item that keeps its leaf, because it replaces an item there
-                with the same semantic ID; `NO_LEAF` for all others, which are searched beside the trie. `own_leaves`
-                makes this array. int64.
+            leaf_M: For each written item its leaf of the trie, if the item keeps this leaf as its place (its index in
+                the catalogue). `NO_LEAF` if the item gets a place after all leaves instead; such items are searched
+                beside the trie. `own_leaves` computes this array. int64.
         """
         # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]
@@ -231,7 +233,9 @@ class ItemTable:
         return codes_ML
 
     def below(self, prefix: Sequence[int]) -> IntArray:
-        """Returns the places of the items whose semantic IDs begin with some codes, sorted by semantic ID.
+        """Finds the items whose semantic IDs begin with some codes.
+
+        Returns their places (indices in the catalogue) as int64, sorted by semantic ID.
 
         Args:
             prefix: The first codes of the semantic IDs.

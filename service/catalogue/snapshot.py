@@ -28,7 +28,7 @@ class Snapshot:
         item_vectors: The vector of the item at each place, float32 of shape (places, D).
         entries: The items written since the model was published, by item id; None for a deleted item of the published
             model.
-        published: The state before any change; None if this is that state.
+        published: The state of the published model, before the first change. None if this state has no changes yet.
         exclude_history: Whether items of the user's history are left out of the recommendations. A request can set this
             itself; then the value here has no effect.
     """

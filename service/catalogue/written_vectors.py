@@ -1,4 +1,4 @@
-"""Finds the vector of each written item, and whether its leaf of the trie remains its place in the catalogue.
+"""Finds the vector of each written item, and which written items keep their leaf of the trie.
 
 A written item is one that was added or replaced after the model was published. If the published model contains the item
 and some user chose it in the training data, it keeps its learned vector, whatever is written about it later. Every
@@ -40,12 +40,14 @@ def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
 
 
 def own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
-    """Returns for each written item the leaf of the trie that remains its place, or `NO_LEAF`; int64 of shape (M,).
+    """Finds out which written items keep their leaf of the trie.
 
-    The place of an item is its index in the catalogue. An item of the published model has a leaf as its place. After a
-    write the leaf remains its place if some user chose the item in the training data, and if its semantic ID is still
-    the one of the leaf. Only then can the search generate this semantic ID as before. Every other written item gets
-    `NO_LEAF`: its place becomes an added place, an index after all leaves.
+    Returns an int64 array of shape (M,): for each written item its leaf, or `NO_LEAF` if it has none or cannot keep it.
+
+    Each item of the published model has a leaf of its own in the trie, at its semantic ID. When the item is written
+    again, it keeps this leaf under two conditions: some user chose the item in the training data, and its semantic ID
+    is still the one of the leaf. Then the search can generate the semantic ID as before. Every other written item is
+    searched beside the trie.
 
     Args:
         written: The M written items.

@@ -1,4 +1,4 @@
-"""The outermost middleware: it admits a request, keeps its deadline, adds headers to its answer, and measures its time.
+"""The outermost middleware: admits requests, ends them at their deadline, adds headers to answers, and measures times.
 
 One layer does all of this, because every layer of middleware costs time. During an overload the server calls `Gate`
 directly, so that it can refuse a request without any middleware.
@@ -70,8 +70,10 @@ class Gate:
     def admit(self, scope: Scope) -> RequestContext | Refusal:
         """Admits a request, or makes the HTTP answer that refuses it.
 
-        The server calls this when a request's headers are complete. A refused request never reaches a middleware, so
-        this method also adds the usual headers and calls the observers.
+        The server calls this when it begins a request: the headers of the request have arrived, and the earlier
+        requests of its connection are answered. The answer to a refused request passes through no middleware.
+        Therefore this method adds to it the headers that every answer gets, and calls the observers, which count and
+        log answered requests.
 
         Args:
             scope: The request's ASGI scope. The root path is removed from its `path`.
@@ -94,7 +96,7 @@ class Gate:
             self._metrics.shed.labels("deadline").inc()
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Calls all observers for an answered request.
+        """Calls all observers, the functions that count and log an answered request.
 
         Args:
             scope: The request's ASGI scope.
@@ -106,7 +108,10 @@ class Gate:
 
 
 class Envelope:
-    """ASGI middleware that runs every request within its `RequestContext` and adds headers to its answer.
+    """The outermost ASGI middleware: limits the time of every request, and adds headers to every answer.
+
+    It awaits the app in `RequestContext.run`, which cancels the app when the request's deadline passes or its client
+    has gone. It also answers errors of the app, and measures the time of every answer.
 
     Args:
         app: The ASGI app that this middleware wraps.

@@ -23,8 +23,8 @@ class SearchKey(NamedTuple):
         snapshot: The state of the model and its catalogue in which the request is searched.
         eligibility: The items that pass the request's filter.
         beam_width: Number of beams kept at every level of the search.
-        longest_history: Names the length class of the request's history, by the longest history of this class, in
-            items; see `search_key`.
+        longest_history: Largest number of history items in the request's length class. Histories are divided into
+            classes by their length, so that a long history is not in one batch with short ones; see `search_key`.
     """
 
     snapshot: Snapshot
@@ -36,13 +36,15 @@ class SearchKey(NamedTuple):
 class SearchWork(NamedTuple):
     """The input of the search for one request. A place is the index of an item in the catalogue.
 
+    Shape: T items in the request's history.
+
     Attributes:
         history: Places of the history's items, oldest first, int64 of shape (T,).
         excluded: Places of the items that must not be returned, int64.
         k: Number of items to return.
         reserved: How many of the k items are reserved for items without interactions in training.
-        types: Number of the event type of each history item, 0 for an unknown type, int64 of shape (T,); None if all
-            types are unknown.
+        types: The event type of each history item, as an index from 1, or 0 for an unknown type; int64 of shape (T,).
+            None if all types are unknown.
     """
 
     history: IntArray

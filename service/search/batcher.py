@@ -92,29 +92,33 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         metrics.queue_depth.set_function(lambda: len(self._queue))
 
     def start(self) -> None:
-        """Starts the threads. Must be called on the event loop that will call `submit`."""
+        """Starts the batcher's threads. Must be called on the event loop that will call `Batcher.submit`."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
     @property
     def waiting(self) -> int:
-        """The number of pieces of work in the queue, each of which is one request."""
+        """The number of pieces of work in the batcher's queue. Each piece of work is one request."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """The total weight of the work that has left the queue and whose callers have not got their results yet.
+        """The total weight of the running work: it has left the batcher's queue, and its callers have no results yet.
 
-        Work counts as running until its caller on the event loop has got the result, not only until the thread has
-        computed it. For admission, what is not running is waiting. If work ceased to be running earlier, admission
-        would refuse requests while the event loop is busy and the threads are idle.
+        Work runs until its caller on the event loop has got the result, not only until a thread has computed it.
+        Admission limits the number of requests in the service that are not running. If work ended when a thread has
+        computed its result, admission would refuse requests whenever the event loop is slow to deliver results.
         """
         return self._begun - self._ended
 
     @property
     def is_working(self) -> bool:
-        """Whether a thread can take work. False before `start`, after `stop`, and shortly after a thread crashed."""
+        """Whether at least one thread of this batcher takes work. The spare thread for a backlog does not count.
+
+        False before `Batcher.start` and after `Batcher.stop`. Also False while all of these threads pause after a
+        crash.
+        """
         return self._able > 0
 
     @property
@@ -153,7 +157,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         return await job.future
 
     def stop(self) -> None:
-        """Refuses new work, runs all queued work, and ends the threads. Returns when all threads have ended."""
+        """Stops the batcher: refuses new work, runs all queued work, and waits until its threads have ended."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()

@@ -126,7 +126,9 @@ class FairQueue(Generic[KeyT, JobT]):
         return taken
 
     def charge(self, key: KeyT, cost: float) -> None:
-        """Adds the cost of a finished batch to what its key has used, so that other keys come before it.
+        """Adds the cost of a finished batch to the search time that its batch key has used.
+
+        `FairQueue.pop` then prefers the other keys for a while.
 
         Args:
             key: The batch key.
@@ -215,9 +217,10 @@ class ClientQueue(Generic[KeyT, JobT]):
         return Turn(key, jobs, weights)
 
     def charge(self, turn: Turn[KeyT, JobT], cost: float) -> None:
-        """Adds the cost of a finished batch to what its clients have used, so that other clients come before them.
+        """Adds the cost of a finished batch to the search time that its clients have used.
 
-        The cost is divided between the clients of the batch in proportion to the weights of their jobs.
+        `ClientQueue.pop` then prefers other clients for a while. The cost is divided between the clients of the batch
+        in proportion to the weights of their jobs.
 
         Args:
             turn: The batch.

@@ -87,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
     # Asyncio and uvicorn call these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio for a new connection: adds it to the table, or closes it if the table has no room."""
+        """Called by asyncio for a new connection: adds it to the connection table, or closes it if there is no room."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from asyncio's
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if (sock := self._transport.get_extra_info("socket")) is not None:
@@ -144,14 +144,14 @@ class Connection(asyncio.BufferedProtocol):
             self._pipeline.proceed()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it stops: closes the connection, but not before the end of an answer."""
+        """Called by uvicorn when it stops: closes the connection, after the request that is being answered, if any."""
         if self._pipeline.current is None:
             self.close()
         else:
             self._pipeline.current.keep_alive = False
 
     def cut_body(self) -> None:
-        """Called at shutdown: ends the current request with NotReady if its body is still arriving."""
+        """Called at shutdown: if the current request's body is still arriving, ends the request with NotReady (503)."""
         self._pipeline.cut_body()
 
     # The connection table calls these; see `service.server.connection_table.TrackedConnection`.

@@ -66,7 +66,10 @@ class DrainingServer(uvicorn.Server):
             print(f"serving on {address} - try its page {address}/docs", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Shuts the server down in three steps; see the class."""
+        """Shuts the server down: lets load balancers go away, answers the accepted requests, closes all connections.
+
+        The docstring of `DrainingServer` describes these three steps.
+        """
         logger.info("draining: /readyz answers 503, requests are still answered for %.1f s", self._drain_s)
         self.server_state.default_headers.append((b"connection", b"close"))
         self._runtime.begin_drain()

@@ -19,7 +19,7 @@ logger = logging.getLogger("rqrec")
 
 
 class ExchangeTransport(Protocol):
-    """What an `Exchange` needs of its connection."""
+    """Interface of a connection, as far as `Exchange` (one HTTP request and its answer) calls it."""
 
     @property
     def default_headers(self) -> list[Header]:
@@ -177,14 +177,17 @@ class Exchange:
         self._write_body(message.get("body", b""), is_last=not message.get("more_body", False), head=head)
 
     def feed(self, data: bytes) -> None:
-        """Adds a received part of the request's body, for `receive`. Drops it if the answer is already complete."""
+        """Stores a received part of the request's body until `Exchange.receive` returns it to the app.
+
+        Drops the part if the answer is already complete.
+        """
         if not self.is_complete:
             self._body = self._body + data if self._body else data
             self._wake()
 
     @property
     def is_full(self) -> bool:
-        """Whether more than HIGH_WATER_BYTES of the body wait for the app to read them."""
+        """Whether more than HIGH_WATER_BYTES of the request's body wait for the app. Then no more bytes are parsed."""
         return len(self._body) > HIGH_WATER_BYTES
 
     def feed_end(self) -> None:
@@ -193,7 +196,7 @@ class Exchange:
         self._wake()
 
     def disconnect(self) -> None:
-        """Makes `receive` return `http.disconnect`. Called when the client has closed the connection."""
+        """Makes `Exchange.receive` return `http.disconnect`. Called when the client has closed the connection."""
         self._gone = True
         self._wake()
 

@@ -24,7 +24,7 @@ CONTINUE = b"100-continue"
 
 
 class PipelineTransport(ExchangeTransport, Protocol):
-    """What a `Pipeline` needs of its connection.
+    """Interface of a connection, as far as `Pipeline`, which answers its requests in order, uses it.
 
     Attributes:
         addresses: The values of the keys `client` and `server` of an ASGI scope.
@@ -103,7 +103,7 @@ class Pipeline:
 
     @property
     def must_wait(self) -> bool:
-        """Whether no more bytes may be parsed now.
+        """Whether no more bytes of the connection may be parsed now.
 
         This is so while a request waits for the answers before it, while the app is slow in reading a body, and after
         an error in parsing.
@@ -202,7 +202,7 @@ class Pipeline:
             self.start_next()
 
     def cut_body(self) -> None:
-        """Ends the current request with NotReady if its body is still arriving. Called at shutdown."""
+        """Called at shutdown: if the current request's body is still arriving, ends the request with NotReady (503)."""
         if self._context is not None and self._context.is_reading:
             self._context.end(NotReady("the service is shutting down"))
 

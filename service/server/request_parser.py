@@ -80,7 +80,9 @@ class RequestParser:
         self.on_message_begin()
 
     def feed(self, data: bytes) -> bytes:
-        """Parses received bytes. Calls the handler for everything that is complete, and sets `fault` after an error.
+        """Parses received bytes, and calls the handler for everything that is complete.
+
+        After an error it sets `RequestParser.fault`.
 
         Args:
             data: The next bytes of the connection.
@@ -133,8 +135,8 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Called by llhttp when all headers have arrived: passes the request line and the headers to the handler.
 
-        If the headers offer an upgrade to another protocol, it does not pass them on: `feed` returns them without the
-        offer, to be parsed again.
+        If the headers offer an upgrade to another protocol, it does not pass them on: `RequestParser.feed` returns
+        them without the offer, to be parsed again.
         """
         self._is_head_complete = True
         self._without_progress = 0
