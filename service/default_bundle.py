@@ -38,7 +38,7 @@ def describe_choice(chosen: Path) -> str:
         chosen: The folder that `default_bundle` returned.
 
     Raises:
-        BundleError: If no bundle was published below the working folder. The message names the folders searched.
+        BundleError: If no bundle was published below the working directory. The message says where it searched.
     """
     published = published_folders(Path())
     if not published:

@@ -14,7 +14,7 @@ class InvalidPart(ValueError):
 
     Attributes:
         within: The first names that lead to the field. A subclass sets them, such as `("filter",)` for a filter.
-        place: The names after these, as in the argument.
+        place: The names after those in `within`, as given to the constructor.
     """
 
     within: ClassVar[tuple[str, ...]] = ()

@@ -66,6 +66,6 @@ class IdsFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Adds the two ids to a record. Always returns True, so that no record is dropped."""
+        """Adds the request's id and trace id to a log record. Always returns True, so that no record is dropped."""
         record.request_id, record.trace_id = request_id.get() or None, trace_id.get()
         return True

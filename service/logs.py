@@ -26,11 +26,11 @@ class TextFormatter(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Returns the line of a record, with control characters escaped."""
+        """Formats a log record as one line of text, with control characters escaped."""
         return _escaped(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        """Returns the traceback. Each line begins with `  | `, so that it differs from the line of a record."""
+        """Formats an exception as a traceback. Each line begins with `  | `, unlike the line of a log record."""
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"  | {_escaped(line)}" for line in lines)
 

@@ -31,15 +31,15 @@ class Periodic:
 
     @property
     def pause_s(self) -> float:
-        """The pause before the next call, in seconds: doubled for each failure in a row, up to LONGEST_PAUSE_S."""
+        """The pause before the function's next call, in seconds: doubled for each failure in a row, up to a limit."""
         return min(self._every_s * (1 << self._failures), max(LONGEST_PAUSE_S, self._every_s))
 
     def start(self) -> None:
-        """Starts the background task. The first call comes after one pause."""
+        """Starts the background task, which calls the coroutine function for the first time after one pause."""
         self._task = asyncio.create_task(self._run())
 
     def now(self) -> None:
-        """Ends the current pause, so that the next call begins at once.
+        """Ends the current pause, so that the next call of the coroutine function begins at once.
 
         Does nothing after a failed call, so that what has failed, such as Redis, is not called too often.
         """
@@ -47,7 +47,7 @@ class Periodic:
             self._wake.set()
 
     async def stop(self) -> None:
-        """Waits until a running call has ended, then ends the background task."""
+        """Waits until a running call of the coroutine function has ended, then ends the background task."""
         self._is_stopped = True
         self._wake.set()
         if self._task is not None:

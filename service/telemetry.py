@@ -33,9 +33,9 @@ class MetricsPage:
         self._not_before = 0.0
 
     async def text(self) -> bytes:
-        """Returns a page that contains everything counted before this call.
+        """Returns the page of all metrics, with everything that was counted before this call.
 
-        During a flood of calls it waits first, and several calls get the same page.
+        During a flood of calls, a call waits first, and several calls get the same page.
         """
         if self._making is None:
             self._making = asyncio.create_task(self._make())

@@ -1,11 +1,14 @@
 """The Lua scripts that read and write the change log in Redis; `service.replication.change_log` describes its keys.
 
+The log has a stream (one event for each change), entries (the content of each written item) and a header, which
+summarises both.
+
 - LOOK reads the header, the number of entries and events, and the next events, all at one moment.
 - READ_ENTRIES reads a page of the entries, READ_HASH any hash, and READ_HASH_PAGE a page of any hash.
-- APPEND and APPEND_MIGRATED add events to the stream.
+- APPEND adds events to the stream, and APPEND_MIGRATED events that were copied from another model's log.
 - SAVE stores entries and a later header, and deletes old events from the stream.
-- BEGIN replaces the header, the entries and the stream by new ones, which repairs the log.
-- SET_FIELD and GET_OR_SET write one field of the hash that says how far other models were migrated.
+- BEGIN repairs the log: it replaces the header, the entries and the stream by new ones.
+- GET_OR_SET reads, and SET_FIELD sets, how far the changes in another model's log were copied to this log.
 """
 
 from rqrec.service.redis.scripts import LOCK_HOLDER, POSITIONS

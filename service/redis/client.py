@@ -39,14 +39,14 @@ class RedisRefused(RedisUnavailable):
 class RedisGate:
     """A client of Redis behind a circuit breaker.
 
-    After a failure, all calls fail at once for `pause_s` seconds. So a slow Redis does not slow down requests.
+    After a failure, all calls fail at once for `options.pause_s` seconds. So a slow Redis does not slow down requests.
 
     Args:
         options: The URL, the timeouts, the retries, and the pause after a failure.
         metrics: Counts failed calls and shows whether Redis answers.
 
     Attributes:
-        client: The redis-py client. To run a command, pass a method of it to `call`.
+        client: The redis-py client. To run a command, pass a method of it to `RedisGate.call`.
     """
 
     def __init__(self, options: RedisOptions, metrics: Metrics) -> None:
@@ -65,12 +65,12 @@ class RedisGate:
         """Runs a Redis command and returns its answer.
 
         Args:
-            command: A method of `client`, or another coroutine function that uses `client`.
+            command: A method of `RedisGate.client`, or another coroutine function that uses this client.
             arguments: The arguments of the command.
 
         Raises:
             RedisRefused: If Redis answered with an error.
-            RedisUnavailable: If Redis failed now, or less than `pause_s` seconds ago.
+            RedisUnavailable: If Redis failed now, or less than `RedisOptions.pause_s` seconds ago.
         """
         if self._breaker.opened:
             raise RedisUnavailable("Redis failed a moment ago and is not called again yet")
@@ -136,7 +136,7 @@ def _is_failure(kind: type[BaseException], error: BaseException) -> bool:
 
 
 def connect(options: RedisOptions) -> Redis:
-    """Makes a Redis client for the server, Sentinels or cluster of the URL. It connects at its first command."""
+    """Makes a Redis client for the server, Sentinels or cluster in `options.url`. It connects at its first command."""
     url = read_redis_url(options.url)
     timeouts = {"socket_timeout": options.timeout_s, "socket_connect_timeout": options.timeout_s}
     common: dict[str, Any] = {

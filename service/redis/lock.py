@@ -35,7 +35,7 @@ class Lock:
     Args:
         gate: The client of Redis.
         key: The Redis key of the lock.
-        lives_s: Time to live of the lock, in seconds; `keep` starts it again.
+        lives_s: Time to live of the lock, in seconds; `Lock.keep` starts it again.
 
     Attributes:
         key: The Redis key of the lock.

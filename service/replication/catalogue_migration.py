@@ -81,7 +81,7 @@ class CatalogueMigration:
         self._stepping = asyncio.Lock()
 
     async def begin(self, version: str) -> None:
-        """Adds another model, the source, whose changes `step` also copies to this model from now on.
+        """Adds another model, the source: from now on `CatalogueMigration.step` also copies its changes to this model.
 
         Copying starts at the first change of the source, even if an earlier process has copied some changes: Redis may
         have lost parts of this model's change log while no replica served this model. Changes that this model has
@@ -100,7 +100,7 @@ class CatalogueMigration:
     async def step(self) -> None:
         """Copies new changes from the change logs of other models to the change log of this model.
 
-        The other models are those for which `begin` was called, on this replica or on any other. Changes that were
+        The other models are those for which any replica has called `CatalogueMigration.begin`. Changes that were
         copied before are skipped.
 
         Raises:

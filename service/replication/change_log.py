@@ -2,9 +2,9 @@
 
 The change log has four Redis keys, which contain the model version and never expire.
 
-- `changes`, the stream: one event for every change. Its id is its position. It names the event before it.
+- `changes`, the stream: one event for each change. An event's id is its position. Each event names the one before.
 - `entries`, a hash: the content of every written item, after all changes up to one position of the stream.
-- `log`, the header: this position, the number and a digest of the entries, the first event of the stream, the epoch.
+- `log`, the header: that position, the number and a digest of the entries, the stream's first event, the log's id.
 - `carried`, a hash: for other model versions, up to which position their changes were migrated to this version.
 
 From these a reader can tell whether events or entries are missing. Then a replica repairs the log: it replaces the
@@ -49,7 +49,7 @@ class ChangeLog:
     """Reads and writes the change log of one model version in Redis.
 
     The log has a stream (one event for each change), entries (the content of each written item) and a header (a
-    summary, which says up to which event the entries go). When a replica repairs the log, a new epoch of it begins.
+    summary, which says up to which event the entries go). A repair replaces all three. It gives the log a new id.
 
     Args:
         gate: The client of Redis.
@@ -71,12 +71,12 @@ class ChangeLog:
         self.version = version
 
     async def append(self, change: Change, token: str, *, after: str = START) -> str:
-        """Appends a change to the stream and returns the position of its event.
+        """Appends a change to the log's stream, as a new event, and returns the position of this event.
 
         Args:
             change: The change.
             token: Random id of the write request that waits for the event; empty if no request waits.
-            after: The last position that the caller knows; the event gets a later position.
+            after: The last position that the caller knows. The new event gets a later position.
 
         Raises:
             RedisUnavailable: If Redis does not answer or is full. The change may be in the stream nevertheless.
@@ -84,7 +84,7 @@ class ChangeLog:
         return str(await run(self._gate, APPEND, [self._stream], after, to_json(change), token, "", ""))
 
     async def look(self, after: str) -> LogView:
-        """Reads, at one moment: the header, the number of entries and events, and the next events after a position.
+        """Reads, at one moment: the log's header (its summary) and sizes, and the next events after a position.
 
         Args:
             after: A position in the stream. Only events after this position are read, and not all if there are many.
@@ -102,12 +102,12 @@ class ChangeLog:
         return LogView(header, tag, num_entries, num_events, first, last, bool(reading), read)
 
     async def read(self, view: LogView) -> LogContents | None:
-        """Reads all entries, and all events whose changes are not in the entries; if the log is damaged, all events.
+        """Reads all entries (the content of written items), and the events after them; in a damaged log all events.
 
-        Returns None if the header has changed since `view` was read: entries and events might then not fit together.
+        Returns None if the log's header has changed since `view` was read: what was read may then not fit together.
 
         Args:
-            view: The result of the last `look` of the caller.
+            view: The result of the caller's last call of `ChangeLog.look`.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -130,7 +130,7 @@ class ChangeLog:
             position = now.events[-1].position
 
     async def sample_entries(self) -> dict[str, StampedEntry | None]:
-        """Reads the entries of some written items, by item id, the next ones at each call. An unreadable one is None.
+        """Reads the content of some written items, by item id: at each call the next ones. Unreadable content is None.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -140,7 +140,7 @@ class ChangeLog:
         return {item_id: readable.get(item_id) for item_id in page[::2]}
 
     async def entries_of(self, item_ids: Sequence[str]) -> dict[str, StampedEntry | None]:
-        """Reads the entries of some items, by item id. Unreadable ones are None; items without an entry are left out.
+        """Reads the content of some items from the hash `entries`, by item id; None if unreadable. Omits absent items.
 
         Args:
             item_ids: Ids of the items, at least one.
@@ -166,13 +166,13 @@ class ChangeLog:
     async def save(self, before: LogHeader, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
         """Compacts the change log: stores the content of changed items (their entries), and deletes old events.
 
-        Only events before the position of the old header are deleted. The stream still has all events since then.
+        Also replaces the header, the log's summary. The stream keeps the events from the old header's position on.
 
         Args:
-            before: The old header, as the caller knows it. If Redis has another header, nothing is saved.
-            entries: The entries that have changed since the old header, by item id.
-            after: The new header. Its epoch and `cut_after` are ignored: the epoch does not change, and the stream then
-                starts at the position of the old header.
+            before: The old header, as the caller has read it. If Redis has another one by now, nothing is saved.
+            entries: The content of the items that have changed since the old header was written, by item id.
+            after: The new header. Its epoch and `cut_after` are ignored: the log keeps its id, the epoch, and the
+                stream then starts at the old header's position.
 
         Returns:
             Whether the entries were saved. False if a replica reads the entries now, or another replica saved first.
@@ -189,12 +189,12 @@ class ChangeLog:
             await self._unstage()
 
     async def begin(self, tag: str, known_to: str, entries: Mapping[str, StampedEntry], after: LogHeader) -> bool:
-        """Replaces the whole change log, to repair it: all entries, the header and the stream. A new epoch begins.
+        """Repairs the change log: replaces its entries, header and stream. The log gets a new id, the epoch.
 
         Args:
-            tag: The tag of the header that the caller knows (`LogView.tag`). If Redis has another one, nothing happens.
-            known_to: The position of the last event that the caller knows. Later events are copied to the new stream.
-            entries: The entries of all written items, by item id.
+            tag: Checksum of the header that the caller has read (`LogView.tag`). If it has changed, nothing happens.
+            known_to: The position of the last event that the caller has read. Later ones are copied to the new stream.
+            entries: The content of all written items, by item id.
             after: The new header. It has a new epoch, and a position later than all known positions.
 
         Returns:
@@ -216,7 +216,7 @@ class ChangeLog:
                 await self._unstage()
 
     async def migrations(self) -> set[str]:
-        """Returns the other model versions whose changes are migrated to this version.
+        """Returns the versions of the other models whose changes are migrated (copied) to this model's change log.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -225,9 +225,9 @@ class ChangeLog:
         return set(found[::2])
 
     async def migrated_until(self, version: str) -> str:
-        """Returns up to which position in another model's stream the changes were migrated to this model.
+        """Returns the position in another model's stream up to which its changes were migrated (copied) to this log.
 
-        If none were migrated yet, returns an empty text, and stores it, so that `migrations` names the other model.
+        If none were, returns an empty text, and stores it: `ChangeLog.migrations` then also returns the other model.
 
         Args:
             version: Version of the other model.
@@ -238,7 +238,7 @@ class ChangeLog:
         return str(await run(self._gate, GET_OR_SET, [self._migrated], version, NOT_BEGUN))
 
     async def restart_migration(self, version: str) -> None:
-        """Makes the migration of another model's changes start again, at the beginning of the other model's stream.
+        """Makes the migration (copying) of another model's changes to this log start again, from the first of them.
 
         Args:
             version: Version of the other model.
@@ -249,11 +249,11 @@ class ChangeLog:
         await run(self._gate, SET_FIELD, [self._migrated], version, NOT_BEGUN)
 
     async def append_all(self, events: Iterable[tuple[Change, Event]]) -> str:
-        """Appends changes for which no write request waits. Returns the position of the last event.
+        """Appends changes for which no write request waits, and returns the position of the last new event.
 
         Args:
-            events: Pairs of a change to an item and an event with its `origin` and `stamp`. If the change was copied
-                from another model's log, they are that model and the position there; else both are empty.
+            events: Each change with an event, of which only `origin` and `stamp` are read. For a change copied from the
+                log of another model, these are that model's version and the position there. Else both are empty.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -263,13 +263,13 @@ class ChangeLog:
     async def append_migrated(
         self, source: str, before: str, after: str, events: Iterable[tuple[Change, Event]]
     ) -> bool:
-        """Appends changes that were migrated from another model, unless another replica has done so before.
+        """Appends changes copied from another model's change log, unless another replica has appended them before.
 
         Args:
             source: Version of the other model.
-            before: The result of `migrated_until` that the caller knows. If it has changed, nothing is appended.
-            after: The position in the other model's stream up to which all changes are then migrated.
-            events: Pairs of a change, with this model's codes, and its event in the other model's stream.
+            before: What `ChangeLog.migrated_until` returned. If that has changed since then, nothing is appended.
+            after: The position in the other model's stream up to which all changes are copied after this call.
+            events: Each change, with codes computed for this model, and its event in the other model's stream.
 
         Returns:
             Whether the changes were appended.

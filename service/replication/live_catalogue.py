@@ -44,12 +44,13 @@ class LiveCatalogue:
         save_every: Number of changes after which the change log is compacted; see `ChangeLog.save`.
         write_timeout_s: Longest time until a write is confirmed, in seconds.
         outdated_after_s: If a replica has missed changes for longer than this, in seconds, it may know items whose
-            deletion is no longer recorded. So, if it cannot read on where it stopped, it drops all that it knows and
-            loads the change log. But if the log is damaged or was replaced, it joins the log with all that it knows.
+            deletion is no longer recorded. So, if the next events are gone from the stream, it drops all that it knows
+            and loads the change log. But if the log is damaged or was replaced, the replica keeps what it knows, and
+            adds to the log what is missing there.
 
     Attributes:
         is_current: Whether this replica had applied all changes at its last read of the change log.
-        has_caught_up: Whether this replica has ever applied all changes.
+        has_caught_up: Whether this replica has applied all changes in the log at least once since its start.
     """
 
     def __init__(
@@ -86,16 +87,16 @@ class LiveCatalogue:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The present state of the catalogue."""
+        """The present state of this replica's catalogue."""
         return self._state.snapshot
 
     @property
     def point(self) -> Point:
-        """The last event of the change log that `snapshot` contains."""
+        """The last event of the change log that this replica has applied."""
         return self._state.point
 
     def stamp_of(self, item_id: str) -> str:
-        """Returns the stamp of an item: the position at which its last change was first written.
+        """Returns the stamp of an item: the position at which its last change was first written to a Redis stream.
 
         The stamp is an empty text if the item was never written since the model was published.
         """
@@ -125,14 +126,14 @@ class LiveCatalogue:
         return [item_id for item_id, stamp in deleted if is_before(stamp, before)]
 
     async def write(self, change: Change) -> Outcome:
-        """Appends a change to the change log, waits until this replica has applied it, and returns what it did.
+        """Appends a change to the change log, waits until this replica has applied it, and returns the outcome.
 
         Args:
             change: The change.
 
         Raises:
-            NotReady: If Redis does not answer, or if the change is not applied in time. It may still be applied later.
-                Also after `stop` was called.
+            NotReady: If Redis does not answer, or if the change is not applied in time; it may still be applied later.
+                Also if `LiveCatalogue.stop` was called before.
         """
         if self._is_stopping:
             raise NotReady("another model takes over from this one: send it again")
@@ -190,7 +191,7 @@ class LiveCatalogue:
     async def check_entries(self) -> None:
         """Compares some written items in Redis with those of this replica. Each call goes on where the last call ended.
 
-        If an item differs, the next call of `catch_up` repairs the change log.
+        If an item differs, the next call of `LiveCatalogue.catch_up` repairs the change log.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

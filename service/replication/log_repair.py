@@ -2,8 +2,8 @@
 
 A replica joins the written items that it knows with all that the change log in Redis still contains. If both have an
 item, the content after the later change wins. If Redis already contains the result undamaged, the replica loads it.
-Otherwise the replica replaces the change log by a new one with the result. This begins a new epoch of the change log.
-The other replicas then load the new log, or add their own changes in the same way.
+Otherwise the replica replaces the change log by a new one with the result, which has a new id, the epoch. The other
+replicas then load the new log, or add their own changes in the same way.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ class Repaired(NamedTuple):
 
     Attributes:
         state: The state with all changes that this replica knew or Redis still had. The new change log starts with it.
-        applied: The events of the old change log that were applied during the repair, in batches, each batch with the
-            outcomes of its changes. Write requests may wait for these outcomes.
+        applied: The events in Redis that were applied during the repair, in batches. Each batch comes with the outcomes
+            of its changes, which the caller must pass on to the write requests that wait for them.
     """
 
     state: ReplicaState
@@ -57,8 +57,8 @@ class LogRepair:
         """Returns whether the change log is undamaged and contains every change that this replica knows.
 
         Args:
-            view: The change log at one moment.
-            contents: The entries and events of the change log.
+            view: The header (summary) and the sizes of the change log, read at one moment.
+            contents: The log's entries (the content of written items) and its events.
             known: The stamp of each written item that this replica knows: the position of its last change.
         """
         theirs = Stamps({item_id: stamped.stamp for item_id, stamped in contents.entries.items()})
@@ -71,28 +71,29 @@ class LogRepair:
         return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
-        """Makes the state of a replica from the entries of an undamaged change log: the contents of all written items.
+        """Makes the state of a replica from the entries (the content of all written items) of an undamaged change log.
 
-        The events of the change log, which come after the entries, are not applied.
+        The events after the entries are not applied: the replica reads them next.
 
         Args:
-            header: The header of the change log, which says up to which position the entries go.
-            contents: The contents of the change log; only the entries are used.
+            header: The header of the log. It says up to which position in the stream the entries contain all changes.
+            contents: The contents of the log; only the entries are used.
         """
         version = header.catalogue_version
         snapshot, stamps = await asyncio.to_thread(self._replay.state_of, contents.entries, version)
         return ReplicaState(snapshot, stamps, Point(header.epoch, header.position))
 
     async def write_back(self, view: LogView, contents: LogContents, mine: ReplicaState) -> Repaired | None:
-        """Joins the changes that this replica and Redis know, and replaces the change log by one with all of them.
+        """Joins the changes that this replica knows with those in Redis, and replaces the change log by one with all.
 
         Args:
-            view: The change log at one moment. If its header has changed since then, nothing is written.
-            contents: The entries and events of the change log.
+            view: The header and the sizes of the log, read before. Nothing is written if the header has changed by now.
+            contents: The log's entries (the content of written items) and its events.
             mine: The state of this replica.
 
         Returns:
-            The joined state; None if nothing was written, because another replica is repairing or has repaired the log.
+            The joined state and the applied events. None if nothing was written, because another replica is repairing
+            the log or has repaired it.
 
         Raises:
             RedisUnavailable: If Redis does not answer; this replica keeps its state.

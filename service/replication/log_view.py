@@ -17,8 +17,8 @@ class Event(NamedTuple):
 
     Attributes:
         position: The event's position in the stream, such as `1700000000000-0`.
-        change: The change as JSON, see `service.catalogue.changes`. It is `nothing` in the first event after a repair
-            of the log. It is empty if the text in Redis is missing or too long to be a change.
+        change: The change as JSON, see `service.catalogue.changes`. The first event after a repair of the log has no
+            change, only the text `nothing`. Empty if the text in Redis is missing or too long to be a change.
         token: Random id of the write request that waits for this event; empty if no request waits.
         origin: For a change that was migrated from another model: the version of that model. Else empty.
         at: For a migrated change: the position at which it was first written, in the other model's stream. Else empty.
@@ -35,7 +35,10 @@ class Event(NamedTuple):
 
     @property
     def stamp(self) -> str:
-        """The position at which the change was first written. Of two changes of an item, the later stamp wins."""
+        """The position at which the event's change was first written: `at` for a migrated change, else `position`.
+
+        Of two changes of an item, the one with the later stamp wins.
+        """
         return self.at if is_position(self.at) and is_before(self.at, self.position) else self.position
 
 
@@ -53,7 +56,7 @@ class LogHeader:
         cut_after: The position of the first event in the stream. Earlier events were deleted; their changes are in the
             entries.
         count: The number of entries.
-        digest: The digest of all entries, see `Stamps.digest`.
+        digest: A digest of the entries: of each item's id and the position of its last change; see `Stamps.digest`.
     """
 
     epoch: str
@@ -102,15 +105,15 @@ class LogView:
 
     @property
     def is_empty(self) -> bool:
-        """Whether Redis has no entries, no events and no valid header, as before the first start of any replica."""
+        """Whether the log in Redis has no entries, events or valid header, as before the first start of a replica."""
         return (self.num_entries, self.num_events) == (0, 0) and self.header is None
 
     @property
     def is_whole(self) -> bool:
-        """Whether the header is valid, and the entries and the stream agree with it.
+        """Whether the log's header is valid and fits the entries (the content of written items) and the stream.
 
-        They agree if the number of entries and the first event are those in the header, and if the stream reaches the
-        position up to which the entries go.
+        The header says how many entries there are, which event is the stream's first, and up to which position the
+        entries contain all changes. It fits if the first two are true and the stream reaches that position.
         """
         header = self.header
         return (
@@ -121,9 +124,9 @@ class LogView:
         )
 
     def follows(self, position: str) -> bool:
-        """Returns whether `events` come directly after a position: no event is missing after it or between them.
+        """Returns whether `LogView.events` continue the stream from a position on, so that no event is missing.
 
-        If `events` is empty, returns whether the stream ends at this position.
+        If there are no such events, returns whether the stream ends at this position.
 
         Args:
             position: A position in the stream.
@@ -144,8 +147,8 @@ class LogContents:
     Attributes:
         entries: The content and the stamp (position of the last change) of each written item, by item id. Entries that
             cannot be decoded are left out.
-        events: The events after the header's position. If the header is missing, or does not fit the entries or the
-            stream (see `LogView.is_whole`), all events of the stream.
+        events: The events whose changes came after the entries. All events of the stream if the log has no valid
+            header, or one that does not fit the entries or the stream (see `LogView.is_whole`).
         last: The position of the last event that was read. If none was read, the position where reading began.
         is_linked: Whether the events have no gap: the first one comes directly after the position where reading began,
             and each other one directly after the one before it.

@@ -50,7 +50,7 @@ class PendingWrites:
             del self._pending[token]
 
     async def until_none(self) -> None:
-        """Waits until no write request waits any more."""
+        """Waits until no write request of this replica waits for its change any more."""
         while self._pending:
             await asyncio.wait([write.outcome for write in self._pending.values()])
             await asyncio.sleep(0)  # lets the writers leave their blocks

@@ -12,8 +12,8 @@ class Point(NamedTuple):
     """Identifies the last event of the change log that a state of the catalogue contains.
 
     Attributes:
-        epoch: Id of the epoch of the change log. A repair of the change log starts a new epoch.
-        position: Position of the event in the stream of this epoch, such as `1700000000000-0`.
+        epoch: Id of the change log. A repair replaces the log by a new one with a new id.
+        position: Position of the event in the stream of that log, such as `1700000000000-0`.
     """
 
     epoch: str

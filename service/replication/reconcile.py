@@ -4,8 +4,9 @@ The entry of a written item is its content. The stamp of an entry is the positio
 entries of one item, the one with the later stamp wins. So the join does not depend on which replica computes it, in
 which order, and how often.
 
-After a loss in Redis two items can have the same semantic ID. The item that was written first keeps it. The other one
-gets a new collision code, the last code of a semantic ID, which makes it unique.
+Two items can have the same semantic ID: after Redis has lost the first item, its ID looks free and is given to a second
+item. Then the item that was changed earlier keeps the ID. The other item gets a new collision code, the last code of a
+semantic ID, which makes it unique.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +52,7 @@ def state_of(
     version: int,
     on_skip: SkipObserver,
 ) -> Snapshot:
-    """Makes the state of the catalogue in which every written item has the content of its entry.
+    """Makes the state of the catalogue from the published state and the content of all items written since then.
 
     If two items have the same semantic ID, the item that was changed later gets another collision code.
 
@@ -60,7 +61,7 @@ def state_of(
         entries: The content of each written item, with the position of its last change, by item id.
         tokenizer: The model's item tokenizer, which computes the vectors of new items.
         version: The `catalogue_version` of the new state.
-        on_skip: Called with the item id and the error for each entry that does not fit this model.
+        on_skip: Called with the item id and the error for each item whose content does not fit this model.
     """
     good = {
         item_id: stamped

@@ -57,10 +57,10 @@ class RedisTable:
         self._latest: tuple[Point, ItemTable] | None = None
 
     async def update(self, before: ItemTable, after: ItemTable, item_ids: Sequence[str], point: Point) -> None:
-        """Writes some changed items to Redis.
+        """Writes some changed items into the copy of the item table in Redis.
 
-        If this is not possible now, `keep_whole` writes the whole table later. Examples: Redis does not answer, or the
-        change log was repaired.
+        If this is not possible now, `RedisTable.keep_whole` writes the whole table later. Examples: Redis does not
+        answer, or the change log was repaired.
 
         Args:
             before: The table before the change.
@@ -77,7 +77,7 @@ class RedisTable:
                     await self._write(old_point, point, before, after, item_ids)
 
     async def keep_whole(self, table: ItemTable, point: Point) -> None:
-        """Checks the copy in Redis, and restarts the time to live of its keys. Must be called regularly.
+        """Checks the copy of the item table in Redis, and restarts the time to live of its keys. Call it regularly.
 
         If the copy is older than the table or lacks a part of it, writes the whole table. Also compares some items, the
         next ones at each call, and writes the whole table if one differs.

@@ -54,14 +54,14 @@ class Replay:
         self._keep_rows = keep_rows
 
     def state_of(self, entries: Mapping[str, StampedEntry], version: int) -> tuple[Snapshot, Stamps]:
-        """Makes the state in which every written item has the content of its entry. Skips invalid entries.
+        """Makes the state of the catalogue from the content of all written items. Skips and counts invalid content.
 
         Args:
             entries: The content of each written item, with the position of its last change (its stamp), by item id.
             version: The `catalogue_version` of the new state.
 
         Returns:
-            The state, and the stamps of the entries that were not skipped.
+            The state, and the stamps of the items that were not skipped.
         """
         bad: list[str] = []
 
@@ -76,8 +76,9 @@ class Replay:
     def batches(self, events: Sequence[Event], stamps: Stamps) -> Iterator[EventBatch]:
         """Yields events in batches, in their order. Leaves out a change of an item if a later one was applied already.
 
-        A change that was copied from the log of another model may be older than changes of the same item in this log.
-        So a batch ends before such a change if it already changes this item.
+        A change that was copied from another model's log may be older than changes that come before it in this stream.
+        The stamps tell which change of an item is later, but an unfinished batch is not in them yet. So, if a batch has
+        a change of an item, it ends before a copied change of that item.
 
         Args:
             events: The events, in the order of the stream.
@@ -113,12 +114,12 @@ class Replay:
         return compacted(after, at_least=self._keep_rows), outcomes
 
     def note(self, stamps: Stamps, batch: EventBatch, outcomes: Sequence[Outcome | None]) -> list[str]:
-        """Notes that a batch was applied: sets the stamps of the items that it has changed, and counts the outcomes.
+        """Updates `stamps` after a batch was applied, and counts the outcomes of the batch in the metrics.
 
         Args:
-            stamps: For each written item in the state, the position of its last change; they are modified.
+            stamps: For each written item in the state, the position of its last change. This call modifies them.
             batch: The batch.
-            outcomes: The outcome of each change, as `apply` returned them.
+            outcomes: The outcome of each change, as `Replay.apply` returned them.
 
         Returns:
             The ids of the items that changed, each once.

@@ -36,9 +36,9 @@ class ReplicaState(NamedTuple):
         return self.entries([item_id for item_id, _ in list(self.stamps.items())])
 
     def header(self) -> LogHeader:
-        """Returns the header of a change log whose entries are the written items of this state.
+        """Makes the header (the summary) of a change log that stores the content of all written items of this state.
 
-        Its stream starts at `point`, the last event that this state contains.
+        It says that these contents include all changes up to `ReplicaState.point`, and that the stream starts there.
         """
         epoch, position = self.point
         version = self.snapshot.catalogue_version

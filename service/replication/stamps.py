@@ -25,7 +25,7 @@ class Stamps:
 
     @property
     def digest(self) -> str:
-        """The digest of all item ids and stamps, as 32 hexadecimal digits. Equal tables have equal digests."""
+        """The digest of the table's item ids and stamps, as 32 hexadecimal digits. Equal tables have equal digests."""
         return f"{self._digest:032x}"
 
     def note(self, item_id: str, stamp: str) -> None:
@@ -46,11 +46,11 @@ class Stamps:
             self._digest ^= digest_of(item_id, old)
 
     def stamp(self, item_id: str) -> str:
-        """Returns the stamp of an item. An item that was never written has an empty stamp, which sorts first."""
+        """Returns an item's stamp (the position of its last change), or an empty text if it was never written."""
         return self._stamps.get(item_id, "")
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Returns pairs of an item id and the stamp of this item."""
+        """Returns, for every item in this table, its id and its stamp (the position of its last change)."""
         return self._stamps.items()
 
 

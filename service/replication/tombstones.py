@@ -2,8 +2,9 @@
 
 Without the tombstone, a replica that has missed the deletion, or the change log of another model, could bring the item
 back. So a tombstone is removed only if no other change log in Redis contains the item, and if every replica has had the
-time to read the deletion. (A replica that was without Redis for longer than that discards its own entries and loads
-those in Redis.) The removal is a change in the stream, so all replicas remove the same tombstones.
+time to read the deletion. If a replica was without Redis for longer than this time, and events that it has not read are
+gone, it drops all written items that it knows and loads those in Redis. The removal is a change in the stream, so all
+replicas remove the same tombstones.
 """
 
 import asyncio
@@ -45,9 +46,10 @@ class Tombstones:
         self._lock = Lock(gate, f"{KEY_PREFIX}:{{{log.version}}}:forgetting", LOCK_LIVES_S)
 
     async def forget(self) -> None:
-        """Removes old tombstones, if there are at least `at_least` and no other replica is removing them now.
+        """Removes old tombstones (records of deletions) from the change log, if there are at least `at_least`.
 
-        Does nothing while the change log of another model is damaged: it may contain items that cannot be read now.
+        Does nothing if another replica is removing them now. Also does nothing while another model's change log is
+        damaged: it may contain a deleted item that cannot be read now, and the item would come back.
 
         Raises:
             RedisUnavailable: If Redis does not answer.

@@ -60,8 +60,8 @@ class Rollout:
     def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
         """Returns the rollout in which a model has a new role. If the model becomes active, there is no candidate.
 
-        The new revision is higher than all revisions that the caller knows. It is also at least the present time in
-        milliseconds, so that it is higher than that of an older rollout which Redis has lost.
+        The revision, a number that grows with every change, becomes higher than all revisions that the caller knows. It
+        is also at least the present time in milliseconds, so that it exceeds that of a rollout which Redis has lost.
 
         Args:
             version: Version of the model.

@@ -20,8 +20,8 @@ class History(NamedTuple):
         item_ids: Ids of the items that the model reads, oldest first.
         types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if the history
             has only item ids, or if the model knows no event types: then all types count as unknown.
-        excluded: Ids of items that must not be recommended: those with an excluding type, which the model does not
-            read, and those whose last event is a dislike.
+        excluded: Ids of items that must not be recommended: those whose last event is a dislike, and those with an
+            event type in `EventTypes.excluding`. The model does not read events of these excluding types.
     """
 
     item_ids: Sequence[str]

@@ -41,7 +41,7 @@ class ModelSwitch:
         poll_every_s: Pause between two reads of the rollout in Redis, in seconds.
         empty_wait_s: How long Redis must be empty at the start, in seconds, before this replica decides that it is the
             first replica.
-        check_every_s: Pause after a failed switch to the rollout in Redis (Redis or a model was not ready), in seconds.
+        check_every_s: Pause before a switch that failed, as Redis or a model was not ready, is tried again, in seconds.
         ready_without_redis: Whether this replica is ready even if the rollout in Redis was never read.
 
     Attributes:
@@ -78,7 +78,7 @@ class ModelSwitch:
         )
 
     async def start(self) -> None:
-        """Loads the models of the rollout in Redis; without a usable rollout, the bundle that the link `current` names.
+        """Loads the models that have a role in Redis; if there are none or one fails, the bundle of the link `current`.
 
         Raises:
             UnusableModel: If the bundle of `current` cannot be loaded.
@@ -99,7 +99,7 @@ class ModelSwitch:
             self._following.start()
 
     async def stop(self) -> None:
-        """Stops all models."""
+        """Stops reading the roles of the models from Redis, and stops all loaded models of this replica."""
         if self._gate is not None:
             await self._following.stop()
         async with self._switching:
@@ -107,7 +107,7 @@ class ModelSwitch:
             await self._open.retire(self._open.models)
 
     def check_ready(self) -> None:
-        """Checks that the rollout is known and that every model is ready.
+        """Checks that this replica knows which model has which role, and that every loaded model is ready.
 
         Raises:
             NotReady: If one of these is not true, so that a load balancer should not send traffic here.
@@ -133,10 +133,10 @@ class ModelSwitch:
             yield self.deployment.active
 
     async def learn_all(self, model: ServedModel) -> None:
-        """Applies all confirmed changes to a model's catalogue, including those for the model that is active in Redis.
+        """Applies all confirmed writes of items to a model's catalogue, also those that the active model has received.
 
         Args:
-            model: The model. Its catalogue gets the changes in its own change log and in that of the active model.
+            model: The model. It gets the changes in its own change log and in that of the model active in Redis.
 
         Raises:
             NotReady: If Redis does not answer.
@@ -147,7 +147,7 @@ class ModelSwitch:
             raise NotReady(f"Redis does not answer ({error}), so items may be missing here: send it again") from error
 
     async def manifests(self) -> dict[str, Manifest | BundleError]:
-        """Returns, by version, the manifest of each bundle, or the error if the manifest cannot be read."""
+        """Returns, by version, the manifest of each loaded model and each bundle in the folder, or the read error."""
         running = {model.version: model.bundle.manifest for model in self._running}
         return {**running, **await asyncio.to_thread(read_manifests, self._bundles)}
 

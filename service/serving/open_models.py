@@ -35,7 +35,7 @@ class OpenModels:
 
     @property
     def models(self) -> list[ServedModel]:
-        """All models that are open now."""
+        """All models that this replica has loaded and not stopped yet."""
         return list(self._stacks)
 
     async def open(self, version: str) -> ServedModel:

@@ -122,11 +122,11 @@ class Runtime:
         self.models.check_ready()
 
     def begin_drain(self) -> None:
-        """Makes `check_ready` fail, so that load balancers stop sending traffic. Requests are still answered."""
+        """Makes `Runtime.check_ready` fail: load balancers then stop sending traffic. Requests are still answered."""
         self._is_draining = True
 
     def stop_accepting(self) -> None:
-        """Refuses new requests that need a model: `deployment` raises NotReady from now on."""
+        """Refuses new requests that need a model: `Runtime.deployment` raises NotReady from now on."""
         self._is_stopping = True
 
     async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:

@@ -139,12 +139,12 @@ class ServedModel:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The present snapshot of the catalogue."""
+        """The present state of this model's catalogue."""
         return self._published if self.live is None else self.live.snapshot
 
     @property
     def is_current(self) -> bool:
-        """Whether `snapshot` had all changes at the last read of the change log; always True without Redis."""
+        """Whether this model's catalogue had all changes when it last read the change log; True without Redis."""
         return self.live is None or self.live.is_current
 
     @property

@@ -36,7 +36,7 @@ class SharedRollout:
         self._gate = gate
 
     async def read(self) -> Rollout | None:
-        """Reads the rollout in Redis. Returns None if Redis has no rollout.
+        """Reads the rollout (which model has which role) from Redis. Returns None if Redis has none.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -49,7 +49,7 @@ class SharedRollout:
         return rollout
 
     async def active_version(self) -> str | None:
-        """Reads which model version is active by the rollout in Redis. Returns None if Redis has no rollout.
+        """Reads from Redis the version of the active model, which answers the requests. Returns None if Redis has none.
 
         Raises:
             RedisUnavailable: If Redis does not answer.
@@ -58,7 +58,7 @@ class SharedRollout:
         return None if rollout is None else rollout.active
 
     async def store(self, rollout: Rollout, known_revision: int) -> bool:
-        """Stores a rollout, unless Redis has a newer rollout than the caller knows.
+        """Stores a rollout (which model has which role) in Redis, unless Redis has a newer one than the caller knows.
 
         Args:
             rollout: The new rollout.
@@ -75,7 +75,7 @@ class SharedRollout:
         return bool(await run(self._gate, GIVE_ROLES, [ROLES_KEY], rollout.to_json(), known_revision))
 
     async def last_active(self) -> str | None:
-        """Reads which model version was active last on any replica. Other models take over its written items.
+        """Reads which model version was active last on any replica. A model that gets a role copies its written items.
 
         Returns None if Redis does not hold this version.
 
@@ -85,7 +85,7 @@ class SharedRollout:
         return await self._read(LAST_ACTIVE_KEY)
 
     async def note_active(self, version: str) -> None:
-        """Stores which model version is active, for `last_active`. Does nothing if Redis does not answer."""
+        """Stores in Redis which model is active; `SharedRollout.last_active` reads it. Ignores failures of Redis."""
         with contextlib.suppress(RedisUnavailable):
             if self._gate is not None:
                 await self._gate.call(self._gate.client.set, LAST_ACTIVE_KEY, version)

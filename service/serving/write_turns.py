@@ -1,4 +1,4 @@
-"""Keeps writes and changes of the active model apart, so that no confirmed write is missing in the new model."""
+"""Keeps writes of items apart from changes of the models' roles: a new active model must lack no confirmed write."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class WriteTurns:
-    """Keeps writes of items and changes of the active model apart.
+    """Keeps writes of items apart from changes of the models' roles, such as a switch to another active model.
 
     A change waits until all running writes have ended. New writes wait until the change has ended.
     """
@@ -19,7 +19,7 @@ class WriteTurns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Context manager for one write. Waits first while the active model is being changed in a block of `paused`."""
+        """Context manager for one write. Waits first while the models' roles are changing (`WriteTurns.paused`)."""
         while not self._is_open.is_set():
             await self._is_open.wait()
         self._num_writing += 1
@@ -33,9 +33,9 @@ class WriteTurns:
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Context manager for a change of the active model. Waits first until all running writes have ended.
+        """Context manager for a change of the models' roles. Waits first until all running writes have ended.
 
-        No write can begin before the end of the block. Only one block of `paused` may run at a time.
+        No write can begin before the end of the block. Only one such block may run at a time.
         """
         self._is_open.clear()
         try:
