@@ -149,10 +149,10 @@ class Recommender:
         return other
 
     def prepared(self, eligibility: Eligibility) -> Eligibility:
-        """Returns a copy of an eligibility with its fields `popular` and `candidates` computed.
+        """Computes once, for all requests with the same filter, what they need besides the search.
 
-        `popular` has the most popular items that pass the filter. `candidates` has the new items that pass it. Requests
-        that use the copy need not compute these fields again.
+        The result is a copy of the filter's eligibility (the set of items that pass it) with two more fields: `popular`,
+        the most popular of these items, and `candidates`, those that the model did not learn to generate.
         """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)

@@ -38,7 +38,8 @@ FEW = 4  # a client may use the reserve while it holds at most 1 / FEW of it
 class AdmissionLimits:
     """Limits on the number of requests in the service at the same time, and on their duration.
 
-    A request needs a permit before the service works for it. While it is being searched, its permit is free for others.
+    A request takes a permit when its headers have arrived. It gives the permit back when its search begins, so permits
+    limit the requests that wait and not those whose search runs.
 
     Attributes:
         max_queue: Number of permits for waiting requests. A request whose search has many beams needs several permits.

@@ -36,7 +36,14 @@ class ComparedItems(NamedTuple):
     largest_B: FloatArray
 
     def of_user(self, user: int) -> tuple[IntArray, FloatArray]:
-        """Returns one user's part: the row numbers of the compared items, and relevance_weight * relevance of each."""
+        """Returns the new items that were compared with the query of one user of the batch, and their scores.
+
+        Args:
+            user: Index of the user in the batch.
+
+        Returns:
+            The rows of these items in the index of new items, and relevance_weight * relevance of each.
+        """
         return self.rows[user], self.weighted[user]
 
     def of_users(self, users: Sequence[int] | slice) -> "ComparedItems":
