@@ -151,8 +151,8 @@ class Recommender:
     def prepared(self, eligibility: Eligibility) -> Eligibility:
         """Computes once, for all requests with the same filter, what they need besides the search.
 
-        The result is a copy of the filter's eligibility (the set of items that pass it) with two more fields: `popular`,
-        the most popular of these items, and `candidates`, those that the model did not learn to generate.
+        The result is a copy of the filter's eligibility (the set of items that pass it) with two more fields:
+        `popular`, the most popular of these items, and `candidates`, those that the model did not learn to generate.
         """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
