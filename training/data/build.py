@@ -1,16 +1,29 @@
 """Builds the data set from raw tables: checks the rows, sorts interactions by time, and numbers users and items."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items
+from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items, log_columns
 from rqrec.training.data.columns import INTERACTIONS, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, TYPE, USER_ID, WEIGHT, DataError, Dataset, fingerprint
+from rqrec.training.data.dataset import (
+    EVENT_TYPE,
+    ITEM_ID,
+    RATING,
+    TIMESTAMP,
+    TYPE,
+    USER_ID,
+    WEIGHT,
+    Dataset,
+    fingerprint,
+)
 from rqrec.training.data.feedback.decide import Feedback, decide_feedback
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
+from rqrec.training.data.splitting.time_unit import ticks_per_second
 
 LOG, CATALOGUE = "the interactions table", "the items table"
 
@@ -64,7 +77,7 @@ def build_dataset(
     )
     report.note(
         f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
-        f"{len(items):,} items"
+        f"{len(items):,} items{_period(ordered[TIMESTAMP])}"
     )
     return Dataset(
         name,
@@ -86,38 +99,52 @@ def _decided(
     catalogue: str,
     report: DataReport,
 ) -> tuple[pl.DataFrame, Feedback]:
-    """Checks the tables, and decides about rows that do not fit. Every fault is added to the report."""
-    frame = checked_interactions(interactions, settings, path=log, report=report)
-    if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
-        report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
+    """Checks the tables, and decides about rows that do not fit. Every fault is added to the report.
+
+    A check that needs a column with a fault is left out, because it could report faults that are none.
+    """
+    frame = checked = pl.DataFrame()
+    expected = log_columns(interactions.collect_schema().names(), settings)
+    with report.attempt():
+        frame = checked_interactions(interactions, settings, path=log, report=report)
+        if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
+            report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
     if items is not None:
-        items = checked_items(items, settings, path=catalogue, report=report)
-        items = usable_attributes(items, ignored=settings.ignored_columns, path=catalogue, report=report)
-    feedback = decide_feedback(frame, settings, path=log, report=report)
-    frame = _distinct(feedback.interactions, settings, log, report)
-    items, frame = _matched(items, frame, settings, log, catalogue, report)
-    return items, feedback._replace(interactions=frame)
+        with report.attempt():
+            checked = checked_items(items, settings, path=catalogue, report=report)
+            checked = usable_attributes(checked, ignored=settings.ignored_columns, path=catalogue, report=report)
+    unreadable = set(expected) - set(frame.columns)
+    feedback = Feedback(frame, (), (), ())
+    if len(frame) and not unreadable & {RATING, EVENT_TYPE}:
+        feedback = decide_feedback(frame, settings, path=log, report=report)
+    frame = feedback.interactions
+    if not unreadable:
+        frame = _distinct(frame, settings, log, report)
+    if ITEM_ID in frame.columns and (items is None or len(checked)):
+        checked, frame = _matched(None if items is None else checked, frame, settings, log, catalogue, report)
+    return checked, feedback._replace(interactions=frame)
 
 
 def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: DataReport) -> pl.DataFrame:
-    """Decides about interactions that are equal in user, item, time and event type. Faulty times are no column."""
-    if settings.duplicates == "keep" or TIMESTAMP not in frame.columns:
+    """Decides about interactions that are equal in user, item, time and type."""
+    if settings.duplicates == "keep":
         return frame
     key = [name for name in frame.columns if name != WEIGHT]
-    duplicates = frame.select(key).filter(frame.select(key).is_duplicated())
-    if not len(duplicates):
+    repeats = len(frame) - frame.select(key).n_unique()
+    if not repeats:
         return frame
     if settings.duplicates == "error":
-        shown = duplicates.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
+        equal = frame.filter(frame.select(key).is_duplicated())
+        shown = equal.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
+        kind = " (of the event or of the rating: liked, neutral, disliked)" if TYPE in key else ""
         report.refuse(
-            f"{log}: interactions must be distinct in user_id, item_id and timestamp, but {len(duplicates)} rows are "
-            f"equal to another one, such as those of the users and items {shown}: remove them, or set "
-            "DatasetSettings.duplicates = 'drop' (all but one) or 'keep'"
+            f"{log}: interactions must be distinct in {', '.join(key[:-1])} and {key[-1]}{kind}, but {repeats} are "
+            f"equal to an earlier one, such as those of the users and items {shown}: remove them, or set "
+            f"DatasetSettings.duplicates = 'drop' (drops these {repeats}) or 'keep'"
         )
         return frame
-    distinct = frame.unique(key, maintain_order=True, keep="first")
-    report.note(f"{log}: {len(frame) - len(distinct)} interactions dropped, because an equal one is kept")
-    return distinct
+    report.note(f"{log}: {repeats} interactions dropped, because they are equal to an earlier one in {', '.join(key)}")
+    return frame.unique(key, maintain_order=True, keep="first")
 
 
 def _matched(
@@ -139,8 +166,8 @@ def _matched(
     if settings.unknown_items == "error":
         report.refuse(
             f"{log}: interactions name {len(unknown)} items that {catalogue} does not have, such as "
-            f"{unknown.head(EXAMPLES_SHOWN).to_list()}: add them, or set DatasetSettings.unknown_items = 'drop' (their "
-            "interactions) or 'add' (the items, without attributes)"
+            f"{unknown.head(EXAMPLES_SHOWN).to_list()}{_of_other_zeros(unknown, items)}: add them, or set "
+            "DatasetSettings.unknown_items = 'drop' (their interactions) or 'add' (the items, without attributes)"
         )
         return items, frame
     if settings.unknown_items == "add":
@@ -152,8 +179,34 @@ def _matched(
     )
     frame = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="semi", maintain_order="left")
     if frame.is_empty():
-        raise DataError(f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id")
+        report.refuse(
+            f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id; {log} has ids "
+            f"such as {unknown.head(EXAMPLES_SHOWN).to_list()}, {catalogue} such as "
+            f"{items[ITEM_ID].head(EXAMPLES_SHOWN).to_list()}{_of_other_zeros(unknown, items)}"
+        )
     return items, frame
+
+
+def _of_other_zeros(unknown: pl.Series, items: pl.DataFrame) -> str:
+    """Says how many unknown item ids are in the items table with more or fewer leading zeros; else nothing."""
+    known = items[ITEM_ID].str.strip_chars_start("0").unique()
+    found = int(unknown.str.strip_chars_start("0").is_in(known.implode()).sum())
+    return f" ({found} of the {len(unknown)} differ from an item only in leading zeros)" if found else ""
+
+
+def _period(times: pl.Series) -> str:
+    """Returns the first and the last day of the interactions, for the report; nothing if the times have no days."""
+    times_I = times.to_numpy()
+    ticks = ticks_per_second(times_I)
+    if ticks is None:
+        return ""
+    try:
+        first, last = (
+            datetime.fromtimestamp(int(time) // ticks, UTC).date() for time in (times_I.min(), times_I.max())
+        )
+    except (ValueError, OverflowError, OSError):  # outside of the years that datetime knows
+        return ""
+    return f"; from {first} to {last}"
 
 
 def _tie_order(frame: pl.DataFrame) -> pl.Series:

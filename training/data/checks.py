@@ -1,10 +1,13 @@
 """Checks raw tables: every item is listed once, and every interaction has a user, an item and a time."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import polars as pl
 
 from rqrec.models.bundle.tables import CONTROL, MAX_ITEM_ID
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
-from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings
+from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings, require_types
 from rqrec.training.data.reading.names import ignored_of_log
 from rqrec.training.data.reading.times import as_whole_numbers
 from rqrec.training.data.report import DataReport
@@ -22,7 +25,7 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     Args:
         items: Table with the column item_id and any attributes.
         settings: If `duplicates` is "drop", only the first row of each item is kept. With any other value, an item with
-            several rows is a fault.
+            several rows is a fault. If `missing_values` is "drop", rows without an id are dropped.
         path: Name of the items file, for messages.
         report: Receives a line for everything that was changed. It also collects the faults, which are raised later in
             one error (see `DataReport.all_faults`): ids that are missing, and items with several rows.
@@ -33,15 +36,18 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     require_columns(items.columns, [ITEM_ID], path=path)
     if items.is_empty():
         raise DataError(f"{path} must hold at least one item, but it is empty: add items, or leave the file out")
-    ids = _ids(items[ITEM_ID], path, report)
+    with _named(items[ITEM_ID], path):
+        ids = _ids(items[ITEM_ID], path, report)
     items = items.select(ids, pl.exclude(ITEM_ID))
     missing = ids.is_null().arg_true()
-    if len(missing):
+    if len(missing) and settings.missing_values == "drop":
+        report.note(f"{path}: {len(missing)} of {len(items)} rows dropped, because they have no item_id")
+    elif len(missing):
         report.refuse(
             f"{path}: every item needs an item_id, but {len(missing)} have none, the first in data row "
-            f"{missing[0] + 1}: fill them in, or remove these items"
+            f"{missing[0] + 1}: fill them in, or set DatasetSettings.missing_values = 'drop' to drop these rows"
         )
-        items = items.drop_nulls(ITEM_ID)
+    items = items.drop_nulls(ITEM_ID)
     kept = items.unique(ITEM_ID, keep="first", maintain_order=True)
     if len(kept) == len(items):
         return items
@@ -65,67 +71,97 @@ def checked_interactions(
     Args:
         interactions: Table with the columns user_id and item_id; optional columns are timestamp, rating, event_type.
         settings: The format of times; whether times, ratings and event types are used; and whether interactions without
-            a user are dropped or are a fault.
+            a user, an item or a time are dropped or are a fault.
         path: Name of the interactions file, for messages.
         report: Receives a line for everything that was changed or dropped. It also collects the faults, which are
-            raised later in one error (see `DataReport.all_faults`): missing values, and times and ratings that cannot
-            be read. The result then lacks the column that cannot be read.
+            raised later in one error (see `DataReport.all_faults`): missing values, columns that cannot be read, and
+            event types of the settings that are not in the file.
 
     Returns:
         Table with user_id, item_id (strings) and timestamp (integer; the row number if there are no times). If the data
-        has ratings or event types, also rating (float64) and event_type (string), which may be null.
+        has ratings or event types, also rating (float64) and event_type (string), which may be null. A column that
+        cannot be read is left out; `log_columns` says which ones are expected.
 
     Raises:
-        DataError: If a column is missing, there are no interactions, or an id cannot be used.
+        DataError: If a column is missing, or there are no interactions.
     """
     present = interactions.collect_schema().names()
     require_columns(present, [USER_ID, ITEM_ID], path=path)
-    ignored = ignored_of_log(settings)
-    optional = [name for name in (RATING, EVENT_TYPE) if name in present and name not in ignored]
+    names, ignored = log_columns(present, settings), ignored_of_log(settings)
     if TIMESTAMP in present and TIMESTAMP not in ignored:
-        frame = interactions.select(USER_ID, ITEM_ID, TIMESTAMP, *optional).collect(engine="streaming")
+        frame = interactions.select(names).collect(engine="streaming")
     else:
         reason = "times are ignored" if TIMESTAMP in ignored else f"there is no column {TIMESTAMP}"
         report.note(f"{path}: {reason}, so the order of the rows is taken as the order in time")
-        frame = interactions.select(USER_ID, ITEM_ID, *optional).collect().with_row_index(TIMESTAMP)
+        frame = interactions.select(name for name in names if name != TIMESTAMP).collect().with_row_index(TIMESTAMP)
     if frame.is_empty():
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
     report.rows_read = len(frame)
-    columns = [_ids(frame[USER_ID], path, report), _ids(frame[ITEM_ID], path, report)]
-    with report.attempt():
-        columns.append(as_whole_numbers(frame[TIMESTAMP], path=path, timestamp_format=settings.timestamp_format))
-    if RATING in frame:
+    columns = {}
+    for name in names:
+        with report.attempt(), _named(frame[name], path):
+            columns[name] = _checked(frame[name], settings, path, report)
+    if EVENT_TYPE in columns or EVENT_TYPE not in names:
         with report.attempt():
-            columns.append(checked_ratings(frame[RATING], path=path, decimal=settings.decimal))
-    if EVENT_TYPE in frame:
-        columns.append(checked_event_types(frame[EVENT_TYPE], path=path))
+            require_types(columns.get(EVENT_TYPE), settings, path=path)
     return _without_missing(pl.DataFrame(columns), settings, path, report)
 
 
+def log_columns(present: Sequence[str], settings: DatasetSettings) -> list[str]:
+    """Returns the columns of checked interactions: user_id, item_id, timestamp, and rating and event_type if used.
+
+    Args:
+        present: The columns of the raw table.
+        settings: Whether ratings and event types are used or ignored.
+    """
+    ignored = ignored_of_log(settings)
+    optional = [name for name in (RATING, EVENT_TYPE) if name in present and name not in ignored]
+    return [USER_ID, ITEM_ID, TIMESTAMP, *optional]
+
+
+def _checked(column: pl.Series, settings: DatasetSettings, path: str, report: DataReport) -> pl.Series:
+    if column.name == TIMESTAMP:
+        times = as_whole_numbers(column, path=path, timestamp_format=settings.timestamp_format)
+        return times.cast(pl.Int64) if times.dtype == pl.Int128 else times
+    if column.name == RATING:
+        return checked_ratings(column, path=path, report=report, decimal=settings.decimal)
+    if column.name == EVENT_TYPE:
+        return checked_event_types(column, path=path, report=report)
+    return _ids(column, path, report)
+
+
+@contextmanager
+def _named(column: pl.Series, path: str) -> Iterator[None]:
+    """Converts an error of polars to a DataError that names the column."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: unable to read column {column.name}: {reason}: convert the column") from error
+
+
 def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
-    anonymous = frame[USER_ID].is_null()
-    drops_users = settings.missing_users == "drop"
+    rows = len(frame)
     required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
+    if settings.missing_values == "drop":
+        for column in required:
+            present = frame.drop_nulls(column)
+            if len(present) < len(frame):
+                dropped = len(frame) - len(present)
+                report.note(f"{path}: {dropped} of {rows} interactions dropped, because they have no {column}")
+            frame = present
+        if frame.is_empty():
+            raise DataError(f"{path} must have an interaction with {required}, but no row has all: fill the columns in")
+        return frame
     for column in required:
-        bad = frame[column].is_null()
-        if column == USER_ID and drops_users:
-            continue
-        rows = (bad & ~anonymous if drops_users else bad).arg_true()
-        if len(rows):
-            remedy = (
-                ", or set DatasetSettings.missing_users = 'drop', or name a column such as that of the session in "
-                "DatasetSettings.columns"
-                if column == USER_ID
-                else ""
-            )
+        missing = frame[column].is_null().arg_true()
+        if len(missing):
+            or_session = ", or name a column such as that of the session in DatasetSettings.columns"
             report.refuse(
-                f"{path}: every interaction needs a valid {column}, but {len(rows)} have none; the first is data row "
-                f"{rows[0] + 1} of {len(frame)}: fill it in, or remove the row{remedy}"
+                f"{path}: every interaction needs a valid {column}, but {len(missing)} have none; the first is data "
+                f"row {missing[0] + 1} of {rows}: fill it in, or set DatasetSettings.missing_values = 'drop' to drop "
+                f"such rows{or_session if column == USER_ID else ''}"
             )
-    if anonymous.any() and drops_users:
-        report.note(f"{path}: {anonymous.sum()} of {len(frame)} interactions dropped, because they have no user_id")
-        if anonymous.all():
-            raise DataError(f"{path} must hold an interaction with a user_id, but no row has one: fill the column in")
     return frame.drop_nulls(required)
 
 

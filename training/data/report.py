@@ -49,18 +49,19 @@ class DataReport:
     def all_faults(self) -> Iterator[None]:
         """At the end of a `with` block, raises one DataError with all faults that `refuse` has recorded, if any.
 
-        A DataError that is raised in the block ends the block. It becomes the last of these faults.
+        A DataError that is raised in the block ends the block. It becomes the last of these faults. After the block,
+        `faults` is empty, so the report can be used again for the corrected data.
         """
         try:
-            yield
-        except DataError as error:
-            if not self.faults:
-                raise
-            self.refuse(str(error))
-        if len(self.faults) == 1:
-            raise DataError(self.faults[0])
-        if self.faults:
-            raise DataError("\n- ".join([f"the data has {len(self.faults)} faults:", *self.faults]))
+            with self.attempt():
+                yield
+            faults = list(self.faults)
+        finally:
+            self.faults.clear()
+        if len(faults) == 1:
+            raise DataError(faults[0])
+        if faults:
+            raise DataError("\n- ".join([f"the data has {len(faults)} faults:", *faults]))
 
     def refuse(self, fault: str) -> None:
         """Records a fault of the data, which `all_faults` raises later.

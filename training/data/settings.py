@@ -3,11 +3,18 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat
 from pydantic.dataclasses import dataclass as settings_dataclass
 
 DISLIKE, EXCLUDE, IGNORE = "dislike", "exclude", "ignore"
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ACTIONS = (DISLIKE, EXCLUDE, IGNORE)
+MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0  # of an event type that is a training target
+
+
+def _action(action: float | str) -> float | str:
+    if action in (0, *ACTIONS) or (isinstance(action, float) and MIN_WEIGHT <= action <= MAX_WEIGHT):
+        return action
+    raise ValueError(f"must be one of {ACTIONS}, a weight from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, or 0")
 
 
 @settings_dataclass(frozen=True)
@@ -34,10 +41,11 @@ class DatasetSettings:
         timestamp_format: The format of times in text, such as "%m/%d/%Y %H:%M". ISO 8601 needs none.
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
-        duplicates: What happens to interactions that are equal in user, item, time and event type: "error", "drop" all
-            but one, or "keep" them. If the items table has several rows of one item, "drop" keeps the first row, and
+        duplicates: What happens to interactions that are equal in user, item, time and type (of the event or of the
+            rating): "error", "drop" all but one, or "keep" them. If the items table has several rows of one item, "drop" keeps the first row, and
             any other value raises an error.
-        missing_users: What happens to interactions without a user: "error" or "drop" them.
+        missing_values: What happens to interactions without a user, an item or a time, and to rows of the items table
+            without an id: "error" or "drop" them.
         ratings: "auto" to use the ratings of interactions if their scale is known; "ignore" not to use them.
         disliked_below: A rating below this is a dislike: the model reads it in the history, but it is never a training
             target. "auto" is 3 of 5 stars, 6 of 10, 60 of 100, and 0 if there are negative ratings.
@@ -48,10 +56,11 @@ class DatasetSettings:
             the highest rating in the data and 1 - rating_weight for the lowest, and linear between them.
         events: "auto" to use the event types of interactions; "ignore" not to use them.
         event_types: What an event type does, such as {"purchase": 2.0, "hide": "exclude"}. A number is the weight of
-            such an interaction in training. "dislike": the model reads it in the history, but it is never a training
-            target. "exclude": the item is only excluded from the user's recommendations. "ignore": the interaction is
-            dropped. Types that are not named have the weight 1; but names such as "dislike" or "remove_from_cart" are
-            dislikes, and impressions are ignored.
+            such an interaction in training, from 0.001 to 1000; 0: the model reads it in the history, but it is never a
+            training target. "dislike": the same as 0, and an item whose last event is a dislike is not recommended.
+            "exclude": the item is only excluded from the user's recommendations. "ignore": the interaction is dropped.
+            Types that are not named have the weight 1; but names such as "dislike" or "remove_from_cart" are dislikes,
+            and impressions are ignored.
     """
 
     source: str = "ml-100k"
@@ -68,10 +77,10 @@ class DatasetSettings:
     timestamp_format: str = ""
     unknown_items: Literal["error", "drop", "add"] = "error"
     duplicates: Literal["error", "drop", "keep"] = "error"
-    missing_users: Literal["error", "drop"] = "error"
+    missing_values: Literal["error", "drop"] = "error"
     ratings: Literal["auto", "ignore"] = "auto"
     disliked_below: FiniteFloat | Literal["auto"] = "auto"
     liked_from: FiniteFloat | Literal["auto"] = "auto"
     rating_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     events: Literal["auto", "ignore"] = "auto"
-    event_types: dict[str, Weight | Literal["dislike", "exclude", "ignore"]] = field(default_factory=dict)
+    event_types: dict[str, Annotated[float | str, AfterValidator(_action)]] = field(default_factory=dict)

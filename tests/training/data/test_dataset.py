@@ -84,16 +84,16 @@ def test_one_error_names_all_faults() -> None:
             "user_id": ["u", "u", "u", None, "v"],
             "item_id": ["a", "a", "z", "a", ""],
             "timestamp": [1, 1, 2, 3, 4],
-            "rating": ["5", "5", "good", "1", "2"],
+            "event_type": ["view", "view", "buy", "view", "view"],
         }
     )
     items = pl.DataFrame({"item_id": ["a", "a", None], "title": ["x", "y", "z"]})
     with pytest.raises(DataError) as raised:
-        build_dataset("t", log, items)
+        build_dataset("t", log, items, DatasetSettings(event_types={"rent": 2}))
     head, *faults = str(raised.value).split("\n- ")
     assert head == "the data has 7 faults:"
     patterns = [
-        "rating must be a number, got 'good'",
+        "\\['rent'\\] are not in the column event_type: it has \\['view', 'buy'\\]",
         "a valid user_id, but 1 have none",
         "a valid item_id, but 1 have none",
         "every item needs an item_id",
@@ -114,12 +114,13 @@ def test_an_error_that_ends_the_reading_is_named_with_the_faults_before_it() -> 
 def test_equal_rows_are_refused_unless_they_may_be_dropped() -> None:
     rows: list[tuple[object, ...]] = [("u", "a", 1), ("u", "a", 1), ("u", "b", 2)]
     with pytest.raises(
-        DataError, match=r"but 2 rows are equal .* users and items \[\('u', 'a'\)\].*duplicates = 'drop'"
+        DataError, match=r"timestamp, but 1 are equal .* users and items \[\('u', 'a'\)\].*'drop' \(drops these 1\)"
     ):
         build_dataset("t", interactions(rows), ITEMS)
     dropping, report = DatasetSettings(duplicates="drop"), DataReport()
     assert sequences(build_dataset("t", interactions(rows), ITEMS, dropping, report=report)) == [[0, 1]]
-    assert report.lines[0] == "the interactions table: 1 interactions dropped, because an equal one is kept"
+    why = "because they are equal to an earlier one in user_id, item_id, timestamp"
+    assert report.lines[0] == f"the interactions table: 1 interactions dropped, {why}"
     assert sequences(build_dataset("t", interactions(rows), ITEMS, DatasetSettings(duplicates="keep"))) == [[0, 0, 1]]
 
 
@@ -196,10 +197,10 @@ def test_dropping_all_interactions_is_an_error() -> None:
 
 def test_interactions_without_a_user_are_an_error_that_names_the_setting_or_dropped() -> None:
     rows: list[tuple[object, ...]] = [("u", "a", 1), (None, "b", 2), (" ", None, 3), ("u", "b", 4)]
-    with pytest.raises(DataError, match=r"valid user_id, but 2 have none; .* row 2 of 4.*missing_users = 'drop'"):
+    with pytest.raises(DataError, match=r"valid user_id, but 2 have none; .* row 2 of 4.*missing_values = 'drop'"):
         build_dataset("t", interactions(rows), ITEMS)
     report = DataReport()
-    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"), report=report)
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_values="drop"), report=report)
     assert sequences(dataset) == [[0, 1]]
     assert "the interactions table: 2 of 4 interactions dropped, because they have no user_id" in report.lines
 
@@ -237,7 +238,7 @@ def test_a_mark_of_missing_users_in_many_rows_is_no_user() -> None:
     with pytest.raises(DataError, match=r"valid user_id, but 150 have none; .* a column such as that of the session"):
         build_dataset("t", interactions(rows), ITEMS, report=report)
     assert "user_id is 'NA' in 150 of 153 rows, which counts as no user" in report.lines[0]
-    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"))
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_values="drop"))
     assert dataset.num_users == 1
 
 

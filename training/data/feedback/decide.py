@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rqrec.training.data.dataset import EVENT_TYPE, RATING, TYPE, WEIGHT, DataError
+from rqrec.training.data.dataset import EVENT_TYPE, RATING, TYPE, WEIGHT
+from rqrec.training.data.feedback.checks import MAX_EVENT_TYPES
 from rqrec.training.data.feedback.rating_scale import LIKED, NEUTRAL, disliked_in, rating_scale
-from rqrec.training.data.reading.names import columns_option
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DISLIKE, EXCLUDE, IGNORE, DatasetSettings
 
 DISLIKED = "disliked"
-MAX_EVENT_TYPES = 100
 # Names of event types without case, `_`, `-` and spaces, whose meaning is beyond doubt.
 DISLIKE_NAMES = {
     *("dislike", "disliked", "downvote", "thumbsdown", "thumbdown", "unlike", "notinterested"),
@@ -55,30 +54,33 @@ def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str
         frame: Checked interactions, with the columns `rating` (float64) and `event_type` (string) if the data has them.
         settings: The thresholds of ratings for likes and dislikes, and what each event type does.
         path: Name of the interactions file, for messages.
-        report: Receives a line for every decision.
-
-    Raises:
-        DataError: If a setting names an event type that the data lacks, or if all interactions are dislikes, so that
-            none can be a training target.
+        report: Receives a line for every decision. If no interaction can be a training target, it also receives this
+            fault, unless there are other faults already: corrected rows may be targets.
     """
+    rows = len(frame)
     frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
     actions: dict[str, float | str] = {}
     if EVENT_TYPE in frame.columns:
         frame, actions = _decide_events(frame, settings, path, report)
-    elif settings.event_types:
-        raise DataError(
-            f"{path} must have a column {EVENT_TYPE}, because DatasetSettings.event_types is set: name it by "
-            f"{columns_option(settings.columns, {EVENT_TYPE: '…'})}"
-        )
     if RATING in frame.columns:
         frame = _decide_ratings(frame, settings, path, report)
         actions = {DISLIKED: DISLIKE, **actions}
-    if not (frame[WEIGHT] > 0).any():
-        raise DataError(
-            f"{path}: training needs interactions that are no dislikes, but all {len(frame):,} are (ignored ones not "
-            "counted): correct the ratings or event types, or set DatasetSettings.disliked_below or event_types"
-        )
+    if not (frame[WEIGHT] > 0).any() and not report.faults:
+        report.refuse(_no_target(len(frame), rows - len(frame), path))
     return _numbered(frame, actions)
+
+
+def _no_target(num_disliked: int, num_dropped: int, path: str) -> str:
+    if not num_disliked:
+        return (
+            f"{path}: training needs interactions, but all {num_dropped:,} have an event type that is ignored or only "
+            "excludes the item: set DatasetSettings.event_types"
+        )
+    others = f" ({num_dropped:,} whose event type is ignored or only excludes are not counted)" if num_dropped else ""
+    return (
+        f"{path}: training needs interactions that are no dislikes, but all {num_disliked:,} are dislikes or have the "
+        f"weight 0{others}: correct the ratings or event types, or set DatasetSettings.disliked_below or event_types"
+    )
 
 
 def _numbered(frame: pl.DataFrame, actions: Mapping[str, float | str]) -> Feedback:
@@ -103,11 +105,6 @@ def _decide_events(
     """Decides what every event type does; see `DatasetSettings.event_types` for the actions."""
     counts = frame[EVENT_TYPE].drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])
     names = counts[EVENT_TYPE].to_list()
-    if strange := sorted(set(settings.event_types) - set(names)):
-        raise DataError(
-            f"{path} must have the types of DatasetSettings.event_types, but {strange} are not in the column "
-            f"{EVENT_TYPE}: it has {names[:MAX_EVENT_TYPES]}"
-        )
     if not names:
         report.note_not_used(path, EVENT_TYPE, "it is empty")
         return frame, {}
