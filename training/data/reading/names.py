@@ -5,6 +5,7 @@ A standard name is the name of such a column in training: user_id, item_id, time
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError
 from rqrec.training.data.report import DataReport
@@ -49,13 +50,17 @@ def resolve_names(
         For each standard name that was found, the name of the column in the file, such as {"user_id": "CustomerID"}.
 
     Raises:
-        DataError: If two columns match the same well-known name.
+        DataError: If two columns match the same well-known name, or the settings name one column twice.
     """
     found: dict[str, str] = {}
     for key, name in sorted(mapping.items(), key=lambda entry: "." in entry[0]):  # a key with a prefix is last and wins
-        prefix, _, standard = key.rpartition(".")
-        if prefix in ("", table) and name in columns:
-            found[standard] = name
+        if table in _tables_of(key) and name in columns:
+            found[key.rpartition(".")[2]] = name
+    if twice := [key for key, name in found.items() if list(found.values()).count(name) > 1]:
+        raise DataError(
+            f"{path}: DatasetSettings.columns reads {' and '.join(twice)} from one column, {found[twice[0]]!r}: name "
+            "another column, or remove one of the two entries"
+        )
     for standard, known in KNOWN_NAMES[table].items():
         if standard not in found:
             free = [name for name in columns if name not in found.values()]
@@ -100,13 +105,16 @@ def require_mapped(mapping: Mapping[str, str], tables: Mapping[str, Sequence[str
         path: The folder of the files, for the message.
 
     Raises:
-        DataError: If no table has a column of that name. With a prefix such as "items." before the standard name, only
-            the table of the prefix counts.
+        DataError: If no table has a column of that name, or the key is unknown. With a prefix such as "items." before
+            the standard name, only the table of the prefix counts. A name that is not a standard name is an attribute
+            of the items.
     """
     for key, name in mapping.items():
-        prefix, _, standard = key.rpartition(".")
-        places = [prefix] if prefix else [INTERACTIONS] if standard in LOG_ONLY else list(tables)
-        if not any(name in tables.get(place, ()) for place in places):
+        places = [table for table in tables if table in _tables_of(key)]
+        if not any(name in tables[place] for place in places):
+            prefix, _, standard = key.rpartition(".")
+            if prefix not in ("", ITEMS) or standard not in KNOWN_NAMES[INTERACTIONS]:
+                raise _unknown_key(key, name)
             has = "; ".join(f"{table}: {list(columns)}" for table, columns in tables.items())
             raise DataError(
                 f"DatasetSettings.columns reads {key!r} from the column {name!r}, which {' and '.join(places)} in "
@@ -154,6 +162,26 @@ def require_names(
         raise DataError(
             f"{path} must have {wanted}, but has {list(columns)}: name what holds the ids{others} by {option}"
         )
+
+
+def _tables_of(key: str) -> Sequence[str]:
+    """Returns the tables in which an entry of `DatasetSettings.columns` can name a column."""
+    prefix, _, standard = key.rpartition(".")
+    if prefix:
+        is_known = prefix == ITEMS or (prefix == INTERACTIONS and standard in KNOWN_NAMES[INTERACTIONS])
+        return (prefix,) if is_known else ()
+    return TABLES if standard == ITEM_ID else (INTERACTIONS,) if standard in LOG_ONLY else (ITEMS,)
+
+
+def _unknown_key(key: str, name: str) -> DataError:
+    known = list(KNOWN_NAMES[INTERACTIONS])
+    meant = get_close_matches(key.rpartition(".")[2], known, n=1)
+    hint = f" (did you mean {meant[0]!r}?)" if meant else ""
+    return DataError(
+        f"DatasetSettings.columns has the unknown key {key!r}{hint}: use one of {known}, with 'interactions.' or "
+        "'items.' before it if it holds for one table only; any other key is an attribute of the items, which have no "
+        f"column {name!r}"
+    )
 
 
 def _known_name(

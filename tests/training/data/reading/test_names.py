@@ -111,6 +111,11 @@ def test_a_mapping_can_say_that_a_column_holds_lists(tmp_path: Path) -> None:
         ("user,USER,item\n1,2,3\n", {}, r"""has \['user', 'USER'\]: .* --set "Data.*=\{'user_id': 'user'\}"$"""),
         ("user_id,item_id\n1,2\n", {"timestamp": "Time"}, "'timestamp' from the column 'Time', which interactions in"),
         ("user_id,item_id\n1,2\n", {"items.item_id": "sku"}, "'items.item_id' from the column 'sku', which items in"),
+        ("user_id,item_id,s\n1,2,3\n", {"ratings": "s"}, r"unknown key 'ratings' \(did you mean 'rating'\?\)"),
+        ("user_id,item_id,s\n1,2,3\n", {"interactions.score": "s"}, "unknown key 'interactions.score': use one of"),
+        ("user_id,item_id\n1,2\n", {"item.item_id": "item_id"}, r"'item.item_id' \(did you mean 'item_id'\?\)"),
+        ("x,time\n1,2\n", {"user_id": "x", "item_id": "x"}, "reads user_id and item_id from one column, 'x'"),
+        ("user_id,item_id\n1,2\n", {"name": "b", "title": "b"}, "items.csv: .* reads name and title from one"),
         ("user_id,item_id\n1,2\n", {"items.item_id": "b"}, "a column 'item_id' as well: add it to .*ignored_columns"),
     ],
 )
@@ -159,6 +164,11 @@ def test_a_prefix_wins_over_a_name_for_both_tables(tmp_path: Path) -> None:
     columns = {"items.item_id": "code", "item_id": "sku"}
     dataset = load(tmp_path, "user_id,sku\nu,a\n", "sku,code\n1,a\n", columns=columns)
     assert dataset.items.rows() == [("a", 1)]
+
+
+def test_a_name_of_the_interactions_renames_no_column_of_the_items(tmp_path: Path) -> None:
+    dataset = load(tmp_path, "id,item_id\nu,a\n", "id,id_of_user\na,7\n", columns={"user_id": "id"})
+    assert dataset.items.rows(named=True) == [{"item_id": "a", "id_of_user": 7}]
 
 
 def test_refuses_to_ignore_a_column_that_does_not_exist(tmp_path: Path) -> None:
