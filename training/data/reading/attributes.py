@@ -25,7 +25,8 @@ def usable_attributes(
     Args:
         items: The items table: one row per item, with the column item_id.
         path: Name of the items file, for messages.
-        report: Receives a line for every column that was changed or dropped.
+        report: Receives a line for every column that was changed or dropped. If several columns have a fault, it also
+            receives all faults but the last one, which is raised.
         ignored: Names of attributes to leave out. A field of an object has a name such as `details.brand`.
 
     Returns:
@@ -36,16 +37,20 @@ def usable_attributes(
             or if two attributes have the same name, or polars (the table library) would read a name as a pattern, such
             as `^a$b$`.
     """
-    items = _leaves(items, path, report).drop(ignored, strict=False)
+    # A loop, because `drop` reads names such as "*" as patterns.
+    items = pl.DataFrame([column for column in _leaves(items, path, report) if column.name not in ignored])
     if patterns := [name for name in items.columns if _is_other_pattern(name)]:
         raise DataError(
             f"{path}: an attribute must not have the name {patterns[0]!r}, which polars reads as a pattern: rename it, "
             f"or set DatasetSettings.ignored_columns = ({patterns[0]!r},)"
         )
-    columns = []
+    columns, faults = [], []
     for column in items:
-        # A plain name, because polars reads names such as "*" as patterns.
-        usable = _usable(column.alias(VALUES), column.name, items[ITEM_ID], path).alias(column.name)
+        try:  # a plain name, because polars reads names such as "*" as patterns
+            usable = _usable(column.alias(VALUES), column.name, items[ITEM_ID], path).alias(column.name)
+        except DataError as error:
+            faults.append(error)
+            continue
         if usable.dtype == pl.Null:
             report.note(f"{path}: column {column.name!r} is dropped, because all its values are missing")
             report.columns.append(Column(ITEMS, column.name, NOT_USED, "all values are missing", missing_share=1.0))
@@ -53,6 +58,10 @@ def usable_attributes(
         if usable.dtype.is_temporal():
             report.note(f"{path}: column {column.name!r} ({usable.dtype}) is not used as a feature")
         columns.append(usable)
+    for fault in faults[:-1]:
+        report.refuse(str(fault))
+    if faults:
+        raise faults[-1]
     return pl.DataFrame(columns)
 
 
@@ -139,6 +148,6 @@ def _require_finite(column: pl.Series, name: str, item_ids: pl.Series, path: str
         row = int(np.flatnonzero(present)[np.flatnonzero(~finite)[0]])
         raise DataError(
             f"{path}: column {name!r} must hold finite numbers, but {int((~finite).sum())} vectors hold a NaN, "
-            f"an infinity or a missing number, the first in item {item_ids[row]!r} (data row {row + 1}): correct them, "
-            "or leave out the whole vector"
+            f"an infinity or a missing number, the first in item {item_ids[row]!r}: correct them, or leave out the "
+            "whole vector"
         )
