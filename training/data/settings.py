@@ -42,8 +42,8 @@ class DatasetSettings:
         unknown_items: What happens to interactions with an item that the items table lacks: "error", "drop" them, or
             "add" the item without attributes.
         duplicates: What happens to interactions that are equal in user, item, time and type (of the event or of the
-            rating): "error", "drop" all but one, or "keep" them. If the items table has several rows of one item, "drop" keeps the first row, and
-            any other value raises an error.
+            rating): "error", "drop" all but one, or "keep" them. If the items table has several rows of one item,
+            "drop" keeps the first row, and any other value raises an error.
         missing_values: What happens to interactions without a user, an item or a time, and to rows of the items table
             without an id: "error" or "drop" them.
         ratings: "auto" to use the ratings of interactions if their scale is known; "ignore" not to use them.

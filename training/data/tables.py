@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
@@ -85,6 +86,8 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
         rows = rows.drop_nulls(ITEM_ID)
     if unused and TIMESTAMP not in names:
         warn_of_unused_times(frame, {name: name for name in unused}, path, settings, report)
+    if unused and RATING not in names:
+        warn_of_unused_returns(frame, {name: name for name in unused}, path, settings, report)
     report.columns += interaction_columns(rows, used, columns)
     return rows.lazy()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.formats import collect, scan_table
 from rqrec.training.data.reading.names import (
     INTERACTIONS,
@@ -57,6 +58,8 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
     if unused and TIMESTAMP not in names:
         warn_of_unused_times(frame, {name: typed[name] for name in unused}, log, settings, report)
+    if unused and RATING not in names:
+        warn_of_unused_returns(frame, {name: typed[name] for name in unused}, log, settings, report)
     short = {name: full.partition(":")[0] for name, full in used.items()}
     report.columns += interaction_columns(interactions, short, tables[INTERACTIONS])
     items = None if catalogue is None or text is None else _items(text, catalogue, settings, report)
