@@ -156,11 +156,11 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
     for column in required:
         missing = frame[column].is_null().arg_true()
         if len(missing):
-            or_session = ", or name a column such as that of the session in DatasetSettings.columns"
+            drop = ", or set DatasetSettings.missing_values = 'drop' to drop such rows" if len(missing) < rows else ""
+            session = ", or name a column such as that of the session in DatasetSettings.columns"
             report.refuse(
                 f"{path}: every interaction needs a valid {column}, but {len(missing)} have none; the first is data "
-                f"row {missing[0] + 1} of {rows}: fill it in, or set DatasetSettings.missing_values = 'drop' to drop "
-                f"such rows{or_session if column == USER_ID else ''}"
+                f"row {missing[0] + 1} of {rows}: fill it in{drop}{session if column == USER_ID else ''}"
             )
     return frame.drop_nulls(required)
 

@@ -32,7 +32,9 @@ def assert_faults(faults: Sequence[str], patterns: Sequence[str]) -> None:
 
 
 def test_rows_without_ids_or_times_are_the_only_fault_of_a_log_without_other_rows() -> None:
-    assert_faults(faults_of(log_of([("", "a", 1), (None, "b", 2)])), ["a valid user_id, but 2 have none"])
+    assert_faults(
+        faults_of(log_of([("", "a", 1), (None, "b", 2)])), ["a valid user_id, but 2 .*: fill it in, or name a"]
+    )
     assert_faults(faults_of(log_of([("u", "a", float("nan"))])), ["a valid timestamp, but 1 have none"])
 
 
