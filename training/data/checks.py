@@ -14,6 +14,7 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 EXAMPLES_SHOWN = 5
+ROW = "data row"
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
 MOST_MARKED, MANY = 0.05, 100  # share and number of the interactions above which NA is not the id of one user
 MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
@@ -142,27 +143,34 @@ def _named(column: pl.Series, path: str) -> Iterator[None]:
 
 def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
     rows = len(frame)
+    frame = frame.with_row_index(ROW, offset=1)
     required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
-    if settings.missing_values == "drop":
-        for column in required:
-            present = frame.drop_nulls(column)
-            if len(present) < len(frame):
-                dropped = len(frame) - len(present)
-                report.note(f"{path}: {dropped} of {rows} interactions dropped, because they have no {column}")
-            frame = present
-        if frame.is_empty():
-            raise DataError(f"{path} must have an interaction with {required}, but no row has all: fill the columns in")
-        return frame
+    dropping = [column for column in required if getattr(settings, _setting(column)) == "drop"]
+    for column in dropping:
+        present = frame.drop_nulls(column)
+        if len(present) < len(frame):
+            dropped = len(frame) - len(present)
+            report.note(f"{path}: {dropped} of {rows} interactions dropped, because they have no {column}")
+        frame = present
+    if frame.is_empty():
+        raise DataError(f"{path} must have an interaction with {dropping}, but no row has all: fill the columns in")
     for column in required:
-        missing = frame[column].is_null().arg_true()
+        missing = frame.filter(pl.col(column).is_null())[ROW]
         if len(missing):
-            drop = ", or set DatasetSettings.missing_values = 'drop' to drop such rows" if len(missing) < rows else ""
+            drop = (
+                f", or set DatasetSettings.{_setting(column)} = 'drop' to drop such rows" if len(missing) < rows else ""
+            )
             session = ", or name a column such as that of the session in DatasetSettings.columns"
             report.refuse(
                 f"{path}: every interaction needs a valid {column}, but {len(missing)} have none; the first is data "
-                f"row {missing[0] + 1} of {rows}: fill it in{drop}{session if column == USER_ID else ''}"
+                f"row {missing[0]} of {rows}: fill it in{drop}{session if column == USER_ID else ''}"
             )
-    return frame.drop_nulls(required)
+    return frame.drop_nulls(required).drop(ROW)
+
+
+def _setting(column: str) -> str:
+    """Returns the name of the setting that decides about rows without a value of a column."""
+    return "missing_users" if column == USER_ID else "missing_values"
 
 
 def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:

@@ -44,8 +44,9 @@ class DatasetSettings:
         duplicates: What happens to interactions that are equal in user, item, time and type (of the event or of the
             rating): "error", "drop" all but one, or "keep" them. If the items table has several rows of one item,
             "drop" keeps the first row, and any other value raises an error.
-        missing_values: What happens to interactions without a user, an item or a time, and to rows of the items table
-            without an id: "error" or "drop" them.
+        missing_users: What happens to interactions without a user: "error" or "drop" them.
+        missing_values: What happens to interactions without an item or a time, and to rows of the items table without
+            an id: "error" or "drop" them.
         ratings: "auto" to use the ratings of interactions if their scale is known; "ignore" not to use them.
         disliked_below: A rating below this is a dislike: the model reads it in the history, but it is never a training
             target. "auto" is 3 of 5 stars, 6 of 10, 60 of 100, and 0 if there are negative ratings.
@@ -77,6 +78,7 @@ class DatasetSettings:
     timestamp_format: str = ""
     unknown_items: Literal["error", "drop", "add"] = "error"
     duplicates: Literal["error", "drop", "keep"] = "error"
+    missing_users: Literal["error", "drop"] = "error"
     missing_values: Literal["error", "drop"] = "error"
     ratings: Literal["auto", "ignore"] = "auto"
     disliked_below: FiniteFloat | Literal["auto"] = "auto"

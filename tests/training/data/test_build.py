@@ -63,7 +63,7 @@ def test_rows_are_no_duplicates_if_the_column_that_may_tell_them_apart_is_unread
 def test_types_of_the_settings_may_be_in_rows_that_are_dropped() -> None:
     log = log_of([(None, "a", 1, "buy"), ("u", "b", 2, "view"), ("u", "a", 3, "view")])
     assert_faults(faults_of(log, event_types={"buy": 2}), ["a valid user_id, but 1 have none"])
-    build_dataset("t", log, ITEMS, DatasetSettings(event_types={"buy": 2}, missing_values="drop"))
+    build_dataset("t", log, ITEMS, DatasetSettings(event_types={"buy": 2}, missing_users="drop"))
 
 
 def test_types_of_an_unreadable_column_are_not_looked_for() -> None:

@@ -10,7 +10,7 @@ from rqrec.training.data.settings import DatasetSettings
 
 
 def test_rows_without_a_user_an_item_or_a_time_are_dropped_and_counted_if_the_setting_says_so() -> None:
-    report, dropping = DataReport(), DatasetSettings(missing_values="drop")
+    report, dropping = DataReport(), DatasetSettings(missing_users="drop", missing_values="drop")
     users, item_ids, times = ["u", None, "u", "u", ""], ["a", "a", "", "b", None], [1, 2, 3, None, 5]
     log = pl.LazyFrame({"user_id": users, "item_id": item_ids, "timestamp": times})
     frame = checked_interactions(log, dropping, path="log.csv", report=report)
@@ -25,8 +25,19 @@ def test_rows_without_a_user_an_item_or_a_time_are_dropped_and_counted_if_the_se
     ]
 
 
+def test_users_are_dropped_by_a_setting_of_their_own() -> None:
+    log = pl.LazyFrame({"user_id": ["u", None, None, "u"], "item_id": ["a", "a", "", ""], "timestamp": [1, 2, 3, 4]})
+    report = DataReport()
+    frame = checked_interactions(log, DatasetSettings(missing_users="drop"), path="log.csv", report=report)
+    assert frame.rows() == [("u", "a", 1)]
+    assert report.lines == ["log.csv: 2 of 4 interactions dropped, because they have no user_id"]
+    assert len(report.faults) == 1
+    assert "a valid item_id, but 1 have none; the first is data row 4 of 4" in report.faults[0]
+    assert "DatasetSettings.missing_values = 'drop'" in report.faults[0]
+
+
 def test_dropping_all_rows_is_an_error() -> None:
-    log, dropping = pl.LazyFrame({"user_id": [""], "item_id": ["a"]}), DatasetSettings(missing_values="drop")
+    log, dropping = pl.LazyFrame({"user_id": [""], "item_id": ["a"]}), DatasetSettings(missing_users="drop")
     with pytest.raises(DataError, match=r"log.csv must have an interaction with .*, but no row has all"):
         checked_interactions(log, dropping, path="log.csv", report=DataReport())
 

@@ -197,10 +197,10 @@ def test_dropping_all_interactions_is_an_error() -> None:
 
 def test_interactions_without_a_user_are_an_error_that_names_the_setting_or_dropped() -> None:
     rows: list[tuple[object, ...]] = [("u", "a", 1), (None, "b", 2), (" ", None, 3), ("u", "b", 4)]
-    with pytest.raises(DataError, match=r"valid user_id, but 2 have none; .* row 2 of 4.*missing_values = 'drop'"):
+    with pytest.raises(DataError, match=r"valid user_id, but 2 have none; .* row 2 of 4.*missing_users = 'drop'"):
         build_dataset("t", interactions(rows), ITEMS)
     report = DataReport()
-    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_values="drop"), report=report)
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"), report=report)
     assert sequences(dataset) == [[0, 1]]
     assert "the interactions table: 2 of 4 interactions dropped, because they have no user_id" in report.lines
 
@@ -238,7 +238,7 @@ def test_a_mark_of_missing_users_in_many_rows_is_no_user() -> None:
     with pytest.raises(DataError, match=r"valid user_id, but 150 have none; .* a column such as that of the session"):
         build_dataset("t", interactions(rows), ITEMS, report=report)
     assert "user_id is 'NA' in 150 of 153 rows, which counts as no user" in report.lines[0]
-    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_values="drop"))
+    dataset = build_dataset("t", interactions(rows), ITEMS, DatasetSettings(missing_users="drop"))
     assert dataset.num_users == 1
 
 
