@@ -79,6 +79,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
     rows = _without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
+    require_full_lines(path, settings, report)
     if explodes(schema, used[ITEM_ID]):
         empty = int(rows[ITEM_ID].null_count())
         if empty:
@@ -117,9 +118,8 @@ def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: D
         )
     selected = frame.select(pl.col(exactly(name)).alias(renamed.get(name, name)) for name in columns)
     items = _without_blank_lines(collect(selected, path, settings), path, report)
+    require_full_lines(path, settings, report)
     from_csv = all(format_of(part) == CSV for part in parts_of(path))
-    if from_csv:
-        require_full_lines(path, settings)
     return typed_texts(items, path=path.name, from_csv=from_csv, report=report, decimal=settings.decimal)
 
 
@@ -129,5 +129,5 @@ def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> 
     is_blank = rows.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if not is_blank.any():
         return rows
-    report.note(f"{path.name}: {is_blank.sum()} empty lines skipped")
+    report.note(f"{path.name}: {is_blank.sum()} lines without a value in the columns that are read are skipped")
     return rows.filter(~is_blank)

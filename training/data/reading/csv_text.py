@@ -1,4 +1,4 @@
-"""Opens CSV files, detects their encoding and separator, and finds lines with a wrong number of fields."""
+"""Opens CSV files, and detects their encoding and separator."""
 
 import codecs
 import gzip
@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import polars as pl
 
@@ -15,11 +15,57 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
 SEPARATORS = ",;\t|"
+NEVER_SEPARATORS = ('"', "\n", "\r")
+NO_SEPARATOR = "\x01"  # no text has it
+EXCEL_SEPARATOR = r'^"?sep=([^\r\n])"?\r?$'
 CHUNK_BYTES = 1 << 22
 UTF_8 = "utf-8"
 # Windows-1252 has the letters of Latin-1 and the signs that Windows adds, but leaves five bytes without a meaning.
 LATIN = ("cp1252", "latin-1")
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class CsvSource(NamedTuple):
+    """What polars needs to read a CSV file.
+
+    Attributes:
+        data: The path of the file, or its content in UTF-8 if the file has another encoding.
+        separator: The character between two fields.
+        skipped_lines: Number of lines before the header: 1 if the first line is `sep=;`, which Excel reads as the
+            separator; else 0.
+    """
+
+    data: Path | bytes
+    separator: str
+    skipped_lines: int
+
+    def lines(self) -> pl.LazyFrame:
+        """Returns the lines from the header on, as the only column of a lazy table. An empty line is null."""
+        return pl.scan_csv(
+            self._readable(),
+            separator="\x02" if self.separator == NO_SEPARATOR else NO_SEPARATOR,
+            quote_char=None,
+            has_header=False,
+            skip_lines=self.skipped_lines,
+            infer_schema=False,
+            encoding="utf8-lossy",
+            truncate_ragged_lines=True,
+        )
+
+    def rows(self, settings: DatasetSettings) -> pl.LazyFrame:
+        """Returns the rows as a lazy table. All columns are text."""
+        return pl.scan_csv(
+            self._readable(),
+            separator=self.separator,
+            quote_char='"' if settings.quotes else None,
+            has_header=settings.has_header,
+            skip_lines=self.skipped_lines,
+            with_column_names=_stripped if settings.has_header else _numbered,
+            infer_schema=False,
+        )
+
+    def _readable(self) -> Path | io.BytesIO:
+        return io.BytesIO(self.data) if isinstance(self.data, bytes) else self.data
 
 
 def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
@@ -35,20 +81,44 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
             decoded with it.
         PolarsError: If the file is not a CSV file.
     """
-    if len(settings.separator.encode()) > 1:
-        raise DataError(f"DatasetSettings.separator must be one character of ASCII, got {settings.separator!r}")
+    if len(settings.separator.encode()) > 1 or settings.separator in NEVER_SEPARATORS:
+        raise DataError(
+            f"DatasetSettings.separator must be one character of ASCII, not a quote or a line break, got "
+            f"{settings.separator!r}"
+        )
+    encoding = settings.encoding or detect_encoding(path)
+    if codecs_name(encoding) != UTF_8 and not settings.encoding:
+        report.note(f"{path.name}: read as {encoding}, because it is not UTF-8 (DatasetSettings.encoding changes it)")
+    return csv_source(path, settings).rows(settings)
+
+
+def csv_source(path: Path, settings: DatasetSettings) -> CsvSource:
+    """Detects how a CSV file is written, and decodes it if its encoding is not UTF-8.
+
+    Args:
+        path: The file, which may be compressed (.gz or .zst).
+        settings: The separator and the encoding; empty to detect them.
+
+    Raises:
+        DataError: If the encoding does not exist, or the file cannot be decoded with it.
+        PolarsError: If a .zst file cannot be decompressed.
+    """
     encoding = settings.encoding or detect_encoding(path)
     if codecs_name(encoding) == UTF_8:
-        return _scan(path, settings.separator or first_separator(path), settings)
-    if not settings.encoding:
-        report.note(f"{path.name}: read as {encoding}, because it is not UTF-8 (DatasetSettings.encoding changes it)")
-    try:
-        with open_binary(path) as file:
-            text = file.read().decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not {encoding} ({error}): correct DatasetSettings.encoding") from error
-    separator = settings.separator or separator_of(text.partition("\n")[0])
-    return _scan(io.BytesIO(text.encode()), separator, settings)
+        data: Path | bytes = path
+        first = _first_line(path)
+    elif path.suffix.lower() == ".zst":
+        raise DataError(f"{path.name} must be UTF-8, because it is a .zst file, got {encoding!r}: decompress the file")
+    else:
+        try:
+            with open_binary(path) as file:
+                text = file.read().decode(encoding)
+        except UnicodeError as error:
+            raise DataError(f"{path.name} is not {encoding} ({error}): correct DatasetSettings.encoding") from error
+        data, first = text.encode(), text.partition("\n")[0]
+    named = re.match(EXCEL_SEPARATOR, first)
+    found = named.group(1) if named else separator_of(first)
+    return CsvSource(data, settings.separator or found, skipped_lines=int(named is not None))
 
 
 def codecs_name(encoding: str) -> str:
@@ -61,9 +131,11 @@ def codecs_name(encoding: str) -> str:
         DataError: If the encoding does not exist.
     """
     try:
-        return codecs.lookup(encoding).name
-    except LookupError as error:
+        found = codecs.lookup(encoding)
+        "".encode(encoding)  # refuses what Python lists beside encodings of text, such as "hex"
+    except (LookupError, ValueError) as error:
         raise DataError(f"DatasetSettings.encoding must be an encoding such as 'cp1252', got {encoding!r}") from error
+    return found.name
 
 
 def detect_encoding(path: Path) -> str:
@@ -88,57 +160,17 @@ def separator_of(header: str) -> str:
     return max(SEPARATORS, key=plain.count)
 
 
-def first_separator(path: Path) -> str:
-    """Detects the separator of a CSV file from its first line.
-
-    The file's encoding must write ASCII characters as single bytes, as UTF-8 does and UTF-16 does not.
-    """
-    if path.suffix.lower() == ".zst":
-        columns = pl.scan_csv(path, separator="\x01", quote_char=None, infer_schema=False).collect_schema().names()
-        return separator_of(columns[0])
-    with open_binary(path) as file:
-        return separator_of(file.readline().decode(UTF_8, errors="replace"))
-
-
-def line_with_other_fields(path: Path, separator: str, *, quotes: bool) -> tuple[int, int, int] | None:
-    """Finds the first line that has more or fewer fields than the header.
-
-    Args:
-        path: The CSV file.
-        separator: The character between two fields.
-        quotes: Whether double quotes enclose values, which may then contain the separator.
-
-    Returns:
-        Three numbers: the line's number (from 1), how many fields the line has, and how many the header has. None if
-        there is no such line. Also None if a value in quotes contains a line break, because a row can then have
-        several lines.
-    """
-    lines = pl.scan_csv(
-        path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, encoding="utf8-lossy"
-    )
-    text = lines.collect().to_series().fill_null("")
-    if quotes and (text.str.count_matches('"', literal=True) % 2 == 1).any():
-        return None
-    plain = text.str.replace_all(r'"[^"]*"', "") if quotes else text
-    fields = plain.str.count_matches(separator, literal=True) + 1
-    wrong = ((fields != fields[0]) & (text != "")).arg_true()
-    return (wrong[0] + 1, fields[wrong[0]], fields[0]) if len(wrong) else None
-
-
 def open_binary(path: Path) -> BinaryIO:
     """Opens a file for reading bytes. A file whose name ends in .gz is decompressed."""
     return cast("BinaryIO", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _scan(source: Path | io.BytesIO, separator: str, settings: DatasetSettings) -> pl.LazyFrame:
-    return pl.scan_csv(
-        source,
-        separator=separator,
-        quote_char='"' if settings.quotes else None,
-        has_header=settings.has_header,
-        with_column_names=_stripped if settings.has_header else _numbered,
-        infer_schema=False,
-    )
+def _first_line(path: Path) -> str:
+    if path.suffix.lower() == ".zst":
+        columns = pl.scan_csv(path, separator=NO_SEPARATOR, quote_char=None, infer_schema=False).collect_schema()
+        return columns.names()[0]
+    with open_binary(path) as file:
+        return file.readline().removeprefix(codecs.BOM_UTF8).decode(UTF_8, errors="replace")
 
 
 def _stripped(columns: list[str]) -> list[str]:

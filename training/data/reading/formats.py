@@ -1,20 +1,17 @@
 """Finds the file of a table by its name, and reads it in the format that its suffix says, such as .csv."""
 
+import codecs
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
 from rqrec.training.data.dataset import DataError
-from rqrec.training.data.reading.csv_text import (
-    detect_encoding,
-    first_separator,
-    line_with_other_fields,
-    open_binary,
-    scan_csv,
-)
+from rqrec.training.data.reading.csv_text import CsvSource, open_binary, scan_csv
+from rqrec.training.data.reading.full_lines import check_full_lines
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -33,6 +30,7 @@ FORMATS = {
     ".item": CSV,
 }
 COMPRESSIONS = (".gz", ".zst")
+MALFORMED = ("more fields", "could not parse", "CSV malformed")  # words of polars
 EXAMPLE_SUFFIXES = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, also with .gz or .zst"
 
 
@@ -82,10 +80,12 @@ def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
 def parts_of(path: Path) -> list[Path]:
     """Returns the files of a table: the path itself if it is a file, or all table files below a folder, sorted.
 
-    The list is empty if the path does not exist or is not a table.
+    Hidden files and files in hidden folders do not count: their names begin with a point. The list is empty if the path
+    does not exist or is not a table.
     """
     if path.is_dir():
-        return sorted(part for part in path.rglob("*") if part.is_file() and format_of(part))
+        found = sorted(part for part in path.rglob("*") if part.is_file() and format_of(part))
+        return [part for part in found if not any(name.startswith(".") for name in part.relative_to(path).parts)]
     return [path] if path.is_file() and format_of(path) else []
 
 
@@ -111,7 +111,29 @@ def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
         except (pl.exceptions.PolarsError, EOFError, OSError, ValueError) as error:
             raise explained(error, part, settings) from error
         frames.append(frame)
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    if len(frames) == 1:
+        return frames[0]
+    _compare_columns(dict(zip(parts, frames, strict=True)), report)
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _compare_columns(frames: Mapping[Path, pl.LazyFrame], report: DataReport) -> None:
+    """Refuses a part that lacks a column of the first part, and notes columns that the first part lacks.
+
+    A JSON file may lack columns: an object may leave out a field.
+    """
+    columns = {part: frame.collect_schema().names() for part, frame in frames.items()}
+    first, expected = next(iter(columns.items()))
+    for part, names in columns.items():
+        if format_of(part) == JSON:
+            continue
+        if missing := [name for name in expected if name not in names]:
+            raise DataError(
+                f"{part.name}: expected the columns of {first.name}, {expected}, but {missing} are missing: it has "
+                f"{names}: give all files in {part.parent.name} the same columns"
+            )
+        if added := [name for name in names if name not in expected]:
+            report.note(f"{part.name} has the columns {added}, which {first.name} does not have: they are empty there")
 
 
 def collect(frame: pl.LazyFrame, path: Path, settings: DatasetSettings) -> pl.DataFrame:
@@ -145,50 +167,43 @@ def explained(error: Exception, path: Path, settings: DatasetSettings) -> DataEr
     if isinstance(error, pl.exceptions.NoDataError):
         return DataError(f"{path.name} is empty: write a line with the names of the columns, then the rows")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if path.suffix.lower() == ".zst" and "utf-8" in reason:
+        return DataError(f"{path.name} must be UTF-8, because it is a .zst file, but is not: decompress the file")
     return _located(reason, path, settings) or DataError(
         f"cannot read {path.name} as {format_of(path)}: {reason}: correct the file, or give it the suffix of its format"
     )
 
 
-def require_full_lines(path: Path, settings: DatasetSettings) -> None:
-    """Checks that every line of CSV files has as many fields as the header.
-
-    Polars does not check this: it fills missing fields with nulls.
+def require_full_lines(path: Path, settings: DatasetSettings, report: DataReport) -> None:
+    """Checks that every line of the CSV files of a table has as many fields as its header.
 
     Args:
-        path: A file or a folder of files. Files in UTF-16 are not checked.
+        path: A file or a folder of files. Files of other formats are not checked.
         settings: How CSV files are read.
+        report: Receives a line about values with line breaks.
 
     Raises:
         DataError: If a line has another number of fields. The message names the line.
     """
     for part in parts_of(path):
-        encoding = settings.encoding or detect_encoding(part)
-        if not encoding.lower().startswith("utf-16") and (fault := _wrong_line(part, settings)):
-            raise fault
+        if format_of(part) == CSV:
+            check_full_lines(part, settings, report)
 
 
 def _located(reason: str, path: Path, settings: DatasetSettings) -> DataError | None:
     """Looks for the place of a fault that polars reports without its line."""
     kind = format_of(path)
-    if kind == CSV and "more fields" in reason:
-        return _wrong_line(path, settings)
-    if kind == CSV and reason.startswith("could not parse") and '"' in reason:
-        return DataError(f"{path.name}: a quote is not closed: close it, or set DatasetSettings.quotes = False")
+    if kind == CSV and any(words in reason for words in MALFORMED):
+        try:
+            check_full_lines(path, settings)
+        except DataError as error:
+            return error
+        return DataError(
+            f"{path.name}: a quote stands inside a value ({reason.splitlines()[0]}): write it twice and the value in "
+            "quotes, or set DatasetSettings.quotes = False"
+        )
     place = _bad_json_line(path) if kind == JSON else None
     return DataError(f"{path.name}, {place}: correct the line") if place else None
-
-
-def _wrong_line(path: Path, settings: DatasetSettings) -> DataError | None:
-    separator = settings.separator or first_separator(path)
-    place = line_with_other_fields(path, separator, quotes=settings.quotes)
-    if place is None:
-        return None
-    line, fields, expected = place
-    return DataError(
-        f"{path.name}, line {line}: expected {expected} fields with {separator!r} between them, got {fields}: correct "
-        f"the line, or write quotes around a value that holds {separator!r}"
-    )
 
 
 def _scan_file(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
@@ -199,17 +214,32 @@ def _scan_file(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
         frame = scan_csv(path, settings, report)
         _require_distinct(frame.collect_schema().names(), path)
         return frame
+    return _scan_json(path)
+
+
+def _scan_json(path: Path) -> pl.LazyFrame:
+    if path.suffix.lower() == ".zst":
+        lines = CsvSource(path, ",", skipped_lines=0).lines().drop_nulls()
+        if lines.head(1).select(pl.first().str.contains(r"^\s*\[").any()).collect().item():
+            return pl.read_json("\n".join(lines.collect().to_series()).encode(), infer_schema_length=None).lazy()
+        return pl.scan_ndjson(path, infer_schema_length=None)
     with open_binary(path) as file:
-        if _is_array(file):
+        is_array, has_mark = _is_array(file)
+        if is_array:
             return pl.read_json(file.read(), infer_schema_length=None).lazy()
-    return pl.scan_ndjson(path, infer_schema_length=None)
+        return pl.scan_ndjson(io.BytesIO(file.read()) if has_mark else path, infer_schema_length=None)
 
 
-def _is_array(file: BinaryIO) -> bool:
-    """Returns whether a JSON file begins with an array, and goes back to its beginning."""
-    start = file.read(64).lstrip()
-    file.seek(0)
-    return start.startswith(b"[")
+def _is_array(file: BinaryIO) -> tuple[bool, bool]:
+    """Returns whether a JSON file begins with an array, and whether with a byte order mark, which it then skips."""
+    has_mark = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+    start = len(codecs.BOM_UTF8) if has_mark else 0
+    file.seek(start)
+    first = b" "
+    while first.isspace():
+        first = file.read(1)
+    file.seek(start)
+    return first == b"[", has_mark
 
 
 def _require_distinct(columns: Sequence[str], path: Path) -> None:
@@ -223,7 +253,7 @@ def _bad_json_line(path: Path) -> str | None:
     if path.suffix.lower() == ".zst":
         return None
     with open_binary(path) as file:
-        if _is_array(file):
+        if _is_array(file)[0]:
             try:
                 json.load(file, parse_constant=_refuse_constant)
             except ValueError as error:

@@ -10,7 +10,7 @@ import polars as pl
 from rqrec.training.data.columns import interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
-from rqrec.training.data.reading.formats import collect, scan_table
+from rqrec.training.data.reading.formats import collect, require_full_lines, scan_table
 from rqrec.training.data.reading.names import (
     INTERACTIONS,
     ITEMS,
@@ -48,6 +48,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     text = None
     if catalogue is not None:
         text = collect(scan_table(catalogue, settings, report), catalogue, settings)
+        require_full_lines(catalogue, settings, report)
         tables[ITEMS] = [name.partition(":")[0] for name in text.columns]
     require_mapped(settings.columns, tables, str(folder))
     names = resolve_names(tables[INTERACTIONS], INTERACTIONS, settings.columns, path=log.name, report=report)
@@ -56,6 +57,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     interactions = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    require_full_lines(log, settings, report)
     if unused and TIMESTAMP not in names:
         warn_of_unused_times(frame, {name: typed[name] for name in unused}, log, settings, report)
     if unused and RATING not in names:
