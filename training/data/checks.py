@@ -9,7 +9,7 @@ from rqrec.models.bundle.tables import CONTROL, MAX_ITEM_ID
 from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
 from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings, require_types
 from rqrec.training.data.reading.names import ignored_of_log
-from rqrec.training.data.reading.times import as_whole_numbers
+from rqrec.training.data.reading.times import as_whole_numbers, note_unlikely_times
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 
@@ -123,6 +123,7 @@ def log_columns(present: Sequence[str], settings: DatasetSettings) -> list[str]:
 def _checked(column: pl.Series, settings: DatasetSettings, path: str, report: DataReport) -> pl.Series:
     if column.name == TIMESTAMP:
         times = as_whole_numbers(column, path=path, timestamp_format=settings.timestamp_format)
+        note_unlikely_times(times, path=path, report=report)
         return times.cast(pl.Int64) if times.dtype == pl.Int128 else times
     if column.name == RATING:
         return checked_ratings(column, path=path, report=report, decimal=settings.decimal)

@@ -15,10 +15,10 @@ CODES = (
 )
 CURRENCY = rf"R\$|[$€£¥₹₽₩₺₴₫₪฿]|zł|kr\.?|Kč|Ft|lei|Fr\.|{CODES}"
 SPACES = r"'’\s"  # between thousands, beside the marks `.` and `,`
-NUMBER = rf"[+-]?\d+(?:[.,{SPACES}]\d+)*"
+NUMBER = rf"[+-]?[0-9]+(?:[.,{SPACES}][0-9]+)*"  # polars would match digits of other alphabets by \d
 WRITTEN = rf"^(?:({CURRENCY})\s?)?({NUMBER})(?:[.,][-–])?(?:\s?({CURRENCY}))?$"  # `12,-` is a whole price
-LEADING_ZERO = r"^[+-]?0\d"
-TOO_LONG = r"\d{16}"  # an id: float64 would not keep its digits
+LEADING_ZERO = r"^[+-]?0[0-9]"
+TOO_LONG = r"[0-9]{16}"  # an id: float64 would not keep its digits
 OTHER = {".": ",", ",": "."}
 
 
@@ -63,7 +63,7 @@ def written_numbers(values: pl.Series, *, decimal: str = "auto") -> WrittenNumbe
         return None
     (point,) = marks or {OTHER[mark] for mark in used} or {"."}
     thousands = rf"[{OTHER[point]}{SPACES}]"
-    if not texts.str.contains(rf"^[+-]?(?:\d+|\d{{1,3}}(?:{thousands}\d{{3}})+)(?:[{point}]\d+)?$").all():
+    if not texts.str.contains(rf"^[+-]?(?:[0-9]+|[0-9]{{1,3}}(?:{thousands}[0-9]{{3}})+)(?:[{point}][0-9]+)?$").all():
         return None
     plain = written.str.replace_all(thousands, "").str.replace(point, ".", literal=True)
     return WrittenNumbers(plain.cast(pl.Float64), currencies[0], bool(marks) or not used)

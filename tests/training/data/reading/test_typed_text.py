@@ -45,6 +45,7 @@ def typed(values: list[str | None], *, name: str = "x", from_csv: bool = True) -
         (["[a]"], pl.String(), ["[a]"]),
         (["[1, 'a']"], pl.String(), ["[1, 'a']"]),
         (["NA", "red"], pl.String(), ["NA", "red"]),
+        (["€ ١٢", "€ ٣"], pl.String(), ["€ ١٢", "€ ٣"]),
         ([None, ""], pl.String(), [None, ""]),
     ],
 )
