@@ -73,6 +73,7 @@ def note_unlikely_times(times: pl.Series, *, path: str, report: DataReport) -> N
         path: Name of the file, for the warning.
         report: Receives the warning.
     """
+    times = times.cast(pl.Int64, strict=False)
     ticks = ticks_per_second(times.drop_nulls().to_numpy())
     if ticks is None:
         return
@@ -92,9 +93,7 @@ def note_unlikely_times(times: pl.Series, *, path: str, report: DataReport) -> N
 def _from_text(time: pl.Series, path: str, timestamp_format: str) -> pl.Series:
     text = time.str.strip_chars().replace("", None)
     if timestamp_format:
-        zone = "UTC" if re.search("%[#:]?z", timestamp_format) else None
-        form = _format_of_polars(timestamp_format)
-        parsed = text.str.to_datetime(form, strict=False, time_unit="us", time_zone=zone)
+        parsed = _with_format(text, timestamp_format)
         return _all_read(text, parsed, path, f"the format {timestamp_format!r} of DatasetSettings.timestamp_format")
     numbers = text.cast(pl.Int64, strict=False)
     if numbers.null_count() > text.null_count():
@@ -124,16 +123,26 @@ def _from_text(time: pl.Series, path: str, timestamp_format: str) -> pl.Series:
     return _all_read(text, parsed, path, "ISO 8601")
 
 
-def _format_of_polars(timestamp_format: str) -> str:
-    """Translates a format of `datetime.strptime`: to polars, `.%f` is `%.f`, and `%z` that may be `+00` is `%#z`."""
+def _with_format(text: pl.Series, timestamp_format: str) -> pl.Series:
+    """Reads times in a format of `datetime.strptime`; null for a text that has another format.
+
+    Polars writes `%.f` instead of `.%f`, and `%#z` instead of `%z` if zones such as `+00` are allowed.
+    """
     directives = re.findall(r"%%|\.?%f|%Z", timestamp_format)
     if "%f" in directives or "%Z" in directives:
         raise DataError(
             f"DatasetSettings.timestamp_format must have a point before %f, and no %Z, got {timestamp_format!r}: write "
             "'.%f', and instead of %Z the name of the zone if all rows have the same, or '%z' for zones such as +0100"
         )
-    translated = {".%f": "%.f", "%z": "%#z"}
-    return re.sub(r"%%|\.%f|%z", lambda match: translated.get(match.group(), match.group()), timestamp_format)
+    polars_words = {".%f": "%.f", "%z": "%#z"}
+    form = re.sub(r"%%|\.%f|%z", lambda match: polars_words.get(match.group(), match.group()), timestamp_format)
+    zone = "UTC" if re.search("%[#:]?z", form) else None
+    try:
+        return text.str.to_datetime(form, strict=False, time_unit="us", time_zone=zone)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"DatasetSettings.timestamp_format = {timestamp_format!r} cannot be used: {error}: correct it"
+        ) from error
 
 
 def _all_read(text: pl.Series, parsed: pl.Series, path: str, expected: str) -> pl.Series:

@@ -121,6 +121,8 @@ def test_a_given_format_is_read_and_every_row_must_have_it() -> None:
     for wrong in ("%m/%d/%Y %H:%M:%S,%f", "%m/%d/%Y %Z"):
         with pytest.raises(DataError, match="timestamp_format must have a point before %f, and no %Z, got"):
             read(["1/5/2024"], wrong)
+    with pytest.raises(DataError, match="timestamp_format = '%Y-%m-%d %H' cannot be used: .* hour and minute"):
+        read(["2024-01-05 10"], "%Y-%m-%d %H")
     with pytest.raises(DataError, match=r"data row 2: .* of the format '%m/%d/%Y' .*, got '13/5/2024' \(1 such rows\)"):
         read(["1/5/2024", "13/5/2024"], "%m/%d/%Y")
 
@@ -148,3 +150,10 @@ def test_usual_times_and_other_numbers_are_not(times: list[Any]) -> None:
     read_times = as_whole_numbers(pl.Series("timestamp", times, dtype=None if times else pl.Int64), path="log.csv")
     note_unlikely_times(read_times, path="log.csv", report=report)
     assert report.lines == []
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32(), pl.UInt32(), pl.UInt64()])
+def test_times_of_every_type_of_whole_numbers_are_looked_at(dtype: pl.DataType) -> None:
+    report = DataReport()
+    note_unlikely_times(pl.Series([1_700_000_000, 1_700_000_001, 5], dtype=dtype), path="log.parquet", report=report)
+    assert "1 of 3 times" in report.lines[0]

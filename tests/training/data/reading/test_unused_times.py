@@ -1,11 +1,13 @@
+import json
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import polars as pl
 import pytest
 
-from rqrec.training.data.reading.unused_times import ROWS_LOOKED_AT, looks_like_times
+from rqrec.training.data.reading.unused_times import ROWS_LOOKED_AT, looks_like_times, warn_of_unused_times
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
@@ -92,6 +94,40 @@ def test_fields_of_objects_and_of_lists_of_objects_are_looked_at(tmp_path: Path)
     assert "'meta.at' looks like times" in warnings(tmp_path)[0]
     log.write_text('{"user": "u", "item": "a", "events": [{"k": 1, "at": "2024-01-01"}]}\n')
     assert "'events.at' looks like times" in warnings(tmp_path)[0]
+
+
+@pytest.mark.parametrize("name", ["^a$", "^.*$", "*", "utm.source", ".", "a b"])
+def test_columns_and_fields_of_any_name_are_looked_at(tmp_path: Path, name: str) -> None:
+    csv, jsonl = tmp_path / "interactions.csv", tmp_path / "interactions.jsonl"
+    for value, count in (("x", 0), ("2024-01-01", 1)):
+        csv.write_text(f"user,item,{name}\nu,a,{value}\nu,b,{value}\n")
+        assert len(warnings(tmp_path)) == count
+        csv.unlink()
+        for row in (
+            {name: value},
+            {"meta": {name: value}},
+            {name: {"x.y": value}},
+            {name: [{"*": value}, {"*": value}]},
+        ):
+            jsonl.write_text(json.dumps({"user": "u", "item": "a", **row}) + '\n{"user": "u", "item": "b"}\n')
+            assert len(warnings(tmp_path)) == count
+        jsonl.unlink()
+
+
+def test_digits_of_another_alphabet_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user,item,when\nu,a,١٢/١/٢٠١٠\nu,b,١٣/١/٢٠١٠\n")
+    assert warnings(tmp_path) == []
+
+
+def test_many_columns_are_read_at_once(tmp_path: Path) -> None:
+    names = [f"x{number}" for number in range(3000)]
+    (tmp_path / "interactions.csv").write_text(f"user,item,{','.join(names)},When\nu,a{',1' * 3000},2024-01-01\n")
+    frame = pl.scan_csv(tmp_path / "interactions.csv", infer_schema=False)
+    report, unused = DataReport(), {name: name for name in (*names, "When")}
+    started = process_time()
+    warn_of_unused_times(frame, unused, tmp_path / "interactions.csv", DatasetSettings(), report)
+    assert "'When' looks like times" in report.lines[0]
+    assert process_time() - started < 10
 
 
 def test_recbole_files_are_looked_at(tmp_path: Path) -> None:
