@@ -64,7 +64,8 @@ def _totals(source: CsvSource, line: pl.Expr, condition: pl.Expr) -> tuple[int, 
 def _check_each_row(source: CsvSource, path: Path, *, quotes: bool) -> int:
     """Checks every row, and returns how many rows have several lines."""
     csv.field_size_limit(sys.maxsize)
-    lines = source.lines().collect().to_series().fill_null("")
+    # `csv` stops at a carriage return in a line, which polars reads as any other character.
+    lines = source.lines().collect().to_series().fill_null("").str.replace_all("\r", " ", literal=True)
     rows = csv.reader(
         (f"{line}\n" for line in lines),
         delimiter=source.separator,

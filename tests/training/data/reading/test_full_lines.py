@@ -42,6 +42,10 @@ def test_full_lines_and_empty_ones_pass(tmp_path: Path) -> None:
     assert check(tmp_path / "log.csv", HEADER + 'u,12" mix,1,5\n', quotes=False) == []
 
 
+def test_carriage_returns_in_values_are_no_ends_of_lines(tmp_path: Path) -> None:
+    assert len(check(tmp_path / "log.csv", HEADER + 'u,a\rb,"1\n2",\nu,"a\rb",3,4\n')) == 1
+
+
 def test_the_encoding_and_the_line_of_excel_count(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="log.csv, line 3: expected 2 fields with ';' between them, got 1"):
         check(tmp_path / "log.csv", "sep=;\nuser_id;item_id\nu\n", encoding="utf-16")
