@@ -36,11 +36,11 @@ def warn_of_unused_returns(
     schema = frame.collect_schema()
     plain = {name: column for name, column in unused.items() if column in schema}
     first = collect(select_paths(frame.head(ROWS_LOOKED_AT), plain), path, settings)
-    numbers = {column.name: plain[column.name] for column in first if _has_numbers(column)}
+    numbers = {column.name: plain[column.name] for column in first.iter_columns() if _has_numbers(column)}
     if not numbers:
         return
     values = select_paths(frame, numbers).select(pl.all().cast(pl.Float64, strict=False) < 0)
-    for is_negative in collect(values, path, settings):
+    for is_negative in collect(values, path, settings).iter_columns():
         count, name = is_negative.sum(), is_negative.name
         if 0 < count < MOST_NEGATIVE * len(is_negative):
             report.note(
