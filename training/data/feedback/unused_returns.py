@@ -55,6 +55,7 @@ def _has_numbers(values: pl.Series) -> bool:
     """Returns whether all values are numbers or missing. Texts such as "" count as missing."""
     if re.search(PLACES, values.name):
         return False
+    values = values.alias("values")  # polars reads names such as "^a$" as patterns
     if values.dtype == pl.String:
         present = values.filter(values.str.strip_chars() != "")
         return len(present) > 0 and not present.cast(pl.Float64, strict=False).null_count()
