@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.dataset import DataError, require_columns, require_file
+from rqrec.training.data.reading.nested import in_fixed_order
 
 
 def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
@@ -108,6 +109,7 @@ def _read_items(path: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} must hold one JSON object a line: {error}") from error
     require_columns(items.columns, ["item_id"], path=path)
+    items = pl.DataFrame([items[name] for name in in_fixed_order(items.columns)])
     nested = [name for name, dtype in items.schema.items() if dtype == pl.List(pl.List(pl.String))]
     return items.with_columns(
         pl.col(name).list.eval(pl.element().explode()).list.unique(maintain_order=True) for name in nested

@@ -10,6 +10,7 @@ from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
+    JSON,
     collect,
     find_table,
     format_of,
@@ -25,7 +26,7 @@ from rqrec.training.data.reading.names import (
     require_names,
     resolve_names,
 )
-from rqrec.training.data.reading.nested import exactly, explodes, leaf_paths, select_paths
+from rqrec.training.data.reading.nested import exactly, explodes, in_fixed_order, leaf_paths, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.reading.unused_times import warn_of_unused_times
 from rqrec.training.data.report import DataReport
@@ -56,9 +57,9 @@ def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> 
             "set DatasetSettings.interactions"
         )
     catalogue = find_table(folder, ITEMS, chosen=settings.items)
-    frames = {INTERACTIONS: scan_table(log, settings, report)}
+    frames = {INTERACTIONS: _scan(log, settings, report)}
     if catalogue is not None:
-        frames[ITEMS] = scan_table(catalogue, settings, report)
+        frames[ITEMS] = _scan(catalogue, settings, report)
     columns = {table: frame.collect_schema().names() for table, frame in frames.items()}
     columns[INTERACTIONS] = leaf_paths(frames[INTERACTIONS].collect_schema())
     require_mapped(settings.columns, columns, str(folder))
@@ -67,6 +68,14 @@ def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> 
         return RawTables(interactions, None, log.name, ITEMS)
     items = _items(frames[ITEMS], catalogue, settings, report)
     return RawTables(interactions, items, log.name, catalogue.name)
+
+
+def _scan(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
+    """Opens a table whose columns have the same order in every process."""
+    frame = scan_table(path, settings, report)
+    if not any(format_of(part) == JSON for part in parts_of(path)):
+        return frame
+    return frame.select(pl.col(exactly(name)) for name in in_fixed_order(frame.collect_schema().names()))
 
 
 def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:

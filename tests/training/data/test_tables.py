@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,15 @@ def test_lists_of_numbers_become_vectors_and_bracketed_columns_lists(tmp_path: P
     (tmp_path / "items.csv").write_text("item_id,genres[]\n1,Drama|War\n2,\n")
     items = read_items(tmp_path)
     assert items["genres"].to_list() == [["Drama", "War"], None]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_many_columns_of_json_have_the_same_order_in_every_process(tmp_path: Path, array: bool) -> None:
+    INTERACTIONS.write_csv(tmp_path / "interactions.csv")
+    lines = [json.dumps({"item_id": item, **{f"x{n:02}": n + item for n in range(40)}}) for item in (1, 2)]
+    text = f"[{','.join(lines)}]" if array else "\n".join(lines)
+    (tmp_path / "items.json").write_text(text)
+    assert read_items(tmp_path).columns == ["item_id", *(f"x{n:02}" for n in range(40))]
 
 
 def test_refuses_vectors_of_unequal_length(tmp_path: Path) -> None:

@@ -1,8 +1,18 @@
 """Reads nested columns of interactions, such as `productDetails[].product.id` of an event with several products."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
+
+MOST_ORDERED = 32  # fields of a JSON object that polars returns in the order of the file
+
+
+def in_fixed_order(names: Sequence[str]) -> list[str]:
+    """Returns the names of columns or fields in an order that is the same in every process.
+
+    Polars returns the fields of a JSON object in a random order if there are more than 32. Such names are sorted.
+    """
+    return sorted(names) if len(names) > MOST_ORDERED else list(names)
 
 
 def leaf_paths(schema: Mapping[str, pl.DataType]) -> list[str]:
@@ -64,9 +74,11 @@ def _paths(name: str, dtype: pl.DataType, *, may_be_list: bool = True) -> Iterat
     if not isinstance(inner, pl.Struct):
         yield name
         return
-    for field in inner.fields:
-        assert isinstance(field.dtype, pl.DataType)
-        yield from _paths(f"{name}.{field.name}", field.dtype, may_be_list=False)
+    types = {field.name: field.dtype for field in inner.fields}
+    for field in in_fixed_order(list(types)):
+        field_type = types[field]
+        assert isinstance(field_type, pl.DataType)
+        yield from _paths(f"{name}.{field}", field_type, may_be_list=False)
 
 
 def _field(path: str, is_column: bool) -> pl.Expr:

@@ -1,11 +1,16 @@
-from datetime import date
+from datetime import date, time, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
+from rqrec.service.catalogue.item import frame_of, items_of
+from rqrec.training.data.build import build_dataset
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
+from rqrec.training.features.features import FeatureSettings, item_features
+from rqrec.training.publish import payload_column
 
 IDS = pl.Series("item_id", ["i0", "i1"])
 
@@ -24,10 +29,83 @@ def usable(*columns: pl.Series, report: DataReport | None = None) -> pl.DataFram
         (pl.Series("x", [["a", "b"], ["c", "d"]], dtype=pl.Array(pl.String, 2)), pl.List(pl.String)),
         (pl.Series("x", [[1, 2], [3, 4]]), pl.Array(pl.Float32, 2)),
         (pl.Series("x", [[["a"], ["b", "a"]], None]), pl.List(pl.String)),
+        (pl.Series("x", [[["a"]], [["b"]]], dtype=pl.Array(pl.List(pl.Categorical), 1)), pl.List(pl.String)),
+        (pl.Series("x", [["a"], ["b"]], dtype=pl.Array(pl.Categorical, 1)), pl.List(pl.String)),
+        (pl.Series("x", [[date(2024, 1, 1)], None], dtype=pl.Array(pl.Date, 1)), pl.List(pl.Date)),
+        (pl.Series("x", [[True], None], dtype=pl.Array(pl.Boolean, 1)), pl.List(pl.Boolean)),
+        (pl.Series("x", [2**100, 1], dtype=pl.Int128), pl.String()),
     ],
 )
 def test_every_type_becomes_one_that_features_use(column: pl.Series, dtype: pl.DataType) -> None:
     assert usable(column)["x"].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [timedelta(1), None],
+        [[timedelta(1)], [timedelta(2)]],
+        [date(2024, 1, 1), None],
+        [time(1), time(2)],
+        [[time(1)], None],
+        [[True], []],
+        [2**64, 1],
+        [1e39, 1.0],
+        [[1.0, 2.0], [3.0, 4.0]],
+        [[[1.0, 2.0]], None],
+        [[], [1.0]],
+        [{"seen": timedelta(1)}, None],
+        [[{"n": 1}], [{"n": 2}]],
+    ],
+)
+@pytest.mark.parametrize("width", [None, 1])
+def test_a_type_is_refused_or_every_later_stage_can_use_it(values: list[object], width: int | None) -> None:
+    column = pl.Series("x", values)
+    if width and isinstance(column.dtype, pl.List) and set(column.drop_nulls().list.len()) == {width}:
+        column = column.list.to_array(width)
+    interactions = pl.LazyFrame({"user_id": ["u", "u"], "item_id": ["i0", "i1"]})
+    try:
+        dataset = build_dataset("shop", interactions, pl.DataFrame([IDS, column]))
+    except DataError:
+        return
+    features = item_features(dataset, FeatureSettings(text_encoder="lsa"))
+    assert np.isfinite(features.features_NE).all()
+    shown = [payload_column(one) for one in dataset.items.iter_columns()]
+    published = pl.DataFrame([one for one in shown if one.dtype != pl.Null])
+    assert frame_of(items_of(published), published.schema).equals(published)
+
+
+@pytest.mark.parametrize("empty", [{}, [{}], [[]], []])
+def test_a_column_of_empty_objects_or_lists_is_dropped_and_this_is_said(empty: object) -> None:
+    report = DataReport()
+    assert usable(pl.Series("details", [empty, empty]), report=report).columns == ["item_id"]
+    assert report.lines == ["items.parquet: column 'details' is dropped, because all its values are missing"]
+
+
+def test_integers_of_more_than_64_bits_keep_their_digits_and_this_is_said() -> None:
+    report = DataReport()
+    column = pl.Series("x", [2**64, 1], dtype=pl.Int128)
+    assert usable(column, report=report)["x"].to_list() == ["18446744073709551616", "1"]
+    assert report.lines == ["items.parquet: column 'x' holds numbers of more than 64 bits: read as text"]
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^a$b$"])
+def test_a_field_may_have_a_name_that_polars_reads_as_a_pattern(name: str) -> None:
+    fields = {name: 1, "b": 2}
+    items = usable(pl.Series("d", [fields, None]), pl.Series("e", [[fields], None]))
+    assert items.to_dict(as_series=False) == {
+        "item_id": ["i0", "i1"],
+        f"d.{name}": [1, None],
+        "d.b": [2, None],
+        f"e.{name}": [[1.0], None],
+        "e.b": [[2.0], None],
+    }
+
+
+def test_an_object_of_many_fields_is_read_in_the_order_of_their_names() -> None:
+    names = [f"f{number}" for number in range(40)]
+    one, other = dict.fromkeys(names, 1), dict.fromkeys(names[::-1], 1)
+    assert usable(pl.Series("o", [one] * 2)).columns == usable(pl.Series("o", [other] * 2)).columns
 
 
 def test_leaves_of_objects_are_attributes() -> None:
@@ -56,8 +134,8 @@ def test_empty_columns_are_dropped_and_dates_are_kept_and_both_are_said() -> Non
     ]
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), None])
-def test_a_vector_with_a_number_that_is_not_finite_is_refused_by_item(number: float | None) -> None:
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), None, 3e38])
+def test_a_vector_with_a_number_that_is_not_finite_or_too_large_is_refused_by_item(number: float | None) -> None:
     with pytest.raises(DataError, match=r"items.parquet: column 'emb' .* but 1 vectors .* in item 'i1'"):
         usable(pl.Series("emb", [[1.0, 2.0], [3.0, number]]))
 
