@@ -2,11 +2,13 @@
 
 import ast
 import re
+import warnings
+from collections import Counter
 from typing import Any
 
 import polars as pl
 
-from rqrec.training.data.dataset import ITEM_ID
+from rqrec.training.data.dataset import ITEM_ID, DataError
 from rqrec.training.data.reading.written_numbers import LEADING_ZERO, written_numbers
 from rqrec.training.data.report import DataReport
 
@@ -15,6 +17,7 @@ LIST_TEXT = r"(?s)^\[.*\]$"
 ADJACENT_QUOTES = r"""['"]\s+['"]"""
 QUOTED = r"""'([^']*)'|"([^"]*)\""""
 FLAGS = ["true", "false"]
+CODE_WITH_E = r"^\d+[eE]\d+$"  # programs write a sign or a point too: 1.2e5, 1e+05
 THREE_DECIMALS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"  # or thousands, to another writer
 VALUES_PER_ODD_ONE = 10  # with fewer values that are no numbers, a column is probably meant to be a number
 LIST_SEPARATOR, OTHER_SEPARATORS = "|", (";", ">", ",")
@@ -27,7 +30,8 @@ def typed_texts(
     """Converts each text column of the items table to numbers, booleans or lists, if all its values are of that kind.
 
     A column whose name ends in `[]`, such as `genres[]`, is split into lists and loses this ending. The separator is
-    `|`; if no value contains it, the first of `;`, `>` and `,` that occurs. Numbers with leading zeros stay text.
+    `|`; if no value contains it, the first of `;`, `>` and `,` that occurs. Spaces around the parts, and empty parts,
+    are removed. Numbers with leading zeros, and codes such as 12E4, stay text.
 
     Args:
         items: The items table. The column item_id does not change.
@@ -35,7 +39,16 @@ def typed_texts(
         from_csv: Whether the file is CSV, in which numbers and booleans are text too.
         report: Receives a line for every column whose values were changed.
         decimal: The decimal mark of numbers: "." or ",", or "auto" to detect it in each column.
+
+    Raises:
+        DataError: If two columns have the same name without the ending `[]`.
     """
+    counts = Counter(name.removesuffix("[]") if kind == pl.String else name for name, kind in items.schema.items())
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise DataError(
+            f"{path}: column '{twice[0]}[]' is read as {twice[0]!r}, but there is a column {twice[0]!r} as well: rename"
+            f" one of them, or set DatasetSettings.ignored_columns = ({twice[0]!r},)"
+        )
     columns = [
         _typed(column, path, from_csv, report, decimal)
         if column.dtype == pl.String and column.name != ITEM_ID
@@ -54,13 +67,14 @@ def _typed(column: pl.Series, path: str, from_csv: bool, report: DataReport, dec
 
 
 def _split(column: pl.Series, name: str, path: str, report: DataReport) -> pl.Series:
-    if column.str.contains(LIST_SEPARATOR, literal=True).any():
-        return column.str.split(LIST_SEPARATOR)
-    for separator in OTHER_SEPARATORS:
-        if column.str.contains(separator, literal=True).any():
-            report.note(f"{path}: column {name!r} is split at {separator!r}, because no value has a {LIST_SEPARATOR!r}")
-            return column.str.split(separator).list.eval(pl.element().str.strip_chars())
-    return column.str.split(LIST_SEPARATOR)
+    found = LIST_SEPARATOR
+    if not column.str.contains(LIST_SEPARATOR, literal=True).any():
+        present = [other for other in OTHER_SEPARATORS if column.str.contains(other, literal=True).any()]
+        if present:
+            found = present[0]
+            report.note(f"{path}: column {name!r} is split at {found!r}, because no value has a {LIST_SEPARATOR!r}")
+    parts = column.str.split(found).list.eval(pl.element().str.strip_chars())
+    return parts.list.eval(pl.element().filter(pl.element() != ""))
 
 
 def _converted(column: pl.Series, name: str, path: str, from_csv: bool, report: DataReport, decimal: str) -> pl.Series:
@@ -129,9 +143,14 @@ def without_missing(column: pl.Series) -> pl.Series:
 
 
 def _note_odd_values(values: pl.Series, name: str, path: str, report: DataReport) -> None:
-    """Says why a column that is nearly a number is text."""
+    """Says why a column that is a number, or nearly one, is text."""
     odd = values.is_not_null() & values.cast(pl.Float64, strict=False).is_null()
-    present = len(values) - values.null_count()
+    present, codes = len(values) - values.null_count(), values.filter(values.str.contains(CODE_WITH_E))
+    if not odd.any() and len(codes):
+        report.note(
+            f"{path}: column {name!r} is text, because values such as {codes[0]!r} may be codes: if they are numbers, "
+            f"write {codes[0].lower().replace('e', 'e+')!r}"
+        )
     if 0 < odd.sum() * VALUES_PER_ODD_ONE <= present:
         row = odd.arg_true()[0]
         report.note(
@@ -145,11 +164,13 @@ def _numbers_or_flags(values: pl.Series, decimal: str) -> pl.Series | None:
     if lower.drop_nulls().is_in(FLAGS).all():
         return lower == "true"
     has_other_points = decimal == "," and values.str.contains(".", literal=True).any()
-    if has_other_points or values.str.contains(LEADING_ZERO).any():
+    if has_other_points or values.str.contains(f"{LEADING_ZERO}|{CODE_WITH_E}").any():
         return None
     for number in (pl.Int64, pl.Float64):
         numbers = values.cast(number, strict=False)
         if numbers.null_count() == values.null_count():
+            if number == pl.Float64 and (numbers.is_infinite() & values.str.contains(r"\d")).any():
+                return None  # a float cannot hold it
             # A long whole number is an id: a float would not keep its digits.
             too_long = number == pl.Float64 and not values.str.contains(r"[.eE]").any()
             return None if too_long else numbers
@@ -160,19 +181,20 @@ def _lists(values: pl.Series) -> pl.Series | None:
     """Returns lists of strings or of numbers; None if a text is not the text of such a list."""
     rows: list[list[Any] | None] = []
     kinds = set()
-    for text in values.to_list():
-        if text is None:
-            rows.append(None)
-            continue
-        row = _list_of(text)
-        if row is None:
-            return None
-        kinds |= {"text" if isinstance(value, str) else type(value).__name__ for value in row}
-        rows.append(row)
+    with warnings.catch_warnings(action="ignore"):  # Python warns of a text such as ["\\d"]
+        for text in values.to_list():
+            row = None if text is None else _list_of(text)
+            if row is None and text is not None:
+                return None
+            kinds |= {"text" if isinstance(value, str) else type(value).__name__ for value in row or ()}
+            rows.append(row)
     if kinds <= {"text"}:
         return pl.Series(values.name, rows, dtype=pl.List(pl.String))
     if kinds <= {"int", "float"}:
-        return pl.Series(values.name, [row and [float(x) for x in row] for row in rows], dtype=pl.List(pl.Float64))
+        try:
+            return pl.Series(values.name, [row and [float(x) for x in row] for row in rows], dtype=pl.List(pl.Float64))
+        except OverflowError:  # more than 308 digits
+            return None
     return None
 
 
@@ -182,7 +204,7 @@ def _list_of(text: str) -> list[Any] | None:
         return [one or other for one, other in re.findall(QUOTED, text)]
     try:
         row = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         try:
             return [float(number) for number in text[1:-1].replace(",", " ").split()]
         except ValueError:

@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from rqrec.training.data.dataset import DataError
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.report import DataReport
 
@@ -38,6 +39,12 @@ def typed(values: list[str | None], *, name: str = "x", from_csv: bool = True) -
         (["[0.5 1. ]", "[-2\n 3]"], pl.List(pl.Float64), [[0.5, 1.0], [-2.0, 3.0]]),
         (["['a' 'b']", "['c']"], pl.List(pl.String), [["a", "b"], ["c"]]),
         (["007", "12"], pl.String(), ["007", "12"]),
+        (["12E4", "2E400"], pl.String(), ["12E4", "2E400"]),
+        (["1.2E4", "1e+05", "1e-07"], pl.Float64(), [12000.0, 100000.0, 1e-07]),
+        (["1.5e400", "2.5"], pl.String(), ["1.5e400", "2.5"]),
+        (["[{[0]}]"], pl.String(), ["[{[0]}]"]),
+        ([f"[1{'0' * 320}]"], pl.String(), [f"[1{'0' * 320}]"]),
+        ([r"['\d']"], pl.List(pl.String), [[r"\d"]]),
         (["12345678901234567890123", "1"], pl.String(), ["12345678901234567890123", "1"]),
         (["$1", "€2"], pl.String(), ["$1", "€2"]),
         (["$1", "from $2"], pl.String(), ["$1", "from $2"]),
@@ -89,6 +96,8 @@ def test_a_number_that_could_be_two_is_said_and_a_setting_decides(
         (["Home > Kitchen > Pans", "Home"], [["Home", "Kitchen", "Pans"], ["Home"]]),
         (["steel, black", "steel"], [["steel", "black"], ["steel"]]),
         (["a; b,c", None], [["a", "b,c"], None]),
+        (["x | y", "y||z|", "|"], [["x", "y"], ["y", "z"], []]),
+        (["x; ;y;", "y"], [["x", "y"], ["y"]]),
         (["a", "b"], [["a"], ["b"]]),
     ],
 )
@@ -112,6 +121,22 @@ def test_a_column_that_is_nearly_a_number_is_text_and_said() -> None:
     items = pl.DataFrame({"item_id": list("abcdefghij"), "n": ["1"] * 9 + ["free"]})
     assert typed_texts(items, path="items.csv", from_csv=True, report=report)["n"].dtype == pl.String
     assert "'n' is text, because 1 of 10 values are not numbers, the first 'free' (data row 10)" in report.lines[0]
+
+
+def test_codes_that_could_be_numbers_are_text_and_said() -> None:
+    report = DataReport()
+    items = pl.DataFrame({"item_id": ["0", "1"], "code": ["12E4", "3E5"]})
+    typed_texts(items, path="items.csv", from_csv=True, report=report)
+    assert report.lines == [
+        "items.csv: column 'code' is text, because values such as '12E4' may be codes: if they are numbers, write "
+        "'12e+4'"
+    ]
+
+
+def test_refuses_a_column_of_lists_beside_a_column_of_its_name() -> None:
+    items = pl.DataFrame({"item_id": ["0"], "genres": ["a"], "genres[]": ["a|b"]})
+    with pytest.raises(DataError, match=r"column 'genres\[\]' is read as 'genres', but there is a column 'genres'"):
+        typed_texts(items, path="items.csv", from_csv=True, report=DataReport())
 
 
 def test_every_change_is_reported() -> None:
