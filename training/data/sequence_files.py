@@ -1,5 +1,6 @@
 """Reads sequence files, a format of research data sets: each line is `user item item …`, oldest item first."""
 
+import codecs
 from pathlib import Path
 
 import polars as pl
@@ -23,10 +24,11 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
         table of items.
 
     Raises:
-        DataError: If a file is missing or ambiguous, a line is malformed, or a user has two lines.
+        DataError: If a file is missing or ambiguous, a line is malformed, the sequence file is empty, or a user has two
+            lines.
     """
     path = find_sequence_file(folder)
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = _rows(path)
     for number, row in enumerate(rows, start=1):
         if len(row) < 2:
             raise DataError(f"{path}:{number} must be a user and at least one item, got {' '.join(row)!r}")
@@ -65,9 +67,9 @@ def read_day_gaps(folder: Path) -> pl.DataFrame | None:
     path = sequences.with_name(f"{sequences.stem}_day_gaps.txt")
     if not path.is_file():
         return None
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    lengths = {row[0]: len(row) for row in map(str.split, sequences.read_text(encoding="utf-8").splitlines())}
-    if {row[0]: len(row) for row in rows} != lengths:
+    rows = _rows(path)
+    are_numbers = all(gap.isdecimal() for row in rows for gap in row[1:])
+    if not are_numbers or {row[0]: len(row) for row in rows} != {row[0]: len(row) for row in _rows(sequences)}:
         raise DataError(
             f"{path} must have the users of {sequences.name} and one number for each of their items: correct it"
         )
@@ -89,7 +91,7 @@ def find_sequence_file(folder: Path) -> Path:
     Raises:
         DataError: If there is no sequence file, or there are several and none has the folder's name.
     """
-    candidates = sorted(folder.glob("*.txt"))
+    candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
     named = [path for path in candidates if path.stem.lower() == folder.resolve().name.lower()]
     if len(named) == 1:
         return named[0]
@@ -100,6 +102,15 @@ def find_sequence_file(folder: Path) -> Path:
             f"{[path.name for path in sequences]}: name it {folder.resolve().name}.txt, or keep just one"
         )
     return sequences[0]
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Returns the words of every line. Only ASCII spaces and line feeds separate, so an id may hold any other sign."""
+    lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).rstrip().split(b"\n")
+    rows = [[word.decode() for word in line.split()] for line in lines]
+    if not any(rows):
+        raise DataError(f"{path} must hold at least one line `user item item …`, but it is empty: add lines")
+    return rows
 
 
 def _read_items(path: Path) -> pl.DataFrame:

@@ -57,6 +57,18 @@ def test_refuses_malformed_lines(tmp_path: Path, sequences: str, message: str) -
         read_sequence_files(write(tmp_path / "toys", sequences))
 
 
+@pytest.mark.parametrize("text", ["", "\n", "\ufeff"])
+def test_refuses_an_empty_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="Toys.txt must hold at least one line .* but it is empty"):
+        read_sequence_files(write(tmp_path / "toys", text))
+
+
+def test_only_ascii_spaces_and_line_feeds_separate_ids(tmp_path: Path) -> None:
+    interactions, _ = read_sequence_files(write(tmp_path / "toys", "\ufeff1 a\u00a0b c\u2028d\r\n2\tc\n\n"))
+    rows = interactions.select("user_id", "item_id").collect().rows()
+    assert rows == [("1", "a\u00a0b"), ("1", "c\u2028d"), ("2", "c")]
+
+
 def test_refuses_items_that_are_no_json(tmp_path: Path) -> None:
     folder = write(tmp_path / "toys", "1 1\n")
     (folder / "items.jsonl").write_text("{item_id: 1\n")
@@ -81,8 +93,9 @@ def test_day_gaps_count_from_the_first_action(tmp_path: Path) -> None:
     assert gaps["timestamp"].to_list() == [0, 1, 2, 0, 1]
 
 
-def test_refuses_day_gaps_of_other_sequences(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gaps", ["9 0 0\n4 0 2\n", "9 0 0 x\n4 0 2\n"])
+def test_refuses_day_gaps_of_other_sequences(tmp_path: Path, gaps: str) -> None:
     folder = write(tmp_path / "toys", "9 3 1 2\n4 2 1\n")
-    (folder / "Toys_day_gaps.txt").write_text("9 0 0\n4 0 2\n")
+    (folder / "Toys_day_gaps.txt").write_text(gaps)
     with pytest.raises(DataError, match="must have the users of Toys.txt and one number for each of their items"):
         read_day_gaps(folder)
