@@ -4,9 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from rqrec.training.data.columns import NOT_USED, Column, interaction_columns
+from rqrec.training.data.columns import interaction_columns
 from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
+from rqrec.training.data.reading.blank_lines import without_blank_lines
 from rqrec.training.data.reading.formats import (
     CSV,
     EXAMPLE_SUFFIXES,
@@ -18,6 +19,7 @@ from rqrec.training.data.reading.formats import (
     require_full_lines,
     scan_table,
 )
+from rqrec.training.data.reading.item_columns import ROW_NUMBERS, item_columns
 from rqrec.training.data.reading.names import (
     INTERACTIONS,
     ITEMS,
@@ -31,9 +33,6 @@ from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.reading.unused_times import warn_of_unused_times
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
-
-ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")  # pandas writes the numbers of rows under these names
-IGNORED = "not read, by DatasetSettings.ignored_columns"
 
 
 def read_tables(folder: Path, settings: DatasetSettings, report: DataReport) -> RawTables:
@@ -87,7 +86,13 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
-    rows = _without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
+    lists = {one.partition(".")[0] for one in used.values() if explodes(schema, one)}
+    if len(lists) > 1:
+        raise DataError(
+            f"{path.name}: DatasetSettings.columns must read fields of one list of objects, but reads fields of "
+            f"{sorted(lists)}, whose objects do not belong together: name fields of one of them"
+        )
+    rows = without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
     require_full_lines(path, settings, report)
     if explodes(schema, used[ITEM_ID]):
         empty = int(rows[ITEM_ID].null_count())
@@ -104,39 +109,9 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
 
 def _items(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, report: DataReport) -> pl.DataFrame:
     schema = frame.collect_schema()
-    if strange := [name for name in settings.ignored_columns if name not in {*schema, *leaf_paths(schema)}]:
-        raise DataError(
-            f"{path.name} must have the columns of DatasetSettings.ignored_columns, but {strange} are missing: it has "
-            f"{leaf_paths(schema)}"
-        )
-    has_rows = [name for name in schema if name in ROW_NUMBERS]
-    if has_rows:
-        report.note(f"{path.name}: columns {has_rows} are not read, because they hold the numbers of the rows")
-    report.columns += [Column(ITEMS, name, NOT_USED, "the numbers of the rows") for name in has_rows]
-    report.columns += [Column(ITEMS, name, NOT_USED, IGNORED) for name in settings.ignored_columns]
-    not_read = {*has_rows, *settings.ignored_columns}
-    columns = [name for name in schema if name not in not_read]
-    names = resolve_names(columns, ITEMS, settings.columns, path=path.name, report=report)
-    require_names(names, ITEMS, columns, settings.columns, path=path.name)
-    renamed = {name: standard for standard, name in names.items()}
-    taken = [name for name in columns if name in names and name not in renamed]
-    if taken:
-        raise DataError(
-            f"{path.name}: DatasetSettings.columns reads {taken[0]} from {names[taken[0]]!r}, but there is a column "
-            f"{taken[0]!r} as well: add it to DatasetSettings.ignored_columns"
-        )
-    selected = frame.select(pl.col(exactly(name)).alias(renamed.get(name, name)) for name in columns)
-    items = _without_blank_lines(collect(selected, path, settings), path, report)
+    names = item_columns(list(schema), settings, path=path.name, report=report, fields=leaf_paths(schema))
+    selected = frame.select(pl.col(exactly(name)).alias(in_training) for name, in_training in names.items())
+    items = without_blank_lines(collect(selected, path, settings), path, report)
     require_full_lines(path, settings, report)
     from_csv = all(format_of(part) == CSV for part in parts_of(path))
     return typed_texts(items, path=path.name, from_csv=from_csv, report=report, decimal=settings.decimal)
-
-
-def _without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> pl.DataFrame:
-    if not any(format_of(part) == CSV for part in parts_of(path)):
-        return rows
-    is_blank = rows.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    if not is_blank.any():
-        return rows
-    report.note(f"{path.name}: {is_blank.sum()} lines without a value in the columns that are read are skipped")
-    return rows.filter(~is_blank)

@@ -58,6 +58,13 @@ def test_refuses_vectors_of_unequal_length(tmp_path: Path) -> None:
         read_items(tmp_path)
 
 
+def test_refuses_to_mix_two_lists_of_objects(tmp_path: Path) -> None:
+    event = {"user_id": "u", "its": [{"id": "a"}, {"id": "b"}], "sc": [{"v": 1}, {"v": 2}]}
+    (tmp_path / "interactions.jsonl").write_text(json.dumps(event))
+    with pytest.raises(DataError, match=r"must read fields of one list of objects, but reads .* \['its', 'sc'\]"):
+        read_items(tmp_path, columns={"item_id": "its.id", "rating": "sc.v"})
+
+
 def test_refuses_a_table_that_is_there_twice(tmp_path: Path) -> None:
     INTERACTIONS.write_csv(tmp_path / "interactions.csv")
     INTERACTIONS.write_parquet(tmp_path / "interactions.parquet")
