@@ -84,7 +84,10 @@ def require_file(path: Path, *, expected: str) -> Path:
         DataError: If the file does not exist.
     """
     if not path.is_file():
-        raise DataError(f"expected {expected} at {path}, but there is no such file")
+        entries = path.parent.iterdir() if path.parent.is_dir() else ()
+        other = [entry.name for entry in entries if entry.name.lower() == path.name.lower()]
+        remedy = f": rename {other[0]!r}" if other else ""
+        raise DataError(f"expected {expected} at {path}, but there is no such file{remedy}")
     return path
 
 

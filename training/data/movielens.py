@@ -57,7 +57,8 @@ class ML25MItemData:
 
         Raises:
             DataError: If movies.csv is missing or malformed, only one poster file exists, the poster files have
-                different lengths, a movieId occurs twice or is not in movies.csv, or a vector is not finite.
+                different lengths, a movieId occurs twice or is not in movies.csv, or a vector does not hold finite
+                numbers.
         """
         path = require_file(self.folder / "movies.csv", expected="movieId,title,genres")
         movies = pl.read_csv(path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String})
@@ -82,6 +83,8 @@ class ML25MItemData:
                 f"{vectors_path} must have shape ({len(ids)}, E), one row for each id in {ids_path.name}, "
                 f"got {vectors.shape}"
             )
+        if vectors.dtype.kind not in "fiu":
+            raise DataError(f"{vectors_path} must hold numbers, got an array of {vectors.dtype}: save it as float32")
         if not np.isfinite(vectors).all():
             raise DataError(f"{vectors_path} must hold finite numbers, but row {_first_bad_row(vectors)} does not")
         if ids["movieId"].is_duplicated().any():
@@ -175,13 +178,18 @@ def _interactions(ratings: pl.LazyFrame, user: str, movie: str) -> pl.LazyFrame:
 
 def _split_lines(path: Path, separator: str, columns: list[str]) -> pl.DataFrame:
     require_file(path, expected=separator.join(columns))
-    lines = pl.Series("line", path.read_text(encoding="latin-1").splitlines())
-    fields = lines.filter(lines != "").str.split(separator)
+    lines = pl.Series("line", path.read_bytes().decode("latin-1").split("\n"), dtype=pl.String).str.strip_chars_end(
+        "\r"
+    )
+    present = (lines != "").arg_true()
+    if not len(present):
+        raise DataError(f"{path} must hold lines of {separator.join(columns)}, but it is empty: add lines")
+    fields = lines.gather(present).str.split(separator)
     wrong = (fields.list.len() != len(columns)).arg_true()
     if len(wrong):
         raise DataError(
-            f"{path} must have {len(columns)} fields a line with {separator!r} between them, but line {wrong[0] + 1} "
-            f"has {len(fields[wrong[0]])}"
+            f"{path} must have {len(columns)} fields a line with {separator!r} between them, but line "
+            f"{present[wrong[0]] + 1} has {len(fields[wrong[0]])}: correct the line"
         )
     return fields.list.to_struct(fields=columns).struct.unnest()
 

@@ -97,6 +97,7 @@ def test_a_missing_poster_is_null(folder: Path) -> None:
         ([1], np.zeros(3), r"got \(3,\)"),
         ([1, 1], np.zeros((2, 2)), "must list a movieId once"),
         ([1, 99], np.zeros((2, 2)), "names 1 movieIds that movies.csv does not have, such as '99'"),
+        ([1, 7], np.array([["a"], ["b"]]), "must hold numbers, got an array of <U1: save it as float32"),
         ([1, 7], np.array([[0.0], [np.nan]]), "must hold finite numbers, but row 1 does not"),
     ],
 )
@@ -123,6 +124,12 @@ def test_refuses_a_missing_file(folder: Path, name: str) -> None:
         read_csv_layout(folder)
 
 
+def test_a_file_with_capitals_in_its_name_is_named(folder: Path) -> None:
+    (folder / "movies.csv").rename(folder / "Movies.csv")
+    with pytest.raises(DataError, match=r"movies.csv, but there is no such file: rename 'Movies.csv'"):
+        read_csv_layout(folder)
+
+
 def test_refuses_a_missing_column(folder: Path) -> None:
     (folder / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n")
     with pytest.raises(DataError, match=r"but \['timestamp'\] are missing"):
@@ -130,6 +137,21 @@ def test_refuses_a_missing_column(folder: Path) -> None:
 
 
 def test_refuses_a_line_with_too_few_fields(tmp_path: Path) -> None:
-    (tmp_path / "movies.dat").write_text("1::Toy Story (1995)::Animation\n2::Heat\n")
-    with pytest.raises(DataError, match="must have 3 fields a line .*, but line 2 has 2"):
+    (tmp_path / "movies.dat").write_text("1::Toy Story (1995)::Animation\n\n2::Heat\n")
+    with pytest.raises(DataError, match="must have 3 fields a line .*, but line 3 has 2"):
+        read_1m_layout(tmp_path)
+
+
+def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
+    (tmp_path / "movies.dat").write_bytes(b"1::Wait\x85 Go (1995)::Drama\r\n2::Heat (1995)::Action\r\n")
+    (tmp_path / "ratings.dat").write_text("1::1::5::10\n")
+    assert read_1m_layout(tmp_path)[1]["title"].to_list() == ["Wait\x85 Go", "Heat"]
+
+
+@pytest.mark.parametrize("name", ["movies.dat", "ratings.dat"])
+def test_refuses_an_empty_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "movies.dat").write_text("1::Toy Story (1995)::Animation\n")
+    (tmp_path / "ratings.dat").write_text("1::1::5::10\n")
+    (tmp_path / name).write_text("\n")
+    with pytest.raises(DataError, match=f"{name} must hold lines of .*, but it is empty"):
         read_1m_layout(tmp_path)

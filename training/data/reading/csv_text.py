@@ -174,7 +174,10 @@ def _first_line(path: Path) -> str:
 
 
 def _stripped(columns: list[str]) -> list[str]:
-    return [column.strip() for column in columns]
+    """Removes spaces around names. A name that is there twice is marked, as polars does with equal names."""
+    names = [column.strip() for column in columns]
+    first = {name: at for at, name in reversed(list(enumerate(names)))}
+    return [name if first[name] == at else f"{name}_duplicated_{at}" for at, name in enumerate(names)]
 
 
 def _numbered(columns: list[str]) -> list[str]:

@@ -205,6 +205,7 @@ BROKEN: list[tuple[dict[str, bytes], dict[str, Any], str]] = [
         "items.csv, line 2: a quote is not closed: .*quotes = False",
     ),
     ({"items.csv": b"item_id,a,a\n1,2,3\n"}, {}, "items.csv, line 1: column 'a' is there twice"),
+    ({"items.csv": b"item_id,a, a\n1,2,3\n"}, {}, "items.csv, line 1: column 'a' is there twice"),
     ({"items.jsonl": b'{"item_id": "a"}\n{bad\n'}, {}, "items.jsonl, line 2: expected a JSON object"),
     ({"items.jsonl": b'{"item_id": "a"}\n[1]\n'}, {}, r"items.jsonl, line 2: expected a JSON object, got '\[1\]"),
     ({"items.jsonl": b'{"item_id": "a", "p": NaN}\n'}, {}, "items.jsonl, line 1: .*NaN is not JSON, write null"),
