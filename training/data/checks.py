@@ -17,7 +17,7 @@ EXAMPLES_SHOWN = 5
 ROW = "data row"
 MISSING_MARKS = ["na", "nan", "null", "none", "<na>", r"\n"]  # in lower case
 MOST_MARKED, MANY = 0.05, 100  # share and number of the interactions above which NA is not the id of one user
-MAX_WHOLE_FLOAT = 2**53  # larger floats may have lost digits of an id
+MAX_WHOLE_FLOAT, MAX_WHOLE_FLOAT32 = 2**53, 2**24  # larger floats may have lost digits of an id
 
 
 def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> pl.DataFrame:
@@ -52,16 +52,28 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     kept = items.unique(ITEM_ID, keep="first", maintain_order=True)
     if len(kept) == len(items):
         return items
+    twice = items[ITEM_ID].filter(items[ITEM_ID].is_duplicated()).unique().sort()
     if settings.duplicates == "drop":
-        report.note(f"{path}: {len(items) - len(kept)} rows dropped of items that are listed more than once")
+        report.note(
+            f"{path}: {len(items) - len(kept)} rows dropped of items that are listed more than once, such as "
+            f"{twice.head(EXAMPLES_SHOWN).to_list()}; {_num_other(items)} of these rows had other values than the "
+            "first row of the item"
+        )
     else:
-        twice = items[ITEM_ID].filter(items[ITEM_ID].is_duplicated()).unique().sort()
         report.refuse(
             f"{path}: every item_id must be listed once, but {len(twice)} are listed more often, such as "
             f"{twice.head(EXAMPLES_SHOWN).to_list()}: merge their rows, or set DatasetSettings.duplicates = 'drop' to "
             "keep the first"
         )
     return kept
+
+
+def _num_other(items: pl.DataFrame) -> int:
+    """Returns how many rows have other values than the first row of the same item."""
+    hashes = pl.DataFrame({ITEM_ID: items[ITEM_ID], "hash": items.hash_rows()})
+    first = hashes.unique(ITEM_ID, keep="first").rename({"hash": "first"})
+    joined = hashes.join(first, on=ITEM_ID)
+    return int((joined["hash"] != joined["first"]).sum())
 
 
 def checked_interactions(
@@ -179,7 +191,8 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
     name = column.name
     if column.dtype.is_float():
         numbers = column.drop_nulls().drop_nans()
-        whole = (numbers == numbers.floor()) & (numbers.abs() < MAX_WHOLE_FLOAT)
+        limit = MAX_WHOLE_FLOAT if column.dtype == pl.Float64 else MAX_WHOLE_FLOAT32
+        whole = (numbers == numbers.floor()) & (numbers.abs() < limit)
         if not whole.all():
             raise DataError(
                 f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype} such as "

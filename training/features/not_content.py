@@ -58,7 +58,7 @@ def is_number_of_group(column: pl.Series) -> bool:
 def is_constant(column: pl.Series) -> bool:
     """Returns whether all values of a column are equal. Numbers that differ by rounding only count as equal.
 
-    A column with a missing value is not constant; a column without rows is.
+    Whole numbers do not differ by rounding. A column with a missing value is not constant; a column without rows is.
     """
     if column.null_count() or not len(column):
         return not len(column)
@@ -66,7 +66,8 @@ def is_constant(column: pl.Series) -> bool:
         deviation, mean = column.std(ddof=0), column.mean()
         assert isinstance(deviation, float)
         assert isinstance(mean, float)
-        return column.is_finite().all() and deviation <= CONSTANT * abs(mean)
+        is_rounding = column.is_finite().all() and deviation <= CONSTANT * abs(mean)
+        return is_rounding and (column.n_unique() == 1 or not (column == column.floor()).all())
     if isinstance(column.dtype, pl.List):
         return column.list.join("\0").n_unique() == 1 if column.dtype.inner == pl.String else False
     if isinstance(column.dtype, pl.Array):

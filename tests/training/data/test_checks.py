@@ -56,3 +56,28 @@ def test_wide_integers_and_categories_are_read() -> None:
     frame = checked_interactions(log.lazy(), DatasetSettings(), path="log.parquet", report=DataReport())
     assert frame.rows() == [("1", "1", 1, 1.0), ("2", "2", 2, 5.0)]
     assert frame["timestamp"].dtype == pl.Int64
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(pl.Float32, 2**24), (pl.Float64, 2**53)])
+def test_an_id_that_is_a_float_must_be_small_enough_to_have_all_its_digits(
+    dtype: type[pl.DataType], largest: int
+) -> None:
+    def checked(number: int) -> tuple[pl.DataFrame, DataReport]:
+        frame = pl.DataFrame({"user_id": pl.Series([float(number), None], dtype=dtype), "item_id": ["a", "b"]})
+        report, settings = DataReport(), DatasetSettings(missing_users="drop")
+        return checked_interactions(frame.lazy(), settings, path="log.parquet", report=report), report
+
+    assert checked(largest - 1)[0]["user_id"].to_list() == [str(largest - 1)]
+    faults = checked(largest)[1].faults
+    assert f"user_id must hold ids as text or whole numbers, got {dtype.__name__}" in faults[0]
+
+
+def test_dropped_rows_of_an_item_are_named_and_those_with_other_values_are_counted() -> None:
+    items = pl.DataFrame({"item_id": ["a", "b", "a", "b", "a"], "tags": [["x"], ["y"], ["x"], ["z"], None]})
+    report = DataReport()
+    kept = checked_items(items, DatasetSettings(duplicates="drop"), path="items.parquet", report=report)
+    assert kept.rows() == [("a", ["x"]), ("b", ["y"])]
+    assert report.lines == [
+        "items.parquet: 3 rows dropped of items that are listed more than once, such as ['a', 'b']; 2 of these rows "
+        "had other values than the first row of the item"
+    ]

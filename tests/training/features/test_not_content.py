@@ -27,6 +27,8 @@ UNEVEN = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35]
         ("price", [19.99] * 4, "all items have the same"),
         ("price", [19.99, 19.99 + 1e-9], "all items have the same"),
         ("tags", [["a", "b"], ["a", "b"]], "all items have the same"),
+        ("price", [1e16] * 4, "all items have the same"),
+        ("price", [1e16, 1e16 + 2, 1e16 + 4], ""),
         ("row", list(range(12)), "the numbers of the rows"),
         ("rank", [3, 1, 2, *range(4, 13)], "the numbers of the rows"),
         ("index", list(range(500, 512)), "the numbers of the rows"),

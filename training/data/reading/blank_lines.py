@@ -1,4 +1,4 @@
-"""Removes the empty lines of CSV files."""
+"""Removes the lines of CSV files that have no value in the columns that are read."""
 
 from pathlib import Path
 
@@ -21,5 +21,5 @@ def without_blank_lines(rows: pl.DataFrame, path: Path, report: DataReport) -> p
     is_blank = rows.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if not is_blank.any():
         return rows
-    report.note(f"{path.name}: {is_blank.sum()} empty lines skipped")
+    report.note(f"{path.name}: {is_blank.sum()} lines without a value in the columns that are read are skipped")
     return rows.filter(~is_blank)
