@@ -28,7 +28,7 @@ from rqrec.training.data.reading.names import (
     require_names,
     resolve_names,
 )
-from rqrec.training.data.reading.nested import exactly, explodes, in_fixed_order, leaf_paths, select_paths
+from rqrec.training.data.reading.nested import exactly, explodes, in_fixed_order, leaf_paths, root_of, select_paths
 from rqrec.training.data.reading.typed_text import typed_texts
 from rqrec.training.data.reading.unused_times import warn_of_unused_times
 from rqrec.training.data.report import DataReport
@@ -86,7 +86,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
     unused = [column for column in columns if column not in {*used.values(), *ROW_NUMBERS}]
     if unused:
         report.note(f"{path.name}: columns not used: {', '.join(map(repr, unused))}")
-    lists = {one.partition(".")[0] for one in used.values() if explodes(schema, one)}
+    lists = {root_of(schema, one) for one in used.values() if explodes(schema, one)}
     if len(lists) > 1:
         raise DataError(
             f"{path.name}: DatasetSettings.columns must read fields of one list of objects, but reads fields of "

@@ -1,6 +1,7 @@
 """Reads nested columns of interactions, such as `productDetails[].product.id` of an event with several products."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
@@ -37,11 +38,21 @@ def select_paths(frame: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
         names: For each column of the result, its name and its path in the table, such as {"item_id": "product.id"}.
     """
     schema = frame.collect_schema()
-    roots = dict.fromkeys(path if path in schema else path.partition(".")[0] for path in names.values())
-    for root in roots:
+    places = {name: _place(schema, path) for name, path in names.items()}
+    for root in dict.fromkeys(place.root for place in places.values()):
         if _is_list_of_objects(schema[root]):
-            frame = frame.explode(root, empty_as_null=True, keep_nulls=True)
-    return frame.select(_field(path, path in schema).alias(name) for name, path in names.items())
+            frame = frame.explode(exactly(root), empty_as_null=True, keep_nulls=True)
+    return frame.select(_value(place).alias(name) for name, place in places.items())
+
+
+def root_of(schema: Mapping[str, pl.DataType], path: str) -> str:
+    """Returns the name of the column in which a path begins, such as `product` of `product.id`.
+
+    Args:
+        schema: The type of each column of the table, by name.
+        path: A path that `leaf_paths` returned.
+    """
+    return _place(schema, path).root
 
 
 def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
@@ -51,7 +62,7 @@ def explodes(schema: Mapping[str, pl.DataType], path: str) -> bool:
         schema: The type of each column of the table, by name.
         path: A path that `leaf_paths` returned, such as `product.id`.
     """
-    return path not in schema and _is_list_of_objects(schema[path.partition(".")[0]])
+    return _is_list_of_objects(schema[root_of(schema, path)])
 
 
 def exactly(name: str) -> str:
@@ -81,11 +92,49 @@ def _paths(name: str, dtype: pl.DataType, *, may_be_list: bool = True) -> Iterat
         yield from _paths(f"{name}.{field}", field_type, may_be_list=False)
 
 
-def _field(path: str, is_column: bool) -> pl.Expr:
-    if is_column:
-        return pl.col(exactly(path))
-    root, *fields = path.split(".")
-    expression = pl.col(exactly(root))
-    for field in fields:
-        expression = expression.struct.field(field)
+class _Place(NamedTuple):
+    """Where the values of a path are: the column, and on the way of objects, all fields of each and the one to take."""
+
+    root: str
+    fields: tuple[tuple[list[str], str], ...]
+
+
+def _place(schema: Mapping[str, pl.DataType], path: str) -> _Place:
+    for root, rest in _divisions(path):
+        if root in schema:
+            dtype = schema[root]
+            inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+            fields = _way(inner, rest) if rest is not None else ()
+            if fields is not None:
+                return _Place(root, fields)
+    raise KeyError(path)
+
+
+def _way(dtype: object, path: str) -> tuple[tuple[list[str], str], ...] | None:
+    """Returns the fields on the way of a path through objects; None if there is no such path."""
+    types = {field.name: field.dtype for field in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+    for name, rest in _divisions(path):
+        if name in types:
+            below = _way(types[name], rest) if rest is not None else ()
+            if below is not None:
+                return ((list(types), name), *below)
+    return None
+
+
+def _divisions(path: str) -> Iterator[tuple[str, str | None]]:
+    """Divides a path at each of its dots, because a name may hold dots. The first division is the whole path."""
+    yield path, None
+    for at, sign in reversed(list(enumerate(path))):
+        if sign == ".":
+            yield path[:at], path[at + 1 :]
+
+
+def _value(place: _Place) -> pl.Expr:
+    expression = pl.col(exactly(place.root))
+    for names, name in place.fields:
+        if exactly(name) == name:
+            expression = expression.struct.field(name)
+        else:  # polars would read the name as a pattern
+            numbers = [str(number) for number in range(len(names))]
+            expression = expression.struct.rename_fields(numbers).struct.field(numbers[names.index(name)])
     return expression
