@@ -26,7 +26,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions.parquet", "users.parquet"
 DESCRIPTION, REPORT = "dataset.json", "report.txt"
 MIN_ITEMS = 2
-CODE_VERSION = 4  # 3: plain names such as `user` are known; 4: the ids of the users are saved
+CODE_VERSION = 5  # 4: the ids of the users are saved; 5: every type of an attribute is converted or refused
 logger = logging.getLogger("rqrec")
 
 

@@ -118,7 +118,7 @@ def _read_items(path: Path) -> pl.DataFrame:
     try:
         items = pl.read_ndjson(path, infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} must hold one JSON object a line: {error}") from error
+        raise DataError(f"{path} must hold one JSON object a line: {str(error).splitlines()[0]}") from error
     require_columns(items.columns, ["item_id"], path=path)
     items = pl.DataFrame([items[name] for name in in_fixed_order(items.columns)])
     nested = [name for name, dtype in items.schema.items() if dtype == pl.List(pl.List(pl.String))]
