@@ -17,22 +17,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.support.accuracy.rank_by_network import rank_by_network
+from benchmarks.support.accuracy.networks import validation
 from rqrec.models.retriever.layers import Dropout, causal_bias
-from rqrec.training.data.prepare import load_prepared, load_split
 from rqrec.training.data.splits import Sequences, Split
-from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
-from rqrec.training.runtime.workspace import Stage, Workspace
 
-NAME, WEIGHTS = "bsarec", "bsarec.safetensors"
-VALIDATION_K, VALIDATION_USERS = 10, 5000
+NAME = "bsarec"
 WEIGHT_STD = 0.02
 
 
@@ -205,36 +200,6 @@ class Prefixes:
         return [batches[place] for place in rng.permutation(len(batches))]
 
 
-def train_bsarec(workspace: Workspace, data: Stage, settings: BsaRecSettings) -> Stage:
-    """Runs the training as a stage. It resumes from a checkpoint of the same data and settings.
-
-    Args:
-        workspace: The folder of the run.
-        data: The prepared data.
-        settings: BSARec's sizes and its training.
-    """
-
-    def write(directory: Path, checkpoints: Path) -> None:
-        num_items = len(load_prepared(data).items)
-        model = fit_bsarec(load_split(data), num_items, settings, checkpoints, workspace.tensorboard)
-        save_file(model.state_dict(), directory / WEIGHTS)
-
-    return workspace.train(NAME, inputs=[data], settings=settings, write=write)
-
-
-def load_bsarec(stage: Stage, num_items: int, settings: BsaRecSettings) -> BsaRec:
-    """Reads the model that `train_bsarec` saved, in evaluation mode.
-
-    Args:
-        stage: The stage that `train_bsarec` returned.
-        num_items: N.
-        settings: BSARec's sizes and its training.
-    """
-    model = BsaRec(num_items, settings)
-    model.load_state_dict(load_file(stage.path / WEIGHTS))
-    return model.eval()
-
-
 def fit_bsarec(split: Split, num_items: int, settings: BsaRecSettings, checkpoints: Path, tensorboard: Path) -> BsaRec:
     """Trains the model. Keeps the weights with the best NDCG in validation.
 
@@ -254,14 +219,7 @@ def fit_bsarec(split: Split, num_items: int, settings: BsaRecSettings, checkpoin
     def losses(replica: nn.Module, batch: PrefixBatch, _done: float) -> Mapping[str, Tensor]:
         return {"loss": F.cross_entropy(replica(batch.history_BT.to(device)), batch.targets_B.to(device))}
 
-    sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
-
-    def validate() -> float:
-        lists_UK = rank_by_network(
-            model.eval(), sample, k=VALIDATION_K, max_history=settings.max_history, device=device
-        )
-        return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
-
+    validate = validation(model, split, seed=settings.seed, max_history=settings.max_history, device=device)
     schedule = Schedule(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,

@@ -5,15 +5,17 @@ Shapes: U users, K list length.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.support.accuracy.bsarec import BsaRecSettings, load_bsarec, train_bsarec
-from benchmarks.support.accuracy.rank_by_network import rank_by_network
-from benchmarks.support.accuracy.sasrec import SasRecSettings, load_sasrec, train_sasrec
+from benchmarks.support.accuracy import bsarec, sasrec
+from benchmarks.support.accuracy.bsarec import BsaRec, BsaRecSettings, fit_bsarec
+from benchmarks.support.accuracy.networks import load_network, rank_by_network, train_network
+from benchmarks.support.accuracy.sasrec import SasRec, SasRecSettings, fit_sasrec
 from benchmarks.support.accuracy.transitions import rank_by_transitions
 from benchmarks.support.accuracy.user_ranks import describe_users, rank_table
 from rqrec.training.data.prepare import load_prepared, load_split
@@ -122,30 +124,21 @@ def _trained(run: Run, rivals: Rivals, *, is_first: bool) -> dict[str, tuple[Ran
     """Trains the models of one seed. Returns for each a function that lists items, and the seconds of its training."""
     settings, loaded = run.settings.evaluation, load_features(run.features)
     num_items, k = len(loaded.features_NE), settings.list_length
-    sasrec = replace(rivals.sasrec, seed=run.settings.decoder.seed)
-    stage = train_sasrec(run.workspace, run.data, sasrec)
-    by_sasrec = load_sasrec(stage, num_items, sasrec)
-    trained: dict[str, tuple[Ranker, float]] = {
-        SASREC: (
-            lambda asked: rank_by_network(by_sasrec.score, asked, k=k, max_history=sasrec.max_history),
-            stage.seconds,
-        )
-    }
-    bsarec = rivals.bsarec
-    if bsarec is not None and is_first:
-        stage = train_bsarec(run.workspace, run.data, bsarec)
-        by_bsarec, longest_read = load_bsarec(stage, num_items, bsarec), bsarec.max_history
-        trained[BSAREC] = (
-            lambda asked: rank_by_network(by_bsarec, asked, k=k, max_history=longest_read),
-            stage.seconds,
-        )
+    of_sasrec, of_bsarec = replace(rivals.sasrec, seed=run.settings.decoder.seed), rivals.bsarec
+    stage = train_network(run.workspace, run.data, sasrec.NAME, of_sasrec, fit_sasrec)
+    network = load_network(stage, SasRec(num_items, of_sasrec))
+    by_sasrec = partial(rank_by_network, network.score, k=k, max_history=of_sasrec.max_history)
+    trained: dict[str, tuple[Ranker, float]] = {SASREC: (by_sasrec, stage.seconds)}
+    if of_bsarec is not None and is_first:
+        stage = train_network(run.workspace, run.data, bsarec.NAME, of_bsarec, fit_bsarec)
+        other = load_network(stage, BsaRec(num_items, of_bsarec))
+        by_bsarec = partial(rank_by_network, other, k=k, max_history=of_bsarec.max_history)
+        trained[BSAREC] = (by_bsarec, stage.seconds)
     popularity_N = item_popularity(load_split(run.data).train, num_items)
     recommender = load_recommender(run.tokens, run.decoder, loaded, popularity_N)
     stages = (run.features, run.rqvae, run.tokens, run.decoder)
-    trained[RQREC] = (
-        lambda asked: rank_holdout(recommender, asked, k=k, beam_width=settings.beam_width),
-        sum(stage.seconds for stage in stages),
-    )
+    by_rqrec = partial(rank_holdout, recommender, k=k, beam_width=settings.beam_width)
+    trained[RQREC] = (by_rqrec, sum(stage.seconds for stage in stages))
     return trained
 
 

@@ -12,24 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.support.accuracy.rank_by_network import rank_by_network
+from benchmarks.support.accuracy.networks import validation
 from rqrec.models.retriever.layers import Block, Dropout, causal_bias
 from rqrec.models.retriever.retriever import PADDING
-from rqrec.training.data.prepare import load_prepared, load_split
 from rqrec.training.data.sequences import SeqBatch, SeqData
 from rqrec.training.data.splits import Split
-from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.runtime.device import autocast, training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
-from rqrec.training.runtime.workspace import Stage, Workspace
 
-NAME, WEIGHTS = "sasrec", "sasrec.safetensors"
-VALIDATION_K, VALIDATION_USERS = 10, 5000
+NAME = "sasrec"
 ITEM_STD = 0.02
 
 
@@ -114,36 +109,6 @@ class SasRec(nn.Module):
         return states_MD @ self.items.weight.T
 
 
-def train_sasrec(workspace: Workspace, data: Stage, settings: SasRecSettings) -> Stage:
-    """Runs the training as a stage. It resumes from a checkpoint of the same data and settings.
-
-    Args:
-        workspace: The folder of the run.
-        data: The prepared data.
-        settings: SASRec's sizes and its training.
-    """
-
-    def write(directory: Path, checkpoints: Path) -> None:
-        num_items = len(load_prepared(data).items)
-        model = fit_sasrec(load_split(data), num_items, settings, checkpoints, workspace.tensorboard)
-        save_file(model.state_dict(), directory / WEIGHTS)
-
-    return workspace.train(NAME, inputs=[data], settings=settings, write=write)
-
-
-def load_sasrec(stage: Stage, num_items: int, settings: SasRecSettings) -> SasRec:
-    """Reads the model that `train_sasrec` saved, in evaluation mode.
-
-    Args:
-        stage: The stage that `train_sasrec` returned.
-        num_items: N.
-        settings: SASRec's sizes and its training.
-    """
-    model = SasRec(num_items, settings)
-    model.load_state_dict(load_file(stage.path / WEIGHTS))
-    return model.eval()
-
-
 def fit_sasrec(split: Split, num_items: int, settings: SasRecSettings, checkpoints: Path, tensorboard: Path) -> SasRec:
     """Trains the model. Keeps the weights with the best NDCG in validation.
 
@@ -169,14 +134,7 @@ def fit_sasrec(split: Split, num_items: int, settings: SasRecSettings, checkpoin
             scores_MN = replica(batch.history_BT, is_target_BT)
         return {"loss": F.cross_entropy(scores_MN.float(), batch.targets_BT[is_target_BT])}
 
-    sample = split.validation.sample(VALIDATION_USERS, seed=settings.seed)
-
-    def validate() -> float:
-        lists_UK = rank_by_network(
-            model.eval().score, sample, k=VALIDATION_K, max_history=settings.max_history, device=device
-        )
-        return ndcg_at_k(ranks_of_targets(lists_UK, sample.targets_U), k=VALIDATION_K)
-
+    validate = validation(model.score, split, seed=settings.seed, max_history=settings.max_history, device=device)
     schedule = Schedule(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.support.accuracy.bsarec import BsaRec, BsaRecSettings, FrequencyFilter, Prefixes, fit_bsarec
-from benchmarks.support.accuracy.rank_by_network import rank_by_network
+from benchmarks.support.accuracy.networks import rank_by_network
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.support.accuracy.rank_by_network import rank_by_network
+from benchmarks.support.accuracy.networks import rank_by_network
 from benchmarks.support.accuracy.sasrec import SasRecSettings, fit_sasrec
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import leave_one_out, user_sequences
