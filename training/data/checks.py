@@ -155,9 +155,11 @@ def _named(column: pl.Series, path: str) -> Iterator[None]:
 
 
 def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
+    required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
+    if not any(frame[name].null_count() for name in required):
+        return frame
     rows = len(frame)
     frame = frame.with_row_index(ROW, offset=1)
-    required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
     dropping = [column for column in required if getattr(settings, _setting(column)) == "drop"]
     for column in dropping:
         present = frame.drop_nulls(column)
