@@ -61,8 +61,9 @@ class EventTypes:
         typed = cast("Sequence[HistoryEntry]", entries)
         read = [entry for entry in typed if entry.type not in self.excluding]
         excluded = [entry.item_id for entry in typed if entry.type in self.excluding]
-        last_type = {entry.item_id: entry.type for entry in read}
-        excluded += [item_id for item_id, kind in last_type.items() if kind in self.disliking]
+        if self.disliking:
+            last_type = {entry.item_id: entry.type for entry in read}
+            excluded += [item_id for item_id, kind in last_type.items() if kind in self.disliking]
         item_ids, types = [entry.item_id for entry in read], None
         if self.number_of:
             types = np.array([self.number_of.get(entry.type or "", UNKNOWN_TYPE) for entry in read], dtype=np.int64)

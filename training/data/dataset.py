@@ -34,7 +34,7 @@ class Dataset:
         excluding_types: The names of event types that only exclude an item from the user's recommendations, such as
             "hidden". `interactions` does not hold such events.
         disliking_types: The names of those `event_types` that are dislikes.
-        user_ids: The id of each user (string), by user_index; empty if the users have no ids.
+        user_ids: The id of each user (string), by user_index; empty if the ids were not read.
     """
 
     name: str

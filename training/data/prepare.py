@@ -157,7 +157,7 @@ def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
 
 
 def load_prepared(stage: Stage) -> Dataset:
-    """Reads the data set that `prepare_data` saved."""
+    """Reads the data set that `prepare_data` saved, without the ids of the users, which `load_user_ids` reads."""
     description = _description(stage)
     return Dataset(
         description["name"],
@@ -167,8 +167,12 @@ def load_prepared(stage: Stage) -> Dataset:
         tuple(description["event_types"]),
         tuple(description["excluding_types"]),
         tuple(description["disliking_types"]),
-        pl.read_parquet(stage.path / USERS)[USER_ID],
     )
+
+
+def load_user_ids(stage: Stage) -> pl.Series:
+    """Reads the ids of the users that `prepare_data` saved: strings, by user_index."""
+    return pl.read_parquet(stage.path / USERS)[USER_ID]
 
 
 def load_columns(stage: Stage) -> list[Column]:

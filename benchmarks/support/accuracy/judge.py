@@ -18,7 +18,7 @@ from benchmarks.support.accuracy.networks import load_network, rank_by_network, 
 from benchmarks.support.accuracy.sasrec import SasRec, SasRecSettings, fit_sasrec
 from benchmarks.support.accuracy.transitions import rank_by_transitions
 from benchmarks.support.accuracy.user_ranks import describe_users, rank_table
-from rqrec.training.data.prepare import load_prepared, load_split
+from rqrec.training.data.prepare import load_prepared, load_split, load_user_ids
 from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.baselines import (
     item_popularity,
@@ -111,7 +111,7 @@ def judge(runs: Sequence[Run], rivals: Rivals) -> Comparison:
     ranks = {name: [ranks_of_targets(lists_UK, test.targets_U) for lists_UK in seeds] for name, seeds in lists.items()}
     by_user, users = {}, None
     if first.settings.split.kind == "leave-one-out":
-        dataset = load_prepared(first.data)
+        dataset = replace(load_prepared(first.data), user_ids=load_user_ids(first.data))
         users = describe_users(dataset, Path(first.settings.dataset.source))
         for name, lists_UK in validation.items():
             validation_U = ranks_of_targets(lists_UK, split.validation.targets_U)

@@ -33,11 +33,13 @@ class CsvSource(NamedTuple):
         separator: The character between two fields.
         skipped_lines: Number of lines before the header: 1 if the first line is `sep=;`, which Excel reads as the
             separator; else 0.
+        encoding: The encoding of the file, as `DatasetSettings.encoding` or `detect_encoding` names it.
     """
 
     data: Path | bytes
     separator: str
-    skipped_lines: int
+    skipped_lines: int = 0
+    encoding: str = "utf-8"
 
     def lines(self) -> pl.LazyFrame:
         """Returns the lines from the header on, as the only column of a lazy table. An empty line is null."""
@@ -86,10 +88,12 @@ def scan_csv(path: Path, settings: DatasetSettings, report: DataReport) -> pl.La
             f"DatasetSettings.separator must be one character of ASCII, not a quote or a line break, got "
             f"{settings.separator!r}"
         )
-    encoding = settings.encoding or detect_encoding(path)
-    if codecs_name(encoding) != UTF_8 and not settings.encoding:
-        report.note(f"{path.name}: read as {encoding}, because it is not UTF-8 (DatasetSettings.encoding changes it)")
-    return csv_source(path, settings).rows(settings)
+    source = csv_source(path, settings)
+    if codecs_name(source.encoding) != UTF_8 and not settings.encoding:
+        report.note(
+            f"{path.name}: read as {source.encoding}, because it is not UTF-8 (DatasetSettings.encoding changes it)"
+        )
+    return source.rows(settings)
 
 
 def csv_source(path: Path, settings: DatasetSettings) -> CsvSource:
@@ -118,7 +122,7 @@ def csv_source(path: Path, settings: DatasetSettings) -> CsvSource:
         data, first = text.encode(), text.partition("\n")[0]
     named = re.match(EXCEL_SEPARATOR, first)
     found = named.group(1) if named else separator_of(first)
-    return CsvSource(data, settings.separator or found, skipped_lines=int(named is not None))
+    return CsvSource(data, settings.separator or found, skipped_lines=int(named is not None), encoding=encoding)
 
 
 def codecs_name(encoding: str) -> str:

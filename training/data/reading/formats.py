@@ -219,7 +219,7 @@ def _scan_file(path: Path, settings: DatasetSettings, report: DataReport) -> pl.
 
 def _scan_json(path: Path) -> pl.LazyFrame:
     if path.suffix.lower() == ".zst":
-        lines = CsvSource(path, ",", skipped_lines=0).lines().drop_nulls()
+        lines = CsvSource(path, ",").lines().drop_nulls()
         if lines.head(1).select(pl.first().str.contains(r"^\s*\[").any()).collect().item():
             return pl.read_json("\n".join(lines.collect().to_series()).encode(), infer_schema_length=None).lazy()
         return pl.scan_ndjson(path, infer_schema_length=None)
