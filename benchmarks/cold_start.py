@@ -191,7 +191,13 @@ def _recommender_with_new_items(trained: _Trained, num_warm: int, settings: Deco
     known_ND = item_vectors(retriever, trained.trie, warm, projection_EP, known_popularity_N)
     trie = trained.trie.with_changes(inserted_ML=trained.codes_NL[num_warm:], inserted_rows_M=new_rows)
     unknown_ND = np.zeros((len(new_rows), known_ND.shape[1]), dtype=np.float32)
-    vectors_ND = with_new_items(np.concatenate([known_ND, unknown_ND]), features, projection_EP, popularity_N)
+    vectors_ND = with_new_items(
+        np.concatenate([known_ND, unknown_ND]),
+        features,
+        projection_EP,
+        popularity_N,
+        short_term_width=retriever.config.short_term_width,
+    )
     vectors_ND, popularity_N = vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     return Recommender(
         TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=torch.device("cpu")),

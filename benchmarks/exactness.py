@@ -82,7 +82,7 @@ def measure(
         One agreement for each beam width, and the median milliseconds of scoring one history exhaustively.
     """
     trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
-    config = RetrieverConfig(**bundle.manifest.retriever)  # type: ignore[arg-type]
+    config = RetrieverConfig.from_fields(bundle.manifest.retriever)
     retriever = Retriever(config).eval()
     retriever.load_state_dict(load_file(bundle.path / RETRIEVER_WEIGHTS))
     item_vectors_ND = bundle.learned.vectors_RD[trie.row_of_leaf_N]

@@ -30,9 +30,10 @@ from rqrec.models.search.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.decoder_settings import retriever_config
 from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
-from rqrec.training.train_decoder import retriever_config
+from rqrec.training.train_short_term import short_term_config
 
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10
 BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)
@@ -49,9 +50,12 @@ class DefaultModel:
     """
 
     def __init__(self, trie: SemanticIdTrie, folder: Path) -> None:
-        settings = read_settings(RunSettings, [DEFAULT_CONFIG]).decoder
+        settings = read_settings(RunSettings, [DEFAULT_CONFIG])
         torch.manual_seed(0)
-        self.config = retriever_config(settings, trie, feature_dim=1)
+        short_term = short_term_config(
+            settings.short_term, num_items=trie.num_leaves, max_history=settings.decoder.max_history
+        )
+        self.config = retriever_config(settings.decoder, trie, feature_dim=1, short_term=short_term)
         retriever = Retriever(self.config).eval()
         for weight in retriever.parameters():
             if weight.dim() > 1:
@@ -65,7 +69,7 @@ class Ours:
 
     def __init__(self, model: DefaultModel, trie: SemanticIdTrie, *, threads: int) -> None:
         self.model, self.trie = model, trie
-        shape = trie.num_leaves, model.config.width
+        shape = trie.num_leaves, model.config.vector_width
         self.item_vectors_ND = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         self.engine = OnnxEngine(model.search_graph, trie, self.item_vectors_ND, threads=threads)
         self.eligibility = Eligibility.everything(trie)

@@ -5,6 +5,8 @@ from typing import Self
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as settings_dataclass
 
+from rqrec.models.retriever.config import RetrieverConfig, ShortTermConfig
+from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.runtime.config import DropProbability, Share
 
 
@@ -82,3 +84,43 @@ class DecoderSettings:
         if self.width % self.num_heads:
             raise ValueError(f"width must be a multiple of num_heads, got {self.width} and {self.num_heads}")
         return self
+
+
+def retriever_config(
+    settings: DecoderSettings,
+    trie: SemanticIdTrie,
+    *,
+    feature_dim: int,
+    num_event_types: int = 0,
+    short_term: ShortTermConfig | None = None,
+) -> RetrieverConfig:
+    """Makes the configuration of a retriever from the settings and the sizes of a catalogue.
+
+    Args:
+        settings: The retriever's sizes, and how it is trained.
+        trie: The trie of the catalogue's semantic IDs.
+        feature_dim: E, the number of feature columns of an item.
+        num_event_types: Number of event types in the sequences, without "unknown"; 0 if the data has none.
+        short_term: The configuration of the trained short-term encoder; None for a retriever without one.
+    """
+    return RetrieverConfig(
+        num_levels=trie.num_levels,
+        codebook_size=trie.codebook_size,
+        width=settings.width,
+        num_heads=settings.num_heads,
+        ff_width=settings.ff_width,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers,
+        max_history=settings.max_history,
+        dropout=settings.dropout,
+        decoder_dropout=settings.decoder_dropout,
+        feature_dim=feature_dim,
+        feature_dropout=settings.feature_dropout,
+        num_items=trie.num_leaves,
+        num_prefixes=len(trie.child_code[1]) if trie.num_levels > 1 else 0,
+        generation_gradient=settings.generation_gradient,
+        temperature=settings.temperature,
+        relevance_weight=settings.relevance_weight,
+        num_event_types=num_event_types if settings.typed_history else 0,
+        short_term=short_term,
+    )

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rqrec.models.retriever.retriever import PADDING, CatalogueTensors, RetrieverOutput, SampledItems
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
+from rqrec.models.retriever.retriever import PADDING, RetrieverOutput
+from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.training.data.sequences import SeqBatch, SeqData
 from rqrec.training.data.splits import Sequences
 from rqrec.training.decoder_settings import DecoderSettings
@@ -21,6 +23,8 @@ from rqrec.training.runtime.loop import Work
 
 class DecoderBatch(NamedTuple):
     """A batch of the retriever's training: windows (sections of user sequences), and candidates of the relevance loss.
+
+    The short-term encoder is trained on the same batches, whose items are given by their item_index.
 
     A batch holds all windows of one optimiser step, or a part of them. Its other attributes are always about the whole
     step, so that the relevance loss has the same candidates in all parts of a step. An item is given by its leaf
@@ -102,7 +106,9 @@ def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: Dec
 
     def losses(model: nn.Module, batch: DecoderBatch, _done: float) -> Mapping[str, Tensor]:
         batch = batch.to(device)
-        sampled = SampledItems.from_batch(batch.items_X, catalogue, targets=batch.num_targets, draws=settings.negatives)
+        sampled = SampledItems.from_batch(
+            batch.items_X, catalogue.shares_N, targets=batch.num_targets, draws=settings.negatives
+        )
         with autocast(device, enabled=settings.bf16):
             output: RetrieverOutput = model(
                 batch.windows.history_BT,

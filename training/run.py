@@ -18,6 +18,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
 from rqrec.training.train_decoder import train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
+from rqrec.training.train_short_term import ShortTermSettings, train_short_term
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class RunSettings:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     rqvae: RqVaeSettings = field(default_factory=RqVaeSettings)
     semantic_ids: SemanticIdSettings = field(default_factory=SemanticIdSettings)
+    short_term: ShortTermSettings = field(default_factory=ShortTermSettings)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
@@ -70,9 +72,21 @@ class Run:
         return tokenize_items(self.workspace, self.data, self.features, self.rqvae, self.settings.semantic_ids)
 
     @cached_property
+    def short_term(self) -> Stage | None:
+        """The stored result of the stage "short_term": the trained short-term encoder. Reading it runs the stage.
+
+        None if the settings have no short-term encoder, whose width is then 0.
+        """
+        settings, max_history = self.settings.short_term, self.settings.decoder.max_history
+        return (
+            train_short_term(self.workspace, self.data, settings, max_history=max_history) if settings.width else None
+        )
+
+    @cached_property
     def decoder(self) -> Stage:
         """The stored result of the stage "decoder": the trained retriever. Reading it runs the stage if needed."""
-        return train_decoder(self.workspace, self.data, self.features, self.tokens, self.settings.decoder)
+        stages = (self.data, self.features, self.tokens)
+        return train_decoder(self.workspace, *stages, self.settings.decoder, short_term=self.short_term)
 
     @cached_property
     def evaluation(self) -> Stage:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
+from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.own.weights import OwnItemWeights
@@ -94,4 +95,10 @@ def item_vectors(
     """
     device = next(retriever.parameters()).device
     trained_ND = retriever.item_vectors(CatalogueTensors.from_trie(trie, features.features_NE, popularity_N, device))
-    return with_new_items(trained_ND.cpu().numpy()[trie.leaf_of_row_N], features, projection_EP, popularity_N)
+    return with_new_items(
+        trained_ND.cpu().numpy()[trie.leaf_of_row_N],
+        features,
+        projection_EP,
+        popularity_N,
+        short_term_width=retriever.config.short_term_width,
+    )

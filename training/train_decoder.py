@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.config import RetrieverConfig
-from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
@@ -23,7 +25,7 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.sequences import move_to_disk, tokenize_sequences
 from rqrec.training.data.splits import Split, leave_one_out
-from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
@@ -35,6 +37,7 @@ from rqrec.training.runtime.loop import train
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
+from rqrec.training.train_short_term import load_short_term
 
 NAME = "decoder"
 WEIGHTS, CONFIG, OWN_ITEMS = "retriever.safetensors", "retriever.json", "own_items.json"
@@ -43,7 +46,13 @@ CODE_VERSION = 6  # 6: lists leave out items whose last event is a dislike
 
 
 def train_decoder(
-    workspace: Workspace, data: Stage, features: Stage, tokens: Stage, settings: DecoderSettings
+    workspace: Workspace,
+    data: Stage,
+    features: Stage,
+    tokens: Stage,
+    settings: DecoderSettings,
+    *,
+    short_term: Stage | None = None,
 ) -> Stage:
     """Runs the stage "decoder": trains the retriever, and stores it in the workspace.
 
@@ -55,6 +64,7 @@ def train_decoder(
         features: The result of `make_features`: the features of all items.
         tokens: The result of `tokenize_items`: the semantic IDs of all items.
         settings: The retriever's sizes, and how it is trained.
+        short_term: The result of `train_short_term`: the trained short-term encoder; None to train without one.
 
     Returns:
         The finished stage. Its result is in the folder `Stage.path`; `load_retriever` and `load_own_items` read
@@ -77,6 +87,7 @@ def train_decoder(
             num_event_types=len(dataset.event_types),
             exclude_history=excludes,
             disliked_types=disliked,
+            short_term=load_short_term(short_term) if short_term else None,
         )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
@@ -84,7 +95,8 @@ def train_decoder(
             weights = _fit_own_items(model, trie, features_NE, split, settings, disliked)
             (directory / OWN_ITEMS).write_text(json.dumps(asdict(weights)), encoding="utf-8")
 
-    return workspace.train(NAME, inputs=[data, features, tokens], settings=settings, write=write, version=CODE_VERSION)
+    inputs = [data, features, tokens, *([short_term] if short_term else [])]
+    return workspace.train(NAME, inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
 
 
 def fit_retriever(
@@ -98,6 +110,7 @@ def fit_retriever(
     num_event_types: int = 0,
     exclude_history: bool = True,
     disliked_types: Sequence[int] = (),
+    short_term: ShortTermEncoder | None = None,
 ) -> Retriever:
     """Trains a retriever, on a GPU if there is one.
 
@@ -114,23 +127,33 @@ def fit_retriever(
         exclude_history: Whether recommendation lists in validation leave out the items of the user's history.
         disliked_types: The numbers of the event types that are dislikes; see
             `training.evaluation.rank_holdout.rank_holdout`.
+        short_term: The trained short-term encoder, whose weights the retriever gets and does not change; None for a
+            retriever without one.
 
     Returns:
         The trained model, on the CPU and in evaluation mode.
     """
     device = training_device()
     torch.manual_seed(settings.seed)
-    sizes = retriever_config(settings, trie, feature_dim=features_NE.shape[1], num_event_types=num_event_types)
-    model = Retriever(sizes).to(device)
+    sizes = retriever_config(
+        settings,
+        trie,
+        feature_dim=features_NE.shape[1],
+        num_event_types=num_event_types,
+        short_term=short_term.config if short_term else None,
+    )
+    model = Retriever(sizes)
+    if short_term is not None and model.short_term is not None:
+        model.short_term.load_state_dict(short_term.state_dict())
+    model.to(device)
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
         tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
         # The sequences are read from disk, so they need not fit into memory. The open file outlives its folder.
         tokens = move_to_disk(tokens, Path(scratch) / "sequences.npy")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     validate = _validation(model, trie, catalogue, split, settings, exclude_history, disliked_types)
     work = replace(retriever_work(catalogue, tokens, settings), validate=validate)
     train(NAME, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
@@ -147,39 +170,6 @@ def _schedule(settings: DecoderSettings) -> Schedule:
         validate_every_epochs=settings.validate_every_epochs,
         patience=settings.patience,
         accumulate=settings.accumulate,
-    )
-
-
-def retriever_config(
-    settings: DecoderSettings, trie: SemanticIdTrie, *, feature_dim: int, num_event_types: int = 0
-) -> RetrieverConfig:
-    """Makes the configuration of a retriever from the settings and the sizes of a catalogue.
-
-    Args:
-        settings: The retriever's sizes, and how it is trained.
-        trie: The trie of the catalogue's semantic IDs.
-        feature_dim: E, the number of feature columns of an item.
-        num_event_types: Number of event types in the sequences, without "unknown"; 0 if the data has none.
-    """
-    return RetrieverConfig(
-        num_levels=trie.num_levels,
-        codebook_size=trie.codebook_size,
-        width=settings.width,
-        num_heads=settings.num_heads,
-        ff_width=settings.ff_width,
-        encoder_layers=settings.encoder_layers,
-        decoder_layers=settings.decoder_layers,
-        max_history=settings.max_history,
-        dropout=settings.dropout,
-        decoder_dropout=settings.decoder_dropout,
-        feature_dim=feature_dim,
-        feature_dropout=settings.feature_dropout,
-        num_items=trie.num_leaves,
-        num_prefixes=len(trie.child_code[1]) if trie.num_levels > 1 else 0,
-        generation_gradient=settings.generation_gradient,
-        temperature=settings.temperature,
-        relevance_weight=settings.relevance_weight,
-        num_event_types=num_event_types if settings.typed_history else 0,
     )
 
 
@@ -271,7 +261,7 @@ def own_items_fields(stage: Stage) -> dict[str, list[float]]:
 
 def load_retriever(stage: Stage) -> Retriever:
     """Reads the retriever that `train_decoder` saved. The model is on the CPU and in evaluation mode."""
-    model = Retriever(RetrieverConfig(**json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))))
+    model = Retriever(RetrieverConfig.from_fields(json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))))
     model.load_state_dict(load_file(stage.path / WEIGHTS))
     return model.eval()
 

@@ -77,7 +77,7 @@ def read_bundle(path: Path) -> Bundle:
             rows=rows,
             levels=config.num_levels,
             codebook_size=config.codebook_size,
-            width=config.width,
+            width=config.vector_width,
         )
     with reading(folder, FEATURIZER):
         featurizer = Featurizer.from_json((folder / FEATURIZER).read_text(encoding="utf-8"))

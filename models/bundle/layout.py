@@ -19,8 +19,8 @@ text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (o
 from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
-# featurizer scores numbers by their rank among the numbers of training, the manifest names event types, and the search
-# in half precision may be missing.
+# featurizer scores numbers by their rank among the numbers of training, the manifest names event types, the search in
+# half precision may be missing, and the retriever may have a short-term encoder.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.

@@ -5,7 +5,7 @@ to a collaborative vector by a network; here the vector is a weighted mean over 
 module does not need PyTorch.
 
 Shapes: M new items, N known items, X known items to compare with, Y nearest of these, E feature columns,
-P content width, D width.
+P content width, W width of item vectors.
 """
 
 from functools import cached_property
@@ -32,13 +32,22 @@ class ContentNeighbours:
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32. Its rows are
             zero for the feature columns that a new item lacks.
         contents_NP: The content vectors of the N known items, at unit length, any float type.
-        vectors_ND: The item vectors of the N known items, width D, float32.
+        vectors_NW: The item vectors of the N known items, float32.
+        short_term_width: The number of columns, the last ones, that are for the short-term encoder. Means are computed
+            for these columns and for the others separately, so each part keeps its share of the length.
     """
 
-    def __init__(self, projection_EP: FloatArray, contents_NP: NDArray[np.floating], vectors_ND: FloatArray) -> None:
+    def __init__(
+        self,
+        projection_EP: FloatArray,
+        contents_NP: NDArray[np.floating],
+        vectors_NW: FloatArray,
+        *,
+        short_term_width: int = 0,
+    ) -> None:
         self._projection_EP = projection_EP
         self._contents_NP = contents_NP.astype(np.float32)
-        self._vectors_ND = vectors_ND
+        self._vectors_NW, self._short_term_width = vectors_NW, short_term_width
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """Computes the vectors of new items as a mean over the `NEIGHBOURS` known items with the most similar content.
@@ -51,7 +60,7 @@ class ContentNeighbours:
             features_ME: The features of M new items, float32, shape (M, E).
 
         Returns:
-            The item vectors of the new items, shape (M, D), float32.
+            The item vectors of the new items, shape (M, W), float32.
         """
         contents_MP = content_of(features_ME, self._projection_EP)
         if self._index is not None:
@@ -67,7 +76,7 @@ class ContentNeighbours:
                 self._mean(contents_MP[begin : begin + at_once] @ self._contents_NP.T, everyone_N)
                 for begin in range(0, len(contents_MP), at_once)
             ]
-        return np.concatenate([np.zeros((0, self._vectors_ND.shape[1]), dtype=np.float32), *parts])
+        return np.concatenate([np.zeros((0, self._vectors_NW.shape[1]), dtype=np.float32), *parts])
 
     @cached_property
     def _index(self) -> VectorIndex | None:
@@ -77,17 +86,23 @@ class ContentNeighbours:
         return VectorIndex.build(self._contents_NP, most_clusters=CONTENT_CLUSTERS)
 
     def _mean(self, cosines_MX: FloatArray, row_X: IntArray) -> FloatArray:
-        """The mean direction of the nearest of the known items in `row_X`, at their mean length, shape (M, D)."""
+        """The mean direction of the nearest of the known items in `row_X`, at their mean length, shape (M, W)."""
         count = min(NEIGHBOURS, cosines_MX.shape[1])
         nearest_MY = np.argpartition(-cosines_MX, count - 1, axis=1)[:, :count]
         cosines_MY = np.take_along_axis(cosines_MX, nearest_MY, axis=1)
         weights_MY = np.exp(NEIGHBOUR_SHARPNESS * (cosines_MY - cosines_MY.max(axis=1, keepdims=True)))
         weights_MY /= weights_MY.sum(axis=1, keepdims=True)
-        vectors_MYD = self._vectors_ND[row_X[nearest_MY]]
-        lengths_MY = np.linalg.norm(vectors_MYD, axis=2)
-        means_MD = np.einsum("my,myd->md", weights_MY / np.maximum(lengths_MY, 1e-12), vectors_MYD)
-        lengths_M1 = (weights_MY * lengths_MY).sum(axis=1, keepdims=True)
-        return np.asarray(unit_rows(means_MD) * lengths_M1, dtype=np.float32)
+        vectors_MYW = self._vectors_NW[row_X[nearest_MY]]
+        parts = np.split(vectors_MYW, [vectors_MYW.shape[2] - self._short_term_width], axis=2)
+        return np.concatenate([_mean_vectors(part_MYD, weights_MY) for part_MYD in parts], axis=1)
+
+
+def _mean_vectors(vectors_MYD: FloatArray, weights_MY: FloatArray) -> FloatArray:
+    """The weighted means of the directions of vectors, at the weighted means of their lengths, shape (M, D)."""
+    lengths_MY = np.linalg.norm(vectors_MYD, axis=2)
+    means_MD = np.einsum("my,myd->md", weights_MY / np.maximum(lengths_MY, 1e-12), vectors_MYD)
+    lengths_M1 = (weights_MY * lengths_MY).sum(axis=1, keepdims=True)
+    return np.asarray(unit_rows(means_MD) * lengths_M1, dtype=np.float32)
 
 
 def content_of(features_ME: FloatArray, projection_EP: FloatArray) -> FloatArray:

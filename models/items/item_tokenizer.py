@@ -53,7 +53,10 @@ class ItemTokenizer:
         with reading(bundle.path, CONTENTS):
             known = self.is_known_R if self.is_known_R.any() else ~self.is_known_R
             self._neighbours = ContentNeighbours(
-                bundle.projection_EP, bundle.contents_RP[known], self.vectors_RD[known]
+                bundle.projection_EP,
+                bundle.contents_RP[known],
+                self.vectors_RD[known],
+                short_term_width=bundle.manifest.retriever_config.short_term_width,
             )
         with reading(bundle.path, TOKENIZER_GRAPH):
             self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)

@@ -1,6 +1,31 @@
-"""The configuration of the retriever, which its item encoder, history encoder and code decoder share."""
+"""The configuration of the retriever, which its parts share, and of its short-term encoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ShortTermConfig:
+    """The configuration of a short-term encoder: its sizes, dropout probability and temperature.
+
+    Attributes:
+        num_items: N, the number of items in its table of item embeddings.
+        width: F, the width of item embeddings and states.
+        layers: Number of blocks.
+        taps: C, the number of values that each causal filter sums up.
+        dropout: Probability of dropping an activation in training, in [0, 1).
+        max_history: T, the number of most recent items of a history that the encoder reads.
+        temperature: Divides the cosine of a state and an item embedding: relevance = cosine / temperature.
+    """
+
+    num_items: int
+    width: int
+    layers: int
+    taps: int
+    dropout: float
+    max_history: int
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +54,7 @@ class RetrieverConfig:
         relevance_weight: Weight of relevance in the score: score = log_prob + relevance_weight * relevance.
         num_event_types: The number of event types that history items may have, besides the unknown type; 0 if the
             retriever reads no types.
+        short_term: The configuration of the short-term encoder; None if the retriever has none.
     """
 
     num_levels: int
@@ -49,3 +75,20 @@ class RetrieverConfig:
     temperature: float
     relevance_weight: float
     num_event_types: int = 0
+    short_term: ShortTermConfig | None = None
+
+    @property
+    def vector_width(self) -> int:
+        """W, the width of an item vector with its part for the short-term encoder: D + F, or D without one."""
+        return self.width + self.short_term_width
+
+    @property
+    def short_term_width(self) -> int:
+        """F, the width of the part of an item vector for the short-term encoder; 0 if the retriever has none."""
+        return self.short_term.width if self.short_term else 0
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "RetrieverConfig":
+        """Makes a configuration from a dictionary of its fields, as `dataclasses.asdict` or JSON gives it."""
+        short_term = fields.get("short_term")
+        return cls(**{**fields, "short_term": ShortTermConfig(**short_term) if short_term else None})

@@ -6,112 +6,35 @@ children in the trie, so p sums to one over the catalogue.
 
 An encoder state also gives a query. The relevance of an item is the cosine of the query and the item's vector, divided
 by a temperature. Generated items are ranked by score = log_prob + relevance_weight * relevance (Yang et al. 2024,
-arXiv 2411.18814, join the two in the same way).
+arXiv 2411.18814, join the two in the same way). If there is a short-term encoder, the relevance in this score is a
+weighted mean of this relevance and that of the short-term encoder.
 
-Shapes: B users, T history items, L levels, N items, E feature columns, D width, M positions, S sampled items,
-X items of which the sample is made, with duplicates.
+Shapes: B users, T history items, L levels, N items, E feature columns, D width, F width of the short-term encoder,
+W = D + F width of an item vector in the search (W = D without a short-term encoder), M positions, S sampled items,
+R = B T rows.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.code_decoder import CodeDecoder
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.history_encoder import HistoryEncoder
 from rqrec.models.retriever.item_encoder import ItemEncoder
+from rqrec.models.retriever.sampled_items import SampledItems
+from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.trie.lookup import take
 from rqrec.models.trie.tensors import TriePaths, child_log_probs
-from rqrec.models.trie.trie import SemanticIdTrie
 
 PADDING = -1
 LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with 0.02 for embeddings, the model predicts only popularity for twice as long
 ITEMS_PER_CHUNK = 65_536
-
-
-class CatalogueTensors(NamedTuple):
-    """The items of a catalogue as tensors for training. Entry n of a tensor belongs to leaf n of the trie.
-
-    Attributes:
-        paths: The semantic ID of each leaf, and the trie nodes on the path to it.
-        features_NE: The features of each item, the same that the RQ-VAE reads, float32.
-        rows_N: The row of each item in the item embedding table, int32.
-        shares_N: The share of each item among all choices in the training data, float32 in [0, 1]. It corrects the
-            relevance loss, because popular items are sampled more often.
-    """
-
-    paths: TriePaths
-    features_NE: Tensor
-    rows_N: Tensor
-    shares_N: Tensor
-
-    @property
-    def prefixes_N(self) -> Tensor:
-        """For each item of the catalogue, the number of its first two codes, int64; equal codes have equal numbers.
-
-        It is the row of the item in the prefix embedding table of the item encoder. The number is that of the item's
-        trie node at depth 2, or of its leaf if a semantic ID has fewer than 3 codes.
-        """
-        paths_NL = self.paths.paths_NL
-        return paths_NL[:, 2] if paths_NL.shape[1] > 2 else torch.arange(len(paths_NL), device=paths_NL.device)
-
-    @classmethod
-    def from_trie(
-        cls,
-        trie: SemanticIdTrie,
-        features_NE: NDArray[np.float32],
-        popularity_N: NDArray[np.integer],
-        device: torch.device,
-    ) -> "CatalogueTensors":
-        """Makes the tensors of a catalogue on a device, sorted in the order of the leaves.
-
-        Args:
-            trie: The trie of the catalogue, built from an array with one row per item.
-            features_NE: The features of each item, in the row order of that array.
-            popularity_N: How often users chose each item in the training data, in the row order of that array.
-            device: The device of the tensors.
-        """
-        rows_N = trie.row_of_leaf_N
-        shares_N = popularity_N[rows_N] / np.float32(max(popularity_N.sum(), 1))
-        arrays = (features_NE[rows_N], rows_N, shares_N.astype(np.float32))
-        return cls(TriePaths.from_trie(trie).to(device), *(torch.from_numpy(array).to(device) for array in arrays))
-
-
-class SampledItems(NamedTuple):
-    """A sample of S items of the catalogue, over which the relevance loss computes its softmax.
-
-    Attributes:
-        leaves_S: The leaves of the sampled items, distinct and ascending, int64.
-        log_drawn_S: For each of these leaves, the natural logarithm of the estimated probability that a sample contains
-            it, float32. The loss subtracts it from the relevance, so that its softmax over the sample estimates the
-            softmax over all items.
-    """
-
-    leaves_S: Tensor
-    log_drawn_S: Tensor
-
-    @classmethod
-    def from_batch(cls, items_X: Tensor, catalogue: CatalogueTensors, *, targets: int, draws: int) -> "SampledItems":
-        """Makes the sample of one training step: all items of the batch and items drawn uniformly from the catalogue.
-
-        Args:
-            items_X: The leaves of all items that the step reads or predicts, and the leaves that were drawn uniformly;
-                int64, in any order, with or without duplicates.
-            catalogue: The catalogue.
-            targets: How many items the step predicts. This and `draws` give the probabilities in `log_drawn_S`.
-            draws: How many leaves were drawn uniformly.
-        """
-        leaves_S = items_X.unique()
-        shares_S, num_items = catalogue.shares_N[leaves_S], len(catalogue.shares_N)
-        # A target is an item with the probability of its share. With log_drawn_S subtracted from the relevance, the
-        # softmax over the sample estimates the softmax over the catalogue (Yi et al. 2019).
-        missed_S = targets * torch.log1p(-shares_S.clamp_max(0.5)) + draws * math.log1p(-1 / (num_items + 1))
-        return cls(leaves_S, torch.log(-torch.expm1(missed_S)).clamp_min(math.log(torch.finfo(torch.float32).tiny)))
+SHORT_TERM_SHARE = 0.5  # of the short-term encoder's relevance in the relevance by which items are ranked
 
 
 class RetrieverOutput(NamedTuple):
@@ -134,6 +57,9 @@ class RetrieverOutput(NamedTuple):
 class Retriever(nn.Module):
     """The complete model: an item encoder, a history encoder and a code decoder. `forward` computes its training loss.
 
+    The model may also hold a short-term encoder, which was trained before. Its weights are frozen, it is always in
+    evaluation mode, and `forward` does not use it.
+
     Args:
         config: The configuration of the retriever.
     """
@@ -151,6 +77,17 @@ class Retriever(nn.Module):
             nn.init.zeros_(self.items.prefixes.weight)
         if self.history.types is not None:
             nn.init.zeros_(self.history.types.weight)
+        with torch.random.fork_rng(devices=()):  # the other random numbers are the same with and without it
+            self.short_term = ShortTermEncoder(config.short_term) if config.short_term else None
+        if self.short_term is not None:
+            self.short_term.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the model without its short-term encoder to training mode, or to evaluation mode if `mode` is false."""
+        super().train(mode)
+        if self.short_term is not None:
+            self.short_term.eval()
+        return self
 
     def forward(
         self,
@@ -176,11 +113,11 @@ class Retriever(nn.Module):
         is_target_BT = targets_BT != PADDING
         targets_M = targets_BT[is_target_BT]
         # Every sampled item is encoded once, and its relevance is computed for every position.
-        vectors_SD = self.encode(sampled.leaves_S, catalogue)
-        rows_BT = torch.searchsorted(sampled.leaves_S, history_BT.clamp_min(sampled.leaves_S[0]))
+        vectors_SD = self.encode(sampled.items_S, catalogue)
+        rows_BT = torch.searchsorted(sampled.items_S, history_BT.clamp_min(sampled.items_S[0]))
         states_MD = self.history(self.history.typed(vectors_SD[rows_BT], types_BT))[is_target_BT]
         relevance_MS = self.relevance(states_MD, vectors_SD) - sampled.log_drawn_S
-        targets_in_sample_M = torch.searchsorted(sampled.leaves_S, targets_M)
+        targets_in_sample_M = torch.searchsorted(sampled.items_S, targets_M)
         generating_MD = _scale_gradient(states_MD, self.config.generation_gradient)
         log_probs_ML = self.log_probs(generating_MD, targets_M, catalogue.paths)
         if weights_BT is None:
@@ -214,9 +151,24 @@ class Retriever(nn.Module):
 
     @torch.no_grad()
     def item_vectors(self, catalogue: CatalogueTensors) -> Tensor:
-        """Computes the vectors of all items, in the order of the leaves, without gradient. Returns shape (N, D)."""
+        """Computes the vectors of all items, as the search reads them, without gradient.
+
+        With a short-term encoder, a vector has two parts of equal length: the vector of `encode`, and the embedding of
+        the short-term encoder, scaled to that length. So if the whole vector is scaled to unit length, both parts have
+        the length sqrt(1/2).
+
+        Args:
+            catalogue: The catalogue.
+
+        Returns:
+            Item vectors in the order of the leaves, shape (N, W).
+        """
         leaves_N = torch.arange(len(catalogue.rows_N), device=catalogue.rows_N.device)
-        return torch.cat([self.encode(leaves, catalogue) for leaves in leaves_N.split(ITEMS_PER_CHUNK)])
+        vectors_ND = torch.cat([self.encode(leaves, catalogue) for leaves in leaves_N.split(ITEMS_PER_CHUNK)])
+        if self.short_term is None:
+            return vectors_ND
+        directions_NF = F.normalize(self.short_term.items(catalogue.rows_N), dim=-1)
+        return torch.cat([vectors_ND, directions_NF * vectors_ND.norm(dim=-1, keepdim=True)], dim=1)
 
     def relevance(self, states_MD: Tensor, vectors_SD: Tensor) -> Tensor:
         """Computes the relevance of each item for each state: cosine of query and item vector, divided by temperature.
@@ -231,30 +183,60 @@ class Retriever(nn.Module):
         queries_MD = F.normalize(self.query(states_MD), dim=-1) / self.config.temperature
         return queries_MD @ F.normalize(vectors_SD, dim=-1).T
 
-    def weighted_queries(self, states_BD: Tensor) -> Tensor:
+    def last(
+        self, vectors_RW: Tensor, lengths_B: Tensor, history_length: int, types_R: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Computes the state after the last item of each history, and the query for ranking.
+
+        Args:
+            vectors_RW: Item vectors of B histories from `item_vectors`, one history after the other.
+            lengths_B: Number of items in each history, 1..T.
+            history_length: T, the length of each history including its padding.
+            types_R: The event type of each item, 0 for unknown; None if all are unknown.
+
+        Returns:
+            The states of the history encoder, shape (B, D), and the queries of `weighted_queries`, shape (B, W).
+        """
+        items_RD, short_term_BF = vectors_RW, None
+        if self.short_term is not None:
+            items_RD, embeddings_RF = vectors_RW.split([self.config.width, self.short_term.config.width], dim=1)
+            short_term_BF = self.short_term.last(embeddings_RF.unflatten(0, (-1, history_length)), lengths_B)
+        states_BD = self.history.last(self.history.typed(items_RD, types_R), lengths_B, history_length)
+        return states_BD, self.weighted_queries(states_BD, short_term_BF)
+
+    def weighted_queries(self, states_BD: Tensor, short_term_BF: Tensor | None) -> Tensor:
         """Computes the query of each user, scaled so that its dot products are relevance_weight * relevance.
 
         Args:
-            states_BD: The state of the history encoder for each of B users, of width D.
+            states_BD: The state of the history encoder for each of B users.
+            short_term_BF: The state of the short-term encoder for each of them; None if the model has none.
 
         Returns:
-            Queries of shape (B, D). The dot product is to be taken with an item vector at unit length.
+            Queries of shape (B, W). The dot product is to be taken with an item vector at unit length.
         """
-        return F.normalize(self.query(states_BD), dim=-1) * (self.config.relevance_weight / self.config.temperature)
+        queries_BD = F.normalize(self.query(states_BD), dim=-1) * (
+            self.config.relevance_weight / self.config.temperature
+        )
+        if short_term_BF is None or self.short_term is None:
+            return queries_BD
+        # In an item vector of unit length, each part has the length sqrt(1/2).
+        weight = math.sqrt(2) * SHORT_TERM_SHARE * self.config.relevance_weight / self.short_term.config.temperature
+        short_term_BF = F.normalize(short_term_BF, dim=-1) * weight
+        return torch.cat([queries_BD * (math.sqrt(2) * (1 - SHORT_TERM_SHARE)), short_term_BF], dim=1)
 
-    def rerank(self, queries_BD: Tensor, vectors_RD: Tensor, log_probs_BK: Tensor) -> Tensor:
+    def rerank(self, queries_BW: Tensor, vectors_RW: Tensor, log_probs_BK: Tensor) -> Tensor:
         """Computes the scores by which candidates are ranked: log_prob + relevance_weight * relevance.
 
         Args:
-            queries_BD: The query of each of B users, from `weighted_queries`.
-            vectors_RD: The item vectors of K candidates per user, one user after the other, shape (B K, D).
+            queries_BW: The query of each of B users, from `weighted_queries`.
+            vectors_RW: The item vectors of K candidates per user, one user after the other, shape (B K, W).
             log_probs_BK: The natural log-probabilities of the candidates, float32.
 
         Returns:
             Scores of shape (B, K), float32.
         """
-        vectors_BKD = F.normalize(vectors_RD, dim=-1).view(*log_probs_BK.shape, -1)
-        return log_probs_BK + (queries_BD.unsqueeze(1) @ vectors_BKD.transpose(1, 2)).squeeze(1).float()
+        vectors_BKW = F.normalize(vectors_RW, dim=-1).view(*log_probs_BK.shape, -1)
+        return log_probs_BK + (queries_BW.unsqueeze(1) @ vectors_BKW.transpose(1, 2)).squeeze(1).float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
         """Computes the natural log-probability of one given item for each state, level by level.

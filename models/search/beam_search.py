@@ -94,8 +94,8 @@ class BeamSearch(nn.Module):
         """
         batch, length = history_BT.shape
         types_R = None if types_BT is None else types_BT.flatten()
-        items_RD = self.retriever.history.typed(take_rows(item_vectors_ND, history_BT.flatten()), types_R)
-        states_BD = self.retriever.history.last(items_RD, lengths_B, length)
+        items_RD = take_rows(item_vectors_ND, history_BT.flatten())
+        states_BD, queries_BD = self.retriever.last(items_RD, lengths_B, length, types_R)
         decoding = self.retriever.decoder.begin(states_BD)
         users_B1 = torch.arange(batch, dtype=torch.int32, device=history_BT.device).unsqueeze(1)
         beams = beam_slots_K.shape[0]
@@ -127,15 +127,14 @@ class BeamSearch(nn.Module):
                     parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
-        return self._ranked(states_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
+        return self._ranked(queries_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
 
     def _ranked(
-        self, states_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor
+        self, queries_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor
     ) -> BeamSearchOutput:
         """Ranks the found leaves by score."""
         # A pruned beam (score -inf) may point after the last leaf.
         vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(item_vectors_ND.shape[0] - 1))
-        queries_BD = self.retriever.weighted_queries(states_BD)
         scores_BK = self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK)
         final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])
         is_found_BK = final_BK > -torch.inf

@@ -53,8 +53,12 @@ class ExhaustiveScorer:
         """Computes the scores of all items for one history, given as the leaves of its items, oldest first, int64."""
         vectors_ND, retriever = self._item_vectors_ND, self._retriever
         history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
-        state_1D = retriever.history(history_1TD)[:, -1]
+        width, short_term_1F = retriever.config.width, None
+        if retriever.short_term is not None:
+            short_term_1F = retriever.short_term.encode(history_1TD[..., width:])[:, -1]
+        state_1D = retriever.history(history_1TD[..., :width])[:, -1]
         leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
         log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
-        scores_1N = retriever.rerank(retriever.weighted_queries(state_1D), vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
+        queries_1D = retriever.weighted_queries(state_1D, short_term_1F)
+        scores_1N = retriever.rerank(queries_1D, vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
         return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_1N[0].cpu().numpy())

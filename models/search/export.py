@@ -77,7 +77,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         ),
         "excluded_BX": (torch.zeros(2, 5, dtype=torch.int64), two_axes),
         "item_vectors_ND": (
-            torch.zeros(2, retriever.config.width, dtype=torch.float16 if half else torch.float32),
+            torch.zeros(2, retriever.config.vector_width, dtype=torch.float16 if half else torch.float32),
             one_axis,
         ),
         "paths_LN": (torch.from_numpy(trie.paths_LN), {1: DYNAMIC}),

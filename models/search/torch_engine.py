@@ -124,7 +124,7 @@ def load_torch_engine(
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
         half: Whether to compute in bfloat16 where float32 is not needed; ignored on a CPU.
     """
-    retriever = Retriever(RetrieverConfig(**config))
+    retriever = Retriever(RetrieverConfig.from_fields(config))
     retriever.load_state_dict(load_file(weights))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -32,7 +32,11 @@ def test_matrix_products_are_counted_as_by_hand(
     encoder = length * (block + attention) + length * 2 * width * width + (block - 2 * width * width) + attention
     first = block + width * CODEBOOK_SIZE
     later = block - 3 * width * width + width * CODEBOOK_SIZE  # the first block's projections are looked up
-    ranking = width * width + beams * width
-    expected = 2 * users * (encoder + first + decoded_levels * beams * later + ranking)
+    ranking = width * width + beams * config.vector_width
+    narrow, feed_forward = config.short_term_width, 8 * config.short_term_width**2
+    assert config.short_term is not None
+    assert config.short_term.layers == 2
+    short_term = length * (length * narrow + feed_forward) + feed_forward  # the last block computes one position
+    expected = 2 * users * (encoder + short_term + first + decoded_levels * beams * later + ranking)
     counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
     assert counted == pytest.approx(expected, rel=0.01)

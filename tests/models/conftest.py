@@ -3,8 +3,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rqrec.models.retriever.config import RetrieverConfig
-from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
+from rqrec.models.retriever.config import RetrieverConfig, ShortTermConfig
+from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exhaustive import ExhaustiveScorer, ExhaustiveScores
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -19,6 +20,13 @@ def random_codes(rng: np.random.Generator, *, items: int, levels: int, codebook_
     return np.stack(np.unravel_index(keys, (codebook_size,) * levels), axis=1)
 
 
+def random_short_term_config(num_items: int, *, width: int = 6, max_history: int = 6) -> ShortTermConfig:
+    """With a filter that is shorter than the longest history."""
+    return ShortTermConfig(
+        num_items=num_items, width=width, layers=2, taps=3, dropout=0.0, max_history=max_history, temperature=0.4
+    )
+
+
 def random_retriever(
     trie: SemanticIdTrie,
     *,
@@ -26,9 +34,11 @@ def random_retriever(
     max_history: int = 6,
     generation_gradient: float = 1.0,
     num_event_types: int = 0,
+    short_term_width: int = 6,
 ) -> Retriever:
     """Untrained, with weights large enough that no two items are equally likely."""
     torch.manual_seed(seed)
+    short_term = random_short_term_config(trie.num_leaves, width=short_term_width, max_history=max_history)
     config = RetrieverConfig(
         num_levels=trie.num_levels,
         codebook_size=trie.codebook_size,
@@ -48,6 +58,7 @@ def random_retriever(
         temperature=0.5,
         relevance_weight=1.0,
         num_event_types=num_event_types,
+        short_term=short_term if short_term_width else None,
     )
     model = Retriever(config).eval()
     with torch.no_grad():

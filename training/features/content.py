@@ -1,6 +1,6 @@
 """Content vectors: short vectors of item features, by which known items similar to a new item are found.
 
-Shapes: N items, E feature columns, P content width, D item vector width.
+Shapes: N items, E feature columns, P content width, W item vector width.
 """
 
 import numpy as np
@@ -50,26 +50,34 @@ def _number_factors(featurizer: Featurizer) -> NDArray[np.float32]:
 
 
 def with_new_items(
-    item_vectors_ND: FloatArray, features: Features, projection_EP: FloatArray, popularity_N: NDArray[np.integer]
+    item_vectors_NW: FloatArray,
+    features: Features,
+    projection_EP: FloatArray,
+    popularity_N: NDArray[np.integer],
+    *,
+    short_term_width: int = 0,
 ) -> FloatArray:
     """Replaces the vector of each item without training interactions by a mean vector of items with similar content.
 
     If no item has training interactions, nothing is replaced.
 
     Args:
-        item_vectors_ND: The item vectors of the trained retriever, by item_index.
+        item_vectors_NW: The item vectors of the trained retriever, by item_index.
         features: The items' features.
         projection_EP: The matrix that projects features to content vectors; see `fit_content`.
         popularity_N: Number of training interactions of each item, by item_index.
+        short_term_width: The number of columns of the item vectors, the last ones, that are for the short-term encoder.
 
     Returns:
-        Item vectors by item_index, shape (N, D).
+        Item vectors by item_index, shape (N, W).
     """
     is_new_N = popularity_N == 0
     if not is_new_N.any() or is_new_N.all():
-        return item_vectors_ND
+        return item_vectors_NW
     known_NP = content_of(features.features_NE[~is_new_N], projection_EP)
-    neighbours = ContentNeighbours(projection_EP, known_NP, item_vectors_ND[~is_new_N])
-    vectors_ND = item_vectors_ND.copy()
-    vectors_ND[is_new_N] = neighbours.vectors(features.features_NE[is_new_N])
-    return vectors_ND
+    neighbours = ContentNeighbours(
+        projection_EP, known_NP, item_vectors_NW[~is_new_N], short_term_width=short_term_width
+    )
+    vectors_NW = item_vectors_NW.copy()
+    vectors_NW[is_new_N] = neighbours.vectors(features.features_NE[is_new_N])
+    return vectors_NW

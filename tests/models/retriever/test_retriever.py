@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from rqrec.models.retriever.layers import Attention, Dropout
-from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput, SampledItems
+from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput
+from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_codes, random_retriever, score_every_item
 
@@ -17,7 +18,9 @@ def run(
 ) -> RetrieverOutput:
     catalogue = random_catalogue(trie)
     everything = torch.arange(trie.num_leaves)
-    sampled = SampledItems.from_batch(everything, catalogue, targets=int((targets >= 0).sum()), draws=trie.num_leaves)
+    sampled = SampledItems.from_batch(
+        everything, catalogue.shares_N, targets=int((targets >= 0).sum()), draws=trie.num_leaves
+    )
     output: RetrieverOutput = model(history, targets, sampled, catalogue, *weights_and_types)
     return output
 
@@ -50,12 +53,12 @@ def test_relevance_among_many_draws_is_that_among_all_items(trie: SemanticIdTrie
     history, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 31]])
     catalogue = random_catalogue(trie)
     with torch.no_grad():
-        vectors_ND = retriever.item_vectors(catalogue)
+        vectors_ND = retriever.encode(torch.arange(trie.num_leaves), catalogue)
         relevance_MN = retriever.relevance(retriever.history(vectors_ND[history])[0], vectors_ND)
     expected = torch.nn.functional.cross_entropy(relevance_MN, targets[0])
     # Every item is drawn many times, so the correction is nearly zero.
     everything = torch.arange(trie.num_leaves).repeat(20)
-    sampled = SampledItems.from_batch(everything, catalogue, targets=3, draws=len(everything))
+    sampled = SampledItems.from_batch(everything, catalogue.shares_N, targets=3, draws=len(everything))
     loss = retriever(history, targets, sampled, catalogue).relevance_loss
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=0)
 

@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rqrec.models.retriever.retriever import CatalogueTensors, Retriever
+from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
+from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
-from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.retriever_work import retriever_work
 from rqrec.training.runtime.distributed import barrier, data_parallel, destroy, init, rank
 from rqrec.training.runtime.loop import TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.runtime.schedule import Schedule
-from rqrec.training.train_decoder import retriever_config
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
 
 ITEMS, USERS = 64, 40
