@@ -14,10 +14,11 @@ EXIT_REFUSED = 2
 DESCRIPTION = """Trains a generative recommender and serves it.
 
 commands:
-  serve          serve a bundle over HTTP
-  train          run every stage, from raw data to a published bundle
-  train-rqvae    run the stages up to the RQ-VAE
-  train-decoder  run the stages up to the retriever
+  serve             serve a bundle over HTTP
+  train             run every stage, from raw data to a published bundle
+  train-rqvae       run the stages up to the RQ-VAE
+  train-short-term  run the stages up to the short-term encoder
+  train-decoder     run the stages up to the retriever
 
 `rqrec COMMAND --help` lists the options of a command."""
 SERVE_DESCRIPTION = """Serves a bundle over HTTP.
@@ -26,6 +27,9 @@ The settings are environment variables: RQREC_BUNDLE names a bundle or a folder 
 the address. Without RQREC_BUNDLE, the folder artifacts/*/bundles that was published last is served. The README has a
 table of all settings."""
 RQVAE_DESCRIPTION = "Trains the RQ-VAE, the model that gives items their semantic IDs. Runs the stages before it first."
+SHORT_TERM_DESCRIPTION = (
+    "Trains the short-term encoder, which learns what items follow each other. Runs the stage before it first."
+)
 DECODER_DESCRIPTION = "Trains the retriever, the model that generates semantic IDs. Runs the stages before it first."
 
 
@@ -72,6 +76,14 @@ def _train_rqvae(arguments: Sequence[str]) -> None:
     stage_command(lambda run: run.rqvae, RQVAE_DESCRIPTION, program="rqrec train-rqvae", arguments=arguments)
 
 
+def _train_short_term(arguments: Sequence[str]) -> None:
+    with _extras("train-short-term", "cpu,train,text"):
+        from rqrec.training.cli import stage_command
+    stage_command(
+        lambda run: run.short_term, SHORT_TERM_DESCRIPTION, program="rqrec train-short-term", arguments=arguments
+    )
+
+
 def _train_decoder(arguments: Sequence[str]) -> None:
     with _extras("train-decoder", "cpu,train,text"):
         from rqrec.training.cli import stage_command
@@ -99,5 +111,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": _serve,
     "train": _train,
     "train-rqvae": _train_rqvae,
+    "train-short-term": _train_short_term,
     "train-decoder": _train_decoder,
 }

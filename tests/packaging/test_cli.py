@@ -13,7 +13,7 @@ import pytest
 from rqrec import __version__
 from rqrec.cli import COMMANDS, EXIT_REFUSED, main
 
-TRAININGS = ("train", "train-rqvae", "train-decoder")
+TRAININGS = ("train", "train-rqvae", "train-short-term", "train-decoder")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert __version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["training.pipeline", "training.train_rqvae"])
+@pytest.mark.parametrize("module", ["training.pipeline", "training.train_rqvae", "training.train_short_term"])
 def test_modules_of_the_checkout_run_from_any_folder(module: str, tmp_path: Path) -> None:
     """By the names of the checkout's folders, in the environment that `make setup` makes."""
     config = Path(__file__).parents[2] / "configs/decoder.gin"

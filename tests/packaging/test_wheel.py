@@ -118,9 +118,10 @@ def test_a_type_checker_sees_the_types(
         (["serve", "--help"], "RQREC_BUNDLE"),
         (["train", "--help"], "decoder_ml25m.gin"),
         (["train-rqvae", "--help"], "--work-dir"),
+        (["train-short-term", "--help"], "--set"),
         (["train-decoder", "--help"], "--no-resume"),
     ],
-    ids=["rqrec", "serve", "train", "train-rqvae", "train-decoder"],
+    ids=["rqrec", "serve", "train", "train-rqvae", "train-short-term", "train-decoder"],
 )
 def test_every_command_has_a_help(full_environment: Environment, tmp_path: Path, command: list[str], text: str) -> None:
     done = full_environment.run("rqrec", *command, cwd=tmp_path)
