@@ -150,7 +150,8 @@ def _judge(source: str, bindings: Sequence[str], rivals: Rivals, root: Path, see
     runs = []
     with ExitStack() as workspaces:
         for seed in seeds:
-            of_seed = [f"RqVaeSettings.seed = {seed}", f"DecoderSettings.seed = {seed}"]
+            classes = ("RqVaeSettings", "ShortTermSettings", "DecoderSettings")
+            of_seed = [f"{settings_class}.seed = {seed}" for settings_class in classes]
             more = [*bindings, *of_seed, f"DatasetSettings.source = {source!r}"]
             settings = read_settings(RunSettings, [DEFAULT_CONFIG], more)
             workspace = workspaces.enter_context(open_workspace(root / f"seed-{seed}", Path("artifacts/data")))
@@ -183,7 +184,7 @@ def main() -> None:
         bindings = [*arguments.set]
         sasrec, bsarec = SasRecSettings(), None if arguments.without_bsarec else BsaRecSettings()
         if arguments.epochs is not None:
-            bindings.append(f"DecoderSettings.epochs = {arguments.epochs}")
+            bindings += [f"{name}.epochs = {arguments.epochs}" for name in ("ShortTermSettings", "DecoderSettings")]
             sasrec = replace(sasrec, epochs=arguments.epochs)
             bsarec = None if bsarec is None else replace(bsarec, epochs=arguments.epochs)
         run(

@@ -44,6 +44,7 @@ from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_ke
 from rqrec.training.serving_recommender import item_vectors
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
+from rqrec.training.train_short_term import ShortTermSettings, fit_short_term
 
 DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0
@@ -58,6 +59,7 @@ class _ColdStart:
     fingerprint: str
     features: FeatureSettings
     rqvae: RqVaeSettings
+    short_term: ShortTermSettings
     decoder: DecoderSettings
 
 
@@ -114,7 +116,7 @@ def measure(data: ColdData, workspace: Workspace, settings: RunSettings) -> dict
     Args:
         data: The data set without the interactions of its new items.
         workspace: The folder of the checkpoints.
-        settings: Settings of features, RQ-VAE and retriever; those of the data set are not used.
+        settings: Settings of features, RQ-VAE, short-term encoder and retriever; those of the data set are not used.
 
     Returns:
         Figures by recommender.
@@ -164,7 +166,8 @@ def _train(data: ColdData, workspace: Workspace, settings: RunSettings) -> _Trai
     num_warm, tensorboard = data.num_warm, workspace.tensorboard
     features = item_features(data.dataset, settings.features)
     features_NE = features.features_NE
-    key = stage_key([], _ColdStart(data.dataset.fingerprint, settings.features, settings.rqvae, settings.decoder))
+    parts = (settings.features, settings.rqvae, settings.short_term, settings.decoder)
+    key = stage_key([], _ColdStart(data.dataset.fingerprint, *parts))
     checkpoints = workspace.checkpoints("cold-start", key)
     warm_features = torch.from_numpy(features_NE[:num_warm])
     config = rqvae_config(settings.rqvae, features.blocks, num_distinct=num_warm)
@@ -175,9 +178,13 @@ def _train(data: ColdData, workspace: Workspace, settings: RunSettings) -> _Trai
     codes_NL = append_collision_codes(quantised_NL, codebook_size=config.codebook_size)
     trie = SemanticIdTrie.build(codes_NL[:num_warm], codebook_size=config.codebook_size)
     split = leave_one_out(user_sequences(data.dataset))
-    retriever = fit_retriever(
-        trie, features_NE[:num_warm], split, settings.decoder, checkpoints / "decoder", tensorboard
-    )
+    short_term = None
+    if settings.short_term.width:
+        places = (checkpoints / "short_term", tensorboard)
+        max_history = settings.decoder.max_history
+        short_term = fit_short_term(split, num_warm, settings.short_term, *places, max_history=max_history)
+    places = (checkpoints / "decoder", tensorboard)
+    retriever = fit_retriever(trie, features_NE[:num_warm], split, settings.decoder, *places, short_term=short_term)
     return _Trained(features, codes_NL, trie, retriever, split)
 
 
