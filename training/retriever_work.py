@@ -24,11 +24,10 @@ from rqrec.training.runtime.loop import Work
 class DecoderBatch(NamedTuple):
     """A batch of the retriever's training: windows (sections of user sequences), and candidates of the relevance loss.
 
-    The short-term encoder is trained on the same batches, whose items are given by their item_index.
-
     A batch holds all windows of one optimiser step, or a part of them. Its other attributes are always about the whole
     step, so that the relevance loss has the same candidates in all parts of a step. An item is given by its leaf
-    position: the number of its leaf in the trie of semantic IDs.
+    position: the number of its leaf in the trie of semantic IDs. The short-term encoder is trained on such batches too;
+    there, an item is given by its item_index.
 
     Attributes:
         windows: The items of each window, and as the target of each item the item that follows it.

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import RqVae
@@ -30,6 +31,7 @@ from rqrec.training.runtime.distributed import barrier, data_parallel, destroy, 
 from rqrec.training.runtime.loop import TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
+from rqrec.training.train_short_term import ShortTermSettings, short_term_config, short_term_work
 
 ITEMS, USERS = 64, 40
 BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 4), FeatureBlock("poster", FeatureKind.CONTINUOUS, 8))
@@ -37,6 +39,7 @@ BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 4), FeatureBlock("poster
 RQVAE = RqVaeSettings(
     hidden_widths=(16,), embed_dim=8, codebook_size=16, mode=QuantizeMode.ROTATION_TRICK, batch_size=21
 )
+SHORT_TERM = ShortTermSettings(width=8, dropout=0.0, negatives=ITEMS // 2, batch_size=25)
 DECODER = DecoderSettings(
     width=16,
     num_heads=2,
@@ -69,20 +72,32 @@ def rqvae_gradients(accumulate: str) -> Weights:
     return gradients_of(model, rqvae_work(model, features_NE, RQVAE), accumulate)
 
 
+def short_term_gradients(accumulate: str) -> Weights:
+    torch.manual_seed(rank())
+    model = ShortTermEncoder(short_term_config(SHORT_TERM, num_items=ITEMS, max_history=8)).double().train()
+    sequences = random_sequences(np.random.default_rng(0))
+    work = short_term_work(sequences, ITEMS, SHORT_TERM, max_history=8, device=torch.device("cpu"))
+    return gradients_of(model, work, accumulate)
+
+
 def retriever_gradients(accumulate: str) -> Weights:
     rng = np.random.default_rng(0)
     codes_NL = np.stack(np.unravel_index(rng.choice(8**3, ITEMS, replace=False), (8, 8, 8)), axis=1)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=8)
-    lengths_U = rng.integers(2, 13, USERS)
-    items_I = rng.integers(0, ITEMS, lengths_U.sum()).astype(np.int32)
-    tokens = Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
+    tokens = random_sequences(rng)
     torch.manual_seed(rank())
     features_NE = features()
     model = Retriever(retriever_config(DECODER, trie, feature_dim=features_NE.shape[1])).double().train()
-    popularity_N = np.bincount(items_I, minlength=ITEMS)
+    popularity_N = np.bincount(tokens.items_I, minlength=ITEMS)
     catalogue = CatalogueTensors.from_trie(trie, features_NE.numpy(), popularity_N, torch.device("cpu"))
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign] # losses are in float32 at the least
     return gradients_of(model, retriever_work(catalogue, tokens, DECODER), accumulate)
+
+
+def random_sequences(rng: np.random.Generator) -> Sequences:
+    lengths_U = rng.integers(2, 13, USERS)
+    items_I = rng.integers(0, ITEMS, lengths_U.sum()).astype(np.int32)
+    return Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
 
 
 def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
@@ -121,6 +136,7 @@ def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
 
 TASKS: Mapping[str, Callable[[str], Weights]] = {
     "rqvae": rqvae_gradients,
+    "short_term": short_term_gradients,
     "retriever": retriever_gradients,
     "start": lambda folder: toy(folder, epochs=0),
     "whole": lambda folder: toy(folder, epochs=2),

@@ -51,7 +51,7 @@ def assert_equal(one: Weights, other: Weights) -> None:
         torch.testing.assert_close(other[name], tensor, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING, msg=name)
 
 
-@pytest.mark.parametrize("model", ["rqvae", "retriever"])
+@pytest.mark.parametrize("model", ["rqvae", "short_term", "retriever"])
 def test_two_processes_and_accumulation_have_the_gradients_of_one(model: str, tmp_path: Path) -> None:
     (whole,) = compute(model, 1, tmp_path, processes=1)
     assert len(whole) > 10
