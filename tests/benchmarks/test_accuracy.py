@@ -12,7 +12,7 @@ from benchmarks.support.accuracy.user_ranks import read_ranks
 from rqrec.training.data.sources import load_dataset
 from tests.conftest import SMALL_CONFIG
 
-RIVALS = Rivals(SasRecSettings(epochs=2, width=8), BsaRecSettings(epochs=2, width=8, validate_every_epochs=1))
+RIVALS = Rivals(SasRecSettings(epochs=2, width=8), BsaRecSettings(epochs=2, width=8))
 SHORT = (*SMALL_CONFIG, "DecoderSettings.epochs = 2")
 
 
