@@ -23,7 +23,7 @@ from rqrec.training.data.splits import Sequences
 BATCHES_PER_BUCKET = 16
 # A service may not know the types of a history. A model that saw such windows in training serves both.
 UNTYPED_SHARE = 1 / 3
-TYPES_STREAM = 1  # of random numbers
+TYPES_STREAM, CROPS_STREAM = 1, 2  # of random numbers
 
 
 class SeqBatch(NamedTuple):
@@ -92,24 +92,32 @@ class SeqData:
     """Cuts user sequences into windows of at most T items, and yields them in batches.
 
     A sequence that is too long for one window is cut at places that change every epoch. So each item has
-    another history in each epoch. Every item is a target once an epoch, except dislikes and the first item of a
-    sequence. Windows of similar length share a batch. The same seed and epoch always give the same batches.
+    another history in each epoch. Every item is a target once an epoch, except dislikes, the first item of a
+    sequence, and what crops cut off. Windows of similar length share a batch. The same seed and epoch always give the
+    same batches.
+
+    A crop cuts off the oldest items of a window. Of a window of n items it cuts off c, where c is uniform in
+    [0, n - 2], so at least one target stays. Without its oldest items, the model leans less on what it remembers of a
+    user, and more on the last items. The windows that are cropped are drawn anew every epoch.
 
     Args:
         sequences: Training sequences of leaf positions, oldest first.
         max_history: T, the largest number of history items in a window.
         batch_size: B, the number of windows in a batch.
-        seed: Seed of the cuts and of the order of the windows.
+        seed: Seed of the cuts, of the crops and of the order of the windows.
+        crop_share: Share of the windows that are cropped, in [0, 1].
 
     Raises:
         DataError: If no sequence has a target: an item after the first that is not a dislike.
     """
 
-    def __init__(self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int, crop_share: float = 0.0
+    ) -> None:
         has_target_U = sequences.lengths_U >= 2
         self._sequences = sequences
         self._begins_U, self._ends_U = sequences.offsets_U[:-1][has_target_U], sequences.offsets_U[1:][has_target_U]
-        self.max_history, self.batch_size, self.seed = max_history, batch_size, seed
+        self.max_history, self.batch_size, self.seed, self.crop_share = max_history, batch_size, seed, crop_share
         if not sequences.has_target:
             raise DataError("training needs a user with two items outside the held-out ones, got none: add users")
         # With fewer targets than items, the number of targets before each item tells which windows have any.
@@ -129,7 +137,8 @@ class SeqData:
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         rng = np.random.default_rng((self.seed, epoch))
-        windows = rng.permutation(self._windows(rng))
+        windows = self._crop(self._windows(rng), np.random.default_rng((self.seed, epoch, CROPS_STREAM)))
+        windows = rng.permutation(self._with_targets(windows))
         bucket = self.batch_size * BATCHES_PER_BUCKET
         batches = []
         for begin in range(0, len(windows), bucket):
@@ -150,11 +159,20 @@ class SeqData:
         begins, ends, phases = (np.repeat(x, counts_U) for x in (begins_U, ends_U, phases_U))
         last_target = np.minimum(begins + phases + number * span, ends - 1)
         first_target = np.where(number == 0, begins + 1, begins + phases + (number - 1) * span + 1)
-        windows = np.stack([first_target - 1, last_target + 1], axis=1)
+        return np.stack([first_target - 1, last_target + 1], axis=1)
+
+    def _crop(self, windows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Returns the windows, some of them without their oldest items. Each keeps at least two items."""
+        begins, ends = windows.T
+        is_cropped = rng.random(len(windows)) < self.crop_share
+        return np.stack([np.where(is_cropped, rng.integers(begins, ends - 1), begins), ends], axis=1)
+
+    def _with_targets(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the windows that have a target: an item after the first that is not a dislike."""
         if self._targets_before_I is None:
             return windows
         before_I = self._targets_before_I
-        return np.asarray(windows[before_I[last_target + 1] > before_I[first_target]])
+        return np.asarray(windows[before_I[windows[:, 1]] > before_I[windows[:, 0] + 1]])
 
     def _pad(self, windows: NDArray[np.int64], types_rng: np.random.Generator) -> SeqBatch:
         lengths_B = windows[:, 1] - windows[:, 0] - 1

@@ -93,3 +93,58 @@ def test_a_third_of_the_windows_has_no_types() -> None:
     assert {tuple(row) for row in types} == {(1, 2), (0, 0)}
     assert types.count([0, 0]) / count == pytest.approx(1 / 3, abs=0.06)
     assert [row for batch in data.epoch(0) if batch.types_BT is not None for row in batch.types_BT.tolist()] == types
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(lambda rows: max(rows) >= 2),
+    max_history=st.integers(1, 9),
+    epoch=st.integers(0, 3),
+)
+def test_a_crop_cuts_off_the_oldest_items_and_leaves_a_target(lengths: list[int], max_history: int, epoch: int) -> None:
+    def targets_by_last(crop_share: float) -> dict[int, list[int]]:
+        data = SeqData(ragged(lengths), max_history=max_history, batch_size=3, seed=0, crop_share=crop_share)
+        windows = [[i for i in row if i >= 0] for batch in data.epoch(epoch) for row in batch.targets_BT.tolist()]
+        return {window[-1]: window for window in windows}
+
+    whole, cropped = targets_by_last(0.0), targets_by_last(1.0)
+    assert cropped.keys() == whole.keys()
+    for last, targets in cropped.items():
+        assert targets == whole[last][-len(targets) :]
+
+
+def target_counts(crop_share: float, count: int = 2000) -> list[int]:
+    """The numbers of targets of windows that have four before they are cropped."""
+    data = SeqData(ragged([5] * count), max_history=4, batch_size=32, seed=0, crop_share=crop_share)
+    return [row for batch in data.epoch(0) for row in (batch.targets_BT >= 0).sum(dim=1).tolist()]
+
+
+def test_a_crop_begins_at_a_uniformly_random_item() -> None:
+    numbers = Counter(target_counts(1.0))
+    assert sorted(numbers) == [1, 2, 3, 4]
+    assert [number / 2000 for number in numbers.values()] == pytest.approx([0.25] * 4, abs=0.04)
+
+
+def test_only_the_given_share_of_the_windows_is_cropped() -> None:
+    whole = target_counts(0.4).count(4)
+    assert whole / 2000 == pytest.approx(0.6 + 0.4 / 4, abs=0.04)
+
+
+def test_crops_change_every_epoch_and_not_with_the_same_seed_and_epoch() -> None:
+    def targets(seed: int, epoch: int) -> set[int]:
+        data = SeqData(ragged([5] * 50), max_history=4, batch_size=8, seed=seed, crop_share=0.5)
+        return {target for batch in data.epoch(epoch) for target in batch.targets_BT.flatten().tolist()}
+
+    assert targets(0, 1) == targets(0, 1)
+    assert targets(0, 1) != targets(0, 2)
+    assert targets(0, 1) != targets(1, 1)
+
+
+def test_a_window_whose_crop_leaves_only_dislikes_is_left_out() -> None:
+    count = 300
+    sequences = replace(ragged([3] * count), weights_I=np.tile(np.array([1, 1, 0], np.float32), count))
+    data = SeqData(sequences, max_history=3, batch_size=32, seed=0, crop_share=1.0)
+    batches = list(data.epoch(0))
+    assert len(batches) == data.num_batches(0)
+    assert all((batch.targets_BT >= 0).any(dim=1).all() for batch in batches)
+    left = sum(len(batch.history_BT) for batch in batches)
+    assert left / count == pytest.approx(1 / 2, abs=0.1)
