@@ -26,6 +26,8 @@ class DecoderSettings:
         encoder_layers: Number of Transformer blocks that read the history.
         decoder_layers: Number of Transformer blocks that generate codes.
         max_history: Number of most recent items of a history that the model reads.
+        crop_share: Share of training windows (sections of user sequences) that lose a random number of their oldest
+            items, so that the model leans less on what it remembers of a user, and more on the last items.
         typed_history: Whether the model also reads the event types of these items, if the data has event types.
         dropout: Probability of dropping an activation in the history encoder.
         decoder_dropout: Probability of dropping an activation in the code decoder.
@@ -58,6 +60,7 @@ class DecoderSettings:
     encoder_layers: PositiveInt = 4
     decoder_layers: PositiveInt = 2
     max_history: PositiveInt = 50
+    crop_share: Share = 0.5
     typed_history: bool = True
     dropout: DropProbability = 0.4
     decoder_dropout: DropProbability = 0.2

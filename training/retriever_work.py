@@ -96,7 +96,13 @@ def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: Dec
         settings: The retriever's sizes, and how it is trained.
     """
     device, num_leaves = catalogue.rows_N.device, len(catalogue.rows_N)
-    sequences = SeqData(tokens, max_history=settings.max_history, batch_size=settings.batch_size, seed=settings.seed)
+    sequences = SeqData(
+        tokens,
+        max_history=settings.max_history,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        crop_share=settings.crop_share,
+    )
 
     def batches(epoch: int) -> Iterator[DecoderBatch]:
         for number, windows in enumerate(sequences.epoch(epoch)):
