@@ -32,14 +32,18 @@ from rqrec.models.bundle.layout import (
     SEARCH_GRAPH,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
+    TRANSITIONS,
 )
 from rqrec.models.bundle.learned_items import LearnedItems
 from rqrec.models.bundle.manifest import Manifest, seal_bundle
 from rqrec.models.bundle.store import point_current
+from rqrec.models.bundle.transition_table import write_transitions
 from rqrec.models.files import new_directory
 from rqrec.models.items.content_neighbours import content_of
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.export import export_search, export_tokenizer
+from rqrec.models.search.history.bonus import HistoryBonus
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.tokenizer.featurizer import TEXT, Featurizer
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -56,7 +60,7 @@ from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
-from rqrec.training.train_decoder import load_retriever, own_items_fields
+from rqrec.training.train_decoder import load_history_bonus, load_retriever, load_transitions
 from rqrec.training.train_rqvae import load_rqvae
 
 BUNDLES = "bundles"
@@ -107,7 +111,7 @@ class _Format:
 
     settings: PublishSettings
     bundle_format: int = FORMAT
-    code_version: int = 4  # 4: the event types that are dislikes
+    code_version: int = 5  # 5: the items that followed each item
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
@@ -150,19 +154,44 @@ def _is_intact(bundle: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _Learned:
+    """What the stages learned, as it goes into the bundle; tables are by item_index."""
+
+    features: Features
+    ids: SemanticIds
+    tokenizer: RqVae
+    retriever: Retriever
+    popularity_N: NDArray[np.int64]
+    bonus: HistoryBonus
+    transitions: Transitions
+
+    @classmethod
+    def load(cls, trained: Trained) -> "_Learned":
+        features = load_features(trained.features)
+        return cls(
+            features,
+            load_semantic_ids(trained.tokens),
+            load_rqvae(trained.rqvae),
+            load_retriever(trained.decoder),
+            item_popularity(load_split(trained.data).train, len(features.features_NE)),
+            load_history_bonus(trained.decoder),
+            load_transitions(trained.decoder),
+        )
+
+
 def _write(
     folder: Path, trained: Trained, dataset: Dataset, settings: PublishSettings, version: str, task: Task
 ) -> None:
     """Writes all files of a bundle."""
-    features, ids = load_features(trained.features), load_semantic_ids(trained.tokens)
-    retriever, tokenizer = load_retriever(trained.decoder), load_rqvae(trained.rqvae)
-    popularity_N = item_popularity(load_split(trained.data).train, len(dataset.items))
-    with _text_encoder(folder, dataset, features.featurizer, trained.text_encoder) as exported:
-        golden = _write_files(folder, dataset, features, ids, retriever, tokenizer, popularity_N, settings, task)
+    learned = _Learned.load(trained)
+    with _text_encoder(folder, dataset, learned.features.featurizer, trained.text_encoder) as exported:
+        golden = _write_files(folder, dataset, learned, settings, task)
         task.next_step("the text encoder")
         no_text_encoder = exported()
     task.next_step("checksums")
-    is_typed = retriever.config.num_event_types > 0
+    is_typed = learned.retriever.config.num_event_types > 0
+    own = learned.bonus.own
     manifest = Manifest(
         format=FORMAT,
         version=version,
@@ -170,8 +199,8 @@ def _write(
         dataset=dataset.name,
         data_fingerprint=dataset.fingerprint,
         num_items=len(dataset.items),
-        retriever=asdict(retriever.config),
-        tokenizer=asdict(tokenizer.config),
+        retriever=asdict(learned.retriever.config),
+        tokenizer=asdict(learned.tokenizer.config),
         metrics=load_results(trained.evaluation),
         no_text_encoder=no_text_encoder,
         golden=[asdict(one) for one in golden],
@@ -181,29 +210,24 @@ def _write(
         excluding_types=dataset.excluding_types,
         disliking_types=dataset.disliking_types,
         exclude_history=load_repeats(trained.data).exclude_history,
-        own_items=own_items_fields(trained.decoder),
+        own_items={} if own is None else asdict(own),
+        following_weight=learned.bonus.following,
         half_search=settings.half_precision,
     )
     seal_bundle(folder, manifest)
 
 
 def _write_files(
-    folder: Path,
-    dataset: Dataset,
-    features: Features,
-    ids: SemanticIds,
-    retriever: Retriever,
-    tokenizer: RqVae,
-    popularity_N: NDArray[np.int64],
-    settings: PublishSettings,
-    task: Task,
+    folder: Path, dataset: Dataset, learned: _Learned, settings: PublishSettings, task: Task
 ) -> list[Golden]:
     """Writes all files except the manifest, and returns the golden answers: answers that the service must reproduce."""
+    features, retriever, popularity_N = learned.features, learned.retriever, learned.popularity_N
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
-    save_file(tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
+    save_file(learned.tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
     task.next_step("the graph of the tokenizer")
-    export_tokenizer(tokenizer, folder / TOKENIZER_GRAPH)
-    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
+    export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
+    codes_NL = learned.ids.codes_NL
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=learned.ids.codebook_size)
     task.next_step("the graph of the search")
     export_search(retriever, trie, folder / SEARCH_GRAPH)
     if settings.half_precision:
@@ -215,11 +239,14 @@ def _write_files(
     np.save(folder / PROJECTION, projection_EP, allow_pickle=False)
     np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
     (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
-    LearnedItems(ids.codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
+    LearnedItems(codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
+    if learned.bonus.following is not None:
+        write_transitions(learned.transitions, folder / TRANSITIONS)
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
     task.next_step("the answers that a service must give again")
-    return record_golden(make_recommender(retriever, trie, item_vectors_ND, popularity_N), popularity_N)
+    recommender = make_recommender(retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions)
+    return record_golden(recommender, popularity_N)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.history.bonus import NO_BONUS, HistoryBonus
+from rqrec.models.search.history.history_items import HistoryItems
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.new.new_items import NewItems
-from rqrec.models.search.own.own_items import OwnItems
-from rqrec.models.search.own.weights import OwnItemWeights
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -20,7 +21,7 @@ from rqrec.training.features.features import Features
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage
 from rqrec.training.tokenize_items import load_semantic_ids
-from rqrec.training.train_decoder import load_own_items, load_retriever
+from rqrec.training.train_decoder import load_history_bonus, load_retriever, load_transitions
 
 
 def load_recommender(tokens: Stage, decoder: Stage, features: Features, popularity_N: NDArray[np.int64]) -> Recommender:
@@ -36,7 +37,8 @@ def load_recommender(tokens: Stage, decoder: Stage, features: Features, populari
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     retriever = load_retriever(decoder).to(training_device())
     vectors_ND = item_vectors(retriever, trie, features, fit_content(features), popularity_N)
-    return make_recommender(retriever, trie, vectors_ND, popularity_N, load_own_items(decoder))
+    bonus, transitions = load_history_bonus(decoder), load_transitions(decoder)
+    return make_recommender(retriever, trie, vectors_ND, popularity_N, bonus, transitions)
 
 
 def make_recommender(
@@ -44,7 +46,8 @@ def make_recommender(
     trie: SemanticIdTrie,
     item_vectors_ND: NDArray[np.float32],
     popularity_N: NDArray[np.int64],
-    own: OwnItemWeights | None = None,
+    bonus: HistoryBonus = NO_BONUS,
+    transitions: Transitions | None = None,
 ) -> Recommender:
     """Makes a recommender from a trained retriever and the items to recommend.
 
@@ -55,18 +58,21 @@ def make_recommender(
         popularity_N: Number of training interactions of each item, by item_index. Items with 0 are new items, which the
             retriever did not learn to generate. They are found by their vectors instead (see
             `models.search.new.new_items`).
-        own: The score bonus of items in the user's own history; None for no bonus.
+        bonus: The bonus of the candidates that a user's history points at; by default none are added.
+        transitions: The items that followed each item in the training data, by item_index; None if they are no
+            candidates.
     """
     device = next(retriever.parameters()).device
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     is_new_N, weight = popularity_N == 0, retriever.config.relevance_weight
+    by_leaf = None if transitions is None else transitions.reordered(trie.row_of_leaf_N)
     return Recommender(
         TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device),
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
-        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
+        history_items=HistoryItems(bonus, by_leaf, is_new_N, vectors_ND, relevance_weight=weight),
     )
 
 

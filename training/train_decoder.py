@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from rqrec.models.bundle.transition_table import read_transitions, write_transitions
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
-from rqrec.models.search.own.weights import OwnItemWeights
+from rqrec.models.search.history.bonus import HistoryBonus
+from rqrec.models.search.history.own_weights import OwnItemWeights
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -30,7 +33,7 @@ from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
-from rqrec.training.own_item_fit import fit_own_items
+from rqrec.training.history_bonus_fit import fit_history_bonus
 from rqrec.training.retriever_work import retriever_work
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import train
@@ -38,11 +41,13 @@ from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_short_term import load_short_term
+from rqrec.training.transitions import fit_transitions
 
 NAME = "decoder"
-WEIGHTS, CONFIG, OWN_ITEMS = "retriever.safetensors", "retriever.json", "own_items.json"
+WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
+BONUS, TRANSITIONS = "history_bonus.json", "transitions.parquet"
 VALIDATION_K = 10
-CODE_VERSION = 6  # 6: lists leave out items whose last event is a dislike
+CODE_VERSION = 7  # 7: following items are candidates
 
 
 def train_decoder(
@@ -67,8 +72,8 @@ def train_decoder(
         short_term: The result of `train_short_term`: the trained short-term encoder; None to train without one.
 
     Returns:
-        The finished stage. Its result is in the folder `Stage.path`; `load_retriever` and `load_own_items` read
-        it.
+        The finished stage. Its result is in the folder `Stage.path`; `load_retriever`,
+        `load_history_bonus` and `load_transitions` read it.
     """
 
     def write(directory: Path, checkpoints: Path) -> None:
@@ -91,9 +96,9 @@ def train_decoder(
         )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-        if not excludes:
-            weights = _fit_own_items(model, trie, features_NE, split, settings, disliked)
-            (directory / OWN_ITEMS).write_text(json.dumps(asdict(weights)), encoding="utf-8")
+        bonus = _fit_history_bonus(model, trie, features_NE, split, settings, excludes, disliked)
+        (directory / BONUS).write_text(json.dumps(asdict(bonus)), encoding="utf-8")
+        write_transitions(fit_transitions(split.train, features_NE), directory / TRANSITIONS)
 
     inputs = [data, features, tokens, *([short_term] if short_term else [])]
     return workspace.train(NAME, inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
@@ -209,15 +214,16 @@ def _validation(
     return validate
 
 
-def _fit_own_items(
+def _fit_history_bonus(
     model: Retriever,
     trie: SemanticIdTrie,
     features_NE: NDArray[np.float32],
     split: Split,
     settings: DecoderSettings,
+    exclude_history: bool,
     disliked_types: Sequence[int],
-) -> OwnItemWeights:
-    """Fits the bonus of the items of a user's history on the validation users; without any, on the last training items.
+) -> HistoryBonus:
+    """Fits the bonus of own items and following items on validation users; without any, on the last training items.
 
     A model is too sure of items that it was trained on, so validation is better.
     """
@@ -225,38 +231,37 @@ def _fit_own_items(
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
     vectors_ND = model.to(device).item_vectors(catalogue)
-    holdout = split.validation if len(split.validation) else leave_one_out(split.train, held_out_items=1).test
-    weights = fit_own_items(
+    known, holdout = split.train, split.validation
+    if not len(holdout):
+        last = leave_one_out(split.train, held_out_items=1)
+        known, holdout = last.train, last.test
+    bonus = fit_history_bonus(
         TorchEngine(model, trie, vectors_ND, device=device),
         trie,
         holdout.sample(settings.validation_users, seed=settings.seed),
         vectors_ND.cpu().numpy(),
+        fit_transitions(known, features_NE).reordered(trie.row_of_leaf_N),
         max_history=settings.max_history,
         beam_width=settings.beam_width,
         relevance_weight=settings.relevance_weight,
+        exclude_history=exclude_history,
         disliked_types=disliked_types,
     )
     model.cpu()
-    return weights
+    return bonus
 
 
-def load_own_items(stage: Stage) -> OwnItemWeights | None:
-    """Reads the score bonus of items in the user's own history, which `train_decoder` fitted.
-
-    Returns None if `train_decoder` fitted no bonus. It fits none if recommendation lists leave out the items of the
-    user's history, because these are then never recommended.
-    """
-    found = own_items_fields(stage)
-    return OwnItemWeights.from_fields(found) if found else None
+def load_history_bonus(stage: Stage) -> HistoryBonus:
+    """Reads the bonus of the candidates that a user's history points at, which `train_decoder` fitted."""
+    fields = json.loads((stage.path / BONUS).read_text(encoding="utf-8"))
+    own = fields["own"] and OwnItemWeights.from_fields(fields["own"])
+    return HistoryBonus(own, fields["following"])
 
 
-def own_items_fields(stage: Stage) -> dict[str, list[float]]:
-    """Reads the score bonus of items in the user's own history as a dictionary, for the file that describes a bundle.
-
-    The keys are the attributes of `OwnItemWeights`. The dictionary is empty if `train_decoder` fitted no bonus.
-    """
-    path = stage.path / OWN_ITEMS
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+def load_transitions(stage: Stage) -> Transitions:
+    """Reads the items that followed each item in the training data, by item_index."""
+    rows = json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))["num_items"]
+    return read_transitions(stage.path / TRANSITIONS, rows=rows)
 
 
 def load_retriever(stage: Stage) -> Retriever:

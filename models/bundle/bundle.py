@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from rqrec.models.bundle.checksums import file_checksum
 from rqrec.models.bundle.error import BundleError, reading
-from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, ITEMS, LEARNED_ITEMS, PROJECTION
+from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, ITEMS, LEARNED_ITEMS, PROJECTION, TRANSITIONS
 from rqrec.models.bundle.learned_items import LearnedItems
 from rqrec.models.bundle.manifest import Manifest, read_manifest
 from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
 from rqrec.models.bundle.tables import read_items, read_matrix
+from rqrec.models.bundle.transition_table import read_transitions
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.tokenizer.featurizer import Featurizer
 
 # Within these bounds, the vector of a new item is finite: products and squares of the numbers stay within float32.
@@ -39,6 +41,8 @@ class Bundle:
         items: One row per item: the column `item_id` and the attributes of the item.
         learned: What training learned about each item: its semantic ID, its popularity, and the item vector that the
             search reads. The rows are in the order of `items`.
+        transitions: The items that followed each item in the training data, in the row order of `items`; None if they
+            are no candidates.
         featurizer: Computes the features of an item from its attributes.
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32.
         contents_RP: The content vector of each item, with which the contents of new items are compared; at unit
@@ -49,6 +53,7 @@ class Bundle:
     manifest: Manifest
     items: pl.DataFrame
     learned: LearnedItems
+    transitions: Transitions | None
     featurizer: Featurizer
     projection_EP: NDArray[np.float32]
     contents_RP: NDArray[np.floating]
@@ -79,6 +84,10 @@ def read_bundle(path: Path) -> Bundle:
             codebook_size=config.codebook_size,
             width=config.vector_width,
         )
+    transitions = None
+    if manifest.following_weight is not None:
+        with reading(folder, TRANSITIONS):
+            transitions = read_transitions(folder / TRANSITIONS, rows=rows)
     with reading(folder, FEATURIZER):
         featurizer = Featurizer.from_json((folder / FEATURIZER).read_text(encoding="utf-8"))
         if featurizer.width != config.feature_dim:
@@ -90,7 +99,7 @@ def read_bundle(path: Path) -> Bundle:
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
         contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=LARGEST_CONTENT)
-    return Bundle(folder, manifest, items, learned, featurizer, projection_EP, contents_RP)
+    return Bundle(folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP)
 
 
 def read_version(path: Path, version: str) -> Bundle:

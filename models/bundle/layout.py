@@ -12,6 +12,7 @@ projection.npy         matrix that projects features to content vectors
 contents.npy           the content vector of each item, with which new items are compared
 items.parquet          one row per item: a column item_id, and one column per attribute, of any name
 learned_items.parquet  semantic_id, popularity and item_vector of each item, in the row order of items.parquet
+transitions.parquet    the items that followed each item in training, in the row order of items.parquet (optional)
 text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
 text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)
 """
@@ -20,14 +21,14 @@ from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
 # featurizer scores numbers by their rank among the numbers of training, the manifest names event types, the search in
-# half precision may be missing, and the retriever may have a short-term encoder.
+# half precision may be missing, the retriever may have a short-term encoder, and there may be a table of transitions.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.
 RELEASES: Mapping[int, str] = {7: "0.1", 9: "0.2", 10: "0.3"}
 
 MANIFEST = "manifest.json"
-ITEMS, LEARNED_ITEMS = "items.parquet", "learned_items.parquet"
+ITEMS, LEARNED_ITEMS, TRANSITIONS = "items.parquet", "learned_items.parquet", "transitions.parquet"
 RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS = "retriever.safetensors", "tokenizer.safetensors"
 TOKENIZER_GRAPH = "tokenizer.onnx"
 SEARCH_GRAPH, HALF_SEARCH_GRAPH = "search.onnx", "search_fp16.onnx"

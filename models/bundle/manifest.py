@@ -16,9 +16,18 @@ from pydantic import TypeAdapter
 
 from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError, reading
-from rqrec.models.bundle.layout import FILES, HALF_SEARCH_GRAPH, MANIFEST, READABLE_FORMATS, RELEASES, TEXT_FILES
+from rqrec.models.bundle.layout import (
+    FILES,
+    HALF_SEARCH_GRAPH,
+    MANIFEST,
+    READABLE_FORMATS,
+    RELEASES,
+    TEXT_FILES,
+    TRANSITIONS,
+)
 from rqrec.models.retriever.config import RetrieverConfig
-from rqrec.models.search.own.weights import OwnItemWeights
+from rqrec.models.search.history.bonus import HistoryBonus
+from rqrec.models.search.history.own_weights import OwnItemWeights
 from rqrec.models.tokenizer.featurizer import MAX_FLOAT32
 
 # Training records 3 golden answers, with at most 20 items in a history and 10 recommended items.
@@ -56,8 +65,11 @@ class Manifest:
             dislike, the item is not recommended. The retriever reads such an event like any other event.
         exclude_history: Whether the service by default recommends no item of the user's history. A request can choose
             otherwise. `manifest.json` has this field only if it is false.
-        own_items: The fields of `models.search.own.weights.OwnItemWeights`: the bonus that the scores of items of the
-            user's history get. Empty if there is no bonus; `manifest.json` then lacks this field.
+        own_items: The fields of `models.search.history.own_weights.OwnItemWeights`: the bonus that the scores of items
+            of the user's history get. Empty if there is no bonus; `manifest.json` then lacks this field.
+        following_weight: The weight of the bonus of items that followed the user's last items in the training data; see
+            `models.search.history.bonus`. None if there is no bonus; `manifest.json` then lacks this field, and the
+            bundle has no table of transitions.
         half_search: Whether the bundle has a search graph in half precision. `manifest.json` has this field only if it
             is false.
     """
@@ -80,13 +92,15 @@ class Manifest:
     disliking_types: Sequence[str] = ()
     exclude_history: bool = True
     own_items: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    following_weight: float | None = None
     half_search: bool = True
 
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the bundle's files, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
-        return (*FILES, *half, *(() if self.no_text_encoder else TEXT_FILES))
+        transitions = () if self.following_weight is None else (TRANSITIONS,)
+        return (*FILES, *half, *transitions, *(() if self.no_text_encoder else TEXT_FILES))
 
     @property
     def digest(self) -> str:
@@ -114,15 +128,18 @@ class Manifest:
         return TypeAdapter(RetrieverConfig).validate_json(json.dumps(self.retriever), strict=True)
 
     @property
-    def own_item_weights(self) -> OwnItemWeights | None:
-        """The weights of the bonus that is added to the scores of items of the user's history; None for no bonus.
+    def history_bonus(self) -> HistoryBonus:
+        """The bonus of the candidates that a user's history points at; see `models.search.history`.
 
-        They are parsed from the field `own_items`.
+        It is parsed from the fields `own_items` and `following_weight`.
 
         Raises:
             ValueError: If the number of weights is wrong or a weight is not finite.
         """
-        return OwnItemWeights.from_fields(self.own_items) if self.own_items else None
+        if not math.isfinite(self.following_weight or 0):
+            raise ValueError(f"following_weight must be finite, got {self.following_weight}")
+        own = OwnItemWeights.from_fields(self.own_items) if self.own_items else None
+        return HistoryBonus(own, self.following_weight)
 
     @property
     def codebook_size(self) -> int:
@@ -165,7 +182,7 @@ class Manifest:
             raise ValueError(
                 f"the retriever reads {config.num_event_types} event types, but {len(self.event_types)} have a name"
             )
-        _ = self.own_item_weights
+        _ = self.history_bonus
         if not self.version.isprintable() or not self.version or "/" in self.version:
             raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
         if len(self.golden) > MAX_GOLDEN:
@@ -180,7 +197,8 @@ class Manifest:
                 raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
 
 
-DEFAULTS = {"exclude_history": True, "own_items": {}, "half_search": True}  # fields that a manifest need not have
+# Fields that a manifest need not have.
+DEFAULTS = {"exclude_history": True, "own_items": {}, "following_weight": None, "half_search": True}
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:

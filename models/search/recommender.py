@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.history.history_items import HistoryItems
 from rqrec.models.search.new.new_item_index import COMPARED_ALL
 from rqrec.models.search.new.new_items import NewItems
-from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
@@ -79,7 +79,7 @@ class Recommender:
         max_history: T, the number of most recent items of a history that the engine gets; older items are cut off.
         popularity_N: How often users chose the item of each leaf in the training data.
         new_items: The items that the model did not learn to generate; None if there are no such items.
-        own_items: Adds the items of a user's own history to the candidates; None to add none.
+        history_items: Adds the candidates that a user's history points at; None to add none.
 
     Attributes:
         trie: The trie of the catalogue when the bundle was published.
@@ -98,7 +98,7 @@ class Recommender:
         max_history: int,
         popularity_N: NDArray[np.integer],
         new_items: NewItems | None = None,
-        own_items: OwnItems | None = None,
+        history_items: HistoryItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
             raise ValueError(
@@ -109,7 +109,7 @@ class Recommender:
         self.max_history = max_history
         self._engine = engine
         self._new_items = new_items
-        self._own_items = own_items
+        self._history_items = history_items
         self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 
@@ -179,7 +179,8 @@ class Recommender:
 
         The probabilities of all items of the bundle sum to one, so the log-probability of an item is the same with and
         without a filter, and after other items are deleted. It is only an estimate for new items (see
-        `NewItems.merged`) and for items of the user's history that the search did not find (see `OwnItems.merged`).
+        `NewItems.merged`) and for candidates that the history points at and the search did not find (see
+        `HistoryItems.merged`).
 
         Args:
             histories: For each user, the places of the history items, oldest first, int64, at least one. A place is a
@@ -221,8 +222,8 @@ class Recommender:
             beam_width=max(beam_width, k),
             types_BT=None if types is None else self._recent_types(types, recent),
         )
-        if self._own_items is not None:
-            found = self._own_items.merged(searched, histories, excluded, eligibility)
+        if self._history_items is not None:
+            found = self._history_items.merged(searched, histories, excluded, eligibility)
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
             return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved, searched=searched)

@@ -10,9 +10,9 @@ from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
+from rqrec.models.search.history.history_items import HistoryItems
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
-from rqrec.models.search.own.own_items import OwnItems
 from rqrec.models.search.recommender import Recommender, SearchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.service.catalogue.filters import Filters
@@ -72,14 +72,14 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     is_new_N, vectors_ND, weight = popularity_N == 0, item_vectors.rows, manifest.relevance_weight
-    own = manifest.own_item_weights
+    transitions = None if bundle.transitions is None else bundle.transitions.reordered(trie.row_of_leaf_N)
     recommender = Recommender(
         load_search_engine(bundle, trie, vectors_ND, options),
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
-        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
+        history_items=HistoryItems(manifest.history_bonus, transitions, is_new_N, vectors_ND, relevance_weight=weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, options.beam_width)

@@ -69,7 +69,7 @@ def test_every_model_may_repeat_and_own_items_are_baselines(groceries: Run) -> N
 def test_the_bundle_carries_the_default_and_the_bonus(groceries: Run) -> None:
     manifest = read_bundle(groceries.bundle).manifest
     assert manifest.exclude_history is False
-    weights = manifest.own_item_weights
+    weights = manifest.history_bonus.own
     assert weights is not None
     assert weights.by_count[0] > 0
     assert weights.by_count[-1] == weights.by_count[3]  # nobody chose an item more than four times

@@ -114,13 +114,13 @@ class NewItems:
         """Ranks the found items and the new items together, and returns the k best items of each user.
 
         Args:
-            found: The items that the search found, or the result of `OwnItems.merged`. New items in it are ignored.
+            found: The items that the search found, or the result of `HistoryItems.merged`. New items in it are ignored.
             excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
             k: How many items to return for each user.
             reserved: For each user, how many of the k items must be new items, if so many are eligible.
             searched: The items that the search found, from which the scores of new items are estimated. It is needed
-                if `found` is the result of `OwnItems.merged`. None if `found` is the result of the search itself.
+                if `found` is the result of `HistoryItems.merged`. None if `found` is the result of the search itself.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]

@@ -7,9 +7,9 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
-from rqrec.models.bundle.layout import FORMAT, MANIFEST, READABLE_FORMATS, RELEASES
+from rqrec.models.bundle.layout import FORMAT, MANIFEST, READABLE_FORMATS, RELEASES, TRANSITIONS
 from rqrec.models.bundle.manifest import read_manifest, seal_bundle
-from rqrec.models.search.own.weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
+from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_defaults_are_not_written_and_what_is_absent_has_its_default(copy: Path)
     assert not {"exclude_history", "own_items"} & set(written)
     manifest = read_manifest(copy)
     assert manifest.exclude_history
-    assert manifest.own_item_weights is None
+    assert manifest.history_bonus.own is None
 
 
 def test_other_values_are_written_and_checked(copy: Path) -> None:
@@ -82,7 +82,11 @@ def test_other_values_are_written_and_checked(copy: Path) -> None:
     seal_bundle(copy, replace(read_manifest(copy), exclude_history=False, own_items=weights))
     manifest = read_manifest(copy)
     assert not manifest.exclude_history
-    assert manifest.own_item_weights == OwnItemWeights.from_fields(weights)
+    assert manifest.history_bonus.own == OwnItemWeights.from_fields(weights)
     seal_bundle(copy, replace(manifest, own_items={"by_count": [1.0]}))
     with pytest.raises(BundleError, match="finite weights of own items"):
+        read_manifest(copy)
+    (copy / TRANSITIONS).touch()
+    seal_bundle(copy, replace(manifest, following_weight=float("inf")))
+    with pytest.raises(BundleError, match="following_weight must be finite"):
         read_manifest(copy)

@@ -1,25 +1,11 @@
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
-from benchmarks.support.accuracy.transitions import STEP_WEIGHTS, rank_by_transitions, transitions
+from benchmarks.support.accuracy.transitions import rank_by_transitions
 from rqrec.training.data.splits import Holdout, Sequences
 
 
 def ragged(rows: list[list[int]]) -> Sequences:
     return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
-
-
-@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=4))
-def test_transitions_are_those_of_a_plain_count(rows: list[list[int]]) -> None:
-    expected = np.zeros((5, 5))
-    for row in rows:
-        for steps, weight in enumerate(STEP_WEIGHTS, start=1):
-            for place in range(len(row) - steps):
-                expected[row[place], row[place + steps]] += weight
-    sums = expected.sum(1, keepdims=True)
-    found = transitions(ragged(rows), 5).toarray()
-    np.testing.assert_allclose(found, np.divide(expected, sums, out=expected, where=sums > 0), rtol=1e-5)
 
 
 def test_what_followed_comes_first_then_what_is_alike() -> None:

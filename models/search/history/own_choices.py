@@ -28,6 +28,11 @@ class OwnChoices(NamedTuple):
     ages_P: IntArray
 
     @classmethod
+    def none(cls) -> "OwnChoices":
+        """Returns an object without pairs."""
+        return cls(*(np.empty(0, dtype=np.int64) for _ in range(3)))
+
+    @classmethod
     def from_histories(cls, histories: Sequence[IntArray]) -> "OwnChoices":
         """Counts how often and how recently each user chose each item.
 

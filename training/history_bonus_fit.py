@@ -1,6 +1,7 @@
-"""Fits the score bonus of items in the user's own history, by how often and how recently the user chose them.
+"""Fits the score bonus of the candidates that a user's history points at: own items and following items.
 
-A candidate is an item that the search found for a user, or an item of the user's history.
+An own item is an item of the user's history. A following item followed one of the user's last two items in the training
+data. A candidate is an item that the search found for a user, an own item or a following item.
 
 Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
 """
@@ -14,15 +15,17 @@ from scipy.optimize import minimize
 
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.own.own_items import Candidates, OwnItems
-from rqrec.models.search.own.weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights, age_classes
+from rqrec.models.search.history.bonus import HistoryBonus
+from rqrec.models.search.history.history_items import Candidates, HistoryItems
+from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights, age_classes
+from rqrec.models.search.history.transitions import Transitions, transition_signal
 from rqrec.models.search.recommender import SearchEngine, pad
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.rank_holdout import last_disliked, user_batches
 
-NO_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared steps between neighbouring weights; one is chosen
+NO_OWN_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights but the scale; one is chosen
 FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
 COMPARED = 512  # different items of a history, the latest ones
@@ -35,7 +38,8 @@ class _Choices(NamedTuple):
     """The candidates of all users whose next item is among them.
 
     Attributes:
-        features_CF: Column 0 is the score; the others mark the steps of count and age that a candidate has reached.
+        features_CF: Column 0 is the score, column 1 the signal of following items. If own items are
+            candidates, the other columns mark the steps of count and age that a candidate has reached.
         first_B: The first candidate of each user.
         is_target_C: Whether the candidate is the user's next item; one for each user.
     """
@@ -63,23 +67,26 @@ class _Choices(NamedTuple):
         return float(value), self.features_CF.T @ (exp_C / total_B[of_user_C]) - targets_F
 
 
-def fit_own_items(
+def fit_history_bonus(
     engine: SearchEngine,
     trie: SemanticIdTrie,
     holdout: Holdout,
     item_vectors_ND: FloatArray,
+    transitions: Transitions,
     *,
     max_history: int,
     beam_width: int,
     relevance_weight: float,
+    exclude_history: bool,
     disliked_types: Sequence[int] = (),
-) -> OwnItemWeights:
-    """Fits the score bonus of items that the user chose before, by a conditional logit model of the next item.
+) -> HistoryBonus:
+    """Fits the bonus of own items and of following items, by a conditional logit model of the next item.
 
-    The candidates of a user are the items that the search finds and the items of the user's history. The logit of a
-    candidate is scale * score + weight of its count + weight of its age. The count is how often the user chose the
-    item. The age is how many items the user chose after choosing this item for the last time. The scale corrects scores
-    that are too confident or not confident enough. The bonus is the sum of both weights, divided by the scale.
+    The candidates of a user are the items that the search finds, own items (unless lists leave out the history) and
+    following items. The logit of a candidate is scale * score + weight of its count + weight of its age + weight of
+    `transition_signal`. The count is how often the user chose the item. The age is how many items the user chose after
+    choosing this item for the last time. The scale corrects scores that are too confident or not confident enough. The
+    bonus is the sum of the weights, divided by the scale.
 
     There is one weight for each count and for each class of ages. An L2 penalty on the differences keeps the weights of
     neighbouring counts similar, and those of neighbouring ages; cross-validation chooses its strength. So a count that
@@ -90,40 +97,59 @@ def fit_own_items(
         trie: The trie of the catalogue's semantic IDs.
         holdout: Users with histories of item_index, and each user's next item, on which the model was not trained.
         item_vectors_ND: Item vectors in the order of the trie's leaves, shape (N, D).
+        transitions: The items that followed the item of each leaf, in data without the users' next items.
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.
         relevance_weight: The factor in score = log_prob + relevance_weight * relevance.
+        exclude_history: Whether lists leave out the items of the history. Then there is no bonus of own items.
         disliked_types: The numbers of the event types that are dislikes. An item whose last event in the user's
             history is a dislike is never recommended, so it is not a candidate.
 
     Returns:
-        The weights of the bonus; all are 0 if no user's next item is a candidate.
+        The bonus. The weights of own items are 0 if no user's next item is a candidate. The bonus of following items is
+        None if it is of no use.
     """
-    is_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
-    own = OwnItems(NO_BONUS, is_new_N, item_vectors_ND, relevance_weight=relevance_weight, compared=COMPARED)
+    own = None if exclude_history else NO_OWN_BONUS
+    items = HistoryItems(
+        HistoryBonus(own, 0.0),
+        transitions,
+        np.zeros(trie.num_leaves, dtype=np.bool_),
+        item_vectors_ND,
+        relevance_weight=relevance_weight,
+        compared=COMPARED,
+    )
     everything, parts = Eligibility.everything(trie), []
-    for users in user_batches(holdout):
+    for users in user_batches(holdout, "fitting the bonus"):
         histories = [trie.leaf_of_row_N[holdout.histories[user]] for user in users]
-        recent = [history[-max_history:] for history in histories]
-        lengths_B, nothing_BX = np.array([len(one) for one in recent]), np.full((len(users), 1), NO_LEAF)
         types = [holdout.histories.types_of(user) for user in users]
-        types_BT = pad([one[-max_history:] for one in types], filler=0)
+        excluded = histories if exclude_history else last_disliked(histories, types, disliked_types)
+        recent = [history[-max_history:] for history in histories]
         found = engine.search(
-            pad(recent, filler=0), lengths_B, nothing_BX, everything, beam_width=beam_width, types_BT=types_BT
+            pad(recent, filler=0),
+            np.array([len(one) for one in recent]),
+            pad([np.unique(leaves) for leaves in excluded], filler=NO_LEAF),
+            everything,
+            beam_width=beam_width,
+            types_BT=pad([one[-max_history:] for one in types], filler=0),
         )
-        candidates = own.candidates(found, histories, last_disliked(histories, types, disliked_types), everything)
-        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]]))
-    return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts))) if parts else NO_BONUS
+        candidates = items.candidates(found, histories, excluded, everything)
+        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
+    if not parts:
+        return HistoryBonus(own, None)
+    return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
 
 
-def _choices(candidates: Candidates, targets_B: IntArray) -> Iterator[_OfUser]:
+def _choices(candidates: Candidates, targets_B: IntArray, *, with_own: bool) -> Iterator[_OfUser]:
     """Yields the features and the target of each user whose next item is among the candidates."""
-    for leaves_X, _, scores_X, counts_X, ages_X, target in zip(*candidates, targets_B, strict=True):
-        is_item_X = scores_X > -np.inf
-        is_target_C = leaves_X[is_item_X] == target
+    signals_BX = transition_signal(candidates.strengths_BX)
+    for user, target in enumerate(targets_B):
+        is_item_X = candidates.scores_BX[user] > -np.inf
+        is_target_C = candidates.leaves_BX[user][is_item_X] == target
         if is_target_C.any():
-            steps_CF = _steps(counts_X[is_item_X], ages_X[is_item_X])
-            yield np.column_stack([scores_X[is_item_X], steps_CF]), is_target_C
+            columns = [candidates.scores_BX[user][is_item_X], signals_BX[user][is_item_X]]
+            if with_own:
+                columns.append(_steps(candidates.counts_BX[user][is_item_X], candidates.ages_BX[user][is_item_X]))
+            yield np.column_stack(columns).astype(np.float64), is_target_C
 
 
 def _steps(counts_C: IntArray, ages_C: IntArray) -> NDArray[np.float64]:
@@ -152,21 +178,24 @@ def _best_penalty(parts: Sequence[_OfUser]) -> float:
 
 
 def _fitted(choices: _Choices, penalty: float) -> NDArray[np.float64]:
-    """Fits the scale, which comes first, and the steps."""
+    """Fits the scale, the weight of following items, which is not negative, and the steps, in this order."""
 
     def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        steps_F = np.concatenate([[0.0], weights_F[1:]])
+        penalised_F = np.concatenate([[0.0], weights_F[1:]])
         value, gradient_F = choices.loss(weights_F)
-        return value + penalty * steps_F @ steps_F / 2, gradient_F + penalty * steps_F
+        return value + penalty * penalised_F @ penalised_F / 2, gradient_F + penalty * penalised_F
 
     start_F = np.zeros(choices.features_CF.shape[1])
     start_F[0] = 0.1
-    bounds = [(LOWEST_SCALE, None), *[(None, None)] * (len(start_F) - 1)]
+    bounds = [(LOWEST_SCALE, None), (0.0, None), *[(None, None)] * (len(start_F) - 2)]
     return np.asarray(minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x)
 
 
-def _bonus(weights_F: NDArray[np.float64]) -> OwnItemWeights:
-    scale, *steps = weights_F
-    by_count = np.cumsum(steps[:MOST_COUNTED]) / scale
-    by_age = np.cumsum([0.0, *steps[MOST_COUNTED:]]) / scale
-    return OwnItemWeights(tuple(by_count.tolist()), tuple(by_age.tolist()))
+def _bonus(weights_F: NDArray[np.float64]) -> HistoryBonus:
+    scale, following, *steps = weights_F
+    own = None
+    if steps:
+        by_count = np.cumsum(steps[:MOST_COUNTED]) / scale
+        by_age = np.cumsum([0.0, *steps[MOST_COUNTED:]]) / scale
+        own = OwnItemWeights(tuple(by_count.tolist()), tuple(by_age.tolist()))
+    return HistoryBonus(own, float(following / scale) or None)

@@ -1,0 +1,67 @@
+"""Reads and writes the bundle's table of transitions: the items that followed each item in the training data.
+
+Shapes: R items, P pairs of an item and an item that followed it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rqrec.models.search.history.transitions import Transitions
+
+ITEMS, STRENGTHS = "following", "strengths"
+LARGEST_STRENGTH = 1e6
+SCHEMA = {ITEMS: pl.List(pl.Int32), STRENGTHS: pl.List(pl.Float32)}
+
+
+def write_transitions(transitions: Transitions, path: Path) -> None:
+    """Writes the table as a Parquet file with one row per item: the row numbers of the items that followed it.
+
+    Args:
+        transitions: The table, in the row order of the bundle's table of items.
+        path: The path of the file.
+    """
+    counts_R = np.diff(transitions.starts_N)
+    pairs = pl.DataFrame(
+        {
+            "row": np.repeat(np.arange(len(counts_R)), counts_R),
+            ITEMS: transitions.items_P,
+            STRENGTHS: transitions.strengths_P,
+        }
+    )
+    rows = pl.DataFrame({"row": np.arange(len(counts_R))})
+    lists = pairs.group_by("row", maintain_order=True).agg(ITEMS, STRENGTHS)
+    table = rows.join(lists, on="row", how="left", maintain_order="left").select(
+        pl.col(name).fill_null([]).cast(kind) for name, kind in SCHEMA.items()
+    )
+    table.write_parquet(path)
+
+
+def read_transitions(path: Path, *, rows: int) -> Transitions:
+    """Reads and checks a Parquet file that `write_transitions` wrote.
+
+    Args:
+        path: The path of the Parquet file.
+        rows: R, the expected number of items.
+
+    Raises:
+        ValueError: If a type or the number of rows is wrong, or a value is missing or out of range.
+    """
+    table = pl.read_parquet(path)
+    if dict(table.schema) != SCHEMA or len(table) != rows:
+        raise ValueError(f"expected {rows} rows of {SCHEMA}, got {len(table)} of {dict(table.schema)}")
+    lengths = table.select(pl.all().list.len())
+    if any(column.null_count() for column in table.iter_columns()) or (lengths[ITEMS] != lengths[STRENGTHS]).any():
+        raise ValueError("every item needs a list of following items and a list of as many strengths")
+    counts_R = lengths[ITEMS].to_numpy().astype(np.int64)
+    starts_R = np.concatenate([[0], np.cumsum(counts_R)])
+    items, strengths = (table[name].explode(empty_as_null=False) for name in (ITEMS, STRENGTHS))
+    if items.null_count() or strengths.null_count():
+        raise ValueError("the lists must have no nulls")
+    items_P, strengths_P = items.to_numpy(), strengths.to_numpy()
+    if len(items_P) and (items_P.min() < 0 or items_P.max() >= rows):
+        raise ValueError(f"following items must be in [0, {rows}), got {items_P.min()} to {items_P.max()}")
+    if not ((strengths_P > 0) & (strengths_P <= LARGEST_STRENGTH)).all():
+        raise ValueError(f"strengths must be numbers above 0 and at most {LARGEST_STRENGTH:g}")
+    return Transitions(starts_R, items_P.astype(np.int32), strengths_P.astype(np.float32))

@@ -1,0 +1,55 @@
+"""The bonus of own items and following items, and its penalty, follow from the data."""
+
+import numpy as np
+import pytest
+
+from rqrec.training.history_bonus_fit import PENALTIES, _best_penalty, _bonus, _Choices, _fitted, _OfUser, _steps
+
+CANDIDATES = 12
+
+
+def users(number: int, *, weight: float) -> list[_OfUser]:
+    """Users whose next item is drawn by softmax over weight times its count."""
+    rng, parts = np.random.default_rng(0), []
+    for _ in range(number):
+        counts, ages = rng.integers(1, 9, CANDIDATES), rng.integers(0, 50, CANDIDATES)
+        drawn = (weight * counts + rng.gumbel(size=CANDIDATES)).argmax()
+        features = np.column_stack([rng.normal(size=CANDIDATES), np.zeros(CANDIDATES), _steps(counts, ages)])
+        parts.append((features, np.arange(CANDIDATES) == drawn))
+    return parts
+
+
+def test_a_clear_effect_is_hardly_penalised_and_grows_with_the_count() -> None:
+    parts = users(1000, weight=1.0)
+    penalty = _best_penalty(parts)
+    assert penalty <= PENALTIES[2]
+    bonus = _bonus(_fitted(_Choices.joined(parts), penalty))
+    assert bonus.own is not None
+    assert (np.diff(bonus.own.by_count) > 0).all()
+    assert bonus.following is None  # the signal is 0 everywhere
+
+
+@pytest.mark.parametrize("number", [1, 40])
+def test_chance_is_penalised_most(number: int) -> None:
+    assert _best_penalty(users(number, weight=0.0)) == PENALTIES[-1]
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    choices, at = _Choices.joined(users(20, weight=0.5)), np.linspace(-0.3, 0.3, 19)
+    _, gradient_F = choices.loss(at)
+    for feature in range(len(at)):
+        step = np.eye(len(at))[feature] * 1e-5
+        slope = (choices.loss(at + step)[0] - choices.loss(at - step)[0]) / 2e-5
+        assert gradient_F[feature] == pytest.approx(slope, abs=1e-4)
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.5, 3.0), (0.0, None), (-1.0, None)])
+def test_the_weight_of_following_items_is_found_and_never_negative(weight: float, expected: float | None) -> None:
+    rng, parts = np.random.default_rng(0), []
+    for _ in range(2000):
+        scores, signals = rng.normal(size=CANDIDATES), np.maximum(rng.normal(size=CANDIDATES), 0)
+        drawn = (0.5 * scores + weight * signals + rng.gumbel(size=CANDIDATES)).argmax()
+        parts.append((np.column_stack([scores, signals]), np.arange(CANDIDATES) == drawn))
+    bonus = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
+    assert bonus.own is None
+    assert bonus.following == (None if expected is None else pytest.approx(expected, rel=0.2))
