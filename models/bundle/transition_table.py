@@ -56,7 +56,7 @@ def read_transitions(path: Path, *, rows: int) -> Transitions:
         raise ValueError("every item needs a list of following items and a list of as many strengths")
     counts_R = lengths[ITEMS].to_numpy().astype(np.int64)
     starts_R = np.concatenate([[0], np.cumsum(counts_R)])
-    items, strengths = (table[name].explode(empty_as_null=False) for name in (ITEMS, STRENGTHS))
+    items, strengths = table.filter(lengths[ITEMS] > 0).explode(ITEMS, STRENGTHS).get_columns()
     if items.null_count() or strengths.null_count():
         raise ValueError("the lists must have no nulls")
     items_P, strengths_P = items.to_numpy(), strengths.to_numpy()
