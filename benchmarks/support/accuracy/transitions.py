@@ -45,5 +45,7 @@ def rank_by_transitions(
         scores_BN = followed_BN * np.exp(SHARPNESS * likeness_BN) + TIE_BREAK * likeness_BN
         for row, history in enumerate(histories):
             scores_BN[row, history] = -np.inf
-        lists_UK[begin : begin + len(histories)] = np.argsort(-scores_BN, axis=1, kind="stable")[:, :k]
+        best_BK = np.argpartition(-scores_BN, k - 1, axis=1)[:, :k]
+        order_BK = np.argsort(-np.take_along_axis(scores_BN, best_BK, axis=1), axis=1, kind="stable")
+        lists_UK[begin : begin + len(histories)] = np.take_along_axis(best_BK, order_BK, axis=1)
     return lists_UK
