@@ -9,7 +9,7 @@ Shapes: B users, K beams, P pairs of a user and an item, X candidates of a user,
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,9 @@ from rqrec.models.array_types import BoolArray, FloatArray, IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.history.bonus import HistoryBonus
 from rqrec.models.search.history.own_choices import PLACE, USER_BITS, OwnChoices
-from rqrec.models.search.history.transitions import FollowingItems, Transitions
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.ranking import SearchOutput
-from rqrec.models.vector_index import unit_rows
 
 ScalarT = TypeVar("ScalarT", np.int64, np.float32)
 COMPARED = 128  # different items of a history that join, those of the largest bonus
@@ -80,6 +79,7 @@ class HistoryItems:
         self._bonus = bonus
         self._transitions = None if bonus.following is None else transitions
         self._is_new_N, self._vectors_ND, self._compared = is_new_N, item_vectors_ND, compared
+        self._lengths_N = np.maximum(np.linalg.norm(item_vectors_ND, axis=1), np.finfo(np.float32).tiny)
         self._estimator = NewItemScores(relevance_weight)
 
     def merged(
@@ -135,78 +135,95 @@ class HistoryItems:
         Returns:
             The candidates, in no order. Their scores do not include the bonus. `HistoryItems.merged` adds it.
         """
-        barred = np.concatenate([(user << USER_BITS) | places for user, places in enumerate(excluded)])
-        own = self._own(histories, barred, eligibility)
-        following = self._following(histories, barred, eligibility)
-        found_keys_BK = (np.arange(len(histories))[:, None] << USER_BITS) | found.leaves_BK.astype(np.int64)
-        pointed_at = np.union1d(own.keys_P, following.keys_Q)
-        missed_P = np.setdiff1d(pointed_at, found_keys_BK, assume_unique=True)
-        missed_keys_BX, *missed = self._scored(found, missed_P)
-        keys_BX = np.concatenate([found_keys_BK, missed_keys_BX], axis=1)
-        parts = zip((found.log_probs_BK, found.scores_BK), missed, strict=True)
-        log_probs_BX, scores_BX = (np.concatenate([one, other], axis=1) for one, other in parts)
+        own = self._own(histories, excluded, eligibility)
+        ends_B = np.searchsorted(own.keys_P, np.arange(1, len(histories) + 1) << USER_BITS).tolist()
+        missed, strengths = [], []
+        for user, (begin, end) in enumerate(zip([0, *ends_B], ends_B, strict=False)):
+            own_X = own.keys_P[begin:end] & PLACE
+            leaves_X, strengths_X = self._missed(
+                found.leaves_BK[user], own_X, histories[user], excluded[user], eligibility
+            )
+            missed.append(leaves_X)
+            strengths.append(strengths_X)
+        parts = zip((found.leaves_BK, found.log_probs_BK, found.scores_BK), self._scored(found, missed), strict=True)
+        leaves_BX, log_probs_BX, scores_BX = (np.concatenate([one, other], axis=1) for one, other in parts)
+        keys_BX = (np.arange(len(histories))[:, None] << USER_BITS) | leaves_BX.astype(np.int64)
         return Candidates(
-            np.where(keys_BX < 0, NO_LEAF, keys_BX & PLACE),
+            leaves_BX,
             log_probs_BX,
             scores_BX,
             _of_keys(keys_BX, own.keys_P, own.counts_P),
             _of_keys(keys_BX, own.keys_P, own.ages_P),
-            _of_keys(keys_BX, following.keys_Q, following.strengths_Q),
+            _padded(strengths, np.float32(0)),
         )
 
-    def _own(self, histories: Sequence[IntArray], barred: IntArray, eligibility: Eligibility) -> OwnChoices:
+    def _own(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], eligibility: Eligibility) -> OwnChoices:
         if self._bonus.own is None:
             return OwnChoices.none()
         own = OwnChoices.from_histories(histories)
         own = own.select((own.keys_P & PLACE) < len(self._is_new_N))
-        own = own.select(self._is_allowed(own.keys_P, barred, eligibility))
+        leaves_P = own.keys_P & PLACE
+        barred = np.concatenate([(user << USER_BITS) | places for user, places in enumerate(excluded)])
+        own = own.select(eligibility.allows(leaves_P) & ~self._is_new_N[leaves_P] & ~np.isin(own.keys_P, barred))
         return own.best(self._bonus.own.bonus(own.counts_P, own.ages_P), self._compared)
 
-    def _following(self, histories: Sequence[IntArray], barred: IntArray, eligibility: Eligibility) -> FollowingItems:
-        if self._transitions is None:
-            return FollowingItems.none()
-        following = self._transitions.after(histories)
-        return following.select(self._is_allowed(following.keys_Q, barred, eligibility))
+    def _missed(
+        self, found_K: IntArray, own_X: IntArray, history: IntArray, excluded: IntArray, eligibility: Eligibility
+    ) -> tuple[IntArray, FloatArray]:
+        """Finds the own items and following items of one user that the search did not find.
 
-    def _is_allowed(self, keys_P: IntArray, barred: IntArray, eligibility: Eligibility) -> BoolArray:
-        """Returns whether the item of each pair is not new, passes the filter and is not barred for its user."""
-        leaves_P = keys_P & PLACE
-        is_allowed_P: BoolArray = eligibility.allows(leaves_P) & ~self._is_new_N[leaves_P]
-        return is_allowed_P & ~np.isin(keys_P, barred)
+        Returns:
+            Their leaves, shape (X,), and the strengths of the found items and of these, shape (K + X,).
+        """
+        following_X = own_X[:0]
+        strengths_K: FloatArray = np.zeros(len(found_K), dtype=np.float32)
+        strengths_X = strengths_K[:0]
+        if self._transitions is not None:
+            followed_X, strengths_N = self._transitions.after(history)
+            strengths_N[excluded[excluded < len(strengths_N)]] = 0
+            is_found_K = found_K >= 0
+            strengths_K[is_found_K] = strengths_N[found_K[is_found_K]]
+            strengths_N[found_K[is_found_K]] = 0  # so that only missed items are left
+            is_left_X = eligibility.mask_N[followed_X] & ~self._is_new_N[followed_X] & (strengths_N[followed_X] > 0)
+            following_X = followed_X[is_left_X].astype(np.int64)
+            strengths_X = strengths_N[following_X]
+        if len(own_X):
+            own_X = own_X[~np.isin(own_X, np.concatenate([found_K, following_X]))]
+        more = np.zeros(len(own_X), dtype=np.float32)
+        return np.concatenate([following_X, own_X]), np.concatenate([strengths_K, strengths_X, more])
 
-    def _scored(self, found: SearchOutput, keys_P: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    def _scored(self, found: SearchOutput, missed: Sequence[IntArray]) -> tuple[IntArray, FloatArray, FloatArray]:
         """Estimates the log-probabilities and scores of items that the search did not find.
 
         An estimated log-probability is at most that of the last item that the search found.
 
         Returns:
-            One row for each user, with its pairs first and -1, -inf and -inf in empty entries.
+            The leaves, log-probabilities and scores, one row for each user, with -1, -inf and -inf in empty entries.
         """
-        users_P, leaves_P = keys_P >> USER_BITS, keys_P & PLACE
-        units_PD = unit_rows(self._vectors_ND[leaves_P])
-        weighted_P = np.einsum("pd,pd->p", found.queries_BD[users_P], units_PD).astype(np.float32)
         is_found_BK = found.scores_BK > -np.inf
         lowest_B = np.where(is_found_BK, found.log_probs_BK, np.float32(0)).min(axis=1, initial=0)
-        offset_P = self._estimator.offsets(found)[users_P]
-        log_probs_P = np.minimum(weighted_P / (self._estimator.relevance_weight or 1) + offset_P, lowest_B[users_P])
-        slot_P = np.arange(len(users_P)) - np.searchsorted(users_P, users_P)
-        shape = len(found.leaves_BK), int(slot_P.max(initial=-1)) + 1
-
-        def placed(values_P: NDArray[ScalarT], filler: float, dtype: type[ScalarT]) -> NDArray[ScalarT]:
-            array_BX = np.full(shape, filler, dtype=dtype)
-            array_BX[users_P, slot_P] = values_P
-            return array_BX
-
-        return (
-            placed(keys_P, NO_LEAF, np.int64),
-            placed(log_probs_P, -np.inf, np.float32),
-            placed(log_probs_P + weighted_P, -np.inf, np.float32),
-        )
+        offsets_B, scale = self._estimator.offsets(found), np.float32(self._estimator.relevance_weight or 1)
+        log_probs, scores = [], []
+        for user, leaves_X in enumerate(missed):
+            weighted_X = self._vectors_ND[leaves_X] @ found.queries_BD[user] / self._lengths_N[leaves_X]
+            log_probs_X = np.minimum(weighted_X / scale + offsets_B[user], lowest_B[user])
+            log_probs.append(log_probs_X)
+            scores.append(log_probs_X + weighted_X)
+        lowest = np.float32(-np.inf)
+        return _padded(missed, np.int64(NO_LEAF)), _padded(log_probs, lowest), _padded(scores, lowest)
 
 
-def _of_keys(keys_BX: IntArray, keys_P: IntArray, values_P: NDArray[ScalarT]) -> NDArray[ScalarT]:
+def _padded(rows: Sequence[NDArray[Any]], filler: ScalarT) -> NDArray[ScalarT]:
+    """Stacks rows of different lengths; short rows are filled up at the end."""
+    array_BX = np.full((len(rows), max(map(len, rows))), filler, dtype=filler.dtype)
+    for row, values in zip(array_BX, rows, strict=True):
+        row[: len(values)] = values
+    return array_BX
+
+
+def _of_keys(keys_BX: IntArray, keys_P: IntArray, values_P: IntArray) -> IntArray:
     """Looks up the values of some keys in a sorted table; 0 for a key that the table lacks."""
     if not len(keys_P):
-        return np.zeros(keys_BX.shape, dtype=values_P.dtype)
+        return np.zeros(keys_BX.shape, dtype=np.int64)
     at_BX = np.minimum(np.searchsorted(keys_P, keys_BX), len(keys_P) - 1)
-    return np.asarray(np.where(keys_P[at_BX] == keys_BX, values_P[at_BX], values_P.dtype.type(0)))
+    return np.asarray(np.where(keys_P[at_BX] == keys_BX, values_P[at_BX], 0))

@@ -4,42 +4,18 @@ A network remembers badly what followed an item once or twice; a sparse table do
 user's last two items become candidates, and get a bonus on their score (docs/experiments.md, "What neighbouring
 positions know"). This module does not need PyTorch.
 
-Shapes: N items, P pairs of an item and an item that followed it, B users, Q pairs of a user and a candidate.
+Shapes: N items, P pairs of an item and an item that followed it, T history items, X following items.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
-from rqrec.models.search.history.own_choices import USER_BITS
+from rqrec.models.array_types import FloatArray, Int32Array, IntArray
 
 SECOND_LAST = np.float32(0.3)  # the last item but one counts this much beside the last item
 WEAK = np.float32(0.01)  # a strength well below this one changes a score little
-
-
-class FollowingItems(NamedTuple):
-    """The items that followed the last items of users. Entry q of each array is for one pair of a user and an item.
-
-    Attributes:
-        keys_Q: The pair as one integer, user number * 2^32 + place of the item; int64, ascending.
-        strengths_Q: How strongly the item follows the user's last two items, float32, above 0.
-    """
-
-    keys_Q: IntArray
-    strengths_Q: FloatArray
-
-    @classmethod
-    def none(cls) -> "FollowingItems":
-        """Returns an object without pairs."""
-        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-    def select(self, keep_Q: BoolArray) -> "FollowingItems":
-        """Returns only the pairs of a user and an item where `keep_Q` is true."""
-        return FollowingItems(self.keys_Q[keep_Q], self.strengths_Q[keep_Q])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,43 +32,43 @@ class Transitions:
         Item 0 was followed by the items 1 and 2, item 2 by item 1.
 
         >>> table = Transitions(np.array([0, 2, 2, 3]), np.array([1, 2, 1]), np.array([0.5, 0.25, 1], dtype=np.float32))
-        >>> following = table.after([np.array([2, 0])])  # the last item is 0, the last but one is 2
-        >>> following.keys_Q.tolist(), following.strengths_Q.round(2).tolist()
-        ([1, 2], [0.8, 0.25])
+        >>> items_X, strengths_N = table.after(np.array([2, 0]))  # the last item is 0, the last but one is 2
+        >>> items_X.tolist(), strengths_N.astype(float).round(2).tolist()
+        ([1, 2], [0.0, 0.8, 0.25])
     """
 
     starts_N: NDArray[np.int64]
     items_P: Int32Array
     strengths_P: FloatArray
 
-    def after(self, histories: Sequence[IntArray]) -> FollowingItems:
-        """Finds the items that followed the last two items of each history.
+    def after(self, history_T: IntArray) -> tuple[Int32Array, FloatArray]:
+        """Finds the items that followed the last two items of a history.
 
         The strength of an item is that after the last item plus `SECOND_LAST` times that after the last item but one.
 
         Args:
-            histories: For each user, the items of the history, oldest first, int64, at least one. A number of N or
-                above is an item that was added later; nothing followed it.
+            history_T: The items of the history, oldest first, int64, at least one. A number of N or above is an item
+                that was added later; nothing followed it.
+
+        Returns:
+            The items that followed, distinct, and the strength of every item, 0 for an item that did not follow;
+            float32, shape (N,).
         """
-        num_items, users = len(self.starts_N) - 1, np.arange(len(histories))
-        last = np.array([history[-1] for history in histories], dtype=np.int64)
-        earlier = np.array([history[-2] if len(history) > 1 else num_items for history in histories], dtype=np.int64)
-        items, users = np.concatenate([last, earlier]), np.concatenate([users, users])
-        weights = np.repeat(np.array([1, SECOND_LAST], dtype=np.float32), len(histories))
-        is_known = items < num_items
-        items, users, weights = items[is_known], users[is_known], weights[is_known]
-        begins, counts = self.starts_N[items], self.starts_N[items + 1] - self.starts_N[items]
-        total = int(counts.sum())
-        if not total:
-            return FollowingItems.none()
-        pairs = np.arange(total) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-        keys = (np.repeat(users, counts) << USER_BITS) | self.items_P[pairs]
-        strengths = self.strengths_P[pairs] * np.repeat(weights, counts)
-        order = np.argsort(keys, kind="stable")
-        keys, strengths = keys[order], strengths[order]
-        is_first = np.concatenate([[True], keys[1:] != keys[:-1]])
-        first_Q = np.flatnonzero(is_first)
-        return FollowingItems(keys[first_Q], np.add.reduceat(strengths, first_Q))
+        # A dense array is faster than sorting: it is not filled, so it costs little even for millions of items.
+        strengths_N = np.zeros(len(self.starts_N) - 1, dtype=np.float32)
+        items_X, strengths_X = self._after_one(int(history_T[-1]))
+        strengths_N[items_X] = strengths_X
+        if len(history_T) > 1:
+            earlier_X, strengths_X = self._after_one(int(history_T[-2]))
+            items_X = np.concatenate([items_X, earlier_X[strengths_N[earlier_X] == 0]])
+            strengths_N[earlier_X] += SECOND_LAST * strengths_X
+        return items_X, strengths_N
+
+    def _after_one(self, item: int) -> tuple[Int32Array, FloatArray]:
+        if item >= len(self.starts_N) - 1:
+            return self.items_P[:0], self.strengths_P[:0]
+        pairs = slice(self.starts_N[item], self.starts_N[item + 1])
+        return self.items_P[pairs], self.strengths_P[pairs]
 
     def reordered(self, row_of_place_N: NDArray[np.integer]) -> "Transitions":
         """Makes the same table for items with other numbers.
@@ -111,7 +87,7 @@ class Transitions:
 def transition_signal(strengths: FloatArray) -> FloatArray:
     """Returns ln(1 + strength / `WEAK`), float32: the bonus of a candidate is a learnt weight times this signal.
 
-    >>> transition_signal(np.float32([0, 0.01, 1])).round(2).tolist()
+    >>> transition_signal(np.float32([0, 0.01, 1])).astype(float).round(2).tolist()
     [0.0, 0.69, 4.62]
     """
     return np.asarray(np.log1p(strengths / WEAK), dtype=np.float32)
