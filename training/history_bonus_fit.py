@@ -6,7 +6,7 @@ data. A candidate is an item that the search found for a user, an own item or a 
 Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -132,24 +132,24 @@ def fit_history_bonus(
             beam_width=beam_width,
             types_BT=pad([one[-max_history:] for one in types], filler=0),
         )
-        candidates = items.candidates(found, histories, excluded, everything)
-        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
+        targets_B = trie.leaf_of_row_N[holdout.targets_U[users]]
+        for candidates, target in zip(items.candidates(found, histories, excluded, everything), targets_B, strict=True):
+            choices = _choices(candidates, target, with_own=own is not None)
+            parts += [choices] if choices is not None else []
     if not parts:
         return HistoryBonus(own, None)
     return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
 
 
-def _choices(candidates: Candidates, targets_B: IntArray, *, with_own: bool) -> Iterator[_OfUser]:
-    """Yields the features and the target of each user whose next item is among the candidates."""
-    signals_BX = transition_signal(candidates.strengths_BX)
-    for user, target in enumerate(targets_B):
-        is_item_X = candidates.scores_BX[user] > -np.inf
-        is_target_C = candidates.leaves_BX[user][is_item_X] == target
-        if is_target_C.any():
-            columns = [candidates.scores_BX[user][is_item_X], signals_BX[user][is_item_X]]
-            if with_own:
-                columns.append(_steps(candidates.counts_BX[user][is_item_X], candidates.ages_BX[user][is_item_X]))
-            yield np.column_stack(columns).astype(np.float64), is_target_C
+def _choices(candidates: Candidates, target: int, *, with_own: bool) -> _OfUser | None:
+    """Returns the features and the target of a user; None if the user's next item is not among the candidates."""
+    is_target_C = candidates.leaves_X == target
+    if not is_target_C.any():
+        return None
+    columns: list[NDArray[np.floating]] = [candidates.scores_X, transition_signal(candidates.strengths_X)]
+    if with_own:
+        columns.append(_steps(candidates.counts_X, candidates.ages_X))
+    return np.column_stack(columns).astype(np.float64), is_target_C
 
 
 def _steps(counts_C: IntArray, ages_C: IntArray) -> NDArray[np.float64]:

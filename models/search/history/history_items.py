@@ -8,11 +8,10 @@ their score, whose weights are learnt in training (`training.history_bonus_fit`)
 Shapes: B users, K beams, P pairs of a user and an item, X candidates of a user, N leaves, D width.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, IntArray
 from rqrec.models.search.eligibility import Eligibility
@@ -21,34 +20,34 @@ from rqrec.models.search.history.own_choices import PLACE, USER_BITS, OwnChoices
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.ranking import SearchOutput
+from rqrec.models.trie.trie import NO_LEAF
 
-ScalarT = TypeVar("ScalarT", np.int64, np.float32)
 COMPARED = 128  # different items of a history that join, those of the largest bonus
-NO_LEAF = -1
 
 
 class Candidates(NamedTuple):
-    """Items that may be recommended to each of B users: those that the search found, own items and following items.
+    """Items that may be recommended to one user: those that the search found, own items and following items.
 
     They are in no order. The scores lack the bonus of own items and following items.
 
     Attributes:
-        leaves_BX: The leaf of each candidate; -1 in an empty entry.
-        log_probs_BX: The natural log-probability of each candidate. It is an estimate for items that the search did not
-            find.
-        scores_BX: The score of each candidate without the bonus; -inf in an empty entry.
-        counts_BX: How often the user chose the item. It is 0 for an item that gets no bonus as an own item: because it
-            is not in the history, because it is new, or because too many items of the history have a larger bonus.
-        ages_BX: How many choices the user made after the last choice of the item; 0 where `counts_BX` is 0.
-        strengths_BX: How strongly the item follows the user's last two items; 0 if it does not follow them.
+        leaves_X: The leaf of each candidate, int64.
+        log_probs_X: The natural log-probability of each candidate, float32. It is an estimate for items that the search
+            did not find.
+        scores_X: The score of each candidate without the bonus, float32.
+        counts_X: How often the user chose the item, int64. It is 0 for an item that gets no bonus as an own item:
+            because it is not in the history, because it is new, or because too many items of the history have a larger
+            bonus.
+        ages_X: How many choices the user made after the last choice of the item, int64; 0 where `counts_X` is 0.
+        strengths_X: How strongly the item follows the user's last two items, float32; 0 if it does not follow them.
     """
 
-    leaves_BX: IntArray
-    log_probs_BX: FloatArray
-    scores_BX: FloatArray
-    counts_BX: IntArray
-    ages_BX: IntArray
-    strengths_BX: FloatArray
+    leaves_X: IntArray
+    log_probs_X: FloatArray
+    scores_X: FloatArray
+    counts_X: IntArray
+    ages_X: IntArray
+    strengths_X: FloatArray
 
 
 class HistoryItems:
@@ -98,21 +97,20 @@ class HistoryItems:
             eligibility: The items that pass the filter, the same for all users.
 
         Returns:
-            All candidates of each user, best first: the entries of `found`, and the items that `candidates` adds to
-            them. The scores include the bonus.
+            The best candidates of each user, best first, as many as `found` has entries. The scores include the bonus.
         """
         if self._bonus.own is None and self._transitions is None:
             return found
-        all_of = self.candidates(found, histories, excluded, eligibility)
-        bonus_BX = self._bonus.of(all_of.counts_BX, all_of.ages_BX, all_of.strengths_BX)
-        scores_BX: FloatArray = np.add(all_of.scores_BX, bonus_BX, dtype=np.float32)
-        order_BX = np.argsort(-scores_BX, axis=1, kind="stable")
-        return SearchOutput(
-            np.take_along_axis(all_of.leaves_BX, order_BX, axis=1).astype(np.int32),
-            np.take_along_axis(all_of.log_probs_BX, order_BX, axis=1).astype(np.float32, copy=False),
-            np.take_along_axis(scores_BX, order_BX, axis=1).astype(np.float32, copy=False),
-            found.queries_BD,
-        )
+        shape = found.leaves_BK.shape
+        leaves_BK = np.full(shape, NO_LEAF, dtype=np.int32)
+        log_probs_BK, scores_BK = (np.full(shape, -np.inf, dtype=np.float32) for _ in range(2))
+        for user, one in enumerate(self.candidates(found, histories, excluded, eligibility)):
+            scores_X = one.scores_X + self._bonus.of(one.counts_X, one.ages_X, one.strengths_X)
+            best_X = np.argsort(-scores_X, kind="stable")[: shape[1]]
+            leaves_BK[user, : len(best_X)] = one.leaves_X[best_X]
+            log_probs_BK[user, : len(best_X)] = one.log_probs_X[best_X]
+            scores_BK[user, : len(best_X)] = scores_X[best_X]
+        return SearchOutput(leaves_BK, log_probs_BK, scores_BK, found.queries_BD)
 
     def candidates(
         self,
@@ -120,8 +118,8 @@ class HistoryItems:
         histories: Sequence[IntArray],
         excluded: Sequence[IntArray],
         eligibility: Eligibility,
-    ) -> Candidates:
-        """Lists the candidates of each user: the items that the search found, own items and following items.
+    ) -> Iterator[Candidates]:
+        """Yields the candidates of each user: the items that the search found, own items and following items.
 
         Items that are new, excluded or do not pass the filter are not added to the found items. If a user has very many
         own items, only those with the largest bonus are added.
@@ -132,30 +130,34 @@ class HistoryItems:
             excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
 
-        Returns:
-            The candidates, in no order. Their scores do not include the bonus. `HistoryItems.merged` adds it.
+        Yields:
+            The candidates of one user, in no order. Their scores do not include the bonus. `HistoryItems.merged` adds
+            it.
         """
         own = self._own(histories, excluded, eligibility)
         ends_B = np.searchsorted(own.keys_P, np.arange(1, len(histories) + 1) << USER_BITS).tolist()
-        missed, strengths = [], []
+        offsets_B, scale = self._estimator.offsets(found), np.float32(self._estimator.relevance_weight or 1)
         for user, (begin, end) in enumerate(zip([0, *ends_B], ends_B, strict=False)):
-            own_X = own.keys_P[begin:end] & PLACE
-            leaves_X, strengths_X = self._missed(
-                found.leaves_BK[user], own_X, histories[user], excluded[user], eligibility
+            own_X, counts_X, ages_X = (array_P[begin:end] for array_P in own)
+            own_X = own_X & PLACE
+            count = np.count_nonzero(found.leaves_BK[user] >= 0)  # empty entries are at the end
+            found_X, found_log_probs_X = (
+                found.leaves_BK[user, :count].astype(np.int64),
+                found.log_probs_BK[user, :count],
             )
-            missed.append(leaves_X)
-            strengths.append(strengths_X)
-        parts = zip((found.leaves_BK, found.log_probs_BK, found.scores_BK), self._scored(found, missed), strict=True)
-        leaves_BX, log_probs_BX, scores_BX = (np.concatenate([one, other], axis=1) for one, other in parts)
-        keys_BX = (np.arange(len(histories))[:, None] << USER_BITS) | leaves_BX.astype(np.int64)
-        return Candidates(
-            leaves_BX,
-            log_probs_BX,
-            scores_BX,
-            _of_keys(keys_BX, own.keys_P, own.counts_P),
-            _of_keys(keys_BX, own.keys_P, own.ages_P),
-            _padded(strengths, np.float32(0)),
-        )
+            missed_X, strengths_X = self._missed(found_X, own_X, histories[user], excluded[user], eligibility)
+            weighted_X = self._vectors_ND[missed_X] @ found.queries_BD[user] / self._lengths_N[missed_X]
+            # An estimated log-probability is at most that of the last item that the search found.
+            log_probs_X = np.minimum(weighted_X / scale + offsets_B[user], found_log_probs_X.min(initial=0))
+            leaves_X = np.concatenate([found_X, missed_X])
+            yield Candidates(
+                leaves_X,
+                np.concatenate([found_log_probs_X, log_probs_X]),
+                np.concatenate([found.scores_BK[user, :count], log_probs_X + weighted_X]),
+                _looked_up(leaves_X, own_X, counts_X),
+                _looked_up(leaves_X, own_X, ages_X),
+                strengths_X,
+            )
 
     def _own(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], eligibility: Eligibility) -> OwnChoices:
         if self._bonus.own is None:
@@ -168,62 +170,30 @@ class HistoryItems:
         return own.best(self._bonus.own.bonus(own.counts_P, own.ages_P), self._compared)
 
     def _missed(
-        self, found_K: IntArray, own_X: IntArray, history: IntArray, excluded: IntArray, eligibility: Eligibility
+        self, found_X: IntArray, own_X: IntArray, history: IntArray, excluded: IntArray, eligibility: Eligibility
     ) -> tuple[IntArray, FloatArray]:
         """Finds the own items and following items of one user that the search did not find.
 
         Returns:
-            Their leaves, shape (X,), and the strengths of the found items and of these, shape (K + X,).
+            Their leaves, and the strengths of the found items and of these.
         """
-        following_X = own_X[:0]
-        strengths_K: FloatArray = np.zeros(len(found_K), dtype=np.float32)
-        strengths_X = strengths_K[:0]
-        if self._transitions is not None:
-            followed_X, strengths_N = self._transitions.after(history)
-            strengths_N[excluded[excluded < len(strengths_N)]] = 0
-            is_found_K = found_K >= 0
-            strengths_K[is_found_K] = strengths_N[found_K[is_found_K]]
-            strengths_N[found_K[is_found_K]] = 0  # so that only missed items are left
-            is_left_X = eligibility.mask_N[followed_X] & ~self._is_new_N[followed_X] & (strengths_N[followed_X] > 0)
-            following_X = followed_X[is_left_X].astype(np.int64)
-            strengths_X = strengths_N[following_X]
+        if self._transitions is None:
+            missed_X = own_X[~np.isin(own_X, found_X)]
+            return missed_X, np.zeros(len(found_X) + len(missed_X), dtype=np.float32)
+        following_X, strengths_N = self._transitions.after(history)
+        strengths_N[excluded[excluded < len(strengths_N)]] = 0
+        found_strengths_X = strengths_N[found_X]
+        strengths_N[found_X] = 0  # so that what is left was missed
+        is_allowed_X = eligibility.mask_N[following_X] & ~self._is_new_N[following_X]
+        missed_X = following_X[is_allowed_X & (strengths_N[following_X] > 0)].astype(np.int64)
         if len(own_X):
-            own_X = own_X[~np.isin(own_X, np.concatenate([found_K, following_X]))]
-        more = np.zeros(len(own_X), dtype=np.float32)
-        return np.concatenate([following_X, own_X]), np.concatenate([strengths_K, strengths_X, more])
-
-    def _scored(self, found: SearchOutput, missed: Sequence[IntArray]) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Estimates the log-probabilities and scores of items that the search did not find.
-
-        An estimated log-probability is at most that of the last item that the search found.
-
-        Returns:
-            The leaves, log-probabilities and scores, one row for each user, with -1, -inf and -inf in empty entries.
-        """
-        is_found_BK = found.scores_BK > -np.inf
-        lowest_B = np.where(is_found_BK, found.log_probs_BK, np.float32(0)).min(axis=1, initial=0)
-        offsets_B, scale = self._estimator.offsets(found), np.float32(self._estimator.relevance_weight or 1)
-        log_probs, scores = [], []
-        for user, leaves_X in enumerate(missed):
-            weighted_X = self._vectors_ND[leaves_X] @ found.queries_BD[user] / self._lengths_N[leaves_X]
-            log_probs_X = np.minimum(weighted_X / scale + offsets_B[user], lowest_B[user])
-            log_probs.append(log_probs_X)
-            scores.append(log_probs_X + weighted_X)
-        lowest = np.float32(-np.inf)
-        return _padded(missed, np.int64(NO_LEAF)), _padded(log_probs, lowest), _padded(scores, lowest)
+            missed_X = np.concatenate([missed_X, own_X[~np.isin(own_X, np.concatenate([found_X, missed_X]))]])
+        return missed_X, np.concatenate([found_strengths_X, strengths_N[missed_X]])
 
 
-def _padded(rows: Sequence[NDArray[Any]], filler: ScalarT) -> NDArray[ScalarT]:
-    """Stacks rows of different lengths; short rows are filled up at the end."""
-    array_BX = np.full((len(rows), max(map(len, rows))), filler, dtype=filler.dtype)
-    for row, values in zip(array_BX, rows, strict=True):
-        row[: len(values)] = values
-    return array_BX
-
-
-def _of_keys(keys_BX: IntArray, keys_P: IntArray, values_P: IntArray) -> IntArray:
-    """Looks up the values of some keys in a sorted table; 0 for a key that the table lacks."""
-    if not len(keys_P):
-        return np.zeros(keys_BX.shape, dtype=np.int64)
-    at_BX = np.minimum(np.searchsorted(keys_P, keys_BX), len(keys_P) - 1)
-    return np.asarray(np.where(keys_P[at_BX] == keys_BX, values_P[at_BX], 0))
+def _looked_up(leaves_X: IntArray, own_X: IntArray, values_X: IntArray) -> IntArray:
+    """Returns the value of each leaf from an ascending table of own items; 0 for a leaf that the table lacks."""
+    if not len(own_X):
+        return np.zeros(len(leaves_X), dtype=np.int64)
+    at_X = np.minimum(np.searchsorted(own_X, leaves_X), len(own_X) - 1)
+    return np.asarray(np.where(own_X[at_X] == leaves_X, values_X[at_X], 0))

@@ -20,9 +20,9 @@ NOTHING = np.empty(0, dtype=np.int64)
 NOT_NEW = np.zeros(5, dtype=np.bool_)
 # The search found the leaves 0 and 1. The query is (2, 1).
 FOUND = SearchOutput(
-    np.array([[0, 1]], dtype=np.int32),
-    np.array([[-1, -2]], dtype=np.float32),
-    np.array([[1, -1]], dtype=np.float32),
+    np.array([[0, 1, -1, -1, -1]], dtype=np.int32),
+    np.array([[-1, -2, *[-np.inf] * 3]], dtype=np.float32),
+    np.array([[1, -1, *[-np.inf] * 3]], dtype=np.float32),
     np.array([[2, 1]], dtype=np.float32),
 )
 
@@ -81,7 +81,7 @@ def test_closed_leaves_do_not_join() -> None:
     own = HistoryItems(HistoryBonus(WEIGHTS), None, NOT_NEW, VECTORS, relevance_weight=1.0)
     some = Eligibility.from_mask(TRIE, np.arange(5) != 3)
     output = own.merged(FOUND, [np.array([3, 2])], [NOTHING], some)
-    assert set(output.leaves_BK[0].tolist()) == {0, 1, 2}
+    assert set(output.leaves_BK[0].tolist()) == {0, 1, 2, -1}
 
 
 @given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=20), min_size=1, max_size=4))
