@@ -40,7 +40,7 @@ class DecoderSettings:
             relevance_weight * relevance.
         negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
         epochs: Number of passes over the training sequences.
-        batch_size: Number of windows (sections of user sequences) in one step.
+        batch_size: Number of windows (sections of user sequences) in one step, on average.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         bf16: Whether to compute in bfloat16 if the processor has instructions for it.

@@ -56,7 +56,7 @@ class ShortTermSettings:
         negatives: Number of items drawn at random in each step, as negative examples. A catalogue with at most this
             number of items is not sampled: each step uses all items.
         epochs: Number of passes over the training sequences.
-        batch_size: Number of windows (sections of user sequences) in one step.
+        batch_size: Number of windows (sections of user sequences) in one step, on average.
         learning_rate: Peak learning rate of AdamW.
         validate_every_epochs: Epochs between two validations. The weights of the best validation are kept.
         validation_users: Largest number of users in a validation.

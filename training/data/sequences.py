@@ -93,8 +93,11 @@ class SeqData:
 
     A sequence that is too long for one window is cut at places that change every epoch. So each item has
     another history in each epoch. Every item is a target once an epoch, except dislikes, the first item of a
-    sequence, and what crops cut off. Windows of similar length share a batch. The same seed and epoch always give the
-    same batches.
+    sequence, and what crops cut off. The same seed and epoch always give the same batches.
+
+    Windows of similar length share a batch, so that little is padded. Batches of short windows have more windows: all
+    batches have about the same number of targets. The loss of a batch is a mean, so otherwise a target in a short
+    window would count several times as much as one in a long window (docs/experiments.md).
 
     A crop cuts off the oldest items of a window. Of a window of n items it cuts off c, where c is uniform in
     [0, n - 2], so at least one target stays. Without its oldest items, the model leans less on what it remembers of a
@@ -103,7 +106,7 @@ class SeqData:
     Args:
         sequences: Training sequences of leaf positions, oldest first.
         max_history: T, the largest number of history items in a window.
-        batch_size: B, the number of windows in a batch.
+        batch_size: B, the number of windows in a batch, on average.
         seed: Seed of the cuts, of the crops and of the order of the windows.
         crop_share: Share of the windows that are cropped, in [0, 1].
 
@@ -142,10 +145,17 @@ class SeqData:
         bucket = self.batch_size * BATCHES_PER_BUCKET
         batches = []
         for begin in range(0, len(windows), bucket):
-            part = windows[begin : begin + bucket]
-            part = part[np.argsort(part[:, 1] - part[:, 0], kind="stable")]
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+            batches += self._cut(windows[begin : begin + bucket])
         return [batches[i] for i in rng.permutation(len(batches))]
+
+    def _cut(self, windows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Sorts windows by length, and cuts them into batches of about the same number of items to predict."""
+        lengths = windows[:, 1] - windows[:, 0] - 1
+        order = np.argsort(lengths, kind="stable")
+        ends = np.cumsum(lengths[order])
+        per_batch = ends[-1] / np.ceil(len(windows) / self.batch_size)
+        batch_of_window = ((ends - lengths[order] / 2) / per_batch).astype(np.int64)
+        return np.split(windows[order], np.flatnonzero(np.diff(batch_of_window)) + 1)
 
     def _windows(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Returns ranges [first, end) of items_I, each of at most T + 1 items. Neighbouring ranges share one item."""

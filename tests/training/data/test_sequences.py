@@ -148,3 +148,14 @@ def test_a_window_whose_crop_leaves_only_dislikes_is_left_out() -> None:
     assert all((batch.targets_BT >= 0).any(dim=1).all() for batch in batches)
     left = sum(len(batch.history_BT) for batch in batches)
     assert left / count == pytest.approx(1 / 2, abs=0.1)
+
+
+def test_batches_have_about_the_same_number_of_targets() -> None:
+    lengths = np.random.default_rng(0).integers(2, 21, 4000)
+    sequences = Sequences(np.zeros(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    data = SeqData(sequences, max_history=20, batch_size=32, seed=0)
+    batches = list(data.epoch(0))
+    targets = np.array([int((batch.targets_BT >= 0).sum()) for batch in batches])
+    assert abs(len(batches) - 4000 / 32) <= 1
+    assert targets.max() - targets.min() <= 2 * 20  # a window at each end
+    assert max(len(batch.history_BT) for batch in batches) > 3 * min(len(batch.history_BT) for batch in batches)
