@@ -212,11 +212,12 @@ class Recommendation(BaseModel):
     rank: int = Field(ge=1, description="1 is the best.")
     score: float = Field(
         description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
-        "history. Comparable within one list only."
+        "history, plus a bonus for an item that in training followed the last two items of the history and, where items "
+        "may repeat, for an item of the history. Comparable within one list only."
     )
     log_prob: float = Field(
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
-        "item that nobody chose in training, and for an item of the history that the search did not find: an estimate "
+        "item that nobody chose in training, and for an item with a bonus that the search did not find: an estimate "
         "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
     )
     semantic_id: list[Code]

@@ -29,19 +29,27 @@ from rqrec.models.bundle.layout import (
     TEXT_TOKENIZER,
     TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
+    TRANSITIONS,
 )
 from rqrec.models.bundle.tables import ITEM_ID
+from rqrec.models.bundle.transition_table import write_transitions
+from rqrec.models.search.history.transitions import Transitions
 from tests.service.serving.sealing import seal, use
 from tests.text_encoders import with_text_encoder, write_text_encoder
 
 UNUSED = {RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS}  # by the service on a CPU
-READ = sorted({*FILES, *TEXT_FILES} - UNUSED)
+READ = sorted({*FILES, *TEXT_FILES, TRANSITIONS} - UNUSED)
 Change = Callable[[Path], object]
 
 
 @pytest.fixture
 def copy(bundle: Bundle, tmp_path: Path) -> Path:
-    return with_text_encoder(bundle, tmp_path / "copy")
+    """A bundle with all files that a service reads. The bonus is so small that it changes no golden answer."""
+    folder, rows = with_text_encoder(bundle, tmp_path / "copy"), len(bundle.items)
+    starts_N, second = np.minimum(np.arange(rows + 1), 1), np.array([1], dtype=np.int32)
+    write_transitions(Transitions(starts_N, second, np.ones(1, dtype=np.float32)), folder / TRANSITIONS)
+    seal(folder, following_weight=1e-6)
+    return folder
 
 
 def items(change: Callable[[pl.DataFrame], pl.DataFrame], name: str = ITEMS) -> Change:
@@ -154,8 +162,12 @@ WRONG: Mapping[str, Change] = {
         item_vector=pl.col("item_vector")
         .cast(pl.List(pl.Float32))
         .list.eval(pl.element() * float("nan"))
-        .list.to_array(16)
+        .list.to_array(24)
     ),
+    "a following item out of range": items(
+        lambda frame: frame.with_columns(following=pl.lit([len(frame)], pl.List(pl.Int32))), TRANSITIONS
+    ),
+    "transitions of fewer items": items(lambda frame: frame[1:], TRANSITIONS),
     "vectors of another width": learned(item_vector=pl.col("item_vector").arr.head(8).list.to_array(8)),
     "a vector whose square is infinite": items(one_large_vector, LEARNED_ITEMS),
     "negative popularity": learned(popularity=pl.lit(-1, pl.Int64)),
