@@ -78,7 +78,9 @@ class HistoryItems:
         self._bonus = bonus
         self._transitions = None if bonus.following is None else transitions
         self._is_new_N, self._vectors_ND, self._compared = is_new_N, item_vectors_ND, compared
-        self._lengths_N = np.maximum(np.linalg.norm(item_vectors_ND, axis=1), np.finfo(np.float32).tiny)
+        # Not np.linalg.norm: it makes a copy of all vectors.
+        lengths_N = np.sqrt(np.einsum("nd,nd->n", item_vectors_ND, item_vectors_ND))
+        self._lengths_N = np.maximum(lengths_N, np.finfo(np.float32).tiny)
         self._estimator = NewItemScores(relevance_weight)
 
     def merged(
