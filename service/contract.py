@@ -212,8 +212,8 @@ class Recommendation(BaseModel):
     rank: int = Field(ge=1, description="1 is the best.")
     score: float = Field(
         description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
-        "history, plus a bonus for an item that in training followed the last two items of the history and, where items "
-        "may repeat, for an item of the history. Comparable within one list only."
+        "history, plus a bonus for an item that in training followed the last two items of the history and, where "
+        "items may repeat, for an item of the history. Comparable within one list only."
     )
     log_prob: float = Field(
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
