@@ -33,7 +33,8 @@ from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
-from rqrec.training.history_bonus_fit import fit_history_bonus
+from rqrec.training.history.bonus_fit import fit_history_bonus
+from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.retriever_work import retriever_work
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import train
@@ -41,7 +42,6 @@ from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_short_term import load_short_term
-from rqrec.training.transitions import fit_transitions
 
 NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"

@@ -14,7 +14,7 @@ from sklearn.preprocessing import normalize
 from rqrec.models.search.history.transitions import SECOND_LAST
 from rqrec.training.data.splits import Holdout, Sequences
 from rqrec.training.evaluation.rank_holdout import USERS_PER_BATCH
-from rqrec.training.transitions import SHARPNESS, transition_shares
+from rqrec.training.history.transitions import SHARPNESS, transition_shares
 
 TIE_BREAK = 1e-6  # items that never followed are ranked by content alone, behind the others
 

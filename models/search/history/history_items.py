@@ -3,7 +3,7 @@
 There are two kinds. Own items are items of the history itself, for data in which users choose the same items again and
 again; the search reads only the last T items of a history, and it may not find older ones. Following items followed the
 last items of the history in the training data (see `models.search.history.transitions`). Both kinds get a bonus on
-their score, whose weights are learnt in training (`training.history_bonus_fit`). This module does not need PyTorch.
+their score, whose weights are learnt in training (`training.history.bonus_fit`). This module does not need PyTorch.
 
 Shapes: B users, K beams, P pairs of a user and an item, X candidates of a user, N leaves, D width.
 """

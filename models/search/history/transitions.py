@@ -26,7 +26,7 @@ class Transitions:
         starts_N: The pairs of item n are the entries `starts_N[n]` to `starts_N[n + 1] - 1` of the other arrays; int64,
             shape (N + 1,).
         items_P: The item that followed, int32, in [0, N).
-        strengths_P: The strength of each pair, float32, above 0; see `training.transitions`.
+        strengths_P: The strength of each pair, float32, above 0; see `training.history.transitions`.
 
     Example:
         Item 0 was followed by the items 1 and 2, item 2 by item 1.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.training.data.splits import Sequences
-from rqrec.training.transitions import KEPT, SHARPNESS, STEP_WEIGHTS, fit_transitions, transition_shares
+from rqrec.training.history.transitions import KEPT, SHARPNESS, STEP_WEIGHTS, fit_transitions, transition_shares
 
 
 def ragged(rows: list[list[int]]) -> Sequences:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rqrec.training.history_bonus_fit import PENALTIES, _best_penalty, _bonus, _Choices, _fitted, _OfUser, _steps
+from rqrec.training.history.bonus_fit import PENALTIES, _best_penalty, _bonus, _Choices, _fitted, _OfUser, _steps
 
 CANDIDATES = 12
 
