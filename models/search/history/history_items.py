@@ -78,6 +78,7 @@ class HistoryItems:
         self._bonus = bonus
         self._transitions = None if bonus.following is None else transitions
         self._is_new_N, self._vectors_ND, self._compared = is_new_N, item_vectors_ND, compared
+        self._has_new = bool(is_new_N.any())
         # Not np.linalg.norm: it makes a copy of all vectors.
         lengths_N = np.sqrt(np.einsum("nd,nd->n", item_vectors_ND, item_vectors_ND))
         self._lengths_N = np.maximum(lengths_N, np.finfo(np.float32).tiny)
@@ -186,8 +187,12 @@ class HistoryItems:
         strengths_N[excluded[excluded < len(strengths_N)]] = 0
         found_strengths_X = strengths_N[found_X]
         strengths_N[found_X] = 0  # so that what is left was missed
-        is_allowed_X = eligibility.mask_N[following_X] & ~self._is_new_N[following_X]
-        missed_X = following_X[is_allowed_X & (strengths_N[following_X] > 0)].astype(np.int64)
+        is_missed_X = strengths_N[following_X] > 0
+        if eligibility.num_leaves < len(strengths_N):
+            is_missed_X &= eligibility.mask_N[following_X]
+        if self._has_new:
+            is_missed_X &= ~self._is_new_N[following_X]
+        missed_X = following_X[is_missed_X].astype(np.int64)
         if len(own_X):
             missed_X = np.concatenate([missed_X, own_X[~np.isin(own_X, np.concatenate([found_X, missed_X]))]])
         return missed_X, np.concatenate([found_strengths_X, strengths_N[missed_X]])
