@@ -136,8 +136,8 @@ class Manifest:
         Raises:
             ValueError: If the number of weights is wrong or a weight is not finite.
         """
-        if not math.isfinite(self.following_weight or 0):
-            raise ValueError(f"following_weight must be finite, got {self.following_weight}")
+        if not abs(self.following_weight or 0) <= MAX_FLOAT32:
+            raise ValueError(f"following_weight must be finite in float32, got {self.following_weight}")
         own = OwnItemWeights.from_fields(self.own_items) if self.own_items else None
         return HistoryBonus(own, self.following_weight)
 

@@ -20,6 +20,7 @@ from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.models.trie.lookup import take_rows
 
 WEIGHT_STD = 0.02
+LONGEST_CONSTANT = 128  # items of a history; the constants take 4 MiB for a width of 64
 INPUT_EPS = 1e-12  # so small that the lengths of item vectors have no effect
 
 
@@ -39,11 +40,13 @@ class CausalFilter(nn.Module):
 
     def forward(self, x_BTF: Tensor) -> Tensor:
         """Computes the sums at all positions, shape (B, T, F)."""
-        # One small matrix product for each column: ONNX Runtime's convolution of separate columns is much slower. The
-        # matrices are computed for the longest history and cut, so they are constants in an exported graph.
-        steps_T = torch.arange(self.max_history, device=x_BTF.device)
-        mixing_FTT = self._weights(steps_T[:, None] - steps_T).permute(2, 0, 1)
+        # One small matrix product for each column: ONNX Runtime's convolution of separate columns is much slower. In an
+        # exported graph the matrices are computed for the longest history and cut, so they are constants, unless they
+        # would be large.
         length = x_BTF.shape[1]
+        is_constant = torch.compiler.is_exporting() and self.max_history <= LONGEST_CONSTANT
+        steps_T = torch.arange(self.max_history if is_constant else length, device=x_BTF.device)
+        mixing_FTT = self._weights(steps_T[:, None] - steps_T).permute(2, 0, 1)
         return (mixing_FTT[:, :length, :length] @ x_BTF.permute(2, 1, 0)).permute(2, 1, 0)
 
     def last(self, x_BTF: Tensor, last_B: Tensor) -> Tensor:

@@ -99,8 +99,8 @@ class SeqData:
     batches have about the same number of targets. The loss of a batch is a mean, so otherwise a target in a short
     window would count several times as much as one in a long window (docs/experiments.md).
 
-    A crop cuts off the oldest items of a window. Of a window of n items it cuts off c, where c is uniform in
-    [0, n - 2], so at least one target stays. Without its oldest items, the model leans less on what it remembers of a
+    A crop cuts off the oldest items of a window. It begins at an item before the last target, each with the same
+    probability, so at least one target stays. Without its oldest items, the model leans less on what it remembers of a
     user, and more on the last items. The windows that are cropped are drawn anew every epoch.
 
     Args:
@@ -124,9 +124,11 @@ class SeqData:
         if not sequences.has_target:
             raise DataError("training needs a user with two items outside the held-out ones, got none: add users")
         # With fewer targets than items, the number of targets before each item tells which windows have any.
-        self._targets_before_I = None
+        self._targets_before_I = self._last_target_I = None
         if sequences.weights_I is not None:
-            self._targets_before_I = np.concatenate([[0], np.cumsum(sequences.is_wanted_I)])
+            is_wanted_I = sequences.is_wanted_I
+            self._targets_before_I = np.concatenate([[0], np.cumsum(is_wanted_I)])
+            self._last_target_I = np.maximum.accumulate(np.where(is_wanted_I, np.arange(len(is_wanted_I)), 0))
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
         """Yields all batches of one epoch, in their order. The first epoch is 0."""
@@ -140,8 +142,9 @@ class SeqData:
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         rng = np.random.default_rng((self.seed, epoch))
-        windows = self._crop(self._windows(rng), np.random.default_rng((self.seed, epoch, CROPS_STREAM)))
-        windows = rng.permutation(self._with_targets(windows))
+        windows = self._windows(rng)
+        windows = windows[self._targets(windows) > 0]
+        windows = rng.permutation(self._crop(windows, np.random.default_rng((self.seed, epoch, CROPS_STREAM))))
         bucket = self.batch_size * BATCHES_PER_BUCKET
         batches = []
         for begin in range(0, len(windows), bucket):
@@ -149,13 +152,13 @@ class SeqData:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut(self, windows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Sorts windows by length, and cuts them into batches of about the same number of items to predict."""
-        lengths = windows[:, 1] - windows[:, 0] - 1
-        order = np.argsort(lengths, kind="stable")
-        ends = np.cumsum(lengths[order])
+        """Sorts windows by length, and cuts them into batches of about the same number of targets."""
+        windows = windows[np.argsort(windows[:, 1] - windows[:, 0], kind="stable")]
+        targets = self._targets(windows)
+        ends = np.cumsum(targets)
         per_batch = ends[-1] / np.ceil(len(windows) / self.batch_size)
-        batch_of_window = ((ends - lengths[order] / 2) / per_batch).astype(np.int64)
-        return np.split(windows[order], np.flatnonzero(np.diff(batch_of_window)) + 1)
+        batch_of_window = ((ends - targets / 2) / per_batch).astype(np.int64)
+        return np.split(windows, np.flatnonzero(np.diff(batch_of_window)) + 1)
 
     def _windows(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Returns ranges [first, end) of items_I, each of at most T + 1 items. Neighbouring ranges share one item."""
@@ -172,17 +175,23 @@ class SeqData:
         return np.stack([first_target - 1, last_target + 1], axis=1)
 
     def _crop(self, windows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Returns the windows, some of them without their oldest items. Each keeps at least two items."""
-        begins, ends = windows.T
-        is_cropped = rng.random(len(windows)) < self.crop_share
-        return np.stack([np.where(is_cropped, rng.integers(begins, ends - 1), begins), ends], axis=1)
+        """Returns the windows, some of them without their oldest items. Each keeps its last target and an item before.
 
-    def _with_targets(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the windows that have a target: an item after the first that is not a dislike."""
+        Args:
+            windows: Ranges of items_I that have a target.
+            rng: Draws which windows are cropped, and where they begin.
+        """
+        begins, ends = windows.T
+        last_targets = ends - 1 if self._last_target_I is None else self._last_target_I[ends - 1]
+        is_cropped = rng.random(len(windows)) < self.crop_share
+        return np.stack([np.where(is_cropped, rng.integers(begins, last_targets), begins), ends], axis=1)
+
+    def _targets(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the number of targets of each window: items after the first that are no dislikes."""
+        begins, ends = windows.T
         if self._targets_before_I is None:
-            return windows
-        before_I = self._targets_before_I
-        return np.asarray(windows[before_I[windows[:, 1]] > before_I[windows[:, 0] + 1]])
+            return np.asarray(ends - begins - 1)
+        return np.asarray(self._targets_before_I[ends] - self._targets_before_I[begins + 1])
 
     def _pad(self, windows: NDArray[np.int64], types_rng: np.random.Generator) -> SeqBatch:
         lengths_B = windows[:, 1] - windows[:, 0] - 1

@@ -33,7 +33,7 @@ def fit_transitions(train: Sequences, features_NE: NDArray[np.float32]) -> Trans
     """
     shares_NN = _largest(transition_shares(train, len(features_NE)), COMPARED)
     unit_NE = normalize(features_NE).astype(np.float32)
-    items_P, nexts_P = shares_NN.nonzero()
+    items_P, nexts_P = np.repeat(np.arange(shares_NN.shape[0]), np.diff(shares_NN.indptr)), shares_NN.indices
     strengths_P = shares_NN.data.copy()
     for begin in range(0, len(items_P), PAIRS_PER_CHUNK):
         chunk = slice(begin, begin + PAIRS_PER_CHUNK)
@@ -68,8 +68,9 @@ def transition_shares(train: Sequences, num_items: int) -> sparse.csr_matrix:
             weights_P *= train.weights_I[steps:][is_pair]
         pairs = train.items_I[:-steps][is_pair], train.items_I[steps:][is_pair]
         counts_NN = counts_NN + sparse.csr_array((weights_P, pairs), shape=shape)
-    counts_NN.eliminate_zeros()  # dislikes
-    return sparse.csr_matrix(normalize(counts_NN, norm="l1"))
+    shares_NN = sparse.csr_matrix(normalize(counts_NN, norm="l1"))
+    shares_NN.eliminate_zeros()  # dislikes
+    return shares_NN
 
 
 def _largest(table_NN: sparse.csr_matrix, kept: int) -> sparse.csr_matrix:

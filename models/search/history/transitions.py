@@ -48,7 +48,7 @@ class Transitions:
 
         Args:
             history_T: The items of the history, oldest first, int64, at least one. A number of N or above is an item
-                that was added later; nothing followed it.
+                that a live write added or moved after the trie was built; it has no pairs here.
 
         Returns:
             The items that followed, distinct, and the strength of every item, 0 for an item that did not follow;

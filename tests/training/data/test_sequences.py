@@ -139,17 +139,6 @@ def test_crops_change_every_epoch_and_not_with_the_same_seed_and_epoch() -> None
     assert targets(0, 1) != targets(1, 1)
 
 
-def test_a_window_whose_crop_leaves_only_dislikes_is_left_out() -> None:
-    count = 300
-    sequences = replace(ragged([3] * count), weights_I=np.tile(np.array([1, 1, 0], np.float32), count))
-    data = SeqData(sequences, max_history=3, batch_size=32, seed=0, crop_share=1.0)
-    batches = list(data.epoch(0))
-    assert len(batches) == data.num_batches(0)
-    assert all((batch.targets_BT >= 0).any(dim=1).all() for batch in batches)
-    left = sum(len(batch.history_BT) for batch in batches)
-    assert left / count == pytest.approx(1 / 2, abs=0.1)
-
-
 def test_batches_have_about_the_same_number_of_targets() -> None:
     lengths = np.random.default_rng(0).integers(2, 21, 4000)
     sequences = Sequences(np.zeros(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
@@ -159,3 +148,21 @@ def test_batches_have_about_the_same_number_of_targets() -> None:
     assert abs(len(batches) - 4000 / 32) <= 1
     assert targets.max() - targets.min() <= 2 * 20  # a window at each end
     assert max(len(batch.history_BT) for batch in batches) > 3 * min(len(batch.history_BT) for batch in batches)
+
+
+def test_crops_keep_the_last_target_before_dislikes() -> None:
+    weights = np.array([1, 1, 0, 0, 0, 0] * 50, dtype=np.float32)
+    sequences = Sequences(np.arange(300, dtype=np.int32), np.arange(0, 301, 6), weights)
+    for epoch in range(3):
+        data = SeqData(sequences, max_history=9, batch_size=7, seed=0, crop_share=1.0)
+        targets = np.concatenate([batch.targets_BT.flatten().numpy() for batch in data.epoch(epoch)])
+        assert sorted(targets[targets >= 0].tolist()) == list(range(1, 300, 6))
+
+
+def test_dislikes_do_not_count_as_targets_of_a_batch() -> None:
+    rows = [[1, 1, 1]] * 600 + [[1, 1, 1] + [0] * 18] * 100
+    weights = np.array([weight for row in rows for weight in row], dtype=np.float32)
+    sequences = Sequences(np.arange(len(weights), dtype=np.int32), np.cumsum([0, *map(len, rows)]), weights)
+    data = SeqData(sequences, max_history=20, batch_size=32, seed=0)
+    counts = [int((batch.targets_BT >= 0).sum()) for batch in data.epoch(0)]
+    assert max(counts) - min(counts) <= 4
