@@ -223,7 +223,7 @@ class Recommender:
             types_BT=None if types is None else self._recent_types(types, recent),
         )
         if self._history_items is not None:
-            found = self._history_items.merged(searched, histories, excluded, eligibility)
+            found = self._history_items.merged(searched, histories, excluded_BX, eligibility)
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
             return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved, searched=searched)

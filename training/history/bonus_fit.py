@@ -6,7 +6,7 @@ data. A candidate is an item that the search found for a user, an own item or a 
 Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -124,32 +124,31 @@ def fit_history_bonus(
         types = [holdout.histories.types_of(user) for user in users]
         excluded = histories if exclude_history else last_disliked(histories, types, disliked_types)
         recent = [history[-max_history:] for history in histories]
+        excluded_BE = pad([np.unique(leaves) for leaves in excluded], filler=NO_LEAF)
         found = engine.search(
             pad(recent, filler=0),
             np.array([len(one) for one in recent]),
-            pad([np.unique(leaves) for leaves in excluded], filler=NO_LEAF),
+            excluded_BE,
             everything,
             beam_width=beam_width,
             types_BT=pad([one[-max_history:] for one in types], filler=0),
         )
-        targets_B = trie.leaf_of_row_N[holdout.targets_U[users]]
-        for candidates, target in zip(items.candidates(found, histories, excluded, everything), targets_B, strict=True):
-            choices = _choices(candidates, target, with_own=own is not None)
-            parts += [choices] if choices is not None else []
+        candidates = items.candidates(found, histories, excluded_BE, everything)
+        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
     if not parts:
         return HistoryBonus(own, None)
     return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
 
 
-def _choices(candidates: Candidates, target: int, *, with_own: bool) -> _OfUser | None:
-    """Returns the features and the target of a user; None if the user's next item is not among the candidates."""
-    is_target_C = candidates.leaves_X == target
-    if not is_target_C.any():
-        return None
-    columns: list[NDArray[np.floating]] = [candidates.scores_X, transition_signal(candidates.strengths_X)]
-    if with_own:
-        columns.append(_steps(candidates.counts_X, candidates.ages_X))
-    return np.column_stack(columns).astype(np.float64), is_target_C
+def _choices(candidates: Candidates, targets_B: IntArray, *, with_own: bool) -> Iterator[_OfUser]:
+    """Yields the features and the target of each user whose next item is among the candidates."""
+    for *values, target in zip(*candidates, targets_B, strict=True):
+        is_item_X = values[2] > -np.inf
+        leaves_C, _, scores_C, counts_C, ages_C, strengths_C = (values_X[is_item_X] for values_X in values)
+        is_target_C = leaves_C == target
+        if is_target_C.any():
+            columns = [scores_C, transition_signal(strengths_C), *([_steps(counts_C, ages_C)] if with_own else [])]
+            yield np.column_stack(columns).astype(np.float64), is_target_C
 
 
 def _steps(counts_C: IntArray, ages_C: IntArray) -> NDArray[np.float64]:

@@ -4,9 +4,11 @@ A network remembers badly what followed an item once or twice; a sparse table do
 user's last two items become candidates, and get a bonus on their score (docs/experiments.md, "What neighbouring
 positions know"). This module does not need PyTorch.
 
-Shapes: N items, P pairs of an item and an item that followed it, T history items, X following items.
+Shapes: N items, P pairs of an item and an item that followed it, B users, X following items
+of a user.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 from rqrec.models.array_types import FloatArray, Int32Array, IntArray
 
 SECOND_LAST = np.float32(0.3)  # the last item but one counts this much beside the last item
+WEIGHTS_21 = np.array([[1], [SECOND_LAST]], dtype=np.float32)
+NO_ITEM = -1
 WEAK = np.float32(0.01)  # a strength well below this one changes a score little
 
 
@@ -32,43 +36,39 @@ class Transitions:
         Item 0 was followed by the items 1 and 2, item 2 by item 1.
 
         >>> table = Transitions(np.array([0, 2, 2, 3]), np.array([1, 2, 1]), np.array([0.5, 0.25, 1], dtype=np.float32))
-        >>> items_X, strengths_N = table.after(np.array([2, 0]))  # the last item is 0, the last but one is 2
-        >>> items_X.tolist(), strengths_N.astype(float).round(2).tolist()
-        ([1, 2], [0.0, 0.8, 0.25])
+        >>> items_BX, strengths_BX = table.after([np.array([2, 0])])  # the last item is 0, the last but one is 2
+        >>> items_BX.tolist(), strengths_BX.astype(float).round(2).tolist()
+        ([[1, 2, 1, -1]], [[0.5, 0.25, 0.3, 0.0]])
     """
 
     starts_N: NDArray[np.int64]
     items_P: Int32Array
     strengths_P: FloatArray
 
-    def after(self, history_T: IntArray) -> tuple[Int32Array, FloatArray]:
-        """Finds the items that followed the last two items of a history.
-
-        The strength of an item is that after the last item plus `SECOND_LAST` times that after the last item but one.
+    def after(self, histories: Sequence[IntArray]) -> tuple[IntArray, FloatArray]:
+        """Finds the items that followed the last two items of each history.
 
         Args:
-            history_T: The items of the history, oldest first, int64, at least one. A number of N or above is an item
-                that a live write added or moved after the trie was built; it has no pairs here.
+            histories: For each user, the items of the history, oldest first, int64, at least one. A number of N or
+                above is an item that a live write added or moved after the trie was built; it has no pairs here.
 
         Returns:
-            The items that followed, distinct, and the strength of every item, 0 for an item that did not follow;
-            float32, shape (N,).
+            The items, int64, -1 in an empty entry; and their strengths, float32, 0 in an empty entry. An item that
+            followed both has two entries; its strength is their sum. Strengths after the last item but one are
+            multiplied by `SECOND_LAST`.
         """
-        # A dense array is faster than sorting: it is not filled, so it costs little even for millions of items.
-        strengths_N = np.zeros(len(self.starts_N) - 1, dtype=np.float32)
-        items_X, strengths_X = self._after_one(int(history_T[-1]))
-        strengths_N[items_X] = strengths_X
-        if len(history_T) > 1:
-            earlier_X, strengths_X = self._after_one(int(history_T[-2]))
-            items_X = np.concatenate([items_X, earlier_X[strengths_N[earlier_X] == 0]])
-            strengths_N[earlier_X] += SECOND_LAST * strengths_X
-        return items_X, strengths_N
-
-    def _after_one(self, item: int) -> tuple[Int32Array, FloatArray]:
-        if item >= len(self.starts_N) - 1:
-            return self.items_P[:0], self.strengths_P[:0]
-        pairs = slice(self.starts_N[item], self.starts_N[item + 1])
-        return self.items_P[pairs], self.strengths_P[pairs]
+        num_items = len(self.starts_N) - 1
+        last = [(one[-1], one[-2] if len(one) > 1 else num_items) for one in histories]
+        rows_B2 = np.minimum(np.array(last, dtype=np.int64), num_items)
+        begins_B2, ends_B2 = self.starts_N[rows_B2], self.starts_N[np.minimum(rows_B2 + 1, num_items)]
+        pairs_B2X = begins_B2[:, :, None] + np.arange(int((ends_B2 - begins_B2).max()))
+        if not pairs_B2X.size:
+            return np.empty((len(histories), 0), dtype=np.int64), np.empty((len(histories), 0), dtype=np.float32)
+        is_pair_B2X = pairs_B2X < ends_B2[:, :, None]
+        pairs_B2X = np.minimum(pairs_B2X, len(self.items_P) - 1)
+        items_B2X = np.where(is_pair_B2X, self.items_P[pairs_B2X], NO_ITEM).astype(np.int64)
+        strengths_B2X = np.where(is_pair_B2X, self.strengths_P[pairs_B2X], np.float32(0)) * WEIGHTS_21
+        return items_B2X.reshape(len(histories), -1), strengths_B2X.reshape(len(histories), -1)
 
     def reordered(self, row_of_place_N: NDArray[np.integer]) -> "Transitions":
         """Makes the same table for items with other numbers.

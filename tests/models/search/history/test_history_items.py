@@ -16,7 +16,7 @@ TRIE = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0], [1, 1], [2, 0]]), 
 EVERYTHING = Eligibility.everything(TRIE)
 VECTORS = np.array([[1, 0], [0, 1], [1, 0], [0, 2], [3, 0]], dtype=np.float32)
 WEIGHTS = OwnItemWeights(tuple(map(float, range(1, MOST_COUNTED + 1))), tuple(-0.1 * age for age in range(AGE_CLASSES)))
-NOTHING = np.empty(0, dtype=np.int64)
+NOTHING = np.array([[-1]])
 NOT_NEW = np.zeros(5, dtype=np.bool_)
 # The search found the leaves 0 and 1. The query is (2, 1).
 FOUND = SearchOutput(
@@ -30,7 +30,7 @@ FOUND = SearchOutput(
 def merged(history: list[int], excluded: list[int] | None = None, is_new: int | None = None) -> dict[int, float]:
     is_new_N = np.arange(5) == is_new
     own = HistoryItems(HistoryBonus(WEIGHTS), None, is_new_N, VECTORS, relevance_weight=1.0)
-    output = own.merged(FOUND, [np.array(history)], [np.array(excluded or [], dtype=np.int64)], EVERYTHING)
+    output = own.merged(FOUND, [np.array(history)], np.array([excluded or [-1]]), EVERYTHING)
     (ranking,) = rankings(output.leaves_BK, output.log_probs_BK, output.scores_BK)
     return dict(zip(ranking.leaves_K.tolist(), ranking.scores_K.tolist(), strict=True))
 
@@ -68,9 +68,9 @@ def test_users_of_a_batch_do_not_mix() -> None:
     )
     own = HistoryItems(HistoryBonus(WEIGHTS), None, NOT_NEW, VECTORS, relevance_weight=1.0)
     histories = [np.array([3]), np.array([4, 4, 2, 0])]
-    both = own.merged(two, histories, [NOTHING, NOTHING], EVERYTHING)
+    both = own.merged(two, histories, np.repeat(NOTHING, 2, axis=0), EVERYTHING)
     for user, history in enumerate(histories):
-        alone = own.merged(FOUND, [history], [NOTHING], EVERYTHING)
+        alone = own.merged(FOUND, [history], NOTHING, EVERYTHING)
         count = alone.leaves_BK.shape[1]
         assert both.leaves_BK[user, :count].tolist() == alone.leaves_BK[0].tolist()
         assert both.scores_BK[user, :count].tolist() == alone.scores_BK[0].tolist()
@@ -80,7 +80,7 @@ def test_users_of_a_batch_do_not_mix() -> None:
 def test_closed_leaves_do_not_join() -> None:
     own = HistoryItems(HistoryBonus(WEIGHTS), None, NOT_NEW, VECTORS, relevance_weight=1.0)
     some = Eligibility.from_mask(TRIE, np.arange(5) != 3)
-    output = own.merged(FOUND, [np.array([3, 2])], [NOTHING], some)
+    output = own.merged(FOUND, [np.array([3, 2])], NOTHING, some)
     assert set(output.leaves_BK[0].tolist()) == {0, 1, 2, -1}
 
 
@@ -122,7 +122,7 @@ def with_following(
 ) -> dict[int, float]:
     items = HistoryItems(HistoryBonus(None, 2.0), TABLE, np.arange(5) == is_new, VECTORS, relevance_weight=1.0)
     eligibility = Eligibility.from_mask(TRIE, np.arange(5) != shut)
-    output = items.merged(FOUND, [np.array(history)], [np.array(excluded or [], dtype=np.int64)], eligibility)
+    output = items.merged(FOUND, [np.array(history)], np.array([excluded or [-1]]), eligibility)
     (ranking,) = rankings(output.leaves_BK, output.log_probs_BK, output.scores_BK)
     return dict(zip(ranking.leaves_K.tolist(), ranking.scores_K.tolist(), strict=True))
 
@@ -155,16 +155,17 @@ def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
     for item in range(5):
         pairs = slice(TABLE.starts_N[item], TABLE.starts_N[item + 1])
         dense[item, TABLE.items_P[pairs]] = TABLE.strengths_P[pairs]
-    for row in rows:
-        items_X, strengths_N = TABLE.after(np.array(row))
-        expected = dense[row[-1]] + (SECOND_LAST * dense[row[-2]] if len(row) > 1 else 0)
-        np.testing.assert_allclose(strengths_N, expected, rtol=1e-6)
-        assert sorted(items_X.tolist()) == np.flatnonzero(expected).tolist()
+    items_BX, strengths_BX = TABLE.after([np.array(row) for row in rows])
+    found = np.zeros((len(rows), 6))  # the last column takes empty entries
+    np.add.at(found, (np.arange(len(rows))[:, None], items_BX), strengths_BX)
+    expected = [dense[row[-1]] + (SECOND_LAST * dense[row[-2]] if len(row) > 1 else 0) for row in rows]
+    np.testing.assert_allclose(found[:, :5], expected, rtol=1e-6)
+    assert not found[:, 5].any()
 
 
 def test_a_reordered_table_has_the_same_pairs() -> None:
     row_of_place_N = np.array([3, 0, 4, 1, 2])
     other = TABLE.reordered(row_of_place_N)
-    items_X, strengths_N = other.after(np.array([0]))  # row 3 is place 0
-    assert row_of_place_N[items_X].tolist() == [2, 4]
-    assert strengths_N[items_X].tolist() == pytest.approx([0.2, 1])
+    items_BX, strengths_BX = other.after([np.array([0])])  # row 3 is place 0
+    assert row_of_place_N[items_BX[0, :2]].tolist() == [2, 4]
+    assert strengths_BX[0].tolist() == pytest.approx([0.2, 1, 0, 0])
