@@ -96,9 +96,10 @@ def train_decoder(
         )
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-        bonus = _fit_history_bonus(model, trie, features_NE, split, settings, excludes, disliked)
+        transitions = fit_transitions(split.train, features_NE)
+        write_transitions(transitions, directory / TRANSITIONS)
+        bonus = _fit_history_bonus(model, trie, features_NE, split, transitions, settings, excludes, disliked)
         (directory / BONUS).write_text(json.dumps(asdict(bonus)), encoding="utf-8")
-        write_transitions(fit_transitions(split.train, features_NE), directory / TRANSITIONS)
 
     inputs = [data, features, tokens, *([short_term] if short_term else [])]
     return workspace.train(NAME, inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
@@ -219,6 +220,7 @@ def _fit_history_bonus(
     trie: SemanticIdTrie,
     features_NE: NDArray[np.float32],
     split: Split,
+    transitions: Transitions,
     settings: DecoderSettings,
     exclude_history: bool,
     disliked_types: Sequence[int],
@@ -231,16 +233,16 @@ def _fit_history_bonus(
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
     vectors_ND = model.to(device).item_vectors(catalogue)
-    known, holdout = split.train, split.validation
+    holdout = split.validation
     if not len(holdout):
         last = leave_one_out(split.train, held_out_items=1)
-        known, holdout = last.train, last.test
+        holdout, transitions = last.test, fit_transitions(last.train, features_NE)  # without the items to predict
     bonus = fit_history_bonus(
         TorchEngine(model, trie, vectors_ND, device=device),
         trie,
         holdout.sample(settings.validation_users, seed=settings.seed),
         vectors_ND.cpu().numpy(),
-        fit_transitions(known, features_NE).reordered(trie.row_of_leaf_N),
+        transitions.reordered(trie.row_of_leaf_N),
         max_history=settings.max_history,
         beam_width=settings.beam_width,
         relevance_weight=settings.relevance_weight,

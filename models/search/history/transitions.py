@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import FloatArray, Int32Array, IntArray
+from rqrec.models.trie.trie import NO_LEAF
 
 SECOND_LAST = np.float32(0.3)  # the last item but one counts this much beside the last item
 WEIGHTS_21 = np.array([[1], [SECOND_LAST]], dtype=np.float32)
-NO_ITEM = -1
 WEAK = np.float32(0.01)  # a strength well below this one changes a score little
 
 
@@ -66,7 +66,7 @@ class Transitions:
             return np.empty((len(histories), 0), dtype=np.int64), np.empty((len(histories), 0), dtype=np.float32)
         is_pair_B2X = pairs_B2X < ends_B2[:, :, None]
         pairs_B2X = np.minimum(pairs_B2X, len(self.items_P) - 1)
-        items_B2X = np.where(is_pair_B2X, self.items_P[pairs_B2X], NO_ITEM).astype(np.int64)
+        items_B2X = np.where(is_pair_B2X, self.items_P[pairs_B2X], NO_LEAF).astype(np.int64)
         strengths_B2X = np.where(is_pair_B2X, self.strengths_P[pairs_B2X], np.float32(0)) * WEIGHTS_21
         return items_B2X.reshape(len(histories), -1), strengths_B2X.reshape(len(histories), -1)
 
