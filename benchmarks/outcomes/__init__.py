@@ -1,0 +1,1 @@
+"""How often the outcome test is wrong, and how soon it is right, by simulation."""

@@ -1,0 +1,1 @@
+"""Outcome statistics: whether users do better with the canary than with the active model. No input or output."""
