@@ -35,11 +35,12 @@ class ConfidenceSequence:
 
         radius² = V (1 + 1 / x) ln((1 + x) / alpha²)
 
-    The size of a difference is the harmonic one, n = n_1 n_2 / (n_1 + n_2), and its variance is
-    V = r_1 (1 - r_1) / n_1 + r_2 (1 - r_2) / n_2. The formula is that of Waudby-Smith et al. 2024
-    (https://arxiv.org/abs/2103.06476, Theorem 2.2). It needs the counts of one moment only.
+    The size of a difference is the harmonic one, n = n_1 n_2 / (n_1 + n_2). Its variance V is the larger of the
+    separate estimate, r_1 (1 - r_1) / n_1 + r_2 (1 - r_2) / n_2, and the pooled one, r (1 - r) / n with the rate r of
+    both models together. The separate estimate alone is too small where a small canary by chance has few successes.
 
-    The normal approximation needs some outcomes. Until then an interval holds every possible value.
+    The formula is that of Waudby-Smith et al. 2024 (https://arxiv.org/abs/2103.06476). It needs no counts but the
+    present ones. The normal approximation needs some outcomes; until then, an interval holds every possible value.
 
     Attributes:
         alpha: Largest probability that an interval is wrong at any time, in (0, 1).
@@ -108,9 +109,12 @@ class ConfidenceSequence:
         """
         canary_size, canary_rate = self._size_and_rate(canary_impressions, canary_successes)
         active_size, active_rate = self._size_and_rate(active_impressions, active_successes)
-        variance = canary_rate * (1 - canary_rate) / canary_size + active_rate * (1 - active_rate) / active_size
-        size = canary_size * active_size / (canary_size + active_size)
-        return self._bounds(canary_rate - active_rate, variance, size, lowest=-1)
+        total = canary_size + active_size
+        size = canary_size * active_size / total
+        separate = canary_rate * (1 - canary_rate) / canary_size + active_rate * (1 - active_rate) / active_size
+        rate = (canary_rate * canary_size + active_rate * active_size) / total
+        pooled = rate * (1 - rate) / size
+        return self._bounds(canary_rate - active_rate, np.maximum(separate, pooled), size, lowest=-1)
 
     def _size_and_rate(self, impressions: Counts, successes: Counts) -> tuple[FloatArray, FloatArray]:
         """The effective number of impressions, and the rate; NaN where there are too few outcomes."""

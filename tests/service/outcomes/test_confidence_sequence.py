@@ -13,9 +13,10 @@ SEQUENCE = ConfidenceSequence()
 
 
 @st.composite
-def outcomes(draw: st.DrawFn) -> BinaryOutcomes:
-    """Outcomes of which an interval says something."""
-    return BinaryOutcomes((successes := draw(st.integers(25, 20_000))) + draw(st.integers(25, 200_000)), successes)
+def outcomes(draw: st.DrawFn, least: int = SEQUENCE.least_count) -> BinaryOutcomes:
+    """Outcomes with so many successes and failures or more."""
+    successes, failures = draw(st.integers(least, 20_000)), draw(st.integers(least, 200_000))
+    return BinaryOutcomes(successes + failures, successes)
 
 
 def radius_of_paper(variance: float, size: float, sequence: ConfidenceSequence) -> float:
@@ -27,10 +28,17 @@ def radius_of_paper(variance: float, size: float, sequence: ConfidenceSequence) 
 
 
 def test_a_difference_computed_by_hand() -> None:
-    # Rates .12 and .1, V = .1056 / 5000 + .09 / 5000 = 3.912e-5, n = 2500, x = 5.9915 + ln 6.9915 = 7.9362:
-    # radius² = 3.912e-5 * 1.12601 * (ln 8.9362 + 5.9915) = 3.604e-4.
+    # Rates .12 and .1, .11 together; n = 2500 and V = .11 * .89 / 2500 = 3.916e-5, more than the separate estimate's
+    # .1056 / 5000 + .09 / 5000. x = 5.9915 + ln 6.9915 = 7.9362: radius² = V * 1.12601 * (ln 8.9362 + 5.9915).
     lower, upper = SEQUENCE.difference(BinaryOutcomes(5_000, 600), BinaryOutcomes(5_000, 500))
-    assert (lower, upper) == pytest.approx((0.02 - 0.018984, 0.02 + 0.018984), abs=2e-6)
+    assert (lower, upper) == pytest.approx((0.02 - 0.018994, 0.02 + 0.018994), abs=2e-6)
+
+
+def test_a_small_canary_with_more_successes_has_the_separate_variance() -> None:
+    # Rates .2 and .1; V = .16 / 1000 + .09 / 9000 = 1.7e-4, more than .11 * .89 / 900. n = 900, x = 2.8570:
+    # radius² = 1.7e-4 * 1.35001 * (ln 3.8570 + 5.9915).
+    lower, upper = SEQUENCE.difference(BinaryOutcomes(1_000, 200), BinaryOutcomes(9_000, 900))
+    assert (lower, upper) == pytest.approx((0.1 - 0.041047, 0.1 + 0.041047), abs=2e-6)
 
 
 def test_a_rate_computed_by_hand() -> None:
@@ -40,12 +48,14 @@ def test_a_rate_computed_by_hand() -> None:
 
 @given(canary=outcomes(), active=outcomes())
 def test_the_radius_is_that_of_the_paper(canary: BinaryOutcomes, active: BinaryOutcomes) -> None:
-    rates = [one.successes / one.impressions for one in (canary, active)]
-    variance = sum(rate * (1 - rate) / one.impressions for rate, one in zip(rates, (canary, active), strict=True))
-    radius = radius_of_paper(variance, 1 / (1 / canary.impressions + 1 / active.impressions), SEQUENCE)
+    difference = canary.successes / canary.impressions - active.successes / active.impressions
+    size = 1 / (1 / canary.impressions + 1 / active.impressions)
+    separate = sum(one.successes * (one.impressions - one.successes) / one.impressions**3 for one in (canary, active))
+    rate = (canary.successes + active.successes) / (canary.impressions + active.impressions)
+    radius = radius_of_paper(max(separate, rate * (1 - rate) / size), size, SEQUENCE)
     lower, upper = SEQUENCE.difference(canary, active)
-    assert lower == pytest.approx(max(-1, rates[0] - rates[1] - radius))
-    assert upper == pytest.approx(min(1, rates[0] - rates[1] + radius))
+    assert lower == pytest.approx(max(-1, difference - radius))
+    assert upper == pytest.approx(min(1, difference + radius))
 
 
 @given(canary=outcomes(), active=outcomes())
@@ -61,7 +71,7 @@ def test_successes_exchanged_with_failures_mirror_the_interval(canary: BinaryOut
     assert SEQUENCE.difference(*turned) == pytest.approx((-upper, -lower), abs=1e-12)
 
 
-@given(canary=outcomes(), active=outcomes())
+@given(canary=outcomes(least=200), active=outcomes(least=200))
 def test_one_more_click_of_the_canary_never_moves_the_interval_down(
     canary: BinaryOutcomes, active: BinaryOutcomes
 ) -> None:
