@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.service.outcomes.confidence_sequence import Bounds, Counts
+from rqrec.models.array_types import IntArray
+from rqrec.service.outcomes.confidence_sequence import Bounds
 
 EVENTS_AT_ONCE = 2_000_000  # bounds the memory to a few hundred MB
-DifferenceBounds = Callable[[Counts, Counts, Counts, Counts], Bounds]
+DifferenceBounds = Callable[[IntArray, IntArray, IntArray, IntArray], Bounds]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Confidence sequences: intervals for rates and their differences that hold at all times together.
 
-A usual 95 % interval is wrong at 5 % of the times. Who looks again and again until it excludes 0 finds a difference
-sooner or later, also between equal models. A confidence sequence is wrong at any time with a probability of `alpha`.
-So it may be read after every event, and a test may end as soon as the interval is narrow enough.
+A usual 95 % interval is made for one look. Who looks again and again until it excludes 0 finds a difference sooner or
+later, also between equal models. A confidence sequence is ever wrong, at any of all times, with a probability of at
+most `alpha`. So it may be read after every event, and a trial may end as soon as the interval says enough.
 """
 
 import math
@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_types import IntArray
 from rqrec.service.outcomes.binary_outcomes import BinaryOutcomes
 
-# Any number of counts: those of one moment have the shape (), those of simulated runs (runs, events).
-Counts = NDArray[np.integer | np.floating]
 FloatArray = NDArray[np.float64]
 Bounds = tuple[FloatArray, FloatArray]
 
@@ -91,10 +90,10 @@ class ConfidenceSequence:
 
     def difference_bounds(
         self,
-        canary_impressions: Counts,
-        canary_successes: Counts,
-        active_impressions: Counts,
-        active_successes: Counts,
+        canary_impressions: IntArray,
+        canary_successes: IntArray,
+        active_impressions: IntArray,
+        active_successes: IntArray,
     ) -> Bounds:
         """Computes the intervals of `difference` for arrays of counts, which all have one shape.
 
@@ -116,7 +115,7 @@ class ConfidenceSequence:
         pooled = rate * (1 - rate) / size
         return self._bounds(canary_rate - active_rate, np.maximum(separate, pooled), size, lowest=-1)
 
-    def _size_and_rate(self, impressions: Counts, successes: Counts) -> tuple[FloatArray, FloatArray]:
+    def _size_and_rate(self, impressions: IntArray, successes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The effective number of impressions, and the rate; NaN where there are too few outcomes."""
         known = np.minimum(successes, impressions - successes) >= self.least_count * self.design_effect
         shown = np.where(known, impressions, np.nan)

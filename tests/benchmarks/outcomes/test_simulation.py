@@ -1,18 +1,16 @@
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.outcomes.simulation import Scenario, simulate
-from rqrec.service.outcomes.confidence_sequence import Bounds, Counts
+from rqrec.models.array_types import IntArray
+from rqrec.service.outcomes.confidence_sequence import Bounds
 
-Array = NDArray[np.float64]
 
-
-def observed(scenario: Scenario, *, runs: int) -> list[Counts]:
+def observed(scenario: Scenario, *, runs: int) -> list[IntArray]:
     """The counts after every impression that a simulation gives to its intervals."""
-    seen: list[Counts] = []
+    seen: list[IntArray] = []
 
-    def bounds(*counts: Counts) -> Bounds:
+    def bounds(*counts: IntArray) -> Bounds:
         seen.extend(counts)
         return np.zeros(counts[0].shape), np.zeros(counts[0].shape)
 
@@ -32,7 +30,7 @@ def test_counts_grow_by_one_impression_and_have_the_rates_of_the_scenario(users:
 
 
 def test_a_difference_is_found_at_the_first_impression_whose_interval_excludes_zero() -> None:
-    def bounds(*counts: Counts) -> Bounds:
+    def bounds(*counts: IntArray) -> Bounds:
         shown = counts[0] + counts[2]
         return np.where(np.isin(shown, (3, 5)), 0.1, -0.1), np.where(shown == 4, -0.1, 0.2)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.outcomes.simulation import Found, Scenario, simulate
-from rqrec.service.outcomes.confidence_sequence import Bounds, ConfidenceSequence, Counts
+from rqrec.models.array_types import IntArray
+from rqrec.service.outcomes.confidence_sequence import Bounds, ConfidenceSequence
 
 SEQUENCE = ConfidenceSequence()
 RUNS = 200
@@ -15,7 +16,7 @@ def ever_found(found: Found) -> float:
     return float(np.isfinite(np.minimum(found.better, found.worse)).mean())
 
 
-def usual_bounds(canary_n: Counts, canary_s: Counts, active_n: Counts, active_s: Counts) -> Bounds:
+def usual_bounds(canary_n: IntArray, canary_s: IntArray, active_n: IntArray, active_s: IntArray) -> Bounds:
     """The usual 95 % interval, which holds at one time only."""
     canary, active = canary_s / np.maximum(canary_n, 1), active_s / np.maximum(active_n, 1)
     radius = 1.96 * np.sqrt(
@@ -39,7 +40,7 @@ def test_the_usual_interval_finds_differences_of_equal_models_when_it_is_watched
 def test_the_true_difference_is_seldom_outside_of_the_interval_at_any_time() -> None:
     scenario = Scenario(share=0.3, rate=0.2, lift=0.2, impressions=10_000)
 
-    def bounds_of_error(*counts: Counts) -> Bounds:
+    def bounds_of_error(*counts: IntArray) -> Bounds:
         lower, upper = SEQUENCE.difference_bounds(*counts)
         return lower - scenario.rate * scenario.lift, upper - scenario.rate * scenario.lift
 
