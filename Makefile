@@ -95,7 +95,7 @@ soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wr
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data
 
-bench-outcomes: setup ## How often the test of a canary's outcomes is wrong, and how soon it is right (15 minutes)
+bench-outcomes: setup ## How often the test of a canary's outcomes is wrong, and how soon it is right (5 minutes)
 	$(BIN)/python -m benchmarks.outcomes
 
 fuzz: train ## 100,000 malformed bodies, then a minute of strangers' connections; nobody may be answered wrongly or late (5 minutes)
