@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.history.bonus import NO_BONUS, HistoryBonus
-from rqrec.models.search.history.history_items import HistoryItems
+from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.recommender import Recommender
@@ -66,13 +66,14 @@ def make_recommender(
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     is_new_N, weight = popularity_N == 0, retriever.config.relevance_weight
     by_leaf = None if transitions is None else transitions.reordered(trie.row_of_leaf_N)
+    own, following = bonus.own, bonus.following_items(by_leaf)
     return Recommender(
-        TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device),
+        TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device, following=following),
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
-        history_items=HistoryItems(bonus, by_leaf, is_new_N, vectors_ND, relevance_weight=weight),
+        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
     )
 
 

@@ -21,7 +21,7 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.search.history.bonus import HistoryBonus
 from rqrec.models.search.history.own_weights import OwnItemWeights
-from rqrec.models.search.history.transitions import Transitions
+from rqrec.models.search.history.transitions import Following, Transitions
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -47,7 +47,7 @@ NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 BONUS, TRANSITIONS = "history_bonus.json", "transitions.parquet"
 VALIDATION_K = 10
-CODE_VERSION = 7  # 7: following items are candidates
+CODE_VERSION = 8  # 8: at most 32 following items join
 
 
 def train_decoder(
@@ -237,12 +237,12 @@ def _fit_history_bonus(
     if not len(holdout):
         last = leave_one_out(split.train, held_out_items=1)
         holdout, transitions = last.test, fit_transitions(last.train, features_NE)  # without the items to predict
+    following = Following(transitions.reordered(trie.row_of_leaf_N), weight=0.0)
     bonus = fit_history_bonus(
-        TorchEngine(model, trie, vectors_ND, device=device),
+        TorchEngine(model, trie, vectors_ND, device=device, following=following),
         trie,
         holdout.sample(settings.validation_users, seed=settings.seed),
         vectors_ND.cpu().numpy(),
-        transitions.reordered(trie.row_of_leaf_N),
         max_history=settings.max_history,
         beam_width=settings.beam_width,
         relevance_weight=settings.relevance_weight,

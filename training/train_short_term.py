@@ -51,6 +51,7 @@ class ShortTermSettings:
         width: Width of the item embeddings and states; 0 for no short-term encoder.
         layers: Number of blocks, each a causal filter and a feed-forward net.
         taps: Number of history items that each filter sums up.
+        filters: Number of filters in a block; the filter of each column is a weighted sum of them.
         dropout: Probability of dropping an activation.
         temperature: The number by which the cosine is divided to get the relevance.
         negatives: Number of items drawn at random in each step, as negative examples. A catalogue with at most this
@@ -70,6 +71,7 @@ class ShortTermSettings:
     width: NonNegativeInt = 64
     layers: PositiveInt = 2
     taps: PositiveInt = 16
+    filters: PositiveInt = 4
     dropout: DropProbability = 0.5
     temperature: PositiveFloat = 0.07
     negatives: PositiveInt = 16_384
@@ -179,6 +181,7 @@ def short_term_config(settings: ShortTermSettings, *, num_items: int, max_histor
         width=settings.width,
         layers=settings.layers,
         taps=settings.taps,
+        filters=settings.filters,
         dropout=settings.dropout,
         max_history=max_history,
         temperature=settings.temperature,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rqrec.models.search.history.transitions import Transitions
+from rqrec.models.search.history.transitions import KEPT, Transitions
 
 ITEMS, STRENGTHS = "following", "strengths"
 LARGEST_STRENGTH = 1e6
@@ -55,6 +55,8 @@ def read_transitions(path: Path, *, rows: int) -> Transitions:
     if any(column.null_count() for column in table.iter_columns()) or (lengths[ITEMS] != lengths[STRENGTHS]).any():
         raise ValueError("every item needs a list of following items and a list of as many strengths")
     counts_R = lengths[ITEMS].to_numpy().astype(np.int64)
+    if rows and counts_R.max() > KEPT:
+        raise ValueError(f"an item may have at most {KEPT} following items, got {counts_R.max()}")
     starts_R = np.concatenate([[0], np.cumsum(counts_R)])
     items, strengths = table.filter(lengths[ITEMS] > 0).explode(ITEMS, STRENGTHS).get_columns()
     if items.null_count() or strengths.null_count():

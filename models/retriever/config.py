@@ -14,6 +14,7 @@ class ShortTermConfig:
         width: F, the width of item embeddings and states.
         layers: Number of blocks.
         taps: C, the number of values that each causal filter sums up.
+        filters: R, the number of shared filters; the filter of each column is a weighted sum of them.
         dropout: Probability of dropping an activation in training, in [0, 1).
         max_history: T, the number of most recent items of a history that the encoder reads.
         temperature: Divides the cosine of a state and an item embedding: relevance = cosine / temperature.
@@ -23,6 +24,7 @@ class ShortTermConfig:
     width: int
     layers: int
     taps: int
+    filters: int
     dropout: float
     max_history: int
     temperature: float

@@ -5,9 +5,11 @@ embedding alone, and learns which items follow each other within a few steps. It
 retriever. Candidates are ranked by the mean of both relevances, which is better than either (docs/experiments.md).
 Filters in place of attention: Zhou et al. 2022 (arXiv 2202.13556), Liu et al. 2025 (arXiv 2511.07028).
 
-Shapes: B users, T history items, F width of the encoder, C taps of a filter, N items, M positions with a target,
-S candidates.
+Shapes: B users, T history items, F width of the encoder, C taps of a filter, R shared filters, N items, M positions
+with a target, S candidates.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -20,51 +22,38 @@ from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.models.trie.lookup import take_rows
 
 WEIGHT_STD = 0.02
-LONGEST_CONSTANT = 128  # items of a history; the constants take 4 MiB for a width of 64
 INPUT_EPS = 1e-12  # so small that the lengths of item vectors have no effect
 
 
 class CausalFilter(nn.Module):
-    """Replaces each value by a weighted sum of itself and of the values before it, in every column separately.
+    """Replaces each value by a weighted sum of itself and of the C - 1 values before it, in every column separately.
+
+    The weights of a column are a sum of R shared filters, which the column weighs in its own way. Trained filters of
+    separate columns are nearly such sums: four shared filters hold 96 % of the squares of 64. Sums by matrix products
+    are fast in ONNX Runtime, whose convolution of separate columns is slow.
 
     Args:
         width: F, the number of columns.
-        taps: C, the number of values in a sum. `weight_CF[c]` is the weight of the value c steps before.
-        max_history: The largest number of history items.
+        taps: C, the number of values in a sum.
+        filters: R, the number of shared filters. `filters_RC[r, c]` is the weight of the value c steps before.
     """
 
-    def __init__(self, width: int, *, taps: int, max_history: int) -> None:
+    def __init__(self, width: int, *, taps: int, filters: int) -> None:
         super().__init__()
-        self.max_history = max_history
-        self.weight_CF = nn.Parameter(WEIGHT_STD * torch.randn(taps, width))
+        self.filters_RC = nn.Parameter(torch.randn(filters, taps) / math.sqrt(filters))
+        self.shares_RF = nn.Parameter(WEIGHT_STD * torch.randn(filters, width))
 
     def forward(self, x_BTF: Tensor) -> Tensor:
-        """Computes the sums at all positions, shape (B, T, F)."""
-        # One small matrix product for each column: ONNX Runtime's convolution of separate columns is much slower. In an
-        # exported graph the matrices are computed for the longest history and cut, so they are constants, unless they
-        # would be large.
-        length = x_BTF.shape[1]
-        is_constant = torch.compiler.is_exporting() and self.max_history <= LONGEST_CONSTANT
-        steps_T = torch.arange(self.max_history if is_constant else length, device=x_BTF.device)
-        mixing_FTT = self._weights(steps_T[:, None] - steps_T).permute(2, 0, 1)
-        return (mixing_FTT[:, :length, :length] @ x_BTF.permute(2, 1, 0)).permute(2, 1, 0)
-
-    def last(self, x_BTF: Tensor, last_B: Tensor) -> Tensor:
-        """Computes the sums at one position of each user, shape (B, F).
-
-        Args:
-            x_BTF: The values at all positions.
-            last_B: The position of each user, integer.
-        """
-        steps_T = torch.arange(x_BTF.shape[1], device=x_BTF.device)
-        return (self._weights(last_B[:, None] - steps_T) * x_BTF).sum(1)
-
-    def _weights(self, lags: Tensor) -> Tensor:
-        """Returns the weights of values by how many steps they lie before; 0 for later ones and for those too early."""
-        taps = self.weight_CF.shape[0]
-        table = torch.cat([self.weight_CF, torch.zeros_like(self.weight_CF[:1])])
+        """Computes the sums at the positions that have C - 1 values before them, shape (B, T - C + 1, F)."""
+        filters, taps = self.filters_RC.shape
+        length = x_BTF.shape[1] - taps + 1
+        steps_T = torch.arange(length, device=x_BTF.device)
+        lags = steps_T[:, None] + taps - 1 - torch.arange(length + taps - 1, device=x_BTF.device)
+        padded = F.pad(self.filters_RC, (0, 1))  # a value that no sum has gets the last weight, which is 0
         rows = torch.where((lags < 0) | (lags >= taps), taps, lags)
-        return take_rows(table, rows.flatten()).view(*lags.shape, -1)
+        mixing = take_rows(padded.T, rows.flatten()).view(*lags.shape, filters).permute(2, 0, 1).flatten(0, 1)
+        sums_BRTF = (mixing @ x_BTF).unflatten(1, (filters, length))
+        return torch.as_tensor((sums_BRTF * self.shares_RF[:, None]).sum(1))
 
 
 class FilterBlock(nn.Module):
@@ -77,29 +66,16 @@ class FilterBlock(nn.Module):
     def __init__(self, config: ShortTermConfig) -> None:
         super().__init__()
         width = config.width
-        self.filter = CausalFilter(width, taps=config.taps, max_history=config.max_history)
+        self.before = config.taps - 1
+        self.filter = CausalFilter(width, taps=config.taps, filters=config.filters)
         self.norm, self.ff_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.ff = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.ff = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTF: Tensor) -> Tensor:
-        """Computes the new states of all positions, shape (B, T, F)."""
-        return self._add(x_BTF, self.filter(x_BTF))
-
-    def last(self, x_BTF: Tensor, last_B: Tensor) -> Tensor:
-        """Computes the new state of one position of each user, shape (B, F).
-
-        Args:
-            x_BTF: The states of all positions.
-            last_B: The position of each user, integer.
-        """
-        users, length = x_BTF.shape[:2]
-        rows_B = last_B + torch.arange(users, device=last_B.device) * length
-        return self._add(take_rows(x_BTF.flatten(0, 1), rows_B), self.filter.last(x_BTF, last_B))
-
-    def _add(self, x: Tensor, filtered: Tensor) -> Tensor:
-        x = self.norm(x + self.dropout(filtered))
-        return torch.as_tensor(self.ff_norm(x + self.dropout(self.ff(x))))
+        """Computes the new states of the positions that have C - 1 positions before them, shape (B, T - C + 1, F)."""
+        x_BTF = self.norm(x_BTF[:, self.before :] + self.dropout(self.filter(x_BTF)))
+        return torch.as_tensor(self.ff_norm(x_BTF + self.dropout(self.ff(x_BTF))))
 
 
 class ShortTermEncoder(nn.Module):
@@ -156,22 +132,29 @@ class ShortTermEncoder(nn.Module):
         """
         x_BTF = self.dropout(self.norm(items_BTF))
         for block in self.blocks:
-            x_BTF = block(x_BTF)
+            x_BTF = block(F.pad(x_BTF, (0, 0, self.config.taps - 1, 0)))
         return torch.as_tensor(x_BTF)
 
     def last(self, items_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """Computes only the state after the last item of each history, shape (B, F). It has no dropout.
 
+        The state depends on the last 1 + layers (C - 1) items, and only these are read.
+
         Args:
             items_BTF: Item embeddings, oldest first, at any length, padded at the end with anything.
             lengths_B: Number of items in each history, 1..T.
         """
-        x_BTF = self.norm(items_BTF)
-        *blocks, last_block = self.blocks
-        for block in blocks:
-            x_BTF = block(x_BTF)
-        assert isinstance(last_block, FilterBlock)
-        return last_block.last(x_BTF, lengths_B - 1)
+        users, length = items_BTF.shape[:2]
+        read = 1 + self.config.layers * (self.config.taps - 1)
+        steps_T = torch.arange(read, device=items_BTF.device)
+        positions_BT = lengths_B[:, None] - read + steps_T  # negative before the first item
+        firsts_B1 = torch.arange(users, device=items_BTF.device)[:, None] * length
+        rows_BT = firsts_B1 + positions_BT.clamp_min(0)
+        x_BTF = self.norm(take_rows(items_BTF.flatten(0, 1), rows_BT.flatten()).unflatten(0, (-1, read)))
+        is_item_BT1 = (positions_BT >= 0).to(x_BTF.dtype).unsqueeze(2)
+        for block in self.blocks:
+            x_BTF = block(x_BTF * is_item_BT1[:, -x_BTF.shape[1] :])
+        return torch.as_tensor(x_BTF[:, 0])
 
 
 def _initialise(module: nn.Module) -> None:

@@ -9,35 +9,16 @@ M open beams (more than one leaf is below their node), F children of a node, N l
 D width.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exclusion import ClosedNodes, EligibleTensors
+from rqrec.models.search.history.following_items import FollowingTensors, Joining
 from rqrec.models.search.open_beams import OpenBeams
+from rqrec.models.search.ranked import BeamSearchOutput, Ranked, top_k
 from rqrec.models.trie.lookup import take, take_rows
 from rqrec.models.trie.tensors import TrieTensors, child_log_probs, child_nodes
-
-
-class BeamSearchOutput(NamedTuple):
-    """The items that the search found for each of B users, best first. Each user has K entries.
-
-    If fewer than K items are eligible for a user, the last entries are empty.
-
-    Attributes:
-        leaves_BK: The leaf of each item, int32; -1 in an empty entry.
-        log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.
-        scores_BK: The score of each item (see `Retriever.rerank`), float32; -inf in an empty entry.
-        queries_BD: The query of each user, float32. Its dot product with an item vector at unit length is
-            relevance_weight * relevance.
-    """
-
-    leaves_BK: Tensor
-    log_probs_BK: Tensor
-    scores_BK: Tensor
-    queries_BD: Tensor
 
 
 class BeamSearch(nn.Module):
@@ -73,6 +54,7 @@ class BeamSearch(nn.Module):
         item_vectors_ND: Tensor,
         paths_LN: Tensor,
         trie: TrieTensors,
+        following: FollowingTensors,
         types_BT: Tensor | None = None,
     ) -> BeamSearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
@@ -90,6 +72,8 @@ class BeamSearch(nn.Module):
                 trie was built.
             paths_LN: The nodes on the path to each leaf, from `models.trie.trie.SemanticIdTrie.paths_LN`.
             trie: The arrays of the catalogue's trie.
+            following: The items that followed each item in the training data. Those that followed the last two items of
+                a history are found too.
             types_BT: The event type of each history item, 0 for unknown, int64; None if all are unknown.
         """
         batch, length = history_BT.shape
@@ -127,11 +111,15 @@ class BeamSearch(nn.Module):
                     parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
-        return self._ranked(queries_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
+        found = self._ranked(queries_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
+        after = following.after(history_BT, lengths_B)
+        joining = Joining.from_following(*after, found.leaves_BK, excluded_BX, eligible)
+        vectors_RD = take_rows(item_vectors_ND, joining.leaves_BJ.flatten())
+        weighted_BJ = self.retriever.rerank(queries_BD, vectors_RD, torch.zeros_like(joining.strengths_BJ))
+        relevance_weight = self.retriever.config.relevance_weight
+        return joining.merged(found, queries_BD, weighted_BJ, following.weight, relevance_weight=relevance_weight)
 
-    def _ranked(
-        self, queries_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor
-    ) -> BeamSearchOutput:
+    def _ranked(self, queries_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor) -> Ranked:
         """Ranks the found leaves by score."""
         # A pruned beam (score -inf) may point after the last leaf.
         vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(item_vectors_ND.shape[0] - 1))
@@ -139,7 +127,7 @@ class BeamSearch(nn.Module):
         final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])
         is_found_BK = final_BK > -torch.inf
         leaves_BK = torch.where(is_found_BK, leaves_R.view(log_probs_BK.shape).gather(1, order_BK), -1)
-        return BeamSearchOutput(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK, queries_BD.float())
+        return Ranked(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK)
 
 
 def _children(
@@ -151,24 +139,3 @@ def _children(
     _, log_probs_MF = child_log_probs(trie, depth, take(nodes_R, open_beams.beams_M), logits_MV)
     only_child_F = trie.slot_penalties[depth][1]
     return child_nodes(trie, depth, nodes_R), open_beams.spread(log_probs_MF, only_child_F)
-
-
-def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Finds the k largest scores of each row. Of equal scores, the one with the smaller index comes first.
-
-    ONNX specifies this order of ties for TopK. Torch does not, so torch sorts keys that are never equal.
-
-    Args:
-        scores_BX: X scores in each of B rows, float32, without NaN.
-        k: How many scores to find in each row, 1..X.
-
-    Returns:
-        The k largest scores, largest first, and their column numbers, int64; both of shape (B, k).
-    """
-    if torch.compiler.is_exporting():
-        return scores_BX.topk(k, dim=1)
-    bits = (scores_BX + 0.0).view(torch.int32)  # adding 0 turns -0 into 0
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
-    positions_X = torch.arange(scores_BX.shape[1], device=scores_BX.device)
-    index_BK = ((ordered << 32) - positions_X).topk(k, dim=1).indices
-    return scores_BX.gather(1, index_BK), index_BK

@@ -23,6 +23,8 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.history.following_items import FollowingTensors
+from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.onnx_engine import OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
@@ -89,8 +91,13 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         "excluded_BX",
         *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
     ]
-    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie)]
-    axes = [*(one for _, one in example.values()), trie_axes]
+    following = FollowingTensors.from_following(Following.none(trie.num_leaves), torch.device("cpu"))
+    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie), following]
+    axes = [
+        *(one for _, one in example.values()),
+        trie_axes,
+        FollowingTensors._make([one_axis, one_axis, one_axis, None]),
+    ]
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
     _export(BeamSearch(retriever, fixed_shapes=half), tuple(values), path, names, list(OUTPUTS), tuple(axes))

@@ -19,13 +19,14 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.onnx_session import cuda_is_available, open_session
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
 ITEM_VECTORS, TYPES = "item_vectors_ND", "types_BT"
-OUTPUTS = ("leaves_BK", "log_probs_BK", "scores_BK", "queries_BD")
+OUTPUTS = SearchOutput._fields
 
 
 class OnnxEngine:
@@ -41,6 +42,8 @@ class OnnxEngine:
             searches one part. Most operations are too small to be split among threads themselves.
         cuda: Whether to compute on the GPU. Inputs are then padded to a few shapes (see `models.search.buckets`).
         max_history: The length to which histories are padded on a GPU; not used on a CPU.
+        following: The items that followed the item of each leaf, and the weight of their bonus; None to add none. A
+            graph of a bundle of format 9 adds none.
 
     Raises:
         RuntimeError: If `cuda` is set and ONNX Runtime has no CUDA provider.
@@ -55,6 +58,7 @@ class OnnxEngine:
         threads: int = 1,
         cuda: bool = False,
         max_history: int = 0,
+        following: Following | None = None,
     ) -> None:
         if cuda and not cuda_is_available():
             raise RuntimeError(
@@ -66,9 +70,12 @@ class OnnxEngine:
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
-        self._reads_types = any(one.name == TYPES for one in self._search.get_inputs())
-        self._is_half = any(one.type == "tensor(float16)" for one in self._search.get_inputs())
-        self._catalogue = self._values(catalogue_inputs(trie, item_vectors_ND))
+        inputs = self._search.get_inputs()
+        self._outputs = [one.name for one in self._search.get_outputs()]
+        self._reads_types = any(one.name == TYPES for one in inputs)
+        self._is_half = any(one.type == "tensor(float16)" for one in inputs)
+        arrays = catalogue_inputs(trie, item_vectors_ND, following)
+        self._catalogue = self._values({one.name: arrays[one.name] for one in inputs if one.name in arrays})
         self._bound = local()
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
@@ -131,7 +138,9 @@ class OnnxEngine:
         size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
         first, *others = (slice(begin, begin + size) for begin in range(0, len(lengths_B), size))
         found = self._threads.map(part, others)
-        return SearchOutput(*map(np.concatenate, zip(part(first), *found, strict=True)))
+        return SearchOutput._make(
+            None if arrays[0] is None else np.concatenate(arrays) for arrays in zip(part(first), *found, strict=True)
+        )
 
     def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
         users = len(request["lengths_B"])
@@ -141,7 +150,7 @@ class OnnxEngine:
         for name, array in request.items():
             binding.bind_cpu_input(name, array)
         binding.clear_binding_outputs()  # the shapes of the outputs may differ from those of the run before
-        for name in OUTPUTS:
+        for name in self._outputs:
             binding.bind_output(name)
         self._search.run_with_iobinding(binding)
         return SearchOutput(*(output[:users] for output in binding.copy_outputs_to_cpu()))
@@ -192,12 +201,20 @@ def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:
     }
 
 
-def catalogue_inputs(trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
+def catalogue_inputs(
+    trie: SemanticIdTrie, item_vectors_ND: NDArray[np.floating], following: Following | None = None
+) -> dict[str, NDArray[Any]]:
     """Returns the inputs of the search's ONNX graph that depend on the catalogue, by input name, in the graph's order.
 
     Args:
         trie: The catalogue's trie.
         item_vectors_ND: The item vectors: first those of the N leaves, then those of items that were added after the
             trie was built.
+        following: The items that followed the item of each leaf, and the weight of their bonus; None for no such items.
     """
-    return {ITEM_VECTORS: item_vectors_ND, "paths_LN": trie.paths_LN, **TrieArrays.from_trie(trie).by_input_name()}
+    return {
+        ITEM_VECTORS: item_vectors_ND,
+        "paths_LN": trie.paths_LN,
+        **TrieArrays.from_trie(trie).by_input_name(),
+        **(following or Following.none(trie.num_leaves)).by_input_name(),
+    }

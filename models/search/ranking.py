@@ -22,18 +22,24 @@ class SearchOutput(NamedTuple):
         scores_BK: The score of each item, float32; -inf in an empty entry.
         queries_BD: The query of each user, float32. Its dot product with an item vector at unit length is
             relevance_weight * relevance.
+        strengths_BK: How strongly each item follows the user's last two items, float32. The last three fields may be
+            None if the search added no following items (see `models.search.history.following_items`).
+        offsets_B: The offset of each user for estimates of log-probabilities, float32; see
+            `models.search.new.new_item_scores.NewItemScores.offsets`.
+        lowest_B: The smallest log-probability of the items that the search itself found, float32.
     """
 
     leaves_BK: Int32Array
     log_probs_BK: FloatArray
     scores_BK: FloatArray
     queries_BD: FloatArray
+    strengths_BK: FloatArray | None = None
+    offsets_B: FloatArray | None = None
+    lowest_B: FloatArray | None = None
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
         """Returns the result of some users only. The argument has the numbers of these users, in [0, B)."""
-        return SearchOutput(
-            self.leaves_BK[users], self.log_probs_BK[users], self.scores_BK[users], self.queries_BD[users]
-        )
+        return SearchOutput._make(None if array is None else array[users] for array in self)
 
 
 class Ranking(NamedTuple):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.history.history_items import HistoryItems
+from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_item_index import COMPARED_ALL
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.popularity import Popularity
@@ -40,7 +40,7 @@ class SearchEngine(Protocol):
         beam_width: int,
         types_BT: IntArray | None = None,
     ) -> SearchOutput:
-        """Finds the K best items that pass a filter, for each of B users.
+        """Finds the K best items that pass a filter, for each of B users, or more.
 
         Args:
             history_BT: The places of each user's history items, oldest first, padded at the end with any valid place;
@@ -49,7 +49,7 @@ class SearchEngine(Protocol):
             excluded_BX: For each user, the leaves that must not be returned: distinct leaves that pass the filter, in
                 ascending order, padded at the end with -1; int64, X >= 1.
             eligibility: The items that pass the filter. The search returns leaves only.
-            beam_width: K, the number of beams and of returned items for each user.
+            beam_width: K, the number of beams, and the least number of returned items for each user.
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the model reads no event types.
 
@@ -79,7 +79,7 @@ class Recommender:
         max_history: T, the number of most recent items of a history that the engine gets; older items are cut off.
         popularity_N: How often users chose the item of each leaf in the training data.
         new_items: The items that the model did not learn to generate; None if there are no such items.
-        history_items: Adds the candidates that a user's history points at; None to add none.
+        own_items: Adds items of the user's own history to the candidates; None to add none.
 
     Attributes:
         trie: The trie of the catalogue when the bundle was published.
@@ -98,7 +98,7 @@ class Recommender:
         max_history: int,
         popularity_N: NDArray[np.integer],
         new_items: NewItems | None = None,
-        history_items: HistoryItems | None = None,
+        own_items: OwnItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
             raise ValueError(
@@ -109,7 +109,7 @@ class Recommender:
         self.max_history = max_history
         self._engine = engine
         self._new_items = new_items
-        self._history_items = history_items
+        self._own_items = own_items
         self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 
@@ -179,8 +179,7 @@ class Recommender:
 
         The probabilities of all items of the bundle sum to one, so the log-probability of an item is the same with and
         without a filter, and after other items are deleted. It is only an estimate for new items (see
-        `NewItems.merged`) and for candidates that the history points at and the search did not find (see
-        `HistoryItems.merged`).
+        `NewItems.merged`), and for following items and items of the history that the search did not find.
 
         Args:
             histories: For each user, the places of the history items, oldest first, int64, at least one. A place is a
@@ -214,7 +213,7 @@ class Recommender:
         leaves = [places[places < self.trie.num_leaves] for places in excluded] if eligibility.num_added else excluded
         # Not np.unique: it releases the GIL, and a thread under load waits long to get it back.
         excluded_BX = pad([sorted(set(one.tolist())) for one in leaves], filler=NO_LEAF)
-        searched = found = self._engine.search(
+        found = self._engine.search(
             pad(recent, filler=0),
             lengths_B,
             excluded_BX,
@@ -222,11 +221,11 @@ class Recommender:
             beam_width=max(beam_width, k),
             types_BT=None if types is None else self._recent_types(types, recent),
         )
-        if self._history_items is not None:
-            found = self._history_items.merged(searched, histories, excluded_BX, eligibility)
+        if self._own_items is not None:
+            found = self._own_items.merged(found, histories, excluded_BX, eligibility)
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
-            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved, searched=searched)
+            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
         return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
 
     def _recent_types(self, types: Sequence[IntArray | None], recent: Sequence[IntArray]) -> IntArray | None:

@@ -20,6 +20,8 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.history.following_items import FollowingTensors
+from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.tensors import TrieTensors
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -34,6 +36,7 @@ class TorchEngine:
         item_vectors_ND: The vector of the item at each leaf, from `Retriever.item_vectors`.
         device: The device to compute on.
         half: Whether to compute in bfloat16 where float32 is not needed (PyTorch's autocast).
+        following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class TorchEngine:
         *,
         device: torch.device,
         half: bool = False,
+        following: Following | None = None,
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
+        self._following = FollowingTensors.from_following(following or Following.none(trie.num_leaves), self._device)
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
         """Makes an engine whose histories may contain items that were added after the trie was built.
@@ -97,6 +102,7 @@ class TorchEngine:
                 self._item_vectors_ND,
                 self._paths_LN,
                 self._trie,
+                self._following,
                 None if types_BT is None else self._tensor(types_BT),
             )
             return SearchOutput(*(array.cpu().numpy() for array in found))
@@ -113,6 +119,7 @@ def load_torch_engine(
     device: str,
     *,
     half: bool = False,
+    following: Following | None = None,
 ) -> TorchEngine:
     """Loads the weights of a retriever from a file, and makes a search engine with it.
 
@@ -123,6 +130,7 @@ def load_torch_engine(
         item_vectors_ND: The vector of the item at each leaf, float32.
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
         half: Whether to compute in bfloat16 where float32 is not needed; ignored on a CPU.
+        following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
     """
     retriever = Retriever(RetrieverConfig.from_fields(config))
     retriever.load_state_dict(load_file(weights))
@@ -130,4 +138,5 @@ def load_torch_engine(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
     vectors_ND = torch.from_numpy(item_vectors_ND)
-    return TorchEngine(retriever, trie, vectors_ND, device=place, half=half and place.type == "cuda")
+    half = half and place.type == "cuda"
+    return TorchEngine(retriever, trie, vectors_ND, device=place, half=half, following=following)

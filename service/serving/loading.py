@@ -10,7 +10,7 @@ from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
-from rqrec.models.search.history.history_items import HistoryItems
+from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.recommender import Recommender, SearchEngine
@@ -72,14 +72,14 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     is_new_N, vectors_ND, weight = popularity_N == 0, item_vectors.rows, manifest.relevance_weight
-    transitions = None if bundle.transitions is None else bundle.transitions.reordered(trie.row_of_leaf_N)
+    own = manifest.history_bonus.own
     recommender = Recommender(
         load_search_engine(bundle, trie, vectors_ND, options),
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
-        history_items=HistoryItems(manifest.history_bonus, transitions, is_new_N, vectors_ND, relevance_weight=weight),
+        own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, options.beam_width)
@@ -131,13 +131,17 @@ def load_search_engine(
         BundleError: If a file of the bundle is invalid, or if half precision is asked for and the bundle lacks it.
     """
     half = options.precision is Precision.HALF
+    transitions = None if bundle.transitions is None else bundle.transitions.reordered(trie.row_of_leaf_N)
+    following = bundle.manifest.history_bonus.following_items(transitions)
     if options.backend is Backend.TORCH:
         # Imported here, because serving with ONNX Runtime must work without torch.
         from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415
 
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
         with reading(bundle.path, RETRIEVER_WEIGHTS):
-            return load_torch_engine(weights, config, trie, item_vectors_ND, options.device, half=half)
+            return load_torch_engine(
+                weights, config, trie, item_vectors_ND, options.device, half=half, following=following
+            )
     cuda = options.device is Device.CUDA or (options.device is Device.AUTO and cuda_is_available())
     if cuda and half and not bundle.manifest.half_search:
         raise BundleError(
@@ -147,4 +151,6 @@ def load_search_engine(
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
     max_history = bundle.manifest.max_history
     with reading(bundle.path, graph):
-        return OnnxEngine(bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history)
+        return OnnxEngine(
+            bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history, following=following
+        )

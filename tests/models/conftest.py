@@ -23,7 +23,14 @@ def random_codes(rng: np.random.Generator, *, items: int, levels: int, codebook_
 def random_short_term_config(num_items: int, *, width: int = 6, max_history: int = 6) -> ShortTermConfig:
     """With a filter that is shorter than the longest history."""
     return ShortTermConfig(
-        num_items=num_items, width=width, layers=2, taps=3, dropout=0.0, max_history=max_history, temperature=0.4
+        num_items=num_items,
+        width=width,
+        layers=2,
+        taps=3,
+        filters=2,
+        dropout=0.0,
+        max_history=max_history,
+        temperature=0.4,
     )
 
 

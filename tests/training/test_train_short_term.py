@@ -25,7 +25,7 @@ from rqrec.training.train_short_term import (
 
 ITEMS, USERS, MAX_HISTORY, STOPPED_AFTER = 12, 60, 4, 7
 SETTINGS = ShortTermSettings(
-    width=8, taps=3, dropout=0.2, epochs=4, batch_size=16, learning_rate=1e-2, checkpoint_every_steps=3
+    width=8, taps=3, filters=2, dropout=0.2, epochs=4, batch_size=16, learning_rate=1e-2, checkpoint_every_steps=3
 )
 Configure = Callable[..., RunSettings]
 

@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.history.bonus import HistoryBonus
-from rqrec.models.search.history.history_items import Candidates, HistoryItems
+from rqrec.models.search.history.own_items import Candidates, OwnItems
 from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights, age_classes
-from rqrec.models.search.history.transitions import Transitions, transition_signal
+from rqrec.models.search.history.transitions import transition_signal
 from rqrec.models.search.recommender import SearchEngine, pad
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.training.data.splits import Holdout
@@ -72,7 +72,6 @@ def fit_history_bonus(
     trie: SemanticIdTrie,
     holdout: Holdout,
     item_vectors_ND: FloatArray,
-    transitions: Transitions,
     *,
     max_history: int,
     beam_width: int,
@@ -93,11 +92,11 @@ def fit_history_bonus(
     no user has gets the weight of the next lower count.
 
     Args:
-        engine: The search of the trained retriever.
+        engine: The search of the trained retriever. It adds following items with a bonus of weight 0, from data without
+            the users' next items.
         trie: The trie of the catalogue's semantic IDs.
         holdout: Users with histories of item_index, and each user's next item, on which the model was not trained.
         item_vectors_ND: Item vectors in the order of the trie's leaves, shape (N, D).
-        transitions: The items that followed the item of each leaf, in data without the users' next items.
         max_history: T, the number of most recent items that the search reads.
         beam_width: Beam width of the search.
         relevance_weight: The factor in score = log_prob + relevance_weight * relevance.
@@ -110,14 +109,8 @@ def fit_history_bonus(
         None if it is of no use.
     """
     own = None if exclude_history else NO_OWN_BONUS
-    items = HistoryItems(
-        HistoryBonus(own, 0.0),
-        transitions,
-        np.zeros(trie.num_leaves, dtype=np.bool_),
-        item_vectors_ND,
-        relevance_weight=relevance_weight,
-        compared=COMPARED,
-    )
+    not_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
+    items = OwnItems(NO_OWN_BONUS, not_new_N, item_vectors_ND, relevance_weight=relevance_weight, compared=COMPARED)
     everything, parts = Eligibility.everything(trie), []
     for users in user_batches(holdout, "fitting the bonus"):
         histories = [trie.leaf_of_row_N[holdout.histories[user]] for user in users]
@@ -133,7 +126,9 @@ def fit_history_bonus(
             beam_width=beam_width,
             types_BT=pad([one[-max_history:] for one in types], filler=0),
         )
-        candidates = items.candidates(found, histories, excluded_BE, everything)
+        candidates = Candidates.from_found(found)
+        if own is not None:
+            candidates = items.candidates(found, histories, excluded_BE, everything)
         parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
     if not parts:
         return HistoryBonus(own, None)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import normalize
 
-from rqrec.models.search.history.transitions import Transitions
+from rqrec.models.search.history.transitions import KEPT, Transitions
 from rqrec.training.data.splits import Sequences
 
 STEP_WEIGHTS = (1.0, 0.5, 1 / 3)  # of an item that comes one, two or three steps after another one
 SHARPNESS = 2.0  # a transition to an item with the cosine c of the features counts exp(SHARPNESS * c)
-KEPT = 64  # following items of an item
 COMPARED = 256  # following items of an item whose content is compared, those with the largest shares
 PAIRS_PER_CHUNK = 1 << 16
 

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.history.own_weights import OwnItemWeights
-from rqrec.models.search.history.transitions import transition_signal
+from rqrec.models.search.history.transitions import Following, Transitions
 
 
 @dataclass(frozen=True)
@@ -17,27 +14,20 @@ class HistoryBonus:
 
     Attributes:
         own: The weights of own items; None if they get no bonus and are not added to the candidates.
-        following: The weight of following items: their bonus is this weight times `transition_signal`. None if they get
+        following: The weight of following items (see `models.search.history.transitions.Following`). None if they get
             no bonus and are not added.
     """
 
     own: OwnItemWeights | None = None
     following: float | None = None
 
-    def of(self, counts: IntArray, ages: IntArray, strengths: FloatArray) -> FloatArray:
-        """Returns the bonus of each candidate, float32; 0 for an item of neither kind.
+    def following_items(self, transitions: Transitions | None) -> Following | None:
+        """Returns the following items of a table with their weight; None if they get no bonus or there is no table.
 
         Args:
-            counts: How often the user chose each item, integer, at least 0.
-            ages: How many choices the user made after the last choice of each item, in the shape of `counts`.
-            strengths: How strongly each item follows the user's last two items, float32, in the shape of `counts`.
+            transitions: The items that followed the item of each leaf.
         """
-        bonus: FloatArray = np.zeros(counts.shape, dtype=np.float32)
-        if self.own is not None:
-            bonus = bonus + self.own.bonus(counts, ages)
-        if self.following is not None:
-            bonus = bonus + np.float32(self.following) * transition_signal(strengths)
-        return bonus
+        return None if self.following is None or transitions is None else Following(transitions, self.following)
 
 
 NO_BONUS = HistoryBonus()

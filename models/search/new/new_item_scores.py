@@ -52,14 +52,16 @@ class NewItemScores:
         log-probability of the found items, so that no new item comes before a found item.
 
         Args:
-            found: The items that the search found.
+            found: The items that the search found. If it has offsets, these are returned.
 
         Returns:
             Offsets of shape (B,), float32.
         """
-        is_found_BK = found.scores_BK > -np.inf
+        if found.offsets_B is not None:
+            return found.offsets_B
         if not self.relevance_weight:
-            return np.asarray(np.where(is_found_BK, found.log_probs_BK, 0).min(axis=1, initial=0))
+            return self.lowest(found)
+        is_found_BK = found.scores_BK > -np.inf
         is_found_BX = is_found_BK[:, :ANCHORS]
         log_probs_BX, scores_BX = found.log_probs_BK[:, :ANCHORS], found.scores_BK[:, :ANCHORS]
         if not (is_all_found := bool(is_found_BX.all())):  # seldom
@@ -67,6 +69,17 @@ class NewItemScores:
         differences_B = (log_probs_BX - (scores_BX - log_probs_BX) / self.relevance_weight).sum(axis=1)
         counts_B = is_found_BX.shape[1] if is_all_found else is_found_BX.sum(axis=1)
         return np.asarray(differences_B / np.maximum(counts_B, 1), dtype=np.float32)
+
+    def lowest(self, found: SearchOutput) -> FloatArray:
+        """Computes the smallest log-probability of the items found for each user, or 0, shape (B,), float32.
+
+        Args:
+            found: The items that the search found. If it has these numbers, they are returned.
+        """
+        if found.lowest_B is not None:
+            return found.lowest_B
+        is_found_BK = found.scores_BK > -np.inf
+        return np.asarray(np.where(is_found_BK, found.log_probs_BK, np.float32(0)).min(axis=1, initial=0))
 
     def estimate(self, weighted_X: FloatArray, offset: np.float32 | FloatArray) -> tuple[FloatArray, FloatArray]:
         """Estimates the log-probabilities and scores of new items.

@@ -109,23 +109,20 @@ class NewItems:
         *,
         k: int,
         reserved: Sequence[int],
-        searched: SearchOutput | None = None,
     ) -> list[Ranking]:
         """Ranks the found items and the new items together, and returns the k best items of each user.
 
         Args:
-            found: The items that the search found, or the result of `HistoryItems.merged`. New items in it are ignored.
+            found: The items that the search found, or the result of `OwnItems.merged`. New items in it are ignored.
             excluded: For each user, the places (item numbers) of items that must not be returned, int64.
             eligibility: The items that pass the filter, the same for all users.
             k: How many items to return for each user.
             reserved: For each user, how many of the k items must be new items, if so many are eligible.
-            searched: The items that the search found, from which the scores of new items are estimated. It is needed
-                if `found` is the result of `HistoryItems.merged`. None if `found` is the result of the search itself.
         """
         leaves_BK, log_probs_BK, scores_BK = found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k]
         is_new_BK = self._is_new_N[found.leaves_BK]
         is_full_B = (scores_BK[:, -1] > -np.inf) & ~is_new_BK[:, :k].any(axis=1) & (scores_BK.shape[1] == k)
-        offsets_B = self._scores.offsets(searched or found)
+        offsets_B = self._scores.offsets(found)
         candidates = eligibility.candidates or self._index.possible(eligibility)
         compared = self._index.compare(candidates, found.queries_BD)
         best_B = self._scores.estimate(compared.largest_B, offsets_B)[1]

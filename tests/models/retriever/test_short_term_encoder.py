@@ -22,11 +22,17 @@ def encoder() -> ShortTermEncoder:
 
 
 def test_a_filter_sums_the_latest_values_by_their_weights() -> None:
-    causal = CausalFilter(1, taps=2, max_history=4)
-    causal.weight_CF.data = torch.tensor([[10.0], [1.0]])
-    x_BTF = torch.tensor([[[1.0], [2.0], [3.0]]])
-    torch.testing.assert_close(causal(x_BTF), torch.tensor([[[10.0], [21.0], [32.0]]]))
-    torch.testing.assert_close(causal.last(x_BTF, torch.tensor([1])), torch.tensor([[21.0]]))
+    causal = CausalFilter(2, taps=2, filters=1)
+    causal.filters_RC.data, causal.shares_RF.data = torch.tensor([[10.0, 1.0]]), torch.tensor([[1.0, -2.0]])
+    x_BTF = torch.tensor([[[1.0, 1.0], [2.0, 0.0], [3.0, 4.0]]])
+    torch.testing.assert_close(causal(x_BTF), torch.tensor([[[21.0, -2.0], [32.0, -80.0]]]))
+
+
+def test_the_filter_of_a_column_is_a_sum_of_shared_filters() -> None:
+    causal = CausalFilter(2, taps=2, filters=2)
+    causal.filters_RC.data = torch.tensor([[10.0, 1.0], [0.0, 100.0]])
+    causal.shares_RF.data = torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+    torch.testing.assert_close(causal(torch.tensor([[[1.0, 1.0], [2.0, 2.0]]])), torch.tensor([[[121.0, 200.0]]]))
 
 
 def test_the_future_changes_nothing(encoder: ShortTermEncoder) -> None:

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rqrec.models.search.beam_search import top_k
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.ranked import top_k
 from rqrec.models.search.recommender import Recommender, pad
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes, random_engine, random_retriever, score_every_item

@@ -22,6 +22,7 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.export import export_search
+from rqrec.models.search.history.transitions import KEPT, Following, Transitions
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.recommender import pad
 from rqrec.models.search.torch_engine import load_torch_engine
@@ -75,11 +76,13 @@ def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
 
 
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
-    onnx = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie), threads=2)
-    reference = load_torch_engine(
-        bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever, trie, item_vectors(bundle, trie), "cpu"
-    )
     rng = np.random.default_rng(0)
+    pairs_P = np.concatenate([rng.permutation(64)[:KEPT] for _ in range(64)]).astype(np.int32)
+    table = Transitions(np.arange(65) * KEPT, pairs_P, rng.random(len(pairs_P), dtype=np.float32))
+    following = Following(table, weight=3.0)
+    vectors_ND, config = item_vectors(bundle, trie), bundle.manifest.retriever
+    onnx = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, vectors_ND, threads=2, following=following)
+    reference = load_torch_engine(bundle.path / RETRIEVER_WEIGHTS, config, trie, vectors_ND, "cpu", following=following)
     for users, beam in [(1, 1), (1, 20), (7, 5), (33, 64)]:
         histories = [rng.integers(0, 64, size=rng.integers(1, 9)) for _ in range(users)]
         is_eligible_N = rng.random(64) < 0.8
@@ -92,7 +95,10 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
             Eligibility.from_mask(trie, is_eligible_N),
         )
         ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
-        np.testing.assert_allclose(ours.scores_BK, theirs.scores_BK, atol=TOLERANCE)
+        for name in ("scores_BK", "strengths_BK", "offsets_B", "lowest_B"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=TOLERANCE)
+        assert ours.strengths_BK is not None
+        assert np.any(ours.strengths_BK > 0)
         # Neighbours whose scores differ by less than the tolerance may change places.
         assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
 
@@ -126,8 +132,8 @@ def test_half_precision_stays_close(bundle: Bundle, trie: SemanticIdTrie, graphs
     )
     for name, tolerance in (("log_probs_BK", HALF_TOLERANCE), ("scores_BK", HALF_SCORE_TOLERANCE)):
         values_N = np.empty(64)
-        values_N[exact.leaves_BK[0]] = getattr(exact, name)[0]
-        np.testing.assert_allclose(getattr(half, name)[0], values_N[half.leaves_BK[0]], atol=tolerance)
+        values_N[exact.leaves_BK[0, :64]] = getattr(exact, name)[0, :64]
+        np.testing.assert_allclose(getattr(half, name)[0, :64], values_N[half.leaves_BK[0, :64]], atol=tolerance)
 
 
 def test_tokenizer_graph_gives_the_codes_of_the_model(bundle: Bundle) -> None:

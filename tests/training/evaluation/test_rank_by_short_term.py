@@ -16,7 +16,7 @@ HISTORIES = ([4, 1, 0, 2], [3])  # the first is longer than the encoder reads
 def encoder() -> ShortTermEncoder:
     torch.manual_seed(0)
     config = ShortTermConfig(
-        num_items=ITEMS, width=4, layers=1, taps=2, dropout=0.0, max_history=LONGEST, temperature=0.1
+        num_items=ITEMS, width=4, layers=1, taps=2, filters=2, dropout=0.0, max_history=LONGEST, temperature=0.1
     )
     encoder = ShortTermEncoder(config).eval()
     with torch.no_grad():

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rqrec.models.search.history.transitions import KEPT
 from rqrec.training.data.splits import Sequences
-from rqrec.training.history.transitions import KEPT, SHARPNESS, STEP_WEIGHTS, fit_transitions, transition_shares
+from rqrec.training.history.transitions import SHARPNESS, STEP_WEIGHTS, fit_transitions, transition_shares
 
 
 def ragged(rows: list[list[int]]) -> Sequences:

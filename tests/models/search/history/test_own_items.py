@@ -4,11 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.history.bonus import HistoryBonus
-from rqrec.models.search.history.history_items import HistoryItems
 from rqrec.models.search.history.own_choices import OwnChoices
+from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
-from rqrec.models.search.history.transitions import SECOND_LAST, WEAK, Transitions
 from rqrec.models.search.ranking import SearchOutput, rankings
 from rqrec.models.trie.trie import SemanticIdTrie
 
@@ -29,7 +27,7 @@ FOUND = SearchOutput(
 
 def merged(history: list[int], excluded: list[int] | None = None, is_new: int | None = None) -> dict[int, float]:
     is_new_N = np.arange(5) == is_new
-    own = HistoryItems(HistoryBonus(WEIGHTS), None, is_new_N, VECTORS, relevance_weight=1.0)
+    own = OwnItems(WEIGHTS, is_new_N, VECTORS, relevance_weight=1.0)
     output = own.merged(FOUND, [np.array(history)], np.array([excluded or [-1]]), EVERYTHING)
     (ranking,) = rankings(output.leaves_BK, output.log_probs_BK, output.scores_BK)
     return dict(zip(ranking.leaves_K.tolist(), ranking.scores_K.tolist(), strict=True))
@@ -66,7 +64,7 @@ def test_users_of_a_batch_do_not_mix() -> None:
         np.repeat(FOUND.scores_BK, 2, axis=0),
         np.repeat(FOUND.queries_BD, 2, axis=0),
     )
-    own = HistoryItems(HistoryBonus(WEIGHTS), None, NOT_NEW, VECTORS, relevance_weight=1.0)
+    own = OwnItems(WEIGHTS, NOT_NEW, VECTORS, relevance_weight=1.0)
     histories = [np.array([3]), np.array([4, 4, 2, 0])]
     both = own.merged(two, histories, np.repeat(NOTHING, 2, axis=0), EVERYTHING)
     for user, history in enumerate(histories):
@@ -78,7 +76,7 @@ def test_users_of_a_batch_do_not_mix() -> None:
 
 
 def test_closed_leaves_do_not_join() -> None:
-    own = HistoryItems(HistoryBonus(WEIGHTS), None, NOT_NEW, VECTORS, relevance_weight=1.0)
+    own = OwnItems(WEIGHTS, NOT_NEW, VECTORS, relevance_weight=1.0)
     some = Eligibility.from_mask(TRIE, np.arange(5) != 3)
     output = own.merged(FOUND, [np.array([3, 2])], NOTHING, some)
     assert set(output.leaves_BK[0].tolist()) == {0, 1, 2, -1}
@@ -109,63 +107,3 @@ def test_weights_must_be_complete_and_finite() -> None:
     for wrong in ({}, {**fields, "by_age": [1.0]}, {**fields, "by_count": [float("nan")] * MOST_COUNTED}):
         with pytest.raises(ValueError, match="finite weights of own items"):
             OwnItemWeights.from_fields(wrong)
-
-
-# Item 1 was followed by 2 and 3, item 3 by 2 and 4.
-TABLE = Transitions(
-    np.array([0, 0, 2, 2, 4, 4]), np.array([2, 3, 2, 4], dtype=np.int32), np.array([1, 0.5, 0.2, 1], dtype=np.float32)
-)
-
-
-def with_following(
-    history: list[int], *, excluded: list[int] | None = None, is_new: int | None = None, shut: int | None = None
-) -> dict[int, float]:
-    items = HistoryItems(HistoryBonus(None, 2.0), TABLE, np.arange(5) == is_new, VECTORS, relevance_weight=1.0)
-    eligibility = Eligibility.from_mask(TRIE, np.arange(5) != shut)
-    output = items.merged(FOUND, [np.array(history)], np.array([excluded or [-1]]), eligibility)
-    (ranking,) = rankings(output.leaves_BK, output.log_probs_BK, output.scores_BK)
-    return dict(zip(ranking.leaves_K.tolist(), ranking.scores_K.tolist(), strict=True))
-
-
-def test_items_that_followed_the_last_two_items_join_with_a_bonus() -> None:
-    scores = with_following([0, 1, 3])
-    # Relevance 2 (items 2 and 4, twice the first axis) and 1 (item 3); the offset is -3; at most -2, as the last found.
-    strength = 0.2 + SECOND_LAST * 1
-    assert scores[2] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(strength / WEAK), rel=1e-6)
-    assert scores[4] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(1 / WEAK), rel=1e-6)
-    assert scores[3] == pytest.approx(min(1 - 3, -2) + 1 + 2 * np.log1p(SECOND_LAST * 0.5 / WEAK), rel=1e-6)
-    assert (scores[0], scores[1]) == (1, -1)  # found, and nothing that followed
-
-
-def test_following_items_that_are_excluded_closed_or_new_do_not_join() -> None:
-    assert set(with_following([3])) == {0, 1, 2, 4}
-    assert set(with_following([3], excluded=[4])) == {0, 1, 2}
-    assert set(with_following([3], shut=4)) == {0, 1, 2}
-    assert set(with_following([3], is_new=4)) == {0, 1, 2}
-
-
-def test_after_items_that_were_added_later_nothing_follows() -> None:
-    assert with_following([7, 9]) == {0: 1, 1: -1}
-    assert set(with_following([3, 9])) == {0, 1, 2, 4}  # the last item but one still counts
-
-
-@given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=4), min_size=1, max_size=5))
-def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
-    dense = np.zeros((7, 5))
-    for item in range(5):
-        pairs = slice(TABLE.starts_N[item], TABLE.starts_N[item + 1])
-        dense[item, TABLE.items_P[pairs]] = TABLE.strengths_P[pairs]
-    items_BX, strengths_BX = TABLE.after([np.array(row) for row in rows])
-    found = np.zeros((len(rows), 6))  # the last column takes empty entries
-    np.add.at(found, (np.arange(len(rows))[:, None], items_BX), strengths_BX)
-    expected = [dense[row[-1]] + (SECOND_LAST * dense[row[-2]] if len(row) > 1 else 0) for row in rows]
-    np.testing.assert_allclose(found[:, :5], expected, rtol=1e-6)
-    assert not found[:, 5].any()
-
-
-def test_a_reordered_table_has_the_same_pairs() -> None:
-    row_of_place_N = np.array([3, 0, 4, 1, 2])
-    other = TABLE.reordered(row_of_place_N)
-    items_BX, strengths_BX = other.after([np.array([0])])  # row 3 is place 0
-    assert row_of_place_N[items_BX[0, :2]].tolist() == [2, 4]
-    assert strengths_BX[0].tolist() == pytest.approx([0.2, 1, 0, 0])

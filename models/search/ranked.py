@@ -1,0 +1,61 @@
+"""The items that a search found, ranked, as PyTorch tensors.
+
+Shapes: B users, K items of a user, X scores of a user, D width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Ranked(NamedTuple):
+    """The items that the beams ended at, for each of B users, best first. Each user has K entries.
+
+    If fewer than K items are eligible for a user, the last entries are empty.
+
+    Attributes:
+        leaves_BK: The leaf of each item, int32; -1 in an empty entry.
+        log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.
+        scores_BK: The score of each item (see `Retriever.rerank`), float32; -inf in an empty entry.
+    """
+
+    leaves_BK: Tensor
+    log_probs_BK: Tensor
+    scores_BK: Tensor
+
+
+class BeamSearchOutput(NamedTuple):
+    """What a search returns for each of B users: `models.search.ranking.SearchOutput` describes the fields.
+
+    K is here the beam width plus `models.search.history.following_items.JOINING`.
+    """
+
+    leaves_BK: Tensor
+    log_probs_BK: Tensor
+    scores_BK: Tensor
+    queries_BD: Tensor
+    strengths_BK: Tensor
+    offsets_B: Tensor
+    lowest_B: Tensor
+
+
+def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Finds the k largest scores of each row. Of equal scores, the one with the smaller index comes first.
+
+    ONNX specifies this order of ties for TopK. Torch does not, so torch sorts keys that are never equal.
+
+    Args:
+        scores_BX: X scores in each of B rows, float32, without NaN.
+        k: How many scores to find in each row, 1..X.
+
+    Returns:
+        The k largest scores, largest first, and their column numbers, int64; both of shape (B, k).
+    """
+    if torch.compiler.is_exporting():
+        return scores_BX.topk(k, dim=1)
+    bits = (scores_BX + 0.0).view(torch.int32)  # adding 0 turns -0 into 0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
+    positions_X = torch.arange(scores_BX.shape[1], device=scores_BX.device)
+    index_BK = ((ordered << 32) - positions_X).topk(k, dim=1).indices
+    return scores_BX.gather(1, index_BK), index_BK
