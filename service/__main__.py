@@ -4,6 +4,7 @@ import logging
 import sys
 
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.error import BundleError
@@ -27,6 +28,9 @@ def main() -> None:
     # A value far below this one makes threads take the GIL from each other without progress: below 10 us, a service
     # with two search workers stood still.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # NumPy's matrix products would use all cores. Their threads wait in a loop that takes the cores from the event loop
+    # and the searches: under overload this cost a fifth of the answers.
+    threadpool_limits(1, user_api="blas")
     try:
         settings = Settings()
         set_up_logs(settings.log_format)
