@@ -111,7 +111,7 @@ class _Format:
 
     settings: PublishSettings
     bundle_format: int = FORMAT
-    code_version: int = 5  # 5: the items that followed each item
+    code_version: int = 6  # 6: strengths of following items in a session
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:

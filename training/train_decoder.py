@@ -47,7 +47,7 @@ NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 BONUS, TRANSITIONS = "history_bonus.json", "transitions.parquet"
 VALIDATION_K = 10
-CODE_VERSION = 8  # 8: at most 32 following items join
+CODE_VERSION = 9  # 9: following items have strengths in a session
 
 
 def train_decoder(

@@ -55,6 +55,7 @@ class BeamSearch(nn.Module):
         paths_LN: Tensor,
         trie: TrieTensors,
         following: FollowingTensors,
+        in_session_B: Tensor,
         types_BT: Tensor | None = None,
     ) -> BeamSearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
@@ -74,6 +75,7 @@ class BeamSearch(nn.Module):
             trie: The arrays of the catalogue's trie.
             following: The items that followed each item in the training data. Those that followed the last two items of
                 a history are found too.
+            in_session_B: 1 for a request in the session of the last history item, else 0; int32.
             types_BT: The event type of each history item, 0 for unknown, int64; None if all are unknown.
         """
         batch, length = history_BT.shape
@@ -112,12 +114,18 @@ class BeamSearch(nn.Module):
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
         found = self._ranked(queries_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
-        after = following.after(history_BT, lengths_B)
+        after = following.after(history_BT, lengths_B, in_session_B)
         joining = Joining.from_following(*after, found.leaves_BK, excluded_BX, eligible)
+        return self._merged(found, joining, queries_BD, item_vectors_ND, following.weight)
+
+    def _merged(
+        self, found: Ranked, joining: Joining, queries_BD: Tensor, item_vectors_ND: Tensor, weight: Tensor
+    ) -> BeamSearchOutput:
+        """Ranks the found leaves and the joining items together."""
         vectors_RD = take_rows(item_vectors_ND, joining.leaves_BJ.flatten())
         weighted_BJ = self.retriever.rerank(queries_BD, vectors_RD, torch.zeros_like(joining.strengths_BJ))
         relevance_weight = self.retriever.config.relevance_weight
-        return joining.merged(found, queries_BD, weighted_BJ, following.weight, relevance_weight=relevance_weight)
+        return joining.merged(found, queries_BD, weighted_BJ, weight, relevance_weight=relevance_weight)
 
     def _ranked(self, queries_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor) -> Ranked:
         """Ranks the found leaves by score."""

@@ -30,6 +30,8 @@ def pad_to_bucket(request: dict[str, NDArray[Any]], *, max_history: int) -> dict
     more_users = _power_of_two(users) - users
     for name in {"history_BT", "types_BT"} & set(request):
         padded[name] = np.pad(request[name], ((0, more_users), (0, max(max_history - length, 0))))
+    if "in_session_B" in request:  # some bundles have a graph without it
+        padded["in_session_B"] = np.pad(request["in_session_B"], (0, more_users))
     padded["lengths_B"] = np.pad(request["lengths_B"], (0, more_users), constant_values=1)
     excluded = request["excluded_BX"].shape[1]
     more_excluded = max(_power_of_two(excluded), FEWEST_EXCLUDED) - excluded

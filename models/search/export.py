@@ -25,7 +25,7 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
-from rqrec.models.search.onnx_engine import OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
+from rqrec.models.search.onnx_engine import IN_SESSION, OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 from rqrec.models.trie.tensors import TrieTensors
@@ -90,13 +90,16 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         *eligible_inputs(eligibility),
         "excluded_BX",
         *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
+        IN_SESSION,
     ]
     following = FollowingTensors.from_following(Following.none(trie.num_leaves), torch.device("cpu"))
-    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie), following]
+    in_session_B = torch.zeros(2, dtype=torch.int32)
+    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie), following, in_session_B]
     axes = [
         *(one for _, one in example.values()),
         trie_axes,
         FollowingTensors._make([one_axis, one_axis, one_axis, None]),
+        one_axis,
     ]
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rqrec.models.array_types import IntArray
+from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.onnx_session import cuda_is_available, open_session
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
@@ -25,7 +25,7 @@ from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
-ITEM_VECTORS, TYPES = "item_vectors_ND", "types_BT"
+ITEM_VECTORS, TYPES, IN_SESSION = "item_vectors_ND", "types_BT", "in_session_B"
 OUTPUTS = SearchOutput._fields
 
 
@@ -72,7 +72,9 @@ class OnnxEngine:
         self._parts = threads
         inputs = self._search.get_inputs()
         self._outputs = [one.name for one in self._search.get_outputs()]
-        self._reads_types = any(one.name == TYPES for one in inputs)
+        self._reads_types, self._reads_sessions = (
+            any(one.name == name for one in inputs) for name in (TYPES, IN_SESSION)
+        )
         self._is_half = any(one.type == "tensor(float16)" for one in inputs)
         arrays = catalogue_inputs(trie, item_vectors_ND, following)
         self._catalogue = self._values({one.name: arrays[one.name] for one in inputs if one.name in arrays})
@@ -110,6 +112,7 @@ class OnnxEngine:
         *,
         beam_width: int,
         types_BT: IntArray | None = None,
+        in_session_B: Int32Array | None = None,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
 
@@ -123,12 +126,17 @@ class OnnxEngine:
             beam_width: K, the number of beams and of returned items for each user.
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the graph reads no event types.
+            in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
         """
         if self._reads_types and types_BT is None:
             types_BT = np.zeros_like(history_BT)
 
         def part(users: slice) -> SearchOutput:
             request = request_inputs(history_BT[users], lengths_B[users], excluded_BX[users], eligibility, beam_width)
+            if in_session_B is not None:
+                request[IN_SESSION] = in_session_B[users]
+            if not self._reads_sessions:
+                del request[IN_SESSION]
             if self._reads_types and types_BT is not None:
                 request[TYPES] = types_BT[users]
             return self._run(request)
@@ -174,6 +182,8 @@ def request_inputs(
 ) -> dict[str, NDArray[Any]]:
     """Returns the inputs of the search's ONNX graph that differ from request to request, by input name.
 
+    No request is in a session.
+
     `models.search.recommender.SearchEngine.search` has the same arguments and describes them in full.
 
     Args:
@@ -189,6 +199,7 @@ def request_inputs(
         "beam_slots_K": np.arange(beam_width, dtype=np.float32),
         **eligible_inputs(eligibility),
         "excluded_BX": excluded_BX,
+        IN_SESSION: np.zeros(len(lengths_B), dtype=np.int32),
     }
 
 

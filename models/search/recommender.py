@@ -39,6 +39,7 @@ class SearchEngine(Protocol):
         *,
         beam_width: int,
         types_BT: IntArray | None = None,
+        in_session_B: Int32Array | None = None,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users, or more.
 
@@ -52,6 +53,7 @@ class SearchEngine(Protocol):
             beam_width: K, the number of beams, and the least number of returned items for each user.
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the model reads no event types.
+            in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
 
         Returns:
             The best items of each user that pass the filter and are not excluded.
@@ -174,6 +176,7 @@ class Recommender:
         eligibility: Eligibility | None = None,
         reserved: Sequence[int] | None = None,
         types: Sequence[IntArray | None] | None = None,
+        in_session: Sequence[bool] | None = None,
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
@@ -190,6 +193,8 @@ class Recommender:
             eligibility: The items that pass the filter, the same for all users; None for all items.
             reserved: For each user, how many of the k items must be new items, if so many are eligible; None for 0.
             types: For each user, the event types of the history items, 0 for unknown; None if all are unknown.
+            in_session: Whether each request belongs to the session of the last history item (see
+                `models.search.history.transitions.is_in_session`); None for no request.
 
         Returns:
             One ranking for each user, with at most k items.
@@ -220,6 +225,7 @@ class Recommender:
             eligibility,
             beam_width=max(beam_width, k),
             types_BT=None if types is None else self._recent_types(types, recent),
+            in_session_B=None if in_session is None else np.array(in_session, dtype=np.int32),
         )
         if self._own_items is not None:
             found = self._own_items.merged(found, histories, excluded_BX, eligibility)

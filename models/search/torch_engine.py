@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from rqrec.models.array_types import IntArray
+from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
@@ -77,6 +77,7 @@ class TorchEngine:
         *,
         beam_width: int,
         types_BT: IntArray | None = None,
+        in_session_B: Int32Array | None = None,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
 
@@ -90,6 +91,7 @@ class TorchEngine:
             beam_width: K, the number of beams and of returned items for each user.
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the retriever reads no event types.
+            in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
         """
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # training may set the retriever to training mode between two searches
@@ -103,6 +105,7 @@ class TorchEngine:
                 self._paths_LN,
                 self._trie,
                 self._following,
+                self._tensor(np.zeros(len(lengths_B), dtype=np.int32) if in_session_B is None else in_session_B),
                 None if types_BT is None else self._tensor(types_BT),
             )
             return SearchOutput(*(array.cpu().numpy() for array in found))

@@ -66,9 +66,9 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
         leaf_of_item_N: The leaf position of each item, by item_index, shape (N,).
 
     Returns:
-        The sequences of leaf positions, which the retriever reads.
+        The sequences of leaf positions, which the retriever reads. They have no times, which it does not read.
     """
-    return replace(sequences, items_I=leaf_of_item_N[sequences.items_I].astype(np.int32))
+    return replace(sequences, items_I=leaf_of_item_N[sequences.items_I].astype(np.int32), times_I=None)
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:

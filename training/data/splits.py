@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.training.data.dataset import TYPE, WEIGHT, Dataset
+from rqrec.training.data.dataset import TIMESTAMP, TYPE, WEIGHT, Dataset
+from rqrec.training.data.splitting.time_unit import whole_seconds
 
 MIN_ITEMS_TO_LEARN = 2
 IndexArray = NDArray[np.int32]
@@ -29,12 +30,15 @@ class Sequences:
         weights_I: Weight of each item as a training target, float32; 0 for an item that must not be a target, such as a
             dislike. None if every item has the weight 1.
         types_I: Number of each item's event type, int8; 0 for unknown. None if the data has no event types.
+        times_I: When the user chose each item, in whole seconds since 1970, int64; never earlier than the item before.
+            None if the data has no such times.
     """
 
     items_I: IndexArray
     offsets_U: NDArray[np.int64]
     weights_I: NDArray[np.float32] | None = None
     types_I: NDArray[np.int8] | None = None
+    times_I: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets_U) - 1
@@ -100,7 +104,8 @@ class Sequences:
     def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":
         weights_I = None if self.weights_I is None else self.weights_I[keep_I]
         types_I = None if self.types_I is None else self.types_I[keep_I]
-        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]), weights_I, types_I)
+        times_I = None if self.times_I is None else self.times_I[keep_I]
+        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]), weights_I, types_I, times_I)
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,14 @@ class Holdout:
         targets_U: The item_index of each user's next item, int32, shape (U,).
         period: In a split by time, all items that each user chose in the validation or test period, without dislikes.
             In other splits None.
+        times_U: When each user chose the target, in whole seconds since 1970, int64, shape (U,). None if the data has
+            no such times.
     """
 
     histories: Sequences
     targets_U: IndexArray
     period: Sequences | None = None
+    times_U: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets_U)
@@ -133,7 +141,8 @@ class Holdout:
         chosen_U = np.zeros(len(self), dtype=np.bool_)
         chosen_U[np.random.default_rng(seed).choice(len(self), size, replace=False)] = True
         period = None if self.period is None else self.period.select(chosen_U)
-        return Holdout(self.histories.select(chosen_U), self.targets_U[chosen_U], period)
+        times_U = None if self.times_U is None else self.times_U[chosen_U]
+        return Holdout(self.histories.select(chosen_U), self.targets_U[chosen_U], period, times_U)
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class Split:
 
 
 def user_sequences(dataset: Dataset) -> Sequences:
-    """Returns the item sequence of every user in a data set, oldest first, with training weights and event types."""
+    """Returns the item sequence of every user in a data set, oldest first, with weights, event types and times."""
     user_I = dataset.interactions["user_index"].to_numpy()
     counts_U = np.bincount(user_I)
     parts = {name: dataset.interactions[name].to_numpy() for name in (WEIGHT, TYPE) if name in dataset.interactions}
@@ -163,6 +172,7 @@ def user_sequences(dataset: Dataset) -> Sequences:
         np.concatenate([[0], np.cumsum(counts_U)]),
         weights_I=parts.get(WEIGHT),
         types_I=parts.get(TYPE),
+        times_I=whole_seconds(dataset.interactions[TIMESTAMP].to_numpy()),
     )
 
 
@@ -215,7 +225,9 @@ def can_hold_out(sequences: Sequences, held_out_items: int) -> NDArray[np.bool_]
 
 def _asked(sequences: Sequences, target_U: NDArray[np.int64], asked_U: NDArray[np.bool_]) -> Holdout:
     """Asks some users about their items at the positions `target_U`."""
-    return Holdout(sequences.until(target_U).select(asked_U), sequences.items_I[target_U[asked_U]])
+    targets = target_U[asked_U]
+    times_U = None if sequences.times_I is None else sequences.times_I[targets]
+    return Holdout(sequences.until(target_U).select(asked_U), sequences.items_I[targets], times_U=times_U)
 
 
 def _last_wanted(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

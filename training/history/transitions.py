@@ -6,12 +6,14 @@ trained models. The numbers below were chosen on the validation items of Amazon 
 Shapes: N items, E feature columns, P pairs of items, C pairs of a chunk.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import normalize
 
-from rqrec.models.search.history.transitions import KEPT, Transitions
+from rqrec.models.search.history.transitions import KEPT, SESSION_GAP_S, Transitions
 from rqrec.training.data.splits import Sequences
 
 STEP_WEIGHTS = (1.0, 0.5, 1 / 3)  # of an item that comes one, two or three steps after another one
@@ -24,7 +26,9 @@ def fit_transitions(train: Sequences, features_NE: NDArray[np.float32]) -> Trans
     """Makes the table of the items that followed each item in the training data.
 
     The strength of a pair is the share of the following item among all items that followed (nearer ones count more),
-    times exp(`SHARPNESS` * cosine of the features of both items). For each item, the `KEPT` strongest are kept.
+    times exp(`SHARPNESS` * cosine of the features of both items). For each item, the `KEPT` strongest are kept. If the
+    data has times, each pair also has a strength from those sessions alone; a longer pause than `SESSION_GAP_S` ends a
+    session.
 
     Args:
         train: Training sequences of item_index. Dislikes follow nothing, and items count by their weights as targets.
@@ -32,15 +36,42 @@ def fit_transitions(train: Sequences, features_NE: NDArray[np.float32]) -> Trans
     """
     shares_NN = _largest(transition_shares(train, len(features_NE)), COMPARED)
     unit_NE = normalize(features_NE).astype(np.float32)
-    items_P, nexts_P = np.repeat(np.arange(shares_NN.shape[0]), np.diff(shares_NN.indptr)), shares_NN.indices
-    strengths_P = shares_NN.data.copy()
+    strengths_P = shares_NN.data * _likeness(*_pairs(shares_NN), unit_NE)
+    kept_NN = _largest(
+        sparse.csr_matrix((strengths_P, shares_NN.indices, shares_NN.indptr), shape=shares_NN.shape), KEPT
+    )
+    in_session_P = None
+    if train.times_I is not None:
+        pairs = _pairs(kept_NN)
+        shares_P = np.asarray(transition_shares(_sessions(train), len(features_NE))[pairs]).reshape(-1)
+        in_session_P = shares_P * _likeness(*pairs, unit_NE)
+    return Transitions(kept_NN.indptr.astype(np.int64), kept_NN.indices.astype(np.int32), kept_NN.data, in_session_P)
+
+
+def _pairs(table_NN: sparse.csr_matrix) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Returns the row and the column of every entry of a table."""
+    return np.repeat(np.arange(table_NN.shape[0]), np.diff(table_NN.indptr)), table_NN.indices
+
+
+def _likeness(
+    items_P: NDArray[np.integer], nexts_P: NDArray[np.integer], unit_NE: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Returns exp(`SHARPNESS` * cosine of the features) for each pair of items."""
+    likeness_P = np.empty(len(items_P), dtype=np.float32)
     for begin in range(0, len(items_P), PAIRS_PER_CHUNK):
         chunk = slice(begin, begin + PAIRS_PER_CHUNK)
         cosines_C = np.einsum("ce,ce->c", unit_NE[items_P[chunk]], unit_NE[nexts_P[chunk]])
-        strengths_P[chunk] *= np.exp(np.float32(SHARPNESS) * cosines_C)
-    strengths_NN = sparse.csr_matrix((strengths_P, shares_NN.indices, shares_NN.indptr), shape=shares_NN.shape)
-    kept_NN = _largest(strengths_NN, KEPT)
-    return Transitions(kept_NN.indptr.astype(np.int64), kept_NN.indices.astype(np.int32), kept_NN.data)
+        likeness_P[chunk] = np.exp(np.float32(SHARPNESS) * cosines_C)
+    return likeness_P
+
+
+def _sessions(train: Sequences) -> Sequences:
+    """Returns the same items with a row for each session instead of each user; `train` must have times."""
+    is_first_I = np.ones(len(train.items_I), dtype=np.bool_)
+    rows_I, times_I = train.rows_I, train.times_I
+    assert times_I is not None
+    is_first_I[1:] = (rows_I[1:] != rows_I[:-1]) | (np.diff(times_I) > SESSION_GAP_S)
+    return replace(train, offsets_U=np.append(np.flatnonzero(is_first_I), len(is_first_I)))
 
 
 def transition_shares(train: Sequences, num_items: int) -> sparse.csr_matrix:

@@ -33,7 +33,7 @@ class FollowingTensors(NamedTuple):
     Attributes:
         starts: int32, shape (N + 2,).
         items: int32, shape (P + 1,).
-        strengths: float32, shape (P + 1,).
+        strengths: float32, shape (P + 1,), or (2 P + 2,) with the strengths in sessions after the others.
         weight: The bonus of an item is this weight times ln(1 + strength / `WEAK`); float32, shape (1,).
     """
 
@@ -52,13 +52,15 @@ class FollowingTensors(NamedTuple):
         """
         return cls(*(torch.from_numpy(array).to(device) for array in following.by_input_name().values()))
 
-    def after(self, history_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def after(self, history_BT: Tensor, lengths_B: Tensor, in_session_B: Tensor) -> tuple[Tensor, Tensor]:
         """Finds the items that followed the last two items of each history.
 
         Args:
             history_BT: The places (item numbers) of the history items, oldest first, padded at the end; int64. After a
                 place of N or above, which is an item that was added after the trie was built, nothing follows.
             lengths_B: The number of items in each history, 1..T, int64.
+            in_session_B: 1 for a request in the session of the last item, whose strengths are those in sessions, if
+                there are any; else 0; int32.
 
         Returns:
             The items, int32, shape (B, X), -1 in an empty entry; and their strengths, float32, 0 in an empty entry.
@@ -73,7 +75,8 @@ class FollowingTensors(NamedTuple):
             >>> starts_N, strengths_P = np.array([0, 2, 2, 3]), np.array([0.5, 0.25, 1], dtype=np.float32)
             >>> following = Following(Transitions(starts_N, np.array([1, 2, 1]), strengths_P), weight=1.0)
             >>> tensors = FollowingTensors.from_following(following, torch.device("cpu"))
-            >>> items_BX, strengths_BX = tensors.after(torch.tensor([[2, 0]]), torch.tensor([2]))
+            >>> request = torch.tensor([[2, 0]]), torch.tensor([2]), torch.zeros(1, dtype=torch.int32)
+            >>> items_BX, strengths_BX = tensors.after(*request)
             >>> items_BX[0, :2].tolist(), strengths_BX[0, :2].tolist(), strengths_BX[0, 2:].sum().item()
             ([1, 2], [0.800000011920929, 0.25], 0.0)
         """
@@ -86,7 +89,11 @@ class FollowingTensors(NamedTuple):
         begins_B2, ends_B2 = take(self.starts, places_B2), take(self.starts, places_B2 + 1)
         pairs_B2S = begins_B2[:, :, None] + torch.arange(KEPT, dtype=torch.int32, device=device)
         pairs_BX = torch.where(pairs_B2S < ends_B2[:, :, None], pairs_B2S, no_pair).flatten(1)
-        items_BX, strengths_BX = take(self.items, pairs_BX), take(self.strengths, pairs_BX)
+        in_sessions = self.strengths.shape[0] - self.items.shape[0]  # where the strengths in sessions begin, or 0
+        items_BX, strengths_BX = (
+            take(self.items, pairs_BX),
+            take(self.strengths, pairs_BX + in_session_B[:, None] * in_sessions),
+        )
         last_BS, before_BS = items_BX.split(KEPT, dim=1)
         of_last_BS, of_before_BS = strengths_BX.split(KEPT, dim=1)
         of_before_BS = of_before_BS * SECOND_LAST

@@ -18,6 +18,7 @@ from rqrec.models.trie.trie import NO_LEAF
 
 KEPT = 64  # the largest number of items that followed an item
 SECOND_LAST = 0.3  # the last item but one counts this much beside the last item
+SESSION_GAP_S = 1800  # a longer time between two choices of a user begins another session
 WEAK = 0.01  # a strength well below this one changes a score little
 
 
@@ -30,11 +31,14 @@ class Transitions:
             shape (N + 1,).
         items_P: The item that followed, int32, in [0, N). An item has at most `KEPT`.
         strengths_P: The strength of each pair, float32, above 0; see `training.history.transitions`.
+        session_strengths_P: The strength of each pair among the pairs of one session alone, float32, at least 0. None
+            if the training data has no times.
     """
 
     starts_N: NDArray[np.int64]
     items_P: Int32Array
     strengths_P: FloatArray
+    session_strengths_P: FloatArray | None = None
 
     def reordered(self, row_of_place_N: NDArray[np.integer]) -> "Transitions":
         """Makes the same table for items with other numbers.
@@ -47,7 +51,8 @@ class Transitions:
         pairs_P = np.arange(starts_N[-1]) + np.repeat(self.starts_N[row_of_place_N] - starts_N[:-1], counts_N)
         place_of_row_N = np.empty(len(row_of_place_N), dtype=np.int32)
         place_of_row_N[row_of_place_N] = np.arange(len(row_of_place_N))
-        return Transitions(starts_N, place_of_row_N[self.items_P[pairs_P]], self.strengths_P[pairs_P])
+        in_session_P = None if self.session_strengths_P is None else self.session_strengths_P[pairs_P]
+        return Transitions(starts_N, place_of_row_N[self.items_P[pairs_P]], self.strengths_P[pairs_P], in_session_P)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +89,26 @@ class Following:
         """Returns the table as inputs of the search's ONNX graph, by input name, in the graph's order.
 
         One row and one pair are added at the end: the row of no item, which has no pairs, and the pair of an empty
-        entry, with the item -1 and the strength 0.
+        entry, with the item -1 and the strength 0. The strengths in sessions come after all others, if there are any.
         """
         table = self.transitions
+        kinds = [one_P for one_P in (table.strengths_P, table.session_strengths_P) if one_P is not None]
         return {
             "following_starts": np.append(table.starts_N, table.starts_N[-1]).astype(np.int32),
             "following_items": np.append(table.items_P, np.int32(NO_LEAF)).astype(np.int32),
-            "following_strengths": np.append(table.strengths_P, np.float32(0)),
+            "following_strengths": np.concatenate([np.append(one_P, np.float32(0)) for one_P in kinds]),
             "following_weight": np.array([self.weight], dtype=np.float32),
         }
+
+
+def is_in_session(last_time: float | None, request_time: float) -> bool:
+    """Returns whether a request belongs to the session of the user's last choice; False if its time is not known.
+
+    Args:
+        last_time: When the user made the last choice, in seconds since 1970; None if this is not known.
+        request_time: When the request is made, in seconds since 1970.
+    """
+    return last_time is not None and request_time - last_time <= SESSION_GAP_S
 
 
 def transition_signal(strengths: FloatArray) -> FloatArray:

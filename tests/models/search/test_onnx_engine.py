@@ -78,7 +78,8 @@ def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     rng = np.random.default_rng(0)
     pairs_P = np.concatenate([rng.permutation(64)[:KEPT] for _ in range(64)]).astype(np.int32)
-    table = Transitions(np.arange(65) * KEPT, pairs_P, rng.random(len(pairs_P), dtype=np.float32))
+    strengths = (rng.random(len(pairs_P), dtype=np.float32) for _ in range(2))
+    table = Transitions(np.arange(65) * KEPT, pairs_P, *strengths)
     following = Following(table, weight=3.0)
     vectors_ND, config = item_vectors(bundle, trie), bundle.manifest.retriever
     onnx = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, vectors_ND, threads=2, following=following)
@@ -94,7 +95,14 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
             pad(excluded, filler=-1),
             Eligibility.from_mask(trie, is_eligible_N),
         )
-        ours, theirs = (engine.search(*arguments, beam_width=beam) for engine in (onnx, reference))
+        in_session_B = np.arange(users, dtype=np.int32) % 2
+        ours, theirs, without = (
+            engine.search(*arguments, beam_width=beam, in_session_B=in_session)
+            for engine, in_session in ((onnx, in_session_B), (reference, in_session_B), (onnx, None))
+        )
+        is_same_BK = np.isclose(ours.scores_BK, without.scores_BK, atol=TOLERANCE)
+        assert np.all(is_same_BK[in_session_B == 0])
+        assert users == 1 or not np.all(is_same_BK)
         for name in ("scores_BK", "strengths_BK", "offsets_B", "lowest_B"):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=TOLERANCE)
         assert ours.strengths_BK is not None

@@ -51,6 +51,19 @@ def test_a_dislike_is_never_held_out_and_stays_in_the_histories() -> None:
     assert split.test.histories.types_of(0).tolist() == [1, 1, 2, 1, 2]
 
 
+def test_times_stay_with_their_items_and_a_case_has_that_of_its_target() -> None:
+    rows = replace(ragged([[1, 2, 3, 4], [5, 6], [7, 8, 9]]), times_I=np.arange(100, 109))
+    split = leave_one_out(rows)
+    assert split.train.times_I is not None
+    assert split.train.times_I.tolist() == [100, 101, 104, 105, 106]
+    assert split.test.times_U is not None
+    assert split.test.times_U.tolist() == [103, 108]
+    assert split.test.histories.times_I is not None
+    assert split.test.histories.times_I.tolist() == [100, 101, 102, 106, 107]
+    assert split.test.sample(1, seed=0).times_U is not None
+    assert leave_one_out(ragged([[1, 2, 3]])).test.times_U is None
+
+
 @given(rows_of_items)
 def test_weights_above_0_split_as_no_weights(rows: Rows) -> None:
     plain, split = ragged(rows), leave_one_out(replace(ragged(rows), weights_I=np.full(sum(map(len, rows)), 0.5, "f4")))

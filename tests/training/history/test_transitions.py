@@ -1,10 +1,13 @@
 """The table of items that followed each item."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rqrec.models.search.history.transitions import KEPT
+from rqrec.models.search.history.transitions import KEPT, SESSION_GAP_S
 from rqrec.training.data.splits import Sequences
 from rqrec.training.history.transitions import SHARPNESS, STEP_WEIGHTS, fit_transitions, transition_shares
 
@@ -23,6 +26,20 @@ def test_transitions_are_those_of_a_plain_count(rows: list[list[int]]) -> None:
     sums = expected.sum(1, keepdims=True)
     found = transition_shares(ragged(rows), 5).toarray()
     np.testing.assert_allclose(found, np.divide(expected, sums, out=expected, where=sums > 0), rtol=1e-5)
+
+
+def test_strengths_in_sessions_count_the_pairs_without_a_pause_between_them() -> None:
+    times = [0, 60, 60 + SESSION_GAP_S, 9 * SESSION_GAP_S]
+    sequences = replace(ragged([[0, 1, 2, 3], [0, 2]]), times_I=np.array([*times, 0, 5 * SESSION_GAP_S]))
+    features_NE = np.eye(4, dtype=np.float32)
+    table = fit_transitions(sequences, features_NE)
+    pairs = list(zip(np.repeat(np.arange(4), np.diff(table.starts_N)).tolist(), table.items_P.tolist(), strict=True))
+    assert table.session_strengths_P is not None
+    found = dict(zip(pairs, table.session_strengths_P.tolist(), strict=True))
+    assert found == pytest.approx({(0, 1): 2 / 3, (0, 2): 1 / 3, (0, 3): 0, (1, 2): 1, (1, 3): 0, (2, 3): 0})
+    plain = fit_transitions(replace(sequences, times_I=None), features_NE)
+    assert plain.session_strengths_P is None
+    assert plain.strengths_P.tolist() == table.strengths_P.tolist()
 
 
 def test_likeness_of_content_makes_a_pair_stronger() -> None:

@@ -85,4 +85,6 @@ def _questions(sequences: Sequences, is_before_I: NDArray[np.bool_], is_asked_I:
     histories, period = sequences.only(is_before_I), sequences.only(is_asked_I & sequences.is_wanted_I)
     asked_U = (histories.lengths_U > 0) & (period.lengths_U > 0)
     histories, period = histories.select(asked_U), period.select(asked_U)
-    return Holdout(histories, period.items_I[period.offsets_U[:-1]], period)
+    targets = period.offsets_U[:-1]
+    times_U = None if period.times_I is None else period.times_I[targets]
+    return Holdout(histories, period.items_I[targets], period, times_U)

@@ -1,4 +1,4 @@
-"""Guesses the unit of timestamps, such as seconds or milliseconds since 1970."""
+"""Guesses the unit of timestamps, such as milliseconds since 1970, and converts them to seconds."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,3 +25,19 @@ def ticks_per_second(times_I: NDArray[np.int64]) -> int | None:
         return None
     middle = abs(float(np.median(times_I)))
     return next((ticks for ticks, smallest in UNITS if middle >= smallest), None)
+
+
+def whole_seconds(times_I: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Converts timestamps of a guessed unit to whole seconds since 1970.
+
+    >>> whole_seconds(np.array([1_700_000_000_999])), whole_seconds(np.array([1, 2]))
+    (array([1700000000]), None)
+
+    Args:
+        times_I: The timestamps, whole numbers.
+
+    Returns:
+        The seconds, rounded down. None if the numbers are too small to be times since 1970.
+    """
+    ticks = ticks_per_second(times_I)
+    return None if ticks is None else (times_I // ticks).astype(np.int64)

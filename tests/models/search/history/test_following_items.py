@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,7 @@ FOUND = Ranked(
     torch.tensor([[1, -1, -torch.inf]]),
 )
 QUERY_BD = torch.tensor([[2.0, 1.0]])
+NO_SESSION = torch.zeros(1, dtype=torch.int32)
 
 
 def merged(
@@ -36,7 +39,7 @@ def merged(
 ) -> dict[int, float]:
     tensors = FollowingTensors.from_following(Following(TABLE, 2.0), CPU)
     eligible = EligibleTensors.from_eligibility(Eligibility.from_mask(TRIE, np.arange(5) != shut), CPU)
-    after = tensors.after(torch.tensor([history]), torch.tensor([len(history)]))
+    after = tensors.after(torch.tensor([history]), torch.tensor([len(history)]), NO_SESSION)
     joining = Joining.from_following(*after, found.leaves_BK, torch.tensor([excluded or [-1]]), eligible)
     weighted_BJ = (VECTORS[joining.leaves_BJ.long()] @ QUERY_BD[0]).reshape(1, -1)
     output = joining.merged(found, QUERY_BD, weighted_BJ, tensors.weight, relevance_weight=1.0)
@@ -74,9 +77,10 @@ def test_after_items_that_were_added_later_nothing_follows() -> None:
     assert set(merged([3, 9])) == {0, 1, 2, 4}  # the last item but one still counts
 
 
-def test_without_a_table_nothing_changes() -> None:
+@pytest.mark.parametrize("in_session", [0, 1])
+def test_without_a_table_nothing_changes(in_session: int) -> None:
     tensors = FollowingTensors.from_following(Following.none(5), CPU)
-    items_BX, strengths_BX = tensors.after(torch.tensor([[0, 4]]), torch.tensor([2]))
+    items_BX, strengths_BX = tensors.after(torch.tensor([[0, 4]]), torch.tensor([2]), torch.tensor([in_session]))
     assert (items_BX == -1).all()
     assert not strengths_BX.any()
 
@@ -90,12 +94,27 @@ def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
     tensors = FollowingTensors.from_following(Following(TABLE, 1.0), CPU)
     histories: list[IntArray] = [np.array(row) for row in rows]
     lengths = torch.tensor([len(row) for row in rows])
-    items_BX, strengths_BX = tensors.after(torch.from_numpy(pad(histories, filler=0)), lengths)
+    nobody = NO_SESSION.expand(len(rows))
+    items_BX, strengths_BX = tensors.after(torch.from_numpy(pad(histories, filler=0)), lengths, nobody)
     found = np.zeros((len(rows), 6))  # the last column takes empty entries
     np.add.at(found, (np.arange(len(rows))[:, None], items_BX.numpy()), strengths_BX.numpy())
     expected = [dense[row[-1]] + (SECOND_LAST * dense[row[-2]] if len(row) > 1 else 0) for row in rows]
     np.testing.assert_allclose(found[:, :5], expected, rtol=1e-6)
     assert not found[:, 5].any()
+
+
+def test_in_a_session_the_strengths_of_sessions_count_for_those_users_alone() -> None:
+    in_sessions = replace(TABLE, session_strengths_P=np.array([0, 2, 3, 0], dtype=np.float32))
+    request = torch.tensor([[1], [1]]), torch.tensor([1, 1])
+
+    def strengths(table: Transitions, in_session: list[int]) -> list[list[float]]:
+        tensors = FollowingTensors.from_following(Following(table, 1.0), CPU)
+        items_BX, strengths_BX = tensors.after(*request, torch.tensor(in_session, dtype=torch.int32))
+        assert items_BX[:, :3].tolist() == [[2, 3, -1], [2, 3, -1]]
+        return strengths_BX[:, :3].tolist()
+
+    assert strengths(in_sessions, [1, 0]) == [[0, 2, 0], [1, 0.5, 0]]
+    assert strengths(in_sessions, [0, 0]) == strengths(TABLE, [1, 1]) == [[1, 0.5, 0], [1, 0.5, 0]]
 
 
 def test_the_strongest_items_join() -> None:
@@ -105,7 +124,7 @@ def test_the_strongest_items_join() -> None:
     table = Transitions(starts_N, np.arange(2 * KEPT, dtype=np.int32), strengths_P)
     tensors = FollowingTensors.from_following(Following(table, 1.0), CPU)
     eligible = EligibleTensors.from_eligibility(Eligibility.everything(trie), CPU)
-    after = tensors.after(torch.tensor([[0, 1]]), torch.tensor([2]))
+    after = tensors.after(torch.tensor([[0, 1]]), torch.tensor([2]), NO_SESSION)
     joining = Joining.from_following(*after, torch.tensor([[70, 150]]), torch.tensor([[80, 3]]), eligible)
     strength = strengths_P * np.repeat([SECOND_LAST, 1], KEPT)
     assert joining.found_strengths_BK[0].tolist() == pytest.approx([strength[70], 0])
@@ -135,3 +154,6 @@ def test_a_reordered_table_has_the_same_pairs() -> None:
     other = TABLE.reordered(row_of_place_N)
     assert row_of_place_N[other.items_P[: other.starts_N[1]]].tolist() == [2, 4]  # row 3 is place 0
     assert other.strengths_P[: other.starts_N[1]].tolist() == pytest.approx([0.2, 1])
+    in_sessions = replace(TABLE, session_strengths_P=TABLE.strengths_P * 2).reordered(row_of_place_N)
+    assert in_sessions.session_strengths_P is not None
+    assert in_sessions.session_strengths_P.tolist() == (other.strengths_P * 2).tolist()
