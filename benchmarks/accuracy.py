@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -23,7 +24,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support.accuracy.bsarec import BsaRecSettings
-from benchmarks.support.accuracy.judge import BSAREC, INTERVAL_K, RQREC, SASREC, SECONDS, Comparison, Rivals, judge
+from benchmarks.support.accuracy.judge import (
+    BSAREC,
+    INTERVAL_K,
+    RQREC,
+    RQREC_TIMED,
+    SASREC,
+    SECONDS,
+    Comparison,
+    Rivals,
+    judge,
+)
 from benchmarks.support.accuracy.sasrec import SasRecSettings
 from benchmarks.support.accuracy.user_ranks import compare_ranks, read_ranks
 from benchmarks.support.machine import description
@@ -36,11 +47,14 @@ from rqrec.training.runtime.workspace import open_workspace
 
 ORDERS = ("file", "shuffled")
 SEEDS = (0, 1, 2)
+FIRST_DAY = date(2000, 1, 1)
 CONSOLE = Console(width=160)
 
 
 def shuffle_ties(source: Path, target: Path) -> Path | None:
     """Writes a folder of sequence files as tables whose times are days. So the actions of one day are ties.
+
+    The first action of every user is on `FIRST_DAY`, because the source only has the days between actions.
 
     Args:
         source: The folder of sequence files.
@@ -55,7 +69,7 @@ def shuffle_ties(source: Path, target: Path) -> Path | None:
     interactions, items = read_sequence_files(source)
     target.mkdir(parents=True, exist_ok=True)
     interactions.join(gaps.lazy(), on=["user_id", "timestamp"]).select(
-        "user_id", "item_id", pl.col("day").alias("timestamp")
+        "user_id", "item_id", (pl.lit(FIRST_DAY) + pl.duration(days="day")).alias("timestamp")
     ).collect().write_parquet(target / "interactions.parquet")
     items.write_parquet(target / "items.parquet")
     return target
@@ -141,6 +155,8 @@ def run(
     models = results[possible[0]]["models"]
     last = {metric: models[RQREC][metric] for metric in (f"recall@{INTERVAL_K}", f"ndcg@{INTERVAL_K}")}
     last[f"sasrec_recall@{INTERVAL_K}"] = models[SASREC][f"recall@{INTERVAL_K}"]
+    if RQREC_TIMED in models:
+        last[f"timed_ndcg@{INTERVAL_K}"] = models[RQREC_TIMED][f"ndcg@{INTERVAL_K}"]
     if BSAREC in models:
         last[f"bsarec_ndcg@{INTERVAL_K}"] = models[BSAREC][f"ndcg@{INTERVAL_K}"]
     print(json.dumps({**last, "seeds": len(seeds)}))

@@ -3,6 +3,9 @@
 The retriever is measured through the recommender that the service uses. Every model ranks the whole catalogue. Lists
 leave out the items of the user's history, except for data in which users often choose the same items again (see
 `SplitSettings.exclude_history`). A list hits if it contains the user's next item.
+
+The retriever is measured without times. If the data has times, it is measured once more with the times of the history
+and of the next item.
 """
 
 import json
@@ -34,6 +37,7 @@ from rqrec.training.evaluation.report import (
     POPULARITY,
     RECENT,
     RQREC,
+    RQREC_TIMED,
     TOKENIZER,
     EvaluationSettings,
     figures,
@@ -44,7 +48,7 @@ from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RESULTS = "evaluation.json"
-CODE_VERSION = 4  # 4: lists leave out items whose last event is a dislike
+CODE_VERSION = 5  # 5: a second row of figures, with known times
 NOT_EVALUATED = (
     "no user has items enough to be held out (SplitSettings.held_out_items), or training must keep a user with two"
 )
@@ -79,17 +83,22 @@ def evaluate(
             loaded = load_features(features)
             popularity_N = item_popularity(split.train, len(loaded.features_NE))
             recommender = load_recommender(tokens, decoder, loaded, popularity_N)
-            found = rank_holdout(
-                recommender,
-                split.test,
-                k=settings.list_length,
-                beam_width=settings.beam_width,
-                exclude_history=repeats.exclude_history,
-                disliked_types=dataset.disliked_types,
-            )
+            names = [RQREC] if split.test.times_U is None else [RQREC, RQREC_TIMED]
+            found = {
+                name: rank_holdout(
+                    recommender,
+                    split.test,
+                    k=settings.list_length,
+                    beam_width=settings.beam_width,
+                    exclude_history=repeats.exclude_history,
+                    disliked_types=dataset.disliked_types,
+                    times_known=name == RQREC_TIMED,
+                )
+                for name in names
+            }
             times_I = dataset.interactions[TIMESTAMP].to_numpy()[split.is_train_I]
             recent_N = recent_popularity(split.train, times_I, len(popularity_N), days=settings.recent_days)
-            lists = {RQREC: found, **_baselines(split, popularity_N, recent_N, repeats, settings.list_length)}
+            lists = {**found, **_baselines(split, popularity_N, recent_N, repeats, settings.list_length)}
             results |= _figures(lists, split.test, loaded, popularity_N, settings)
         else:
             logger.warning("the model is not evaluated: %s", NOT_EVALUATED)

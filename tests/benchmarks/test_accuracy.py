@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.accuracy import run, shuffle_ties
@@ -10,6 +11,7 @@ from benchmarks.support.accuracy.judge import Rivals
 from benchmarks.support.accuracy.sasrec import SasRecSettings
 from benchmarks.support.accuracy.user_ranks import read_ranks
 from rqrec.training.data.sources import load_dataset
+from rqrec.training.data.splitting.time_unit import SECONDS_A_DAY, whole_seconds
 from tests.conftest import SMALL_CONFIG
 
 RIVALS = Rivals(SasRecSettings(epochs=2, width=8), BsaRecSettings(epochs=2, width=8))
@@ -66,7 +68,11 @@ def test_shuffled_ties_keep_the_days(tmp_path: Path) -> None:
     assert shuffle_ties(folder, tmp_path / "tables") is None
     (folder / "Toys_day_gaps.txt").write_text("1 0 0 0 0 0 0 0 0 1\n")
     tables = shuffle_ties(folder, tmp_path / "tables")
-    order = load_dataset(str(tables), data_dir=tmp_path).interactions["item_index"].to_list()
+    interactions = load_dataset(str(tables), data_dir=tmp_path).interactions
+    seconds_I = whole_seconds(interactions["timestamp"].to_numpy())
+    assert seconds_I is not None
+    assert np.diff(seconds_I).tolist() == [0] * 7 + [SECONDS_A_DAY]
+    order = interactions["item_index"].to_list()
     assert order[-1] == 8
     assert order != sorted(order)
     assert sorted(order) == list(range(9))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.history.transitions import is_in_session
 from rqrec.models.search.recommender import Recommender
 from rqrec.training.data.splits import Holdout
 from rqrec.training.runtime.progress import progress
@@ -28,6 +29,7 @@ def rank_holdout(
     name: str = "ranking",
     exclude_history: bool = True,
     disliked_types: Sequence[int] = (),
+    times_known: bool = False,
 ) -> NDArray[np.int64]:
     """Computes the recommendation list of every held-out user.
 
@@ -43,18 +45,22 @@ def rank_holdout(
         exclude_history: Whether lists leave out the items of the user's history.
         disliked_types: The numbers of the event types that are dislikes. Lists always leave out items whose last event
             in the history is a dislike.
+        times_known: Whether the recommender knows which requests belong to the session of the last history item. A
+            request is made at the time of its target. Ignored if the data has no times.
 
     Returns:
         int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
     """
     lists_UK = np.full((len(holdout), k), NOTHING, dtype=np.int64)
     leaf_of_item_N = recommender.trie.leaf_of_row_N
+    in_session_U = _in_session(holdout) if times_known else np.zeros(len(holdout), dtype=np.bool_)
     for users in user_batches(holdout, name):
         histories = [leaf_of_item_N[holdout.histories[user]] for user in users]
         types = [holdout.histories.types_of(user) for user in users] if holdout.histories.types_I is not None else None
         found = recommender.recommend(
             histories,
             types=types,
+            in_session=in_session_U[users].tolist(),
             k=k,
             beam_width=beam_width,
             excluded=histories if exclude_history else last_disliked(histories, types, disliked_types),
@@ -64,6 +70,15 @@ def rank_holdout(
         for user, ranking in zip(users, found, strict=True):
             lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]
     return lists_UK
+
+
+def _in_session(holdout: Holdout) -> NDArray[np.bool_]:
+    """Returns whether each user chose the target in the session of the last history item."""
+    times_I, times_U = holdout.histories.times_I, holdout.times_U
+    if times_I is None or times_U is None:
+        return np.zeros(len(holdout), dtype=np.bool_)
+    last_times_U = times_I[holdout.histories.offsets_U[1:] - 1]
+    return np.array([is_in_session(*times) for times in zip(last_times_U, times_U, strict=True)], dtype=np.bool_)
 
 
 def last_disliked(

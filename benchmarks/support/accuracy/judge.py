@@ -35,6 +35,7 @@ from rqrec.training.serving_recommender import load_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
 
 RQREC, SASREC, BSAREC = "RQRec", "SASRec", "BSARec"
+RQREC_TIMED = "RQRec-timed"  # the same model, which knows when the user chose the items
 INTERVAL_K = 10
 SECONDS = "training_seconds"
 
@@ -138,7 +139,10 @@ def _trained(run: Run, rivals: Rivals, *, is_first: bool) -> dict[str, tuple[Ran
     recommender = load_recommender(run.tokens, run.decoder, loaded, popularity_N)
     stages = (run.features, run.rqvae, run.tokens, run.decoder)
     by_rqrec = partial(rank_holdout, recommender, k=k, beam_width=settings.beam_width)
-    trained[RQREC] = (by_rqrec, sum(stage.seconds for stage in stages))
+    trained_s = sum(stage.seconds for stage in stages)
+    trained[RQREC] = (by_rqrec, trained_s)
+    if load_split(run.data).test.times_U is not None:
+        trained[RQREC_TIMED] = (partial(by_rqrec, times_known=True), trained_s)
     return trained
 
 
