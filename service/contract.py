@@ -4,6 +4,8 @@ The OpenAPI document is generated from them.
 """
 
 import math
+import re
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -37,6 +39,23 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | float | str
 Whole = Annotated[int, Field(ge=-(10**100), le=10**100)]
 SCALAR_SCHEMA = TypeAdapter(bool | Whole | Finite | str).json_schema()
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+TIME_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}
+
+
+def _seconds(at: object) -> object:
+    """Converts a time as text (RFC 3339) or as a `datetime` with a time zone to seconds since 1970."""
+    if isinstance(at, str):
+        text = at.upper()
+        if not RFC_3339.fullmatch(text):
+            raise ValueError(f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {at[:40]!r}")
+        return datetime.fromisoformat(text).timestamp()
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        return at.timestamp()
+    return at
+
+
+Time = Annotated[Finite, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(TIME_SCHEMA)]
 
 
 def _are_scalars(values: list[Any]) -> list[Scalar]:
@@ -118,13 +137,19 @@ Filter = Annotated[
 
 
 class HistoryEntry(Body):
-    """An item of a history, and what the user did with it."""
+    """An item of a history, and what the user did with it, and when."""
 
     item_id: ItemId
     type: EventType | None = Field(
         None,
         description="An event type that the model learned, such as 'purchase'. Any other type, and none, is unknown. "
         "An item whose last type is a dislike is not returned.",
+    )
+    at: Time | None = Field(
+        None,
+        description="When the user did it: seconds since 1970, or a time with its zone as in RFC 3339. If the last "
+        "entry is at most 30 minutes old, its bonus goes to items that followed it within a session in training. Other "
+        "entries need no time, and their order is that of the list.",
     )
 
 
@@ -155,7 +180,13 @@ class RecommendRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]})
 
     history: History = Field(
-        description="Items, oldest first; may be empty. Each is an item id, or an object with an item id and a type."
+        description="Items, oldest first; may be empty. Each is an item id, or an object with an item id, a type and a "
+        "time."
+    )
+    at: Time | None = Field(
+        None,
+        description="When the items are wanted: seconds since 1970, or a time with its zone as in RFC 3339; by default "
+        "now. It counts only if the last entry of the history has a time.",
     )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")

@@ -6,8 +6,8 @@
         for item in client.recommend(["1", "71", "588"], k=5).items:
             print(item.rank, item.item_id, item.payload["title"])
 
-A history is a list of item ids. To say also what the user did with an item, such as a purchase, give
-`HistoryEntry(item_id="1", type="purchase")` instead of its id.
+A history is a list of item ids. To say also what the user did with an item, such as a purchase, and when, give
+`HistoryEntry(item_id="1", type="purchase", at=datetime.now(UTC))` instead of its id.
 
 `AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """

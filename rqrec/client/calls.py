@@ -6,6 +6,7 @@ same name, which sends the call and returns the answer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -93,6 +94,7 @@ def recommend(
     history: Sequence[str | HistoryEntry],
     *,
     k: int = 10,
+    at: float | datetime | None = None,
     exclude: Sequence[str] = (),
     exclude_history: bool | None = None,
     filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
@@ -104,8 +106,10 @@ def recommend(
     """The call `POST /recommend`, which recommends the next items for a user's history.
 
     Args:
-        history: Item ids, or entries with an item id and an event type, oldest first; may be empty.
+        history: Item ids, or entries with an item id, an event type and a time, oldest first; may be empty.
         k: How many items to return, in [1, 100].
+        at: When the items are wanted: seconds since 1970, or a time with a time zone; None for now. It counts only if
+            the last entry of the history has a time.
         exclude: Ids of items that must not be returned.
         exclude_history: True if items of the history must not be returned, False if they may be; None for the model's
             default.
@@ -137,6 +141,8 @@ def recommend(
     }
     if exclude_history is not None:  # a service of 0.2 takes no null here
         fields["exclude_history"] = exclude_history
+    if at is not None:
+        fields["at"] = at
     body = RecommendRequest.model_validate(fields)
     return Call("POST", "/recommend", RecommendReply, body)
 

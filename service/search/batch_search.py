@@ -45,6 +45,7 @@ class SearchWork(NamedTuple):
         reserved: How many of the k items are reserved for items without interactions in training.
         types: The event type of each history item, as an index from 1, or 0 for an unknown type; int64 of shape (T,).
             None if all types are unknown.
+        in_session: Whether the request belongs to the session of the last history item.
     """
 
     history: IntArray
@@ -52,6 +53,7 @@ class SearchWork(NamedTuple):
     k: int
     reserved: int = 0
     types: IntArray | None = None
+    in_session: bool = False
 
 
 def search_key(
@@ -94,5 +96,6 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         eligibility=key.eligibility,
         reserved=[work.reserved for work in batch],
         types=[work.types for work in batch],
+        in_session=[work.in_session for work in batch],
     )
     return [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]

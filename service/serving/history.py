@@ -1,5 +1,6 @@
 """Converts the history of a request to the form that a model reads: item ids, and a number for each event type."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -8,6 +9,7 @@ import numpy as np
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.manifest import Manifest
+from rqrec.models.search.history.transitions import is_in_session
 from rqrec.service.contract import HistoryEntry
 
 UNKNOWN_TYPE = 0
@@ -22,11 +24,13 @@ class History(NamedTuple):
             has only item ids, or if the model knows no event types: then all types count as unknown.
         excluded: Ids of items that must not be recommended: those whose last event is a dislike, and those with an
             event type in `EventTypes.excluding`. The model does not read events of these excluding types.
+        in_session: Whether the request belongs to the session of the last of the items.
     """
 
     item_ids: Sequence[str]
     types: IntArray | None = None
     excluded: Sequence[str] = ()
+    in_session: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,12 @@ class EventTypes:
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
         return cls(numbers, frozenset(manifest.excluding_types), frozenset(manifest.disliking_types))
 
-    def read(self, entries: Sequence[str | HistoryEntry]) -> History:
+    def read(self, entries: Sequence[str | HistoryEntry], at: float | None = None) -> History:
         """Converts the history of a request to the form that the model reads.
 
         Args:
             entries: The items, oldest first: either only item ids, or only entries that may have an event type.
+            at: When the request is made, in seconds since 1970; None for now.
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))
@@ -67,4 +72,5 @@ class EventTypes:
         item_ids, types = [entry.item_id for entry in read], None
         if self.number_of:
             types = np.array([self.number_of.get(entry.type or "", UNKNOWN_TYPE) for entry in read], dtype=np.int64)
-        return History(item_ids, types, excluded)
+        last_time = read[-1].at if read else None
+        return History(item_ids, types, excluded, is_in_session(last_time, time.time() if at is None else at))

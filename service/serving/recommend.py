@@ -130,7 +130,7 @@ async def _answer(
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
     with metrics.encode_seconds.time():
-        item_ids, types, excluded_ids = model.event_types.read(request.history)
+        item_ids, types, excluded_ids, in_session = model.event_types.read(request.history, request.at)
         leaves = table.find([*item_ids, *request.exclude, *excluded_ids])
         history = leaves[: len(item_ids)]
         known = history[history >= 0]
@@ -147,7 +147,8 @@ async def _answer(
         beam_width = request.beam_width or runtime.limits.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
         key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        work = SearchWork(known, excluded, request.k, reserved, None if types is None else types[history >= 0])
+        types = None if types is None else types[history >= 0]
+        work = SearchWork(known, excluded, request.k, reserved, types, in_session)
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from fastapi.testclient import TestClient
 from rqrec.client import HistoryEntry
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.layout import FORMAT
+from rqrec.models.search.history.transitions import SESSION_GAP_S
 from rqrec.service.app import create_app
-from rqrec.service.serving.history import EventTypes
+from rqrec.service.serving.history import EventTypes, History
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import Workspace
@@ -20,13 +22,13 @@ from tests.service.conftest import settings_for
 TYPES = EventTypes({"buy": 1, "view": 2}, frozenset({"return"}))
 
 
-def entry(item_id: str, kind: str | None = None) -> HistoryEntry:
-    return HistoryEntry(item_id=item_id, type=kind)
+def entry(item_id: str, kind: str | None = None, at: Any = None) -> HistoryEntry:
+    return HistoryEntry(item_id=item_id, type=kind, at=at)
 
 
 def test_plain_ids_have_no_types() -> None:
-    assert TYPES.read(["a", "b"]) == (["a", "b"], None, ())
-    assert TYPES.read([]) == ([], None, ())
+    assert TYPES.read(["a", "b"]) == History(["a", "b"])
+    assert TYPES.read([]) == History([])
 
 
 def test_types_become_numbers_and_unknown_ones_0() -> None:
@@ -52,7 +54,23 @@ def test_an_item_whose_last_event_is_a_dislike_is_read_and_not_recommended() -> 
 
 
 def test_a_model_without_types_reads_the_items() -> None:
-    assert EventTypes({}, frozenset()).read([entry("a", "view")]) == (["a"], None, [])
+    assert EventTypes({}, frozenset()).read([entry("a", "view")]) == History(["a"], excluded=[])
+
+
+@pytest.mark.parametrize(
+    "at", [1_700_000_000, "2023-11-14T22:13:20Z", "2023-11-14T23:13:20.5+01:00", "2023-11-14t22:13:20z"]
+)
+def test_a_request_is_in_the_session_of_the_last_item_that_is_read(at: object) -> None:
+    entries = [entry("a", at=5), entry("b", at=at), entry("c", "return", at=1_800_000_000)]
+    assert TYPES.read(entries, 1_700_000_060).in_session
+    assert TYPES.read(entries, 1_699_999_000).in_session  # the clocks differ
+    assert not TYPES.read(entries, 1_700_000_060 + SESSION_GAP_S).in_session
+    assert not TYPES.read(entries).in_session
+    assert not TYPES.read([*entries, entry("d")], 1_700_000_060).in_session
+
+
+def test_a_request_is_made_now_unless_it_says_otherwise() -> None:
+    assert TYPES.read([entry("a", at=time.time() - 60)]).in_session
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +138,9 @@ def test_a_model_without_types_takes_entries_too(plain_client: TestClient) -> No
         ({"item_id": 5}, "/history/1/item_id"),
         ({"type": "x"}, "/history/1/item_id"),
         ({"item_id": "1", "kind": 1}, "/history/1/kind"),
+        ({"item_id": "1", "at": -1}, "/history/1/at"),
+        ({"item_id": "1", "at": "2023-11-14T22:13:20"}, "/history/1/at"),
+        ({"item_id": "1", "at": "yesterday"}, "/history/1/at"),
     ],
 )
 def test_a_bad_entry_is_named(plain_client: TestClient, entry: dict[str, object], pointer: str) -> None:
