@@ -84,6 +84,17 @@ class RateLimited(RetryLater):
     """A client has exceeded its rate limit."""
 
 
+class StoreUnavailable(RetryLater):
+    """The event store did not answer in time, or answered with an error.
+
+    Args:
+        detail: What failed.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after_s=1)
+
+
 class DeadlinePassed(Exception):
     """The deadline of the request passed before its answer was ready."""
 
