@@ -37,6 +37,10 @@ class StoreLimits:
     event_id_ttl_s: float = 86_400.0
     history_types: frozenset[str] | None = None
 
+    def enters_history(self, event_type: str) -> bool:
+        """Returns whether events of a type enter the history of their user."""
+        return self.history_types is None or event_type in self.history_types
+
 
 @dataclass(frozen=True)
 class AppendResult:
@@ -215,3 +219,16 @@ class EventStore(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Waits for running calls, then closes files and connections. No method may be called afterwards."""
+
+
+def check_read_limit(limit: int) -> None:
+    """Raises ValueError if a limit of `EventStore.read` is too small."""
+    if limit < LEAST_READ:
+        raise ValueError(f"the limit of a read must be at least {LEAST_READ} records, but is {limit}")
+
+
+def foreign_position(position: str) -> ValueError:
+    """Returns the error for a position that is not one of this store."""
+    return ValueError(
+        f"{position[:100]!r} is no position of this event store: use one that its read() has returned, or {START!r}"
+    )
