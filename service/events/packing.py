@@ -34,17 +34,25 @@ def pack_event(event: Event) -> str:
     return _to_json(fields)
 
 
+def unpack_event(user_id: str, text: str) -> Event:
+    """Returns the event that `pack_event` packed.
+
+    Args:
+        user_id: The event's user.
+        text: The packed event.
+    """
+    event_id, *fields = orjson.loads(text)
+    return Event(event_id, user_id, *fields)
+
+
 def unpack_record(user_id: str, event: str | None) -> Record:
-    """Returns the record of the stream that was packed.
+    """Returns a record of the stream.
 
     Args:
         user_id: The record's user.
-        event: What `pack_event` returned; None for a record which says that the user was forgotten.
+        event: The packed event; None for a record which says that the user was forgotten.
     """
-    if event is None:
-        return ForgottenUser(user_id)
-    event_id, *fields = orjson.loads(event)
-    return Event(event_id, user_id, *fields)
+    return ForgottenUser(user_id) if event is None else unpack_event(user_id, event)
 
 
 def pack_entry(event: Event) -> str:

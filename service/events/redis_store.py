@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio import RedisCluster
+from typing_extensions import override
 
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
@@ -20,6 +21,7 @@ from rqrec.service.events.packing import (
     pack_event,
     pack_impression,
     unpack_entry,
+    unpack_event,
     unpack_impression,
     unpack_record,
 )
@@ -63,8 +65,8 @@ class RedisEventStore(EventStore):
         self._limits = limits
         self._is_cluster = isinstance(gate.client, RedisCluster)
 
+    @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
-        """Stores events; see `EventStore.append`."""
         unique = dict[bytes, Event]()
         for event in events:
             unique.setdefault(hash_event_id(event), event)
@@ -76,12 +78,12 @@ class RedisEventStore(EventStore):
             accepted += await self._append(group)
         return AppendResult(accepted, len(events) - accepted)
 
+    @override
     async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
-        """Returns the last entries of a user's history; see `EventStore.history`."""
         return list(map(unpack_entry, await self._call(self._gate.client.lrange, history_key(user_id), -limit, -1)))
 
+    @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
-        """Stores impressions; see `EventStore.add_impressions`."""
         now = time.time()
         pipeline = self._gate.client.pipeline(transaction=False)
         of_users = defaultdict[str, list[object]](list)
@@ -96,34 +98,36 @@ class RedisEventStore(EventStore):
         for user_id, arguments in of_users.items():
             await self._delete_impressions(await self._run(ADD_SHOWN, [shown_key(user_id)], *lives, *arguments))
 
+    @override
     async def impression(self, recommendation_id: str) -> Impression | None:
-        """Returns the impression of a recommendation; see `EventStore.impression`."""
         text = await self._call(self._gate.client.get, impression_key(recommendation_id))
         return None if text is None else unpack_impression(text)
 
+    @override
     async def shown_since(self, user_id: str, at: float) -> set[str]:
-        """Returns the items that a user was shown; see `EventStore.shown_since`."""
         return {item_id for text in await self._shown(user_id, at) for item_id in unpack_impression(text).item_ids}
 
+    @override
     async def user(self, user_id: str) -> UserData:
-        """Returns all that is stored of a user; see `EventStore.user`."""
         entries = await self._call(self._gate.client.lrange, history_key(user_id), 0, -1)
-        events = [event async for found in self._scan(FIND_EVENTS, user_id, "+") for event in found]
-        records = [unpack_record(user_id, event) for event in events]
-        impressions = [unpack_impression(text) for text in await self._shown(user_id, 0.0)]
+        events = [text async for found in self._scan(FIND_EVENTS, user_id, "+") for text in found]
         return UserData(
-            list(map(unpack_entry, entries)), [one for one in records if isinstance(one, Event)], impressions
+            history=list(map(unpack_entry, entries)),
+            events=[unpack_event(user_id, text) for text in events],
+            impressions=list(map(unpack_impression, await self._shown(user_id, 0.0))),
         )
 
+    @override
     async def forget(self, user_id: str) -> int:
-        """Deletes all that is stored of a user; see `EventStore.forget`."""
         await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1))
         keys = [stream_key(shard_of(user_id)), history_key(user_id), shown_key(user_id)]
         forgotten_at, count = await self._run(FORGET_USER, keys, user_id)
-        return int(count) + sum([number async for number in self._scan(DROP_EVENTS, user_id, forgotten_at)])
+        async for num_events in self._scan(DROP_EVENTS, user_id, forgotten_at):
+            count += num_events
+        return int(count)
 
+    @override
     async def read(self, position: str, limit: int) -> RecordPage:
-        """Reads the next records of the stream; see `EventStore.read`."""
         check_read_limit(limit)
         positions, records = split_position(position), list[Record]()
         pipeline = self._gate.client.pipeline(transaction=False)
@@ -134,20 +138,21 @@ class RedisEventStore(EventStore):
             positions[shard] = found[-1][0] if found else positions[shard]
         return RecordPage(records, join_positions(positions))
 
+    @override
     async def trim(self, position: str) -> None:
-        """Deletes records of the stream; see `EventStore.trim`."""
         for shard, last in enumerate(split_position(position)):
             while await self._run(TRIM_EVENTS, [stream_key(shard)], last, SCANNED_AT_ONCE) == SCANNED_AT_ONCE:
                 pass
 
+    @override
     async def size(self) -> int:
-        """Returns how many records the stream holds; see `EventStore.size`."""
         pipeline = self._gate.client.pipeline(transaction=False)
         for shard in range(NUM_SHARDS):
             pipeline.xlen(stream_key(shard))
         size: int = sum(await self._call(pipeline.execute))
         return size
 
+    @override
     async def close(self) -> None:
         """Does nothing: the owner of the client closes it."""
 
@@ -160,7 +165,7 @@ class RedisEventStore(EventStore):
             arguments += (user_id, pack_event(event), pack_entry(event) if limits.enters_history(event.type) else "")
         lives = (_ms(limits.event_id_ttl_s), limits.user_history, _ms(limits.user_ttl_s))
         is_new = await self._run(APPEND_EVENTS, keys, random.randrange(TOKENS), *lives, *arguments)
-        return sum(map(int, is_new))
+        return sum(map(bool, is_new))
 
     async def _scan(self, script: str, user_id: str, last: str) -> AsyncIterator[Any]:
         """Runs FIND_EVENTS or DROP_EVENTS on the stream of a user, part by part; yields what it has found."""

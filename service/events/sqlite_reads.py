@@ -3,8 +3,8 @@
 import sqlite3
 import time
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression
-from rqrec.service.events.packing import unpack_impression, unpack_record
+from rqrec.service.events.event import HistoryEntry, Impression
+from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
 from rqrec.service.events.sqlite_file import read_json
 from rqrec.service.events.store import RecordPage, UserData
 
@@ -60,9 +60,11 @@ def read_user(connection: sqlite3.Connection, user_id: str, since: float) -> Use
     connection.execute("BEGIN")  # all queries see the same moment
     try:
         rows = "records WHERE user_id = ? AND event IS NOT NULL ORDER BY position"
-        records = [unpack_record(user_id, text) for text in read_json(connection, "event", rows, user_id)]
-        events = [one for one in records if isinstance(one, Event)]
-        return UserData(read_history(connection, user_id, -1), events, read_shown(connection, user_id, since))
+        return UserData(
+            history=read_history(connection, user_id, -1),
+            events=[unpack_event(user_id, text) for text in read_json(connection, "event", rows, user_id)],
+            impressions=read_shown(connection, user_id, since),
+        )
     finally:
         connection.execute("COMMIT")
 
