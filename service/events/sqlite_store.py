@@ -35,8 +35,6 @@ LONGEST_POSITION = 18  # digits
 class SqliteEventStore(EventStore):
     """Stores events in one SQLite file, which is made at the first write.
 
-    Times in histories are exact to a microsecond.
-
     Args:
         path: The file. Its folder must be on a disk of this machine, because SQLite's locks may fail on network disks.
         limits: How much is kept, and for how long.

@@ -110,6 +110,8 @@ class EventStore(ABC):
     async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
         """Returns the last entries of a user's history, oldest first; of equal times, the one that arrived first.
 
+        The times are exact to a microsecond.
+
         Args:
             user_id: Id of the user; a user who is not known has an empty history.
             limit: Most entries to return, at least 1.
