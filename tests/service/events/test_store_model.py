@@ -112,7 +112,7 @@ def test_an_sqlite_file_does_what_the_model_does() -> None:
             super().teardown()
             self.folder.cleanup()
 
-    run_state_machine_as_test(Machine, settings=EXAMPLES)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=EXAMPLES)
 
 
 def test_redis_does_what_the_model_does(redis_server: RedisServer) -> None:
@@ -122,4 +122,4 @@ def test_redis_does_what_the_model_does(redis_server: RedisServer) -> None:
             redis_server.client.flushall()
             self.opened = OpenedStore(redis_server.url, LIMITS)
 
-    run_state_machine_as_test(Machine, settings=EXAMPLES)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=EXAMPLES)
