@@ -1,6 +1,7 @@
 """Packs what the stores hold as JSON text, and hashes the ids of events."""
 
 import hashlib
+from collections.abc import Iterable
 from math import isfinite
 
 import orjson
@@ -60,10 +61,9 @@ def pack_entry(event: Event) -> str:
     return _to_json((event.at, event.type, event.item_id))
 
 
-def unpack_entry(text: str) -> HistoryEntry:
-    """Returns the history entry that `pack_entry` packed."""
-    at, event_type, item_id = orjson.loads(text)
-    return HistoryEntry(item_id, event_type, at)
+def unpack_entries(texts: Iterable[str]) -> list[HistoryEntry]:
+    """Returns the history entries that `pack_entry` packed."""
+    return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(f"[{','.join(texts)}]")]
 
 
 def pack_impression(impression: Impression) -> str:

@@ -20,7 +20,7 @@ from rqrec.service.events.packing import (
     pack_entry,
     pack_event,
     pack_impression,
-    unpack_entry,
+    unpack_entries,
     unpack_event,
     unpack_impression,
     unpack_record,
@@ -80,7 +80,7 @@ class RedisEventStore(EventStore):
 
     @override
     async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
-        return list(map(unpack_entry, await self._call(self._gate.client.lrange, history_key(user_id), -limit, -1)))
+        return unpack_entries(await self._call(self._gate.client.lrange, history_key(user_id), -limit, -1))
 
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
@@ -112,7 +112,7 @@ class RedisEventStore(EventStore):
         entries = await self._call(self._gate.client.lrange, history_key(user_id), 0, -1)
         events = [text async for found in self._scan(FIND_EVENTS, user_id, "+") for text in found]
         return UserData(
-            history=list(map(unpack_entry, entries)),
+            history=unpack_entries(entries),
             events=[unpack_event(user_id, text) for text in events],
             impressions=list(map(unpack_impression, await self._shown(user_id, 0.0))),
         )

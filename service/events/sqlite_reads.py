@@ -84,7 +84,6 @@ def read_records(connection: sqlite3.Connection, position: int, limit: int) -> R
 
 
 def read_size(connection: sqlite3.Connection) -> int:
-    """Returns about how many records the stream holds: from the first to the last, gaps included."""
-    bounds = "(SELECT max(position) FROM records) - (SELECT min(position) FROM records) + 1"
-    size: int = connection.execute(f"SELECT coalesce({bounds}, 0)").fetchone()[0]
+    """Returns how many records the stream holds."""
+    size: int = connection.execute("SELECT count(*) FROM records").fetchone()[0]
     return size

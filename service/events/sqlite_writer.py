@@ -47,6 +47,7 @@ class SqliteWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
         self._is_failing = False  # only the first of several failures in a row is logged
         self._jobs: Queue[_Job | None] = Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="event store", daemon=True)
@@ -63,8 +64,10 @@ class SqliteWriter:
             call: The argument of this call.
 
         Raises:
-            StoreUnavailable: If too many calls wait, or SQLite answers with an error.
+            StoreUnavailable: If too many calls wait, SQLite answers with an error, or the store is closed.
         """
+        if self._is_closed:
+            raise StoreUnavailable("the event store is closed")
         job = _Job(work, call)
         try:
             self._jobs.put_nowait(job)
@@ -75,6 +78,7 @@ class SqliteWriter:
 
     async def close(self) -> None:
         """Waits for the calls that were made before, then closes the file."""
+        self._is_closed = True
         await asyncio.to_thread(self._jobs.put, None)
         await asyncio.to_thread(self._thread.join)
 

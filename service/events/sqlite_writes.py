@@ -177,7 +177,8 @@ class SqliteWrites:
                 "DELETE FROM records WHERE user_id = ? AND event IS NOT NULL", (user_id,)
             ).rowcount
             count += connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,)).rowcount
-            connection.execute("INSERT INTO records (user_id) VALUES (?)", (user_id,))
+            position = _next_position(connection, time.time())
+            connection.execute("INSERT INTO records (position, user_id) VALUES (?, ?)", (position, user_id))
             deleted.append(count)
         return deleted
 
@@ -206,8 +207,7 @@ class SqliteWrites:
         return {one for one, _ in rows}
 
     def _store(self, connection: sqlite3.Connection, rows: Sequence[EventRow], now: float) -> None:
-        (last,) = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'records'").fetchone()
-        arrivals = list(enumerate(rows, (last or 0) + 1))
+        arrivals = list(enumerate(rows, _next_position(connection, now)))
         _insert(connection, "INSERT INTO records", [(arrival, row.user_id, row.event) for arrival, row in arrivals])
         entries = [(arrival, row) for arrival, row in arrivals if self._limits.enters_history(row.type)]
         users = self._add_users(connection, Counter(row.user_id for _, row in entries), now)
@@ -240,6 +240,15 @@ class SqliteWrites:
         connection.execute(DELETE_EXPIRED_IMPRESSIONS, (now - self._limits.impression_ttl_s, SWEPT_ROWS))
         expired = "user_key IN (SELECT user_key FROM users WHERE expires_at <= ? LIMIT ?)"
         _delete_users(connection, expired, now, SWEPT_USERS)
+
+
+def _next_position(connection: sqlite3.Connection, now: float) -> int:
+    """Returns the position of the next record: microseconds since 1970, and after all that the table ever held.
+
+    So the positions of a new file, or of an older copy that was restored, come after those that were exported before.
+    """
+    (last,) = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'records'").fetchone()
+    return max((last or 0) + 1, int(1e6 * now))
 
 
 def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> int:

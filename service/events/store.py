@@ -212,7 +212,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def size(self) -> int:
-        """Returns about how many records the stream holds.
+        """Returns how many records the stream holds. Counting ten million records may take a second.
 
         Raises:
             StoreUnavailable: If the store does not answer.

@@ -129,6 +129,29 @@ def test_a_file_that_cannot_be_used_is_an_error_until_it_can(
     assert len(opened.run(opened.store.history("user 1", 1))) == 1
 
 
+def test_what_a_new_file_holds_comes_after_all_that_was_read_from_the_file_before(
+    file: Path, opened: OpenedStore
+) -> None:
+    opened.run(opened.store.append([numbered(number) for number in range(5000)]))
+    position, num_read = START, 0
+    while (page := opened.run(opened.store.read(position, 1000))).records:
+        position, num_read = page.position, num_read + len(page.records)
+    assert num_read == 5000
+    opened.run(opened.store.close())
+    file.unlink()
+    opened.open()
+    opened.run(opened.store.append([numbered(1)]))
+    opened.run(opened.store.trim(position))
+    assert opened.run(opened.store.read(position, 16)).records == [numbered(1)]
+
+
+def test_a_closed_store_takes_no_calls(opened: OpenedStore) -> None:
+    store = opened.store
+    opened.reopen()
+    with pytest.raises(StoreUnavailable, match="the event store is closed"):
+        opened.run(store.append([numbered(1)]))
+
+
 def test_a_full_disk_stores_nothing_of_a_call(file: Path, opened: OpenedStore) -> None:
     opened.run(opened.store.append([numbered(1)]))
     blocker = sqlite3.connect(file)

@@ -92,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert run(store.history(user_id, 2)) == expected.history[-2:]
             for one in expected.impressions:
                 assert run(store.impression(one.recommendation_id)) == one
-        assert run(store.size()) >= len(self.model.untrimmed) + len(self.model.unread)
+        assert run(store.size()) == len(self.model.untrimmed) + len(self.model.unread)
 
     def teardown(self) -> None:
         self.opened.close()
