@@ -61,6 +61,11 @@ def pack_entry(event: Event) -> str:
     return _to_json((event.at, event.type, event.item_id))
 
 
+def pack_entry_without_time(event: Event) -> str:
+    """Returns the history entry of an event as a JSON list of item and type."""
+    return _to_json((event.item_id, event.type))
+
+
 def unpack_entries(texts: Iterable[str]) -> list[HistoryEntry]:
     """Returns the history entries that `pack_entry` packed."""
     return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(f"[{','.join(texts)}]")]

@@ -30,8 +30,7 @@ CREATE TABLE users (
 );
 CREATE INDEX users_by_expiry ON users (expires_at);
 CREATE TABLE history (
-  user_key INTEGER NOT NULL, at_us INTEGER NOT NULL, arrival INTEGER NOT NULL,
-  item_id TEXT NOT NULL, type TEXT NOT NULL,
+  user_key INTEGER NOT NULL, at_us INTEGER NOT NULL, arrival INTEGER NOT NULL, entry TEXT NOT NULL,
   PRIMARY KEY (user_key, at_us, arrival)
 ) WITHOUT ROWID;
 CREATE TABLE impressions (

@@ -3,10 +3,19 @@
 import sqlite3
 import time
 
+import orjson
+
 from rqrec.service.events.event import HistoryEntry, Impression
 from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
 from rqrec.service.events.sqlite_file import read_json
 from rqrec.service.events.store import RecordPage, UserData
+
+# Joining texts takes a third of the time of `json_group_array`.
+LAST_ENTRIES = """
+SELECT '[' || coalesce(group_concat(entry), '') || ']', '[' || coalesce(group_concat(at_us), '') || ']' FROM (
+  SELECT entry, at_us FROM history WHERE user_key = (SELECT user_key FROM users WHERE user_id = ? AND expires_at > ?)
+  ORDER BY at_us DESC, arrival DESC LIMIT ?)
+"""
 
 
 def read_history(connection: sqlite3.Connection, user_id: str, limit: int) -> list[HistoryEntry]:
@@ -17,10 +26,9 @@ def read_history(connection: sqlite3.Connection, user_id: str, limit: int) -> li
         user_id: Id of the user.
         limit: Most entries to return; negative for all.
     """
-    rows = """history WHERE user_key = (SELECT user_key FROM users WHERE user_id = ? AND expires_at > ?)
-      ORDER BY at_us DESC, arrival DESC LIMIT ?"""
-    found = read_json(connection, "json_array(item_id, type, at_us)", rows, user_id, time.time(), limit)
-    return [HistoryEntry(item_id, event_type, at_us / 1e6) for item_id, event_type, at_us in reversed(found)]
+    entries, times_us = connection.execute(LAST_ENTRIES, (user_id, time.time(), limit)).fetchone()
+    found = list(zip(orjson.loads(entries), orjson.loads(times_us), strict=True))
+    return [HistoryEntry(item_id, event_type, at_us / 1e6) for (item_id, event_type), at_us in reversed(found)]
 
 
 def read_impression(connection: sqlite3.Connection, recommendation_id: str, since: float) -> Impression | None:

@@ -17,7 +17,7 @@ from rqrec.service.events.sqlite_reads import (
     read_user,
 )
 from rqrec.service.events.sqlite_writer import SqliteWriter
-from rqrec.service.events.sqlite_writes import SqliteWrites, event_rows, impression_rows
+from rqrec.service.events.sqlite_writes import SqliteWrites, impression_rows
 from rqrec.service.events.store import (
     START,
     AppendResult,
@@ -48,7 +48,7 @@ class SqliteEventStore(EventStore):
 
     @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
-        return await self._writer.run(self._writes.append, event_rows(events))
+        return await self._writer.run(self._writes.append, self._writes.event_rows(events))
 
     @override
     async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from rqrec.service.events.event import Event, Impression
-from rqrec.service.events.packing import hash_event_id, pack_event, pack_impression
+from rqrec.service.events.packing import hash_event_id, pack_entry_without_time, pack_event, pack_impression
 from rqrec.service.events.sqlite_file import read_json
 from rqrec.service.events.store import AppendResult, StoreLimits
 
@@ -55,31 +55,14 @@ class EventRow(NamedTuple):
         user_id: Id of the user.
         event: The other fields of the event, packed.
         at_us: When it happened, in microseconds since 1970.
-        item_id: Id of the item.
-        type: What the user did.
+        entry: The entry of the history, packed; None if the event enters no history.
     """
 
     hash: bytes
     user_id: str
     event: str
     at_us: int
-    item_id: str
-    type: str
-
-
-def event_rows(events: Sequence[Event]) -> list[EventRow]:
-    """Returns events as the tables hold them.
-
-    Args:
-        events: The events.
-
-    Raises:
-        ValueError: If a number of an event is not finite, or a text is not valid Unicode.
-    """
-    return [
-        EventRow(hash_event_id(one), one.user_id, pack_event(one), round(1e6 * one.at), one.item_id, one.type)
-        for one in events
-    ]
+    entry: str | None
 
 
 class ImpressionRow(NamedTuple):
@@ -120,6 +103,26 @@ class SqliteWrites:
     def __init__(self, limits: StoreLimits) -> None:
         self._limits = limits
         self._next_sweep = 0.0  # monotonic seconds
+
+    def event_rows(self, events: Sequence[Event]) -> list[EventRow]:
+        """Returns events as the tables hold them.
+
+        Args:
+            events: The events.
+
+        Raises:
+            ValueError: If a number of an event is not finite, or a text is not valid Unicode.
+        """
+        return [
+            EventRow(
+                hash_event_id(event),
+                event.user_id,
+                pack_event(event),
+                round(1e6 * event.at),
+                pack_entry_without_time(event) if self._limits.enters_history(event.type) else None,
+            )
+            for event in events
+        ]
 
     def append(self, connection: sqlite3.Connection, calls: Sequence[Sequence[EventRow]]) -> list[AppendResult]:
         """Stores the events of some calls that were not stored before.
@@ -209,9 +212,9 @@ class SqliteWrites:
     def _store(self, connection: sqlite3.Connection, rows: Sequence[EventRow], now: float) -> None:
         arrivals = list(enumerate(rows, _next_position(connection, now)))
         _insert(connection, "INSERT INTO records", [(arrival, row.user_id, row.event) for arrival, row in arrivals])
-        entries = [(arrival, row) for arrival, row in arrivals if self._limits.enters_history(row.type)]
+        entries = [(arrival, row) for arrival, row in arrivals if row.entry is not None]
         users = self._add_users(connection, Counter(row.user_id for _, row in entries), now)
-        keyed = [(users[row.user_id][0], row.at_us, arrival, row.item_id, row.type) for arrival, row in entries]
+        keyed = [(users[row.user_id][0], row.at_us, arrival, row.entry) for arrival, row in entries]
         _insert(connection, "INSERT INTO history", keyed)
         most = self._limits.user_history
         for some in _chunks([key for key, num_entries in users.values() if num_entries > most]):
