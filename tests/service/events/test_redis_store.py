@@ -8,7 +8,7 @@ from redis import RedisCluster
 from benchmarks.support.running import RedisServer, running_redis
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, Impression
-from rqrec.service.events.redis_keys import history_key, mark_key, stream_key
+from rqrec.service.events.redis_keys import history_key, mark_key, shard_of, stream_key
 from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
 from tests.service.events.opened_store import OpenedStore
@@ -94,6 +94,15 @@ def test_a_repeated_script_counts_its_events_as_new_and_stores_them_once(redis_s
         answer = redis_server.client.eval(APPEND_EVENTS, 3, *keys, token, 10_000, 500, 10_000, *arguments)
         assert answer == [expected]
     assert redis_server.client.xlen(keys[1]) == redis_server.client.llen(keys[2]) == 1
+
+
+def test_users_of_one_stream_are_kept_apart(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    other = next(name for name in map(str, range(1000)) if shard_of(name) == shard_of("ann"))
+    run(store.append([event(1), event(2, other), event(3)]))
+    assert run(store.user("ann")).events == [event(1), event(3)]
+    assert run(store.forget("ann")) == 4
+    assert run(store.user(other)).events == [event(2, other)]
 
 
 def test_all_keys_but_the_streams_expire(opened: OpenedStore, redis_server: RedisServer) -> None:

@@ -56,7 +56,7 @@ def test_an_event_comes_back_as_it_was(opened: OpenedStore) -> None:
 
 def test_an_event_that_is_sent_again_counts_once(opened: OpenedStore) -> None:
     run, store = opened.run, opened.store
-    assert run(store.append([event(1), event(2), event(1)])) == AppendResult(accepted=2, duplicates=1)
+    assert run(store.append([event(1), event(2), event(1, type="like")])) == AppendResult(accepted=2, duplicates=1)
     opened.reopen()
     run, store = opened.run, opened.store
     again = [event(1), event(3), event(2, type="like")]
