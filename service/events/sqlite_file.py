@@ -9,7 +9,9 @@ Tables:
 """
 
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -51,50 +53,26 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         path: The file.
 
     Raises:
-        StoreUnavailable: If a newer release wrote the file.
+        StoreUnavailable: If the file is none of this store, or a newer release wrote it.
         sqlite3.Error: If the file is locked or cannot be used.
-        OSError: If the folder cannot be made.
+        OSError: If the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(path)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute("BEGIN IMMEDIATE")
-        if not _schema_version(connection):
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    if not path.exists():
+        _make_file(path)
+    return _connect(path, "synchronous = FULL", "secure_delete = ON", f"wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection | None:
-    """Opens the file of a store for reading; returns None as long as there is no store in the file.
+    """Opens the file of a store for reading; returns None as long as the file is missing.
 
     Args:
         path: The file.
 
     Raises:
-        StoreUnavailable: If a newer release wrote the file.
+        StoreUnavailable: If the file is none of this store, or a newer release wrote it.
         sqlite3.Error: If the file cannot be used.
     """
-    if not path.exists():
-        return None
-    connection = _connect(path)
-    try:
-        if _schema_version(connection):
-            connection.execute("PRAGMA query_only = ON")
-            return connection
-    except BaseException:
-        connection.close()
-        raise
-    connection.close()
-    return None
+    return _connect(path, "query_only = ON") if path.exists() else None
 
 
 def read_json(connection: sqlite3.Connection, value: str, rows: str, *parameters: object) -> list[Any]:
@@ -114,17 +92,34 @@ def read_json(connection: sqlite3.Connection, value: str, rows: str, *parameters
     return values
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _make_file(path: Path) -> None:
+    """Makes the file of an empty store under another name, then gives it its name: nobody sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        with closing(sqlite3.connect(made)) as connection:
+            connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} COMMIT;")
+        with suppress(FileExistsError):  # another process was faster
+            path.hardlink_to(made)
+
+
+def _connect(path: Path, *options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        for option in (f"cache_size = -{CACHE_KIB}", *options):
+            connection.execute(f"PRAGMA {option}")
+        _check_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _schema_version(connection: sqlite3.Connection) -> int:
+def _check_schema(connection: sqlite3.Connection) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    if not 0 < version <= SCHEMA_VERSION:
         raise StoreUnavailable(
-            f"the file of the event store has the schema {version}, but this release knows schemas up to "
-            f"{SCHEMA_VERSION}: a newer release wrote it; update this service, or set another RQREC_DATA_DIR"
+            f"the file of the event store must have a schema from 1 to {SCHEMA_VERSION}, but has {version}: "
+            + ("a newer release wrote it; update this service" if version else "other software wrote it; move it away")
+            + ", or set another RQREC_DATA_DIR"
         )
-    return version

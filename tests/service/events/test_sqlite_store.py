@@ -75,7 +75,7 @@ def test_processes_that_share_a_file_store_every_event_once(file: Path) -> None:
 
 
 def test_a_file_can_be_made_by_several_at_once(tmp_path: Path) -> None:
-    for number in range(20):
+    for number in range(50):
         path = tmp_path / str(number) / "events.sqlite"
         failures = list[BaseException]()
 
@@ -91,6 +91,7 @@ def test_a_file_can_be_made_by_several_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert failures == []
+        assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
 def test_reading_makes_no_file(file: Path, opened: OpenedStore) -> None:
@@ -101,15 +102,18 @@ def test_reading_makes_no_file(file: Path, opened: OpenedStore) -> None:
     assert len(opened.run(opened.store.user("user 1")).events) == 1
 
 
-def test_a_file_of_a_newer_release_is_refused(file: Path, opened: OpenedStore) -> None:
+@pytest.mark.parametrize(
+    ("version", "reason"), [(SCHEMA_VERSION + 1, "a newer release wrote it; update"), (0, "other software wrote it")]
+)
+def test_a_file_of_another_schema_is_refused(file: Path, opened: OpenedStore, version: int, reason: str) -> None:
     opened.run(opened.store.append([numbered(1)]))
     opened.run(opened.store.close())
     with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     opened.open()
     for call in (opened.store.append([numbered(2)]), opened.store.history("user 1", 1)):
-        with pytest.raises(StoreUnavailable, match="a newer release wrote it; update this service"):
+        with pytest.raises(StoreUnavailable, match=reason):
             opened.run(call)
 
 

@@ -35,11 +35,10 @@ class StoreMachine(RuleBasedStateMachine):
     """Calls a store at random, and opens it again now and then."""
 
     opened: OpenedStore
-    numbers = count()
 
     @initialize()
     def start(self) -> None:
-        self.model, self.position, self.last_number = PlainStore(LIMITS), START, next(self.numbers)
+        self.model, self.position, self.numbers = PlainStore(LIMITS), START, count()
 
     @rule(events=st.lists(events, max_size=8))
     def append(self, events: list[Event]) -> None:
