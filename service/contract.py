@@ -1,4 +1,4 @@
-"""The bodies of requests and replies of the public routes, shared by the service and the client.
+"""The bodies of recommendation requests and their replies, shared by the service and the client.
 
 The OpenAPI document is generated from them.
 """
@@ -27,7 +27,6 @@ MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
 MAX_FILTER_VALUES = 10_000
-MAX_PAGE = 1000
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 # Validation of a list stops at its first fault: a report of 500,000 faults would take minutes and gigabytes.
@@ -240,61 +239,3 @@ class RecommendReply(BaseModel):
         description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
         "catalogue may lack changes, because Redis did not answer."
     )
-
-
-class SemanticIdReply(BaseModel):
-    """An item's semantic ID."""
-
-    item_id: str
-    semantic_id: list[Code] = Field(
-        description="One code a level; the last code makes items with equal other codes unique."
-    )
-    model_version: str
-
-
-class ItemReply(SemanticIdReply):
-    """An item's attributes and semantic ID."""
-
-    payload: dict[str, Any]
-
-
-class ItemPage(BaseModel):
-    """One page of the items whose semantic IDs begin with a prefix, in the order of semantic IDs."""
-
-    items: list[SemanticIdReply]
-    total: int = Field(description="Number of items under the prefix, on all pages.")
-    next_offset: int | None = Field(description="Offset of the next page; null on the last page.")
-
-
-class Health(BaseModel):
-    """The process is alive."""
-
-    status: Literal["alive"] = "alive"
-
-
-class Readiness(BaseModel):
-    """The service is ready for requests."""
-
-    status: Literal["ready"] = "ready"
-    model_version: str
-    catalogue_version: int
-
-
-class ProblemPart(BaseModel):
-    """One fault of a request, and its position as a JSON pointer."""
-
-    pointer: str
-    detail: str
-
-
-class Problem(BaseModel):
-    """An error as problem details (RFC 9457)."""
-
-    type: str = Field(description="Kind of the problem, as a stable name for programs.")
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
-    retryable: bool = Field(description="Whether the same request may succeed later.")
-    errors: list[ProblemPart] = Field(default_factory=list)

@@ -13,17 +13,8 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract import (
-    Condition,
-    HistoryEntry,
-    ItemPage,
-    ItemReply,
-    Problem,
-    Readiness,
-    RecommendReply,
-    RecommendRequest,
-    SemanticIdReply,
-)
+from rqrec.service.contract import Condition, HistoryEntry, RecommendReply, RecommendRequest
+from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, SemanticIdReply
 
 ReplyT = TypeVar("ReplyT")
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from rqrec.service.admin_contract import ActivateRequest, WriteItemRequest
-from rqrec.service.contract import Problem, RecommendRequest
+from rqrec.service.contract import RecommendRequest
+from rqrec.service.reply_contract import Problem
 
 ARGS = "\n\nArgs:\n"
 TEMPLATE = "#/components/schemas/{model}"
