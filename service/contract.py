@@ -27,11 +27,16 @@ MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
 MAX_FILTER_VALUES = 10_000
+MAX_SHOWN_S = 30 * 86_400
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 # Validation of a list stops at its first fault: a report of 500,000 faults would take minutes and gigabytes.
 ItemIds = Annotated[list[ItemId], Field(max_length=MAX_HISTORY, fail_fast=True)]
 EventType = Annotated[str, Field(min_length=1, max_length=256, examples=["purchase"])]
+# Without control characters, which a path such as /users/{user_id} must not have.
+UserId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["42"])]
+RecommendationId = Annotated[str, Field(min_length=1, max_length=64)]
+Surface = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$", examples=["home"])]
 Code = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | float | str
@@ -155,10 +160,37 @@ class RecommendRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]})
 
     history: History = Field(
-        description="Items, oldest first; may be empty. Each is an item id, or an object with an item id and a type."
+        default_factory=list,
+        description="Items, oldest first; may be empty. Each is an item id, or an object with an item id and a type. "
+        "A request needs a history, a user_id, or both.",
+    )
+    user_id: UserId | None = Field(
+        None,
+        description="The user, whose stored history, made of the events sent before, comes before the given one. Of "
+        "both together the newest items count. The list is stored as shown to this user.",
     )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")
+    exclude_types: list[EventType] = Field(
+        default_factory=list,
+        max_length=MAX_FIELDS,
+        description="Items with an event of one of these types in the history must not be returned; needs user_id.",
+        examples=[["purchase"]],
+    )
+    exclude_shown_s: Finite | None = Field(
+        None,
+        gt=0,
+        le=MAX_SHOWN_S,
+        description="Items that this user was shown in so many seconds must not be returned; needs user_id.",
+    )
+    after: RecommendationId | None = Field(
+        None,
+        description="recommendation_id of the page before this one: none of the items of that page and of the pages "
+        "before it is returned. The request of that page must have had a user_id, a surface or an `after`.",
+    )
+    surface: Surface | None = Field(
+        None, description="Where the list is shown. It changes no list; with it, the list is stored as shown."
+    )
     exclude_history: bool | None = Field(
         None,
         description="Whether items of the history are excluded too. By default what suits the model: true, unless "
@@ -180,8 +212,8 @@ class RecommendRequest(Body):
         None,
         min_length=1,
         max_length=256,
-        description="Key of a canary or shadow model, such as a user's id: all requests with the same key go to the "
-        "same model. By default each request has a random key.",
+        description="Key of a canary or shadow model: all requests with the same key go to the same model. By default "
+        "the user_id; without one, each request has a random key.",
     )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level of the search; at least k."
@@ -237,5 +269,11 @@ class RecommendReply(BaseModel):
     )
     fallback: Literal["popular", "degraded"] | None = Field(
         description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
-        "catalogue may lack changes, because Redis did not answer."
+        "catalogue may lack changes, or the user's history was not read, because Redis or the event store did not "
+        "answer; see history_source."
+    )
+    history_source: Literal["store", "memory", "none"] | None = Field(
+        description="Where the stored history of the user comes from. store: the event store. memory: the event store "
+        "did not answer, and this is what this replica has read some minutes ago. none: it did not answer, and the "
+        "list is made without a stored history. null: the request has no user_id."
     )

@@ -28,6 +28,10 @@ class UnknownItem(Exception):
     """The catalogue does not contain the requested item."""
 
 
+class UnknownUser(Exception):
+    """The event store holds nothing of the requested user."""
+
+
 class TooLarge(Exception):
     """A request exceeds a limit on its size."""
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.manifest import Manifest
-from rqrec.service.contract import HistoryEntry
+from rqrec.service.users.entry import Entry
 
 UNKNOWN_TYPE = 0
 
@@ -50,7 +50,7 @@ class EventTypes:
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
         return cls(numbers, frozenset(manifest.excluding_types), frozenset(manifest.disliking_types))
 
-    def read(self, entries: Sequence[str | HistoryEntry]) -> History:
+    def read(self, entries: Sequence[str | Entry]) -> History:
         """Converts the history of a request to the form that the model reads.
 
         Args:
@@ -58,7 +58,7 @@ class EventTypes:
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))
-        typed = cast("Sequence[HistoryEntry]", entries)
+        typed = cast("Sequence[Entry]", entries)
         read = [entry for entry in typed if entry.type not in self.excluding]
         excluded = [entry.item_id for entry in typed if entry.type in self.excluding]
         if self.disliking:
