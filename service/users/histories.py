@@ -51,7 +51,7 @@ class Histories:
             entries = await self._metrics.timed("history", self._store.history(user_id, self._max_entries))
         except StoreUnavailable:
             remembered = self._remembered.get(user_id)
-            found = StoredHistory(remembered or (), "none" if remembered is None else "memory")
+            found = StoredHistory((), "none") if remembered is None else StoredHistory(remembered, "memory")
         else:
             self._remembered[user_id] = entries
             found = StoredHistory(entries, "store")
