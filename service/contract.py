@@ -1,10 +1,12 @@
-"""The bodies of recommendation requests and their replies, shared by the service and the client.
+"""The bodies of recommendation requests, shared by the service and the client.
 
 The OpenAPI document is generated from them.
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+import re
+from datetime import datetime
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -42,6 +44,23 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | float | str
 Whole = Annotated[int, Field(ge=-(10**100), le=10**100)]
 SCALAR_SCHEMA = TypeAdapter(bool | Whole | Finite | str).json_schema()
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+TIME_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}
+
+
+def _seconds(at: object) -> object:
+    """Converts a time as text (RFC 3339) or as a `datetime` with a time zone to seconds since 1970."""
+    if isinstance(at, str):
+        text = at.upper()
+        if not RFC_3339.fullmatch(text):
+            raise ValueError(f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {at[:40]!r}")
+        return datetime.fromisoformat(text).timestamp()
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        return at.timestamp()
+    return at
+
+
+Time = Annotated[Finite, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(TIME_SCHEMA)]
 
 
 def _are_scalars(values: list[Any]) -> list[Scalar]:
@@ -234,46 +253,3 @@ class RecommendRequest(Body):
                     f"filter: expected at most {MAX_FILTER_VALUES} values in all conditions together, got {total}"
                 )
         return self
-
-
-class Recommendation(BaseModel):
-    """One recommended item."""
-
-    item_id: str
-    rank: int = Field(ge=1, description="1 is the best.")
-    score: float = Field(
-        description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
-        "history, plus a bonus for an item that in training followed the last two items of the history and, where "
-        "items may repeat, for an item of the history. Comparable within one list only."
-    )
-    log_prob: float = Field(
-        description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
-        "item that nobody chose in training, and for an item with a bonus that the search did not find: an estimate "
-        "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
-    )
-    semantic_id: list[Code]
-    payload: dict[str, Any] = Field(description="The item's attributes.")
-
-
-class RecommendReply(BaseModel):
-    """Recommended items, best first."""
-
-    recommendation_id: str = Field(description="Unique id of this reply, to join it with the user's later actions.")
-    model_version: str
-    catalogue_version: int = Field(description="Number of changes of the catalogue since the bundle was published.")
-    took_ms: float = Field(description="Time spent on this request, in milliseconds.")
-    items: list[Recommendation]
-    unknown_items: list[str] = Field(description="History ids that are not in the catalogue; they were skipped.")
-    eligible_items: int = Field(
-        description="Number of items that pass the filter and the exclusions; can be less than k."
-    )
-    fallback: Literal["popular", "degraded"] | None = Field(
-        description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
-        "catalogue may lack changes, or the user's history was not read, because Redis or the event store did not "
-        "answer; see history_source."
-    )
-    history_source: Literal["store", "memory", "none"] | None = Field(
-        description="Where the stored history of the user comes from. store: the event store. memory: the event store "
-        "did not answer, and this is what this replica has read some minutes ago. none: it did not answer, and the "
-        "list is made without a stored history. null: the request has no user_id."
-    )

@@ -1,32 +1,13 @@
 """The bodies of requests and replies about events and users, shared by the service and the client."""
 
-import re
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from rqrec.service.contract import Body, EventType, Finite, ItemId, RecommendationId, UserId
+from rqrec.service.contract import Body, EventType, Finite, ItemId, RecommendationId, Time, UserId
 
 MAX_EVENTS = 1000
 MAX_NAMED_FAULTS = 20
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-
-
-def _seconds(at: object) -> object:
-    """Converts a time as text (RFC 3339) or as a `datetime` with a time zone to seconds since 1970."""
-    if isinstance(at, str):
-        text = at.upper()
-        if not RFC_3339.fullmatch(text):
-            raise ValueError(f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {at[:40]!r}")
-        return datetime.fromisoformat(text).timestamp()
-    if isinstance(at, datetime) and at.tzinfo is not None:
-        return at.timestamp()
-    return at
-
-
-TIME_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}
-Time = Annotated[Finite, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(TIME_SCHEMA)]
 
 
 class UserEvent(Body):

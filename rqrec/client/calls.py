@@ -14,9 +14,9 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract import Condition, HistoryEntry, RecommendReply, RecommendRequest
+from rqrec.service.contract import Condition, HistoryEntry, RecommendRequest
 from rqrec.service.event_contract import EventsReply, EventsRequest, UserEvent, UserReply
-from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, SemanticIdReply
+from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
 
 ReplyT = TypeVar("ReplyT")
 

@@ -10,7 +10,7 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.trie.semantic_ids import parse_semantic_id
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import RecommendReply, RecommendRequest
+from rqrec.service.contract import RecommendRequest
 from rqrec.service.errors import InvalidPart, TooLarge, UnknownItem
 from rqrec.service.http.bodies import read_json
 from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, RuntimeNow
@@ -26,7 +26,15 @@ from rqrec.service.http.problems import (
     UNSUPPORTED_ENCODING,
     declared,
 )
-from rqrec.service.reply_contract import MAX_PAGE, Health, ItemPage, ItemReply, Readiness, SemanticIdReply
+from rqrec.service.reply_contract import (
+    MAX_PAGE,
+    Health,
+    ItemPage,
+    ItemReply,
+    Readiness,
+    RecommendReply,
+    SemanticIdReply,
+)
 from rqrec.service.serving.recommend import recommend
 from rqrec.service.serving.runtime import Runtime
 

@@ -72,6 +72,9 @@ class EventRules:
     def check_type(self, event_type: str) -> None:
         """Checks the type of an event.
 
+        Args:
+            event_type: Name of the type.
+
         Raises:
             InvalidPart: If the service does not know the type.
         """
@@ -80,6 +83,9 @@ class EventRules:
 
     def check_exclude_types(self, event_types: Sequence[str]) -> None:
         """Checks that events of these types are kept for each user, so that they can exclude items.
+
+        Args:
+            event_types: Names of the types.
 
         Raises:
             InvalidPart: If this is not so for one of the types.

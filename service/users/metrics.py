@@ -56,15 +56,7 @@ class UserMetrics:
         self._errors = Counter(
             "rqrec_event_store_errors_total", "Failed calls of the event store.", ["operation"], registry=registry
         )
-        for counter, values in (
-            (self.event_types, event_types),
-            (self.events, ("accepted", "duplicate", "rejected")),
-            (self.impressions, ("written", "dropped")),
-            (self.histories, ("store", "memory", "none")),
-            (self._errors, ("append", "history", "add_impressions", "impression", "shown_since", "user", "forget")),
-        ):
-            for value in values:
-                counter.labels(value)
+        self._start_at_zero(event_types)
 
     async def timed(self, operation: str, call: Awaitable[ResultT]) -> ResultT:
         """Awaits a call of the event store, and measures its time or counts its failure.
@@ -87,3 +79,15 @@ class UserMetrics:
             raise
         self._seconds.labels(operation).observe(time.perf_counter() - begin)
         return result
+
+    def _start_at_zero(self, event_types: Collection[str]) -> None:
+        """Makes all labels appear with 0: Prometheus sees no increase in a counter that first appears with 1."""
+        for counter, values in (
+            (self.event_types, event_types),
+            (self.events, ("accepted", "duplicate", "rejected")),
+            (self.impressions, ("written", "dropped")),
+            (self.histories, ("store", "memory", "none")),
+            (self._errors, ("append", "history", "add_impressions", "impression", "shown_since", "user", "forget")),
+        ):
+            for value in values:
+                counter.labels(value)

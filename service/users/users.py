@@ -85,6 +85,9 @@ class Users:
     async def append(self, checked: CheckedEvents) -> AppendResult:
         """Stores the good events of a request. They are durable when this method returns.
 
+        Args:
+            checked: The events of the request after their check.
+
         Raises:
             StoreUnavailable: If the event store does not answer.
         """
@@ -139,6 +142,9 @@ class Users:
     async def data(self, user_id: str) -> UserData:
         """Returns all that is stored of a user.
 
+        Args:
+            user_id: Id of the user.
+
         Raises:
             UnknownUser: If nothing is stored.
             StoreUnavailable: If the event store does not answer.
@@ -151,6 +157,9 @@ class Users:
 
     async def forget(self, user_id: str) -> None:
         """Deletes all that is stored of a user. Events that arrive afterwards belong to a new user.
+
+        Args:
+            user_id: Id of the user.
 
         Raises:
             StoreUnavailable: If the event store does not answer. A part may be deleted; call it again.

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, HistoryEntry, Impression
@@ -40,6 +40,12 @@ class SometimesAway(SqliteEventStore):
     async def shown_since(self, user_id: str, at: float) -> set[str]:
         self._check()
         return await super().shown_since(user_id, at)
+
+
+def counted(counter: Counter) -> dict[str, float]:
+    """The values of a counter by its only label."""
+    (family,) = counter.collect()
+    return {next(iter(one.labels.values())): one.value for one in family.samples if one.name.endswith("_total")}
 
 
 @pytest.fixture

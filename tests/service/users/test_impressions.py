@@ -8,18 +8,13 @@ from rqrec.service.events.event import Impression
 from rqrec.service.users import impressions as module
 from rqrec.service.users.impressions import ImpressionBuffer
 from rqrec.service.users.metrics import UserMetrics
-from tests.service.users.conftest import SometimesAway
+from tests.service.users.conftest import SometimesAway, counted
 
 NOW = time.time()
 
 
 def shown(number: int, user_id: str | None = "u") -> Impression:
     return Impression(f"r{number}", user_id, "home", "m", "active", (f"a{number}", f"b{number}"), NOW + number)
-
-
-def counted(metrics: UserMetrics) -> dict[str, float]:
-    samples = metrics.impressions.collect()[0].samples
-    return {one.labels["result"]: one.value for one in samples if one.name.endswith("_total")}
 
 
 def run(store: SometimesAway, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -43,7 +38,7 @@ def test_impressions_are_written_in_the_background(store: SometimesAway, metrics
         assert buffer.find("r1") is None
 
     run(store, scenario)
-    assert counted(metrics) == {"written": 1, "dropped": 0}
+    assert counted(metrics.impressions) == {"written": 1, "dropped": 0}
 
 
 def test_stopping_writes_what_is_left(
@@ -60,7 +55,7 @@ def test_stopping_writes_what_is_left(
         assert await store.impression("r1199") == shown(1199)
 
     run(store, scenario)
-    assert counted(metrics) == {"written": 1200, "dropped": 0}
+    assert counted(metrics.impressions) == {"written": 1200, "dropped": 0}
 
 
 def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(
@@ -74,7 +69,7 @@ def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(
         for number in range(5):
             buffer.add(shown(number))
         assert [buffer.find(f"r{number}") is not None for number in range(5)] == [True] * 3 + [False] * 2
-        assert counted(metrics) == {"written": 0, "dropped": 2}
+        assert counted(metrics.impressions) == {"written": 0, "dropped": 2}
         store.is_away = False
         await buffer.flush()
         assert await store.impression("r2") == shown(2)
@@ -83,7 +78,7 @@ def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(
         await buffer.stop()
 
     run(store, scenario)
-    assert counted(metrics) == {"written": 3, "dropped": 3}
+    assert counted(metrics.impressions) == {"written": 3, "dropped": 3}
 
 
 def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, metrics: UserMetrics) -> None:
