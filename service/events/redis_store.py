@@ -86,17 +86,19 @@ class RedisEventStore(EventStore):
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
         now = time.time()
         pipeline = self._gate.client.pipeline(transaction=False)
-        of_users = defaultdict[str, list[object]](list)
+        of_users = defaultdict[str, list[str]](list)
         for one in impressions:
             if (left_ms := _ms(one.at + self._limits.impression_ttl_s - now)) > 0:
                 text = pack_impression(one)
                 pipeline.set(impression_key(one.recommendation_id), text, px=left_ms)
                 if one.user_id is not None:
                     of_users[one.user_id] += (repr(one.at), text)
-        await self._call(pipeline.execute)
+        first = len(pipeline)
         lives = (now - self._limits.impression_ttl_s, self._limits.user_impressions, _ms(self._limits.impression_ttl_s))
         for user_id, arguments in of_users.items():
-            await self._delete_impressions(await self._run(ADD_SHOWN, [shown_key(user_id)], *lives, *arguments))
+            pipeline.eval(ADD_SHOWN, 1, shown_key(user_id), *lives, *arguments)
+        surplus = (await self._call(pipeline.execute))[first:]
+        await self._delete_impressions([text for texts in surplus for text in texts])
 
     @override
     async def impression(self, recommendation_id: str) -> Impression | None:
