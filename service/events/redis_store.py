@@ -4,6 +4,7 @@ An event is as durable as Redis makes a write: with `appendonly yes` and `append
 the answer; with `appendfsync everysec` a crash of the machine loses the last second.
 """
 
+import asyncio
 import random
 import time
 from collections import defaultdict
@@ -48,6 +49,7 @@ from rqrec.service.redis.event_scripts import (
     TRIM_EVENTS,
 )
 
+CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
 TOKENS = 1 << 62
 
@@ -63,6 +65,7 @@ class RedisEventStore(EventStore):
     def __init__(self, gate: RedisGate, limits: StoreLimits) -> None:
         self._gate = gate
         self._limits = limits
+        self._turns = asyncio.Semaphore(CONCURRENT_CALLS)
         self._is_cluster = isinstance(gate.client, RedisCluster)
 
     @override
@@ -79,8 +82,11 @@ class RedisEventStore(EventStore):
         return AppendResult(accepted, len(events) - accepted)
 
     @override
-    async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
-        return unpack_entries(await self._call(self._gate.client.lrange, history_key(user_id), -limit, -1))
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        pipeline = self._gate.client.pipeline(transaction=False)
+        for user_id in user_ids:
+            pipeline.lrange(history_key(user_id), -limit, -1)
+        return list(map(unpack_entries, await self._call(pipeline.execute)))
 
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
@@ -193,7 +199,8 @@ class RedisEventStore(EventStore):
 
     async def _call(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         try:
-            return await self._gate.call(command, *arguments)
+            async with self._turns:
+                return await self._gate.call(command, *arguments)
         except RedisUnavailable as error:
             raise StoreUnavailable(f"the event store in Redis: {error}") from error
 

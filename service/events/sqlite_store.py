@@ -51,8 +51,11 @@ class SqliteEventStore(EventStore):
         return await self._writer.run(self._writes.append, self._writes.event_rows(events))
 
     @override
-    async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
-        return await self._readers.run(lambda connection: read_history(connection, user_id, limit), [])
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        return await self._readers.run(
+            lambda connection: [read_history(connection, user_id, limit) for user_id in user_ids],
+            [[] for _ in user_ids],
+        )
 
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:

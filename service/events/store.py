@@ -106,15 +106,26 @@ class EventStore(ABC):
             StoreUnavailable: If the store does not answer. The events may be stored nevertheless.
         """
 
-    @abstractmethod
     async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
-        """Returns the last entries of a user's history, oldest first; of equal times, the one that arrived first.
-
-        The times are exact to a microsecond.
+        """Returns the last entries of a user's history; see `histories`.
 
         Args:
-            user_id: Id of the user; a user who is not known has an empty history.
+            user_id: Id of the user.
             limit: Most entries to return, at least 1.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+        (history,) = await self.histories([user_id], limit)
+        return history
+
+    @abstractmethod
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        """Returns the last entries of users' histories, oldest first; of equal times, the one that arrived first.
+
+        Args:
+            user_ids: Ids of the users; a user who is not known has an empty history.
+            limit: Most entries to return of each history, at least 1.
 
         Raises:
             StoreUnavailable: If the store does not answer.

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.telemetry import SECONDS_BUCKETS
 
+OPERATIONS = ("append", "histories", "add_impressions", "impression", "shown_since", "user", "forget")
 ResultT = TypeVar("ResultT")
 
 
@@ -46,7 +47,7 @@ class UserMetrics:
             ["source"],
             registry=registry,
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "rqrec_event_store_duration_seconds",
             "Time of a call of the event store.",
             ["operation"],
@@ -56,6 +57,7 @@ class UserMetrics:
         self._errors = Counter(
             "rqrec_event_store_errors_total", "Failed calls of the event store.", ["operation"], registry=registry
         )
+        self._seconds = {operation: seconds.labels(operation) for operation in OPERATIONS}
         self._start_at_zero(event_types)
 
     async def timed(self, operation: str, call: Awaitable[ResultT]) -> ResultT:
@@ -77,7 +79,7 @@ class UserMetrics:
         except StoreUnavailable:
             self._errors.labels(operation).inc()
             raise
-        self._seconds.labels(operation).observe(time.perf_counter() - begin)
+        self._seconds[operation].observe(time.perf_counter() - begin)
         return result
 
     def _start_at_zero(self, event_types: Collection[str]) -> None:
@@ -87,7 +89,7 @@ class UserMetrics:
             (self.events, ("accepted", "duplicate", "rejected")),
             (self.impressions, ("written", "dropped")),
             (self.histories, ("store", "memory", "none")),
-            (self._errors, ("append", "history", "add_impressions", "impression", "shown_since", "user", "forget")),
+            (self._errors, OPERATIONS),
         ):
             for value in values:
                 counter.labels(value)

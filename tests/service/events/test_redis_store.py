@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_a_redis_that_keeps_a_file_has_everything_after_a_crash(tmp_path: Path) 
         assert run(store.append([event(99), event(100)])) == AppendResult(accepted=1, duplicates=1)
         assert run(store.read(page.position, 1000)).records == [event(100)]
         opened.close()
+
+
+def test_more_callers_than_connections_wait_for_their_turn(opened: OpenedStore) -> None:
+    async def all_at_once() -> int:
+        appended = await asyncio.gather(*(opened.store.append([event(number)]) for number in range(100)))
+        await asyncio.gather(*(opened.store.impression(f"list {number}") for number in range(100)))
+        return sum(result.accepted for result in appended)
+
+    assert opened.run(all_at_once()) == 100
 
 
 def test_without_redis_every_call_fails_quickly(opened: OpenedStore, redis_server: RedisServer) -> None:

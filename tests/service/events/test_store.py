@@ -84,6 +84,14 @@ def test_a_call_with_an_impossible_event_stores_nothing(opened: OpenedStore) -> 
     assert opened.run(opened.store.size()) == 0
 
 
+def test_histories_of_several_users_are_read_at_once(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    assert run(store.histories(["ann", "ben"], 5)) == [[], []]
+    run(store.append([event(number, user_id="ann" if number < 4 else "ben") for number in range(8)]))
+    ann, nobody, ben = run(store.histories(["ann", "nobody", "ben"], 2))
+    assert (items(ann), nobody, items(ben)) == (["2", "3"], [], ["6", "7"])
+
+
 def test_a_history_is_in_the_order_of_times_then_of_arrival(opened: OpenedStore) -> None:
     run, store = opened.run, opened.store
     run(store.append([event(1, at=NOW + 5), event(2, at=NOW), event(3, at=NOW + 5)]))

@@ -25,9 +25,9 @@ class SometimesAway(SqliteEventStore):
         self._check()
         return await super().append(events)
 
-    async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
         self._check()
-        return await super().history(user_id, limit)
+        return await super().histories(user_ids, limit)
 
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
         self._check()

@@ -1,10 +1,11 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from rqrec.service.events.event import Event, HistoryEntry
 from rqrec.service.users import histories as module
-from rqrec.service.users.histories import Histories
+from rqrec.service.users.histories import Histories, StoredHistory
 from rqrec.service.users.metrics import UserMetrics
 from tests.service.users.conftest import SometimesAway, counted
 
@@ -47,3 +48,32 @@ def test_the_memory_is_bounded_by_entries(
         return [str(one) for one in found]
 
     assert asyncio.run(scenario()) == ["none", "none", "memory", "memory"]
+
+
+def test_requests_that_wait_together_are_answered_by_one_call(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[int]()
+    histories_of = store.histories
+
+    async def histories(user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        calls.append(len(user_ids))
+        return await histories_of(user_ids, limit)
+
+    monkeypatch.setattr(store, "histories", histories)
+
+    async def scenario() -> None:
+        reader = Histories(store, metrics, max_entries=10)
+        await store.append([Event(f"{n}", f"u{n}", f"{n}", "view", float(n)) for n in range(100)])
+        reading = [asyncio.create_task(reader.read(f"u{n}")) for n in range(100)]
+        await asyncio.sleep(0)
+        reading[5].cancel()
+        found = await asyncio.gather(*reading, return_exceptions=True)
+        assert isinstance(found.pop(5), asyncio.CancelledError)
+        assert [one.entries[0].item_id for one in found if isinstance(one, StoredHistory)] == [
+            f"{n}" for n in range(100) if n != 5
+        ]
+        await store.close()
+
+    asyncio.run(scenario())
+    assert calls == [64, 36]
