@@ -200,7 +200,8 @@ class RecommendRequest(Body):
         None,
         gt=0,
         le=MAX_SHOWN_S,
-        description="Items that this user was shown in so many seconds must not be returned; needs user_id.",
+        description="Items that this user was shown in so many seconds, in the last 200 lists at most, must not be "
+        "returned; needs user_id.",
     )
     after: RecommendationId | None = Field(
         None,
