@@ -83,6 +83,8 @@ class RedisEventStore(EventStore):
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        if len(user_ids) == 1:  # a pipeline would take 30 us more
+            return [unpack_entries(await self._call(self._gate.client.lrange, history_key(user_ids[0]), -limit, -1))]
         pipeline = self._gate.client.pipeline(transaction=False)
         for user_id in user_ids:
             pipeline.lrange(history_key(user_id), -limit, -1)

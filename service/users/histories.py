@@ -1,10 +1,11 @@
 """Reads users' histories from the event store. While the store is away, remembers those that were read lately."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import HistoryEntry
@@ -37,6 +38,13 @@ class _Waiting(NamedTuple):
     answer: asyncio.Future[Sequence[HistoryEntry]]
 
 
+class _Remembered(NamedTuple):
+    """A history that was read before, and when, in monotonic seconds."""
+
+    entries: Sequence[HistoryEntry]
+    read_at: float
+
+
 class Histories:
     """Reads the histories of users. Requests that wait at the same time are answered by one call of the event store.
 
@@ -52,8 +60,8 @@ class Histories:
         self._max_entries = max_entries
         self._waiting = list[_Waiting]()
         self._reader: asyncio.Task[None] | None = None
-        self._remembered: TTLCache[str, Sequence[HistoryEntry]] = TTLCache(
-            REMEMBERED_ENTRIES, REMEMBERED_S, getsizeof=lambda entries: len(entries) + 1
+        self._remembered: LRUCache[str, _Remembered] = LRUCache(
+            REMEMBERED_ENTRIES, getsizeof=lambda remembered: len(remembered.entries) + 1
         )
 
     async def read(self, user_id: str) -> StoredHistory:
@@ -65,10 +73,9 @@ class Histories:
         try:
             entries = await answer
         except StoreUnavailable:
-            remembered = self._remembered.get(user_id)
-            found = StoredHistory((), "none") if remembered is None else StoredHistory(remembered, "memory")
+            found = self._remember(user_id)
         else:
-            self._remembered[user_id] = entries
+            self._remembered[user_id] = _Remembered(entries, time.monotonic())
             found = StoredHistory(entries, "store")
         self._metrics.histories.labels(found.source).inc()
         return found
@@ -76,6 +83,12 @@ class Histories:
     def forget(self, user_id: str) -> None:
         """Removes a user's history from the memory of this replica."""
         self._remembered.pop(user_id, None)
+
+    def _remember(self, user_id: str) -> StoredHistory:
+        remembered = self._remembered.get(user_id)
+        if remembered is None or time.monotonic() - remembered.read_at > REMEMBERED_S:
+            return StoredHistory((), "none")
+        return StoredHistory(remembered.entries, "memory")
 
     async def _read_waiting(self) -> None:
         """Reads the histories that requests wait for, until none waits. One call at a time, for all that wait then."""

@@ -32,6 +32,21 @@ def test_while_the_store_is_away_the_last_known_history_is_taken(store: Sometime
     assert counted(metrics.histories) == {"store": 3, "memory": 2, "none": 2}
 
 
+def test_a_history_is_not_remembered_for_long(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_S", 0.0)
+
+    async def scenario() -> None:
+        histories = Histories(store, metrics, max_entries=10)
+        await histories.read("u")
+        store.is_away = True
+        assert await histories.read("u") == ((), "none")
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_the_memory_is_bounded_by_entries(
     store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
