@@ -60,7 +60,7 @@ def test_every_call(client: Client) -> None:
 
 
 def test_the_calls_of_users(client: Client) -> None:
-    viewed = UserEvent(user_id="a/b ü", item_id="1", type="view")
+    viewed = UserEvent(user_id="a/b ü", item_id="1", type="view", at=time.time() - 60)
     bought = {"user_id": "a/b ü", "item_id": "71", "type": "purchase", "at": datetime.now(UTC)}
     sent = client.send_events([viewed, bought, {"user_id": 5}])
     assert (sent.accepted, sent.duplicates, sent.num_rejected) == (2, 0, 1)
