@@ -20,6 +20,7 @@ from rqrec.service.http.problems import install_error_handlers
 from rqrec.service.http.rate_limit import RateLimitMiddleware
 from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
+from rqrec.service.http.user_routes import router as user_router
 from rqrec.service.logs import log_request
 from rqrec.service.search.batch_search import search
 from rqrec.service.serving.runtime import Runtime
@@ -84,6 +85,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     )
     app.state.runtime = runtime
     app.include_router(router)
+    app.include_router(user_router)
     app.include_router(admin_router)
     add_docs_pages(app, root_path=settings.root_path)
     install_error_handlers(app)

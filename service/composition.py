@@ -7,6 +7,9 @@ from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.admin_token import AdminToken
 from rqrec.service.admission.admission import Admission, AdmissionLimits
 from rqrec.service.admission.client_identity import ClientIdentity
+from rqrec.service.events.redis_store import RedisEventStore
+from rqrec.service.events.sqlite_store import SqliteEventStore
+from rqrec.service.events.store import EventStore, StoreLimits
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.redis.options import RedisOptions
 from rqrec.service.search.batch_search import SearchKey, SearchWork
@@ -18,7 +21,11 @@ from rqrec.service.serving.runtime import RequestLimits, Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
+from rqrec.service.users.event_rules import EventRules
+from rqrec.service.users.metrics import UserMetrics
+from rqrec.service.users.users import UserLimits, Users
 
+EVENTS_FILE = "events.sqlite"
 Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
 
 
@@ -47,6 +54,7 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
         batcher=batcher,
         admission=_admission(settings, metrics, batcher),
         gate=gate,
+        users=_users(settings, gate, metrics),
         metrics=metrics,
         limits=RequestLimits(
             max_body_bytes=settings.max_body_bytes,
@@ -105,6 +113,30 @@ def _model_switch(settings: Settings, gate: RedisGate | None, metrics: Metrics) 
         check_every_s=settings.redis_check_s,
         ready_without_redis=settings.ready_without_redis,
     )
+
+
+def _users(settings: Settings, gate: RedisGate | None, metrics: Metrics) -> Users:
+    rules = EventRules(settings.event_types)
+    limits = UserLimits(settings.max_history_items, settings.user_history, settings.impression_ttl_s)
+    return Users(event_store(settings, gate), rules, UserMetrics(metrics.registry, settings.event_types), limits)
+
+
+def event_store(settings: Settings, gate: RedisGate | None) -> EventStore:
+    """Returns the event store: Redis if the service uses it, else an SQLite file.
+
+    Args:
+        settings: All settings.
+        gate: The client of Redis; None if no Redis is used.
+    """
+    limits = StoreLimits(
+        user_history=settings.user_history,
+        user_ttl_s=settings.user_ttl_s,
+        impression_ttl_s=settings.impression_ttl_s,
+        history_types=EventRules(settings.event_types).stored_types,
+    )
+    if gate is None:
+        return SqliteEventStore(settings.data_dir / EVENTS_FILE, limits)
+    return RedisEventStore(gate, limits)
 
 
 def _admission(settings: Settings, metrics: Metrics, batcher: Batcher[SearchKey, SearchWork, Ranking]) -> Admission:

@@ -1,4 +1,4 @@
-"""The bodies of recommendation requests and their replies, shared by the service and the client.
+"""The bodies of recommendation requests, shared by the service and the client.
 
 The OpenAPI document is generated from them.
 """
@@ -6,7 +6,7 @@ The OpenAPI document is generated from them.
 import math
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -29,11 +29,16 @@ MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_CONDITIONS = 20
 MAX_FILTER_VALUES = 10_000
+MAX_SHOWN_S = 30 * 86_400
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 # Validation of a list stops at its first fault: a report of 500,000 faults would take minutes and gigabytes.
 ItemIds = Annotated[list[ItemId], Field(max_length=MAX_HISTORY, fail_fast=True)]
 EventType = Annotated[str, Field(min_length=1, max_length=256, examples=["purchase"])]
+# Without control characters, which a path such as /users/{user_id} must not have.
+UserId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["42"])]
+RecommendationId = Annotated[str, Field(min_length=1, max_length=64)]
+Surface = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$", examples=["home"])]
 Code = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | float | str
@@ -180,16 +185,43 @@ class RecommendRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "588", "71"], "k": 5}]})
 
     history: History = Field(
+        default_factory=list,
         description="Items, oldest first; may be empty. Each is an item id, or an object with an item id, a type and a "
-        "time."
+        "time. A request needs a history, a user_id, or both.",
     )
     at: Time | None = Field(
         None,
         description="When the items are wanted: seconds since 1970, or a time with its zone as in RFC 3339; by default "
         "now. It counts only if the last entry of the history has a time.",
     )
+    user_id: UserId | None = Field(
+        None,
+        description="The user, whose stored history, made of the events sent before, comes before the given one. Of "
+        "both together the newest items count. The list is stored as shown to this user.",
+    )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items to return.")
     exclude: ItemIds = Field(default_factory=list, description="Items that must not be returned.")
+    exclude_types: list[EventType] = Field(
+        default_factory=list,
+        max_length=MAX_FIELDS,
+        description="Items with an event of one of these types in the history must not be returned; needs user_id.",
+        examples=[["purchase"]],
+    )
+    exclude_shown_s: Finite | None = Field(
+        None,
+        gt=0,
+        le=MAX_SHOWN_S,
+        description="Items that this user was shown in so many seconds, in the last 200 lists at most, must not be "
+        "returned; needs user_id.",
+    )
+    after: RecommendationId | None = Field(
+        None,
+        description="recommendation_id of the page before this one: none of the items of that page and of the pages "
+        "before it is returned. The request of that page must have had a user_id, a surface or an `after`.",
+    )
+    surface: Surface | None = Field(
+        None, description="Where the list is shown. It changes no list; with it, the list is stored as shown."
+    )
     exclude_history: bool | None = Field(
         None,
         description="Whether items of the history are excluded too. By default what suits the model: true, unless "
@@ -211,8 +243,8 @@ class RecommendRequest(Body):
         None,
         min_length=1,
         max_length=256,
-        description="Key of a canary or shadow model, such as a user's id: all requests with the same key go to the "
-        "same model. By default each request has a random key.",
+        description="Key of a canary or shadow model: all requests with the same key go to the same model. By default "
+        "the user_id; without one, each request has a random key.",
     )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level of the search; at least k."
@@ -233,40 +265,3 @@ class RecommendRequest(Body):
                     f"filter: expected at most {MAX_FILTER_VALUES} values in all conditions together, got {total}"
                 )
         return self
-
-
-class Recommendation(BaseModel):
-    """One recommended item."""
-
-    item_id: str
-    rank: int = Field(ge=1, description="1 is the best.")
-    score: float = Field(
-        description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
-        "history, plus a bonus for an item that in training followed the last two items of the history and, where "
-        "items may repeat, for an item of the history. Comparable within one list only."
-    )
-    log_prob: float = Field(
-        description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
-        "item that nobody chose in training, and for an item with a bonus that the search did not find: an estimate "
-        "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
-    )
-    semantic_id: list[Code]
-    payload: dict[str, Any] = Field(description="The item's attributes.")
-
-
-class RecommendReply(BaseModel):
-    """Recommended items, best first."""
-
-    recommendation_id: str = Field(description="Unique id of this reply, to join it with the user's later actions.")
-    model_version: str
-    catalogue_version: int = Field(description="Number of changes of the catalogue since the bundle was published.")
-    took_ms: float = Field(description="Time spent on this request, in milliseconds.")
-    items: list[Recommendation]
-    unknown_items: list[str] = Field(description="History ids that are not in the catalogue; they were skipped.")
-    eligible_items: int = Field(
-        description="Number of items that pass the filter and the exclusions; can be less than k."
-    )
-    fallback: Literal["popular", "degraded"] | None = Field(
-        description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
-        "catalogue may lack changes, because Redis did not answer."
-    )

@@ -28,6 +28,10 @@ class UnknownItem(Exception):
     """The catalogue does not contain the requested item."""
 
 
+class UnknownUser(Exception):
+    """The event store holds nothing of the requested user."""
+
+
 class TooLarge(Exception):
     """A request exceeds a limit on its size."""
 
@@ -82,6 +86,17 @@ class Overloaded(RetryLater):
 
 class RateLimited(RetryLater):
     """A client has exceeded its rate limit."""
+
+
+class StoreUnavailable(RetryLater):
+    """The event store did not answer in time, or answered with an error.
+
+    Args:
+        detail: What failed.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after_s=1)
 
 
 class DeadlinePassed(Exception):

@@ -13,6 +13,7 @@ from rqrec.service.settings import LogFormat
 
 # Characters that end a line or move a terminal's cursor; a client may put them into a path.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+USER = re.compile(r"/users/.+", re.DOTALL)
 TEXT = "%(levelname)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
 RENAMED = {"levelname": "level", "name": "logger"}
@@ -39,15 +40,21 @@ def _escaped(text: str) -> str:
     return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def path_without_user(path: str) -> str:
+    """Returns the path of a request for logs and traces: the id of a user in it is replaced by `{user_id}`."""
+    return USER.sub("/users/{user_id}", path)
+
+
 def log_request(scope: Scope, status: int, seconds: float) -> None:
-    """Logs one answered request.
+    """Logs one answered request, without the id of a user in its path.
 
     Args:
         scope: The request's ASGI scope.
         status: HTTP status of the answer.
         seconds: Time that the answer took, in seconds.
     """
-    fields = {"method": scope["method"], "path": scope["path"], "status": status, "took_ms": round(seconds * 1000, 3)}
+    path, took_ms = path_without_user(scope["path"]), round(seconds * 1000, 3)
+    fields = {"method": scope["method"], "path": path, "status": status, "took_ms": took_ms}
     requests.info("%(method)s %(path)s %(status)s %(took_ms)s ms", fields, extra=fields)
 
 

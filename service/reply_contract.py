@@ -1,4 +1,4 @@
-"""The bodies of the replies about items, of probes, and of errors, shared by the service and the client."""
+"""The bodies of the replies of recommendations, items, probes and errors, shared by the service and the client."""
 
 from typing import Any, Literal
 
@@ -7,6 +7,49 @@ from pydantic import BaseModel, Field
 from rqrec.service.contract import Code
 
 MAX_PAGE = 1000
+
+
+class Recommendation(BaseModel):
+    """One recommended item."""
+
+    item_id: str
+    rank: int = Field(ge=1, description="1 is the best.")
+    score: float = Field(
+        description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
+        "history, plus a bonus for an item that in training followed the last two items of the history and, where "
+        "items may repeat, for an item of the history. Comparable within one list only."
+    )
+    log_prob: float = Field(
+        description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
+        "item that nobody chose in training, and for an item with a bonus that the search did not find: an estimate "
+        "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
+    )
+    semantic_id: list[Code]
+    payload: dict[str, Any] = Field(description="The item's attributes.")
+
+
+class RecommendReply(BaseModel):
+    """Recommended items, best first."""
+
+    recommendation_id: str = Field(description="Unique id of this reply, to join it with the user's later actions.")
+    model_version: str
+    catalogue_version: int = Field(description="Number of changes of the catalogue since the bundle was published.")
+    took_ms: float = Field(description="Time spent on this request, in milliseconds.")
+    items: list[Recommendation]
+    unknown_items: list[str] = Field(description="History ids that are not in the catalogue; they were skipped.")
+    eligible_items: int = Field(
+        description="Number of items that pass the filter and the exclusions; can be less than k."
+    )
+    fallback: Literal["popular", "degraded"] | None = Field(
+        description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
+        "catalogue may lack changes, or the user's history was not read, because Redis or the event store did not "
+        "answer; see history_source."
+    )
+    history_source: Literal["store", "memory", "none"] | None = Field(
+        description="Where the stored history of the user comes from. store: the event store. memory: the event store "
+        "did not answer, and this is what this replica has read some minutes ago. none: it did not answer, and the "
+        "list is made without a stored history. null: the request has no user_id."
+    )
 
 
 class SemanticIdReply(BaseModel):

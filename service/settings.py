@@ -10,8 +10,10 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rqrec.service.contract import EventType
 from rqrec.service.default_bundle import default_bundle
 from rqrec.service.redis.url import read_redis_url
+from rqrec.service.users.event_rules import DEFAULT_RULES, MAX_EVENT_TYPES, EventRule
 
 
 class Backend(StrEnum):
@@ -101,6 +103,23 @@ class Settings(BaseSettings):
         3600.0, gt=0, description="how long deleted items are remembered, and a replica without Redis keeps its changes"
     )
     write_timeout_s: float = Field(5.0, gt=0, description="longest wait for a change of the catalogue to be confirmed")
+    data_dir: Path = Field(
+        Path("data"),
+        description="folder of the event store events.sqlite, made with the first event; with redis_url, Redis is the "
+        "event store",
+    )
+    event_types: Annotated[dict[EventType, EventRule], NoDecode] = Field(
+        DEFAULT_RULES,
+        min_length=1,
+        max_length=MAX_EVENT_TYPES,
+        description='what each type of event does, as JSON such as {"view": {}, "purchase": {"conversion": true}}; '
+        "history (default true), dislike and conversion (default false)",
+    )
+    user_history: int = Field(500, ge=1, le=10_000, description="most entries that are stored of a user's history")
+    user_ttl_s: int = Field(
+        180 * 86_400, ge=60, description="how long a history is stored after the user's last event, in seconds"
+    )
+    impression_ttl_s: int = Field(7 * 86_400, ge=60, description="how long is stored what a user was shown, in seconds")
     admin_token: SecretStr | None = Field(
         None, min_length=1, description="bearer token of the admin routes; without it they are off"
     )
@@ -169,6 +188,11 @@ class Settings(BaseSettings):
         if text.lstrip().startswith("["):
             return from_json(text)
         return [part.strip() for part in text.split(",") if part.strip()]
+
+    @field_validator("event_types", mode="before")
+    @classmethod
+    def _is_an_object(cls, text: object) -> object:
+        return from_json(text) if isinstance(text, str) else text
 
     @field_validator("root_path")
     @classmethod

@@ -37,6 +37,25 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
             "/recommend",
             {"history": item_ids[:1], "new_item_share": 0.5, "timeout_ms": 1000, "routing_key": "u"},
         ),
+        (
+            "POST",
+            "/recommend",
+            {"user_id": "u", "exclude_types": ["view"], "exclude_shown_s": 60, "after": "r", "surface": "home"},
+        ),
+        (
+            "POST",
+            "/events",
+            {"events": [{"user_id": "u", "item_id": item_ids[0], "type": "view", "event_id": "e"} for _ in range(3)]},
+        ),
+        (
+            "POST",
+            "/events",
+            {
+                "events": [
+                    {"user_id": "u", "item_id": "x", "type": "purchase", "at": "2026-01-31T12:00:00Z", "value": 9}
+                ]
+            },
+        ),
         ("PUT", "/items/fuzz", {"attributes": payload}),
         ("PUT", "/items/fuzz", {"attributes": {}, "text_vector": [0.5, -1e3, 0.0]}),
         ("POST", "/models/none/activate", {"part": "canary", "percent": 5}),
@@ -65,6 +84,8 @@ def large(rng: random.Random, *, max_bytes: int = 1 << 20) -> bytes:
             f'{{"history":[],"filter":{{"item_id":{{"none_of":[{values}]}}}}}}',
             f'{{"history":[],"filter":{{"item_id":{{{names}}}}}}}',
             f'{{"attributes":{{{names}}}}}',
+            f'{{"events":[{values}]}}',
+            f'{{"events":[{{{names}}}]}}',
             f'{{"text_vector":[{values}]}}',
             "[" * max_bytes,
             '{"history":' * (max_bytes // 11),

@@ -9,11 +9,17 @@
 A history is a list of item ids. To say also what the user did with an item, such as a purchase, and when, give
 `HistoryEntry(item_id="1", type="purchase", at=datetime.now(UTC))` instead of its id.
 
+The service also stores what users do, and recommends by user:
+
+    client.send_events([{"user_id": "42", "item_id": "588", "type": "view"}])
+    client.recommend(user_id="42")
+
 `AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
 from rqrec.client.calls import ProblemError, ServiceUnreachable
 from rqrec.client.clients import AsyncClient, Client
 from rqrec.service.contract import HistoryEntry
+from rqrec.service.event_contract import UserEvent
 
-__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError", "ServiceUnreachable"]
+__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError", "ServiceUnreachable", "UserEvent"]

@@ -4,6 +4,7 @@ No function here sends anything. `Client.send` sends a `Call`. For each function
 same name, which sends the call and returns the answer.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +15,9 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract import Condition, HistoryEntry, RecommendReply, RecommendRequest
-from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, SemanticIdReply
+from rqrec.service.contract import Condition, HistoryEntry, RecommendRequest
+from rqrec.service.event_contract import EventsReply, EventsRequest, UserEvent, UserReply
+from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
 
 ReplyT = TypeVar("ReplyT")
 
@@ -91,11 +93,16 @@ class Call(Generic[ReplyT]):
 
 
 def recommend(
-    history: Sequence[str | HistoryEntry],
+    history: Sequence[str | HistoryEntry] | None = None,
     *,
+    user_id: str | None = None,
     k: int = 10,
     at: float | datetime | None = None,
     exclude: Sequence[str] = (),
+    exclude_types: Sequence[str] = (),
+    exclude_shown_s: float | None = None,
+    after: str | None = None,
+    surface: str | None = None,
     exclude_history: bool | None = None,
     filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
     new_item_share: float = 0.0,
@@ -103,21 +110,28 @@ def recommend(
     beam_width: int | None = None,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
-    """The call `POST /recommend`, which recommends the next items for a user's history.
+    """The call `POST /recommend`, which recommends the next items for a user's history. Give a history, a user or both.
 
     Args:
         history: Item ids, or entries with an item id, an event type and a time, oldest first; may be empty.
+        user_id: The user, whose stored history comes before `history`.
         k: How many items to return, in [1, 100].
         at: When the items are wanted: seconds since 1970, or a time with a time zone; None for now. It counts only if
             the last entry of the history has a time.
         exclude: Ids of items that must not be returned.
+        exclude_types: Items with an event of one of these types in the history must not be returned; needs `user_id`.
+        exclude_shown_s: Items that the user was shown in so many seconds must not be returned; needs `user_id`.
+        after: `recommendation_id` of the page before this one: no item of that page or of the pages before it is
+            returned. The request of that page must have had a `user_id`, a `surface` or an `after`.
+        surface: Short name of the place where the list is shown, such as `home`. It changes no list.
         exclude_history: True if items of the history must not be returned, False if they may be; None for the model's
             default.
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
-        routing_key: Text such as a user's id. It decides whether the active model answers or a canary, which is a new
-            model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
-            which is a new model whose answers are only measured. Equal keys get the same models. None for a random key.
+        routing_key: Text, by default the user's id. It decides whether the active model answers or a canary, which is a
+            new model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
+            which is a new model whose answers are only measured. Equal keys get the same models. Without a key and a
+            user, the models are chosen at random.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
             is larger, k is used.
         timeout_ms: Longest time for the answer, in milliseconds; None for the service's default.
@@ -130,7 +144,6 @@ def recommend(
         if isinstance(ids, str):
             raise TypeError(f"{name} must be a list of item ids, got the text {ids!r}: write [{ids!r}]")
     fields: dict[str, Any] = {
-        "history": list(history),
         "k": k,
         "exclude": list(exclude),
         "filter": {name: Condition.model_validate(one) for name, one in (filter or {}).items()},
@@ -139,10 +152,17 @@ def recommend(
         "beam_width": beam_width,
         "timeout_ms": timeout_ms,
     }
-    if exclude_history is not None:  # a service of 0.2 takes no null here
-        fields["exclude_history"] = exclude_history
-    if at is not None:
-        fields["at"] = at
+    newer = {  # a service of 0.2 takes no null here
+        "history": None if history is None else list(history),
+        "user_id": user_id,
+        "at": at,
+        "exclude_types": list(exclude_types) or None,
+        "exclude_shown_s": exclude_shown_s,
+        "after": after,
+        "surface": surface,
+        "exclude_history": exclude_history,
+    }
+    fields |= {name: value for name, value in newer.items() if value is not None}
     body = RecommendRequest.model_validate(fields)
     return Call("POST", "/recommend", RecommendReply, body)
 
@@ -208,6 +228,30 @@ def activate(
     """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)
+
+
+def send_events(events: Sequence[UserEvent | Mapping[str, Any]]) -> Call[EventsReply]:
+    """The call `POST /events`, which stores what users did. An event without an `event_id` gets a random one.
+
+    So the call can be repeated: the service counts an event with the same id once.
+
+    Args:
+        events: At most 1000 events. Each is a `UserEvent`, or a mapping with its fields. The reply names those that are
+            faulty; the others are stored.
+    """
+    fields = [one.model_dump(exclude_unset=True) if isinstance(one, UserEvent) else dict(one) for one in events]
+    body = EventsRequest(events=[{"event_id": str(uuid.uuid4()), **one} for one in fields])
+    return Call("POST", "/events", EventsReply, body)
+
+
+def user(user_id: str) -> Call[UserReply]:
+    """The call `GET /users/{user_id}`, which returns all that is stored of a user. Needs the admin token."""
+    return Call("GET", f"/users/{_quoted(user_id)}", UserReply)
+
+
+def forget_user(user_id: str) -> Call[None]:
+    """The call `DELETE /users/{user_id}`, which deletes all that is stored of a user. Needs the admin token."""
+    return Call("DELETE", f"/users/{_quoted(user_id)}", type(None))
 
 
 def readiness() -> Call[Readiness]:

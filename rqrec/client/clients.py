@@ -13,7 +13,7 @@ from rqrec.client.calls import Call, ServiceUnreachable
 
 P = ParamSpec("P")
 ReplyT = TypeVar("ReplyT")
-METHODS = ("GET", "POST", "PUT", "DELETE")  # every call is idempotent, POST included, so all may be retried
+METHODS = ("GET", "POST", "PUT", "DELETE")  # every call may be repeated, POST included: events have ids
 RETRIED_STATUSES = (429, 502, 503, 504)
 BACKOFF_S, LONGEST_WAIT_S = 0.1, 30.0
 
@@ -103,6 +103,9 @@ class Client:
     delete_item = _sync(calls.delete_item)
     models = _sync(calls.models)
     activate = _sync(calls.activate)
+    send_events = _sync(calls.send_events)
+    user = _sync(calls.user)
+    forget_user = _sync(calls.forget_user)
     readiness = _sync(calls.readiness)
 
     def close(self) -> None:
@@ -150,6 +153,9 @@ class AsyncClient:
     delete_item = _async(calls.delete_item)
     models = _async(calls.models)
     activate = _async(calls.activate)
+    send_events = _async(calls.send_events)
+    user = _async(calls.user)
+    forget_user = _async(calls.forget_user)
     readiness = _async(calls.readiness)
 
     async def close(self) -> None:

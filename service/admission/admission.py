@@ -6,7 +6,7 @@ searched, its permit is free for another request.
 - Probes (/healthz, /readyz) always get a permit: a failed probe would restart a busy replica.
 - Each client may run MAX_SCRAPES scrapes of /metrics at the same time, so that monitoring works during an overload.
 - Requests with the admin token have permits of their own, so that an operator can roll back during an overload. This
-  does not hold for POST /recommend, which is never an admin request.
+  does not hold for POST /recommend and POST /events, which are never admin requests.
 """
 
 import math
@@ -26,7 +26,7 @@ from rqrec.service.telemetry import Metrics
 METRICS = "/metrics"
 PROBES = ("/healthz", "/readyz", METRICS)
 MAX_SCRAPES = 4  # of one client at the same time
-RECOMMEND = "/recommend"
+PUBLIC = ("/recommend", "/events")  # with the admin token too, for a flood of these must not keep an operator out
 ADMIN = "admin"  # the client name of probes, scrapes and requests with the admin token
 ADMIN_TIMEOUT_S = 300.0  # loading a model may take minutes
 RESERVE_SHARE = 1 / 8  # of the permits, for clients that hold few
@@ -131,7 +131,7 @@ class Admission:
             return self._admit_scrape(scope)
         if path in PROBES:
             return RequestContext(ADMIN, body_limit=self._body_limit, answer_limit=None)
-        if path != RECOMMEND and self.admin_token.is_borne_by(scope):
+        if path not in PUBLIC and self.admin_token.is_borne_by(scope):
             return self._admit_admin()
         client = self.identity.identify(scope)
         self._take(client, 1)

@@ -14,6 +14,7 @@ from rqrec.service.serving.runtime import Runtime
 
 MAX_CONTAINERS = 50_000  # each one becomes a Python object before validation can refuse it
 LARGE_BODY_BYTES = 16 << 10  # parsing takes about a millisecond
+LONG_LISTS = {("history",), ("exclude",), ("events",)}  # fields whose length is a limit of the service
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -98,7 +99,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
         The validated body.
 
     Raises:
-        TooLarge: If the body has too many lists and objects, or its history or exclude list is too long.
+        TooLarge: If the body has too many lists and objects, or one of LONG_LISTS is too long.
         RequestValidationError: If the body does not fit the model. The error lists the path of every invalid field.
     """
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
@@ -108,6 +109,6 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         for fault in faults:
-            if fault["type"] == "too_long" and fault["loc"] in {("history",), ("exclude",)}:
+            if fault["type"] == "too_long" and fault["loc"] in LONG_LISTS:
                 raise TooLarge(f"{fault['loc'][0]}: {fault['msg']}") from error
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from error

@@ -12,11 +12,12 @@ from pydantic.json_schema import models_json_schema
 
 from rqrec.service.admin_contract import ActivateRequest, WriteItemRequest
 from rqrec.service.contract import RecommendRequest
+from rqrec.service.event_contract import EventsRequest
 from rqrec.service.reply_contract import Problem
 
 ARGS = "\n\nArgs:\n"
 TEMPLATE = "#/components/schemas/{model}"
-ADDED = (Problem, RecommendRequest, WriteItemRequest, ActivateRequest)
+ADDED = (Problem, RecommendRequest, EventsRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:

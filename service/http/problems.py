@@ -23,11 +23,13 @@ from rqrec.service.errors import (
     RateLimited,
     ReadOnly,
     RetryLater,
+    StoreUnavailable,
     TooLarge,
     Unauthorized,
     UnknownCoding,
     UnknownItem,
     UnknownModel,
+    UnknownUser,
     UnsupportedEncoding,
     UnusableModel,
 )
@@ -60,6 +62,7 @@ class Kind(NamedTuple):
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
 UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
+UNKNOWN_USER = Kind("unknown-user", "Nothing is stored of this user", 404, False)
 UNUSABLE_MODEL = Kind("unusable-model", "The model cannot be served", 409, False)
 ADMIN_OFF = Kind("admin-off", "The admin routes are off", 404, False)
 UNAUTHORIZED = Kind("unauthorized", "The admin token is missing or wrong", 401, False)
@@ -69,6 +72,7 @@ TOO_LARGE = Kind("too-large", "The request is over a limit", 413, False)
 UNSUPPORTED_ENCODING = Kind("unsupported-encoding", "The body must not be compressed", 415, False)
 INVALID = Kind("invalid-request", "The request is not valid", 422, False)
 NOT_READY = Kind("not-ready", "The service cannot answer now", 503, True)
+STORE_UNAVAILABLE = Kind("store-unavailable", "The event store does not answer", 503, True)
 INTERNAL = Kind("internal", "The service failed", 500, True)
 OVERLOADED = Kind("overloaded", "Too many requests are waiting", 429, True)
 RATE_LIMITED = Kind("rate-limited", "This client asks too often", 429, True)
@@ -81,6 +85,7 @@ CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
     UnknownModel: UNKNOWN_MODEL,
+    UnknownUser: UNKNOWN_USER,
     UnusableModel: UNUSABLE_MODEL,
     AdminOff: ADMIN_OFF,
     Unauthorized: UNAUTHORIZED,
@@ -89,6 +94,7 @@ DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     TooLarge: TOO_LARGE,
     UnsupportedEncoding: UNSUPPORTED_ENCODING,
     NotReady: NOT_READY,
+    StoreUnavailable: STORE_UNAVAILABLE,
     Overloaded: OVERLOADED,
     RateLimited: RATE_LIMITED,
     DeadlinePassed: DEADLINE,
@@ -145,7 +151,7 @@ def problem_response(error: Exception, path: str) -> Response:
 def _invalid(path: str, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> Response:
     """The answer to an invalid request: its first MAX_FAULTS faults, each with path and reason cut to a limit."""
     parts = [
-        ProblemPart(pointer=shortened(_pointer(place), MAX_POINTER), detail=shortened(reason, MAX_DETAIL))
+        ProblemPart(pointer=json_pointer(place[1:]), detail=shortened(reason, MAX_DETAIL))
         for place, reason in faults[:MAX_FAULTS]
     ]
     detail = "; ".join(f"{part.pointer or '/'}: {part.detail}" for part in parts)
@@ -178,6 +184,6 @@ def _problem(kind: Kind, detail: str, path: str, parts: Sequence[ProblemPart] = 
     return Response(problem.model_dump_json(), status_code=kind.status, media_type=MEDIA_TYPE)
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """The path of a fault as a JSON pointer (RFC 6901), without its first part, which says body, path or query."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location[1:])
+def json_pointer(place: tuple[int | str, ...]) -> str:
+    """Returns the names and numbers that lead to a value as a JSON pointer (RFC 6901), cut to MAX_POINTER."""
+    return shortened("".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place), MAX_POINTER)

@@ -10,8 +10,8 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.trie.semantic_ids import parse_semantic_id
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import RecommendReply, RecommendRequest
-from rqrec.service.errors import TooLarge, UnknownItem
+from rqrec.service.contract import RecommendRequest
+from rqrec.service.errors import InvalidPart, TooLarge, UnknownItem
 from rqrec.service.http.bodies import read_json
 from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, RuntimeNow
 from rqrec.service.http.openapi import json_body
@@ -20,12 +20,21 @@ from rqrec.service.http.problems import (
     INVALID,
     NOT_READY,
     OVERLOADED,
+    STORE_UNAVAILABLE,
     TOO_LARGE,
     UNKNOWN_ITEM,
     UNSUPPORTED_ENCODING,
     declared,
 )
-from rqrec.service.reply_contract import MAX_PAGE, Health, ItemPage, ItemReply, Readiness, SemanticIdReply
+from rqrec.service.reply_contract import (
+    MAX_PAGE,
+    Health,
+    ItemPage,
+    ItemReply,
+    Readiness,
+    RecommendReply,
+    SemanticIdReply,
+)
 from rqrec.service.serving.recommend import recommend
 from rqrec.service.serving.runtime import Runtime
 
@@ -39,11 +48,11 @@ JSON = "application/json"
     RECOMMEND,
     tags=["recommendations"],
     response_model=RecommendReply,
-    responses=declared(TOO_LARGE, UNSUPPORTED_ENCODING, INVALID, OVERLOADED, NOT_READY, DEADLINE),
+    responses=declared(TOO_LARGE, UNSUPPORTED_ENCODING, INVALID, OVERLOADED, NOT_READY, STORE_UNAVAILABLE, DEADLINE),
     openapi_extra=json_body(RecommendRequest),
 )
 async def post_recommend(request: Request) -> Response:
-    """Recommends the next items for one history.
+    """Recommends the next items after a history, which is given, stored for a user, or both.
 
     History ids that are not in the catalogue are skipped and listed in the reply. If no history item is left, the reply
     has the most popular items.
@@ -67,10 +76,20 @@ async def answer_recommend(scope: Scope, receive: Receive, runtime: Runtime) -> 
     """
     deployment, max_items = runtime.deployment, runtime.limits.max_history_items
     request = await read_json(scope, receive, runtime, RecommendRequest)
+    if request.user_id is None:
+        _check_without_user(request)
     for name, ids in (("history", request.history), ("exclude", request.exclude)):
         if len(ids) > max_items:
             raise TooLarge(f"{name} may have at most {max_items} items, got {len(ids)}")
     return await recommend(request, runtime, deployment, context_of(scope))
+
+
+def _check_without_user(request: RecommendRequest) -> None:
+    if "history" not in request.model_fields_set:
+        raise InvalidPart(("history",), "expected a history, a user_id, or both, got neither")
+    if request.exclude_types or request.exclude_shown_s is not None:
+        name = "exclude_types" if request.exclude_types else "exclude_shown_s"
+        raise InvalidPart((name,), "expected a user_id beside it, got none")
 
 
 @router.get(

@@ -10,7 +10,7 @@ import numpy as np
 from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.manifest import Manifest
 from rqrec.models.search.history.transitions import is_in_session
-from rqrec.service.contract import HistoryEntry
+from rqrec.service.users.entry import Entry
 
 UNKNOWN_TYPE = 0
 
@@ -54,7 +54,7 @@ class EventTypes:
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
         return cls(numbers, frozenset(manifest.excluding_types), frozenset(manifest.disliking_types))
 
-    def read(self, entries: Sequence[str | HistoryEntry], at: float | None = None) -> History:
+    def read(self, entries: Sequence[str | Entry], at: float | None = None) -> History:
         """Converts the history of a request to the form that the model reads.
 
         Args:
@@ -63,7 +63,7 @@ class EventTypes:
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))
-        typed = cast("Sequence[HistoryEntry]", entries)
+        typed = cast("Sequence[Entry]", entries)
         read = [entry for entry in typed if entry.type not in self.excluding]
         excluded = [entry.item_id for entry in typed if entry.type in self.excluding]
         if self.disliking:

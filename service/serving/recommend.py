@@ -18,12 +18,16 @@ from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import RecommendRequest
+from rqrec.service.events.event import Impression
 from rqrec.service.ids import random_uuid
 from rqrec.service.search.batch_search import SearchWork, search_key
-from rqrec.service.serving.deployment import Deployment
+from rqrec.service.serving.deployment import Deployment, Role
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
+from rqrec.service.telemetry import Metrics
+from rqrec.service.users.users import Profile
 
+Fallback = Literal["popular", "degraded"] | None
 SHADOW = "shadow"  # name of the client in the search queue for searches of a shadow model
 
 
@@ -50,8 +54,8 @@ async def recommend(
 ) -> bytes:
     """Answers a recommendation request. The routing key of the request chooses the active model or the canary.
 
-    The routing key is a text in the request, such as the user's id. If there is a shadow model for it, the request is
-    also copied to the shadow model.
+    The routing key is a text in the request, by default the user's id. If there is a shadow model for it, the request
+    is also copied to the shadow model.
 
     Args:
         request: The validated body of the request.
@@ -64,6 +68,8 @@ async def recommend(
 
     Raises:
         Overloaded: If so many requests are waiting that there is no room for a search of this beam width.
+        InvalidPart: If a field about the user or the pages before is invalid.
+        StoreUnavailable: If the pages before this one cannot be read.
         InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
     if request.timeout_ms is not None:
@@ -72,26 +78,24 @@ async def recommend(
     runtime.admission.weigh(context, weight)
     begin, metrics = time.perf_counter(), runtime.metrics
     recommendation_id = random_uuid()
-    key = request.routing_key or recommendation_id
+    profile = Profile(request.history, request.exclude)
+    if request.user_id is not None or request.after is not None:
+        profile = await runtime.users.profile(request)
+    key = request.routing_key or request.user_id or recommendation_id
     role, model = deployment.answering(key)
-    answer = await _answer(request, runtime, model, client=context.client, weight=weight)
+    answer = await _answer(request, profile, runtime, model, client=context.client, weight=weight)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.table.codes_of(best.leaves_K).tolist()
         items = snapshot.table.items(best.leaves_K)
-    fallback: Literal["popular", "degraded"] | None = (
-        "popular" if answer.is_fallback else None if model.is_current else "degraded"
-    )
-    metrics.answers.labels(role).inc()
-    metrics.eligible_ratio.observe(answer.eligible_items / len(snapshot.table))
-    if answer.unknown:
-        metrics.unknown_history_items.inc(len(answer.unknown))
-    if len(items) < request.k:
-        metrics.short_results.inc()
-    if fallback is not None:
-        metrics.fallbacks.labels(fallback).inc()
+    is_complete = model.is_current and profile.is_complete
+    fallback: Fallback = "popular" if answer.is_fallback else None if is_complete else "degraded"
+    _count(metrics, answer, role, fallback, k=request.k)
+    item_ids = [item.item_id for item in items]
     if (shadow := deployment.shadow(key)) is not None:
-        runtime.spawn_shadow(_compare(request, runtime, shadow, [item.item_id for item in items]))
+        runtime.spawn_shadow(_compare(request, profile, runtime, shadow, item_ids))
+    if request.user_id is not None or request.surface is not None or request.after is not None:
+        runtime.users.record(_impression(request, recommendation_id, snapshot.version, role, item_ids))
     return orjson.dumps(
         {
             "recommendation_id": recommendation_id,
@@ -102,7 +106,36 @@ async def recommend(
             "unknown_items": answer.unknown,
             "eligible_items": answer.eligible_items,
             "fallback": fallback,
+            "history_source": profile.source,
         }
+    )
+
+
+def _count(metrics: Metrics, answer: _Answer, role: Role, fallback: Fallback, *, k: int) -> None:
+    """Counts an answer in the metrics."""
+    metrics.answers.labels(role).inc()
+    metrics.eligible_ratio.observe(answer.eligible_items / len(answer.snapshot.table))
+    if answer.unknown:
+        metrics.unknown_history_items.inc(len(answer.unknown))
+    if len(answer.best.leaves_K) < k:
+        metrics.short_results.inc()
+    if fallback is not None:
+        metrics.fallbacks.labels(fallback).inc()
+
+
+def _impression(
+    request: RecommendRequest, recommendation_id: str, model_version: str, role: Role, item_ids: Sequence[str]
+) -> Impression:
+    """What is stored of an answer."""
+    return Impression(
+        recommendation_id=recommendation_id,
+        user_id=request.user_id,
+        surface=request.surface,
+        model_version=model_version,
+        role=role,
+        item_ids=tuple(item_ids),
+        at=time.time(),
+        after=request.after,
     )
 
 
@@ -124,14 +157,14 @@ def search_weight(request: RecommendRequest, default_width: int) -> int:
 
 
 async def _answer(
-    request: RecommendRequest, runtime: Runtime, model: ServedModel, *, client: str, weight: int
+    request: RecommendRequest, profile: Profile, runtime: Runtime, model: ServedModel, *, client: str, weight: int
 ) -> _Answer:
     """Searches with one model, or takes the popular items if no item of the history is known."""
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
     with metrics.encode_seconds.time():
-        item_ids, types, excluded_ids, in_session = model.event_types.read(request.history, request.at)
-        leaves = table.find([*item_ids, *request.exclude, *excluded_ids])
+        item_ids, types, excluded_ids, in_session = model.event_types.read(profile.history, request.at)
+        leaves = table.find([*item_ids, *profile.exclude, *excluded_ids])
         history = leaves[: len(item_ids)]
         known = history[history >= 0]
         eligibility = await runtime.eligibility(snapshot, request.filter)
@@ -156,11 +189,13 @@ async def _answer(
     return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
 
 
-async def _compare(request: RecommendRequest, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]) -> None:
+async def _compare(
+    request: RecommendRequest, profile: Profile, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]
+) -> None:
     """Searches with the shadow model, and measures how many of the answered items its list shares."""
     async with asyncio.timeout(runtime.limits.timeout_s):
         weight = search_weight(request, runtime.limits.beam_width)
-        answer = await _answer(request, runtime, shadow, client=SHADOW, weight=weight)
+        answer = await _answer(request, profile, runtime, shadow, client=SHADOW, weight=weight)
     theirs = {item.item_id for item in answer.snapshot.table.items(answer.best.leaves_K)}
     if answered:
         runtime.metrics.shadow_overlap.observe(len(theirs.intersection(answered)) / len(answered))

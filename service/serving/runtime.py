@@ -23,6 +23,7 @@ from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.deployment import Deployment
 from rqrec.service.serving.model_switch import ModelSwitch
 from rqrec.service.telemetry import Metrics
+from rqrec.service.users.users import Users
 
 MAX_SHADOWS = 8  # concurrent searches of a shadow model
 logger = logging.getLogger("rqrec")
@@ -53,6 +54,7 @@ class Runtime:
         batcher: Runs searches in batches.
         admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
+        users: Stores what users do and what they are shown, and reads it for recommendations.
         metrics: The metrics.
         limits: Limits and default values of one request.
 
@@ -61,6 +63,7 @@ class Runtime:
         batcher: Runs searches in batches.
         admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
+        users: Stores what users do and what they are shown, and reads it for recommendations.
         metrics: The metrics.
         limits: Limits and default values of one request.
     """
@@ -72,6 +75,7 @@ class Runtime:
         batcher: Batcher[SearchKey, SearchWork, Ranking],
         admission: Admission,
         gate: RedisGate | None,
+        users: Users,
         metrics: Metrics,
         limits: RequestLimits,
     ) -> None:
@@ -79,6 +83,7 @@ class Runtime:
         self.batcher = batcher
         self.admission = admission
         self.gate = gate
+        self.users = users
         self.metrics = metrics
         self.limits = limits
         self._is_draining = self._is_stopping = False
@@ -97,6 +102,7 @@ class Runtime:
         """
         self.batcher.start()
         await self.models.start()
+        self.users.start()
 
     @property
     def deployment(self) -> Deployment:
@@ -176,6 +182,7 @@ class Runtime:
         self._filter_flights.stop()
         if self._shadows:
             await asyncio.wait(self._shadows)
+        await self.users.stop()
         if self.gate is not None:
             await self.gate.close()
 

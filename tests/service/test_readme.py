@@ -1,9 +1,10 @@
-"""The README's curl examples, run unchanged against a service."""
+"""The README's curl examples, and its Python examples of the client, run unchanged against a service."""
 
 import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,20 @@ BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 CURLS = [curl for block in BLOCKS for curl in re.findall(r"^curl(?:.*\\\n)*.*$", block, flags=re.MULTILINE)]
 
 
+PROGRAMS = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "Client(" in block]
+
+
 def test_the_readme_has_examples() -> None:
-    assert len(CURLS) >= 4
+    assert len(CURLS) >= 8
+    assert len(PROGRAMS) >= 2
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_python_example_runs(served: Served, program: str) -> None:
+    code = program.replace("http://localhost:8000", served.url)
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.parametrize("curl", CURLS)
@@ -28,7 +41,7 @@ def test_a_curl_example_is_answered(served: Served, curl: str) -> None:
         ["bash", "-c", command], check=False, capture_output=True, text=True, env=environment, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    reply = json.loads(done.stdout)
+    reply = json.loads(done.stdout or "null")
     if "/recommend" in curl:
         assert reply["items"]
         assert reply["fallback"] is None

@@ -36,6 +36,13 @@ REQUESTS: tuple[tuple[str, str, object, dict[str, str]], ...] = (
     ("DELETE", "/items/116", None, ADMIN),
     ("GET", "/models", None, ADMIN),
     ("POST", "/models/none/activate", {}, ADMIN),
+    ("POST", "/events", {"events": [{"user_id": "u", "item_id": "116", "type": "view", "event_id": "e"}, 5]}, {}),
+    ("POST", "/events", {"events": 5}, {}),
+    ("POST", "/recommend", {"user_id": "u", "k": 3}, {}),
+    ("POST", "/recommend", {"user_id": "u", "after": "nope"}, {}),
+    ("GET", "/users/nobody", None, ADMIN),
+    ("DELETE", "/users/u", None, ADMIN),
+    ("GET", "/users/u", None, {}),
     ("GET", "/healthz", None, {}),
     ("GET", "/readyz", None, {}),
     ("GET", "/nowhere", None, {}),
@@ -43,15 +50,19 @@ REQUESTS: tuple[tuple[str, str, object, dict[str, str]], ...] = (
 
 
 @pytest.fixture(scope="module")
-def both(bundles: Path) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+def both(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     settings = {
         "RQREC_BUNDLE": str(bundles),
         "RQREC_ADMIN_TOKEN": TOKEN,
         "RQREC_CORS_ORIGINS": '["https://shop.example"]',
     }
+
+    def data_dir() -> dict[str, str]:
+        return {"RQREC_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+
     with (
-        running_service(settings, module=SERVICE) as (ours, _),
-        running_service(settings, module=PLAIN) as (plain, _),
+        running_service({**settings, **data_dir()}, module=SERVICE) as (ours, _),
+        running_service({**settings, **data_dir()}, module=PLAIN) as (plain, _),
         httpx.Client(base_url=ours) as one,
         httpx.Client(base_url=plain) as other,
     ):

@@ -63,10 +63,13 @@ def test_logs_are_json_with_request_and_trace_and_spans_are_sent(bundles: Path, 
             response = httpx.post(f"{url}/recommend", json={"history": ["116"], "k": 2}, headers=headers)
             assert response.status_code == 200
             assert response.headers["traceparent"] == TRACEPARENT
+            assert httpx.get(f"{url}/users/secret-user").status_code == 404  # no admin token is set
             assert "traceparent" not in httpx.get(f"{url}/items/116", headers={"traceparent": "nonsense"}).headers
         until(lambda: bool(spans))  # sent at the latest when the service stops
     assert bytes.fromhex(TRACE_ID) in b"".join(spans)
     assert b"/recommend" in b"".join(spans)
+    assert b"GET /users/{user_id}" in b"".join(spans)
+    assert b"secret-user" not in b"".join(spans)
     lines = [line for line in log.read_text().splitlines() if not line.startswith("serving on")]
     records = [json.loads(line) for line in lines]
     (asked,) = (record for record in records if record.get("path") == "/recommend")
@@ -79,13 +82,13 @@ def test_logs_are_json_with_request_and_trace_and_spans_are_sent(bundles: Path, 
     assert any(record["logger"].startswith("uvicorn") for record in records)
 
 
-def test_no_label_grows_with_what_clients_send(bundles: Path) -> None:
+def test_no_label_grows_with_what_clients_send(bundles: Path, tmp_path: Path) -> None:
     rng = random.Random(0)
 
     def word() -> str:
         return "".join(rng.choices(string.ascii_letters, k=8))
 
-    with TestClient(create_app(settings_for(bundles, admin_token="x"))) as client:
+    with TestClient(create_app(settings_for(bundles, admin_token="x", data_dir=tmp_path))) as client:
 
         def act(times: int) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
             for _ in range(times):
@@ -97,6 +100,10 @@ def test_no_label_grows_with_what_clients_send(bundles: Path) -> None:
                 client.post(f"/models/{word()}/activate", headers={"Authorization": "Bearer x"})
                 body = {"history": [word(), "116"], "routing_key": word(), "filter": {word(): {"any_of": [word()]}}}
                 client.post("/recommend", json=body)
+                event = {"user_id": word(), "item_id": word(), "type": "view"}
+                client.post("/events", json={"events": [event, {**event, "type": word()}]})
+                client.post("/recommend", json={"user_id": word(), "surface": word()})
+                client.get(f"/users/{word()}", headers={"Authorization": "Bearer x"})
             families = text_string_to_metric_families(client.get("/metrics").text)
             return {(s.name, tuple(sorted(s.labels.items()))) for family in families for s in family.samples}
 

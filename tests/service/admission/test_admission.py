@@ -92,6 +92,7 @@ def test_probes_are_always_let_in_and_the_admin_has_permits_of_its_own() -> None
             scope_of("/models/x/activate", authorization="Bearer token"),  # two are being answered
             scope_of("/models/x/activate", authorization="Bearer wrong"),
             scope_of("/recommend", authorization="Bearer token"),
+            scope_of("/events", authorization="Bearer token"),
         ):
             with pytest.raises(Overloaded):
                 admission.admit(scope)

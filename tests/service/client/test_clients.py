@@ -1,15 +1,17 @@
 """The client against a service, and against prepared answers."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks.support.running import free_port
-from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable, calls
+from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable, UserEvent, calls
 from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
@@ -55,6 +57,40 @@ def test_every_call(client: Client) -> None:
     assert {model.version: model.part for model in activated.models}["others"] == "canary"
     assert client.models() == activated
     client.activate("films")
+
+
+def test_the_calls_of_users(client: Client) -> None:
+    viewed = UserEvent(user_id="a/b ü", item_id="1", type="view", at=time.time() - 60)
+    bought = {"user_id": "a/b ü", "item_id": "71", "type": "purchase", "at": datetime.now(UTC)}
+    sent = client.send_events([viewed, bought, {"user_id": 5}])
+    assert (sent.accepted, sent.duplicates, sent.num_rejected) == (2, 0, 1)
+    first = client.recommend(user_id="a/b ü", k=3, surface="home")
+    assert first.history_source == "store"
+    second = client.recommend(user_id="a/b ü", k=3, after=first.recommendation_id, exclude_types=["purchase"])
+    third = client.recommend(["588"], user_id="a/b ü", k=3, exclude_shown_s=60)
+    assert len({item.item_id for reply in (first, second, third) for item in reply.items} | {"1", "71", "588"}) == 12
+    data = client.user("a/b ü")
+    assert [entry.item_id for entry in data.history] == ["1", "71"]
+    assert [shown.surface for shown in data.impressions] == ["home", None, None]
+    client.forget_user("a/b ü")
+    with pytest.raises(ProblemError, match="404"):
+        client.user("a/b ü")
+
+
+def test_events_get_ids_so_that_a_repeated_call_counts_once() -> None:
+    reply = httpx.Response(200, json={"accepted": 1, "duplicates": 0, "num_rejected": 0, "rejected": []})
+    sent = list[bytes]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content)
+        return httpx.Response(503) if len(sent) == 1 else reply
+
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+        client.send_events([{"user_id": "u", "item_id": "1", "type": "view"}])
+    assert sent[0] == sent[1]
+    assert len(json.loads(sent[0])["events"][0]["event_id"]) == 36
+    own = calls.send_events([UserEvent(user_id="u", item_id="1", type="view", event_id="mine")]).content or b""
+    assert json.loads(own) == {"events": [{"user_id": "u", "item_id": "1", "type": "view", "event_id": "mine"}]}
 
 
 def test_the_async_client_has_the_same_calls(three_bundles: Path) -> None:

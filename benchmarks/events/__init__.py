@@ -1,0 +1,1 @@
+"""Measurements of the events that come back from users."""

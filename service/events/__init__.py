@@ -1,0 +1,1 @@
+"""The event store: what users did, what they were shown, and the history of each user."""

@@ -1,0 +1,211 @@
+"""The event store in Redis, for any number of replicas.
+
+An event is as durable as Redis makes a write: with `appendonly yes` and `appendfsync always` it is on the disk before
+the answer; with `appendfsync everysec` a crash of the machine loses the last second.
+"""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import RedisCluster
+from typing_extensions import override
+
+from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+from rqrec.service.events.packing import (
+    hash_event_id,
+    pack_entry,
+    pack_event,
+    pack_impression,
+    unpack_entries,
+    unpack_event,
+    unpack_impression,
+    unpack_record,
+)
+from rqrec.service.events.redis_keys import (
+    FIRST,
+    NUM_SHARDS,
+    history_key,
+    impression_key,
+    join_positions,
+    mark_key,
+    shard_of,
+    shown_key,
+    split_position,
+    stream_key,
+)
+from rqrec.service.events.store import AppendResult, EventStore, RecordPage, StoreLimits, UserData, check_read_limit
+from rqrec.service.redis.client import RedisGate, RedisUnavailable
+from rqrec.service.redis.event_scripts import (
+    ADD_SHOWN,
+    APPEND_EVENTS,
+    DROP_EVENTS,
+    FIND_EVENTS,
+    FORGET_USER,
+    TRIM_EVENTS,
+)
+
+CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
+SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
+TOKENS = 1 << 62
+
+
+class RedisEventStore(EventStore):
+    """Stores events in Redis.
+
+    Args:
+        gate: The client of Redis. It is not closed with the store.
+        limits: How much is kept, and for how long.
+    """
+
+    def __init__(self, gate: RedisGate, limits: StoreLimits) -> None:
+        self._gate = gate
+        self._limits = limits
+        self._turns = asyncio.Semaphore(CONCURRENT_CALLS)
+        self._is_cluster = isinstance(gate.client, RedisCluster)
+
+    @override
+    async def append(self, events: Sequence[Event]) -> AppendResult:
+        unique = dict[bytes, Event]()
+        for event in events:
+            unique.setdefault(hash_event_id(event), event)
+        groups = defaultdict[int, list[tuple[bytes, Event]]](list)
+        for id_hash, event in unique.items():
+            groups[shard_of(event.user_id) if self._is_cluster else 0].append((id_hash, event))
+        accepted = 0
+        for group in groups.values():
+            accepted += await self._append(group)
+        return AppendResult(accepted, len(events) - accepted)
+
+    @override
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        if len(user_ids) == 1:  # a pipeline would take 30 us more
+            return [unpack_entries(await self._call(self._gate.client.lrange, history_key(user_ids[0]), -limit, -1))]
+        pipeline = self._gate.client.pipeline(transaction=False)
+        for user_id in user_ids:
+            pipeline.lrange(history_key(user_id), -limit, -1)
+        return list(map(unpack_entries, await self._call(pipeline.execute)))
+
+    @override
+    async def add_impressions(self, impressions: Sequence[Impression]) -> None:
+        now = time.time()
+        pipeline = self._gate.client.pipeline(transaction=False)
+        of_users = defaultdict[str, list[str]](list)
+        for one in impressions:
+            if (left_ms := _ms(one.at + self._limits.impression_ttl_s - now)) > 0:
+                text = pack_impression(one)
+                pipeline.set(impression_key(one.recommendation_id), text, px=left_ms)
+                if one.user_id is not None:
+                    of_users[one.user_id] += (repr(one.at), text)
+        first = len(pipeline)
+        lives = (now - self._limits.impression_ttl_s, self._limits.user_impressions, _ms(self._limits.impression_ttl_s))
+        for user_id, arguments in of_users.items():
+            pipeline.eval(ADD_SHOWN, 1, shown_key(user_id), *lives, *arguments)
+        surplus = (await self._call(pipeline.execute))[first:]
+        await self._delete_impressions([text for texts in surplus for text in texts])
+
+    @override
+    async def impression(self, recommendation_id: str) -> Impression | None:
+        text = await self._call(self._gate.client.get, impression_key(recommendation_id))
+        return None if text is None else unpack_impression(text)
+
+    @override
+    async def shown_since(self, user_id: str, at: float) -> set[str]:
+        return {item_id for text in await self._shown(user_id, at) for item_id in unpack_impression(text).item_ids}
+
+    @override
+    async def user(self, user_id: str) -> UserData:
+        entries = await self._call(self._gate.client.lrange, history_key(user_id), 0, -1)
+        events = [text async for found in self._scan(FIND_EVENTS, user_id, "+") for text in found]
+        return UserData(
+            history=unpack_entries(entries),
+            events=[unpack_event(user_id, text) for text in events],
+            impressions=list(map(unpack_impression, await self._shown(user_id, 0.0))),
+        )
+
+    @override
+    async def forget(self, user_id: str) -> int:
+        await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1))
+        keys = [stream_key(shard_of(user_id)), history_key(user_id), shown_key(user_id)]
+        forgotten_at, count = await self._run(FORGET_USER, keys, user_id)
+        async for num_events in self._scan(DROP_EVENTS, user_id, forgotten_at):
+            count += num_events
+        return int(count)
+
+    @override
+    async def read(self, position: str, limit: int) -> RecordPage:
+        check_read_limit(limit)
+        positions, records = split_position(position), list[Record]()
+        pipeline = self._gate.client.pipeline(transaction=False)
+        for shard, begin in enumerate(positions):
+            pipeline.xrange(stream_key(shard), min=f"({begin}", count=limit // NUM_SHARDS)
+        for shard, found in enumerate(await self._call(pipeline.execute)):
+            records += [unpack_record(fields["user"], fields.get("event")) for _, fields in found]
+            positions[shard] = found[-1][0] if found else positions[shard]
+        return RecordPage(records, join_positions(positions))
+
+    @override
+    async def trim(self, position: str) -> None:
+        for shard, last in enumerate(split_position(position)):
+            while await self._run(TRIM_EVENTS, [stream_key(shard)], last, SCANNED_AT_ONCE) == SCANNED_AT_ONCE:
+                pass
+
+    @override
+    async def size(self) -> int:
+        pipeline = self._gate.client.pipeline(transaction=False)
+        for shard in range(NUM_SHARDS):
+            pipeline.xlen(stream_key(shard))
+        size: int = sum(await self._call(pipeline.execute))
+        return size
+
+    @override
+    async def close(self) -> None:
+        """Does nothing: the owner of the client closes it."""
+
+    async def _append(self, events: Sequence[tuple[bytes, Event]]) -> int:
+        """Stores events whose keys may be in one script, all or none of them, and returns how many are new."""
+        limits, keys, arguments = self._limits, list[str](), list[object]()
+        for id_hash, event in events:
+            user_id = event.user_id
+            keys += (mark_key(user_id, id_hash), stream_key(shard_of(user_id)), history_key(user_id))
+            arguments += (user_id, pack_event(event), pack_entry(event) if limits.enters_history(event.type) else "")
+        lives = (_ms(limits.event_id_ttl_s), limits.user_history, _ms(limits.user_ttl_s))
+        is_new = await self._run(APPEND_EVENTS, keys, random.randrange(TOKENS), *lives, *arguments)
+        return sum(map(bool, is_new))
+
+    async def _scan(self, script: str, user_id: str, last: str) -> AsyncIterator[Any]:
+        """Runs FIND_EVENTS or DROP_EVENTS on the stream of a user, part by part; yields what it has found."""
+        stream, position = stream_key(shard_of(user_id)), FIRST
+        while position:
+            position, found = await self._run(script, [stream], user_id, position, last, SCANNED_AT_ONCE)
+            yield found
+
+    async def _shown(self, user_id: str, since: float) -> list[str]:
+        since = max(since, time.time() - self._limits.impression_ttl_s)
+        found: list[str] = await self._call(self._gate.client.zrangebyscore, shown_key(user_id), since, "+inf")
+        return found
+
+    async def _delete_impressions(self, texts: Sequence[str]) -> None:
+        if texts:
+            pipeline = self._gate.client.pipeline(transaction=False)
+            for text in texts:
+                pipeline.delete(impression_key(unpack_impression(text).recommendation_id))
+            await self._call(pipeline.execute)
+
+    async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:
+        return await self._call(self._gate.client.eval, script, len(keys), *keys, *arguments)
+
+    async def _call(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        try:
+            async with self._turns:
+                return await self._gate.call(command, *arguments)
+        except RedisUnavailable as error:
+            raise StoreUnavailable(f"the event store in Redis: {error}") from error
+
+
+def _ms(seconds: float) -> int:
+    return max(round(1000 * seconds), 0)

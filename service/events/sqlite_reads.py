@@ -1,0 +1,97 @@
+"""The queries of the SQLite file of the event store. Each returns one row, see `read_json`."""
+
+import sqlite3
+import time
+
+import orjson
+
+from rqrec.service.events.event import HistoryEntry, Impression
+from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
+from rqrec.service.events.sqlite_file import read_json
+from rqrec.service.events.store import RecordPage, UserData
+
+# Joining texts takes a third of the time of `json_group_array`.
+LAST_ENTRIES = """
+SELECT '[' || coalesce(group_concat(entry), '') || ']', '[' || coalesce(group_concat(at_us), '') || ']' FROM (
+  SELECT entry, at_us FROM history WHERE user_key = (SELECT user_key FROM users WHERE user_id = ? AND expires_at > ?)
+  ORDER BY at_us DESC, arrival DESC LIMIT ?)
+"""
+
+
+def read_history(connection: sqlite3.Connection, user_id: str, limit: int) -> list[HistoryEntry]:
+    """Returns the last entries of a user's history, oldest first.
+
+    Args:
+        connection: The file.
+        user_id: Id of the user.
+        limit: Most entries to return; negative for all.
+    """
+    entries, times_us = connection.execute(LAST_ENTRIES, (user_id, time.time(), limit)).fetchone()
+    found = list(zip(orjson.loads(entries), orjson.loads(times_us), strict=True))
+    return [HistoryEntry(item_id, event_type, at_us / 1e6) for (item_id, event_type), at_us in reversed(found)]
+
+
+def read_impression(connection: sqlite3.Connection, recommendation_id: str, since: float) -> Impression | None:
+    """Returns the impression of a recommendation; None if there is none.
+
+    Args:
+        connection: The file.
+        recommendation_id: Id of the recommendation.
+        since: The time of the oldest impression that has not expired, in seconds since 1970.
+    """
+    found = read_json(
+        connection, "impression", "impressions WHERE recommendation_id = ? AND at >= ?", recommendation_id, since
+    )
+    return unpack_impression(found[0]) if found else None
+
+
+def read_shown(connection: sqlite3.Connection, user_id: str, since: float) -> list[Impression]:
+    """Returns what a user was shown, oldest first.
+
+    Args:
+        connection: The file.
+        user_id: Id of the user.
+        since: The time of the oldest impression to return, in seconds since 1970.
+    """
+    rows = "impressions WHERE user_id = ? AND at >= ? ORDER BY at, recommendation_id"
+    return [unpack_impression(text) for text in read_json(connection, "impression", rows, user_id, since)]
+
+
+def read_user(connection: sqlite3.Connection, user_id: str, since: float) -> UserData:
+    """Returns all that is stored of a user.
+
+    Args:
+        connection: The file.
+        user_id: Id of the user.
+        since: The time of the oldest impression that has not expired, in seconds since 1970.
+    """
+    connection.execute("BEGIN")  # all queries see the same moment
+    try:
+        rows = "records WHERE user_id = ? AND event IS NOT NULL ORDER BY position"
+        return UserData(
+            history=read_history(connection, user_id, -1),
+            events=[unpack_event(user_id, text) for text in read_json(connection, "event", rows, user_id)],
+            impressions=read_shown(connection, user_id, since),
+        )
+    finally:
+        connection.execute("COMMIT")
+
+
+def read_records(connection: sqlite3.Connection, position: int, limit: int) -> RecordPage:
+    """Returns the next records of the stream.
+
+    Args:
+        connection: The file.
+        position: The position before the first of the records.
+        limit: Most records to return.
+    """
+    rows = "records WHERE position > ? ORDER BY position LIMIT ?"
+    found = read_json(connection, "json_array(position, user_id, event)", rows, position, limit)
+    records = [unpack_record(user_id, event) for _, user_id, event in found]
+    return RecordPage(records, str(found[-1][0] if found else position))
+
+
+def read_size(connection: sqlite3.Connection) -> int:
+    """Returns how many records the stream holds."""
+    size: int = connection.execute("SELECT count(*) FROM records").fetchone()[0]
+    return size

@@ -1,0 +1,113 @@
+"""The event store in one SQLite file, for one machine. Several processes may use the file."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from typing_extensions import override
+
+from rqrec.service.events.event import Event, HistoryEntry, Impression
+from rqrec.service.events.sqlite_readers import SqliteReaders
+from rqrec.service.events.sqlite_reads import (
+    read_history,
+    read_impression,
+    read_records,
+    read_shown,
+    read_size,
+    read_user,
+)
+from rqrec.service.events.sqlite_writer import SqliteWriter
+from rqrec.service.events.sqlite_writes import SqliteWrites, impression_rows
+from rqrec.service.events.store import (
+    START,
+    AppendResult,
+    EventStore,
+    RecordPage,
+    StoreLimits,
+    UserData,
+    check_read_limit,
+    foreign_position,
+)
+
+LONGEST_POSITION = 18  # digits
+
+
+class SqliteEventStore(EventStore):
+    """Stores events in one SQLite file, which is made at the first write.
+
+    Args:
+        path: The file. Its folder must be on a disk of this machine, because SQLite's locks may fail on network disks.
+        limits: How much is kept, and for how long.
+    """
+
+    def __init__(self, path: Path, limits: StoreLimits) -> None:
+        self._limits = limits
+        self._writes = SqliteWrites(limits)
+        self._writer = SqliteWriter(path)
+        self._readers = SqliteReaders(path)
+
+    @override
+    async def append(self, events: Sequence[Event]) -> AppendResult:
+        return await self._writer.run(self._writes.append, self._writes.event_rows(events))
+
+    @override
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        return await self._readers.run(
+            lambda connection: [read_history(connection, user_id, limit) for user_id in user_ids],
+            [[] for _ in user_ids],
+        )
+
+    @override
+    async def add_impressions(self, impressions: Sequence[Impression]) -> None:
+        await self._writer.run(self._writes.add_impressions, impression_rows(impressions))
+
+    @override
+    async def impression(self, recommendation_id: str) -> Impression | None:
+        since = self._kept_since()
+        return await self._readers.run(lambda connection: read_impression(connection, recommendation_id, since), None)
+
+    @override
+    async def shown_since(self, user_id: str, at: float) -> set[str]:
+        since = max(at, self._kept_since())
+        shown = await self._readers.run(lambda connection: read_shown(connection, user_id, since), list[Impression]())
+        return {item_id for impression in shown for item_id in impression.item_ids}
+
+    @override
+    async def user(self, user_id: str) -> UserData:
+        since = self._kept_since()
+        return await self._readers.run(lambda connection: read_user(connection, user_id, since), UserData([], [], []))
+
+    @override
+    async def forget(self, user_id: str) -> int:
+        return await self._writer.run(self._writes.forget, user_id)
+
+    @override
+    async def read(self, position: str, limit: int) -> RecordPage:
+        check_read_limit(limit)
+        after = _number(position)
+        return await self._readers.run(lambda connection: read_records(connection, after, limit), RecordPage([], "0"))
+
+    @override
+    async def trim(self, position: str) -> None:
+        while await self._writer.run(self._writes.trim, _number(position)):
+            pass
+
+    @override
+    async def size(self) -> int:
+        return await self._readers.run(read_size, 0)
+
+    @override
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._readers.close()
+
+    def _kept_since(self) -> float:
+        return time.time() - self._limits.impression_ttl_s
+
+
+def _number(position: str) -> int:
+    if position == START:
+        return 0
+    if not position.isascii() or not position.isdigit() or len(position) > LONGEST_POSITION:
+        raise foreign_position(position)
+    return int(position)

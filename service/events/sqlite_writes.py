@@ -1,0 +1,277 @@
+"""The statements that write to the SQLite file of the event store.
+
+A statement reads or writes the rows of many calls, and returns one row at most: after each statement, and after each
+row that it returns, the thread may wait 5 ms for the GIL.
+"""
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+from rqrec.service.events.event import Event, Impression
+from rqrec.service.events.packing import hash_event_id, pack_entry_without_time, pack_event, pack_impression
+from rqrec.service.events.sqlite_file import read_json
+from rqrec.service.events.store import AppendResult, StoreLimits
+
+ItemT = TypeVar("ItemT")
+ROWS_AT_ONCE = 1000  # SQLite allows 32,766 values in a statement
+TRIMMED_AT_ONCE = 10_000  # records; more would keep other calls waiting
+SWEEP_EVERY_S, SWEPT_ROWS, SWEPT_USERS = 1.0, 10_000, 100
+
+DELETE_EXPIRED_IDS = """
+DELETE FROM event_ids WHERE hash IN (SELECT hash FROM event_ids WHERE expires_at <= ? LIMIT ?)
+"""
+DELETE_EXPIRED_IMPRESSIONS = """
+DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM impressions WHERE at <= ? LIMIT ?)
+"""
+# `{}` stands for the users.
+DELETE_OLDEST_ENTRIES = """
+DELETE FROM history WHERE (user_key, at_us, arrival) IN (SELECT user_key, at_us, arrival FROM (
+    SELECT *, row_number() OVER (PARTITION BY user_key ORDER BY at_us DESC, arrival DESC) AS place
+    FROM history WHERE user_key IN {}
+  ) WHERE place > ?)
+"""
+DELETE_OLDEST_IMPRESSIONS = """
+DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM (
+    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY at DESC, recommendation_id DESC) AS place
+    FROM impressions WHERE user_id IN {}
+  ) WHERE place > ?)
+"""
+ADD_ENTRIES = """
+ON CONFLICT (user_id) DO UPDATE SET num_entries = num_entries + excluded.num_entries, expires_at = excluded.expires_at
+"""
+DELETE_RECORDS = """
+DELETE FROM records WHERE position IN (SELECT position FROM records WHERE position <= ? ORDER BY position LIMIT ?)
+"""
+
+
+class EventRow(NamedTuple):
+    """An event as the tables hold it.
+
+    Attributes:
+        hash: Hash of the event's user and id.
+        user_id: Id of the user.
+        event: The other fields of the event, packed.
+        at_us: When it happened, in microseconds since 1970.
+        entry: The entry of the history, packed; None if the event enters no history.
+    """
+
+    hash: bytes
+    user_id: str
+    event: str
+    at_us: int
+    entry: str | None
+
+
+class ImpressionRow(NamedTuple):
+    """An impression as the table holds it.
+
+    Attributes:
+        recommendation_id: Id of the recommendation that chose the items.
+        user_id: Id of the user; None if there is none.
+        at: When the list was made, in seconds since 1970.
+        impression: The whole impression, packed.
+    """
+
+    recommendation_id: str
+    user_id: str | None
+    at: float
+    impression: str
+
+
+def impression_rows(impressions: Sequence[Impression]) -> list[ImpressionRow]:
+    """Returns impressions as the table holds them.
+
+    Args:
+        impressions: The impressions.
+
+    Raises:
+        ValueError: If a time is not finite, or a text is not valid Unicode.
+    """
+    return [ImpressionRow(one.recommendation_id, one.user_id, one.at, pack_impression(one)) for one in impressions]
+
+
+class SqliteWrites:
+    """The writing calls of a store. Each method runs several calls in the transaction of its caller.
+
+    Args:
+        limits: How much is kept, and for how long.
+    """
+
+    def __init__(self, limits: StoreLimits) -> None:
+        self._limits = limits
+        self._next_sweep = 0.0  # monotonic seconds
+
+    def event_rows(self, events: Sequence[Event]) -> list[EventRow]:
+        """Returns events as the tables hold them.
+
+        Args:
+            events: The events.
+
+        Raises:
+            ValueError: If a number of an event is not finite, or a text is not valid Unicode.
+        """
+        return [
+            EventRow(
+                hash_event_id(event),
+                event.user_id,
+                pack_event(event),
+                round(1e6 * event.at),
+                pack_entry_without_time(event) if self._limits.enters_history(event.type) else None,
+            )
+            for event in events
+        ]
+
+    def append(self, connection: sqlite3.Connection, calls: Sequence[Sequence[EventRow]]) -> list[AppendResult]:
+        """Stores the events of some calls that were not stored before.
+
+        Args:
+            connection: The file.
+            calls: The events of each call.
+        """
+        now = time.time()
+        self._sweep(connection, now)
+        new_hashes = self._remember(connection, list({row.hash for rows in calls for row in rows}), now)
+        results, stored = list[AppendResult](), list[EventRow]()
+        for rows in calls:
+            before = len(stored)
+            for row in rows:
+                if row.hash in new_hashes:
+                    new_hashes.remove(row.hash)
+                    stored.append(row)
+            accepted = len(stored) - before
+            results.append(AppendResult(accepted, len(rows) - accepted))
+        self._store(connection, stored, now)
+        return results
+
+    def add_impressions(
+        self, connection: sqlite3.Connection, calls: Sequence[Sequence[ImpressionRow]]
+    ) -> Sequence[None]:
+        """Stores the impressions of some calls.
+
+        Args:
+            connection: The file.
+            calls: The impressions of each call.
+        """
+        now = time.time()
+        self._sweep(connection, now)
+        rows = [row for rows in calls for row in rows if row.at > now - self._limits.impression_ttl_s]
+        _insert(connection, "INSERT INTO impressions", rows, "ON CONFLICT DO NOTHING")
+        for some in _chunks(list({row.user_id for row in rows if row.user_id is not None})):
+            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(_places(some)), (*some, self._limits.user_impressions))
+        return [None] * len(calls)
+
+    def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
+        """Deletes all that is stored of some users, and adds to the stream that they were forgotten.
+
+        Args:
+            connection: The file.
+            user_ids: The users.
+
+        Returns:
+            How many entries of the history, events and impressions of each user were deleted, together.
+        """
+        deleted = []
+        for user_id in user_ids:
+            count = _delete_users(connection, "user_id = ?", user_id)
+            count += connection.execute(
+                "DELETE FROM records WHERE user_id = ? AND event IS NOT NULL", (user_id,)
+            ).rowcount
+            count += connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,)).rowcount
+            position = _next_position(connection, time.time())
+            connection.execute("INSERT INTO records (position, user_id) VALUES (?, ?)", (position, user_id))
+            deleted.append(count)
+        return deleted
+
+    def trim(self, connection: sqlite3.Connection, positions: Sequence[int]) -> list[bool]:
+        """Deletes some of the records up to a position.
+
+        Args:
+            connection: The file.
+            positions: The position of each call.
+
+        Returns:
+            Whether there may be more to delete, for each call.
+        """
+        deleted = connection.execute(DELETE_RECORDS, (max(positions), TRIMMED_AT_ONCE)).rowcount
+        return [deleted == TRIMMED_AT_ONCE] * len(positions)
+
+    def _remember(self, connection: sqlite3.Connection, hashes: Sequence[bytes], now: float) -> set[bytes]:
+        """Remembers the ids of events, and returns those that were not remembered yet."""
+        known = set[bytes]()
+        for some in _chunks(hashes):
+            rows_known = f"event_ids WHERE hash IN {_places(some)} AND expires_at > ?"
+            found = read_json(connection, "hex(hash)", rows_known, *some, now)
+            known.update(map(bytes.fromhex, found))
+        rows = [(one, now + self._limits.event_id_ttl_s) for one in hashes if one not in known]
+        _insert(connection, "REPLACE INTO event_ids", rows)
+        return {one for one, _ in rows}
+
+    def _store(self, connection: sqlite3.Connection, rows: Sequence[EventRow], now: float) -> None:
+        arrivals = list(enumerate(rows, _next_position(connection, now)))
+        _insert(connection, "INSERT INTO records", [(arrival, row.user_id, row.event) for arrival, row in arrivals])
+        entries = [(arrival, row) for arrival, row in arrivals if row.entry is not None]
+        users = self._add_users(connection, Counter(row.user_id for _, row in entries), now)
+        keyed = [(users[row.user_id][0], row.at_us, arrival, row.entry) for arrival, row in entries]
+        _insert(connection, "INSERT INTO history", keyed)
+        most = self._limits.user_history
+        for some in _chunks([key for key, num_entries in users.values() if num_entries > most]):
+            connection.execute(DELETE_OLDEST_ENTRIES.format(_places(some)), (*some, most))
+            connection.execute(f"UPDATE users SET num_entries = ? WHERE user_key IN {_places(some)}", (most, *some))
+
+    def _add_users(self, connection: sqlite3.Connection, added: Counter[str], now: float) -> dict[str, tuple[int, int]]:
+        """Adds users, or entries to them, and returns the key and the number of entries of each."""
+        users = dict[str, tuple[int, int]]()
+        rows = [(user_id, number, now + self._limits.user_ttl_s) for user_id, number in added.items()]
+        for some in _chunks(rows):
+            names = [user_id for user_id, _, _ in some]
+            _delete_users(connection, f"expires_at <= ? AND user_id IN {_places(names)}", now, *names)
+            _insert(connection, "INSERT INTO users (user_id, num_entries, expires_at)", some, ADD_ENTRIES)
+            columns = "json_array(user_id, user_key, num_entries)"
+            found = read_json(connection, columns, f"users WHERE user_id IN {_places(names)}", *names)
+            users |= {user_id: (user_key, num_entries) for user_id, user_key, num_entries in found}
+        return users
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
+        """Deletes some of what has expired. The rest waits for the next time; nobody sees it until then."""
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + SWEEP_EVERY_S
+        connection.execute(DELETE_EXPIRED_IDS, (now, SWEPT_ROWS))
+        connection.execute(DELETE_EXPIRED_IMPRESSIONS, (now - self._limits.impression_ttl_s, SWEPT_ROWS))
+        expired = "user_key IN (SELECT user_key FROM users WHERE expires_at <= ? LIMIT ?)"
+        _delete_users(connection, expired, now, SWEPT_USERS)
+
+
+def _next_position(connection: sqlite3.Connection, now: float) -> int:
+    """Returns the position of the next record: microseconds since 1970, and after all that the table ever held.
+
+    So the positions of a new file, or of an older copy that was restored, come after those that were exported before.
+    """
+    (last,) = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'records'").fetchone()
+    return max((last or 0) + 1, int(1e6 * now))
+
+
+def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> int:
+    """Deletes the users that fulfil a condition, with their histories. Returns the number of deleted entries."""
+    entries = f"DELETE FROM history WHERE user_key IN (SELECT user_key FROM users WHERE {condition})"
+    num_entries = connection.execute(entries, values).rowcount
+    connection.execute(f"DELETE FROM users WHERE {condition}", values)
+    return num_entries
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]], ending: str = "") -> None:
+    """Inserts rows with few statements: `statement` before VALUES, `ending` after them."""
+    for some in _chunks(rows):
+        text = f"{statement} VALUES {', '.join([_places(some[0])] * len(some))} {ending}"
+        connection.execute(text, [value for row in some for value in row])
+
+
+def _chunks(rows: Sequence[ItemT]) -> list[Sequence[ItemT]]:
+    return [rows[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(rows), ROWS_AT_ONCE)]
+
+
+def _places(values: Sequence[object]) -> str:
+    return f"({', '.join('?' * len(values))})"

@@ -1,0 +1,247 @@
+"""The interface of the event store. There are two stores: `SqliteEventStore` and `RedisEventStore`.
+
+A store holds three things:
+
+- The *stream*: all events in the order in which they were accepted, until the export has read and trimmed them.
+- For each user a *history*: a bounded number of entries, of which those with the latest times stay.
+- *Impressions*: the lists that were shown. They expire.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+
+START = ""  # the position before every record of the stream
+LEAST_READ = 16  # records; a store may divide the stream into so many parts, and reads from each of them
+
+
+@dataclass(frozen=True)
+class StoreLimits:
+    """How much a store keeps, and for how long.
+
+    Attributes:
+        user_history: Most entries of a user's history.
+        user_ttl_s: How long a history is kept after the user's last event, in seconds.
+        impression_ttl_s: How long an impression is kept, in seconds.
+        user_impressions: Most impressions of a user for `shown_since`; older ones are left out.
+        event_id_ttl_s: How long the id of an event is remembered, so that the same event is not stored again.
+        history_types: Types of events that enter a history; None for all types.
+    """
+
+    user_history: int = 500
+    user_ttl_s: float = 180 * 86_400.0
+    impression_ttl_s: float = 7 * 86_400.0
+    user_impressions: int = 200
+    event_id_ttl_s: float = 86_400.0
+    history_types: frozenset[str] | None = None
+
+    def enters_history(self, event_type: str) -> bool:
+        """Returns whether events of a type enter the history of their user."""
+        return self.history_types is None or event_type in self.history_types
+
+
+@dataclass(frozen=True)
+class AppendResult:
+    """What became of the events of one call of `EventStore.append`.
+
+    Attributes:
+        accepted: Number of events that are stored now.
+        duplicates: Number of events that were stored before, or that were given twice in the call.
+    """
+
+    accepted: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """Some records of the stream.
+
+    Attributes:
+        records: The records; empty if the stream has no more.
+        position: The position after the last of these records: printable ASCII without spaces, below 400 characters.
+    """
+
+    records: list[Record]
+    position: str
+
+
+@dataclass(frozen=True)
+class UserData:
+    """All that is stored of one user.
+
+    Attributes:
+        history: The user's history, oldest entry first.
+        events: The user's events that are still in the stream, in the order of the stream.
+        impressions: What the user was shown, oldest first, as far as it has not expired.
+    """
+
+    history: list[HistoryEntry]
+    events: list[Event]
+    impressions: list[Impression]
+
+
+class EventStore(ABC):
+    """Stores what users did and what they were shown.
+
+    Every method raises `StoreUnavailable` if the store does not answer, and may then be called again. Concurrent calls
+    are allowed. Cancelling a call does not undo it.
+    """
+
+    @abstractmethod
+    async def append(self, events: Sequence[Event]) -> AppendResult:
+        """Stores events, in this order. They are durable when this method returns.
+
+        An event is a duplicate, and not stored, if an event of the same user with the same id was stored before, at
+        most `StoreLimits.event_id_ttl_s` ago. So a call that failed can be repeated with the same events. A call
+        stores all its events or none. Only in a Redis cluster a call that fails may have stored the events of some
+        users.
+
+        Args:
+            events: The events.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. The events may be stored nevertheless.
+        """
+
+    async def history(self, user_id: str, limit: int) -> list[HistoryEntry]:
+        """Returns the last entries of a user's history; see `histories`.
+
+        Args:
+            user_id: Id of the user.
+            limit: Most entries to return, at least 1.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+        (history,) = await self.histories([user_id], limit)
+        return history
+
+    @abstractmethod
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        """Returns the last entries of users' histories, oldest first; of equal times, the one that arrived first.
+
+        Args:
+            user_ids: Ids of the users; a user who is not known has an empty history.
+            limit: Most entries to return of each history, at least 1.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def add_impressions(self, impressions: Sequence[Impression]) -> None:
+        """Stores impressions. They expire after `StoreLimits.impression_ttl_s`, counted from their own time.
+
+        Args:
+            impressions: The impressions. One that is stored already is not stored a second time.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. Some of the impressions may be stored nevertheless.
+        """
+
+    @abstractmethod
+    async def impression(self, recommendation_id: str) -> Impression | None:
+        """Returns the impression of a recommendation; None if it is not known or has expired.
+
+        Args:
+            recommendation_id: Id of the recommendation.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def shown_since(self, user_id: str, at: float) -> set[str]:
+        """Returns the ids of the items that a user was shown since a time, as far as impressions have not expired.
+
+        Args:
+            user_id: Id of the user.
+            at: The time, in seconds since 1970; impressions of this very time count.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def user(self, user_id: str) -> UserData:
+        """Returns all that is stored of a user. This may read the whole stream, so it is not for frequent use.
+
+        Args:
+            user_id: Id of the user.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def forget(self, user_id: str) -> int:
+        """Deletes all that is stored of a user: the history, the events in the stream, and the impressions.
+
+        Adds a `ForgottenUser` to the stream, also if nothing of the user is stored, because exported files may hold
+        older events. An event that arrives afterwards belongs to a new user; one that was stored before stays a
+        duplicate for as long as its id is remembered. A call that failed must be repeated.
+
+        Args:
+            user_id: Id of the user.
+
+        Returns:
+            How many entries of the history, events and impressions were deleted, together.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. A part may be deleted nevertheless.
+        """
+
+    @abstractmethod
+    async def read(self, position: str, limit: int) -> RecordPage:
+        """Reads the next records of the stream, for the export. Reading on from the returned position gives each once.
+
+        The records of one user come in the order in which they were stored.
+
+        Args:
+            position: `START`, or the position that an earlier call has returned.
+            limit: Most records to return, at least `LEAST_READ`.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+            ValueError: If the position is not one of this store, or the limit is too small.
+        """
+
+    @abstractmethod
+    async def trim(self, position: str) -> None:
+        """Deletes the records of the stream before a position. Histories and impressions stay.
+
+        Args:
+            position: A position that `read` has returned; all records before it must have been exported.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. A part may be deleted nevertheless.
+            ValueError: If the position is not one of this store.
+        """
+
+    @abstractmethod
+    async def size(self) -> int:
+        """Returns how many records the stream holds. Counting ten million records may take a second.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Waits for running calls, then closes files and connections. No method may be called afterwards."""
+
+
+def check_read_limit(limit: int) -> None:
+    """Raises ValueError if a limit of `EventStore.read` is too small."""
+    if limit < LEAST_READ:
+        raise ValueError(f"the limit of a read must be at least {LEAST_READ} records, but is {limit}")
+
+
+def foreign_position(position: str) -> ValueError:
+    """Returns the error for a position that is not one of this store."""
+    return ValueError(
+        f"{position[:100]!r} is no position of this event store: use one that its read() has returned, or {START!r}"
+    )

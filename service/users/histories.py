@@ -1,0 +1,114 @@
+"""Reads users' histories from the event store. While the store is away, remembers those that were read lately."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from cachetools import LRUCache
+
+from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.event import HistoryEntry
+from rqrec.service.events.store import EventStore
+from rqrec.service.users.metrics import UserMetrics
+
+REMEMBERED_S = 600.0  # a forgotten user may be remembered by another replica for as long
+REMEMBERED_ENTRIES = 100_000  # of all users together; about 20 MB
+MAX_BATCH = 64  # histories of one call
+Source = Literal["store", "memory", "none"]
+
+
+class StoredHistory(NamedTuple):
+    """A user's stored history.
+
+    Attributes:
+        entries: The entries, oldest first.
+        source: `store`: they come from the event store. `memory`: the store did not answer, and this replica has read
+            them before. `none`: the store did not answer, and they are not known.
+    """
+
+    entries: Sequence[HistoryEntry]
+    source: Source
+
+
+class _Waiting(NamedTuple):
+    """A request that waits for a user's history."""
+
+    user_id: str
+    answer: asyncio.Future[Sequence[HistoryEntry]]
+
+
+class _Remembered(NamedTuple):
+    """A history that was read before, and when, in monotonic seconds."""
+
+    entries: Sequence[HistoryEntry]
+    read_at: float
+
+
+class Histories:
+    """Reads the histories of users. Requests that wait at the same time are answered by one call of the event store.
+
+    Args:
+        store: The event store.
+        metrics: Counts the histories that were read.
+        max_entries: Most entries to read of a history.
+    """
+
+    def __init__(self, store: EventStore, metrics: UserMetrics, *, max_entries: int) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._max_entries = max_entries
+        self._waiting = list[_Waiting]()
+        self._reader: asyncio.Task[None] | None = None
+        self._remembered: LRUCache[str, _Remembered] = LRUCache(
+            REMEMBERED_ENTRIES, getsizeof=lambda remembered: len(remembered.entries) + 1
+        )
+
+    async def read(self, user_id: str) -> StoredHistory:
+        """Reads a user's history; if the event store does not answer, takes what this replica has read before."""
+        answer: asyncio.Future[Sequence[HistoryEntry]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(user_id, answer))
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_waiting())
+        try:
+            entries = await answer
+        except StoreUnavailable:
+            found = self._remember(user_id)
+        else:
+            self._remembered[user_id] = _Remembered(entries, time.monotonic())
+            found = StoredHistory(entries, "store")
+        self._metrics.histories.labels(found.source).inc()
+        return found
+
+    def forget(self, user_id: str) -> None:
+        """Removes a user's history from the memory of this replica."""
+        self._remembered.pop(user_id, None)
+
+    def _remember(self, user_id: str) -> StoredHistory:
+        remembered = self._remembered.get(user_id)
+        if remembered is None or time.monotonic() - remembered.read_at > REMEMBERED_S:
+            return StoredHistory((), "none")
+        return StoredHistory(remembered.entries, "memory")
+
+    async def _read_waiting(self) -> None:
+        """Reads the histories that requests wait for, until none waits. One call at a time, for all that wait then."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._read_batch(batch)
+        finally:
+            self._reader = None
+
+    async def _read_batch(self, batch: Sequence[_Waiting]) -> None:
+        user_ids = [one.user_id for one in batch]
+        answered = [one.answer for one in batch]
+        try:
+            histories = await self._metrics.timed("histories", self._store.histories(user_ids, self._max_entries))
+        except Exception as error:
+            for answer in answered:
+                if not answer.done():  # cancelled, because the request is over
+                    answer.set_exception(error)
+        else:
+            for answer, entries in zip(answered, histories, strict=True):
+                if not answer.done():
+                    answer.set_result(entries)

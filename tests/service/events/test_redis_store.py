@@ -1,0 +1,169 @@
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import RedisCluster
+
+from benchmarks.support.running import RedisServer, running_redis
+from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.event import Event, ForgottenUser, Impression
+from rqrec.service.events.redis_keys import history_key, mark_key, shard_of, stream_key
+from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
+from rqrec.service.redis.event_scripts import APPEND_EVENTS
+from tests.service.events.opened_store import OpenedStore
+
+NOW = float(round(time.time()))
+QUICKLY_S = 1.0
+
+
+@pytest.fixture
+def opened(redis_server: RedisServer) -> Iterator[OpenedStore]:
+    opened = OpenedStore(redis_server.url)
+    yield opened
+    opened.close()
+
+
+def event(number: int, user_id: str = "ann") -> Event:
+    return Event(f"event {number}", user_id, f"item {number}", "view", NOW + number)
+
+
+def impression(number: int, user_id: str | None = "ann") -> Impression:
+    return Impression(f"list {number}", user_id, "home", "model-1", "active", (f"item {number}",), NOW + number)
+
+
+def test_a_redis_that_keeps_a_file_has_everything_after_a_crash(tmp_path: Path) -> None:
+    with running_redis(tmp_path, keeps=True) as server:
+        opened = OpenedStore(server.url)
+        run, store = opened.run, opened.store
+        run(store.append([event(number) for number in range(100)]))
+        run(store.add_impressions([impression(1)]))
+        before, page = run(store.user("ann")), run(store.read(START, 2000))
+        server.stop()
+        server.start()
+        opened.reopen()
+        run, store = opened.run, opened.store
+        assert run(store.user("ann")) == before
+        assert run(store.append([event(99), event(100)])) == AppendResult(accepted=1, duplicates=1)
+        assert run(store.read(page.position, 1000)).records == [event(100)]
+        opened.close()
+
+
+def test_more_callers_than_connections_wait_for_their_turn(opened: OpenedStore) -> None:
+    async def all_at_once() -> int:
+        appended = await asyncio.gather(*(opened.store.append([event(number)]) for number in range(100)))
+        await asyncio.gather(*(opened.store.impression(f"list {number}") for number in range(100)))
+        return sum(result.accepted for result in appended)
+
+    assert opened.run(all_at_once()) == 100
+
+
+def test_without_redis_every_call_fails_quickly(opened: OpenedStore, redis_server: RedisServer) -> None:
+    store = opened.store
+    opened.run(store.append([event(1)]))
+    redis_server.stop()
+    calls = [
+        store.append([event(2)]),
+        store.history("ann", 10),
+        store.add_impressions([impression(1), impression(2, None)]),
+        store.impression("list 1"),
+        store.shown_since("ann", 0.0),
+        store.user("ann"),
+        store.forget("ann"),
+        store.read(START, 16),
+        store.trim(START),
+        store.size(),
+    ]
+    for call in calls:
+        begin = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="the event store in Redis"):
+            opened.run(call)
+        assert time.monotonic() - begin < QUICKLY_S
+    redis_server.start()
+    time.sleep(0.3)  # longer than the pause of the client
+    assert opened.run(store.append([event(2)])).accepted == 1
+
+
+def test_a_full_redis_stores_nothing_and_can_still_forget(opened: OpenedStore, redis_server: RedisServer) -> None:
+    run, store = opened.run, opened.store
+    run(store.append([event(1)]))
+    redis_server.client.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="OOM"):
+        run(store.append([event(2), event(3)]))
+    assert run(store.forget("ann")) == 2
+    redis_server.client.config_set("maxmemory", 0)
+    assert run(store.append([event(2)])).accepted == 1
+    assert run(store.read(START, 100)).records == [ForgottenUser("ann"), event(2)]
+
+
+def test_a_repeated_script_counts_its_events_as_new_and_stores_them_once(redis_server: RedisServer) -> None:
+    keys = [mark_key("ann", b"1"), stream_key(3), history_key("ann")]
+    arguments = ["ann", "[]", "[1.5]"]
+    for token, expected in ((1, 1), (1, 1), (2, 0)):
+        answer = redis_server.client.eval(APPEND_EVENTS, 3, *keys, token, 10_000, 500, 10_000, *arguments)
+        assert answer == [expected]
+    assert redis_server.client.xlen(keys[1]) == redis_server.client.llen(keys[2]) == 1
+
+
+def test_users_of_one_stream_are_kept_apart(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    other = next(name for name in map(str, range(1000)) if shard_of(name) == shard_of("ann"))
+    run(store.append([event(1), event(2, other), event(3)]))
+    assert run(store.user("ann")).events == [event(1), event(3)]
+    assert run(store.forget("ann")) == 4
+    assert run(store.user(other)).events == [event(2, other)]
+
+
+def test_all_keys_but_the_streams_expire(opened: OpenedStore, redis_server: RedisServer) -> None:
+    opened.run(opened.store.append([event(1), event(2, "bob")]))
+    opened.run(opened.store.add_impressions([impression(1), impression(2, None)]))
+    lives = {key: redis_server.client.pttl(key) for key in redis_server.client.scan_iter()}
+    limits = StoreLimits()
+    expected = {
+        "history": limits.user_ttl_s,
+        "id": limits.event_id_ttl_s,
+        "shown": limits.impression_ttl_s,
+        "impression": limits.impression_ttl_s,
+    }
+    assert len(lives) == 9
+    for key, life_ms in lives.items():
+        prefix, shard, *name = key.split(":")
+        assert (prefix, shard) == ("rqrec", "{events")
+        kind = name[1]
+        if kind == "stream":
+            assert life_ms == -1
+        else:
+            assert expected[kind] - 60 < life_ms / 1000 <= expected[kind] + 60
+
+
+def test_a_cluster_does_all_that_a_server_does(cluster: list[int]) -> None:
+    opened = OpenedStore(f"redis+cluster://127.0.0.1:{cluster[0]}", StoreLimits(user_impressions=2))
+    run, store = opened.run, opened.store
+    events = [event(number, f"user {number % 20}") for number in range(200)]
+    assert run(store.append([*events, events[0]])) == AppendResult(accepted=200, duplicates=1)
+    assert run(store.append([*events[:5], event(200, "ann")])) == AppendResult(accepted=1, duplicates=5)
+    assert run(store.size()) == 201
+    run(store.add_impressions([impression(number) for number in range(4)] + [impression(9, None)]))
+    assert [run(store.impression(f"list {number}")) for number in (1, 3, 9)] == [
+        None,
+        impression(3),
+        impression(9, None),
+    ]
+    assert run(store.shown_since("ann", NOW + 3)) == {"item 3"}
+    assert [entry.item_id for entry in run(store.history("user 1", 3))] == ["item 141", "item 161", "item 181"]
+    assert run(store.user("user 1")).events == events[1::20]
+    assert run(store.forget("user 1")) == 20
+    assert run(store.forget("ann")) == 4
+    assert run(store.user("ann")) == UserData([], [], [])
+    records, position = list[object](), START
+    while (page := run(store.read(position, 64))).records:
+        records, position = records + page.records, page.position
+    kept = [one for one in events if one.user_id != "user 1"]
+    assert set(records) == {*kept, ForgottenUser("user 1"), ForgottenUser("ann")}
+    run(store.trim(position))
+    assert run(store.size()) == 0
+    opened.close()
+    with RedisCluster(host="127.0.0.1", port=cluster[0]) as client:
+        slots = {client.keyslot(stream_key(shard)) for shard in range(16)}
+    assert len(slots) == 16

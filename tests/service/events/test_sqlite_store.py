@@ -1,0 +1,169 @@
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.event import Event
+from rqrec.service.events.sqlite_file import SCHEMA_VERSION, open_for_writing
+from rqrec.service.events.store import START, AppendResult, UserData
+from tests.service.events.opened_store import OpenedStore
+from tests.service.events.writing_process import numbered
+
+WRITER = (sys.executable, "-m", "tests.service.events.writing_process")
+
+
+@pytest.fixture
+def opened(file: Path) -> Iterator[OpenedStore]:
+    opened = OpenedStore(file)
+    yield opened
+    opened.close()
+
+
+def start_writer(file: Path, first: int, last: int, size: int) -> "subprocess.Popen[str]":
+    command = [*WRITER, str(file), str(first), str(last), str(size)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def stored_numbers(opened: OpenedStore) -> list[int]:
+    numbers, position = list[int](), START
+    while (page := opened.run(opened.store.read(position, 1000))).records:
+        numbers += [int(record.event_id) for record in page.records if isinstance(record, Event)]
+        position = page.position
+    return numbers
+
+
+def test_an_event_that_was_confirmed_before_a_kill_is_there_once(file: Path) -> None:
+    confirmed = set[int]()
+    for kill in range(3):
+        writer = start_writer(file, 100_000 * kill, 100_000 * (kill + 1), 7)
+        assert writer.stdout is not None
+        for _ in range(60):
+            _, begin, end = map(int, writer.stdout.readline().split())
+            confirmed.update(range(begin, end))
+        writer.kill()
+        rest = [line for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        confirmed.update(number for line in rest for number in range(*map(int, line.split()[1:])))
+        writer.wait()
+        writer.stdout.close()
+        opened = OpenedStore(file)
+        numbers = stored_numbers(opened)
+        entries = [entry for user in range(5) for entry in opened.run(opened.store.history(f"user {user}", 1 << 30))]
+        again = opened.run(opened.store.append([numbered(number) for number in confirmed]))
+        opened.close()
+        assert len(numbers) == len(set(numbers))
+        assert confirmed <= set(numbers)
+        assert sorted(entry.at for entry in entries) == sorted(map(float, numbers))
+        assert again == AppendResult(accepted=0, duplicates=len(confirmed))
+
+
+def test_processes_that_share_a_file_store_every_event_once(file: Path) -> None:
+    writers = [start_writer(file, *bounds, 5) for bounds in ((0, 1000), (500, 1500), (0, 700))]
+    lines = [line for writer in writers for line in writer.communicate()[0].splitlines()]
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    opened = OpenedStore(file)
+    numbers = stored_numbers(opened)
+    opened.close()
+    assert sorted(numbers) == list(range(1500))
+    assert sum(int(line.split()[0]) for line in lines) == 1500
+
+
+def test_a_file_can_be_made_by_several_at_once(tmp_path: Path) -> None:
+    for number in range(50):
+        path = tmp_path / str(number) / "events.sqlite"
+        failures = list[BaseException]()
+
+        def make(path: Path = path, failures: list[BaseException] = failures) -> None:
+            try:
+                open_for_writing(path).close()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=make) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_reading_makes_no_file(file: Path, opened: OpenedStore) -> None:
+    assert opened.run(opened.store.user("ann")) == UserData([], [], [])
+    assert not file.parent.exists()
+    opened.run(opened.store.append([numbered(1)]))
+    assert file.is_file()
+    assert len(opened.run(opened.store.user("user 1")).events) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"), [(SCHEMA_VERSION + 1, "a newer release wrote it; update"), (0, "other software wrote it")]
+)
+def test_a_file_of_another_schema_is_refused(file: Path, opened: OpenedStore, version: int, reason: str) -> None:
+    opened.run(opened.store.append([numbered(1)]))
+    opened.run(opened.store.close())
+    with sqlite3.connect(file) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    opened.open()
+    for call in (opened.store.append([numbered(2)]), opened.store.history("user 1", 1)):
+        with pytest.raises(StoreUnavailable, match=reason):
+            opened.run(call)
+
+
+def test_a_file_that_cannot_be_used_is_an_error_until_it_can(
+    file: Path, opened: OpenedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"no database, but text of more than one page" * 1000)
+    with caplog.at_level(logging.WARNING, "rqrec"):
+        for _ in range(2):
+            for call in (opened.store.append([numbered(1)]), opened.store.history("user 1", 1)):
+                with pytest.raises(StoreUnavailable, match="file is not a database"):
+                    opened.run(call)
+    assert len([record for record in caplog.records if "cannot write" in record.message]) == 1
+    file.unlink()
+    assert opened.run(opened.store.append([numbered(1)])).accepted == 1
+    assert len(opened.run(opened.store.history("user 1", 1))) == 1
+
+
+def test_what_a_new_file_holds_comes_after_all_that_was_read_from_the_file_before(
+    file: Path, opened: OpenedStore
+) -> None:
+    opened.run(opened.store.append([numbered(number) for number in range(5000)]))
+    position, num_read = START, 0
+    while (page := opened.run(opened.store.read(position, 1000))).records:
+        position, num_read = page.position, num_read + len(page.records)
+    assert num_read == 5000
+    opened.run(opened.store.close())
+    file.unlink()
+    opened.open()
+    opened.run(opened.store.append([numbered(1)]))
+    opened.run(opened.store.trim(position))
+    assert opened.run(opened.store.read(position, 16)).records == [numbered(1)]
+
+
+def test_a_closed_store_takes_no_calls(opened: OpenedStore) -> None:
+    store = opened.store
+    opened.reopen()
+    with pytest.raises(StoreUnavailable, match="the event store is closed"):
+        opened.run(store.append([numbered(1)]))
+
+
+def test_a_full_disk_stores_nothing_of_a_call(file: Path, opened: OpenedStore) -> None:
+    opened.run(opened.store.append([numbered(1)]))
+    blocker = sqlite3.connect(file)
+    pages = blocker.execute("PRAGMA page_count").fetchone()[0]
+    blocker.close()
+    writer = opened.store._writer  # type: ignore[attr-defined]
+    writer._connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+    with pytest.raises(StoreUnavailable, match="database or disk is full"):
+        opened.run(opened.store.append([numbered(number) for number in range(2, 1000)]))
+    assert stored_numbers(opened) == [1]
+    assert opened.run(opened.store.append([numbered(2)])).accepted == 1  # opens the file again

@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.event import Event, HistoryEntry, Impression
+from rqrec.service.events.sqlite_store import SqliteEventStore
+from rqrec.service.events.store import AppendResult, StoreLimits
+from rqrec.service.users.event_rules import DEFAULT_RULES
+from rqrec.service.users.metrics import UserMetrics
+
+
+class SometimesAway(SqliteEventStore):
+    """An event store that can be made unavailable."""
+
+    is_away = False
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("the store is away")
+
+    async def append(self, events: Sequence[Event]) -> AppendResult:
+        self._check()
+        return await super().append(events)
+
+    async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        self._check()
+        return await super().histories(user_ids, limit)
+
+    async def add_impressions(self, impressions: Sequence[Impression]) -> None:
+        self._check()
+        await super().add_impressions(impressions)
+
+    async def impression(self, recommendation_id: str) -> Impression | None:
+        self._check()
+        return await super().impression(recommendation_id)
+
+    async def shown_since(self, user_id: str, at: float) -> set[str]:
+        self._check()
+        return await super().shown_since(user_id, at)
+
+
+def counted(counter: Counter) -> dict[str, float]:
+    """The values of a counter by its only label."""
+    (family,) = counter.collect()
+    return {next(iter(one.labels.values())): one.value for one in family.samples if one.name.endswith("_total")}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SometimesAway:
+    return SometimesAway(tmp_path / "events.sqlite", StoreLimits())
+
+
+@pytest.fixture
+def metrics() -> UserMetrics:
+    return UserMetrics(CollectorRegistry(), DEFAULT_RULES)

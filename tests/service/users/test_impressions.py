@@ -1,0 +1,92 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from rqrec.service.events.event import Impression
+from rqrec.service.users import impressions as module
+from rqrec.service.users.impressions import ImpressionBuffer
+from rqrec.service.users.metrics import UserMetrics
+from tests.service.users.conftest import SometimesAway, counted
+
+NOW = time.time()
+
+
+def shown(number: int, user_id: str | None = "u") -> Impression:
+    return Impression(f"r{number}", user_id, "home", "m", "active", (f"a{number}", f"b{number}"), NOW + number)
+
+
+def run(store: SometimesAway, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await scenario()
+        await store.close()
+
+    asyncio.run(whole())
+
+
+def test_impressions_are_written_in_the_background(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        buffer.start()
+        buffer.add(shown(1))
+        assert buffer.find("r1") == shown(1)
+        async with asyncio.timeout(10):
+            while await store.impression("r1") is None:
+                await asyncio.sleep(0.01)
+        await buffer.stop()
+        assert buffer.find("r1") is None
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 1, "dropped": 0}
+
+
+def test_stopping_writes_what_is_left(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_EVERY_S", 3600.0)
+
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        buffer.start()
+        for number in range(1200):
+            buffer.add(shown(number))
+        await buffer.stop()
+        assert await store.impression("r1199") == shown(1199)
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 1200, "dropped": 0}
+
+
+def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BUFFERED", 3)
+
+    async def scenario() -> None:
+        store.is_away = True
+        buffer = ImpressionBuffer(store, metrics)
+        for number in range(5):
+            buffer.add(shown(number))
+        assert [buffer.find(f"r{number}") is not None for number in range(5)] == [True] * 3 + [False] * 2
+        assert counted(metrics.impressions) == {"written": 0, "dropped": 2}
+        store.is_away = False
+        await buffer.flush()
+        assert await store.impression("r2") == shown(2)
+        store.is_away = True
+        buffer.add(shown(7))
+        await buffer.stop()
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 3, "dropped": 3}
+
+
+def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        for impression in (shown(1), shown(2), shown(3, user_id="other"), shown(4, user_id=None)):
+            buffer.add(impression)
+        assert list(buffer.shown_since("u", NOW + 2)) == ["a2", "b2"]
+        assert set(buffer.shown_since("u", 0.0)) == {"a1", "b1", "a2", "b2"}
+
+    run(store, scenario)

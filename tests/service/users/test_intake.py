@@ -1,0 +1,80 @@
+from typing import Any
+
+import pytest
+
+from rqrec.service.events.event import Event
+from rqrec.service.users.event_rules import DEFAULT_RULES, EventRules
+from rqrec.service.users.intake import CheckedEvents, check_events
+
+NOW = 1_700_000_000.0
+VIEW = {"user_id": "u", "item_id": "a", "type": "view"}
+
+
+def check(*events: Any) -> CheckedEvents:
+    return check_events(events, EventRules(DEFAULT_RULES), now=NOW)
+
+
+def test_a_good_event_is_taken_as_it_is() -> None:
+    fields = {**VIEW, "event_id": "e", "at": 1.5, "value": 3, "recommendation_id": "r"}
+    assert check(fields) == ([Event("e", "u", "a", "view", 1.5, 3.0, "r")], 0, [])
+
+
+def test_an_event_without_time_and_id_gets_the_present_time_and_an_id_of_its_own() -> None:
+    one, other = check(VIEW, VIEW).events
+    assert one.at == other.at == NOW
+    assert one.event_id != other.event_id
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds"),
+    [
+        (0, 0.0),
+        ("2023-11-14T22:13:20Z", NOW),
+        ("2023-11-14t23:13:20.5+01:00", NOW + 0.5),
+        (NOW + 86_000, NOW + 86_000),
+    ],
+)
+def test_times_are_seconds_or_rfc_3339(at: object, seconds: float) -> None:
+    assert [event.at for event in check({**VIEW, "at": at}).events] == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"at": NOW + 86_500}, ("at",)),
+        ({"at": NOW * 1000}, ("at",)),
+        ({"at": -1}, ("at",)),
+        ({"at": float("inf")}, ("at",)),
+        ({"at": True}, ("at",)),
+        ({"at": "2023-11-14T22:13:20"}, ("at",)),
+        ({"at": "2023-11-14"}, ("at",)),
+        ({"at": "2023-13-14T22:13:20Z"}, ("at",)),
+        ({"at": "1700000000"}, ("at",)),
+        ({"type": "buy"}, ("type",)),
+        ({"type": None}, ("type",)),
+        ({"user_id": ""}, ("user_id",)),
+        ({"user_id": 5}, ("user_id",)),
+        ({"user_id": "a\nb"}, ("user_id",)),
+        ({"item_id": "x" * 257}, ("item_id",)),
+        ({"value": float("nan")}, ("value",)),
+        ({"event_id": ""}, ("event_id",)),
+        ({"recommendation_id": "x" * 65}, ("recommendation_id",)),
+        ({"surprise": 1}, ("surprise",)),
+    ],
+)
+def test_a_faulty_event_is_named_and_the_others_are_kept(change: dict[str, object], place: tuple[str, ...]) -> None:
+    checked = check(VIEW, {**VIEW, **change}, VIEW)
+    assert len(checked.events) == 2
+    assert checked.num_rejected == 1
+    assert [(fault.index, fault.place) for fault in checked.faults] == [(1, place)]
+
+
+@pytest.mark.parametrize("event", [None, 5, "view", [], [VIEW]])
+def test_what_is_no_object_is_a_fault(event: object) -> None:
+    assert [(fault.index, fault.place) for fault in check(event).faults] == [(0, ())]
+
+
+def test_twenty_faults_are_named_and_the_rest_is_counted() -> None:
+    checked = check(*[{}] * 500, VIEW, *[{**VIEW, "type": "buy"}] * 499)
+    assert (len(checked.events), checked.num_rejected, len(checked.faults)) == (1, 999, 20)
+    assert checked.faults[2].place == ("type",)
