@@ -7,11 +7,16 @@ only up to a position that is on the disk. So after a crash, the export goes on 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rqrec.models.errors import UserError
 from rqrec.service.events.event import Event, ForgottenUser, Record
-from rqrec.service.events.event_files import EventFiles
 from rqrec.service.events.store import START, EventStore
+from rqrec.service.export_events.event_files import EventFiles
 
 PAGE = 10_000  # records that are moved at once
+
+
+class OtherStore(UserError):
+    """Raised when the files have a position that is none of the store."""
 
 
 class Exported(NamedTuple):
@@ -35,11 +40,11 @@ async def export_events(store: EventStore, files: EventFiles) -> Exported:
 
     Raises:
         StoreUnavailable: If the store does not answer. The next export goes on from there.
-        ValueError: If the files were exported from another store.
+        OtherStore: If the files were exported from another store.
     """
     position, num_left = files.position(), await store.size()
     if position != START:
-        await store.trim(position)  # a crash may have prevented it
+        await _trim_again(store, position)
     num_events = num_forgotten = 0
     while num_left > 0:
         page = await store.read(position, PAGE)
@@ -53,6 +58,14 @@ async def export_events(store: EventStore, files: EventFiles) -> Exported:
         await store.trim(page.position)
         position, num_left, num_events = page.position, num_left - len(page.records), num_events + len(events)
     return Exported(num_events, num_forgotten)
+
+
+async def _trim_again(store: EventStore, position: str) -> None:
+    """Trims the stream up to the position of the files, because a crash may have prevented it."""
+    try:
+        await store.trim(position)
+    except ValueError as error:
+        raise OtherStore(f"these files were exported from another event store: use another folder ({error})") from error
 
 
 def _read_page(records: Sequence[Record]) -> tuple[list[Event], set[str]]:
