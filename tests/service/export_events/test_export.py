@@ -11,6 +11,7 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import ITEMS
+from rqrec.models.files import to_disk
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
 from rqrec.service.export_events import event_files, export
@@ -109,7 +110,7 @@ def steps_crash(patched: pytest.MonkeyPatch, opened: OpenedStore, crash_at: int)
 
         return taken
 
-    patched.setattr(event_files, "to_disk", crashing(event_files.to_disk))
+    patched.setattr("rqrec.service.export_events.event_files.to_disk", crashing(to_disk))
     patched.setattr(Path, "rename", crashing(Path.rename))
     patched.setattr(opened.store, "trim", crashing(opened.store.trim))
     patched.setattr(opened.store, "read", crashing(opened.store.read))
