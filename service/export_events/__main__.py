@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import logging
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
         program: Name of the command in its help and messages.
     """
     options = _parser(program).parse_args(arguments)
+    # As the first process of a container it would ignore the signal. The exception closes the connections.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = Settings()
         set_up_logs(settings.log_format)

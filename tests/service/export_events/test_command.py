@@ -49,6 +49,7 @@ def test_it_repeats_until_it_is_stopped(tmp_path: Path) -> None:
     assert ["1 events exported" in lines[0], "0 events exported" in lines[1]] == [True, True]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
     assert exported(tmp_path / "events") == ["e1"]
 
 
