@@ -45,7 +45,7 @@ class EventFiles:
     """A folder of exported events. Whoever changes it must hold its lock, `locked`.
 
     Args:
-        folder: The folder, which is made with the first events. The process's umask decides who may read it.
+        folder: The folder, which `locked` makes if it is missing. The process's umask decides who may read the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,10 @@ class EventFiles:
         Raises:
             ExportBusy: If another process holds the lock.
         """
+        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            to_disk(folder.parent)
         handle = os.open(self._folder, os.O_RDONLY)
         try:
             _lock(handle, self._folder)
@@ -144,14 +147,13 @@ def _as_table(events: Sequence[Event]) -> pl.DataFrame:
 
 def _write(table: pl.DataFrame, file: Path, position: str) -> None:
     """Writes a file so that, after a crash at any moment, the old file or the new one is there as a whole."""
-    if not file.parent.exists():
-        file.parent.mkdir()
-        to_disk(file.parent.parent)
+    file.parent.mkdir(exist_ok=True)
     unfinished = file.with_name(f".{file.name}")  # readers leave hidden files out
     table.write_parquet(unfinished, metadata={POSITION: position})
     to_disk(unfinished)
     unfinished.rename(file)
     to_disk(file.parent)
+    to_disk(file.parent.parent)  # the folder of the day may be new
 
 
 def _position_of(file: Path) -> str:
