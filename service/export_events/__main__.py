@@ -3,8 +3,7 @@
 The environment variables RQREC_… choose the store as for the service: Redis if RQREC_REDIS_URL is set, else the file in
 RQREC_DATA_DIR. The files are FOLDER/interactions/day=2026-01-31/part-00000012.parquet, by the day of the export. Each
 event is exported once, even if the command is killed. Exported events are removed from the store; histories of users
-stay there. Events of forgotten users are removed from the files. Export a store to one folder only, and a folder from
-one store only.
+stay there. Events of forgotten users are removed from the files. Export a store to one folder only.
 """
 
 import argparse
