@@ -33,7 +33,7 @@ from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_short_term import ShortTermSettings, continue_short_term, load_short_term
 
 SHORT_TERM_NAME, NAME = "short_term_refit", "decoder_refit"
-EPOCHS_SHARE, RATE_SHARE = 0.25, 0.1  # of the first training's; measured in docs/experiments.md
+EPOCHS_SHARE, RATE_SHARE = 0.25, 0.3  # of the first training's; measured in docs/experiments.md
 SettingsT = TypeVar("SettingsT", ShortTermSettings, DecoderSettings)
 
 
