@@ -8,7 +8,7 @@ and their position reach the disk by one rename. The file with the highest numbe
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ POSITION = "rqrec.position"
 EVENTS_IN_FILE = 100_000  # a file of today grows up to this number
 TIME = pl.Datetime("us", "UTC")
 # The names that training knows, which event has what in them, and their types.
-COLUMNS = {
+COLUMNS: Mapping[str, tuple[str, pl.DataType | type[pl.DataType]]] = {
     "user_id": ("user_id", pl.String),
     "item_id": ("item_id", pl.String),
     "event_type": ("type", pl.String),
