@@ -15,6 +15,7 @@ DESCRIPTION = """Trains a generative recommender and serves it.
 
 commands:
   serve             serve a bundle over HTTP
+  export-events     move users' events from the service's event store to files
   train             run every stage, from raw data to a published bundle
   train-rqvae       run the stages up to the RQ-VAE
   train-short-term  run the stages up to the short-term encoder
@@ -63,6 +64,12 @@ def _serve(arguments: Sequence[str]) -> None:
     serve()
 
 
+def _export_events(arguments: Sequence[str]) -> None:
+    with _extras("export-events", "cpu"):
+        from rqrec.service.export_events.__main__ import main as export
+    export(arguments)
+
+
 def _train(arguments: Sequence[str]) -> None:
     with _extras("train", "cpu,train,text"):
         from rqrec.training import pipeline
@@ -109,6 +116,7 @@ def _extras(command: str, extras: str) -> Iterator[None]:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": _serve,
+    "export-events": _export_events,
     "train": _train,
     "train-rqvae": _train_rqvae,
     "train-short-term": _train_short_term,

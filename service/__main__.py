@@ -13,7 +13,7 @@ from rqrec.service.default_bundle import describe_choice
 from rqrec.service.logs import set_up_logs
 from rqrec.service.server.draining import serve
 from rqrec.service.serving.device import NoDevice, check_device
-from rqrec.service.settings import Settings
+from rqrec.service.settings import Settings, faults_of
 
 SWITCH_INTERVAL_S = 100e-6
 logger = logging.getLogger("rqrec")
@@ -39,9 +39,8 @@ def main() -> None:
             logger.info("%s", describe_choice(settings.bundle))
         read_bundle(settings.bundle)
     except ValidationError as error:
-        faults = {f"RQREC_{str(fault['loc'][0]).upper()}": fault["msg"] for fault in reversed(error.errors())}
-        for name, reason in faults.items():
-            print(f"rqrec: {name}: {reason.removeprefix('Value error, ')}", file=sys.stderr)
+        for fault in faults_of(error):
+            print(f"rqrec: {fault}", file=sys.stderr)
         sys.exit(2)
     except (NoDevice, BundleError) as error:
         print(f"rqrec: {error}", file=sys.stderr)

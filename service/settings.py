@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from limits import parse
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -214,3 +214,13 @@ class Settings(BaseSettings):
         if text is not None and parse(text).amount < 1:
             raise ValueError("must allow at least one request, such as 1/second")
         return text
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """Returns one line for each environment variable that cannot be used, with the reason.
+
+    Args:
+        error: The error that `Settings()` has raised.
+    """
+    faults = {f"RQREC_{str(fault['loc'][0]).upper()}": fault["msg"] for fault in reversed(error.errors())}
+    return [f"{name}: {reason.removeprefix('Value error, ')}" for name, reason in faults.items()]

@@ -15,6 +15,10 @@ from rqrec.training.run import Run
 from rqrec.training.runtime.distributed import rank
 
 FILE_WIDTH = 140  # of the tables where the output goes to a file
+REFITTED = (
+    "the published model has also learnt from the held-out interactions (PublishSettings.refit); these results are of "
+    "the model before"
+)
 
 
 def train_and_publish(run: Run) -> None:
@@ -30,7 +34,7 @@ def train_and_publish(run: Run) -> None:
     console.print("Data", *(f"- {line}" for line in data), sep="\n", soft_wrap=True, markup=False, highlight=False)
     for table in results_table(results):
         console.print(table)
-    for line in lines_of_better_baselines(results):
+    for line in (*lines_of_better_baselines(results), *([REFITTED] if run.refit else [])):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"
     for line in (f"bundle: {bundle}", f"to serve it: {serve}"):

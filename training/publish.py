@@ -49,6 +49,7 @@ from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
+from rqrec.training.data.splits import user_sequences
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.content import fit_content
@@ -75,9 +76,13 @@ class PublishSettings:
     Attributes:
         half_precision: Whether the bundle also holds the ONNX graph of the search in float16, for services that run
             with RQREC_PRECISION=half. Writing it takes as long as writing the float32 graph.
+        refit: Whether the published model learns from all interactions. After the evaluation, it is trained further for
+            a quarter of the epochs, with the held-out interactions. The bundle keeps the results of the evaluation;
+            they are of the model before.
     """
 
     half_precision: bool = False
+    refit: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class Trained:
         tokens: The result of `tokenize_items`: the semantic IDs of all items.
         decoder: The result of `train_decoder`: the trained retriever.
         evaluation: The result of `evaluate`: the metrics of the retriever and the baselines.
+        refit: The result of `refit_decoder`: the retriever after it has learnt from all interactions. None to publish
+            the retriever of `decoder`.
         text_encoder: Name of the encoder of the items' texts; see `training.features.text.encode_texts`.
         config: All settings of the run, as the text of a gin file.
     """
@@ -101,8 +108,14 @@ class Trained:
     tokens: Stage
     decoder: Stage
     evaluation: Stage
+    refit: Stage | None
     text_encoder: str
     config: str
+
+    @property
+    def published(self) -> Stage:
+        """The stage that holds the retriever to publish."""
+        return self.refit or self.decoder
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -
         The bundle's folder.
     """
     dataset = load_prepared(trained.data)
-    inputs = [trained.data, trained.tokens, trained.rqvae, trained.decoder, trained.evaluation]
+    inputs = [trained.data, trained.tokens, trained.rqvae, trained.published, trained.evaluation]
     version = f"{dataset.name}-{stage_key(inputs, _Format(settings))}"
     bundle = workspace.root / BUNDLES / version
     if rank() > 0:
@@ -167,16 +180,17 @@ class _Learned:
     transitions: Transitions
 
     @classmethod
-    def load(cls, trained: Trained) -> "_Learned":
+    def load(cls, trained: Trained, dataset: Dataset) -> "_Learned":
         features = load_features(trained.features)
+        learnt = load_split(trained.data).train if trained.refit is None else user_sequences(dataset)
         return cls(
             features,
             load_semantic_ids(trained.tokens),
             load_rqvae(trained.rqvae),
-            load_retriever(trained.decoder),
-            item_popularity(load_split(trained.data).train, len(features.features_NE)),
-            load_history_bonus(trained.decoder),
-            load_transitions(trained.decoder),
+            load_retriever(trained.published),
+            item_popularity(learnt, len(features.features_NE)),
+            load_history_bonus(trained.published),
+            load_transitions(trained.published),
         )
 
 
@@ -184,7 +198,7 @@ def _write(
     folder: Path, trained: Trained, dataset: Dataset, settings: PublishSettings, version: str, task: Task
 ) -> None:
     """Writes all files of a bundle."""
-    learned = _Learned.load(trained)
+    learned = _Learned.load(trained, dataset)
     with _text_encoder(folder, dataset, learned.features.featurizer, trained.text_encoder) as exported:
         golden = _write_files(folder, dataset, learned, settings, task)
         task.next_step("the text encoder")
@@ -213,6 +227,7 @@ def _write(
         own_items={} if own is None else asdict(own),
         following_weight=learned.bonus.following,
         half_search=settings.half_precision,
+        refit=trained.refit is not None,
     )
     seal_bundle(folder, manifest)
 

@@ -1,9 +1,12 @@
-"""The retriever's functions for the training loop: its batches, how a batch is split, and its losses.
+"""Trains a retriever: its batches, how a batch is split, its losses, and the schedule of its training.
 
 Shapes: B windows, T history items, N items, X candidate items of one step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
-from rqrec.models.retriever.retriever import PADDING, RetrieverOutput
+from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput
 from rqrec.models.retriever.sampled_items import SampledItems
-from rqrec.training.data.sequences import SeqBatch, SeqData
+from rqrec.training.data.sequences import SeqBatch, SeqData, move_to_disk
 from rqrec.training.data.splits import Sequences
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.runtime.device import autocast
-from rqrec.training.runtime.loop import Work
+from rqrec.training.runtime.loop import Work, train
+from rqrec.training.runtime.schedule import Schedule
 
 
 class DecoderBatch(NamedTuple):
@@ -128,3 +132,53 @@ def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: Dec
         return {"loss": output.loss, **parts, **levels}
 
     return Work(sequences.num_batches, batches, losses, split=DecoderBatch.split)
+
+
+def continue_retriever(
+    model: Retriever,
+    catalogue: CatalogueTensors,
+    sequences: Sequences,
+    settings: DecoderSettings,
+    checkpoints: Path,
+    tensorboard: Path,
+    *,
+    name: str,
+    validate: Callable[[], float] | None = None,
+) -> Retriever:
+    """Trains a retriever from the weights that it has.
+
+    Args:
+        model: The retriever, which is changed. It is on the device of the training.
+        catalogue: The semantic IDs, features and popularity of all items, on the same device.
+        sequences: Training sequences of leaf positions in the trie of semantic IDs.
+        settings: How the retriever is trained. The sizes are those of `model`.
+        checkpoints: The folder of this training's checkpoints.
+        tensorboard: The folder of all TensorBoard files.
+        name: Name of the training, for the progress display and TensorBoard.
+        validate: Returns the score of the model's current weights, higher is better; None for no validation.
+
+    Returns:
+        The retriever, on the CPU and in evaluation mode. It has the weights with the best score; without validation,
+        the last weights.
+    """
+    with TemporaryDirectory(prefix="rqrec-") as scratch:
+        # The sequences are read from disk, so they need not fit into memory. The open file outlives its folder.
+        sequences = move_to_disk(sequences, Path(scratch) / "sequences.npy")
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    work = replace(retriever_work(catalogue, sequences, settings), validate=validate)
+    train(name, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
+    return model.eval().cpu()
+
+
+def _schedule(settings: DecoderSettings) -> Schedule:
+    return Schedule(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_share=0.05,
+        gradient_clip=1.0,
+        checkpoint_every_steps=settings.checkpoint_every_steps,
+        validate_every_epochs=settings.validate_every_epochs,
+        patience=settings.patience,
+        accumulate=settings.accumulate,
+    )

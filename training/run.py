@@ -13,6 +13,7 @@ from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
 from rqrec.training.publish import PublishSettings, Trained, publish
+from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
@@ -95,9 +96,23 @@ class Run:
         return evaluate(self.workspace, *stages, self.settings.evaluation)
 
     @cached_property
+    def refit(self) -> Stage | None:
+        """The stored result of the stage "decoder_refit": the retriever trained further on all interactions.
+
+        None if the settings have no refit, or no interaction is held out. Reading it runs the stage if needed.
+        """
+        if not (self.settings.publish.refit and needs_refit(self.data)):
+            return None
+        short_term = self.short_term and refit_short_term(
+            self.workspace, self.data, self.short_term, self.settings.short_term
+        )
+        stages = (self.data, self.features, self.tokens, self.decoder)
+        return refit_decoder(self.workspace, *stages, self.settings.decoder, short_term=short_term)
+
+    @cached_property
     def bundle(self) -> Path:
         """The folder of the published bundle. Reading it runs all stages if needed, and publishes their results."""
-        stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation)
+        stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation, self.refit)
         return publish(
             self.workspace,
             Trained(*stages, text_encoder=self.settings.features.text_encoder, config=settings_as_gin(self.settings)),

@@ -5,9 +5,8 @@ Run it as `rqrec train-decoder decoder_ml25m.gin`. The stages before it run firs
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
-from rqrec.training.data.sequences import move_to_disk, tokenize_sequences
+from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import Split, leave_one_out
 from rqrec.training.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.evaluation.baselines import item_popularity
@@ -35,10 +34,8 @@ from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
 from rqrec.training.history.bonus_fit import fit_history_bonus
 from rqrec.training.history.transitions import fit_transitions
-from rqrec.training.retriever_work import retriever_work
+from rqrec.training.retriever_work import continue_retriever
 from rqrec.training.runtime.device import training_device
-from rqrec.training.runtime.loop import train
-from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_short_term import load_short_term
@@ -154,28 +151,16 @@ def fit_retriever(
     model.to(device)
     popularity_N = item_popularity(split.train, len(features_NE))
     catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
-    with TemporaryDirectory(prefix="rqrec-") as scratch:
-        tokens = tokenize_sequences(split.train, trie.leaf_of_row_N)
-        # The sequences are read from disk, so they need not fit into memory. The open file outlives its folder.
-        tokens = move_to_disk(tokens, Path(scratch) / "sequences.npy")
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     validate = _validation(model, trie, catalogue, split, settings, exclude_history, disliked_types)
-    work = replace(retriever_work(catalogue, tokens, settings), validate=validate)
-    train(NAME, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
-    return model.eval().cpu()
-
-
-def _schedule(settings: DecoderSettings) -> Schedule:
-    return Schedule(
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        warmup_share=0.05,
-        gradient_clip=1.0,
-        checkpoint_every_steps=settings.checkpoint_every_steps,
-        validate_every_epochs=settings.validate_every_epochs,
-        patience=settings.patience,
-        accumulate=settings.accumulate,
+    return continue_retriever(
+        model,
+        catalogue,
+        tokenize_sequences(split.train, trie.leaf_of_row_N),
+        settings,
+        checkpoints,
+        tensorboard,
+        name=NAME,
+        validate=validate,
     )
 
 

@@ -156,15 +156,46 @@ def fit_short_term(
     Returns:
         The trained encoder, on the CPU and in evaluation mode.
     """
-    device = training_device()
     torch.manual_seed(settings.seed)
-    model = ShortTermEncoder(short_term_config(settings, num_items=num_items, max_history=max_history)).to(device)
+    model = ShortTermEncoder(short_term_config(settings, num_items=num_items, max_history=max_history))
+    validate = _validation(model, split, settings, exclude_history, disliked_types)
+    return continue_short_term(model, split.train, settings, checkpoints, tensorboard, name=NAME, validate=validate)
+
+
+def continue_short_term(
+    model: ShortTermEncoder,
+    sequences: Sequences,
+    settings: ShortTermSettings,
+    checkpoints: Path,
+    tensorboard: Path,
+    *,
+    name: str,
+    validate: Callable[[], float] | None = None,
+) -> ShortTermEncoder:
+    """Trains a short-term encoder from the weights that it has, on a GPU if there is one.
+
+    Args:
+        model: The encoder, which is changed.
+        sequences: Training sequences of item_index.
+        settings: How the encoder is trained. The sizes are those of `model`.
+        checkpoints: The folder of this training's checkpoints.
+        tensorboard: The folder of all TensorBoard files.
+        name: Name of the training, for the progress display and TensorBoard.
+        validate: Returns the score of the model's current weights, higher is better; None for no validation.
+
+    Returns:
+        The encoder, on the CPU and in evaluation mode. It has the weights with the best score; without validation, the
+        last weights.
+    """
+    device = training_device()
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
-    work = short_term_work(split.train, num_items, settings, max_history=max_history, device=device)
-    work = replace(work, validate=_validation(model, split, settings, exclude_history, disliked_types))
-    train(NAME, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
+    sizes = model.config
+    work = short_term_work(sequences, sizes.num_items, settings, max_history=sizes.max_history, device=device)
+    work = replace(work, validate=validate)
+    train(name, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()
 
 

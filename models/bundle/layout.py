@@ -21,7 +21,8 @@ from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
 # featurizer scores numbers by their rank among the numbers of training, the manifest names event types, the search in
-# half precision may be missing, the retriever may have a short-term encoder, and there may be a table of transitions.
+# half precision may be missing, the retriever may have a short-term encoder, there may be a table of transitions, and
+# the manifest says whether the model was trained further after its evaluation.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.

@@ -50,7 +50,8 @@ class Manifest:
         num_items: Number of rows in items.parquet.
         retriever: The fields of `RetrieverConfig`.
         tokenizer: The fields of `RqVaeConfig`.
-        metrics: The results of the evaluation: `metrics[group][name]` is a number.
+        metrics: The results of the evaluation: `metrics[group][name]` is a number. If `refit` is true, they are of the
+            model before the refit.
         no_text_encoder: The reason why the bundle has no text encoder; an empty string if it has one.
         golden: The golden answers: histories with the recommendations of the trained model, which the service must
             reproduce before it uses the model. Each is a mapping of the fields of `models.bundle.golden.Golden`.
@@ -72,6 +73,8 @@ class Manifest:
             bundle has no table of transitions.
         half_search: Whether the bundle has a search graph in half precision. `manifest.json` has this field only if it
             is false.
+        refit: Whether the model was trained further after the evaluation, on all interactions, the held-out ones
+            included. `manifest.json` has this field only if it is true.
     """
 
     format: int
@@ -94,6 +97,7 @@ class Manifest:
     own_items: Mapping[str, Sequence[float]] = field(default_factory=dict)
     following_weight: float | None = None
     half_search: bool = True
+    refit: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -199,7 +203,7 @@ class Manifest:
 
 
 # Fields that a manifest need not have.
-DEFAULTS = {"exclude_history": True, "own_items": {}, "following_weight": None, "half_search": True}
+DEFAULTS = {"exclude_history": True, "own_items": {}, "following_weight": None, "half_search": True, "refit": False}
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:

@@ -116,12 +116,13 @@ def test_a_type_checker_sees_the_types(
     [
         (["--help"], "train-decoder"),
         (["serve", "--help"], "RQREC_BUNDLE"),
+        (["export-events", "--help"], "--every"),
         (["train", "--help"], "decoder_ml25m.gin"),
         (["train-rqvae", "--help"], "--work-dir"),
         (["train-short-term", "--help"], "--set"),
         (["train-decoder", "--help"], "--no-resume"),
     ],
-    ids=["rqrec", "serve", "train", "train-rqvae", "train-short-term", "train-decoder"],
+    ids=["rqrec", "serve", "export-events", "train", "train-rqvae", "train-short-term", "train-decoder"],
 )
 def test_every_command_has_a_help(full_environment: Environment, tmp_path: Path, command: list[str], text: str) -> None:
     done = full_environment.run("rqrec", *command, cwd=tmp_path)

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from rqrec.models.bundle.bundle import read_bundle
-from rqrec.training.data.prepare import load_split
+from rqrec.training.data.prepare import load_prepared, load_split
+from rqrec.training.data.splits import user_sequences
 from rqrec.training.evaluate import load_results
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.report import DATA, POPULARITY, RECENT, RQREC, results_table
@@ -49,10 +50,11 @@ def test_the_evaluation_asks_for_the_next_item_and_for_all_of_the_period(run: Ru
     assert str(results_table(results)[0].title).startswith("Test by time, full ranking, history allowed")
 
 
-def test_the_bundle_counts_the_training_part_only(run: Run) -> None:
-    train = load_split(run.data).train
+def test_the_evaluated_model_learns_the_training_part_only_and_the_published_one_everything(run: Run) -> None:
+    train, everything = load_split(run.data).train, user_sequences(load_prepared(run.data))
     assert len(train.items_I) < 0.8 * USERS * EVENTS
-    assert read_bundle(run.bundle).learned.popularity_R.tolist() == item_popularity(train, ITEMS).tolist()
+    assert run.refit is not None
+    assert read_bundle(run.bundle).learned.popularity_R.tolist() == item_popularity(everything, ITEMS).tolist()
 
 
 def test_another_split_makes_every_stage_new(run: Run) -> None:

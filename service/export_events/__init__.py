@@ -1,0 +1,1 @@
+"""The command that moves users' events from the event store to files, from which training reads them."""

@@ -1,0 +1,164 @@
+"""The files of exported events, and the position in the stream up to which they hold all events.
+
+    <folder>/interactions/day=2026-01-31/part-00000012.parquet
+
+The day is that of the export, in UTC. The metadata of each file hold the position after its last event, so the events
+and their position reach the disk by one rename. The file with the highest number was written last.
+"""
+
+import fcntl
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from rqrec.models.errors import UserError
+from rqrec.models.files import to_disk
+from rqrec.service.events.event import Event
+from rqrec.service.events.store import START
+
+INTERACTIONS = "interactions"  # the name by which training finds the table
+PARTS, UNFINISHED = "day=*/part-*.parquet", "day=*/.part-*"
+POSITION = "rqrec.position"
+EVENTS_IN_FILE = 100_000  # a file of today grows up to this number
+TIME = pl.Datetime("us", "UTC")
+# The names that training knows, which event has what in them, and their types.
+COLUMNS: Mapping[str, tuple[str, pl.DataType | type[pl.DataType]]] = {
+    "user_id": ("user_id", pl.String),
+    "item_id": ("item_id", pl.String),
+    "event_type": ("type", pl.String),
+    "timestamp": ("at", TIME),
+    "value": ("value", pl.Float64),
+    "event_id": ("event_id", pl.String),
+    "recommendation_id": ("recommendation_id", pl.String),
+}
+
+
+class ExportBusy(UserError):
+    """Raised when another process exports to the same folder."""
+
+
+class EventFiles:
+    """A folder of exported events. Whoever changes it must hold its lock, `locked`.
+
+    Args:
+        folder: The folder, which `locked` makes if it is missing. The process's umask decides who may read the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / INTERACTIONS
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and holds its lock during the block. Removes what a killed process left unfinished.
+
+        Raises:
+            ExportBusy: If another process holds the lock.
+        """
+        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            to_disk(folder.parent)
+        handle = os.open(self._folder, os.O_RDONLY)
+        try:
+            _lock(handle, self._folder)
+            for file in self._folder.glob(UNFINISHED):
+                file.unlink()
+            yield
+        finally:
+            os.close(handle)  # this unlocks the folder, and so does the end of the process
+
+    def position(self) -> str:
+        """Returns the position in the stream after the last event of the files; `START` if there are no files."""
+        last = self._last()
+        return START if last is None else _position_of(last)
+
+    def add(self, events: Sequence[Event], position: str, *, today: date | None = None) -> None:
+        """Adds events and their position: after a crash the files hold both or neither.
+
+        Args:
+            events: The events that follow the position of the files.
+            position: The position in the stream after these events.
+            today: The day of the export; by default today in UTC.
+        """
+        day = self._folder / f"day={today or datetime.now(UTC).date()}"
+        added, last = _as_table(events), self._last()
+        if last is not None and last.parent == day:
+            before = pl.read_parquet(last, hive_partitioning=False)
+            if len(before) + len(added) <= EVENTS_IN_FILE:
+                _write(pl.concat([before, added]), last, position)
+                return
+        number = 0 if last is None else _number_of(last) + 1
+        _write(added, day / f"part-{number:08d}.parquet", position)
+
+    def forget(self, user_ids: Collection[str]) -> int:
+        """Removes all events of some users from the files. The position stays.
+
+        Args:
+            user_ids: Ids of the users.
+
+        Returns:
+            How many events were removed.
+        """
+        removed = 0
+        is_kept = ~pl.col("user_id").is_in(list(user_ids))
+        for file in self._parts():
+            num_events, num_kept = (
+                pl.scan_parquet(file, hive_partitioning=False)
+                .select(pl.len(), is_kept.sum().alias("kept"))
+                .collect()
+                .row(0)
+            )
+            if num_kept < num_events:
+                kept = pl.read_parquet(file, hive_partitioning=False).filter(is_kept)
+                _write(kept, file, _position_of(file))
+                removed += num_events - num_kept
+        return removed
+
+    def _parts(self) -> list[Path]:
+        """Returns all files, in the order in which they were begun."""
+        return sorted(self._folder.glob(PARTS), key=_number_of)
+
+    def _last(self) -> Path | None:
+        return max(self._folder.glob(PARTS), key=_number_of, default=None)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ExportBusy(f"another process exports to {folder}: wait until it has ended, or stop it") from error
+
+
+def _as_table(events: Sequence[Event]) -> pl.DataFrame:
+    columns = {}
+    for name, (attribute, kind) in COLUMNS.items():
+        values = [getattr(event, attribute) for event in events]
+        if kind == TIME:
+            values = [round(1e6 * at) for at in values]
+            columns[name] = pl.Series(values, dtype=pl.Int64).cast(TIME)
+        else:
+            columns[name] = pl.Series(values, dtype=kind)
+    return pl.DataFrame(columns)
+
+
+def _write(table: pl.DataFrame, file: Path, position: str) -> None:
+    """Writes a file so that, after a crash at any moment, the old file or the new one is there as a whole."""
+    file.parent.mkdir(exist_ok=True)
+    unfinished = file.with_name(f".{file.name}")  # readers leave hidden files out
+    table.write_parquet(unfinished, metadata={POSITION: position})
+    to_disk(unfinished)
+    unfinished.rename(file)
+    to_disk(file.parent)
+    to_disk(file.parent.parent)  # the folder of the day may be new
+
+
+def _position_of(file: Path) -> str:
+    return str(pl.read_parquet_metadata(file)[POSITION])
+
+
+def _number_of(file: Path) -> int:
+    return int(file.stem.removeprefix("part-"))

@@ -1,0 +1,80 @@
+"""Moves events from the event store to files, each event exactly once, also across crashes.
+
+The position up to which the stream is exported is stored with the events (see `event_files`). The stream is trimmed
+only up to a position that is on the disk. So after a crash, the export goes on where the files end.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rqrec.models.errors import UserError
+from rqrec.service.events.event import Event, ForgottenUser, Record
+from rqrec.service.events.store import START, EventStore
+from rqrec.service.export_events.event_files import EventFiles
+
+PAGE = 10_000  # records that are moved at once
+
+
+class OtherStore(UserError):
+    """Raised when the files have a position that is none of the store."""
+
+
+class Exported(NamedTuple):
+    """What an export has done.
+
+    Attributes:
+        events: Number of events that were added to the files.
+        forgotten: Number of events of forgotten users that were removed from the files.
+    """
+
+    events: int
+    forgotten: int
+
+
+async def export_events(store: EventStore, files: EventFiles) -> Exported:
+    """Moves all events that the store's stream holds now to files, and removes the events of forgotten users there.
+
+    Args:
+        store: The event store.
+        files: The files of exported events; the caller holds their lock.
+
+    Raises:
+        StoreUnavailable: If the store does not answer. The next export goes on from there.
+        OtherStore: If the files were exported from another store.
+    """
+    position, num_left = files.position(), await store.size()
+    if position != START:
+        await _trim_again(store, position)
+    num_events = num_forgotten = 0
+    while num_left > 0:
+        page = await store.read(position, PAGE)
+        if not page.records:
+            break
+        events, forgotten = _read_page(page.records)
+        if forgotten:  # before the position moves on, so that a crash cannot skip it
+            num_forgotten += files.forget(forgotten)
+        if events:
+            files.add(events, page.position)
+        await store.trim(page.position)
+        position, num_left, num_events = page.position, num_left - len(page.records), num_events + len(events)
+    return Exported(num_events, num_forgotten)
+
+
+async def _trim_again(store: EventStore, position: str) -> None:
+    """Trims the stream up to the position of the files, because a crash may have prevented it."""
+    try:
+        await store.trim(position)
+    except ValueError as error:
+        raise OtherStore(f"these files were exported from another event store: use another folder ({error})") from error
+
+
+def _read_page(records: Sequence[Record]) -> tuple[list[Event], set[str]]:
+    """Returns the events to keep, and the users whose earlier events must be deleted."""
+    kept: list[Event] = []
+    forgotten: set[str] = set()
+    for record in reversed(records):
+        if isinstance(record, ForgottenUser):
+            forgotten.add(record.user_id)
+        elif record.user_id not in forgotten:
+            kept.append(record)
+    return kept[::-1], forgotten

@@ -1,0 +1,90 @@
+"""The command `rqrec export-events`: which store it reads, and what it refuses."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rqrec.service.events.event import Event
+from rqrec.service.events.sqlite_store import SqliteEventStore
+from rqrec.service.events.store import StoreLimits
+from rqrec.service.export_events.__main__ import EXIT_REFUSED, EXIT_UNAVAILABLE, main
+from rqrec.service.export_events.event_files import EventFiles
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an event store with one event, which the settings name."""
+    store = SqliteEventStore(tmp_path / "data" / "events.sqlite", StoreLimits())
+    with asyncio.Runner() as runner:
+        runner.run(store.append([Event("e1", "anna", "588", "view", 1_700_000_000.0)]))
+        runner.run(store.close())
+    monkeypatch.setenv("RQREC_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def exported(folder: Path) -> list[str]:
+    files = sorted(folder.rglob("part-*.parquet"))
+    return [event_id for file in files for event_id in pl.read_parquet(file)["event_id"]]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_it_exports_the_store_of_the_settings(tmp_path: Path) -> None:
+    main([str(tmp_path / "events")])
+    assert exported(tmp_path / "events") == ["e1"]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_it_repeats_until_it_is_stopped(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rqrec", "export-events", str(tmp_path / "events"), "--every", "1s"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = [process.stderr.readline() for _ in range(2)]
+    assert ["1 events exported" in lines[0], "0 events exported" in lines[1]] == [True, True]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert exported(tmp_path / "events") == ["e1"]
+
+
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("every", ["60", "0s", "1w", "-5s", "1.5h"])
+def test_a_time_that_it_cannot_read_is_refused(tmp_path: Path, every: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events"), f"--every={every}"])
+    assert exit_info.value.code == EXIT_REFUSED
+    assert f"expected a time such as 60s, 5m, 1h or 1d, got '{every}'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_folder_in_use_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EventFiles(tmp_path / "events").locked(), pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events")])
+    assert exit_info.value.code == EXIT_REFUSED
+    assert capsys.readouterr().err.startswith("rqrec export-events: another process exports to ")
+
+
+def test_a_store_that_does_not_answer_ends_a_single_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RQREC_REDIS_URL", "redis://127.0.0.1:1")
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events")])
+    assert exit_info.value.code == EXIT_UNAVAILABLE
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RQREC_USER_HISTORY", "none")
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events")])
+    assert exit_info.value.code == EXIT_REFUSED
+    assert "RQREC_USER_HISTORY: " in capsys.readouterr().err
