@@ -1,14 +1,27 @@
 """Packs what the stores hold as JSON text, and hashes the ids of events."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 
 import orjson
 
+from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record
 
 ID_HASH_BYTES = 16
+
+
+@contextmanager
+def _unpacking() -> Iterator[None]:
+    """Raises StoreUnavailable if a stored value is none that this store packed."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise StoreUnavailable(
+            f"the event store must hold only what the service wrote, but holds another value ({error}): restore a copy"
+        ) from error
 
 
 def hash_event_id(event: Event) -> bytes:
@@ -35,6 +48,7 @@ def pack_event(event: Event) -> str:
     return _to_json(fields)
 
 
+@_unpacking()
 def unpack_event(user_id: str, text: str) -> Event:
     """Returns the event that `pack_event` packed.
 
@@ -66,6 +80,7 @@ def pack_entry_without_time(event: Event) -> str:
     return _to_json((event.item_id, event.type))
 
 
+@_unpacking()
 def unpack_entries(texts: Iterable[str]) -> list[HistoryEntry]:
     """Returns the history entries that `pack_entry` packed."""
     return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(f"[{','.join(texts)}]")]
@@ -88,6 +103,7 @@ def pack_impression(impression: Impression) -> str:
     )
 
 
+@_unpacking()
 def unpack_impression(text: str) -> Impression:
     """Returns the impression that `pack_impression` packed."""
     recommendation_id, user_id, surface, model_version, role, item_ids, at, after = orjson.loads(text)

@@ -35,7 +35,7 @@ class SqliteReaders:
             if_missing: The result as long as the file is missing.
 
         Raises:
-            StoreUnavailable: If SQLite answers with an error.
+            StoreUnavailable: If SQLite answers with an error, or the file cannot be used or read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, read, if_missing)
 
@@ -54,7 +54,7 @@ class SqliteReaders:
                     return if_missing
                 self._connections[thread] = connection
             return read(self._connections[thread])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a value is not the JSON that was written
             if (failed := self._connections.pop(thread, None)) is not None:
                 failed.close()
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

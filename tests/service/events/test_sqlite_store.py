@@ -167,3 +167,22 @@ def test_a_full_disk_stores_nothing_of_a_call(file: Path, opened: OpenedStore) -
         opened.run(opened.store.append([numbered(number) for number in range(2, 1000)]))
     assert stored_numbers(opened) == [1]
     assert opened.run(opened.store.append([numbered(2)])).accepted == 1  # opens the file again
+
+
+def test_a_path_that_no_file_can_have_is_an_error_of_the_store(tmp_path: Path) -> None:
+    opened = OpenedStore(tmp_path / ("x" * 300) / "events.sqlite")
+    for call in (opened.store.append([numbered(1)]), opened.store.history("user 1", 1), opened.store.impression("r")):
+        with pytest.raises(StoreUnavailable, match="File name too long"):
+            opened.run(call)
+    opened.close()
+
+
+def test_a_value_that_the_store_did_not_write_is_an_error_of_the_store(file: Path, opened: OpenedStore) -> None:
+    opened.run(opened.store.append([numbered(1)]))
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE history SET entry = 'no JSON'")
+        connection.execute("UPDATE records SET event = '[]'")
+    connection.close()
+    for call in (opened.store.history("user 1", 1), opened.store.user("user 1"), opened.store.read(START, 100)):
+        with pytest.raises(StoreUnavailable):
+            opened.run(call)
