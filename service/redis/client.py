@@ -4,6 +4,7 @@ The URL names one server, the Sentinels of a master, or a cluster; see `service.
 """
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -25,6 +26,8 @@ FAILURES = (RedisError, RedisClusterException, OSError)
 RETRY_BASE_S, RETRY_CAP_S = 0.01, 0.1
 LOGGED_AGAIN_AFTER_S = 600.0
 KEY_PREFIX, NO_EVICTION = "rqrec", "noeviction"
+# The client puts the failed command of a pipeline before the answer of Redis; its key or value may name a user.
+PIPELINE_COMMAND = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 logger = logging.getLogger("rqrec")
 
 
@@ -81,10 +84,10 @@ class RedisGate:
             self._log(error)
             if not _is_failure(type(error), error):
                 self._note_answer()
-                raise RedisRefused(f"{type(error).__name__}: {error}") from error
+                raise RedisRefused(_reason(error)) from error
             self._is_down = True
             self._metrics.redis_up.set(0)
-            raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
+            raise RedisUnavailable(_reason(error)) from error
         self._note_answer()
         return answer
 
@@ -127,7 +130,12 @@ class RedisGate:
         kind, now = f"{type(error).__name__} {str(error).partition(' ')[0]}", time.monotonic()
         if now - self._logged.get(kind, -LOGGED_AGAIN_AFTER_S) >= LOGGED_AGAIN_AFTER_S:
             self._logged[kind] = now
-            logger.warning("Redis fails: %s: %.300s", type(error).__name__, error)
+            logger.warning("Redis fails: %.300s", _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Names an error, without the command that it may quote."""
+    return f"{type(error).__name__}: {PIPELINE_COMMAND.sub('', str(error))}"
 
 
 def _is_failure(kind: type[BaseException], error: BaseException) -> bool:

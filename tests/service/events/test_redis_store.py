@@ -9,7 +9,7 @@ from redis import RedisCluster
 from benchmarks.support.running import RedisServer, running_redis
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, Impression
-from rqrec.service.events.redis_keys import history_key, mark_key, shard_of, stream_key
+from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, stream_key
 from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
 from tests.service.events.opened_store import OpenedStore
@@ -167,3 +167,29 @@ def test_a_cluster_does_all_that_a_server_does(cluster: list[int]) -> None:
     with RedisCluster(host="127.0.0.1", port=cluster[0]) as client:
         slots = {client.keyslot(stream_key(shard)) for shard in range(16)}
     assert len(slots) == 16
+
+
+def test_a_value_that_the_store_did_not_write_is_an_error_of_the_store(
+    opened: OpenedStore, redis_server: RedisServer
+) -> None:
+    redis_server.client.rpush(history_key("ann"), "no JSON")
+    redis_server.client.set(impression_key("list 1"), "[]")
+    calls = (
+        opened.store.history("ann", 1),
+        opened.store.histories(["ann", "bob"], 1),
+        opened.store.user("ann"),
+        opened.store.impression("list 1"),
+    )
+    for call in calls:
+        with pytest.raises(StoreUnavailable, match="must hold only what the service wrote"):
+            opened.run(call)
+
+
+def test_an_error_in_a_pipeline_names_no_user(
+    opened: OpenedStore, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.client.set(history_key("ann"), "no list")
+    with pytest.raises(StoreUnavailable, match="ResponseError: .*WRONGTYPE") as error:
+        opened.run(opened.store.histories(["ann", "bob"], 1))
+    assert "WRONGTYPE" in caplog.text
+    assert "ann" not in str(error.value) + caplog.text
