@@ -12,18 +12,22 @@ class Periodic:
     """Calls a coroutine function again and again in a background task, with a pause between two calls.
 
     After each failed call the pause doubles; after a successful call it is `every_s` again. Of several failures in a
-    row only the first is logged.
+    row only the first is logged, with its traceback unless it is expected.
 
     `stop` does not cancel a running call but waits for its end: a cancelled call of Redis can swallow the cancellation.
 
     Args:
         work: The coroutine function, called without arguments.
         every_s: Pause between two calls, in seconds.
+        expected: The kind of error that a call raises if something outside of this process fails.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    def __init__(
+        self, work: Callable[[], Awaitable[None]], every_s: float, *, expected: type[Exception] | None = None
+    ) -> None:
         self._work = work
         self._every_s = every_s
+        self._expected = expected
         self._failures = 0
         self._wake = asyncio.Event()
         self._is_stopped = False
@@ -63,11 +67,17 @@ class Periodic:
                 return
             try:
                 await self._work()
-            except Exception:
+            except Exception as error:
                 if not self._failures:
-                    logger.exception("%s failed; it is called again until it succeeds", self._work.__qualname__)
+                    self._log(error)
                 self._failures = min(self._failures + 1, 32)
             else:
                 if self._failures:
                     logger.info("%s succeeded again", self._work.__qualname__)
                 self._failures = 0
+
+    def _log(self, error: Exception) -> None:
+        name, is_expected = self._work.__qualname__, self._expected is not None and isinstance(error, self._expected)
+        logger.error(
+            "%s failed; it is called again until it succeeds: %s", name, error, exc_info=None if is_expected else error
+        )

@@ -31,7 +31,7 @@ class ImpressionBuffer:
         self._metrics = metrics
         self._buffered: dict[str, Impression] = {}
         self._writing = asyncio.Lock()
-        self._writer = Periodic(self.flush, WRITE_EVERY_S)
+        self._writer = Periodic(self.flush, WRITE_EVERY_S, expected=StoreUnavailable)
 
     def start(self) -> None:
         """Starts the writer."""

@@ -90,3 +90,23 @@ def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, 
         assert set(buffer.shown_since("u", 0.0)) == {"a1", "b1", "a2", "b2"}
 
     run(store, scenario)
+
+
+def test_a_store_that_is_away_is_logged_in_one_line(
+    store: SometimesAway, metrics: UserMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        buffer.start()
+        store.is_away = True
+        buffer.add(shown(1))
+        async with asyncio.timeout(10):
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+        store.is_away = False
+        await buffer.stop()
+
+    run(store, scenario)
+    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert "the store is away" in record.message
+    assert record.exc_info is None
