@@ -31,7 +31,7 @@ class ShownItems:
         store: The event store.
         buffer: The impressions of this replica that are not in the store yet.
         metrics: Measures the calls of the store.
-        max_items: Most items of all pages of a chain.
+        max_items: Most items of all pages of a chain; an empty page counts as one, because reading it takes as long.
     """
 
     def __init__(self, store: EventStore, buffer: ImpressionBuffer, metrics: UserMetrics, *, max_items: int) -> None:
@@ -66,11 +66,15 @@ class ShownItems:
             TooLarge: If the pages have too many items.
             StoreUnavailable: If the event store does not answer.
         """
-        items, page = list[str](), await self._find_on_any_replica(recommendation_id)
+        items, num_empty, page = list[str](), 0, await self._find_on_any_replica(recommendation_id)
         while page is not None:
             items += page.item_ids
-            if len(items) > self._max_items:
-                raise TooLarge(f"after: the pages before may have at most {self._max_items} items: begin a new list")
+            num_empty += not page.item_ids
+            if len(items) + num_empty > self._max_items:
+                raise TooLarge(
+                    f"after: the pages before may have at most {self._max_items} items, where an empty page counts as "
+                    "one: begin a new list"
+                )
             if page.after is None:
                 return items
             page = await self._find(page.after)

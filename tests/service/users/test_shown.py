@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,17 @@ def test_what_a_user_was_shown_lately(store: SometimesAway, buffer: ImpressionBu
         assert await items.to_user("other", 50) == ShownLately(set(), True)
         store.is_away = True
         assert await items.to_user("u", 50) == ShownLately({"a2", "b2"}, False)
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_chain_of_empty_pages_is_not_read_without_end(store: SometimesAway, items: ShownItems) -> None:
+    async def scenario() -> None:
+        await store.add_impressions([replace(page(number), item_ids=()) for number in range(7)])
+        assert await items.in_pages("r5") == []
+        with pytest.raises(TooLarge, match="at most 6 items"):
+            await items.in_pages("r6")
         await store.close()
 
     asyncio.run(scenario())
