@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rqrec.service.contract import EventType
+from rqrec.service.contract import VALUE_ERROR, EventType
 from rqrec.service.default_bundle import default_bundle
 from rqrec.service.redis.url import read_redis_url
 from rqrec.service.users.event_rules import DEFAULT_RULES, MAX_EVENT_TYPES, EventRule
@@ -186,13 +186,19 @@ class Settings(BaseSettings):
         if not isinstance(text, str):
             return text
         if text.lstrip().startswith("["):
-            return from_json(text)
+            return _read_json(text, 'a list such as a,b or ["a", "b"]')
         return [part.strip() for part in text.split(",") if part.strip()]
 
     @field_validator("event_types", mode="before")
     @classmethod
     def _is_an_object(cls, text: object) -> object:
-        return from_json(text) if isinstance(text, str) else text
+        if not isinstance(text, str):
+            return text
+        expected = 'a JSON object such as {"view": {}, "purchase": {"conversion": true}}'
+        rules = _read_json(text, expected)
+        if not isinstance(rules, dict):
+            raise ValueError(f"expected {expected}, got {text[:60]!r}")  # noqa: TRY004, pydantic expects it
+        return rules
 
     @field_validator("root_path")
     @classmethod
@@ -222,5 +228,16 @@ def faults_of(error: ValidationError) -> list[str]:
     Args:
         error: The error that `Settings()` has raised.
     """
-    faults = {f"RQREC_{str(fault['loc'][0]).upper()}": fault["msg"] for fault in reversed(error.errors())}
-    return [f"{name}: {reason.removeprefix('Value error, ')}" for name, reason in faults.items()]
+    faults = dict[str, str]()
+    for fault in reversed(error.errors()):
+        name, *within = map(str, fault["loc"])
+        place = f"{'.'.join(within)}: " if within else ""
+        faults[name.upper()] = place + fault["msg"].removeprefix(VALUE_ERROR)
+    return [f"RQREC_{name}: {reason}" for name, reason in faults.items()]
+
+
+def _read_json(text: str, expected: str) -> object:
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise ValueError(f"expected {expected}, got {text[:60]!r} ({error})") from error

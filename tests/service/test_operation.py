@@ -7,10 +7,11 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.app import create_app
-from rqrec.service.settings import Settings
+from rqrec.service.settings import Settings, faults_of
 from rqrec.service.users.event_rules import EventRule
 from service.__main__ import main
 from tests.service.conftest import settings_for
@@ -152,3 +153,23 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert name in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("RQREC_EVENT_TYPES", "view", "expected a JSON object such as .*, got 'view'"),
+        ("RQREC_EVENT_TYPES", '["view"]', "expected a JSON object such as .*, got "),
+        ("RQREC_EVENT_TYPES", '{"view": {"historie": true}}', "view.historie: Extra inputs are not permitted"),
+        ("RQREC_EVENT_TYPES", '{"view": {"history": "perhaps"}}', "view.history: Input should be a valid boolean"),
+        ("RQREC_CORS_ORIGINS", "[x", "expected a list such as .*, got '\\[x'"),
+    ],
+)
+def test_the_fault_of_a_setting_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ValidationError) as error:
+        Settings(bundle=Path("bundle"))
+    (fault,) = faults_of(error.value)
+    assert re.match(f"{name}: {reason}", fault)
