@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from rqrec.service.contract import VALUE_ERROR
 from rqrec.service.errors import (
     AdminOff,
     BadRequest,
@@ -139,7 +140,7 @@ def problem_response(error: Exception, path: str) -> Response:
     if isinstance(error, InvalidPart):
         return _invalid(path, [(("body", *error.within, *error.place), str(error))])
     if isinstance(error, RequestValidationError):
-        return _invalid(path, [(one["loc"], one["msg"]) for one in error.errors()])
+        return _invalid(path, [(one["loc"], one["msg"].removeprefix(VALUE_ERROR)) for one in error.errors()])
     if isinstance(error, HTTPException):
         response = _problem(Kind("http", error.detail, error.status_code, False), error.detail, path)
         response.headers.update(error.headers or {})

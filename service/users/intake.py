@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from rqrec.service.contract import VALUE_ERROR
 from rqrec.service.errors import InvalidPart
 from rqrec.service.event_contract import MAX_NAMED_FAULTS, UserEvent
 from rqrec.service.events.event import Event
@@ -69,7 +70,7 @@ def _faults(index: int, error: ValidationError | InvalidPart) -> list[EventFault
     if isinstance(error, InvalidPart):
         return [EventFault(index, error.place, str(error))]
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [EventFault(index, fault["loc"], fault["msg"]) for fault in found]
+    return [EventFault(index, fault["loc"], fault["msg"].removeprefix(VALUE_ERROR)) for fault in found]
 
 
 def _check(event: UserEvent, rules: EventRules, now: float) -> None:

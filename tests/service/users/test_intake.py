@@ -55,6 +55,8 @@ def test_times_are_seconds_or_rfc_3339(at: object, seconds: float) -> None:
         ({"user_id": ""}, ("user_id",)),
         ({"user_id": 5}, ("user_id",)),
         ({"user_id": "a\nb"}, ("user_id",)),
+        ({"user_id": "."}, ("user_id",)),
+        ({"user_id": ".."}, ("user_id",)),
         ({"item_id": "x" * 257}, ("item_id",)),
         ({"value": float("nan")}, ("value",)),
         ({"event_id": ""}, ("event_id",)),
@@ -69,9 +71,29 @@ def test_a_faulty_event_is_named_and_the_others_are_kept(change: dict[str, objec
     assert [(fault.index, fault.place) for fault in checked.faults] == [(1, place)]
 
 
+@pytest.mark.parametrize("user_id", ["...", "..a", ".a", "a.", "a/../b", "/", " ", "%2e"])
+def test_a_user_id_that_a_path_can_hold_is_taken(user_id: str) -> None:
+    assert [event.user_id for event in check({**VIEW, "user_id": user_id}).events] == [user_id]
+
+
 @pytest.mark.parametrize("event", [None, 5, "view", [], [VIEW]])
 def test_what_is_no_object_is_a_fault(event: object) -> None:
-    assert [(fault.index, fault.place) for fault in check(event).faults] == [(0, ())]
+    detail = f"expected an object, got {type(event).__name__}"
+    assert [(fault.index, fault.place, fault.detail) for fault in check(event).faults] == [(0, (), detail)]
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-02-30T12:00:00Z", "2026-01-31T12:00:00+99:99", "2026-01-31T23:59:60Z", "0000-01-01T00:00:00Z", "now"]
+)
+def test_the_fault_of_a_time_says_what_was_expected_and_what_came(at: str) -> None:
+    (fault,) = check({**VIEW, "at": at}).faults
+    assert fault.detail == f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {at!r}"
+
+
+@pytest.mark.parametrize("at", [NOW * 1000, 10**30, 1e308])
+def test_a_time_in_milliseconds_is_named_in_few_words(at: float) -> None:
+    (fault,) = check({**VIEW, "at": at}).faults
+    assert fault.detail == f"expected seconds since 1970, not milliseconds, and at most 253402300799, got {at!r}"
 
 
 def test_twenty_faults_are_named_and_the_rest_is_counted() -> None:
