@@ -117,6 +117,8 @@ def _connect(path: Path, *options: str) -> sqlite3.Connection:
 
 def _check_schema(connection: sqlite3.Connection) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'event_ids'").fetchone() == (0,):
+        version = 0  # other software, which numbers its schemas too
     if not 0 < version <= SCHEMA_VERSION:
         raise StoreUnavailable(
             f"the file of the event store must have a schema from 1 to {SCHEMA_VERSION}, but has {version}: "

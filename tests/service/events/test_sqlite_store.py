@@ -186,3 +186,14 @@ def test_a_value_that_the_store_did_not_write_is_an_error_of_the_store(file: Pat
     for call in (opened.store.history("user 1", 1), opened.store.user("user 1"), opened.store.read(START, 100)):
         with pytest.raises(StoreUnavailable):
             opened.run(call)
+
+
+def test_the_file_of_another_program_is_refused(file: Path, opened: OpenedStore) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("CREATE TABLE films (title TEXT)")
+    connection.close()
+    for call in (opened.store.append([numbered(1)]), opened.store.history("user 1", 1)):
+        with pytest.raises(StoreUnavailable, match="other software wrote it"):
+            opened.run(call)
