@@ -41,6 +41,16 @@ class ExportBusy(UserError):
     """Raised when another process exports to the same folder."""
 
 
+class ForeignFile(UserError):
+    """Raised when a file in the folder is none that an export wrote."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"every {INTERACTIONS}/{PARTS} must be a file of this export, but {file} is not, or is damaged: move it "
+            "away if the export did not write it, else restore a copy of it"
+        )
+
+
 class EventFiles:
     """A folder of exported events. Whoever changes it must hold its lock, `locked`.
 
@@ -106,6 +116,7 @@ class EventFiles:
         removed = 0
         is_kept = ~pl.col("user_id").is_in(list(user_ids))
         for file in self._parts():
+            position = _position_of(file)
             num_events, num_kept = (
                 pl.scan_parquet(file, hive_partitioning=False)
                 .select(pl.len(), is_kept.sum().alias("kept"))
@@ -114,7 +125,7 @@ class EventFiles:
             )
             if num_kept < num_events:
                 kept = pl.read_parquet(file, hive_partitioning=False).filter(is_kept)
-                _write(kept, file, _position_of(file))
+                _write(kept, file, position)
                 removed += num_events - num_kept
         return removed
 
@@ -157,8 +168,14 @@ def _write(table: pl.DataFrame, file: Path, position: str) -> None:
 
 
 def _position_of(file: Path) -> str:
-    return str(pl.read_parquet_metadata(file)[POSITION])
+    try:
+        return str(pl.read_parquet_metadata(file)[POSITION])
+    except (pl.exceptions.PolarsError, KeyError) as error:
+        raise ForeignFile(file) from error
 
 
 def _number_of(file: Path) -> int:
-    return int(file.stem.removeprefix("part-"))
+    number = file.stem.removeprefix("part-")
+    if not number.isdecimal():
+        raise ForeignFile(file)
+    return int(number)

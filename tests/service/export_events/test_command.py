@@ -70,6 +70,24 @@ def test_a_folder_in_use_is_refused_in_one_line(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err.startswith("rqrec export-events: another process exports to ")
 
 
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("name", ["part-00000099.parquet", "part-copy.parquet"])
+@pytest.mark.parametrize("content", [pl.DataFrame({"user_id": ["anna"]}), None])
+def test_a_file_that_no_export_wrote_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: pl.DataFrame | None
+) -> None:
+    main([str(tmp_path / "events")])
+    (part,) = (tmp_path / "events").rglob("part-*.parquet")
+    foreign = part.with_name(name)
+    foreign.write_bytes(b"no Parquet") if content is None else content.write_parquet(foreign)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events")])
+    assert exit_info.value.code == EXIT_REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{foreign} is not, or is damaged" in line
+
+
 def test_a_store_that_does_not_answer_ends_a_single_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
