@@ -13,7 +13,7 @@ from rqrec.service.settings import LogFormat
 
 # Characters that end a line or move a terminal's cursor; a client may put them into a path.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-USER = re.compile(r"/users/.+", re.DOTALL)
+USER = re.compile(r"/users/.+", re.DOTALL | re.IGNORECASE)
 TEXT = "%(levelname)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
 RENAMED = {"levelname": "level", "name": "logger"}

@@ -31,7 +31,7 @@ def test_access_logs_show_no_user(bundles: Path, tmp_path: Path) -> None:
         event = {"user_id": "secret-user", "item_id": "116", "type": "view"}
         assert httpx.post(f"{url}/events", json={"events": [event]}).json()["accepted"] == 1
         assert httpx.post(f"{url}/recommend", json={"user_id": "secret-user"}).status_code == 200
-        for path in ("/users/secret-user", "/users/secret-user%2Fmore", "/rec/users/secret-user"):
+        for path in ("/users/secret-user", "/Users/secret-user", "/users/secret-user%2Fmore", "/rec/users/secret-user"):
             for headers in ({}, {"authorization": "Bearer t"}):
                 httpx.get(f"{url}{path}", headers=headers)
         assert "secret-user" not in httpx.get(f"{url}/metrics").text
