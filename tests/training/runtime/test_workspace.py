@@ -22,7 +22,10 @@ from rqrec.training.runtime.workspace import KEPT_KEYS, Stage, Workspace, Worksp
 from tests.conftest import small_settings, write_shop
 
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
-STAGES = ("data", "features", "rqvae", "semantic_ids", "short_term", "decoder", "evaluation")
+STAGES = (
+    *("data", "features", "rqvae", "semantic_ids", "short_term", "decoder", "evaluation"),
+    *("short_term_refit", "decoder_refit"),
+)
 REPOSITORY = Path(__file__).parents[3]
 
 
