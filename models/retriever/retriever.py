@@ -237,9 +237,10 @@ class Retriever(nn.Module):
             Scores of shape (B, K), float32.
         """
         # Dividing the products by the lengths of the vectors costs less than dividing the vectors.
-        lengths_BK = vectors_RW.norm(dim=-1).clamp_min(SHORTEST).view(log_probs_BK.shape)
+        lengths_R: Tensor = torch.linalg.vector_norm(vectors_RW, dim=-1).clamp_min(SHORTEST)
         vectors_BKW = vectors_RW.view(*log_probs_BK.shape, -1)
-        return log_probs_BK + ((vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2) / lengths_BK).float()
+        weighted_BK = (vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2) / lengths_R.view(log_probs_BK.shape)
+        return log_probs_BK + weighted_BK.float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
         """Computes the natural log-probability of one given item for each state, level by level.
