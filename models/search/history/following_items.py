@@ -90,10 +90,8 @@ class FollowingTensors(NamedTuple):
         pairs_B2S = begins_B2[:, :, None] + torch.arange(KEPT, dtype=torch.int32, device=device)
         pairs_BX = torch.where(pairs_B2S < ends_B2[:, :, None], pairs_B2S, no_pair).flatten(1)
         in_sessions = self.strengths.shape[0] - self.items.shape[0]  # where the strengths in sessions begin, or 0
-        items_BX, strengths_BX = (
-            take(self.items, pairs_BX),
-            take(self.strengths, pairs_BX + in_session_B[:, None] * in_sessions),
-        )
+        items_BX = take(self.items, pairs_BX)
+        strengths_BX = take(self.strengths, pairs_BX + in_session_B[:, None] * in_sessions)
         last_BS, before_BS = items_BX.split(KEPT, dim=1)
         of_last_BS, of_before_BS = strengths_BX.split(KEPT, dim=1)
         of_before_BS = of_before_BS * SECOND_LAST
