@@ -1,0 +1,82 @@
+"""What an operator does beside the running service: train the first model, export events, retrain."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+NOT_BETTER = 3  # exit status of a retraining whose model is worse than the one before
+TRAIN_SECONDS = "train_s.json"
+
+
+class Learner:
+    """The commands that make models, and how long they took.
+
+    Args:
+        folder: The folder of all files.
+        settings: Environment variables of the service (RQREC_…), which name its event store.
+
+    Attributes:
+        bundles: The folder of bundles, whose `current` is the newest one.
+        events: The folder of exported events.
+        train_s: Duration of the first training in seconds.
+        retrain_s: Durations of the retrainings in seconds.
+        not_published: Number of retrainings whose model was worse and is not used.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._settings = settings
+        self.bundles, self.events = folder / "first" / "bundles", folder / "events"
+        self.train_s = 0.0
+        self.retrain_s: list[float] = []
+        self.not_published = 0
+
+    def train(self, data_set: Path, bindings: Sequence[str]) -> None:
+        """Trains the first model. A second call with the same folder reuses the model and its time.
+
+        Args:
+            data_set: The folder of events and items to train on.
+            bindings: gin bindings.
+        """
+        taken = self._folder / TRAIN_SECONDS
+        if not taken.exists():
+            options = [part for binding in bindings for part in ("--set", binding)]
+            begin = time.monotonic()
+            work_dir = str(self.bundles.parent)
+            self._run("train", "decoder.gin", "--dataset", str(data_set), "--work-dir", work_dir, *options)
+            taken.write_text(json.dumps(time.monotonic() - begin), encoding="utf-8")
+        self.train_s = json.loads(taken.read_text(encoding="utf-8"))
+
+    def export(self) -> pl.DataFrame:
+        """Exports the events of the service, and returns all that were ever exported."""
+        self._run("export-events", str(self.events))
+        return pl.read_parquet(self.events / "interactions" / "**" / "*.parquet")
+
+    def retrain(self) -> str | None:
+        """Retrains the newest model on the exported events.
+
+        Returns:
+            The version of the new model; None if it was worse, and so was not published.
+        """
+        begin = time.monotonic()
+        status = self._run("retrain", "--bundle", str(self.bundles), "--events", str(self.events), may_be=NOT_BETTER)
+        self.retrain_s.append(time.monotonic() - begin)
+        if status == NOT_BETTER:
+            self.not_published += 1
+            return None
+        return (self.bundles / "current").resolve().name
+
+    def _run(self, *arguments: str, may_be: int = 0) -> int:
+        """Runs `rqrec` with arguments. Returns its exit status: 0 or `may_be`."""
+        command = [sys.executable, "-m", "rqrec", *arguments]
+        environment = {**os.environ, **self._settings}
+        status = subprocess.run(command, check=False, env=environment, stdout=sys.stderr).returncode
+        if status not in (0, may_be):
+            raise subprocess.CalledProcessError(status, command)
+        return status
