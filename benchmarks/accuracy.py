@@ -43,6 +43,7 @@ from rqrec.training.data.dataset import DataError
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.progress import set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 
 ORDERS = ("file", "shuffled")
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     parser.add_argument("--against", type=Path, metavar="RANKS", help="another model's ranks, to compare user by user")
     arguments = parser.parse_args()
+    set_up_output()
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name
     root.mkdir(parents=True, exist_ok=True)
     orders = ORDERS if arguments.order == "both" else (arguments.order,)

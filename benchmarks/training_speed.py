@@ -1,4 +1,4 @@
-"""Measures how fast both stages of the default recipe train, and how much of the time is not matrix products.
+"""Measures how fast the networks of the default recipe train, and how much of the time is not matrix products.
 
     python -m benchmarks.training_speed --dataset /data/beauty
 
@@ -21,9 +21,10 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.support.machine import description
+from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import Holdout, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Split, leave_one_out, user_sequences
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
@@ -31,6 +32,7 @@ from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
+from rqrec.training.train_short_term import fit_short_term, short_term_config
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
 SHOWN = 6
@@ -41,7 +43,7 @@ class Speed:
     """The results for one stage.
 
     Attributes:
-        items: Number of items trained on in the timed steps: rows of the RQ-VAE, predicted positions of the retriever.
+        items: Number of items trained on in the timed steps: rows of the RQ-VAE, predicted positions of the others.
         seconds: Duration of the timed steps in seconds.
         matrix_share: Share of the operators' time in matrix products, in [0, 1].
         slowest: The other operators with the largest shares.
@@ -102,8 +104,47 @@ def rqvae_speed(run: Run, steps: int) -> Speed:
     return replace(speed, seconds=max(speed.seconds - start, 0.0))
 
 
+def some_users(run: Run, num_users: int) -> Split:
+    """Returns the split of a run with some of its training users, and without validation and test users.
+
+    Args:
+        run: A run whose data is prepared.
+        num_users: The largest number of users.
+    """
+    split = leave_one_out(user_sequences(load_prepared(run.data)))
+    nobody = np.zeros(len(split.validation), dtype=np.bool_)
+    asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
+    train = split.train.select(np.arange(len(split.train)) < num_users)
+    return replace(split, train=train, validation=asked, test=asked)
+
+
+def num_targets(split: Split) -> int:
+    """Returns how many positions are predicted in an epoch: all but the first of each user."""
+    return int(np.maximum(split.train.lengths_U - 1, 0).sum())
+
+
+def short_term_speed(run: Run, steps: int) -> Speed:
+    """Measures the training of the short-term encoder without validation, on as many users as the steps need.
+
+    Args:
+        run: A run whose data is prepared, with a short-term encoder.
+        steps: Number of optimiser steps.
+    """
+    settings = replace(run.settings.short_term, epochs=1)
+    split, max_history = some_users(run, steps * settings.batch_size), run.settings.decoder.max_history
+    num_items = len(load_prepared(run.data).items)
+
+    def fit(folder: Path) -> object:
+        places = folder / "checkpoints", folder / "tensorboard"
+        return fit_short_term(split, num_items, settings, *places, max_history=max_history)
+
+    return measure(fit, num_targets(split))
+
+
 def decoder_speed(run: Run, steps: int) -> Speed:
-    """Measures stage two without validation, on as many users as the steps need.
+    """Measures the training of the retriever without validation, on as many users as the steps need.
+
+    Its short-term encoder has random weights, which costs the same.
 
     Args:
         run: A run whose semantic IDs are computed.
@@ -111,18 +152,19 @@ def decoder_speed(run: Run, steps: int) -> Speed:
     """
     ids = load_semantic_ids(run.tokens)
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-    split = leave_one_out(user_sequences(load_prepared(run.data)))
     features_NE = load_features(run.features).features_NE
-    settings = replace(run.settings.decoder, epochs=1)
-    chosen_U = np.arange(len(split.train)) < steps * settings.batch_size
-    train, nobody = split.train.select(chosen_U), np.zeros(len(split.validation), dtype=np.bool_)
-    asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
-    some = replace(split, train=train, validation=asked, test=asked)
+    settings, short_term = replace(run.settings.decoder, epochs=1), run.settings.short_term
+    split = some_users(run, steps * settings.batch_size)
+    encoder = None
+    if short_term.width:
+        sizes = short_term_config(short_term, num_items=len(features_NE), max_history=settings.max_history)
+        encoder = ShortTermEncoder(sizes)
 
     def fit(folder: Path) -> object:
-        return fit_retriever(trie, features_NE, some, settings, folder / "checkpoints", folder / "tensorboard")
+        places = folder / "checkpoints", folder / "tensorboard"
+        return fit_retriever(trie, features_NE, split, settings, *places, short_term=encoder)
 
-    return measure(fit, int(np.maximum(train.lengths_U - 1, 0).sum()))
+    return measure(fit, num_targets(split))
 
 
 def main() -> None:
@@ -138,7 +180,10 @@ def main() -> None:
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
     with open_workspace(root, Path("artifacts/data")) as workspace:
         run = Run(workspace, settings)
-        found = {"RQ-VAE": rqvae_speed(run, arguments.steps), "retriever": decoder_speed(run, arguments.steps)}
+        found = {"RQ-VAE": rqvae_speed(run, arguments.steps)}
+        if settings.short_term.width:
+            found["short-term encoder"] = short_term_speed(run, arguments.steps)
+        found["retriever"] = decoder_speed(run, arguments.steps)
     table = Table(title=f"{Path(arguments.dataset).name}; {description()}", title_justify="left")
     for column in ("stage", "items/s", "outside matrix products", "of which"):
         table.add_column(column)

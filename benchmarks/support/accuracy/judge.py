@@ -137,7 +137,7 @@ def _trained(run: Run, rivals: Rivals, *, is_first: bool) -> dict[str, tuple[Ran
         trained[BSAREC] = (by_bsarec, stage.seconds)
     popularity_N = item_popularity(load_split(run.data).train, num_items)
     recommender = load_recommender(run.tokens, run.decoder, loaded, popularity_N)
-    stages = (run.features, run.rqvae, run.tokens, run.decoder)
+    stages = [run.features, run.rqvae, run.tokens, *([run.short_term] if run.short_term else []), run.decoder]
     by_rqrec = partial(rank_holdout, recommender, k=k, beam_width=settings.beam_width)
     trained_s = sum(stage.seconds for stage in stages)
     trained[RQREC] = (by_rqrec, trained_s)
