@@ -225,22 +225,22 @@ class Retriever(nn.Module):
         short_term_BF = F.normalize(short_term_BF, dim=-1) * weight
         return torch.cat([queries_BD * (math.sqrt(2) * (1 - SHORT_TERM_SHARE)), short_term_BF], dim=1)
 
-    def rerank(self, queries_BW: Tensor, vectors_RW: Tensor, log_probs_BK: Tensor) -> Tensor:
-        """Computes the scores by which candidates are ranked: log_prob + relevance_weight * relevance.
+    def weighted_relevance(self, queries_BW: Tensor, vectors_RW: Tensor) -> Tensor:
+        """Computes relevance_weight * relevance. Candidates are ranked by log_prob + relevance_weight * relevance.
 
         Args:
             queries_BW: The query of each of B users, from `weighted_queries`.
             vectors_RW: The item vectors of K candidates per user, one user after the other, shape (B K, W).
-            log_probs_BK: The natural log-probabilities of the candidates, float32.
 
         Returns:
-            Scores of shape (B, K), float32.
+            The weighted relevance of each candidate, shape (B, K), float32.
         """
         # Dividing the products by the lengths of the vectors costs less than dividing the vectors.
         lengths_R: Tensor = torch.linalg.vector_norm(vectors_RW, dim=-1).clamp_min(SHORTEST)
-        vectors_BKW = vectors_RW.view(*log_probs_BK.shape, -1)
-        weighted_BK = (vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2) / lengths_R.view(log_probs_BK.shape)
-        return log_probs_BK + weighted_BK.float()
+        vectors_BKW = vectors_RW.unflatten(0, (queries_BW.shape[0], -1))
+        products_BK = (vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2)
+        weighted_BK: Tensor = products_BK / lengths_R.view(products_BK.shape)
+        return weighted_BK.float()
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
         """Computes the natural log-probability of one given item for each state, level by level.

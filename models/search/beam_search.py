@@ -16,9 +16,10 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exclusion import ClosedNodes, EligibleTensors
 from rqrec.models.search.history.following_items import FollowingTensors, Joining
 from rqrec.models.search.open_beams import OpenBeams
-from rqrec.models.search.ranked import BeamSearchOutput, Ranked, top_k
+from rqrec.models.search.ranked import BeamSearchOutput, Found, top_k
 from rqrec.models.trie.lookup import take, take_rows
 from rqrec.models.trie.tensors import TrieTensors, child_log_probs, child_nodes
+from rqrec.models.trie.trie import NO_LEAF
 
 
 class BeamSearch(nn.Module):
@@ -113,29 +114,18 @@ class BeamSearch(nn.Module):
                     parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
-        found = self._ranked(queries_BD, nodes_R, scores_R.view(batch, beams), item_vectors_ND)
+        log_probs_BK = scores_R.view(batch, beams)
+        is_found_BK = log_probs_BK > -torch.inf  # a pruned beam may point at any node
+        found = Found(torch.where(is_found_BK, nodes_R.view(batch, beams), NO_LEAF), log_probs_BK)
         after = following.after(history_BT, lengths_B, in_session_B)
         joining = Joining.from_following(*after, found.leaves_BK, excluded_BX, eligible)
-        return self._merged(found, joining, queries_BD, item_vectors_ND, following.weight)
-
-    def _merged(
-        self, found: Ranked, joining: Joining, queries_BD: Tensor, item_vectors_ND: Tensor, weight: Tensor
-    ) -> BeamSearchOutput:
-        """Ranks the found leaves and the joining items together."""
-        vectors_RD = take_rows(item_vectors_ND, joining.leaves_BJ.flatten())
-        weighted_BJ = self.retriever.rerank(queries_BD, vectors_RD, torch.zeros_like(joining.strengths_BJ))
+        leaves_BY = joining.candidates(found)
+        vectors_RD = take_rows(item_vectors_ND, leaves_BY.flatten().clamp_min(0))
+        weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_RD)
         relevance_weight = self.retriever.config.relevance_weight
-        return joining.merged(found, queries_BD, weighted_BJ, weight, relevance_weight=relevance_weight)
-
-    def _ranked(self, queries_BD: Tensor, leaves_R: Tensor, log_probs_BK: Tensor, item_vectors_ND: Tensor) -> Ranked:
-        """Ranks the found leaves by score."""
-        # A pruned beam (score -inf) may point after the last leaf.
-        vectors_RD = take_rows(item_vectors_ND, leaves_R.clamp_max(item_vectors_ND.shape[0] - 1))
-        scores_BK = self.retriever.rerank(queries_BD, vectors_RD, log_probs_BK)
-        final_BK, order_BK = top_k(scores_BK, log_probs_BK.shape[1])
-        is_found_BK = final_BK > -torch.inf
-        leaves_BK = torch.where(is_found_BK, leaves_R.view(log_probs_BK.shape).gather(1, order_BK), -1)
-        return Ranked(leaves_BK, log_probs_BK.gather(1, order_BK), final_BK)
+        return joining.ranked(
+            found, leaves_BY, queries_BD, weighted_BY, following.weight, relevance_weight=relevance_weight
+        )
 
 
 def _children(

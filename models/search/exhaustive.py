@@ -22,7 +22,7 @@ class ExhaustiveScores(NamedTuple):
     Attributes:
         log_probs_NL: The natural log-probability of the item's code at each level, given the history and the codes of
             earlier levels.
-        scores_N: The score of each item (see `Retriever.rerank`).
+        scores_N: The score of each item (see `Retriever.weighted_relevance`).
     """
 
     log_probs_NL: NDArray[np.float32]
@@ -60,5 +60,5 @@ class ExhaustiveScorer:
         leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
         log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
         queries_1D = retriever.weighted_queries(state_1D, short_term_1F)
-        scores_1N = retriever.rerank(queries_1D, vectors_ND, log_probs_NL.sum(1).unsqueeze(0))
-        return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_1N[0].cpu().numpy())
+        scores_N = log_probs_NL.sum(1) + retriever.weighted_relevance(queries_1D, vectors_ND)[0]
+        return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_N.cpu().numpy())

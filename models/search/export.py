@@ -165,7 +165,10 @@ def _export(
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
             opset_version=OPSET,
-            custom_translation_table={torch.ops.aten.floor_divide.default: _divide_naturals},
+            custom_translation_table={
+                torch.ops.aten.floor_divide.default: _divide_naturals,
+                torch.ops.aten.index.Tensor: _entries,
+            },
             verbose=False,
         )
     assert program is not None
@@ -189,6 +192,12 @@ def _no_garbage_collection() -> Iterator[None]:
 def _divide_naturals(dividend: Any, divisor: Any) -> Any:
     """Divides natural numbers in two nodes. Torch's translation takes eight, because it handles negative numbers."""
     return op.Div(dividend, op.CastLike(divisor, dividend))
+
+
+def _entries(values: Any, index: Any) -> Any:
+    """Translates values[index] with one index of natural numbers to one node. Torch's translation takes six."""
+    (numbers,) = index
+    return op.Gather(values, numbers, axis=0)
 
 
 def _drop_needless_nodes(model: ir.Model) -> None:

@@ -1,4 +1,4 @@
-"""The items that a search found, ranked, as PyTorch tensors.
+"""The items that a search found as PyTorch tensors, before and after they are ranked.
 
 Shapes: B users, K items of a user, X scores of a user, D width.
 """
@@ -9,20 +9,18 @@ import torch
 from torch import Tensor
 
 
-class Ranked(NamedTuple):
-    """The items that the beams ended at, for each of B users, best first. Each user has K entries.
+class Found(NamedTuple):
+    """The items that the beams ended at, for each of B users, the most probable first. Each user has K entries.
 
     If fewer than K items are eligible for a user, the last entries are empty.
 
     Attributes:
         leaves_BK: The leaf of each item, int32; -1 in an empty entry.
         log_probs_BK: The natural log-probability of each item, float32; -inf in an empty entry.
-        scores_BK: The score of each item (see `Retriever.rerank`), float32; -inf in an empty entry.
     """
 
     leaves_BK: Tensor
     log_probs_BK: Tensor
-    scores_BK: Tensor
 
 
 class BeamSearchOutput(NamedTuple):

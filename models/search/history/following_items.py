@@ -18,8 +18,7 @@ from torch import Tensor
 from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.transitions import KEPT, SECOND_LAST, WEAK, Following
 from rqrec.models.search.new.new_item_scores import ANCHORS
-from rqrec.models.search.ranked import BeamSearchOutput, Ranked, top_k
-from rqrec.models.trie.lookup import take
+from rqrec.models.search.ranked import BeamSearchOutput, Found, top_k
 from rqrec.models.trie.trie import NO_LEAF
 
 JOINING = 32  # following items of a user that the search did not find and that join: those that follow most strongly
@@ -80,18 +79,17 @@ class FollowingTensors(NamedTuple):
             >>> items_BX[0, :2].tolist(), strengths_BX[0, :2].tolist(), strengths_BX[0, 2:].sum().item()
             ([1, 2], [0.800000011920929, 0.25], 0.0)
         """
-        (users, length), device = history_BT.shape, history_BT.device
+        device = history_BT.device
         nobody, no_pair = self.starts.shape[0] - 2, self.items.shape[0] - 1
         positions_B2 = lengths_B[:, None] - torch.arange(1, 3, device=device)
-        first_B1 = torch.arange(users, device=device)[:, None] * length
-        places_B2 = take(history_BT.flatten(), first_B1 + positions_B2.clamp_min(0)).clamp_max(nobody)
+        places_B2 = history_BT.gather(1, positions_B2.clamp_min(0)).clamp_max(nobody)
         places_B2 = torch.where(positions_B2 >= 0, places_B2, nobody)
-        begins_B2, ends_B2 = take(self.starts, places_B2), take(self.starts, places_B2 + 1)
+        begins_B2, ends_B2 = self.starts[places_B2], self.starts[places_B2 + 1]
         pairs_B2S = begins_B2[:, :, None] + torch.arange(KEPT, dtype=torch.int32, device=device)
         pairs_BX = torch.where(pairs_B2S < ends_B2[:, :, None], pairs_B2S, no_pair).flatten(1)
         in_sessions = self.strengths.shape[0] - self.items.shape[0]  # where the strengths in sessions begin, or 0
-        items_BX = take(self.items, pairs_BX)
-        strengths_BX = take(self.strengths, pairs_BX + in_session_B[:, None] * in_sessions)
+        items_BX = self.items[pairs_BX]
+        strengths_BX = self.strengths[pairs_BX + in_session_B[:, None] * in_sessions]
         last_BS, before_BS = items_BX.split(KEPT, dim=1)
         of_last_BS, of_before_BS = strengths_BX.split(KEPT, dim=1)
         of_before_BS = of_before_BS * SECOND_LAST
@@ -132,15 +130,26 @@ class Joining(NamedTuple):
             eligible: The leaves that pass the filter.
         """
         leaves_BX = items_BX.clamp_min(0)
-        is_barred_BX = _equal(items_BX, excluded_BE.int()).amax(2) + (take(eligible.penalties[-1], leaves_BX) < 0)
-        strengths_BX = torch.where(is_barred_BX > 0, 0, strengths_BX)
-        is_found_BKX = _equal(found_leaves_BK, items_BX)
-        found_strengths_BK = (is_found_BKX @ strengths_BX[:, :, None]).squeeze(2)
-        strengths_BJ, index_BJ = top_k(strengths_BX * (1 - is_found_BKX.amax(1)), JOINING)
+        is_taken_BZX = _equal(torch.cat([found_leaves_BK, excluded_BE.int()], dim=1), items_BX)
+        taken_strengths_BZ = (is_taken_BZX @ strengths_BX[:, :, None]).squeeze(2)
+        may_join_BX = eligible.penalties[-1][leaves_BX] >= is_taken_BZX.amax(1)  # a penalty is 0, or -inf if filtered
+        strengths_BJ, index_BJ = top_k(torch.where(may_join_BX, strengths_BX, 0), JOINING)
+        found_strengths_BK = taken_strengths_BZ[:, : found_leaves_BK.shape[1]]
         return cls(found_strengths_BK, leaves_BX.gather(1, index_BJ), strengths_BJ)
 
-    def merged(
-        self, found: Ranked, queries_BD: Tensor, weighted_BJ: Tensor, weight: Tensor, *, relevance_weight: float
+    def candidates(self, found: Found) -> Tensor:
+        """Returns the leaves of the found items, then those of the joining items, int32, shape (B, Y)."""
+        return torch.cat([found.leaves_BK, self.leaves_BJ], dim=1)
+
+    def ranked(
+        self,
+        found: Found,
+        leaves_BY: Tensor,
+        queries_BD: Tensor,
+        weighted_BY: Tensor,
+        weight: Tensor,
+        *,
+        relevance_weight: float,
     ) -> BeamSearchOutput:
         """Ranks the found items and the joining items together, by their scores with the bonus.
 
@@ -149,28 +158,26 @@ class Joining(NamedTuple):
 
         Args:
             found: The items that the search found.
+            leaves_BY: The leaves of all candidates, from `candidates`.
             queries_BD: The query of each user, to be returned too.
-            weighted_BJ: relevance_weight * relevance of each joining item, float32.
+            weighted_BY: relevance_weight * relevance of each candidate, float32.
             weight: The weight of the bonus, float32, shape (1,).
             relevance_weight: The weight of relevance in score = log_prob + relevance_weight * relevance.
 
         Returns:
             K + J items of each user. The scores include the bonus.
         """
-        offsets_B, lowest_B = _estimate_bounds(found, relevance_weight)
-        estimates_BJ = weighted_BJ / (relevance_weight or 1) + offsets_B[:, None]
+        offsets_B, lowest_B = _estimate_bounds(found, weighted_BY[:, :-JOINING], relevance_weight)
+        estimates_BJ = weighted_BY[:, -JOINING:] / (relevance_weight or 1) + offsets_B[:, None]
         log_probs_BJ = torch.minimum(estimates_BJ, lowest_B[:, None])
-        scores_BJ = torch.where(self.strengths_BJ > 0, log_probs_BJ + weighted_BJ, -torch.inf)
+        log_probs_BJ = torch.where(self.strengths_BJ > 0, log_probs_BJ, -torch.inf)
+        log_probs_BY = torch.cat([found.log_probs_BK, log_probs_BJ], dim=1)
         strengths_BY = torch.cat([self.found_strengths_BK, self.strengths_BJ], dim=1)
-        bonus_BY = weight * torch.log1p(strengths_BY / WEAK)
-        scores_BY = torch.cat([found.scores_BK, scores_BJ], dim=1) + bonus_BY
+        scores_BY = log_probs_BY + weighted_BY + weight * torch.log1p(strengths_BY / WEAK)
         scores_BY, order_BY = top_k(scores_BY, scores_BY.shape[1])
-        is_item_BY = scores_BY > -torch.inf
-        leaves_BY = torch.cat([found.leaves_BK, self.leaves_BJ], dim=1).gather(1, order_BY)
-        log_probs_BY = torch.cat([found.log_probs_BK, log_probs_BJ], dim=1).gather(1, order_BY)
         return BeamSearchOutput(
-            torch.where(is_item_BY, leaves_BY, NO_LEAF),
-            torch.where(is_item_BY, log_probs_BY, -torch.inf),
+            torch.where(scores_BY > -torch.inf, leaves_BY.gather(1, order_BY), NO_LEAF),
+            log_probs_BY.gather(1, order_BY),
             scores_BY,
             queries_BD.float(),
             strengths_BY.gather(1, order_BY),
@@ -179,15 +186,16 @@ class Joining(NamedTuple):
         )
 
 
-def _estimate_bounds(found: Ranked, relevance_weight: float) -> tuple[Tensor, Tensor]:
+def _estimate_bounds(found: Found, weighted_BK: Tensor, relevance_weight: float) -> tuple[Tensor, Tensor]:
     """The offset of each user as `NewItemScores.offsets` computes it, and the smallest log-probability found, or 0."""
-    is_found_BK = found.scores_BK > -torch.inf
+    is_found_BK = found.leaves_BK >= 0
     lowest_B = torch.where(is_found_BK, found.log_probs_BK, 0).amin(1).clamp_max(0)
     if not relevance_weight:
         return lowest_B, lowest_B
-    is_anchor_BK = is_found_BK & (torch.arange(is_found_BK.shape[1], device=is_found_BK.device) < ANCHORS)
-    relevance_BK = (found.scores_BK - found.log_probs_BK) / relevance_weight
-    differences_BK = torch.where(is_anchor_BK, found.log_probs_BK - relevance_BK, 0)
+    scores_BK, order_BK = top_k(found.log_probs_BK + weighted_BK, weighted_BK.shape[1])
+    is_anchor_BK = (scores_BK > -torch.inf)[:, :ANCHORS]
+    differences_BK = (found.log_probs_BK - weighted_BK / relevance_weight).gather(1, order_BK)[:, :ANCHORS]
+    differences_BK = torch.where(is_anchor_BK, differences_BK, 0)
     return differences_BK.sum(1) / is_anchor_BK.float().sum(1).clamp_min(1), lowest_B
 
 

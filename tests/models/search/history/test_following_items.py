@@ -12,7 +12,7 @@ from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import JOINING, FollowingTensors, Joining
 from rqrec.models.search.history.transitions import KEPT, SECOND_LAST, WEAK, Following, Transitions
 from rqrec.models.search.new.new_item_scores import NewItemScores
-from rqrec.models.search.ranked import Ranked
+from rqrec.models.search.ranked import Found
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.search.recommender import pad
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -24,25 +24,22 @@ CPU = torch.device("cpu")
 TABLE = Transitions(
     np.array([0, 0, 2, 2, 4, 4]), np.array([2, 3, 2, 4], dtype=np.int32), np.array([1, 0.5, 0.2, 1], dtype=np.float32)
 )
-# The search found the leaves 0 and 1. The query is (2, 1).
-FOUND = Ranked(
-    torch.tensor([[0, 1, -1]], dtype=torch.int32),
-    torch.tensor([[-1, -2, -torch.inf]]),
-    torch.tensor([[1, -1, -torch.inf]]),
-)
+# The search found the leaves 0 and 1. The query is (2, 1), so their scores are 1 and -1.
+FOUND = Found(torch.tensor([[0, 1, -1]], dtype=torch.int32), torch.tensor([[-1, -2, -torch.inf]]))
 QUERY_BD = torch.tensor([[2.0, 1.0]])
 NO_SESSION = torch.zeros(1, dtype=torch.int32)
 
 
 def merged(
-    history: list[int], *, excluded: list[int] | None = None, shut: int | None = None, found: Ranked = FOUND
+    history: list[int], *, excluded: list[int] | None = None, shut: int | None = None, found: Found = FOUND
 ) -> dict[int, float]:
     tensors = FollowingTensors.from_following(Following(TABLE, 2.0), CPU)
     eligible = EligibleTensors.from_eligibility(Eligibility.from_mask(TRIE, np.arange(5) != shut), CPU)
     after = tensors.after(torch.tensor([history]), torch.tensor([len(history)]), NO_SESSION)
     joining = Joining.from_following(*after, found.leaves_BK, torch.tensor([excluded or [-1]]), eligible)
-    weighted_BJ = (VECTORS[joining.leaves_BJ.long()] @ QUERY_BD[0]).reshape(1, -1)
-    output = joining.merged(found, QUERY_BD, weighted_BJ, tensors.weight, relevance_weight=1.0)
+    leaves_BY = joining.candidates(found)
+    weighted_BY = VECTORS[leaves_BY.clamp_min(0).long()] @ QUERY_BD[0]
+    output = joining.ranked(found, leaves_BY, QUERY_BD, weighted_BY, tensors.weight, relevance_weight=1.0)
     assert output.leaves_BK.shape == (1, 3 + JOINING)
     assert (output.scores_BK.diff(dim=1).nan_to_num(0.0) <= 0).all()
     pairs = zip(output.leaves_BK[0].tolist(), output.scores_BK[0].tolist(), strict=True)
@@ -62,7 +59,7 @@ def test_items_that_followed_the_last_two_items_join_with_a_bonus() -> None:
 def test_a_found_item_that_follows_keeps_its_own_score_with_the_bonus() -> None:
     found = FOUND._replace(leaves_BK=torch.tensor([[0, 4, -1]], dtype=torch.int32))
     scores = merged([3], found=found)
-    assert scores[4] == pytest.approx(-1 + 2 * np.log1p(1 / WEAK), rel=1e-5)
+    assert scores[4] == pytest.approx(-2 + 2 + 2 * np.log1p(1 / WEAK), rel=1e-5)
     assert set(scores) == {0, 2, 4}
 
 
@@ -135,15 +132,27 @@ def test_the_strongest_items_join() -> None:
 @pytest.mark.parametrize("relevance_weight", [0.0, 8.0])
 def test_estimates_start_from_the_numbers_that_new_items_use(relevance_weight: float) -> None:
     rng = np.random.default_rng(0)
-    log_probs_BK, scores_BK = (-rng.random((4, 15), dtype=np.float32) for _ in range(2))
-    log_probs_BK[1, 3:] = scores_BK[1, 3:] = log_probs_BK[2] = scores_BK[2] = -np.inf
-    leaves_BK = np.where(scores_BK > -np.inf, 0, -1).astype(np.int32)
-    arrays = SearchOutput(leaves_BK, log_probs_BK, scores_BK, np.zeros((4, 2), dtype=np.float32))
-    found = Ranked(*map(torch.from_numpy, (leaves_BK, log_probs_BK, scores_BK)))
-    none = torch.zeros(4, 1)
-    output = Joining(torch.zeros(4, 15), none.int(), none).merged(
-        found, torch.zeros(4, 2), none, torch.ones(1), relevance_weight=relevance_weight
+    log_probs_BK = -np.sort(rng.random((4, 15), dtype=np.float32))
+    log_probs_BK[1, 3:] = log_probs_BK[2] = -np.inf
+    leaves_BK = np.where(log_probs_BK > -np.inf, 0, -1).astype(np.int32)
+    weighted_BY = rng.random((4, 15 + JOINING), dtype=np.float32) * np.float32(relevance_weight)
+    found = Found(torch.from_numpy(leaves_BK), torch.from_numpy(log_probs_BK))
+    none = torch.zeros(4, JOINING)
+    joining = Joining(torch.zeros(4, 15), none.int(), none)
+    output = joining.ranked(
+        found,
+        joining.candidates(found),
+        torch.zeros(4, 2),
+        torch.from_numpy(weighted_BY),
+        torch.ones(1),
+        relevance_weight=relevance_weight,
     )
+    scores_BK = log_probs_BK + weighted_BY[:, :15]
+    order_BK = np.argsort(-scores_BK, axis=1, kind="stable")
+    leaves_BK, log_probs_BK, scores_BK = (
+        np.take_along_axis(array, order_BK, axis=1) for array in (leaves_BK, log_probs_BK, scores_BK)
+    )
+    arrays = SearchOutput(leaves_BK, log_probs_BK, scores_BK, np.zeros((4, 2), dtype=np.float32))
     scores = NewItemScores(relevance_weight)
     np.testing.assert_allclose(output.offsets_B, scores.offsets(arrays), rtol=1e-5)
     np.testing.assert_allclose(output.lowest_B, scores.lowest(arrays))
