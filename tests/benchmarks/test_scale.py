@@ -16,4 +16,6 @@ def test_a_short_run_gives_every_figure() -> None:
 
 
 def test_a_measurement_apart_runs_in_another_process() -> None:
-    assert measure_apart(os.getpid) != os.getpid()  # type: ignore[arg-type]
+    process: object = measure_apart(os.getpid)  # type: ignore[arg-type]
+    assert isinstance(process, int)
+    assert process != os.getpid()
