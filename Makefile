@@ -44,11 +44,15 @@ check: setup ## Formatter, linters, docstrings, types, import rules, container f
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict docker-compose.yml deploy .github .pre-commit-config.yaml
 
+# A worker takes whole files, in the order of their names. Thus the examples in docstrings come last: they take a moment
+# each, so both workers end together. Otherwise the files with the fewest tests would, and those are the slowest.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check ## All checks and all tests, as CI runs them
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 coverage: setup ## All tests, with the share of lines that they run; fails below the floor in pyproject.toml
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
+	$(PYTEST) --cov --cov-report term
 
 # PyTorch, MKL, oneDNN, OpenBLAS and NumPy can be told to do without newer instructions; ONNX Runtime cannot.
 NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \
@@ -56,7 +60,7 @@ NO_AVX2 := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE4
 NO_AVX512 := ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2 DNNL_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
   NPY_DISABLE_CPU_FEATURES='X86_V4 AVX512_ICL AVX512_SPR'
 # NumPy warns of features that the processor does not have.
-PORTABLE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -W 'ignore:During parsing environment variable:ImportWarning' tests/models tests/training
+PORTABLE := $(PYTEST) -W 'ignore:During parsing environment variable:ImportWarning' tests/models tests/training
 
 test-portable: setup ## The tests of models and training as on processors without AVX2, and without AVX-512
 	$(NO_AVX2) $(PORTABLE)

@@ -1,6 +1,9 @@
 """A small shop whose users each like one kind of film: what the slower tests train on in seconds."""
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import read_settings
-from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace import Workspace
 
 # A busy machine is slow now and then, which is no fault of an example.
 settings.register_profile("no deadline", deadline=None)
@@ -71,8 +74,26 @@ def write_shop(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shop(tmp_path_factory.mktemp("data") / "shop")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of this run of the tests, which all its processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[None]:
+    """Makes a folder, and keeps other processes out of the block: the first one fills it, the others find it filled."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shop(run_folder: Path) -> Path:
+    folder = run_folder / "data"
+    with made_once(folder):
+        return folder / "shop" if (folder / "shop").exists() else write_shop(folder / "shop")
 
 
 def small_settings(source: Path, *bindings: str) -> RunSettings:
@@ -87,11 +108,11 @@ def configure(shop: Path) -> Callable[..., RunSettings]:
 
 
 @pytest.fixture(scope="session")
-def trained(configure: Callable[..., RunSettings], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that has published."""
-    root = tmp_path_factory.mktemp("trained")
-    with open_workspace(root / "work", root / "data") as workspace:
-        run = Run(workspace, configure())
+def trained(configure: Callable[..., RunSettings], run_folder: Path) -> Run:
+    """A run that has published. The first process trains; the stages of the others find its results."""
+    root = run_folder / "trained"
+    with made_once(root):
+        run = Run(Workspace(root / "work", root / "data"), configure())
         assert run.bundle.is_dir()
     return run
 
@@ -104,3 +125,19 @@ def bundles(trained: Run) -> Path:
 @pytest.fixture(scope="session")
 def bundle(bundles: Path) -> Bundle:
     return read_bundle(bundles)
+
+
+@contextmanager
+def no_search_graph() -> Iterator[None]:
+    """Makes runs publish a placeholder for the graph of the search, whose export takes most of a short run's time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "rqrec.training.publish.export_search", lambda _retriever, _trie, path, **_options: path.write_text("none")
+        )
+        yield
+
+
+@pytest.fixture
+def without_search_graph() -> Iterator[None]:
+    with no_search_graph():
+        yield

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from benchmarks.support.synthetic import CODEBOOK_SIZE
 from rqrec.models.trie.trie import SemanticIdTrie
 
 
+@pytest.mark.usefixtures("no_export")
 def test_a_short_run_gives_every_figure() -> None:
     rows, figures = measure(num_items=200, beam_widths=(12, 15), batches=(1, 2), rounds=1, at_least_s=0.0)
     assert [row[:2] for row in rows] == [(12, 1), (12, 2), (15, 1), (15, 2)]
@@ -16,12 +19,12 @@ def test_a_short_run_gives_every_figure() -> None:
 
 @pytest.mark.parametrize(("children", "decoded_levels"), [((10, 5, 3, 2), 3), ((10, 30, 1, 1), 1)])
 def test_matrix_products_are_counted_as_by_hand(
-    tmp_path_factory: pytest.TempPathFactory, children: tuple[int, ...], decoded_levels: int
+    default_model: DefaultModel, tmp_path: Path, children: tuple[int, ...], decoded_levels: int
 ) -> None:
     """Counts a catalogue of 300 items, whose beams are open until the last level, or closed after two."""
     grid = np.meshgrid(*map(np.arange, children), indexing="ij")
     trie = SemanticIdTrie.build(np.stack([axis.ravel() for axis in grid], axis=1), codebook_size=CODEBOOK_SIZE)
-    ours = Ours(DefaultModel(trie, tmp_path_factory.mktemp("graphs")), trie, threads=1)
+    ours = Ours(default_model, trie, threads=1)
     config = ours.model.config
     history_BT = random_histories(np.random.default_rng(0), 3, 300)
     users, length, beams = *history_BT.shape, 7
@@ -38,5 +41,5 @@ def test_matrix_products_are_counted_as_by_hand(
     assert config.short_term.layers == 2
     short_term = length * (length * narrow + feed_forward) + feed_forward  # the last block computes one position
     expected = 2 * users * (encoder + short_term + first + decoded_levels * beams * later + ranking)
-    counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path_factory.mktemp("profile"))
+    counted = ours.matrix_product_flops(history_BT, beam_width=beams, folder=tmp_path)
     assert counted == pytest.approx(expected, rel=0.01)

@@ -89,6 +89,7 @@ def test_users_too_few_to_evaluate_give_a_model_without_evaluation(
     )
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_users_of_two_interactions_are_evaluated_where_a_setting_holds_out_less(tmp_path: Path) -> None:
     less = "SplitSettings.held_out_items = 1", "SplitSettings.held_out_users = 0.25"
     run = run_on(tmp_path, 60, titled, random_histories(60, 60, 2), *less)
@@ -96,6 +97,7 @@ def test_users_of_two_interactions_are_evaluated_where_a_setting_holds_out_less(
     assert read_bundle(run.bundle).manifest.metrics[RQREC]["users"] == 15
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_items_that_are_never_beside_another_are_published(tmp_path: Path) -> None:
     run = run_on(tmp_path, 30, None, [[item, item, item] for item in range(30)])
     assert set(load_results(run.evaluation)) == {DATA, TOKENIZER}

@@ -135,6 +135,7 @@ def test_stage_stamps_say_what_a_result_was_made_from(trained: Run) -> None:
     assert len(stamp["inputs"]) == 1
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_an_altered_bundle_is_published_again(trained: Run, tmp_path: Path) -> None:
     root = Path(shutil.copytree(trained.workspace.root, tmp_path / "work", symlinks=True))
     copy = Workspace(root, trained.workspace.data_dir)

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -20,6 +20,8 @@ from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.layout import CURRENT, HALF_SEARCH_GRAPH, MANIFEST
 from rqrec.models.files import new_directory
 from rqrec.training.publish import BUNDLES, payload_column
+from rqrec.training.run import Run, RunSettings
+from rqrec.training.runtime.workspace import Workspace
 from tests.conftest import SMALL_CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,20 +35,22 @@ def strict_umask() -> Iterator[None]:
     os.umask(before)
 
 
+def unpublished(run: Run, folder: Path) -> Path:
+    """A copy of a run's workspace without its bundles: the rounding of a second training is not what is tested."""
+    return Path(shutil.copytree(run.workspace.root, folder / "work", ignore=shutil.ignore_patterns(BUNDLES)))
+
+
 @pytest.fixture(scope="module")
-def published(shop: Path) -> Iterator[list[Path]]:
-    """Two bundles of equal weights, by processes of their own, under a strict umask and different hash seeds."""
+def published(trained: Run, shop: Path) -> Iterator[Path]:
+    """A second bundle of the run's weights, by a process of its own, under a strict umask and another hash seed."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)  # unlike pytest's own folders, others may enter it
-        config, works = Path(name) / "small.gin", [Path(name) / seed for seed in ("1", "2")]
-        config.write_text("\n".join((*SMALL_CONFIG, "PublishSettings.half_precision = True")))
+        config, work = Path(name) / "small.gin", unpublished(trained, Path(name))
+        config.write_text("\n".join(SMALL_CONFIG))
         command = [sys.executable, "-m", "rqrec.training.pipeline", str(config), "--dataset", str(shop), "--work-dir"]
-        for work in works:
-            if work != works[0]:  # the rounding of a second training is not what is tested
-                shutil.copytree(works[0], work, ignore=shutil.ignore_patterns(BUNDLES))
-            environment = {**os.environ, "PYTHONHASHSEED": work.name}
-            subprocess.run([*command, str(work)], cwd=REPOSITORY, check=True, env=environment, umask=0o077)
-        yield [work / BUNDLES for work in works]
+        environment = {**os.environ, "PYTHONHASHSEED": "1"}
+        subprocess.run([*command, str(work)], cwd=REPOSITORY, check=True, env=environment, umask=0o077)
+        yield work / BUNDLES
 
 
 def modes(folder: Path) -> dict[bool, set[int]]:
@@ -68,27 +72,31 @@ def test_whatever_is_put_in_place_may_be_read_by_all_whatever_the_umask(tmp_path
     assert modes(tmp_path / "a") == {True: {0o755}, False: {0o644}}
 
 
-def test_every_file_of_a_bundle_may_be_read_by_all(published: list[Path]) -> None:
-    for bundles in published:
-        assert modes(bundles) == {True: {0o755}, False: {0o644}}
-        assert (bundles / CURRENT).is_symlink()
+def test_every_file_of_a_bundle_may_be_read_by_all(published: Path) -> None:
+    assert modes(published) == {True: {0o755}, False: {0o644}}
+    assert (published / CURRENT).is_symlink()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_reads_what_was_published(published: list[Path]) -> None:
-    files = [path for path in (published[0] / CURRENT).iterdir() if path.is_file()]
+def test_another_user_reads_what_was_published(published: Path) -> None:
+    files = [path for path in (published / CURRENT).iterdir() if path.is_file()]
     assert MANIFEST in {path.name for path in files}
     subprocess.run(["cat", *files], check=True, stdout=subprocess.DEVNULL, user=NOBODY, group=NOBODY, extra_groups=[])
 
 
-def test_the_search_in_half_precision_is_published_if_it_is_asked_for(published: list[Path], bundle: Bundle) -> None:
-    assert HALF_SEARCH_GRAPH in read_bundle(published[0]).manifest.checksums
+@pytest.mark.usefixtures("without_search_graph")
+def test_the_search_in_half_precision_is_published_if_it_is_asked_for(
+    trained: Run, bundle: Bundle, configure: Callable[..., RunSettings], tmp_path: Path
+) -> None:
+    workspace = Workspace(unpublished(trained, tmp_path), trained.workspace.data_dir)
+    asked = Run(workspace, configure("PublishSettings.half_precision = True")).bundle
+    assert HALF_SEARCH_GRAPH in read_bundle(asked).manifest.checksums
     assert HALF_SEARCH_GRAPH not in bundle.manifest.checksums
     assert not (bundle.path / HALF_SEARCH_GRAPH).exists()
 
 
-def test_equal_weights_are_published_as_equal_bundles(published: list[Path]) -> None:
-    one, other = (read_bundle(bundles) for bundles in published)
+def test_equal_weights_are_published_as_equal_bundles(published: Path, bundle: Bundle) -> None:
+    one, other = bundle, read_bundle(published)
     assert one.path.name == other.path.name
     for path in one.path.iterdir():
         assert path.name == MANIFEST or path.read_bytes() == (other.path / path.name).read_bytes(), path.name

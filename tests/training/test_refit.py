@@ -87,6 +87,7 @@ def test_the_golden_answers_are_those_of_the_refitted_model(
     assert golden_faults(recommender(trained, trained.decoder, load_split(trained.data).train), golden) != []
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_without_refit_the_evaluated_model_is_published(trained: Run, configure: Configure, tmp_path: Path) -> None:
     run = copied(trained, tmp_path, configure("PublishSettings.refit = False"))
     bundle = read_bundle(run.bundle)
@@ -100,6 +101,7 @@ def test_without_refit_the_evaluated_model_is_published(trained: Run, configure:
     assert not any((run.workspace.root / name).exists() for name in REFITS)
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_where_nothing_is_held_out_there_is_no_refit(tmp_path: Path, configure: Configure) -> None:
     short = "DecoderSettings.epochs = 1", "ShortTermSettings.epochs = 1", "RqVaeSettings.steps = 5"
     run = Run(Workspace(tmp_path / "work", tmp_path), configure("SplitSettings.held_out_items = 0", *short))

@@ -14,7 +14,7 @@ from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.report import DATA, POPULARITY, RECENT, RQREC, results_table
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
-from tests.conftest import small_settings
+from tests.conftest import no_search_graph, small_settings
 
 ITEMS, USERS, EVENTS, START = 40, 50, 12, 1_700_000_000
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     by_time = "SplitSettings.kind = 'time'", "SplitSettings.test_from = 0.8", "SplitSettings.exclude_history = False"
     settings = small_settings(root / "shop", *by_time, "DecoderSettings.epochs = 2", "RqVaeSettings.steps = 20")
-    with open_workspace(root / "work", root) as workspace:
+    with open_workspace(root / "work", root) as workspace, no_search_graph():
         run = Run(workspace, settings)
         assert run.bundle.is_dir()
     return run

@@ -51,6 +51,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_a_run_enters_every_stage_once_and_looks_at_its_inputs_once(
     tmp_path: Path, configure: Callable[..., RunSettings], entered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def append_row(shop: Path) -> None:
         file.write("9999,100,4.0,1\n9999,101,4.0,2\n9999,102,4.0,3\n")
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_a_row_that_comes_while_a_run_trains_is_the_next_runs(tmp_path: Path) -> None:
     shop = write_shop(tmp_path / "shop")
     settings = small_settings(shop, *SHORT)
