@@ -17,6 +17,7 @@ commands:
   serve             serve a bundle over HTTP
   export-events     move users' events from the service's event store to files
   train             run every stage, from raw data to a published bundle
+  retrain           go on from a bundle with the events that came after it
   train-rqvae       run the stages up to the RQ-VAE
   train-short-term  run the stages up to the short-term encoder
   train-decoder     run the stages up to the retriever
@@ -77,6 +78,12 @@ def _train(arguments: Sequence[str]) -> None:
     stage_command(pipeline.train_and_publish, pipeline.__doc__, program="rqrec train", arguments=arguments)
 
 
+def _retrain(arguments: Sequence[str]) -> None:
+    with _extras("retrain", "cpu,train"):
+        from rqrec.training.retrain.__main__ import main as retrain
+    retrain(arguments)
+
+
 def _train_rqvae(arguments: Sequence[str]) -> None:
     with _extras("train-rqvae", "cpu,train,text"):
         from rqrec.training.cli import stage_command
@@ -118,6 +125,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": _serve,
     "export-events": _export_events,
     "train": _train,
+    "retrain": _retrain,
     "train-rqvae": _train_rqvae,
     "train-short-term": _train_short_term,
     "train-decoder": _train_decoder,

@@ -5,7 +5,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rqrec.models.errors import UserError
@@ -56,14 +57,27 @@ def stage_command(
     options = _parser(description, program).parse_args(arguments)
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    set_up_output()
-    try:
-        init()
-        warn_of_shared_cores()
+    with training_process(program):
         settings = read_settings(RunSettings, options.config, _bindings(options))
         with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
             barrier()  # a rank that exits early would break the connections of the others
+
+
+@contextmanager
+def training_process(program: str) -> Iterator[None]:
+    """Sets up a process that trains. Ends it with one line and an exit status if the block raises what a user can fix.
+
+    The statuses are those of `stage_command`.
+
+    Args:
+        program: The name of the command in messages.
+    """
+    set_up_output()
+    try:
+        init()
+        warn_of_shared_cores()
+        yield
     except UserError as error:
         sys.exit(_complain(program, error, EXIT_REFUSED))
     except (TrainingInterrupted, KeyboardInterrupt) as error:
@@ -109,10 +123,21 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
         help=f"gin files, or names of packaged ones: {packaged} (default: {DEFAULT_CONFIG.name})",
     )
     parser.add_argument("--dataset", help="a MovieLens release by name, or a folder; overrides DatasetSettings.source")
+    add_run_options(parser, work_dir=Path("artifacts/work"))
+    return parser
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, work_dir: Path) -> None:
+    """Adds the options that all commands share which run stages: folders, `--resume` and `--set`.
+
+    Args:
+        parser: The parser of the command.
+        work_dir: The default folder of the stages' results.
+    """
     parser.add_argument(
         "--work-dir",
         type=Path,
-        default=Path("artifacts/work"),
+        default=work_dir,
         help="folder of the stages' results (default: %(default)s)",
     )
     parser.add_argument(
@@ -130,7 +155,6 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="BINDING", help="a gin binding, such as DecoderSettings.epochs=3"
     )
-    return parser
 
 
 def _complain(program: str, problem: object, status: int) -> int:

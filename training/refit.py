@@ -60,7 +60,7 @@ def refit_short_term(workspace: Workspace, data: Stage, short_term: Stage, setti
     Returns:
         The finished stage. `load_short_term` reads its result.
     """
-    refit_settings = _shortened(settings)
+    refit_settings = shortened(settings)
 
     def write(directory: Path, checkpoints: Path) -> None:
         torch.manual_seed(settings.seed)
@@ -105,7 +105,7 @@ def refit_decoder(
     Returns:
         The finished stage. It has the files of the stage "decoder", so the same functions read it.
     """
-    refit_settings = _shortened(settings)
+    refit_settings = shortened(settings)
 
     def write(directory: Path, checkpoints: Path) -> None:
         ids, features_NE = load_semantic_ids(tokens), load_features(features).features_NE
@@ -134,8 +134,12 @@ def refit_decoder(
     return workspace.train(NAME, inputs=inputs, settings=refit_settings, write=write)
 
 
-def _shortened(settings: SettingsT) -> SettingsT:
-    """Returns the settings of the refit: fewer epochs than in the first training, and a lower learning rate."""
+def shortened(settings: SettingsT) -> SettingsT:
+    """Returns the settings of the refit: fewer epochs than in the training before, and a lower learning rate.
+
+    Args:
+        settings: The settings of the training before.
+    """
     return replace(
         settings,
         epochs=max(round(EPOCHS_SHARE * settings.epochs), 1),

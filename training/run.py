@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from rqrec.training.bundling.trained import Trained
 from rqrec.training.data.prepare import prepare_data
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splitting.settings import SplitSettings
@@ -12,7 +13,7 @@ from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
-from rqrec.training.publish import PublishSettings, Trained, publish
+from rqrec.training.publish import PublishSettings, publish
 from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace

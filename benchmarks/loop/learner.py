@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-NOT_BETTER = 3  # exit status of a retraining whose model is worse than the one before
+RETRAINED = (0, 3, 4)  # exit statuses of a retraining: published, worse, a full training is due
 TRAIN_SECONDS = "train_s.json"
 
 
@@ -26,7 +26,7 @@ class Learner:
         events: The folder of exported events.
         train_s: Duration of the first training in seconds.
         retrain_s: Durations of the retrainings in seconds.
-        not_published: Number of retrainings whose model was worse and is not used.
+        not_published: Number of retrainings that published no model, such as one that was worse.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
@@ -62,21 +62,23 @@ class Learner:
         """Retrains the newest model on the exported events.
 
         Returns:
-            The version of the new model; None if it was worse, and so was not published.
+            The version of the new model; None if none was published.
         """
-        begin = time.monotonic()
-        status = self._run("retrain", "--bundle", str(self.bundles), "--events", str(self.events), may_be=NOT_BETTER)
+        before, begin = (self.bundles / "current").resolve(), time.monotonic()
+        work_dir = str(self._folder / "retrain")
+        command = ("--bundle", str(self.bundles), "--events", str(self.events), "--work-dir", work_dir)
+        self._run("retrain", *command, may_be=RETRAINED)
         self.retrain_s.append(time.monotonic() - begin)
-        if status == NOT_BETTER:
+        after = (self.bundles / "current").resolve()
+        if after == before:
             self.not_published += 1
             return None
-        return (self.bundles / "current").resolve().name
+        return after.name
 
-    def _run(self, *arguments: str, may_be: int = 0) -> int:
-        """Runs `rqrec` with arguments. Returns its exit status: 0 or `may_be`."""
+    def _run(self, *arguments: str, may_be: Sequence[int] = (0,)) -> None:
+        """Runs `rqrec` with arguments. The exit status must be one of `may_be`."""
         command = [sys.executable, "-m", "rqrec", *arguments]
         environment = {**os.environ, **self._settings}
         status = subprocess.run(command, check=False, env=environment, stdout=sys.stderr).returncode
-        if status not in (0, may_be):
+        if status not in may_be:
             raise subprocess.CalledProcessError(status, command)
-        return status

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rqrec.models.bundle.checksums import file_checksum
+from rqrec.models.bundle.checksums import check_file
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, ITEMS, LEARNED_ITEMS, PROJECTION, TRANSITIONS
 from rqrec.models.bundle.learned_items import LearnedItems
@@ -72,7 +72,7 @@ def read_bundle(path: Path) -> Bundle:
     folder = bundle_folder(path)
     manifest = read_manifest(folder)
     for name in manifest.files:
-        _check_file(folder, name, manifest.checksums.get(name))
+        check_file(folder, name, manifest.checksums.get(name))
     rows, config = manifest.num_items, manifest.retriever_config
     with reading(folder, ITEMS):
         items = read_items(folder / ITEMS, rows=rows)
@@ -119,15 +119,3 @@ def read_version(path: Path, version: str) -> Bundle:
     if bundle.manifest.version != version:
         raise BundleError(f"the bundle in {folder} is {bundle.manifest.version!r}: name its folder by its version")
     return bundle
-
-
-def _check_file(folder: Path, name: str, checksum: str | None) -> None:
-    """Raises a `BundleError` if a file is missing or its content does not match its checksum."""
-    with reading(folder, name):
-        if not (folder / name).is_file():
-            raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
-        if file_checksum(folder / name) != checksum:
-            raise BundleError(
-                f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
-                "altered; copy or publish the bundle again"
-            )

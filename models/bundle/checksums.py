@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import MANIFEST
 
 
@@ -24,3 +25,24 @@ def manifest_checksum(fields: Mapping[str, Any]) -> str:
     """
     others = {name: checksum for name, checksum in fields["checksums"].items() if name != MANIFEST}
     return hashlib.sha256(json.dumps({**fields, "checksums": others}, sort_keys=True).encode()).hexdigest()
+
+
+def check_file(folder: Path, name: str, checksum: str | None) -> None:
+    """Checks that a bundle's file is there and has the content that its checksum says.
+
+    Args:
+        folder: The bundle's folder.
+        name: The name of the file.
+        checksum: The SHA-256 that the manifest has for the file, hexadecimal; None if it has none.
+
+    Raises:
+        BundleError: If the file is missing, cannot be read, or has another content.
+    """
+    with reading(folder, name):
+        if not (folder / name).is_file():
+            raise BundleError(f"bundle {folder} lacks {name}: it was copied in part; copy or publish it again")
+        if file_checksum(folder / name) != checksum:
+            raise BundleError(
+                f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
+                "altered; copy or publish the bundle again"
+            )

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from reprlib import repr as shortened
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import (
+    FEATURES,
     FILES,
     HALF_SEARCH_GRAPH,
     MANIFEST,
@@ -75,6 +77,13 @@ class Manifest:
             is false.
         refit: Whether the model was trained further after the evaluation, on all interactions, the held-out ones
             included. `manifest.json` has this field only if it is true.
+        has_features: Whether the bundle has the features of its items, so that a retraining can go on from it.
+        learnt_until: The time of the latest interaction that the model has learnt, ISO 8601, UTC. Empty if the data has
+            no times.
+        retrained_from: Version of the bundle from which a retraining made this one; empty after a full training.
+        retrainings: Number of retrainings since the last full training.
+        num_first_items: Number of the items that the last full training knew, which are the first rows. None if it knew
+            all items. `manifest.json` has these five fields only if they differ from `DEFAULTS`.
     """
 
     format: int
@@ -98,10 +107,15 @@ class Manifest:
     following_weight: float | None = None
     half_search: bool = True
     refit: bool = False
+    has_features: bool = False
+    learnt_until: str = ""
+    retrained_from: str = ""
+    retrainings: int = 0
+    num_first_items: int | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the bundle's files, without `manifest.json`."""
+        """The names of the files that the service reads, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
         transitions = () if self.following_weight is None else (TRANSITIONS,)
         return (*FILES, *half, *transitions, *(() if self.no_text_encoder else TEXT_FILES))
@@ -190,6 +204,13 @@ class Manifest:
         _ = self.history_bonus
         if not self.version.isprintable() or not self.version or "/" in self.version:
             raise ValueError(f"version must be a folder's name, got {shortened(self.version)}")
+        if self.learnt_until:
+            datetime.fromisoformat(self.learnt_until)
+        if self.retrainings < 0 or not 0 < (rows if self.num_first_items is None else self.num_first_items) <= rows:
+            raise ValueError(f"expected retrainings >= 0 and num_first_items in [1, {rows}], or none")
+        self._check_golden()
+
+    def _check_golden(self) -> None:
         if len(self.golden) > MAX_GOLDEN:
             raise ValueError(f"expected at most {MAX_GOLDEN} golden answers, got {len(self.golden)}")
         for one in self.golden:
@@ -198,12 +219,23 @@ class Manifest:
                 raise ValueError("a golden answer needs a non-empty history and one finite score per row")
             if len(history) > MAX_GOLDEN_ITEMS or len(answer) > MAX_GOLDEN_ITEMS:
                 raise ValueError(f"expected at most {MAX_GOLDEN_ITEMS} rows in a golden answer and its history")
-            if not all(isinstance(row, int) and 0 <= row < rows for row in (*history, *answer)):
-                raise ValueError(f"the rows of a golden answer must be in [0, {rows})")
+            if not all(isinstance(row, int) and 0 <= row < self.num_items for row in (*history, *answer)):
+                raise ValueError(f"the rows of a golden answer must be in [0, {self.num_items})")
 
 
 # Fields that a manifest need not have.
-DEFAULTS = {"exclude_history": True, "own_items": {}, "following_weight": None, "half_search": True, "refit": False}
+DEFAULTS = {
+    "exclude_history": True,
+    "own_items": {},
+    "following_weight": None,
+    "half_search": True,
+    "refit": False,
+    "has_features": False,
+    "learnt_until": "",
+    "retrained_from": "",
+    "retrainings": 0,
+    "num_first_items": None,
+}
 
 
 def seal_bundle(folder: Path, manifest: Manifest) -> None:
@@ -213,7 +245,8 @@ def seal_bundle(folder: Path, manifest: Manifest) -> None:
         folder: The bundle's folder, with all its other files.
         manifest: The manifest to write. Its field `checksums` is not read: the checksums are computed from the files.
     """
-    fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in manifest.files}}
+    files = (*manifest.files, *((FEATURES,) if manifest.has_features else ()))
+    fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in files}}
     fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
 

@@ -46,6 +46,18 @@ def append_collision_codes(codes_NL: NDArray[np.integer], *, codebook_size: int)
     return np.concatenate([codes_NL.astype(np.int64), collision_codes[:, None]], axis=1)
 
 
+def free_collision_code(taken: int) -> int:
+    """Returns the collision code of an item that is added to items with equal codes: the smallest free number.
+
+    >>> free_collision_code(0b1011)
+    2
+
+    Args:
+        taken: The collision codes of these items, as bits: bit n is set if the code n is taken.
+    """
+    return (~taken & (taken + 1)).bit_length() - 1
+
+
 def collision_ratio(codes_NL: NDArray[np.integer], *, codebook_size: int) -> float:
     """Computes the share of items whose codes another item has too.
 

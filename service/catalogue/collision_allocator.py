@@ -1,5 +1,6 @@
 """Gives every written item a unique semantic ID: its codes, and a collision code as the last code."""
 
+from rqrec.models.trie.semantic_ids import free_collision_code
 from rqrec.models.trie.trie import NO_LEAF
 from rqrec.service.catalogue.changes import Change, Delete, Entry, Forget, Outcome, Result
 from rqrec.service.catalogue.item_table import Codes, ItemTable
@@ -39,7 +40,7 @@ class CollisionAllocator:
             semantic_id = old
         else:
             taken = self._taken_below(change.codes)
-            free = (~taken & (taken + 1)).bit_length() - 1
+            free = free_collision_code(taken)
             semantic_id = (*change.codes, free)
             self._taken[change.codes] = taken | 1 << free
             if old is None:

@@ -9,7 +9,6 @@ stay there. Events of forgotten users are removed from the files. Export a store
 import argparse
 import asyncio
 import logging
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rqrec.models.errors import UserError
+from rqrec.models.interval import interval_s
 from rqrec.service.composition import event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.export_events.event_files import EventFiles
@@ -28,7 +28,6 @@ from rqrec.service.settings import Settings, faults_of
 from rqrec.service.telemetry import Metrics
 
 EXIT_REFUSED, EXIT_UNAVAILABLE = 2, 3
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 logger = logging.getLogger("rqrec")
 
 
@@ -86,16 +85,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder of the exported events")
     parser.add_argument(
-        "--every", type=_seconds, metavar="TIME", help="export again after this time, such as 60s, 5m, 1h or 1d"
+        "--every", type=interval_s, metavar="TIME", help="export again after this time, such as 60s, 5m, 1h or 1d"
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"expected a time such as 60s, 5m, 1h or 1d, got {text!r}")
-    return int(found[1]) * SECONDS[found[2]]
 
 
 def _complain(program: str, problem: object, status: int) -> int:

@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.layout import CURRENT, HALF_SEARCH_GRAPH, MANIFEST
 from rqrec.models.files import new_directory
-from rqrec.training.publish import BUNDLES, payload_column
+from rqrec.training.bundling.bundle_files import payload_column
+from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.workspace import Workspace
 from tests.conftest import SMALL_CONFIG

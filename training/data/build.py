@@ -37,6 +37,7 @@ def build_dataset(
     log: str = LOG,
     catalogue: str = CATALOGUE,
     report: DataReport | None = None,
+    known_types: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Checks raw tables, sorts every user's interactions by time, and numbers users and items.
 
@@ -52,6 +53,7 @@ def build_dataset(
         log: Name of the interactions file, for messages.
         catalogue: Name of the items file, for messages.
         report: Collects a line for everything that was changed or dropped; None if no report is needed.
+        known_types: The event types that a trained model reads; see `training.data.feedback.decide.decide_feedback`.
 
     Raises:
         DataError: If a column is missing or cannot be used, an id or time is missing, an item or an interaction is
@@ -60,7 +62,7 @@ def build_dataset(
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
     with report.all_faults():
-        items, feedback = _decided(interactions, items, settings, log, catalogue, report)
+        items, feedback = _decided(interactions, items, settings, log, catalogue, report, known_types)
     frame = feedback.interactions
     known = items.select(ITEM_ID).with_row_index("item_index")
     indexed = frame.join(known, on=ITEM_ID, how="left")
@@ -98,6 +100,7 @@ def _decided(
     log: str,
     catalogue: str,
     report: DataReport,
+    known_types: tuple[str, ...] | None,
 ) -> tuple[pl.DataFrame, Feedback]:
     """Checks the tables, and decides about rows that do not fit. Every fault is added to the report.
 
@@ -116,7 +119,7 @@ def _decided(
     unreadable = set(expected) - set(frame.columns)
     feedback = Feedback(frame, (), (), ())
     if len(frame) and not unreadable & {RATING, EVENT_TYPE}:
-        feedback = decide_feedback(frame, settings, path=log, report=report)
+        feedback = decide_feedback(frame, settings, path=log, report=report, known_types=known_types)
     frame = feedback.interactions
     if not unreadable:
         frame = _distinct(frame, settings, log, report)

@@ -57,7 +57,7 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
     Raises:
         DataError: If the data or the split cannot be used, or the files changed while they were read.
     """
-    files, split = _files(settings), split or SplitSettings()
+    files, split = source_files(settings), split or SplitSettings()
 
     def write(directory: Path) -> None:
         report = DataReport()
@@ -67,28 +67,43 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
         repeats = measure_repeats(parts, split)
         _note_split(dataset, parts, split, report)
         report.note(repeats.line)
-        if _files(settings) != files:
+        if source_files(settings) != files:
             raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
-        dataset.items.write_parquet(directory / ITEMS)
-        dataset.interactions.write_parquet(directory / INTERACTIONS)
-        dataset.user_ids.to_frame().write_parquet(directory / USERS)
-        description = {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "event_types": dataset.event_types,
-            "excluding_types": dataset.excluding_types,
-            "disliking_types": dataset.disliking_types,
-            "split": asdict(split),
-            "repeats": asdict(repeats),
-        }
-        (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
-        write_columns(report.columns, directory)
-        (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
-        for line in report.lines:
-            logger.info("data: %s", line)
+        write_prepared(directory, dataset, split, repeats, report)
 
     key = _Source(settings, split, files)
     return workspace.run("data", inputs=[], settings=key, write=write, version=CODE_VERSION)
+
+
+def write_prepared(
+    directory: Path, dataset: Dataset, split: SplitSettings, repeats: Repeats, report: DataReport
+) -> None:
+    """Writes a data set, so that `load_prepared` and the other `load_…` functions of this file read it.
+
+    Args:
+        directory: The folder of the stage's result.
+        dataset: The checked data set.
+        split: What is held out from training.
+        repeats: How often users choose an item again.
+        report: What was read, dropped or changed. It is logged too.
+    """
+    dataset.items.write_parquet(directory / ITEMS)
+    dataset.interactions.write_parquet(directory / INTERACTIONS)
+    dataset.user_ids.to_frame().write_parquet(directory / USERS)
+    description = {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "event_types": dataset.event_types,
+        "excluding_types": dataset.excluding_types,
+        "disliking_types": dataset.disliking_types,
+        "split": asdict(split),
+        "repeats": asdict(repeats),
+    }
+    (directory / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
+    write_columns(report.columns, directory)
+    (directory / REPORT).write_text("".join(f"{line}\n" for line in report.lines), encoding="utf-8")
+    for line in report.lines:
+        logger.info("data: %s", line)
 
 
 def _check_enough(dataset: Dataset) -> None:
@@ -140,10 +155,13 @@ def _which(dataset: Dataset) -> str:
     return " (a first one, and two that are no dislikes)" if WEIGHT in dataset.interactions else ""
 
 
-def _files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
+def source_files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
     """Returns name, size and modification time of each file of a folder; nothing for a release, which never changes.
 
     Of the folders inside, only those that hold a table count: others may be a workspace, whose files change.
+
+    Args:
+        settings: The source, and the names of its files.
     """
     folder = Path(settings.source)
     if settings.source in RELEASES or not folder.is_dir():

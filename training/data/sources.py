@@ -1,6 +1,7 @@
 """Reads a data set from a MovieLens release, or from a folder in any supported file layout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -62,14 +63,10 @@ def load_dataset(
         DataError: If the source is neither a release nor a folder, or its files cannot be used.
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
-    folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)
-    if not folder.is_dir():
-        raise _no_folder(source)
-    marker, read = _layout(folder, settings)
-    try:
-        tables = read(folder, settings, report)
+    with _reading(source):
+        name, tables = read_source(source, data_dir=data_dir, settings=settings, report=report)
         return build_dataset(
-            folder.resolve().name,
+            name,
             tables.interactions,
             tables.items,
             settings,
@@ -77,8 +74,35 @@ def load_dataset(
             catalogue=tables.catalogue,
             report=report,
         )
+
+
+def read_source(source: str, *, data_dir: Path, settings: DatasetSettings, report: DataReport) -> tuple[str, RawTables]:
+    """Reads the files of a data set without any check, and returns its name and its tables.
+
+    Args:
+        source: A MovieLens release, or the path of a folder; see `load_dataset`.
+        data_dir: The folder of downloaded releases.
+        settings: How files are read.
+        report: Collects a line for everything that was detected.
+
+    Raises:
+        DataError: If the source is neither a release nor a folder, or its files cannot be used.
+    """
+    folder = fetch_movielens(source, data_dir) if source in RELEASES else Path(source)
+    if not folder.is_dir():
+        raise _no_folder(source)
+    _, read = _layout(folder, settings)
+    with _reading(source):
+        return folder.resolve().name, read(folder, settings, report)
+
+
+@contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """Turns an error of polars into one that names the source."""
+    try:
+        yield
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {folder} by its {marker}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"cannot read {source}: {str(error).splitlines()[0]}") from error
 
 
 def _no_folder(source: str) -> DataError:

@@ -45,7 +45,14 @@ class Feedback(NamedTuple):
     disliking_types: tuple[str, ...]
 
 
-def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str, report: DataReport) -> Feedback:
+def decide_feedback(
+    frame: pl.DataFrame,
+    settings: DatasetSettings,
+    *,
+    path: str,
+    report: DataReport,
+    known_types: tuple[str, ...] | None = None,
+) -> Feedback:
     """Converts ratings and event types to a training weight and an event type for each interaction.
 
     Interactions without ratings and event types are returned unchanged.
@@ -56,18 +63,20 @@ def decide_feedback(frame: pl.DataFrame, settings: DatasetSettings, *, path: str
         path: Name of the interactions file, for messages.
         report: Receives a line for every decision. If no interaction can be a training target, it also receives this
             fault, unless there are other faults already: corrected rows may be targets.
+        known_types: The event types that a trained model reads, in the order of their numbers; other types are unknown
+            to it. None for a model that is still to be trained, which reads the types of this data.
     """
     rows = len(frame)
     frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
     actions: dict[str, float | str] = {}
     if EVENT_TYPE in frame.columns:
-        frame, actions = _decide_events(frame, settings, path, report)
+        frame, actions = _decide_events(frame, settings, path, report, may_drop=known_types is None)
     if RATING in frame.columns:
         frame = _decide_ratings(frame, settings, path, report)
         actions = {DISLIKED: DISLIKE, **actions}
-    if not (frame[WEIGHT] > 0).any() and not report.faults:
+    if known_types is None and not (frame[WEIGHT] > 0).any() and not report.faults:
         report.refuse(_no_target(len(frame), rows - len(frame), path))
-    return _numbered(frame, actions)
+    return _numbered(frame, actions) if known_types is None else _as_known(frame, actions, known_types)
 
 
 def _no_target(num_disliked: int, num_dropped: int, path: str) -> str:
@@ -99,8 +108,18 @@ def _numbered(frame: pl.DataFrame, actions: Mapping[str, float | str]) -> Feedba
     return Feedback(frame.drop(RATING, EVENT_TYPE, strict=False), names, excluding, disliking)
 
 
+def _as_known(frame: pl.DataFrame, actions: Mapping[str, float | str], names: tuple[str, ...]) -> Feedback:
+    """Replaces names of types by the numbers that a trained model knows; all others by 0."""
+    numbers = dict(zip(names, range(1, len(names) + 1), strict=True))
+    number = pl.col(TYPE).replace_strict(numbers, default=0, return_dtype=pl.Int8) if names else pl.lit(0, pl.Int8)
+    excluding = tuple(name for name, action in actions.items() if action == EXCLUDE and name not in names)
+    disliking = tuple(name for name in names if actions.get(name) == DISLIKE)
+    frame = frame.with_columns(number.fill_null(0).alias(TYPE)).drop(RATING, EVENT_TYPE, strict=False)
+    return Feedback(frame, names, excluding, disliking)
+
+
 def _decide_events(
-    frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport
+    frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport, *, may_drop: bool
 ) -> tuple[pl.DataFrame, dict[str, float | str]]:
     """Decides what every event type does; see `DatasetSettings.event_types` for the actions."""
     counts = frame[EVENT_TYPE].drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])
@@ -113,7 +132,7 @@ def _decide_events(
         report.note_not_used(path, EVENT_TYPE, reason)
         return frame, {}
     actions = {name: settings.event_types.get(name, _usual_action(name)) for name in names}
-    if len(names) == 1 and actions[names[0]] == 1.0 and not frame[EVENT_TYPE].null_count():
+    if may_drop and len(names) == 1 and actions[names[0]] == 1.0 and not frame[EVENT_TYPE].null_count():
         report.note_not_used(path, EVENT_TYPE, f"all its values are {names[0]!r}")
         return frame, {}
     told = [f"{name!r} {_told(actions[name])} ({count:,})" for name, count in counts.iter_rows()]

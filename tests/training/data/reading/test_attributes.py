@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from rqrec.service.catalogue.item import frame_of, items_of
+from rqrec.training.bundling.bundle_files import payload_column
 from rqrec.training.data.build import build_dataset
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.report import DataReport
 from rqrec.training.features.features import FeatureSettings, item_features
-from rqrec.training.publish import payload_column
 
 IDS = pl.Series("item_id", ["i0", "i1"])
 

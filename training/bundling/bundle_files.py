@@ -1,0 +1,94 @@
+"""Writes the files of a bundle from what the stages learned.
+
+Shapes: N items, E feature columns, P content width, D item vector width.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from safetensors.torch import save_file
+
+from rqrec.models.bundle.golden import Golden, record_golden
+from rqrec.models.bundle.layout import (
+    CONTENTS,
+    FEATURES,
+    FEATURIZER,
+    HALF_SEARCH_GRAPH,
+    ITEMS,
+    LEARNED_ITEMS,
+    PROJECTION,
+    RETRIEVER_WEIGHTS,
+    SEARCH_GRAPH,
+    TOKENIZER_GRAPH,
+    TOKENIZER_WEIGHTS,
+    TRANSITIONS,
+)
+from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.transition_table import write_transitions
+from rqrec.models.items.content_neighbours import content_of
+from rqrec.models.search.export import export_search, export_tokenizer
+from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.bundling.trained import Learned
+from rqrec.training.data.dataset import Dataset
+from rqrec.training.features.content import fit_content
+from rqrec.training.runtime.progress import Task
+from rqrec.training.serving_recommender import item_vectors, make_recommender
+
+
+def write_files(folder: Path, dataset: Dataset, learned: Learned, task: Task, *, half_precision: bool) -> list[Golden]:
+    """Writes all files of a bundle except the manifest and the text encoder.
+
+    Args:
+        folder: The bundle's folder.
+        dataset: The data set.
+        learned: What the stages learned.
+        task: Shows the progress.
+        half_precision: Whether to write the search graph in half precision too.
+
+    Returns:
+        The golden answers: answers that the service must reproduce.
+    """
+    features, retriever, popularity_N = learned.features, learned.retriever, learned.popularity_N
+    save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
+    save_file(learned.tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
+    task.next_step("the graph of the tokenizer")
+    export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
+    codes_NL = learned.ids.codes_NL
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=learned.ids.codebook_size)
+    task.next_step("the graph of the search")
+    export_search(retriever, trie, folder / SEARCH_GRAPH)
+    if half_precision:
+        export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
+    task.next_step("the tables of the items")
+    projection_EP = fit_content(features)
+    item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
+    contents_NP = content_of(features.features_NE, projection_EP).astype(np.float16)
+    np.save(folder / PROJECTION, projection_EP, allow_pickle=False)
+    np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
+    np.save(folder / FEATURES, features.features_NE, allow_pickle=False)
+    (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
+    LearnedItems(codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
+    if learned.bonus.following is not None:
+        write_transitions(learned.transitions, folder / TRANSITIONS)
+    shown = [payload_column(column) for column in dataset.items.iter_columns()]
+    pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
+    task.next_step("the answers that a service must give again")
+    recommender = make_recommender(retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions)
+    return record_golden(recommender, popularity_N)
+
+
+def payload_column(column: pl.Series) -> pl.Series:
+    """Converts an item attribute to a type that JSON has, so that the service can return it with the item.
+
+    A column of vectors, bytes or Python objects cannot be shown: the result has the type Null and no values.
+    """
+    if isinstance(column.dtype, pl.Array) or column.dtype in (pl.Binary, pl.Object):
+        return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
+    if column.dtype.is_temporal() or isinstance(column.dtype, pl.Categorical | pl.Enum):
+        return column.cast(pl.String)
+    if column.dtype.is_decimal():
+        return column.cast(pl.Float64)
+    if column.dtype.is_float():
+        return column.fill_nan(None)
+    return column

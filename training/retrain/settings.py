@@ -1,0 +1,52 @@
+"""The settings of a retraining."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as settings_dataclass
+
+from rqrec.training.run import RunSettings
+from rqrec.training.runtime.config import Share
+
+
+@settings_dataclass(frozen=True)
+class RetrainSettings:
+    """How a retraining learns, when its result is worse, and when a full training is due.
+
+    The new interactions are those that are later than all that the bundle has learnt.
+
+    Attributes:
+        epochs: Number of passes of the retriever over the new interactions and the replayed ones.
+        short_term_epochs: The same for the short-term encoder.
+        rate_share: Peak learning rates, as a share of those of the full training.
+        replay: Number of replayed interactions for each new one. They are the latest of the old interactions.
+        held_out_share: Share of the new interactions, the latest ones, on which the retrained model is compared with
+            the one of the bundle. It then learns them too.
+        judged_interactions: Largest number of interactions in this comparison; of more, a random sample is taken.
+        judged_users: Smallest number of users in this comparison. With fewer, it decides nothing.
+        max_new_items: A full training is due if a larger share of the items is newer than the tokenizer.
+        max_new_collisions: A full training is due if a larger share of the new items have the codes of another item.
+        min_agreement: A full training is due if the nearest items of a new item by content share its first code less
+            often than this share of what is usual for old items.
+        seed: Seed of weights, batches, dropout and samples.
+    """
+
+    epochs: PositiveInt = 4
+    short_term_epochs: PositiveInt = 4
+    rate_share: PositiveFloat = 0.3
+    replay: NonNegativeFloat = 2.0
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    judged_interactions: PositiveInt = 2000
+    judged_users: PositiveInt = 20
+    max_new_items: Share = 0.25
+    max_new_collisions: Share = 0.5
+    min_agreement: Share = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AllSettings(RunSettings):
+    """The settings of the full training, which the bundle records, and those of the retraining."""
+
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)

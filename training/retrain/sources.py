@@ -1,0 +1,168 @@
+"""Reads the sources of a retraining: interactions, and items that the bundle does not have.
+
+Shapes: N items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.training.bundling.bundle_files import payload_column
+from rqrec.training.data.build import build_dataset
+from rqrec.training.data.checks import checked_items
+from rqrec.training.data.dataset import (
+    ITEM_ID,
+    TIMESTAMP,
+    TYPE,
+    USER_ID,
+    WEIGHT,
+    DataError,
+    Dataset,
+    RawTables,
+    fingerprint,
+)
+from rqrec.training.data.reading.attributes import usable_attributes
+from rqrec.training.data.reading.formats import parts_of
+from rqrec.training.data.reading.names import INTERACTIONS
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+from rqrec.training.data.sources import read_source
+from rqrec.training.data.splitting.time_unit import whole_seconds
+from rqrec.training.retrain.new_items import fitted_to_bundle
+
+EXPORTED = "day=*"  # the folders that `rqrec export-events` makes in `interactions`
+# What export-events writes has names and formats of its own. Only what its event types mean is a matter of settings.
+FILE_SETTINGS = ("interactions", "items", "columns", "separator", "encoding", "timestamp_format", "times", "has_header")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the sources of a retraining hold.
+
+    Attributes:
+        dataset: All items, first those of the bundle in its order, and all interactions, with times in seconds. The
+            event types have the numbers that the model of the bundle knows.
+        new_items: The items that the bundle does not have, with all attributes of which features are computed.
+    """
+
+    dataset: Dataset
+    new_items: pl.DataFrame
+
+
+def read_sources(
+    sources: Sequence[str], bundle: Bundle, settings: DatasetSettings, *, data_dir: Path, report: DataReport
+) -> Read:
+    """Reads all sources, and joins their items with those of the bundle.
+
+    An interaction that stands in several sources counts once, unless `settings.duplicates` is "keep". Interactions with
+    items that neither the bundle nor a source has are dropped.
+
+    Args:
+        sources: Folders, or MovieLens releases; see `training.data.sources.load_dataset`.
+        bundle: The bundle from which the retraining goes on.
+        settings: How files are read, and what ratings and event types mean: the settings of the full training.
+        data_dir: The folder of downloaded releases.
+        report: Receives a line for everything that was decided.
+
+    Raises:
+        DataError: If a source cannot be used, or has no times.
+    """
+    given = [(one, _settings_of(one, settings)) for one in sources if not _is_empty_export(one, report)]
+    tables = [read_source(one, data_dir=data_dir, settings=how, report=report)[1] for one, how in given]
+    found = [_items_of(one, how, report) for one, (_, how) in zip(tables, given, strict=True)]
+    new_items = fitted_to_bundle([one for one in found if one is not None], bundle)
+    ids = pl.concat([bundle.items[ITEM_ID], new_items[ITEM_ID]])
+    parts = [
+        _interactions(one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report)
+        for one, (_, how) in zip(tables, given, strict=True)
+    ]
+    shown = new_items.select(bundle.items.columns)
+    items = pl.concat([bundle.items, pl.DataFrame([payload_column(one) for one in shown.iter_columns()])])
+    return Read(_joined(parts, items, bundle, settings, report), new_items)
+
+
+def _is_empty_export(source: str, report: DataReport) -> bool:
+    """Whether a source is a folder of exported events that has none yet."""
+    folder = Path(source, INTERACTIONS)
+    if not folder.is_dir() or parts_of(folder):
+        return False
+    report.note(f"{source}: there are no events yet")
+    return True
+
+
+def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
+    """Returns how a source is read. Exported events are not read by the names and formats of the first data."""
+    if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
+        return settings
+    plain = DatasetSettings()
+    return replace(settings, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+
+
+def _items_of(tables: RawTables, settings: DatasetSettings, report: DataReport) -> pl.DataFrame | None:
+    if tables.items is None:
+        return None
+    checked = checked_items(tables.items, settings, path=tables.catalogue, report=report)
+    return usable_attributes(checked, ignored=settings.ignored_columns, path=tables.catalogue, report=report)
+
+
+def _interactions(
+    tables: RawTables, ids: pl.DataFrame, settings: DatasetSettings, bundle: Bundle, report: DataReport
+) -> Dataset:
+    """Checks the interactions of one source. Its items have the numbers that they have in `ids`."""
+    dataset = build_dataset(
+        "",
+        tables.interactions,
+        ids,
+        settings,
+        log=tables.log,
+        catalogue="the bundle with the sources",
+        report=report,
+        known_types=tuple(bundle.manifest.event_types),
+    )
+    seconds_I = whole_seconds(dataset.interactions[TIMESTAMP].to_numpy())
+    if seconds_I is None:
+        raise DataError(
+            f"{tables.log}: a retraining needs interactions with times since 1970: name the column of times in "
+            "DatasetSettings.columns"
+        )
+    seconds = pl.Series(TIMESTAMP, seconds_I, dtype=pl.Int64)
+    return replace(dataset, interactions=dataset.interactions.with_columns(seconds))
+
+
+def _joined(
+    parts: Sequence[Dataset], items: pl.DataFrame, bundle: Bundle, settings: DatasetSettings, report: DataReport
+) -> Dataset:
+    """Joins the interactions of all sources, sorted by user and time, and numbers the users anew."""
+    columns = [USER_ID, "item_index", TIMESTAMP, WEIGHT, TYPE]
+    schema = dict(zip(columns, (pl.String, pl.Int32, pl.Int64, pl.Float32, pl.Int8), strict=True))
+    frames = [
+        part.interactions.with_columns(part.user_ids[part.interactions["user_index"]].alias(USER_ID)).select(columns)
+        for part in parts
+    ]
+    rows = pl.concat([pl.DataFrame(schema=schema), *frames])
+    if settings.duplicates != "keep":
+        kept = rows.unique([USER_ID, "item_index", TIMESTAMP, TYPE], keep="first", maintain_order=True)
+        if len(kept) < len(rows):
+            report.note(f"{len(rows) - len(kept):,} interactions dropped, because an earlier source has them too")
+        rows = kept
+    users = rows.select(pl.col(USER_ID).unique().sort()).with_row_index("user_index")
+    interactions = (
+        rows.join(users, on=USER_ID, maintain_order="left")
+        .sort("user_index", TIMESTAMP, maintain_order=True)
+        .select(pl.col("user_index").cast(pl.Int32), *columns[1:])
+    )
+    manifest = bundle.manifest
+    excluding = dict.fromkeys([*manifest.excluding_types, *(name for part in parts for name in part.excluding_types)])
+    return Dataset(
+        manifest.dataset,
+        items,
+        interactions,
+        fingerprint(items, interactions),
+        tuple(manifest.event_types),
+        tuple(excluding),
+        tuple(manifest.disliking_types),
+        users[USER_ID],
+    )
