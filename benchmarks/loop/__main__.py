@@ -151,7 +151,7 @@ def measure(dataset: str, folder: Path, bindings: Sequence[str]) -> tuple[list[P
         write_data_set(first, data.items, folder / "first_half")
     with tempfile.TemporaryDirectory() as store, ExitStack() as stack:
         settings = {"RQREC_DATA_DIR": store, "RQREC_EVENT_TYPES": json.dumps(meaning), "RQREC_ADMIN_TOKEN": TOKEN}
-        learner = Learner(folder, settings)
+        learner = Learner(folder, Path(store) / "exported", settings)
         dislikes = dict.fromkeys(data.disliking_types, "dislike")
         learner.train(folder / "first_half", [*bindings, f"DatasetSettings.event_types={dislikes}"])
         settings["RQREC_BUNDLE"] = str(learner.bundles)

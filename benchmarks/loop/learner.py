@@ -18,45 +18,45 @@ class Learner:
     """The commands that make models, and how long they took.
 
     Args:
-        folder: The folder of all files.
+        folder: The folder of the models, which a later run reuses.
+        events: The folder of exported events, of this run alone.
         settings: Environment variables of the service (RQREC_…), which name its event store.
 
     Attributes:
         bundles: The folder of bundles, whose `current` is the newest one.
-        events: The folder of exported events.
         train_s: Duration of the first training in seconds.
         retrain_s: Durations of the retrainings in seconds.
         not_published: Number of retrainings that published no model, such as one that was worse.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, events: Path, settings: Mapping[str, str]) -> None:
+        self._folder, self._events = folder, events
         self._settings = settings
-        self.bundles, self.events = folder / "first" / "bundles", folder / "events"
+        self.bundles = folder / "first" / "bundles"
         self.train_s = 0.0
         self.retrain_s: list[float] = []
         self.not_published = 0
 
     def train(self, data_set: Path, bindings: Sequence[str]) -> None:
-        """Trains the first model. A second call with the same folder reuses the model and its time.
+        """Trains the first model, or publishes it again if the folder has it; then its time is the one measured first.
 
         Args:
             data_set: The folder of events and items to train on.
             bindings: gin bindings.
         """
+        options = [part for binding in bindings for part in ("--set", binding)]
+        begin = time.monotonic()
+        work_dir = str(self.bundles.parent)
+        self._run("train", "decoder.gin", "--dataset", str(data_set), "--work-dir", work_dir, *options)
         taken = self._folder / TRAIN_SECONDS
         if not taken.exists():
-            options = [part for binding in bindings for part in ("--set", binding)]
-            begin = time.monotonic()
-            work_dir = str(self.bundles.parent)
-            self._run("train", "decoder.gin", "--dataset", str(data_set), "--work-dir", work_dir, *options)
             taken.write_text(json.dumps(time.monotonic() - begin), encoding="utf-8")
         self.train_s = json.loads(taken.read_text(encoding="utf-8"))
 
     def export(self) -> pl.DataFrame:
         """Exports the events of the service, and returns all that were ever exported."""
-        self._run("export-events", str(self.events))
-        return pl.read_parquet(self.events / "interactions" / "**" / "*.parquet")
+        self._run("export-events", str(self._events))
+        return pl.read_parquet(self._events / "interactions" / "**" / "*.parquet")
 
     def retrain(self) -> str | None:
         """Retrains the newest model on the exported events.
@@ -66,7 +66,7 @@ class Learner:
         """
         before, begin = (self.bundles / "current").resolve(), time.monotonic()
         work_dir = str(self._folder / "retrain")
-        command = ("--bundle", str(self.bundles), "--events", str(self.events), "--work-dir", work_dir)
+        command = ("--bundle", str(self.bundles), "--events", str(self._events), "--work-dir", work_dir)
         self._run("retrain", *command, may_be=RETRAINED)
         self.retrain_s.append(time.monotonic() - begin)
         after = (self.bundles / "current").resolve()
