@@ -16,6 +16,9 @@ import yaml
 from docker.utils.build import exclude_paths
 
 from rqrec.service.settings import Settings
+from rqrec.training.cli import EXIT_REFUSED
+from rqrec.training.retrain.__main__ import parser
+from rqrec.training.retrain.outcome import Ending
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = [
@@ -23,7 +26,15 @@ MANIFESTS = [
     for file in sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
     for document in yaml.safe_load_all(file.read_text())
 ]
-KINDS = {"Deployment", "StatefulSet", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"}
+KINDS = {
+    "Deployment",
+    "StatefulSet",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "CronJob",
+}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -102,7 +113,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_that_the_dockerfile_copies_is_in_the_context(context: Path) -> None:
     copied = [(stage, words[:-1]) for stage, words in instructions("COPY") if not words[0].startswith("--")]
-    assert {stage for stage, _ in copied} == {"build-cpu", "build-gpu"}
+    assert {stage for stage, _ in copied} == {"build-cpu", "build-gpu", "build-train"}
     missing = [(stage, source) for stage, sources in copied for source in sources if not (context / source).exists()]
     assert missing == []
 
@@ -115,7 +126,7 @@ def test_the_context_holds_nothing_else(context: Path) -> None:
 
 def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path: Path) -> None:
     """As the build stages do it, but for the packages that it needs: those are this environment's."""
-    for stage in ("build-cpu", "build-gpu"):
+    for stage in ("build-cpu", "build-gpu", "build-train"):
         folder, target = tmp_path / stage, tmp_path / f"{stage}-installed"
         folder.mkdir()
         for _, words in (one for one in instructions("COPY") if one[0] == stage):
@@ -138,7 +149,7 @@ def test_what_the_images_install_from_the_context_starts(context: Path, tmp_path
 def test_hosted_ci_runs_the_tests_and_builds_every_image() -> None:
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     assert any("make" in step.get("run", "") and "test" in step["run"] for step in jobs["test"]["steps"])
-    assert set(jobs["images"]["strategy"]["matrix"]["target"]) == COMMANDS.keys() == {"cpu", "gpu"}
+    assert set(jobs["images"]["strategy"]["matrix"]["target"]) == COMMANDS.keys() == {"cpu", "gpu", "train"}
 
 
 def test_hosted_ci_tests_every_python_that_the_package_names() -> None:
@@ -168,9 +179,32 @@ def test_redis_refuses_writes_before_it_is_killed() -> None:
 def test_the_images_run_as_the_user_that_the_manifests_name() -> None:
     (deployment,) = (one for one in MANIFESTS if one["kind"] == "Deployment")
     user = deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
-    assert dict(instructions("USER")) == {"cpu": [str(user)], "gpu": [str(user)]}
+    assert dict(instructions("USER")) == {name: [str(user)] for name in ("cpu", "gpu", "train")}
 
 
-def test_the_images_hold_no_training() -> None:
-    extras = [words[-1] for _, words in instructions("RUN") if "install" in words and "--constraint" in words]
-    assert [extra.strip("'") for extra in extras] == [".[cpu,otel]", ".[gpu,otel]"]
+def test_the_images_of_the_service_hold_no_training() -> None:
+    extras = [(stage, words[-1]) for stage, words in instructions("RUN") if "--constraint" in words]
+    installed = {stage: extra.strip("'") for stage, extra in extras}
+    assert installed == {"build-cpu": ".[cpu,otel]", "build-gpu": ".[gpu,otel]", "build-train": ".[cpu,train]"}
+
+
+def test_the_image_without_a_target_is_that_of_the_service() -> None:
+    assert re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE)[-1] == "cpu"
+
+
+def test_a_retraining_that_must_not_be_repeated_is_not() -> None:
+    (job,) = (one for one in MANIFESTS if one["kind"] == "CronJob")
+    (rule,) = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    refused = {ending.exit_status for ending in Ending} - {0}
+    assert set(rule["onExitCodes"]["values"]) == {EXIT_REFUSED, *refused}
+
+
+def test_the_deployed_retraining_is_a_command_that_exists() -> None:
+    (job,) = (one for one in MANIFESTS if one["kind"] == "CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for program, command, *arguments in (container["args"], COMPOSE["services"]["retrain"]["command"]):
+        assert (program, command) == ("rqrec", "retrain")
+        options = parser("rqrec retrain").parse_args(arguments)
+        assert (str(options.bundle), options.events[0], str(options.work_dir)) == ("/bundles", "/events", "/work")
+    assert COMPOSE["services"]["retrain"]["profiles"] == COMPOSE["services"]["export-events"]["profiles"] == ["retrain"]

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec retrai
         arguments: The arguments of the command; None for those of this process.
         program: Name of the command in its help and messages.
     """
-    options = _parser(program).parse_args(arguments)
+    options = parser(program).parse_args(arguments)
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with training_process(program):
@@ -95,12 +95,19 @@ def _run(run: Retraining) -> Ending:
     return Ending.PUBLISHED if all(check.is_passed for check in checks) else Ending.FULL_TRAINING_DUE
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+def parser(program: str) -> argparse.ArgumentParser:
+    """Returns the parser of the command line.
+
+    Args:
+        program: Name of the command in its help and messages.
+    """
+    options = argparse.ArgumentParser(
+        program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
         "--bundle", type=Path, required=True, help="a bundle, or a folder of bundles whose link `current` names one"
     )
-    parser.add_argument(
+    options.add_argument(
         "--events",
         nargs="+",
         required=True,
@@ -108,14 +115,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="the folder of `rqrec export-events`, and folders of older interactions, such as that of the first "
         "training, of which the latest are replayed",
     )
-    parser.add_argument(
+    options.add_argument(
         "--every", type=interval_s, metavar="TIME", help="retrain again after this time, such as 6h or 1d"
     )
-    parser.add_argument(
+    options.add_argument(
         "--metrics", type=Path, metavar="FILE.prom", help="write metrics for node_exporter's textfile collector"
     )
-    add_run_options(parser, work_dir=Path("artifacts/retrain"))
-    return parser
+    add_run_options(options, work_dir=Path("artifacts/retrain"))
+    return options
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Several sources become one data set with the items and event types that the bundle knows."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.training.data.dataset import DataError
+from rqrec.training.data.report import DataReport
+from rqrec.training.data.settings import DatasetSettings
+from rqrec.training.retrain.sources import Read, read_sources
+from tests.training.retrain.conftest import START
+
+EVENTS = [("u1", "100", START, "view"), ("u1", "101", START + 60, "hide"), ("u2", "102", START, "buy")]
+
+
+@pytest.fixture(scope="module")
+def typed(bundle: Bundle) -> Bundle:
+    """The bundle, as if its model read event types; 'buy' is type 2."""
+    return replace(
+        bundle, manifest=replace(bundle.manifest, event_types=("dislike", "buy"), disliking_types=("dislike",))
+    )
+
+
+def exported(folder: Path, rows: list[tuple[str, str, int, str]]) -> Path:
+    """A folder as `rqrec export-events` writes it."""
+    day = folder / "interactions" / "day=2026-01-31"
+    day.mkdir(parents=True)
+    table = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "event_type"], orient="row").with_columns(
+        pl.col("timestamp").map_elements(lambda at: datetime.fromtimestamp(at, UTC), pl.Datetime("us", "UTC")),
+        value=pl.lit(None, pl.Float64),
+        event_id=pl.lit("e"),
+        recommendation_id=pl.lit(None, pl.String),
+    )
+    table.write_parquet(day / "part-00000000.parquet")
+    return folder
+
+
+def read(bundle: Bundle, *sources: Path, settings: DatasetSettings | None = None) -> tuple[Read, DataReport]:
+    report = DataReport()
+    settings = settings or DatasetSettings()
+    return read_sources([*map(str, sources)], bundle, settings, data_dir=Path(), report=report), report
+
+
+def rows(found: Read) -> list[tuple[object, ...]]:
+    data = found.dataset
+    users = data.user_ids[data.interactions["user_index"]]
+    items = data.items["item_id"][data.interactions["item_index"]]
+    return list(zip(users, items, *(data.interactions[one] for one in ("timestamp", "weight", "type")), strict=True))
+
+
+def test_event_types_have_the_numbers_that_the_model_knows(typed: Bundle, tmp_path: Path) -> None:
+    found, _ = read(typed, exported(tmp_path, EVENTS))
+    assert rows(found) == [
+        ("u1", "100", START, 1.0, 0),
+        ("u1", "101", START + 60, 1.0, 0),
+        ("u2", "102", START, 1.0, 2),
+    ]
+    assert (found.dataset.event_types, found.dataset.disliked_types) == (("dislike", "buy"), (1,))
+
+
+def test_one_single_type_is_not_forgotten(typed: Bundle, tmp_path: Path) -> None:
+    found, _ = read(typed, exported(tmp_path, [("u1", "100", START, "buy")]))
+    assert rows(found) == [("u1", "100", START, 1.0, 2)]
+
+
+def test_weights_are_those_of_the_settings_also_if_all_are_equal(typed: Bundle, tmp_path: Path) -> None:
+    settings = DatasetSettings(event_types={"buy": 3.0})
+    found, _ = read(typed, exported(tmp_path, [("u1", "100", START, "buy")]), settings=settings)
+    assert rows(found) == [("u1", "100", START, 3.0, 2)]
+
+
+def test_what_stands_in_two_sources_counts_once(typed: Bundle, tmp_path: Path) -> None:
+    found, report = read(typed, exported(tmp_path / "a", EVENTS), exported(tmp_path / "b", EVENTS[1:]))
+    assert len(rows(found)) == 3
+    assert any("2 interactions dropped, because an earlier source has them" in line for line in report.lines)
+
+
+def test_exported_events_are_not_read_by_the_names_of_the_first_data(typed: Bundle, tmp_path: Path) -> None:
+    settings = DatasetSettings(
+        columns={"user_id": "CustomerID"}, interactions="orders.csv", timestamp_format="%d.%m.%Y"
+    )
+    assert len(rows(read(typed, exported(tmp_path, EVENTS), settings=settings)[0])) == 3
+
+
+def test_events_of_unknown_items_are_left_out_and_counted(typed: Bundle, tmp_path: Path) -> None:
+    found, report = read(typed, exported(tmp_path, [*EVENTS, ("u3", "gone", START, "view")]))
+    assert len(rows(found)) == 3
+    assert any("1 of 4 interactions dropped" in line for line in report.lines)
+
+
+def test_a_folder_without_events_yet_is_empty(typed: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "interactions").mkdir()
+    found, report = read(typed, tmp_path)
+    assert rows(found) == []
+    assert len(found.dataset.items) == len(typed.items)
+    assert report.lines == [f"{tmp_path}: there are no events yet"]
+
+
+def test_new_items_follow_those_of_the_bundle(typed: Bundle, tmp_path: Path) -> None:
+    folder = exported(tmp_path, [*EVENTS, ("u3", "new", START, "view")])
+    pl.DataFrame([{"item_id": "new", "title": "A new film", "year": 2001, "genres": ["War"]}]).write_parquet(
+        folder / "items.parquet"
+    )
+    found, _ = read(typed, folder)
+    assert found.dataset.items["item_id"].to_list() == [*typed.items["item_id"], "new"]
+    assert rows(found)[-1][:2] == ("u3", "new")
+
+
+def test_a_source_without_times_is_refused(typed: Bundle, tmp_path: Path) -> None:
+    pl.DataFrame(EVENTS, schema=["user_id", "item_id", "t", "event_type"], orient="row").drop("t").write_csv(
+        tmp_path / "interactions.csv"
+    )
+    with pytest.raises(DataError, match="a retraining needs interactions with times since 1970"):
+        read(typed, tmp_path)
