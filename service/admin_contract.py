@@ -1,5 +1,6 @@
 """The bodies of requests and replies of the admin routes, shared by the service and the client."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -57,6 +58,52 @@ class ActivateRequest(Body):
         return self
 
 
+class IntervalReply(BaseModel):
+    """An interval that is ever wrong, at any time of a trial, with a probability of at most 5 %."""
+
+    lower: float
+    upper: float
+
+
+class RateReply(IntervalReply):
+    """How many of some impressions had an outcome, with the interval of the rate."""
+
+    count: int = Field(description="Number of impressions with the outcome.")
+    rate: float | None = Field(description="The share of these impressions; null without impressions.")
+
+
+class RatesReply(BaseModel):
+    """What came of some impressions. An impression counts once for each outcome."""
+
+    impressions: int = Field(description="Number of lists that were shown to a user or on a surface.")
+    clicks: RateReply
+    conversions: RateReply
+
+
+class OutcomesReply(RatesReply):
+    """What came of the impressions of a model on all replicas, since the roles of the models changed."""
+
+    by_surface: dict[str, RatesReply] = Field(
+        description="The same by surface: `none` for lists without one, `other` for those beyond 32."
+    )
+
+
+class TrialReply(BaseModel):
+    """The comparison of a canary with the active model."""
+
+    started_at: datetime = Field(description="When the canary, or its present share, began.")
+    promotion: Literal["advise", "auto"] = Field(description="auto: the service carries the decision out by itself.")
+    outcome: Literal["clicks", "conversions"] = Field(description="The outcome that decides.")
+    differences: dict[Literal["clicks", "conversions"], IntervalReply] = Field(
+        description="The canary's rate minus the active model's. Each interval is ever wrong with at most 5 %."
+    )
+    design_effect: float = Field(
+        description="How much more the rate varies than with independent impressions, because users return; at least 1."
+    )
+    action: Literal["promote", "roll_back", "wait"]
+    reasons: list[str]
+
+
 class ModelReply(BaseModel):
     """A bundle in the folder of bundles."""
 
@@ -76,9 +123,17 @@ class ModelReply(BaseModel):
         description="Metrics of the evaluation at training, by model and metric."
     )
     fault: str | None = Field(description="Why the bundle cannot be read; null if it can.")
+    outcomes: OutcomesReply | None = Field(
+        None,
+        description="What came of the lists of the active model or the canary; null for other models, with "
+        "RQREC_PROMOTION=off, or if the event store does not answer.",
+    )
 
 
 class ModelList(BaseModel):
     """The bundles in the folder of bundles."""
 
     models: list[ModelReply]
+    trial: TrialReply | None = Field(
+        None, description="The comparison of the canary with the active model; null without a canary or its outcomes."
+    )

@@ -10,6 +10,11 @@ from rqrec.service.admission.client_identity import ClientIdentity
 from rqrec.service.events.redis_store import RedisEventStore
 from rqrec.service.events.sqlite_store import SqliteEventStore
 from rqrec.service.events.store import EventStore, StoreLimits
+from rqrec.service.outcomes.confidence_sequence import ConfidenceSequence
+from rqrec.service.outcomes.guardrails import Guardrails
+from rqrec.service.outcomes.outcome_test import OutcomeTest
+from rqrec.service.outcomes.policy import Policy
+from rqrec.service.outcomes.trial_metrics import TrialMetrics
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.redis.options import RedisOptions
 from rqrec.service.search.batch_search import SearchKey, SearchWork
@@ -17,6 +22,7 @@ from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.loading import LoadOptions
 from rqrec.service.serving.model_options import ModelOptions
 from rqrec.service.serving.model_switch import ModelSwitch
+from rqrec.service.serving.promotion import PromotionWatch
 from rqrec.service.serving.runtime import RequestLimits, Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.settings import Settings
@@ -49,12 +55,14 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
     )
+    models, store = _model_switch(settings, gate, metrics), event_store(settings, gate)
     return Runtime(
-        models=_model_switch(settings, gate, metrics),
+        models=models,
         batcher=batcher,
         admission=_admission(settings, metrics, batcher),
         gate=gate,
-        users=_users(settings, gate, metrics),
+        users=_users(settings, store, metrics),
+        promotion=_promotion(settings, models, store, metrics),
         metrics=metrics,
         limits=RequestLimits(
             max_body_bytes=settings.max_body_bytes,
@@ -115,10 +123,29 @@ def _model_switch(settings: Settings, gate: RedisGate | None, metrics: Metrics) 
     )
 
 
-def _users(settings: Settings, gate: RedisGate | None, metrics: Metrics) -> Users:
+def _users(settings: Settings, store: EventStore, metrics: Metrics) -> Users:
     rules = EventRules(settings.event_types)
     limits = UserLimits(settings.max_history_items, settings.user_history, settings.impression_ttl_s)
-    return Users(event_store(settings, gate), rules, UserMetrics(metrics.registry, settings.event_types), limits)
+    return Users(store, rules, UserMetrics(metrics.registry, settings.event_types), limits)
+
+
+def _promotion(settings: Settings, models: ModelSwitch, store: EventStore, metrics: Metrics) -> PromotionWatch:
+    guardrails = Guardrails(
+        min_requests=settings.guardrail_requests,
+        max_more_errors=settings.guardrail_errors,
+        max_more_short_lists=settings.guardrail_short_lists,
+        max_p99_ratio=settings.guardrail_p99_ratio,
+    )
+    sequence = ConfidenceSequence(tightest_at=settings.promotion_tightest_at)
+    policy = Policy(sequence, guardrails, deadline_s=settings.promotion_deadline_s)
+    return PromotionWatch(
+        models,
+        store,
+        OutcomeTest(settings.promotion_outcome, policy),
+        settings.promotion,
+        TrialMetrics(metrics.registry),
+        check_every_s=settings.promotion_check_s,
+    )
 
 
 def event_store(settings: Settings, gate: RedisGate | None) -> EventStore:
@@ -128,11 +155,14 @@ def event_store(settings: Settings, gate: RedisGate | None) -> EventStore:
         settings: All settings.
         gate: The client of Redis; None if no Redis is used.
     """
+    rules = EventRules(settings.event_types)
     limits = StoreLimits(
         user_history=settings.user_history,
         user_ttl_s=settings.user_ttl_s,
         impression_ttl_s=settings.impression_ttl_s,
-        history_types=EventRules(settings.event_types).stored_types,
+        history_types=rules.stored_types,
+        click_types=rules.click_types,
+        conversion_types=rules.conversion_types,
     )
     if gate is None:
         return SqliteEventStore(settings.data_dir / EVENTS_FILE, limits)

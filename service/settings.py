@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rqrec.service.contract import VALUE_ERROR, EventType
 from rqrec.service.default_bundle import default_bundle
+from rqrec.service.outcomes.outcome_counts import OutcomeKind
+from rqrec.service.outcomes.policy import DAY_S, Promotion
 from rqrec.service.redis.url import read_redis_url
 from rqrec.service.users.event_rules import DEFAULT_RULES, MAX_EVENT_TYPES, EventRule
 
@@ -120,6 +122,31 @@ class Settings(BaseSettings):
         180 * 86_400, ge=60, description="how long a history is stored after the user's last event, in seconds"
     )
     impression_ttl_s: int = Field(7 * 86_400, ge=60, description="how long is stored what a user was shown, in seconds")
+    promotion: Promotion = Field(
+        Promotion.ADVISE,
+        description="off: outcomes are not counted; advise: GET /models, the metrics and the log say whether a canary "
+        "is better; auto: the service also promotes it or rolls it back",
+    )
+    promotion_outcome: OutcomeKind = Field(
+        OutcomeKind.CLICKS, description="the outcome that decides about a canary: clicks or conversions"
+    )
+    promotion_deadline_s: float = Field(
+        14 * DAY_S, gt=0, description="how long a canary runs at most; then it is rolled back, in seconds"
+    )
+    promotion_check_s: float = Field(10.0, gt=0, description="interval of the looks at the outcomes")
+    promotion_tightest_at: float = Field(
+        2500.0,
+        gt=0,
+        description="impressions at which the interval of the outcome test is tightest; 25000 for rates of .01",
+    )
+    guardrail_requests: int = Field(
+        2000, ge=1, description="requests of both models on a replica before it compares what follows"
+    )
+    guardrail_errors: float = Field(0.01, ge=0, le=1, description="how much higher a canary's share of errors may be")
+    guardrail_short_lists: float = Field(
+        0.02, ge=0, le=1, description="how much higher a canary's share of lists with too few items may be"
+    )
+    guardrail_p99_ratio: float = Field(2.0, gt=0, description="how many times as long a canary's p99 may be")
     admin_token: SecretStr | None = Field(
         None, min_length=1, description="bearer token of the admin routes; without it they are off"
     )

@@ -107,6 +107,11 @@ class RequestContext:
         self._stop_limits()
         self._timer = self._loop.call_at(self._started_at + timeout_s, self.end, DeadlinePassed())
 
+    @property
+    def deadline_has_passed(self) -> bool:
+        """Whether the request was ended because its answer was not ready in time."""
+        return isinstance(self._ended_by, DeadlinePassed)
+
     def begin_body(self) -> None:
         """Starts the time limit of the request's body, which counts from the creation of this context.
 

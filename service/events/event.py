@@ -56,6 +56,9 @@ class Impression:
         item_ids: The items, the first one first.
         at: When the list was made, in seconds since 1970; finite.
         after: The recommendation whose next page this list is; None for a first page.
+        trial: The trial in whose counts the list counts: the revision of the rollout that chose the model; None if it
+            counts nowhere.
+        bucket: The random group of users to which the user belongs, from 0.
     """
 
     recommendation_id: str
@@ -66,6 +69,8 @@ class Impression:
     item_ids: tuple[str, ...]
     at: float
     after: str | None = None
+    trial: int | None = None
+    bucket: int = 0
 
 
 class HistoryEntry(NamedTuple):

@@ -98,16 +98,15 @@ def pack_impression(impression: Impression) -> str:
     if not isfinite(impression.at):
         raise ValueError(f"an impression's at must be a finite number, but is {impression.at}")
     one = impression
-    return _to_json(
-        (one.recommendation_id, one.user_id, one.surface, one.model_version, one.role, one.item_ids, one.at, one.after)
-    )
+    shown = (one.recommendation_id, one.user_id, one.surface, one.model_version, one.role, one.item_ids, one.at)
+    return _to_json((*shown, one.after, one.trial, one.bucket))
 
 
 @_unpacking()
 def unpack_impression(text: str) -> Impression:
     """Returns the impression that `pack_impression` packed."""
-    recommendation_id, user_id, surface, model_version, role, item_ids, at, after = orjson.loads(text)
-    return Impression(recommendation_id, user_id, surface, model_version, role, tuple(item_ids), at, after)
+    recommendation_id, user_id, surface, model_version, role, item_ids, at, *fields = orjson.loads(text)
+    return Impression(recommendation_id, user_id, surface, model_version, role, tuple(item_ids), at, *fields)
 
 
 def _to_json(fields: tuple[object, ...]) -> str:

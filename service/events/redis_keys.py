@@ -9,6 +9,10 @@ into NUM_SHARDS shards; the keys of a shard have `{events:<shard>}` in their nam
 - `shown:<user>`, a sorted set: the user's impressions as JSON, by their times.
 - `id:<hash>`: exists if an event with this user and id was stored.
 - `impression:<recommendation>`: an impression as JSON. Its shard follows from the recommendation, not from the user.
+- `outcomes:<recommendation>`, a set: letters of the outcomes that are counted, and letters with marks of users whose
+  events came before the impression.
+- `counts:<trial>`, a hash: the counts of a trial, in each shard those of its impressions. Without a cluster, all are in
+  the first shard.
 
 All keys but the streams expire.
 """
@@ -57,6 +61,21 @@ def mark_key(user_id: str, id_hash: bytes) -> str:
 def impression_key(recommendation_id: str) -> str:
     """Returns the key of an impression."""
     return _key(shard_of(recommendation_id), f"impression:{recommendation_id}")
+
+
+def outcomes_key(recommendation_id: str) -> str:
+    """Returns the key of the outcomes of an impression."""
+    return _key(shard_of(recommendation_id), f"outcomes:{recommendation_id}")
+
+
+def counts_key(shard: int, trial: int) -> str:
+    """Returns the key of the counts of a trial.
+
+    Args:
+        shard: The shard of the impressions that are counted there.
+        trial: The trial.
+    """
+    return _key(shard, f"counts:{trial}")
 
 
 def split_position(position: str) -> list[str]:

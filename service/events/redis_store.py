@@ -15,6 +15,7 @@ from redis.asyncio import RedisCluster
 from typing_extensions import override
 
 from rqrec.service.errors import StoreUnavailable
+from rqrec.service.events.counting import named_outcomes
 from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
 from rqrec.service.events.packing import (
     hash_event_id,
@@ -33,12 +34,15 @@ from rqrec.service.events.redis_keys import (
     impression_key,
     join_positions,
     mark_key,
+    outcomes_key,
     shard_of,
     shown_key,
     split_position,
     stream_key,
 )
+from rqrec.service.events.redis_outcomes import RedisOutcomes
 from rqrec.service.events.store import AppendResult, EventStore, RecordPage, StoreLimits, UserData, check_read_limit
+from rqrec.service.outcomes.outcome_counts import OutcomeCounts
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.redis.event_scripts import (
     ADD_SHOWN,
@@ -67,6 +71,7 @@ class RedisEventStore(EventStore):
         self._limits = limits
         self._turns = asyncio.Semaphore(CONCURRENT_CALLS)
         self._is_cluster = isinstance(gate.client, RedisCluster)
+        self._outcomes = RedisOutcomes(gate.client, self._call, limits)
 
     @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
@@ -79,6 +84,7 @@ class RedisEventStore(EventStore):
         accepted = 0
         for group in groups.values():
             accepted += await self._append(group)
+        await self._outcomes.count(named_outcomes(events, self._limits))
         return AppendResult(accepted, len(events) - accepted)
 
     @override
@@ -95,12 +101,13 @@ class RedisEventStore(EventStore):
         now = time.time()
         pipeline = self._gate.client.pipeline(transaction=False)
         of_users = defaultdict[str, list[str]](list)
-        for one in impressions:
-            if (left_ms := _ms(one.at + self._limits.impression_ttl_s - now)) > 0:
-                text = pack_impression(one)
-                pipeline.set(impression_key(one.recommendation_id), text, px=left_ms)
-                if one.user_id is not None:
-                    of_users[one.user_id] += (repr(one.at), text)
+        timed = [(one, _ms(one.at + self._limits.impression_ttl_s - now)) for one in impressions]
+        kept = [(one, left_ms) for one, left_ms in timed if left_ms > 0]
+        for script, keys, values in self._outcomes.adding(kept):
+            pipeline.eval(script, len(keys), *keys, *values)
+        for one, _ in kept:
+            if one.user_id is not None:
+                of_users[one.user_id] += (repr(one.at), pack_impression(one))
         first = len(pipeline)
         lives = (now - self._limits.impression_ttl_s, self._limits.user_impressions, _ms(self._limits.impression_ttl_s))
         for user_id, arguments in of_users.items():
@@ -112,6 +119,10 @@ class RedisEventStore(EventStore):
     async def impression(self, recommendation_id: str) -> Impression | None:
         text = await self._call(self._gate.client.get, impression_key(recommendation_id))
         return None if text is None else unpack_impression(text)
+
+    @override
+    async def outcome_counts(self, trial: int) -> OutcomeCounts:
+        return await self._outcomes.counts(trial)
 
     @override
     async def shown_since(self, user_id: str, at: float) -> set[str]:
@@ -193,7 +204,8 @@ class RedisEventStore(EventStore):
         if texts:
             pipeline = self._gate.client.pipeline(transaction=False)
             for text in texts:
-                pipeline.delete(impression_key(unpack_impression(text).recommendation_id))
+                name = unpack_impression(text).recommendation_id
+                pipeline.delete(impression_key(name), outcomes_key(name))
             await self._call(pipeline.execute)
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:

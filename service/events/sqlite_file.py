@@ -5,24 +5,29 @@ Tables:
 - `records` is the stream: one row for each event, and one without an event for each user who was forgotten.
 - `event_ids` holds hashes of the ids of recent events, which tell whether an event was stored before.
 - `users` and `history` hold the histories; `users.num_entries` is the number of rows in `history`.
-- `impressions` holds the lists that were shown.
+- `impressions` holds the lists that were shown; the bits of `outcomes` say which outcomes are counted.
+- `early_outcomes` holds, for an hour, outcomes of impressions that are not stored yet; see `user_mark`.
+- `trial_counts` holds the counts of each trial. `part` is the surface or the bucket of a `Cell`, as JSON.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from rqrec.service.errors import StoreUnavailable
 
-SCHEMA_VERSION = 1
+ItemT = TypeVar("ItemT")
+ROWS_AT_ONCE = 1000  # SQLite allows 32,766 values in a statement
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0  # longest wait for another process that writes
 CHECKPOINT_PAGES = 4000  # pages of 4 KiB in the write-ahead log, before they are copied to the main file
 CACHE_KIB = 16 << 10
-SCHEMA = f"""
+SCHEMA = """
 CREATE TABLE records (position INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, event TEXT);
 CREATE INDEX records_of_user ON records (user_id);
 CREATE TABLE event_ids (hash BLOB PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
@@ -40,7 +45,22 @@ CREATE TABLE impressions (
 ) WITHOUT ROWID;
 CREATE INDEX impressions_of_user ON impressions (user_id, at);
 CREATE INDEX impressions_by_time ON impressions (at);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 1;
+"""
+# From version 1 to version 2.
+UPGRADE = """
+ALTER TABLE impressions ADD COLUMN outcomes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE early_outcomes (
+  recommendation_id TEXT NOT NULL, mark TEXT NOT NULL, bit INTEGER NOT NULL, expires_at REAL NOT NULL,
+  PRIMARY KEY (recommendation_id, mark, bit)
+) WITHOUT ROWID;
+CREATE INDEX early_outcomes_by_expiry ON early_outcomes (expires_at);
+CREATE TABLE trial_counts (
+  trial INTEGER NOT NULL, part TEXT NOT NULL, version TEXT NOT NULL, role TEXT NOT NULL,
+  impressions INTEGER NOT NULL, clicks INTEGER NOT NULL, conversions INTEGER NOT NULL, expires_at REAL NOT NULL,
+  PRIMARY KEY (trial, part, version, role)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
 """
 
 
@@ -92,13 +112,37 @@ def read_json(connection: sqlite3.Connection, value: str, rows: str, *parameters
     return values
 
 
+def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]], ending: str = "") -> None:
+    """Inserts rows with few statements.
+
+    Args:
+        connection: The file.
+        statement: What stands before VALUES, such as `INSERT INTO users`.
+        rows: The values of each row.
+        ending: What stands after the values.
+    """
+    for some in chunks(rows):
+        text = f"{statement} VALUES {', '.join([places(some[0])] * len(some))} {ending}"
+        connection.execute(text, [value for row in some for value in row])
+
+
+def chunks(rows: Sequence[ItemT]) -> list[Sequence[ItemT]]:
+    """Divides rows into parts that one statement can take."""
+    return [rows[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(rows), ROWS_AT_ONCE)]
+
+
+def places(values: Sequence[object]) -> str:
+    """Returns the places of values in a statement, such as `(?, ?)`."""
+    return f"({', '.join('?' * len(values))})"
+
+
 def _make_file(path: Path) -> None:
     """Makes the file of an empty store under another name, then gives it its name: nobody sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         made = Path(folder) / path.name
         with closing(sqlite3.connect(made)) as connection:
-            connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} COMMIT;")
+            connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} {UPGRADE} COMMIT;")
         with suppress(FileExistsError):  # another process was faster
             path.hardlink_to(made)
 
@@ -108,14 +152,15 @@ def _connect(path: Path, *options: str) -> sqlite3.Connection:
     try:
         for option in (f"cache_size = -{CACHE_KIB}", *options):
             connection.execute(f"PRAGMA {option}")
-        _check_schema(connection)
+        if _version(connection) < SCHEMA_VERSION:
+            _upgrade(path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _check_schema(connection: sqlite3.Connection) -> None:
+def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'event_ids'").fetchone() == (0,):
         version = 0  # other software, which numbers its schemas too
@@ -125,3 +170,14 @@ def _check_schema(connection: sqlite3.Connection) -> None:
             + ("a newer release wrote it; update this service" if version else "other software wrote it; move it away")
             + ", or set another RQREC_DATA_DIR"
         )
+    return version
+
+
+def _upgrade(path: Path) -> None:
+    """Brings a file that an older release wrote to the present schema. Of several processes, one does it."""
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if _version(connection) < SCHEMA_VERSION:
+            for statement in UPGRADE.split(";"):  # executescript would commit first
+                connection.execute(statement)
+        connection.execute("COMMIT")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from rqrec.service.events.event import Event, HistoryEntry, Impression
+from rqrec.service.events.sqlite_outcomes import read_counts
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
     read_history,
@@ -17,7 +18,7 @@ from rqrec.service.events.sqlite_reads import (
     read_user,
 )
 from rqrec.service.events.sqlite_writer import SqliteWriter
-from rqrec.service.events.sqlite_writes import SqliteWrites, impression_rows
+from rqrec.service.events.sqlite_writes import SqliteWrites
 from rqrec.service.events.store import (
     START,
     AppendResult,
@@ -28,6 +29,7 @@ from rqrec.service.events.store import (
     check_read_limit,
     foreign_position,
 )
+from rqrec.service.outcomes.outcome_counts import OutcomeCounts
 
 LONGEST_POSITION = 18  # digits
 
@@ -59,12 +61,17 @@ class SqliteEventStore(EventStore):
 
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
-        await self._writer.run(self._writes.add_impressions, impression_rows(impressions))
+        await self._writer.run(self._writes.add_impressions, self._writes.impression_rows(impressions))
 
     @override
     async def impression(self, recommendation_id: str) -> Impression | None:
         since = self._kept_since()
         return await self._readers.run(lambda connection: read_impression(connection, recommendation_id, since), None)
+
+    @override
+    async def outcome_counts(self, trial: int) -> OutcomeCounts:
+        now = time.time()
+        return await self._readers.run(lambda connection: read_counts(connection, trial, now), OutcomeCounts({}))
 
     @override
     async def shown_since(self, user_id: str, at: float) -> set[str]:

@@ -8,21 +8,22 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from rqrec.service.events.counting import NamedOutcome, named_outcomes
 from rqrec.service.events.event import Event, Impression
 from rqrec.service.events.packing import hash_event_id, pack_entry_without_time, pack_event, pack_impression
-from rqrec.service.events.sqlite_file import read_json
+from rqrec.service.events.sqlite_file import chunks, insert, places, read_json
+from rqrec.service.events.sqlite_outcomes import SqliteOutcomes
 from rqrec.service.events.store import AppendResult, StoreLimits
 
-ItemT = TypeVar("ItemT")
-ROWS_AT_ONCE = 1000  # SQLite allows 32,766 values in a statement
 TRIMMED_AT_ONCE = 10_000  # records; more would keep other calls waiting
 SWEEP_EVERY_S, SWEPT_ROWS, SWEPT_USERS = 1.0, 10_000, 100
 
 DELETE_EXPIRED_IDS = """
 DELETE FROM event_ids WHERE hash IN (SELECT hash FROM event_ids WHERE expires_at <= ? LIMIT ?)
 """
+ADD_IMPRESSIONS = "INSERT INTO impressions (recommendation_id, user_id, at, impression)"
 DELETE_EXPIRED_IMPRESSIONS = """
 DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM impressions WHERE at <= ? LIMIT ?)
 """
@@ -47,6 +48,9 @@ DELETE FROM records WHERE position IN (SELECT position FROM records WHERE positi
 """
 
 
+ImpressionRows = Sequence[tuple[Impression, str]]
+
+
 class EventRow(NamedTuple):
     """An event as the tables hold it.
 
@@ -65,32 +69,16 @@ class EventRow(NamedTuple):
     entry: str | None
 
 
-class ImpressionRow(NamedTuple):
-    """An impression as the table holds it.
+class EventRows(NamedTuple):
+    """The events of a call.
 
     Attributes:
-        recommendation_id: Id of the recommendation that chose the items.
-        user_id: Id of the user; None if there is none.
-        at: When the list was made, in seconds since 1970.
-        impression: The whole impression, packed.
+        rows: The events as the tables hold them.
+        outcomes: The outcomes that they name.
     """
 
-    recommendation_id: str
-    user_id: str | None
-    at: float
-    impression: str
-
-
-def impression_rows(impressions: Sequence[Impression]) -> list[ImpressionRow]:
-    """Returns impressions as the table holds them.
-
-    Args:
-        impressions: The impressions.
-
-    Raises:
-        ValueError: If a time is not finite, or a text is not valid Unicode.
-    """
-    return [ImpressionRow(one.recommendation_id, one.user_id, one.at, pack_impression(one)) for one in impressions]
+    rows: list[EventRow]
+    outcomes: list[NamedOutcome]
 
 
 class SqliteWrites:
@@ -102,10 +90,11 @@ class SqliteWrites:
 
     def __init__(self, limits: StoreLimits) -> None:
         self._limits = limits
+        self._outcomes = SqliteOutcomes(limits)
         self._next_sweep = 0.0  # monotonic seconds
 
-    def event_rows(self, events: Sequence[Event]) -> list[EventRow]:
-        """Returns events as the tables hold them.
+    def event_rows(self, events: Sequence[Event]) -> EventRows:
+        """Returns events as the tables hold them, and the outcomes that they name.
 
         Args:
             events: The events.
@@ -113,7 +102,7 @@ class SqliteWrites:
         Raises:
             ValueError: If a number of an event is not finite, or a text is not valid Unicode.
         """
-        return [
+        rows = [
             EventRow(
                 hash_event_id(event),
                 event.user_id,
@@ -123,9 +112,10 @@ class SqliteWrites:
             )
             for event in events
         ]
+        return EventRows(rows, named_outcomes(events, self._limits))
 
-    def append(self, connection: sqlite3.Connection, calls: Sequence[Sequence[EventRow]]) -> list[AppendResult]:
-        """Stores the events of some calls that were not stored before.
+    def append(self, connection: sqlite3.Connection, calls: Sequence[EventRows]) -> list[AppendResult]:
+        """Stores the events of some calls that were not stored before, and counts their outcomes.
 
         Args:
             connection: The file.
@@ -133,9 +123,9 @@ class SqliteWrites:
         """
         now = time.time()
         self._sweep(connection, now)
-        new_hashes = self._remember(connection, list({row.hash for rows in calls for row in rows}), now)
+        new_hashes = self._remember(connection, list({row.hash for call in calls for row in call.rows}), now)
         results, stored = list[AppendResult](), list[EventRow]()
-        for rows in calls:
+        for rows, _ in calls:
             before = len(stored)
             for row in rows:
                 if row.hash in new_hashes:
@@ -144,23 +134,44 @@ class SqliteWrites:
             accepted = len(stored) - before
             results.append(AppendResult(accepted, len(rows) - accepted))
         self._store(connection, stored, now)
+        self._outcomes.count_outcomes(connection, [one for call in calls for one in call.outcomes], now)
         return results
 
-    def add_impressions(
-        self, connection: sqlite3.Connection, calls: Sequence[Sequence[ImpressionRow]]
-    ) -> Sequence[None]:
-        """Stores the impressions of some calls.
+    def impression_rows(self, impressions: Sequence[Impression]) -> ImpressionRows:
+        """Returns impressions with the text of each.
+
+        Args:
+            impressions: The impressions.
+
+        Raises:
+            ValueError: If a time is not finite, or a text is not valid Unicode.
+        """
+        return [(one, pack_impression(one)) for one in impressions]
+
+    def add_impressions(self, connection: sqlite3.Connection, calls: Sequence[ImpressionRows]) -> Sequence[None]:
+        """Stores and counts the impressions of some calls that were not stored before.
 
         Args:
             connection: The file.
-            calls: The impressions of each call.
+            calls: The impressions of each call, each with its text.
         """
         now = time.time()
         self._sweep(connection, now)
-        rows = [row for rows in calls for row in rows if row.at > now - self._limits.impression_ttl_s]
-        _insert(connection, "INSERT INTO impressions", rows, "ON CONFLICT DO NOTHING")
-        for some in _chunks(list({row.user_id for row in rows if row.user_id is not None})):
-            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(_places(some)), (*some, self._limits.user_impressions))
+        kept_since = now - self._limits.impression_ttl_s
+        given = {one.recommendation_id: (one, text) for rows in calls for one, text in rows if one.at > kept_since}
+        for some in chunks(list(given)):
+            rows = f"impressions WHERE recommendation_id IN {places(some)}"
+            for known in read_json(connection, "recommendation_id", rows, *some):
+                del given[known]
+        new = [one for one, _ in given.values()]
+        insert(
+            connection,
+            ADD_IMPRESSIONS,
+            [(one.recommendation_id, one.user_id, one.at, text) for one, text in given.values()],
+        )
+        self._outcomes.count_impressions(connection, new, now)
+        for some in chunks(list({one.user_id for one in new if one.user_id is not None})):
+            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(places(some)), (*some, self._limits.user_impressions))
         return [None] * len(calls)
 
     def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
@@ -201,36 +212,36 @@ class SqliteWrites:
     def _remember(self, connection: sqlite3.Connection, hashes: Sequence[bytes], now: float) -> set[bytes]:
         """Remembers the ids of events, and returns those that were not remembered yet."""
         known = set[bytes]()
-        for some in _chunks(hashes):
-            rows_known = f"event_ids WHERE hash IN {_places(some)} AND expires_at > ?"
+        for some in chunks(hashes):
+            rows_known = f"event_ids WHERE hash IN {places(some)} AND expires_at > ?"
             found = read_json(connection, "hex(hash)", rows_known, *some, now)
             known.update(map(bytes.fromhex, found))
         rows = [(one, now + self._limits.event_id_ttl_s) for one in hashes if one not in known]
-        _insert(connection, "REPLACE INTO event_ids", rows)
+        insert(connection, "REPLACE INTO event_ids", rows)
         return {one for one, _ in rows}
 
     def _store(self, connection: sqlite3.Connection, rows: Sequence[EventRow], now: float) -> None:
         arrivals = list(enumerate(rows, _next_position(connection, now)))
-        _insert(connection, "INSERT INTO records", [(arrival, row.user_id, row.event) for arrival, row in arrivals])
+        insert(connection, "INSERT INTO records", [(arrival, row.user_id, row.event) for arrival, row in arrivals])
         entries = [(arrival, row) for arrival, row in arrivals if row.entry is not None]
         users = self._add_users(connection, Counter(row.user_id for _, row in entries), now)
         keyed = [(users[row.user_id][0], row.at_us, arrival, row.entry) for arrival, row in entries]
-        _insert(connection, "INSERT INTO history", keyed)
+        insert(connection, "INSERT INTO history", keyed)
         most = self._limits.user_history
-        for some in _chunks([key for key, num_entries in users.values() if num_entries > most]):
-            connection.execute(DELETE_OLDEST_ENTRIES.format(_places(some)), (*some, most))
-            connection.execute(f"UPDATE users SET num_entries = ? WHERE user_key IN {_places(some)}", (most, *some))
+        for some in chunks([key for key, num_entries in users.values() if num_entries > most]):
+            connection.execute(DELETE_OLDEST_ENTRIES.format(places(some)), (*some, most))
+            connection.execute(f"UPDATE users SET num_entries = ? WHERE user_key IN {places(some)}", (most, *some))
 
     def _add_users(self, connection: sqlite3.Connection, added: Counter[str], now: float) -> dict[str, tuple[int, int]]:
         """Adds users, or entries to them, and returns the key and the number of entries of each."""
         users = dict[str, tuple[int, int]]()
         rows = [(user_id, number, now + self._limits.user_ttl_s) for user_id, number in added.items()]
-        for some in _chunks(rows):
+        for some in chunks(rows):
             names = [user_id for user_id, _, _ in some]
-            _delete_users(connection, f"expires_at <= ? AND user_id IN {_places(names)}", now, *names)
-            _insert(connection, "INSERT INTO users (user_id, num_entries, expires_at)", some, ADD_ENTRIES)
+            _delete_users(connection, f"expires_at <= ? AND user_id IN {places(names)}", now, *names)
+            insert(connection, "INSERT INTO users (user_id, num_entries, expires_at)", some, ADD_ENTRIES)
             columns = "json_array(user_id, user_key, num_entries)"
-            found = read_json(connection, columns, f"users WHERE user_id IN {_places(names)}", *names)
+            found = read_json(connection, columns, f"users WHERE user_id IN {places(names)}", *names)
             users |= {user_id: (user_key, num_entries) for user_id, user_key, num_entries in found}
         return users
 
@@ -241,6 +252,7 @@ class SqliteWrites:
         self._next_sweep = time.monotonic() + SWEEP_EVERY_S
         connection.execute(DELETE_EXPIRED_IDS, (now, SWEPT_ROWS))
         connection.execute(DELETE_EXPIRED_IMPRESSIONS, (now - self._limits.impression_ttl_s, SWEPT_ROWS))
+        self._outcomes.sweep(connection, now, SWEPT_ROWS)
         expired = "user_key IN (SELECT user_key FROM users WHERE expires_at <= ? LIMIT ?)"
         _delete_users(connection, expired, now, SWEPT_USERS)
 
@@ -260,18 +272,3 @@ def _delete_users(connection: sqlite3.Connection, condition: str, *values: objec
     num_entries = connection.execute(entries, values).rowcount
     connection.execute(f"DELETE FROM users WHERE {condition}", values)
     return num_entries
-
-
-def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]], ending: str = "") -> None:
-    """Inserts rows with few statements: `statement` before VALUES, `ending` after them."""
-    for some in _chunks(rows):
-        text = f"{statement} VALUES {', '.join([_places(some[0])] * len(some))} {ending}"
-        connection.execute(text, [value for row in some for value in row])
-
-
-def _chunks(rows: Sequence[ItemT]) -> list[Sequence[ItemT]]:
-    return [rows[begin : begin + ROWS_AT_ONCE] for begin in range(0, len(rows), ROWS_AT_ONCE)]
-
-
-def _places(values: Sequence[object]) -> str:
-    return f"({', '.join('?' * len(values))})"

@@ -1,10 +1,11 @@
 """The interface of the event store. There are two stores: `SqliteEventStore` and `RedisEventStore`.
 
-A store holds three things:
+A store holds four things:
 
 - The *stream*: all events in the order in which they were accepted, until the export has read and trimmed them.
 - For each user a *history*: a bounded number of entries, of which those with the latest times stay.
 - *Impressions*: the lists that were shown. They expire.
+- *Counts* of each trial: its impressions, and how many of them were clicked or led to a conversion. They expire.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+from rqrec.service.outcomes.outcome_counts import OutcomeCounts, OutcomeKind
 
 START = ""  # the position before every record of the stream
+EARLY_OUTCOME_S = 3600.0  # how long an event waits for the impression that it names
 LEAST_READ = 16  # records; a store may divide the stream into so many parts, and reads from each of them
 
 
@@ -28,6 +31,10 @@ class StoreLimits:
         user_impressions: Most impressions of a user for `shown_since`; older ones are left out.
         event_id_ttl_s: How long the id of an event is remembered, so that the same event is not stored again.
         history_types: Types of events that enter a history; None for all types.
+        click_types: Types of events that are clicks on the recommendation that they name.
+        conversion_types: Types of events that are conversions after the recommendation that they name.
+        trial_ttl_s: How long the counts of a trial are kept after they last changed, in seconds; at least as long as an
+            impression.
     """
 
     user_history: int = 500
@@ -36,6 +43,19 @@ class StoreLimits:
     user_impressions: int = 200
     event_id_ttl_s: float = 86_400.0
     history_types: frozenset[str] | None = None
+    click_types: frozenset[str] = frozenset()
+    conversion_types: frozenset[str] = frozenset()
+    trial_ttl_s: float = 30 * 86_400.0
+
+    @property
+    def counts_ttl_s(self) -> float:
+        """How long counts are kept after they last changed, in seconds. No impression of the trial is kept longer."""
+        return max(self.trial_ttl_s, self.impression_ttl_s)
+
+    def outcomes_of(self, event_type: str) -> list[OutcomeKind]:
+        """Returns the kinds of outcomes that an event of a type is for the recommendation that it names."""
+        kinds = ((OutcomeKind.CLICKS, self.click_types), (OutcomeKind.CONVERSIONS, self.conversion_types))
+        return [kind for kind, types in kinds if event_type in types]
 
     def enters_history(self, event_type: str) -> bool:
         """Returns whether events of a type enter the history of their user."""
@@ -99,6 +119,9 @@ class EventStore(ABC):
         stores all its events or none. Only in a Redis cluster a call that fails may have stored the events of some
         users.
 
+        An event that names a recommendation is counted as an outcome of its impression, see `outcome_counts`, before
+        this method returns. It may come before the impression, by up to `EARLY_OUTCOME_S`.
+
         Args:
             events: The events.
 
@@ -133,7 +156,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
-        """Stores impressions. They expire after `StoreLimits.impression_ttl_s`, counted from their own time.
+        """Stores impressions, and counts those of a trial. They expire `StoreLimits.impression_ttl_s` after their time.
 
         Args:
             impressions: The impressions. One that is stored already is not stored a second time.
@@ -148,6 +171,21 @@ class EventStore(ABC):
 
         Args:
             recommendation_id: Id of the recommendation.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
+    async def outcome_counts(self, trial: int) -> OutcomeCounts:
+        """Returns what came of the impressions of a trial.
+
+        An impression counts once, however often it was given to `add_impressions`. It counts once as clicked, and once
+        as converted, however many events say so, on however many replicas. If it has a user, only events of this user
+        say so.
+
+        Args:
+            trial: The trial, as in `Impression.trial`.
 
         Raises:
             StoreUnavailable: If the store does not answer.

@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from rqrec.models.bundle.manifest import Manifest
-from rqrec.service.admin_contract import ActivateRequest, ModelList, ModelReply, WriteItemRequest, WrittenItem
+from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
 from rqrec.service.http.bodies import parse_json, read_body, read_json
 from rqrec.service.http.dependencies import ItemIdInPath, ModelNow, RuntimeNow
+from rqrec.service.http.model_replies import model_list
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     ADMIN_OFF,
@@ -29,8 +29,7 @@ from rqrec.service.http.problems import (
     declared,
 )
 from rqrec.service.replication.live_catalogue import LiveCatalogue
-from rqrec.service.serving.deployment import Role, Rollout
-from rqrec.service.serving.runtime import Runtime
+from rqrec.service.serving.deployment import Role
 from rqrec.service.serving.served_model import ServedModel
 
 bearer = HTTPBearer(auto_error=False, description="RQREC_ADMIN_TOKEN")
@@ -116,8 +115,12 @@ async def delete_item(item_id: ItemIdInPath, runtime: RuntimeNow) -> None:
 
 @router.get("/models", tags=["models"], responses=declared(ADMIN_OFF, UNAUTHORIZED, OVERLOADED, NOT_READY))
 async def get_models(runtime: RuntimeNow) -> ModelList:
-    """Lists the bundles in the folder of bundles, with the role of each model."""
-    return ModelList(models=await _models(runtime, runtime.deployment.rollout))
+    """Lists the bundles in the folder of bundles, with the role of each model.
+
+    The active model and the canary have rates: how many of their lists were clicked, and how many led to a conversion.
+    With a canary, `trial` says whether it is better than the active model.
+    """
+    return await model_list(runtime, runtime.deployment)
 
 
 @router.post(
@@ -142,28 +145,8 @@ async def activate_model(
     """
     body = await read_body(request.scope, request.receive, runtime)
     wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
-    rollout = await runtime.models.assign(version, Role(wanted.part), wanted.percent)
-    return ModelList(models=await _models(runtime, rollout))
-
-
-async def _models(runtime: Runtime, rollout: Rollout) -> list[ModelReply]:
-    """The reply for every bundle in the folder of bundles."""
-    replies, left_out = [], runtime.models.num_left_out
-    for version, found in (await runtime.models.manifests()).items():
-        role = Role.ACTIVE if version == rollout.active else rollout.role if version == rollout.candidate else None
-        manifest = found if isinstance(found, Manifest) else None
-        reply = ModelReply(
-            version=version,
-            part=role.value if role is not None else None,
-            percent=rollout.percent if version == rollout.candidate else None,
-            created_at=manifest.created_at if manifest is not None else None,
-            num_items=manifest.num_items if manifest is not None else None,
-            num_left_out=left_out.get(version),
-            metrics={name: dict(figures) for name, figures in manifest.metrics.items()} if manifest is not None else {},
-            fault=None if manifest is not None else str(found),
-        )
-        replies.append(reply)
-    return replies
+    await runtime.models.assign(version, Role(wanted.part), wanted.percent)
+    return await model_list(runtime, runtime.deployment)
 
 
 def _live(model: ServedModel) -> LiveCatalogue:

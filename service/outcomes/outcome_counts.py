@@ -1,13 +1,32 @@
-"""Counts of one trial: impressions, clicks and conversions of each model, by surface."""
+"""Counts of one trial: impressions, clicks and conversions of each model, by surface and by bucket of users."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+
 from rqrec.service.outcomes.binary_outcomes import BinaryOutcomes
+from rqrec.service.outcomes.design_effect import design_effect
 
 MAX_SURFACES = 32
 NO_SURFACE, OTHER_SURFACE = "none", "other"
+NUM_BUCKETS = 128  # never changes while a trial runs: users would change their buckets
+
+
+def bucket_of(key: str) -> int:
+    """Returns the bucket of a user, or of another text that decides which model answers, from 0 to NUM_BUCKETS - 1."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) % NUM_BUCKETS
+
+
+class OutcomeKind(StrEnum):
+    """What can come of an impression. Each impression counts at most once for each kind."""
+
+    CLICKS = "clicks"
+    CONVERSIONS = "conversions"
 
 
 class Arm(NamedTuple):
@@ -24,7 +43,7 @@ class Arm(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What came of the impressions of one model. An impression counts once for each outcome, however often it has it.
+    """What came of some impressions. An impression counts once for each outcome, however often it has it.
 
     Attributes:
         impressions: How many recommendations were shown.
@@ -43,122 +62,96 @@ class Outcomes:
         for successes in (self.clicks, self.conversions):
             BinaryOutcomes(self.impressions, successes)
 
-    @property
-    def clicked(self) -> BinaryOutcomes:
-        """The impressions, and those that were clicked."""
-        return BinaryOutcomes(self.impressions, self.clicks)
+    def __add__(self, other: "Outcomes") -> "Outcomes":
+        return Outcomes(
+            self.impressions + other.impressions, self.clicks + other.clicks, self.conversions + other.conversions
+        )
 
-    @property
-    def converted(self) -> BinaryOutcomes:
-        """The impressions, and those that led to a conversion."""
-        return BinaryOutcomes(self.impressions, self.conversions)
-
-    def plus(self, *, impressions: int = 0, clicks: int = 0, conversions: int = 0) -> "Outcomes":
-        """Returns the outcomes with some more.
-
-        Args:
-            impressions: How many more recommendations were shown.
-            clicks: How many more of all of them were clicked.
-            conversions: How many more of all of them led to a conversion.
-
-        Raises:
-            ValueError: If there would be more clicks or conversions than impressions.
-        """
-        return Outcomes(self.impressions + impressions, self.clicks + clicks, self.conversions + conversions)
+    def of(self, kind: OutcomeKind) -> BinaryOutcomes:
+        """Returns the impressions, and those that had an outcome of one kind."""
+        return BinaryOutcomes(self.impressions, self.clicks if kind is OutcomeKind.CLICKS else self.conversions)
 
 
-class OutcomeCounts:
-    """Counts what came of the impressions of one trial, by model and surface.
+NOTHING = Outcomes()
 
-    A trial begins when a canary starts or its share changes, and both models are counted from then on. Earlier counts
-    of the active model are of other times and other users. So what was shown before, or by another model, is left out.
 
-    The caller counts an impression before its outcomes, and every outcome of an impression once.
+class Cell(NamedTuple):
+    """A part of the impressions of a trial, which has counts of its own.
 
-    A surface is a place where lists are shown, such as the home page. At most MAX_SURFACES of them have counts of their
-    own, the same for all models; later ones share OTHER_SURFACE.
-
-    Args:
-        arms: The models that the trial compares.
-        since: When the trial began, in seconds since 1970.
+    Attributes:
+        arm: The model that made the lists.
+        part: A text: the surface where they were shown. A number: the bucket of their users.
     """
 
-    def __init__(self, arms: Iterable[Arm], since: float) -> None:
-        self._by_arm: dict[Arm, dict[str, Outcomes]] = {arm: {} for arm in arms}
-        self._surfaces: set[str] = set()
-        self._since = since
+    arm: Arm
+    part: str | int
 
-    def add_impression(self, arm: Arm, surface: str | None, shown_at: float) -> None:
-        """Counts a recommendation that was shown.
 
-        Args:
-            arm: The model that made it.
-            surface: Where it was shown; None if this is not known.
-            shown_at: When it was shown, in seconds since 1970.
-        """
-        self._add(arm, surface, shown_at, impressions=1)
+@dataclass(frozen=True)
+class OutcomeCounts:
+    """What came of the impressions of one trial. Every impression is in a cell of its surface and in one of its bucket.
 
-    def add_click(self, arm: Arm, surface: str | None, shown_at: float) -> None:
-        """Counts the first click on a recommendation.
+    A trial begins when the roles of the models change, so both models are counted from the same time on. Earlier counts
+    of the active model would be of other times and other users.
 
-        Args:
-            arm: The model that made the recommendation.
-            surface: Where it was shown; None if this is not known.
-            shown_at: When it was shown, not when it was clicked, in seconds since 1970.
+    A surface is a place where lists are shown, such as the home page. At most MAX_SURFACES of them have counts of their
+    own, the same for all models; the others share OTHER_SURFACE.
 
-        Raises:
-            ValueError: If there are more clicks than impressions.
-        """
-        self._add(arm, surface, shown_at, clicks=1)
+    A bucket is one of NUM_BUCKETS random groups of users. The differences between buckets tell how much impressions of
+    one user resemble each other, and no user has counts.
 
-    def add_conversion(self, arm: Arm, surface: str | None, shown_at: float) -> None:
-        """Counts the first conversion after a recommendation.
+    Attributes:
+        cells: The counts of each cell; cells without impressions may be missing.
+    """
+
+    cells: Mapping[Cell, Outcomes]
+
+    @classmethod
+    def merged(cls, parts: Iterable[tuple[Cell, Outcomes]]) -> "OutcomeCounts":
+        """Adds up the counts of cells that were counted at several places.
 
         Args:
-            arm: The model that made the recommendation.
-            surface: Where it was shown; None if this is not known.
-            shown_at: When it was shown, not when it led to the conversion, in seconds since 1970.
-
-        Raises:
-            ValueError: If there are more conversions than impressions.
+            parts: The counts. Of the surfaces, those with the most impressions keep counts of their own.
         """
-        self._add(arm, surface, shown_at, conversions=1)
+        cells: dict[Cell, Outcomes] = {}
+        for cell, outcomes in parts:
+            cells[cell] = cells.get(cell, NOTHING) + outcomes
+        shown: dict[str, int] = {}
+        for (_, part), outcomes in cells.items():
+            if isinstance(part, str) and part != OTHER_SURFACE:
+                shown[part] = shown.get(part, 0) + outcomes.impressions
+        for surface in sorted(shown, key=lambda name: (-shown[name], name))[MAX_SURFACES:]:
+            for cell in [one for one in cells if one.part == surface]:
+                other = Cell(cell.arm, OTHER_SURFACE)
+                cells[other] = cells.get(other, NOTHING) + cells.pop(cell)
+        return cls(cells)
 
     def by_surface(self, arm: Arm) -> dict[str, Outcomes]:
-        """Returns the outcomes of one model of the trial, by surface."""
-        return dict(self._by_arm[arm])
+        """Returns the outcomes of one model of the trial, by surface in the order of their names."""
+        found = {one.part: outcomes for one, outcomes in self.cells.items() if one.arm == arm}
+        return {part: found[part] for part in sorted(part for part in found if isinstance(part, str))}
 
     def total(self, arm: Arm) -> Outcomes:
         """Returns the outcomes of one model of the trial on all surfaces."""
-        counts = self._by_arm[arm].values()
-        return Outcomes(
-            impressions=sum(one.impressions for one in counts),
-            clicks=sum(one.clicks for one in counts),
-            conversions=sum(one.conversions for one in counts),
-        )
+        return sum(self.by_surface(arm).values(), NOTHING)
 
-    def _add(
-        self,
-        arm: Arm,
-        surface: str | None,
-        shown_at: float,
-        *,
-        impressions: int = 0,
-        clicks: int = 0,
-        conversions: int = 0,
-    ) -> None:
-        counts = self._by_arm.get(arm)
-        if counts is None or shown_at < self._since:
-            return
-        label = self._label(surface)
-        counts[label] = counts.get(label, Outcomes()).plus(
-            impressions=impressions, clicks=clicks, conversions=conversions
-        )
+    def design_effect(self, arm: Arm, kind: OutcomeKind) -> float:
+        """Returns the design effect of one model's impressions, from the differences between its buckets.
 
-    def _label(self, surface: str | None) -> str:
-        if surface is None:
-            return NO_SURFACE
-        if surface not in self._surfaces and len(self._surfaces) >= MAX_SURFACES:
-            return OTHER_SURFACE
-        self._surfaces.add(surface)
-        return surface
+        Args:
+            arm: The model.
+            kind: The outcome.
+
+        Returns:
+            The design effect, at least 1; 1 as long as the impressions tell nothing, when no interval does either.
+        """
+        buckets = [
+            outcomes.of(kind)
+            for cell, outcomes in self.cells.items()
+            if cell.arm == arm and isinstance(cell.part, int) and outcomes.impressions
+        ]
+        impressions = np.array([one.impressions for one in buckets], np.int64)
+        successes = np.array([one.successes for one in buckets], np.int64)
+        if len(buckets) < 2 or not 0 < successes.sum() < impressions.sum():
+            return 1.0
+        return design_effect(impressions, successes)

@@ -11,6 +11,14 @@ from rqrec.service.outcomes.guardrails import Guardrails, Health
 DAY_S = 86_400.0
 
 
+class Promotion(StrEnum):
+    """What a service does with the decisions. OFF counts no outcomes, ADVISE shows decisions, AUTO carries them out."""
+
+    OFF = "off"
+    ADVISE = "advise"
+    AUTO = "auto"
+
+
 class Action(StrEnum):
     """What to do with a canary. PROMOTE makes it the active model, ROLL_BACK ends it, and WAIT leaves it as it is."""
 

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rqrec.service.errors import InvalidPart
+from rqrec.service.outcomes.health_recorder import HealthRecorder
 from rqrec.service.serving.served_model import ServedModel
 
 SHARES = 1 << 64
@@ -44,6 +46,11 @@ class Rollout:
     role: Role = Role.ACTIVE
     percent: float = 0.0
     revision: int = field(default=0, compare=False)
+
+    @property
+    def changed_at(self) -> float:
+        """When the roles changed, in seconds since 1970, by the clock of the replica that changed them."""
+        return self.revision / 1000
 
     def __str__(self) -> str:
         return (
@@ -113,11 +120,15 @@ class Deployment:
         rollout: Says which model version has which role.
         active: The active model.
         candidate: The canary or shadow model; None if there is none.
+        health: How this replica has answered since these roles began, by role.
     """
 
     rollout: Rollout
     active: ServedModel
     candidate: ServedModel | None = None
+    health: Mapping[Role, HealthRecorder] = field(
+        init=False, default_factory=lambda: {role: HealthRecorder() for role in Role}
+    )
 
     @property
     def models(self) -> list[ServedModel]:

@@ -25,7 +25,6 @@ from rqrec.service.serving.shared_rollout import SharedRollout
 from rqrec.service.serving.write_turns import WriteTurns
 from rqrec.service.telemetry import Metrics
 
-EMPTY_POLL_S = 0.1  # pause between two looks at an empty Redis at the start
 REFUSED_FOR_S = 60.0  # how long a rollout that failed is not tried again
 logger = logging.getLogger("rqrec")
 
@@ -84,11 +83,7 @@ class ModelSwitch:
             UnusableModel: If the bundle of `current` cannot be loaded.
             BundleError: If `current` names no bundle.
         """
-        rollout = None
-        with contextlib.suppress(RedisUnavailable):
-            while (rollout := await self._shared.read()) is None and not self._shared.is_known:
-                await asyncio.sleep(EMPTY_POLL_S)
-        if rollout is not None:
+        if (rollout := await self._shared.read_at_start()) is not None:
             try:
                 await self._switch(rollout)
             except Exception as error:
@@ -156,13 +151,14 @@ class ModelSwitch:
         """For each loaded model, by version: the number of written items that could not be migrated to this model."""
         return {model.version: model.num_left_out for model in self._running}
 
-    async def assign(self, version: str, role: Role, percent: float) -> Rollout:
+    async def assign(self, version: str, role: Role, percent: float, *, expected: int | None = None) -> Rollout:
         """Gives a model a role, on this replica now and on the other replicas soon. If this fails, nothing changes.
 
         Args:
             version: Version of the model.
             role: The new role of the model.
             percent: Percentage of the routing keys (see `Rollout`) that go to a canary or shadow, in [0, 100].
+            expected: Revision of the only rollout that this call may change; None for the latest one.
 
         Returns:
             The new rollout.
@@ -182,7 +178,10 @@ class ModelSwitch:
             self._check_known()
             if version not in await self.manifests():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
-            known = max(self._shared.known_revision, self.deployment.rollout.revision)
+            mine = self.deployment.rollout.revision
+            if expected not in {None, mine}:
+                raise Conflict("the roles of the models have changed meanwhile: see GET /models")
+            known = max(self._shared.known_revision, mine) if expected is None else expected
             rollout = self.deployment.rollout.with_role(version, role, percent, known_revision=known)
             try:
                 await self._switch(rollout, known)

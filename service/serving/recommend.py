@@ -7,7 +7,9 @@ was written later.
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,8 +20,11 @@ from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract import RecommendRequest
+from rqrec.service.errors import InvalidPart, RetryLater
 from rqrec.service.events.event import Impression
 from rqrec.service.ids import random_uuid
+from rqrec.service.outcomes.health_recorder import HealthRecorder
+from rqrec.service.outcomes.outcome_counts import bucket_of
 from rqrec.service.search.batch_search import SearchWork, search_key
 from rqrec.service.serving.deployment import Deployment, Role
 from rqrec.service.serving.runtime import Runtime
@@ -82,20 +87,24 @@ async def recommend(
     if request.user_id is not None or request.after is not None:
         profile = await runtime.users.profile(request)
     key = request.routing_key or request.user_id or recommendation_id
+    asked_at = time.perf_counter()
     role, model = deployment.answering(key)
-    answer = await _answer(request, profile, runtime, model, client=context.client, weight=weight)
+    with _failures_counted(deployment.health[role], context):
+        answer = await _answer(request, profile, runtime, model, client=context.client, weight=weight)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
         codes = snapshot.table.codes_of(best.leaves_K).tolist()
         items = snapshot.table.items(best.leaves_K)
     is_complete = model.is_current and profile.is_complete
+    deployment.health[role].add_answer(time.perf_counter() - asked_at, is_short=len(items) < request.k)
     fallback: Fallback = "popular" if answer.is_fallback else None if is_complete else "degraded"
     _count(metrics, answer, role, fallback, k=request.k)
     item_ids = [item.item_id for item in items]
     if (shadow := deployment.shadow(key)) is not None:
         runtime.spawn_shadow(_compare(request, profile, runtime, shadow, item_ids))
     if request.user_id is not None or request.surface is not None or request.after is not None:
-        runtime.users.record(_impression(request, recommendation_id, snapshot.version, role, item_ids))
+        impression = _impression(request, recommendation_id, snapshot.version, role, item_ids)
+        runtime.users.record(replace(impression, trial=runtime.promotion.trial_of(deployment), bucket=bucket_of(key)))
     return orjson.dumps(
         {
             "recommendation_id": recommendation_id,
@@ -109,6 +118,22 @@ async def recommend(
             "history_source": profile.source,
         }
     )
+
+
+@contextmanager
+def _failures_counted(health: HealthRecorder, context: RequestContext) -> Iterator[None]:
+    """Counts an error of the block as one of the model, unless the client or the load of the service caused it."""
+    try:
+        yield
+    except (InvalidPart, RetryLater):
+        raise
+    except asyncio.CancelledError:
+        if context.deadline_has_passed:
+            health.add_error()
+        raise
+    except Exception:
+        health.add_error()
+        raise
 
 
 def _count(metrics: Metrics, answer: _Answer, role: Role, fallback: Fallback, *, k: int) -> None:

@@ -22,6 +22,7 @@ from rqrec.service.search.batch_search import SearchKey, SearchWork
 from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.deployment import Deployment
 from rqrec.service.serving.model_switch import ModelSwitch
+from rqrec.service.serving.promotion import PromotionWatch
 from rqrec.service.telemetry import Metrics
 from rqrec.service.users.users import Users
 
@@ -55,6 +56,7 @@ class Runtime:
         admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
         users: Stores what users do and what they are shown, and reads it for recommendations.
+        promotion: Watches the trial of a canary.
         metrics: The metrics.
         limits: Limits and default values of one request.
 
@@ -64,6 +66,7 @@ class Runtime:
         admission: Refuses requests when too many are waiting.
         gate: The client of Redis; None if no Redis is used.
         users: Stores what users do and what they are shown, and reads it for recommendations.
+        promotion: Watches the trial of a canary.
         metrics: The metrics.
         limits: Limits and default values of one request.
     """
@@ -76,6 +79,7 @@ class Runtime:
         admission: Admission,
         gate: RedisGate | None,
         users: Users,
+        promotion: PromotionWatch,
         metrics: Metrics,
         limits: RequestLimits,
     ) -> None:
@@ -84,6 +88,7 @@ class Runtime:
         self.admission = admission
         self.gate = gate
         self.users = users
+        self.promotion = promotion
         self.metrics = metrics
         self.limits = limits
         self._is_draining = self._is_stopping = False
@@ -103,6 +108,7 @@ class Runtime:
         self.batcher.start()
         await self.models.start()
         self.users.start()
+        self.promotion.start()
 
     @property
     def deployment(self) -> Deployment:
@@ -177,6 +183,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Stops all parts of the service. Searches that are waiting are finished first."""
+        await self.promotion.stop()
         await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
         self._filter_flights.stop()

@@ -1,5 +1,6 @@
 """Reads and writes the rollout in Redis. The rollout says which model has which role; all replicas follow it."""
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -9,6 +10,7 @@ from rqrec.service.redis.client import KEY_PREFIX, RedisGate, RedisRefused, Redi
 from rqrec.service.redis.scripts import GIVE_ROLES, run
 from rqrec.service.serving.deployment import Rollout
 
+EMPTY_POLL_S = 0.1  # pause between two looks at an empty Redis
 ROLES_KEY, LAST_ACTIVE_KEY = f"{KEY_PREFIX}:roles", f"{KEY_PREFIX}:last-active"
 logger = logging.getLogger("rqrec")
 
@@ -47,6 +49,14 @@ class SharedRollout:
         self.is_known |= rollout is not None
         self.known_revision = max(self.known_revision, 0 if rollout is None else rollout.revision)
         return rollout
+
+    async def read_at_start(self) -> Rollout | None:
+        """Reads the rollout, and waits for it while Redis is empty. Returns None if Redis does not answer."""
+        with contextlib.suppress(RedisUnavailable):
+            while (rollout := await self.read()) is None and not self.is_known:
+                await asyncio.sleep(EMPTY_POLL_S)
+            return rollout
+        return None
 
     async def active_version(self) -> str | None:
         """Reads from Redis the version of the active model, which answers the requests. Returns None if Redis has none.

@@ -61,6 +61,9 @@ class EventRules:
 
     Attributes:
         stored_types: The types whose events are kept for each user: those that enter the history, and dislikes.
+        click_types: The types whose events are clicks on a recommendation: those that enter the history and are no
+            dislikes.
+        conversion_types: The types whose events are conversions.
     """
 
     def __init__(self, rules: Mapping[str, EventRule]) -> None:
@@ -68,6 +71,8 @@ class EventRules:
         self._dislikes = frozenset(name for name, rule in rules.items() if rule.dislike)
         self._not_history = frozenset(name for name, rule in rules.items() if not rule.history)
         self.stored_types = frozenset(name for name, rule in rules.items() if rule.history or rule.dislike)
+        self.click_types = frozenset(name for name, rule in rules.items() if rule.history and not rule.dislike)
+        self.conversion_types = frozenset(name for name, rule in rules.items() if rule.conversion)
 
     def check_type(self, event_type: str) -> None:
         """Checks the type of an event.

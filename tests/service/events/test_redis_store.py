@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, Impression
 from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, stream_key
 from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
+from rqrec.service.outcomes.outcome_counts import Arm, Outcomes
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
 from tests.service.events.opened_store import OpenedStore
 
@@ -29,8 +31,9 @@ def event(number: int, user_id: str = "ann") -> Event:
     return Event(f"event {number}", user_id, f"item {number}", "view", NOW + number)
 
 
-def impression(number: int, user_id: str | None = "ann") -> Impression:
-    return Impression(f"list {number}", user_id, "home", "model-1", "active", (f"item {number}",), NOW + number)
+def impression(number: int, user_id: str | None = "ann", trial: int | None = None) -> Impression:
+    items = (f"item {number}",)
+    return Impression(f"list {number}", user_id, "home", "model-1", "active", items, NOW + number, trial=trial)
 
 
 def test_a_redis_that_keeps_a_file_has_everything_after_a_crash(tmp_path: Path) -> None:
@@ -138,7 +141,9 @@ def test_all_keys_but_the_streams_expire(opened: OpenedStore, redis_server: Redi
 
 
 def test_a_cluster_does_all_that_a_server_does(cluster: list[int]) -> None:
-    opened = OpenedStore(f"redis+cluster://127.0.0.1:{cluster[0]}", StoreLimits(user_impressions=2))
+    opened = OpenedStore(
+        f"redis+cluster://127.0.0.1:{cluster[0]}", StoreLimits(user_impressions=2, click_types=frozenset({"view"}))
+    )
     run, store = opened.run, opened.store
     events = [event(number, f"user {number % 20}") for number in range(200)]
     assert run(store.append([*events, events[0]])) == AppendResult(accepted=200, duplicates=1)
@@ -151,6 +156,13 @@ def test_a_cluster_does_all_that_a_server_does(cluster: list[int]) -> None:
         impression(9, None),
     ]
     assert run(store.shown_since("ann", NOW + 3)) == {"item 3"}
+    run(store.add_impressions([impression(number, user_id=None, trial=7) for number in range(100, 300)]))
+    clicks = [event(number, f"user {number % 20}") for number in range(50, 200)]
+    named = [replace(one, recommendation_id=one.event_id.replace("event", "list")) for one in clicks]
+    for _ in range(2):
+        run(store.append(named))
+    run(store.add_impressions([impression(number, user_id=None, trial=7) for number in range(50, 110)]))
+    assert run(store.outcome_counts(7)).total(Arm("model-1", "active")) == Outcomes(impressions=250, clicks=150)
     assert [entry.item_id for entry in run(store.history("user 1", 3))] == ["item 141", "item 161", "item 181"]
     assert run(store.user("user 1")).events == events[1::20]
     assert run(store.forget("user 1")) == 20

@@ -5,14 +5,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.events.event import Event
-from rqrec.service.events.sqlite_file import SCHEMA_VERSION, open_for_writing
+from rqrec.service.events.event import Event, Impression
+from rqrec.service.events.sqlite_file import SCHEMA, SCHEMA_VERSION, open_for_writing
 from rqrec.service.events.store import START, AppendResult, UserData
+from rqrec.service.outcomes.outcome_counts import Arm, OutcomeCounts
 from tests.service.events.opened_store import OpenedStore
 from tests.service.events.writing_process import numbered
 
@@ -197,3 +200,20 @@ def test_the_file_of_another_program_is_refused(file: Path, opened: OpenedStore)
     for call in (opened.store.append([numbered(1)]), opened.store.history("user 1", 1)):
         with pytest.raises(StoreUnavailable, match="other software wrote it"):
             opened.run(call)
+
+
+def test_a_file_of_an_older_release_is_brought_up_to_date(file: Path) -> None:
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} COMMIT;")
+        shown = '["list 1", null, "home", "model-1", "active", ["item 1"], 2e9, null]'
+        connection.execute("INSERT INTO impressions VALUES ('list 1', NULL, 2e9, ?)", (shown,))
+        connection.commit()
+    opened = OpenedStore(file)
+    assert opened.run(opened.store.outcome_counts(1)) == OutcomeCounts({})  # a reader comes first
+    old = opened.run(opened.store.impression("list 1"))
+    assert old is not None
+    assert old == Impression("list 1", None, "home", "model-1", "active", ("item 1",), 2e9)
+    opened.run(opened.store.add_impressions([replace(old, recommendation_id="list 2", trial=1)]))
+    assert opened.run(opened.store.outcome_counts(1)).total(Arm("model-1", "active")).impressions == 1
+    opened.close()

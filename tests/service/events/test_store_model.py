@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,10 +16,17 @@ from rqrec.service.events.store import START, StoreLimits
 from tests.service.events.opened_store import OpenedStore
 from tests.service.events.plain_store import PlainStore
 
-LIMITS = StoreLimits(user_history=4, user_impressions=3, history_types=frozenset({"view", "like"}))
+LIMITS = StoreLimits(
+    user_history=4,
+    user_impressions=3,
+    history_types=frozenset({"view", "like"}),
+    click_types=frozenset({"view", "like"}),
+    conversion_types=frozenset({"like", "click"}),
+)
 USERS = ("ann", "bob", "cy")
 NOW = float(round(time.time()))
 users = st.sampled_from(USERS)
+trials = st.sampled_from((None, 0, 1_790_000_000_000))
 events = st.builds(
     Event,
     event_id=st.integers(0, 30).map(str),
@@ -27,7 +35,7 @@ events = st.builds(
     type=st.sampled_from(("view", "like", "click")),
     at=st.integers(-2, 8).map(lambda number: NOW + number / 4),
     value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    recommendation_id=st.none() | st.sampled_from("rs"),
+    recommendation_id=st.none() | st.integers(0, 12).map("list {}".format),
 )
 
 
@@ -44,13 +52,15 @@ class StoreMachine(RuleBasedStateMachine):
     def append(self, events: list[Event]) -> None:
         assert self.opened.run(self.opened.store.append(events)) == self.model.append(events)
 
-    @rule(shown=st.lists(st.tuples(users | st.none(), st.integers(0, 50), st.sampled_from("abcd")), max_size=4))
-    def show(self, shown: list[tuple[str | None, int, str]]) -> None:
+    @rule(shown=st.lists(st.tuples(users | st.none(), st.integers(0, 50), st.sampled_from("abcd"), trials), max_size=4))
+    def show(self, shown: list[tuple[str | None, int, str, int | None]]) -> None:
         made = []
-        for user_id, age, item_id in shown:
+        for user_id, age, item_id, trial in shown:
             number = next(self.numbers)
             at = NOW - age + number / 1024  # each has a time of its own
-            made.append(Impression(f"list {number}", user_id, None, "model", "canary", (item_id, "x"), at))
+            surface, bucket = (None, "home", "page")[age % 3], age % 5
+            one = Impression(f"list {number}", user_id, surface, "model", "canary", (item_id, "x"), at)
+            made.append(replace(one, trial=trial, bucket=bucket))
         self.opened.run(self.opened.store.add_impressions(made))
         self.model.add_impressions(made)
 
@@ -91,6 +101,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert run(store.history(user_id, 2)) == expected.history[-2:]
             for one in expected.impressions:
                 assert run(store.impression(one.recommendation_id)) == one
+        for trial in (0, 1_790_000_000_000):
+            assert run(store.outcome_counts(trial)) == self.model.outcome_counts(trial)
         assert run(store.size()) == len(self.model.untrimmed) + len(self.model.unread)
 
     def teardown(self) -> None:

@@ -13,7 +13,7 @@ from rqrec.models.bundle.layout import ITEMS, SEARCH_GRAPH, TOKENIZER_GRAPH
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.service.serving import loading
 from rqrec.service.settings import Backend, Device, Precision
-from tests.service.serving.sealing import seal
+from tests.service.serving.wrong.sealing import seal
 from tests.text_encoders import with_text_encoder
 
 

@@ -34,7 +34,7 @@ from rqrec.models.bundle.layout import (
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.bundle.transition_table import write_transitions
 from rqrec.models.search.history.transitions import Transitions
-from tests.service.serving.sealing import seal, use
+from tests.service.serving.wrong.sealing import seal, use
 from tests.text_encoders import with_text_encoder, write_text_encoder
 
 UNUSED = {RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS}  # by the service on a CPU

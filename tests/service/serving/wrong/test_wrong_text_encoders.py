@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from tokenizers import Tokenizer, models
 
 from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
-from tests.service.serving.sealing import seal
 from tests.service.serving.three_models import ask, service
+from tests.service.serving.wrong.sealing import seal
 from tests.text_encoders import write_text_encoder
 
 Change = Callable[[Path], object]

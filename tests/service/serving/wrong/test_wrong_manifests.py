@@ -9,7 +9,7 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.layout import MANIFEST
 from rqrec.models.bundle.manifest import read_manifest
-from tests.service.serving.sealing import seal, use
+from tests.service.serving.wrong.sealing import seal, use
 from tests.text_encoders import with_text_encoder
 
 
