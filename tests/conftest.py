@@ -129,7 +129,10 @@ def bundle(bundles: Path) -> Bundle:
 
 @contextmanager
 def no_search_graph() -> Iterator[None]:
-    """Makes runs publish a placeholder for the graph of the search, whose export takes most of a short run's time."""
+    """Makes runs publish a placeholder for the graph of the search, whose export takes most of a short run's time.
+
+    A service can serve such a bundle with the engine of PyTorch.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
             "rqrec.training.publish.export_search", lambda _retriever, _trie, path, **_options: path.write_text("none")

@@ -22,7 +22,7 @@ from rqrec.training.evaluation.report import (
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
-from tests.conftest import small_settings
+from tests.conftest import no_search_graph, small_settings
 from tests.service.conftest import settings_for
 
 ITEMS, USERS, OWN = 90, 60, 3
@@ -44,7 +44,7 @@ def write_groceries(folder: Path) -> Path:
 def groceries(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("groceries")
     settings = small_settings(write_groceries(root / "shop"), "DecoderSettings.epochs = 2", "RqVaeSettings.steps = 20")
-    with open_workspace(root / "work", root) as workspace:
+    with open_workspace(root / "work", root) as workspace, no_search_graph():
         run = Run(workspace, settings)
         assert run.bundle.is_dir()
     return run
@@ -77,7 +77,8 @@ def test_the_bundle_carries_the_default_and_the_bonus(groceries: Run) -> None:
 
 def test_the_service_repeats_unless_a_request_says_otherwise(groceries: Run) -> None:
     history = ["i1", "i2", "i3", "i1", "i2", "i3"]
-    with TestClient(create_app(settings_for(groceries.workspace.root / BUNDLES))) as client:
+    settings = settings_for(groceries.workspace.root / BUNDLES, backend="torch", device="cpu")
+    with TestClient(create_app(settings)) as client:
 
         def items(**more: bool) -> set[str]:
             reply = client.post("/recommend", json={"history": history, "k": OWN, **more}).json()

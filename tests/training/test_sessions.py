@@ -55,12 +55,13 @@ def test_the_evaluation_knows_the_times_in_a_row_of_its_own(dated: Run) -> None:
     assert results["rqrec"] != results["rqrec, times known"]
 
 
+@pytest.mark.usefixtures("without_search_graph")
 def test_a_request_in_a_session_is_answered_by_pairs_of_sessions(dated: Run) -> None:
     ids = dated.workspace.root / BUNDLES
     assert load_transitions(dated.decoder).session_strengths_P is not None
     assert dated.bundle.is_dir()
     now = 1_700_000_000
-    with TestClient(create_app(settings_for(ids))) as client:
+    with TestClient(create_app(settings_for(ids, backend="torch", device="cpu"))) as client:
         plain = scores(client, "116", "117")
         entries = "116", {"item_id": "117", "at": now}
         assert scores(client, *entries, at=now + DAY_S) == scores(client, "116", {"item_id": "117"}, at=now) == plain

@@ -15,7 +15,7 @@ from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.app import create_app
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import Workspace
-from tests.conftest import small_settings
+from tests.conftest import no_search_graph, small_settings
 from tests.service.conftest import settings_for
 
 ITEMS = 64
@@ -43,13 +43,15 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "interactions.parquet"
     )
     quick = ("RqVaeSettings.steps = 20", "DecoderSettings.epochs = 1", "SemanticIdSettings.max_collision_ratio = 1.0")
-    return Run(Workspace(folder / "work", folder), small_settings(folder, *quick)).bundle.parent
+    with no_search_graph():
+        return Run(Workspace(folder / "work", folder), small_settings(folder, *quick)).bundle.parent
 
 
 @pytest.fixture(scope="module")
 def client(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
-        settings = settings_for(bundle_folder, redis_url=server.url, admin_token=TOKEN, redis_timeout_s=2.0)
+        redis = {"redis_url": server.url, "redis_timeout_s": 2.0}
+        settings = settings_for(bundle_folder, admin_token=TOKEN, backend="torch", device="cpu", **redis)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with TestClient(create_app(settings), headers=headers) as client:
             yield client
