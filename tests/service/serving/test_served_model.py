@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,24 @@ def loaded_models() -> int:
     return sum(type(one) is ServedModel for one in gc.get_objects())
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), RuntimeError("graph"), KeyError("field")], ids=repr)
-@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"])
-def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
-    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
-) -> None:
+def failing(error: Exception) -> Callable[..., None]:
     def fail(*_arguments: object, **_named: object) -> None:
         raise type(error)(*error.args)
 
+    return fail
+
+
+@pytest.mark.parametrize("place", ["load_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"])
+def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     monkeypatch.setattr(logging.getLogger("rqrec"), "disabled", True)  # pytest keeps log records and their frames
     with service(three_bundles, redis_url=redis_server.url) as client:
         gc.unfreeze()
         models, threads, tasks = loaded_models(), threads_that_tokenise(), num_tasks(client)
         with monkeypatch.context() as patched:
-            patched.setattr(f"rqrec.service.serving.served_model.{place}", fail)
-            for _ in range(3):
+            for error in (MemoryError(), OSError("disk"), RuntimeError("graph"), KeyError("field")):
+                patched.setattr(f"rqrec.service.serving.served_model.{place}", failing(error))
                 response = client.post("/models/second/activate")
                 assert (response.status_code, response.json()["type"]) == (409, "unusable-model"), response.text
         del response
