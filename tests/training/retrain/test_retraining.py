@@ -17,8 +17,10 @@ from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.training.bundling import bundle_files
 from rqrec.training.retrain.__main__ import main
-from rqrec.training.retrain.settings import AllSettings
-from rqrec.training.runtime.config import read_settings
+from rqrec.training.retrain.run import Retraining, settings_of
+from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.train_decoder import load_retriever
 from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, START, USERS, Shop, write
 
 ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
@@ -206,6 +208,23 @@ def test_nothing_is_published_if_a_new_item_cannot_get_an_id(
 
 
 def test_the_recorded_settings_are_read_and_may_be_changed(timed_shop: Shop) -> None:
-    lines = timed_shop.bundle.manifest.config.splitlines()
-    settings = read_settings(AllSettings, [], [*lines, "RetrainSettings.epochs = 9"])
+    settings = settings_of(timed_shop.bundle, ["RetrainSettings.epochs = 9"])
     assert (settings.decoder.epochs, settings.retrain.epochs) == (2, 9)
+
+
+def test_a_retraining_that_was_interrupted_ends_as_an_uninterrupted_one(
+    timed_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def candidate(work: Path) -> dict[str, torch.Tensor]:
+        sources = str(timed_shop.events), str(timed_shop.first)
+        with open_workspace(work, tmp_path) as workspace:
+            run = Retraining(workspace, timed_shop.bundle, sources, settings_of(timed_shop.bundle))
+            return load_retriever(run.candidate).state_dict()
+
+    steps_left = iter(range(20))
+    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted):
+        patched.setattr("rqrec.training.runtime.loop.any_rank", lambda _: next(steps_left, None) is None)
+        candidate(tmp_path / "work")
+    assert [*(tmp_path / "work").glob("retrain_*-checkpoints/*/step-*")]
+    resumed, whole = candidate(tmp_path / "work"), candidate(tmp_path / "another")
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
