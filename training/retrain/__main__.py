@@ -72,6 +72,9 @@ def _run(run: Retraining) -> Ending:
         logger.info("retraining: there are no interactions after that time, so there is nothing to learn")
         return Ending.NOTHING_NEW
     logger.info("retraining: %d new interactions, %d older ones", run.num_new, run.num_replayable)
+    if not run.has_target:
+        logger.info("retraining: too few of the new interactions follow another one of their user to learn from them")
+        return Ending.NOTHING_NEW
     if run.num_replayable < REPLAY_MISSING * run.parent.learned.popularity_R.sum():
         logger.warning(
             "retraining: the sources hold few of the interactions that the bundle has learnt, so little is replayed "

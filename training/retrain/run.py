@@ -19,7 +19,7 @@ from rqrec.training.retrain.gate import Check, check_ids
 from rqrec.training.retrain.judge import Verdict, judge, load_verdict
 from rqrec.training.retrain.learn import Learner
 from rqrec.training.retrain.settings import AllSettings
-from rqrec.training.retrain.targets import held_out_from
+from rqrec.training.retrain.targets import held_out_from, with_targets
 from rqrec.training.runtime.config import read_settings
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids
@@ -82,6 +82,14 @@ class Retraining:
     def num_new(self) -> int:
         """Number of interactions that are newer than all that the bundle has learnt."""
         return len(self._new_times)
+
+    @cached_property
+    def has_target(self) -> bool:
+        """Whether the candidate has something to learn: a new interaction with one of the same user before it."""
+        sequences = user_sequences(load_prepared(self.data))
+        assert sequences.times_I is not None
+        learnt = sequences.only(sequences.times_I < self._until_s)
+        return with_targets(learnt, is_newer(learnt, self.parent), replay=0).has_target
 
     @cached_property
     def num_replayable(self) -> int:

@@ -32,10 +32,10 @@ class RetrainSettings:
         seed: Seed of weights, batches, dropout and samples.
     """
 
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     short_term_epochs: PositiveInt = 4
     rate_share: PositiveFloat = 0.3
-    replay: NonNegativeFloat = 2.0
+    replay: NonNegativeFloat = 8.0
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     judged_interactions: PositiveInt = 2000
     judged_users: PositiveInt = 20

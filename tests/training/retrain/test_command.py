@@ -34,7 +34,7 @@ def test_it_repeats_after_the_time_whatever_the_ending_and_a_signal_ends_the_pau
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(command, "_retrain", lambda *_: next(endings))
-    monkeypatch.setattr(command.time, "sleep", pause)
+    monkeypatch.setattr("rqrec.training.retrain.__main__.time.sleep", pause)
     with pytest.raises(SystemExit) as ended:
         command.main(["--bundle", str(tmp_path), "--events", "e", "--every", "1h"])
     assert ended.value.code == 128 + signal.SIGTERM

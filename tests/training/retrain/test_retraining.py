@@ -15,9 +15,12 @@ from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.training.bundling import bundle_files
 from rqrec.training.retrain.__main__ import main
-from rqrec.training.retrain.settings import AllSettings
-from rqrec.training.runtime.config import read_settings
+from rqrec.training.retrain.run import Retraining, settings_of
+from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.train_decoder import load_retriever
 from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, START, USERS, Shop, write
 
 ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
@@ -38,7 +41,9 @@ def store(timed_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retrained")
     bundles = Path(shutil.copytree(timed_shop.bundles, root / "bundles", symlinks=True))
     metrics = ("--metrics", str(root / "retraining.prom"), "--set", "RetrainSettings.epochs=2")
-    assert retrain(bundles, timed_shop.events, timed_shop.first, work=root / "work", more=metrics) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bundle_files, "export_search", lambda _model, _trie, path: path.touch())  # as in timed_shop
+        assert retrain(bundles, timed_shop.events, timed_shop.first, work=root / "work", more=metrics) == 0
     return bundles
 
 
@@ -84,7 +89,7 @@ def test_the_networks_go_on_from_the_weights_of_the_bundle(timed_shop: Shop, ret
     for name in ("query.weight", "items.own.weight", "short_term.items.weight"):
         old, new = before[name], after[name][:rows] if name.endswith("items.weight") or "own" in name else after[name]
         moved = float((new - old).norm() / old.norm())
-        assert 0 < moved < 0.5, name
+        assert 0 < moved < 1, name  # two independent matrices differ by 1.4
 
 
 def test_current_names_the_new_bundle_and_the_old_one_stays(store: Path, timed_shop: Shop, retrained: Bundle) -> None:
@@ -114,6 +119,18 @@ def test_without_newer_events_nothing_is_published(
     assert retrain(store, timed_shop.events, timed_shop.first, work=tmp_path) == 0
     assert sorted(store.iterdir()) == before
     assert "there are no interactions after that time" in caplog.text
+
+
+def test_single_events_of_new_users_are_kept_for_later(
+    timed_shop: Shop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rqrec")
+    before = sorted(timed_shop.bundles.iterdir())
+    rows = [(f"stranger {user}", "War 1", START + DAYS * DAY + user, "view") for user in range(5)]
+    events = write(tmp_path / "events", rows, ["War 1"])
+    assert retrain(timed_shop.bundles, events, work=tmp_path / "work") == 0
+    assert sorted(timed_shop.bundles.iterdir()) == before
+    assert "too few of the new interactions follow another one" in caplog.text
 
 
 def test_a_worse_model_is_not_published(
@@ -175,7 +192,7 @@ def test_many_new_items_make_a_full_training_due(
     published: list[object] = []
     monkeypatch.setattr("rqrec.training.retrain.run.publish", lambda *arguments: published.append(arguments))
     events = new_films(tmp_path / "events", [f"{GENRES[number % 4]} {number}" for number in range(100, 130)])
-    assert retrain(timed_shop.bundles, events, work=tmp_path / "work") == 4
+    assert retrain(timed_shop.bundles, events, timed_shop.first, work=tmp_path / "work") == 4
     assert "items newer than the tokenizer: 38.5%, at most 25.0% - a full training is due" in caplog.text
     assert len(published) == 1
 
@@ -185,12 +202,29 @@ def test_nothing_is_published_if_a_new_item_cannot_get_an_id(
 ) -> None:
     before = sorted(timed_shop.bundles.iterdir())
     events = new_films(tmp_path / "events", [f"War {number}" for number in range(100, 130)])
-    assert retrain(timed_shop.bundles, events, work=tmp_path / "work") == 4
+    assert retrain(timed_shop.bundles, events, timed_shop.first, work=tmp_path / "work") == 4
     assert "more than 16 items have equal codes" in caplog.text
     assert sorted(timed_shop.bundles.iterdir()) == before
 
 
 def test_the_recorded_settings_are_read_and_may_be_changed(timed_shop: Shop) -> None:
-    lines = timed_shop.bundle.manifest.config.splitlines()
-    settings = read_settings(AllSettings, [], [*lines, "RetrainSettings.epochs = 9"])
+    settings = settings_of(timed_shop.bundle, ["RetrainSettings.epochs = 9"])
     assert (settings.decoder.epochs, settings.retrain.epochs) == (2, 9)
+
+
+def test_a_retraining_that_was_interrupted_ends_as_an_uninterrupted_one(
+    timed_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def candidate(work: Path) -> dict[str, torch.Tensor]:
+        sources = str(timed_shop.events), str(timed_shop.first)
+        with open_workspace(work, tmp_path) as workspace:
+            run = Retraining(workspace, timed_shop.bundle, sources, settings_of(timed_shop.bundle))
+            return load_retriever(run.candidate).state_dict()
+
+    steps_left = iter(range(20))
+    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted):
+        patched.setattr("rqrec.training.runtime.loop.any_rank", lambda _: next(steps_left, None) is None)
+        candidate(tmp_path / "work")
+    assert [*(tmp_path / "work").glob("retrain_*-checkpoints/*/step-*")]
+    resumed, whole = candidate(tmp_path / "work"), candidate(tmp_path / "another")
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())

@@ -6,22 +6,29 @@ from rqrec.training.data.splits import Sequences
 from rqrec.training.retrain.targets import held_out_from, with_targets
 
 # Two users. The times say which interactions are old; the third of the first user is a dislike.
+TIMES_I = np.array([10, 30, 40, 100, 20, 50, 110])
 SEQUENCES = Sequences(
     np.arange(7, dtype=np.int32),
     np.array([0, 4, 7]),
     weights_I=np.array([1, 2, 0, 3, 1, 1, 5], dtype=np.float32),
-    times_I=np.array([10, 30, 40, 100, 20, 50, 110]),
+    times_I=TIMES_I,
 )
-IS_NEW_I = SEQUENCES.times_I >= 100  # type: ignore[operator]
+IS_NEW_I = TIMES_I >= 100
+
+
+def weights(sequences: Sequences, *, replay: float) -> list[float]:
+    found_I = with_targets(sequences, IS_NEW_I, replay=replay).weights_I
+    assert found_I is not None
+    return [float(weight) for weight in found_I]
 
 
 def test_new_interactions_keep_their_weights_and_others_have_none() -> None:
-    assert with_targets(SEQUENCES, IS_NEW_I, replay=0).weights_I.tolist() == [0, 0, 0, 3, 0, 0, 5]  # type: ignore[union-attr]
+    assert weights(SEQUENCES, replay=0) == [0, 0, 0, 3, 0, 0, 5]
 
 
 def test_the_latest_old_interactions_are_replayed_but_no_dislike() -> None:
-    assert with_targets(SEQUENCES, IS_NEW_I, replay=1).weights_I.tolist() == [0, 2, 0, 3, 0, 1, 5]  # type: ignore[union-attr]
-    assert with_targets(SEQUENCES, IS_NEW_I, replay=9).weights_I.tolist() == [1, 2, 0, 3, 1, 1, 5]  # type: ignore[union-attr]
+    assert weights(SEQUENCES, replay=1) == [0, 2, 0, 3, 0, 1, 5]
+    assert weights(SEQUENCES, replay=9) == [1, 2, 0, 3, 1, 1, 5]
 
 
 def test_every_item_stays_in_the_history() -> None:
@@ -32,7 +39,7 @@ def test_every_item_stays_in_the_history() -> None:
 
 def test_without_weights_all_count_the_same() -> None:
     plain = Sequences(SEQUENCES.items_I, SEQUENCES.offsets_U, times_I=SEQUENCES.times_I)
-    assert with_targets(plain, IS_NEW_I, replay=1).weights_I.tolist() == [0, 0, 1, 1, 0, 1, 1]  # type: ignore[union-attr]
+    assert weights(plain, replay=1) == [0, 0, 1, 1, 0, 1, 1]
 
 
 def test_the_latest_share_is_held_out() -> None:
