@@ -26,7 +26,7 @@ OPTIONS = {
     "guardrail_p99_ratio": 1000.0,  # a test's canary may be slow at its first request
 }
 
-LIKED = {"first": 0.3, "second": 0.65}  # users click the lists of the canary more
+LIKED = {"first": 0.4, "second": 0.75}  # users click the lists of the canary more
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_canary_that_users_click_more_is_promoted(
 ) -> None:
     with service(three_bundles, **options) as client, caplog.at_level(logging.WARNING, "rqrec"):
         activate(client, "second", part="canary", percent=50)
-        play([client], LIKED, range(240))
+        play([client], LIKED, range(300))
         until(lambda: parts(client) == {"second": "active"})
         assert actions(client) == {"promote": 1, "roll_back": 0}
         assert num_shown(client) == 0  # the roles have changed, so the counts begin again
@@ -131,7 +131,7 @@ def test_a_canary_that_users_click_less_is_rolled_back_and_stays_away(
 ) -> None:
     with service(three_bundles, **options) as client:
         activate(client, "second", part="canary", percent=50)
-        play([client], {"first": 0.65, "second": 0.3}, range(240))
+        play([client], {"first": 0.75, "second": 0.4}, range(300))
         until(lambda: parts(client) == {"first": "active"})
         play([client], {"first": 0.1, "second": 0.9}, range(1000, 1030))
         assert parts(client) == {"first": "active"}
@@ -143,7 +143,7 @@ def without_items(key: SearchKey, works: Sequence[SearchWork]) -> Sequence[Ranki
     found = search(key, works)
     if key.snapshot.version == "first":
         return found
-    return [Ranking(*(column[:1] for column in one)) for one in found]
+    return [Ranking(one.leaves_K[:1], one.log_probs_K[:1], one.scores_K[:1]) for one in found]
 
 
 def crashing(key: SearchKey, works: Sequence[SearchWork]) -> Sequence[Ranking]:
@@ -184,7 +184,7 @@ def test_advice_is_given_once_and_changes_nothing(
 ) -> None:
     with service(three_bundles, **{**options, "promotion": "advise"}) as client, caplog.at_level(logging.INFO, "rqrec"):
         activate(client, "second", part="canary", percent=50)
-        play([client], LIKED, range(240))
+        play([client], LIKED, range(300))
         name = 'rqrec_trial_decision{action="promote"}'
         until(lambda: samples(client, name) == {name: 1})
         assert listed(client)["trial"]["action"] == "promote"
