@@ -1,5 +1,7 @@
 """Moves users' events from the event store of the service to Parquet files: `rqrec export-events FOLDER`.
 
+With Redis, it also writes the items that clients have written to FOLDER/items.written.jsonl, for `rqrec retrain`.
+
 The environment variables RQREC_… choose the store as for the service: Redis if RQREC_REDIS_URL is set, else the file in
 RQREC_DATA_DIR. The files are FOLDER/interactions/day=2026-01-31/part-00000012.parquet, by the day of the export. Each
 event is exported once, even if the command is killed. Exported events are removed from the store; histories of users
@@ -22,6 +24,9 @@ from rqrec.service.composition import event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.export_events.event_files import EventFiles
 from rqrec.service.export_events.export import export_events
+from rqrec.service.export_events.items_export import ItemsExport
+from rqrec.service.export_events.items_file import ItemsFile
+from rqrec.service.export_events.written_items import ItemsUnavailable
 from rqrec.service.logs import set_up_logs
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.settings import Settings, faults_of
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
     """Exports events, once or repeatedly.
 
     Exits with status 2 if a setting or the folder cannot be used, and with status 3 if a single export finds that the
-    store does not answer. A repeated export logs that and tries again.
+    store does not answer or that the written items cannot be read. A repeated export logs that and tries again.
 
     Args:
         arguments: The arguments of the command; None for those of this process.
@@ -49,18 +54,19 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
         set_up_logs(settings.log_format)
         files = EventFiles(options.folder)
         with files.locked():
-            asyncio.run(_export(settings, files, options.every))
+            asyncio.run(_export(settings, files, ItemsFile(options.folder), options.every))
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error)), EXIT_REFUSED))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, ItemsUnavailable) as error:
         sys.exit(_complain(program, f"{error} - run the same command again", EXIT_UNAVAILABLE))
     except (UserError, OSError) as error:
         sys.exit(_complain(program, error, EXIT_REFUSED))
 
 
-async def _export(settings: Settings, files: EventFiles, every_s: float | None) -> None:
+async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, every_s: float | None) -> None:
     gate = None if settings.redis_url is None else RedisGate(redis_options(settings), Metrics())
     store = event_store(settings, gate)
+    items = None if gate is None else ItemsExport(gate, items_file)
     try:
         while True:
             try:
@@ -68,7 +74,9 @@ async def _export(settings: Settings, files: EventFiles, every_s: float | None) 
                 logger.info(
                     "%d events exported, %d events of forgotten users removed", exported.events, exported.forgotten
                 )
-            except StoreUnavailable as error:
+                if items is not None:  # after the events, whose items were written before
+                    await items.update()
+            except (StoreUnavailable, ItemsUnavailable) as error:
                 if every_s is None:
                     raise
                 logger.warning("%s: trying again in %g s", error, every_s)

@@ -61,14 +61,13 @@ class LogRepair:
             contents: The log's entries (the content of written items) and its events.
             known: The stamp of each written item that this replica knows: the position of its last change.
         """
-        theirs = Stamps({item_id: stamped.stamp for item_id, stamped in contents.entries.items()})
-        header = view.header
-        is_whole = header is not None and contents.is_linked and theirs.digest == header.digest and view.is_whole
+        theirs = contents.stamps()
+        is_undamaged = contents.is_undamaged(view, theirs)
         for event in contents.events:
             change = self._replay.read(event)
             if change is not None and is_before(theirs.stamp(change.item_id), event.stamp):
                 theirs.note(change.item_id, event.stamp)
-        return is_whole and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
+        return is_undamaged and not any(is_before(theirs.stamp(item_id), stamp) for item_id, stamp in known.items())
 
     async def load(self, header: LogHeader, contents: LogContents) -> ReplicaState:
         """Makes the state of a replica from the entries (the content of all written items) of an undamaged change log.

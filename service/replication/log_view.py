@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rqrec.service.replication.positions import is_before, is_position
 from rqrec.service.replication.stamped_entries import StampedEntry
+from rqrec.service.replication.stamps import Stamps
 
 
 class Event(NamedTuple):
@@ -158,3 +159,17 @@ class LogContents:
     events: Sequence[Event]
     last: str
     is_linked: bool
+
+    def stamps(self) -> Stamps:
+        """Returns the stamps of the entries, without the events after them."""
+        return Stamps({item_id: stamped.stamp for item_id, stamped in self.entries.items()})
+
+    def is_undamaged(self, view: LogView, stamps: Stamps) -> bool:
+        """Returns whether these are all entries and events that the log's header promises.
+
+        Args:
+            view: The view of the log from which this content was read.
+            stamps: The result of `LogContents.stamps`, which takes long if there are many entries.
+        """
+        header = view.header
+        return header is not None and view.is_whole and self.is_linked and stamps.digest == header.digest
