@@ -16,6 +16,7 @@ from benchmarks.retraining.asking import Answers, ask
 from benchmarks.retraining.slices import Slices
 from rqrec.models.bundle.bundle import Bundle, read_bundle, read_version
 from rqrec.models.bundle.store import current_version
+from rqrec.training.retrain.outcome import Ending
 
 FROZEN, RETRAINED, FULL = "frozen", "retrained", "full"
 
@@ -123,7 +124,10 @@ class Models:
         before = _children_s()
         with (self._work_dir / "log.txt").open("a", encoding="utf-8") as log:
             data_dir = ["--data-dir", str(self._data_dir)]
-            subprocess.run([sys.executable, "-m", "rqrec", *command, *data_dir], check=True, stdout=log, stderr=log)
+            run = [sys.executable, "-m", "rqrec", *command, *data_dir]
+            status = subprocess.run(run, check=False, stdout=log, stderr=log).returncode
+        if status not in (0, Ending.FULL_TRAINING_DUE.exit_status):  # the second one publishes too
+            raise RuntimeError(f"rqrec {command[0]} ended with status {status}: see {self._work_dir / 'log.txt'}")
         return round(_children_s() - before, 1)
 
 

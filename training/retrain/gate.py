@@ -2,7 +2,7 @@
 
 A retraining keeps the tokenizer, so the IDs of new items are only as good as the tokenizer fits them.
 
-Shapes: N items, M new items, X old items to compare with, L levels.
+Shapes: N items, X items that are compared, the old ones first, M asked items, Y nearest of these.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ import numpy as np
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.content_neighbours import content_of
-from rqrec.models.trie.trie import pack_codes
+from rqrec.models.items.item_tokenizer import ItemTokenizer
+from rqrec.models.trie.semantic_ids import collision_ratio
 from rqrec.training.features.features import Features
-from rqrec.training.retrain.settings import RetrainSettings
+from rqrec.training.retrain.settings import AllSettings
 from rqrec.training.tokenize_items import SemanticIds
 
 NEAREST = 10  # items by content whose codes are compared
-SAMPLED = 2000  # items of which neighbours are looked up, and items to compare with: 10 times as many
-FEW = 20  # with fewer new items, only their share counts
+SAMPLED = 2000  # new items whose neighbours are looked up, among 10 times as many old items
+FEW = 20  # with fewer new items, their agreement is not measured
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Check:
         return f"{self.name}: {self.value:.1%}, {bound} {self.limit:.1%}{verdict}"
 
 
-def check_ids(parent: Bundle, features: Features, ids: SemanticIds, settings: RetrainSettings) -> list[Check]:
+def check_ids(parent: Bundle, features: Features, ids: SemanticIds, settings: AllSettings) -> list[Check]:
     """Measures how well the semantic IDs fit the items that are newer than the tokenizer.
 
     Args:
@@ -59,43 +60,43 @@ def check_ids(parent: Bundle, features: Features, ids: SemanticIds, settings: Re
         settings: The limits.
 
     Returns:
-        The share of new items; and, unless there are fewer than `FEW`, the share of them that have the codes of another
-        item, and how often their nearest items by content share their first code, beside the same for old items.
+        The share of new items; the share of all items that have the codes of another one; and, unless there are fewer
+        than `FEW` new items, how well their first codes agree with their content, beside the same for old items.
     """
     num_items, num_old = len(ids.codes_NL), parent.manifest.num_first_items or parent.manifest.num_items
-    num_new = num_items - num_old
-    checks = [Check("items newer than the tokenizer", num_new / num_items, settings.max_new_items)]
-    if num_new < FEW:
-        return checks
-    codes_NL = ids.codes_NL[:, :-1]
-    _, group_N, counts = np.unique(pack_codes(codes_NL, ids.codebook_size), return_inverse=True, return_counts=True)
-    collisions = float((counts[group_N[num_old:]] > 1).mean())
-    agreement = _agreement(content_of(features.features_NE, parent.projection_EP), codes_NL[:, 0], num_old)
-    return [
-        *checks,
-        Check("new items with the codes of another item", collisions, settings.max_new_collisions),
-        Check(
-            "nearest items by content with the first code of a new item, beside old items",
-            agreement,
-            settings.min_agreement,
-            at_least=True,
-        ),
+    collisions = collision_ratio(ids.codes_NL[:, :-1], codebook_size=ids.codebook_size)
+    checks = [
+        Check("items newer than the tokenizer", (num_items - num_old) / num_items, settings.retrain.max_new_items),
+        Check("items with the codes of another item", collisions, settings.semantic_ids.max_collision_ratio),
     ]
+    if num_items - num_old >= FEW:
+        agreement = _agreement(parent, features.features_NE, num_old)
+        name = "agreement of new items' codes with their content, beside old items"
+        checks.append(Check(name, agreement, settings.retrain.min_agreement, at_least=True))
+    return checks
 
 
-def _agreement(contents_NP: FloatArray, first_code_N: IntArray, num_old: int) -> float:
-    """Returns how often the nearest old items share the first code of a new item, over the same of an old item."""
+def _agreement(parent: Bundle, features_NE: FloatArray, num_old: int) -> float:
+    """Returns how often the nearest old items by content share the first code of a new item, over that of an old item.
+
+    New items lack some features, such as co-occurrence. So the codes of old items are those that they would get without
+    these features.
+    """
     rng = np.random.default_rng(0)
     old = rng.permutation(num_old)[: 10 * SAMPLED]
-    new = num_old + rng.permutation(len(contents_NP) - num_old)[:SAMPLED]
-    of_old = _shared(contents_NP, first_code_N, old[:SAMPLED], old)
-    return _shared(contents_NP, first_code_N, new, old) / of_old if of_old else 1.0
+    new = num_old + rng.permutation(len(features_NE) - num_old)[:SAMPLED]
+    chosen = np.concatenate([old, new])
+    as_new_XE = features_NE[chosen] * parent.featurizer.of_content_E
+    first_code_X = ItemTokenizer(parent).codes(np.asarray(as_new_XE, dtype=np.float32))[:, 0]
+    contents_XP = content_of(features_NE[chosen], parent.projection_EP)
+    of_old = _shared(contents_XP, first_code_X, np.arange(min(len(old), SAMPLED)), len(old))
+    of_new = _shared(contents_XP, first_code_X, np.arange(len(old), len(chosen)), len(old))
+    return of_new / of_old if of_old else 1.0
 
 
-def _shared(contents_NP: FloatArray, first_code_N: IntArray, asked_M: IntArray, compared_X: IntArray) -> float:
-    """Returns the mean share of the nearest of some items that have the first code of an asked item."""
-    cosines_MX = contents_NP[asked_M] @ contents_NP[compared_X].T
-    cosines_MX[asked_M[:, None] == compared_X] = -np.inf  # not the item itself
-    count = min(NEAREST, len(compared_X) - 1)
-    nearest_MY = compared_X[np.argpartition(-cosines_MX, count, axis=1)[:, :count]]
-    return float((first_code_N[nearest_MY] == first_code_N[asked_M][:, None]).mean())
+def _shared(contents_XP: FloatArray, first_code_X: IntArray, asked_M: IntArray, num_old: int) -> float:
+    """Returns the mean share of the nearest old items, which are the first ones, that have an asked item's code."""
+    cosines_MX = contents_XP[asked_M] @ contents_XP[:num_old].T
+    cosines_MX[asked_M[:, None] == np.arange(num_old)] = -np.inf  # not the item itself
+    nearest_MY = np.argsort(-cosines_MX, axis=1)[:, : min(NEAREST, num_old - 1)]
+    return float((first_code_X[nearest_MY] == first_code_X[asked_M][:, None]).mean())

@@ -109,9 +109,8 @@ class Retraining:
     @cached_property
     def checks(self) -> list[Check]:
         """The figures of the gate, and their limits."""
-        return check_ids(
-            self.parent, load_features(self.features), load_semantic_ids(self.tokens), self.settings.retrain
-        )
+        ids = load_semantic_ids(self.tokens)
+        return check_ids(self.parent, load_features(self.features), ids, self.settings)
 
     @cached_property
     def candidate(self) -> Stage:

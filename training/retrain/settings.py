@@ -26,9 +26,9 @@ class RetrainSettings:
         judged_interactions: Largest number of interactions in this comparison; of more, a random sample is taken.
         judged_users: Smallest number of users in this comparison. With fewer, it decides nothing.
         max_new_items: A full training is due if a larger share of the items is newer than the tokenizer.
-        max_new_collisions: A full training is due if a larger share of the new items have the codes of another item.
-        min_agreement: A full training is due if the nearest items of a new item by content share its first code less
-            often than this share of what is usual for old items.
+        min_agreement: A full training is due if the nearest old items by content share the first code of a new item
+            less often than this share of what is usual for old items. A further limit is
+            `SemanticIdSettings.max_collision_ratio`.
         seed: Seed of weights, batches, dropout and samples.
     """
 
@@ -40,7 +40,6 @@ class RetrainSettings:
     judged_interactions: PositiveInt = 2000
     judged_users: PositiveInt = 20
     max_new_items: Share = 0.25
-    max_new_collisions: Share = 0.5
     min_agreement: Share = 0.5
     seed: int = 0
 
