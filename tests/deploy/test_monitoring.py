@@ -14,6 +14,7 @@ import yaml
 
 from benchmarks.support.running import free_port
 from rqrec.client import Client, ProblemError
+from rqrec.service.outcomes.trial_metrics import TrialMetrics
 from rqrec.service.telemetry import Metrics
 from rqrec.service.users.metrics import UserMetrics
 from tests.service.conftest import Served, until
@@ -46,6 +47,7 @@ def names(expression: str) -> set[str]:
 def test_alerts_and_panels_ask_for_metrics_that_are_there() -> None:
     registry = Metrics().registry
     UserMetrics(registry, ["view"])
+    TrialMetrics(registry)
     there = {family.name for family in registry.collect()}
     there |= {f"{name}_total" for name in there} | {f"{name}_info" for name in there}
     asked = set.union(*map(names, [*QUERIES.values(), *(rule["expr"] for rule in RULES)]))
@@ -108,6 +110,10 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
                     with pytest.raises(ProblemError):
                         service.activate("none")
                     time.sleep(0.05)
+                service.activate("others", part="canary", percent=50)
+                for number in range(10):
+                    service.recommend(["1", "71"], user_id=str(number), surface="home")
+                time.sleep(1)  # until the lists are counted, shown as metrics and scraped
             yield client
     finally:
         process.terminate()

@@ -116,6 +116,7 @@ def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = folder / "log"
     with running_redis(folder) as redis:
         settings = {"RQREC_BUNDLE": str(folder), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": token}
+        settings["RQREC_PROMOTION_CHECK_S"] = "0.1"
         with running_service(settings, log=log) as (url, _):
             yield Served(url, token, log)
 
