@@ -135,7 +135,8 @@ def no_search_graph() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "rqrec.training.publish.export_search", lambda _retriever, _trie, path, **_options: path.write_text("none")
+            "rqrec.training.bundling.bundle_files.export_search",
+            lambda _retriever, _trie, path, **_options: path.write_text("none"),
         )
         yield
 
