@@ -9,7 +9,7 @@ from typing_extensions import override
 from rqrec.service.events.event import Event, HistoryEntry, Impression
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
-    read_history,
+    read_histories,
     read_impression,
     read_records,
     read_shown,
@@ -53,8 +53,7 @@ class SqliteEventStore(EventStore):
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
         return await self._readers.run(
-            lambda connection: [read_history(connection, user_id, limit) for user_id in user_ids],
-            [[] for _ in user_ids],
+            lambda connection: read_histories(connection, user_ids, limit), [[] for _ in user_ids]
         )
 
     @override

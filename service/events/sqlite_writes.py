@@ -26,18 +26,19 @@ DELETE FROM event_ids WHERE hash IN (SELECT hash FROM event_ids WHERE expires_at
 DELETE_EXPIRED_IMPRESSIONS = """
 DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM impressions WHERE at <= ? LIMIT ?)
 """
-# `{}` stands for the users.
+# `{}` stands for the users. What comes before the last entries of each user goes; indexes hold all that is read.
 DELETE_OLDEST_ENTRIES = """
-DELETE FROM history WHERE (user_key, at_us, arrival) IN (SELECT user_key, at_us, arrival FROM (
-    SELECT *, row_number() OVER (PARTITION BY user_key ORDER BY at_us DESC, arrival DESC) AS place
-    FROM history WHERE user_key IN {}
-  ) WHERE place > ?)
+WITH asked (value) AS (VALUES {}) DELETE FROM history WHERE (user_key, at_us, arrival) IN (
+  SELECT user_key, at_us, arrival FROM asked JOIN history ON user_key = asked.value
+  WHERE (at_us, arrival) <= (
+    SELECT at_us, arrival FROM history WHERE user_key = asked.value ORDER BY at_us DESC, arrival DESC LIMIT 1 OFFSET ?))
 """
 DELETE_OLDEST_IMPRESSIONS = """
-DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM (
-    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY at DESC, recommendation_id DESC) AS place
-    FROM impressions WHERE user_id IN {}
-  ) WHERE place > ?)
+WITH asked (value) AS (VALUES {}) DELETE FROM impressions WHERE recommendation_id IN (
+  SELECT recommendation_id FROM asked JOIN impressions ON user_id = asked.value
+  WHERE (at, recommendation_id) <= (
+    SELECT at, recommendation_id FROM impressions
+    WHERE user_id = asked.value ORDER BY at DESC, recommendation_id DESC LIMIT 1 OFFSET ?))
 """
 ADD_ENTRIES = """
 ON CONFLICT (user_id) DO UPDATE SET num_entries = num_entries + excluded.num_entries, expires_at = excluded.expires_at
@@ -160,7 +161,7 @@ class SqliteWrites:
         rows = [row for rows in calls for row in rows if row.at > now - self._limits.impression_ttl_s]
         _insert(connection, "INSERT INTO impressions", rows, "ON CONFLICT DO NOTHING")
         for some in _chunks(list({row.user_id for row in rows if row.user_id is not None})):
-            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(_places(some)), (*some, self._limits.user_impressions))
+            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(_rows(some)), (*some, self._limits.user_impressions))
         return [None] * len(calls)
 
     def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
@@ -218,7 +219,7 @@ class SqliteWrites:
         _insert(connection, "INSERT INTO history", keyed)
         most = self._limits.user_history
         for some in _chunks([key for key, num_entries in users.values() if num_entries > most]):
-            connection.execute(DELETE_OLDEST_ENTRIES.format(_places(some)), (*some, most))
+            connection.execute(DELETE_OLDEST_ENTRIES.format(_rows(some)), (*some, most))
             connection.execute(f"UPDATE users SET num_entries = ? WHERE user_key IN {_places(some)}", (most, *some))
 
     def _add_users(self, connection: sqlite3.Connection, added: Counter[str], now: float) -> dict[str, tuple[int, int]]:
@@ -275,3 +276,7 @@ def _chunks(rows: Sequence[ItemT]) -> list[Sequence[ItemT]]:
 
 def _places(values: Sequence[object]) -> str:
     return f"({', '.join('?' * len(values))})"
+
+
+def _rows(values: Sequence[object]) -> str:
+    return ", ".join(["(?)"] * len(values))
