@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rqrec.models.errors import UserError
-from rqrec.service.composition import event_store, redis_options
+from rqrec.service.composition import EVENTS_FILE, event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.export_events.event_files import EventFiles
 from rqrec.service.export_events.export import export_events
@@ -65,6 +65,8 @@ async def _export(settings: Settings, files: EventFiles, every_s: float | None) 
     try:
         while True:
             try:
+                if gate is None:
+                    _check_exists(settings.data_dir / EVENTS_FILE)
                 exported = await export_events(store, files)
                 logger.info(
                     "%d events exported, %d events of forgotten users removed", exported.events, exported.forgotten
@@ -80,6 +82,14 @@ async def _export(settings: Settings, files: EventFiles, every_s: float | None) 
         await store.close()
         if gate is not None:
             await gate.close()
+
+
+def _check_exists(file: Path) -> None:
+    if not file.exists():
+        raise StoreUnavailable(
+            f"expected an event store in {file.absolute()}, found none: set RQREC_DATA_DIR to the folder that the "
+            "service has, or send a first event"
+        )
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
