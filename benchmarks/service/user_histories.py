@@ -28,6 +28,7 @@ from rqrec.service.event_contract import MAX_EVENTS
 
 CONNECTIONS = (1, 32)
 EVENTS = 300
+AGE_S = 3600.0  # of the stored histories: requests in the session of the last item have other lists
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def send_histories(url: str, by_history: Path, by_user: Path) -> None:
         by_user: The file to write.
     """
     events, bodies = list[dict[str, Any]](), list[str]()
-    now = time.time()
+    now = time.time() - AGE_S
     for number, line in enumerate(by_history.read_text().splitlines()):
         history = json.loads(line)["history"]
         user_id = f"user-{number}"

@@ -1,7 +1,7 @@
 """Packs what the stores hold as JSON text, and hashes the ids of events."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 
@@ -81,9 +81,9 @@ def pack_entry_without_time(event: Event) -> str:
 
 
 @_unpacking()
-def unpack_entries(texts: Iterable[str]) -> list[HistoryEntry]:
-    """Returns the history entries that `pack_entry` packed."""
-    return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(f"[{','.join(texts)}]")]
+def unpack_entries(text: str) -> list[HistoryEntry]:
+    """Returns the history entries of a JSON list of what `pack_entry` packed."""
+    return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(text)]
 
 
 def pack_impression(impression: Impression) -> str:

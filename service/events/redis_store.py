@@ -9,7 +9,8 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import RedisCluster
 from typing_extensions import override
@@ -50,12 +51,15 @@ from rqrec.service.redis.event_scripts import (
     DROP_EVENTS,
     FIND_EVENTS,
     FORGET_USER,
+    READ_HISTORIES,
     TRIM_EVENTS,
 )
 
 CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
 TOKENS = 1 << 62
+WHOLE_HISTORY = 1 << 30
+ItemT = TypeVar("ItemT")
 
 
 class RedisEventStore(EventStore):
@@ -78,41 +82,34 @@ class RedisEventStore(EventStore):
         unique = dict[bytes, Event]()
         for event in events:
             unique.setdefault(hash_event_id(event), event)
-        groups = defaultdict[int, list[tuple[bytes, Event]]](list)
-        for id_hash, event in unique.items():
-            groups[shard_of(event.user_id) if self._is_cluster else 0].append((id_hash, event))
         accepted = 0
-        for group in groups.values():
+        for group in self._in_slots(list(unique.items()), lambda one: shard_of(one[1].user_id)):
             accepted += await self._append(group)
         await self._outcomes.count(named_outcomes(events, self._limits))
         return AppendResult(accepted, len(events) - accepted)
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
-        if len(user_ids) == 1:  # a pipeline would take 30 us more
-            return [unpack_entries(await self._call(self._gate.client.lrange, history_key(user_ids[0]), -limit, -1))]
-        pipeline = self._gate.client.pipeline(transaction=False)
-        for user_id in user_ids:
-            pipeline.lrange(history_key(user_id), -limit, -1)
-        return list(map(unpack_entries, await self._call(pipeline.execute)))
+        groups = self._in_slots(user_ids, shard_of)
+        calls = [_Script(READ_HISTORIES, list(map(history_key, group)), [limit]) for group in groups]
+        found = dict[str, list[HistoryEntry]]()
+        for group, texts in zip(groups, await self._run_all(calls), strict=True):
+            found |= zip(group, map(unpack_entries, texts), strict=True)
+        return [found[user_id] for user_id in user_ids]
 
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
-        now = time.time()
-        pipeline = self._gate.client.pipeline(transaction=False)
-        of_users = defaultdict[str, list[str]](list)
-        timed = [(one, _ms(one.at + self._limits.impression_ttl_s - now)) for one in impressions]
+        now, lives_s = time.time(), self._limits.impression_ttl_s
+        timed = [(one, _ms(one.at + lives_s - now)) for one in impressions]
         kept = [(one, left_ms) for one, left_ms in timed if left_ms > 0]
-        for script, keys, values in self._outcomes.adding(kept):
-            pipeline.eval(script, len(keys), *keys, *values)
-        for one, _ in kept:
-            if one.user_id is not None:
-                of_users[one.user_id] += (repr(one.at), pack_impression(one))
-        first = len(pipeline)
-        lives = (now - self._limits.impression_ttl_s, self._limits.user_impressions, _ms(self._limits.impression_ttl_s))
-        for user_id, arguments in of_users.items():
-            pipeline.eval(ADD_SHOWN, 1, shown_key(user_id), *lives, *arguments)
-        surplus = (await self._call(pipeline.execute))[first:]
+        calls = [_Script(*call) for call in self._outcomes.adding(kept)]
+        first = len(calls)
+        shown = [(one.user_id, one.at, pack_impression(one)) for one, _ in kept if one.user_id is not None]
+        lives = (now - lives_s, self._limits.user_impressions, _ms(lives_s))
+        for users in self._in_slots(shown, lambda one: shard_of(one[0])):
+            values = [value for _, at, text in users for value in (repr(at), text)]
+            calls.append(_Script(ADD_SHOWN, [shown_key(user_id) for user_id, _, _ in users], [*lives, *values]))
+        surplus = (await self._run_all(calls))[first:]
         await self._delete_impressions([text for texts in surplus for text in texts])
 
     @override
@@ -130,10 +127,9 @@ class RedisEventStore(EventStore):
 
     @override
     async def user(self, user_id: str) -> UserData:
-        entries = await self._call(self._gate.client.lrange, history_key(user_id), 0, -1)
         events = [text async for found in self._scan(FIND_EVENTS, user_id, "+") for text in found]
         return UserData(
-            history=unpack_entries(entries),
+            history=await self.history(user_id, WHOLE_HISTORY),
             events=[unpack_event(user_id, text) for text in events],
             impressions=list(map(unpack_impression, await self._shown(user_id, 0.0))),
         )
@@ -188,6 +184,13 @@ class RedisEventStore(EventStore):
         is_new = await self._run(APPEND_EVENTS, keys, random.randrange(TOKENS), *lives, *arguments)
         return sum(map(bool, is_new))
 
+    def _in_slots(self, items: Sequence[ItemT], shard: Callable[[ItemT], int]) -> list[list[ItemT]]:
+        """Divides what scripts are to do: in a cluster, the keys of a script must be of one shard."""
+        groups = defaultdict[int, list[ItemT]](list)
+        for item in items:
+            groups[shard(item) if self._is_cluster else 0].append(item)
+        return list(groups.values())
+
     async def _scan(self, script: str, user_id: str, last: str) -> AsyncIterator[Any]:
         """Runs FIND_EVENTS or DROP_EVENTS on the stream of a user, part by part; yields what it has found."""
         stream, position = stream_key(shard_of(user_id)), FIRST
@@ -201,12 +204,24 @@ class RedisEventStore(EventStore):
         return found
 
     async def _delete_impressions(self, texts: Sequence[str]) -> None:
-        if texts:
-            pipeline = self._gate.client.pipeline(transaction=False)
-            for text in texts:
-                name = unpack_impression(text).recommendation_id
-                pipeline.delete(impression_key(name), outcomes_key(name))
-            await self._call(pipeline.execute)
+        """Deletes impressions, except those that cannot be read: nobody knows their keys, and they expire."""
+        recommendations = list[str]()
+        for text in texts:
+            with suppress(StoreUnavailable):
+                recommendations.append(unpack_impression(text).recommendation_id)
+        for group in self._in_slots(recommendations, shard_of):
+            keys = [key(name) for name in group for key in (impression_key, outcomes_key)]
+            await self._call(self._gate.client.delete, *keys)
+
+    async def _run_all(self, scripts: Sequence["_Script"]) -> list[Any]:
+        """Runs scripts in one round trip, and returns the answer of each."""
+        if len(scripts) == 1:  # a pipeline would take 30 us more
+            return [await self._run(*scripts[0][:2], *scripts[0].arguments)]
+        pipeline = self._gate.client.pipeline(transaction=False)
+        for one in scripts:
+            pipeline.eval(one.text, len(one.keys), *one.keys, *one.arguments)
+        answers: list[Any] = await self._call(pipeline.execute)
+        return answers
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:
         return await self._call(self._gate.client.eval, script, len(keys), *keys, *arguments)
@@ -217,6 +232,14 @@ class RedisEventStore(EventStore):
                 return await self._gate.call(command, *arguments)
         except RedisUnavailable as error:
             raise StoreUnavailable(f"the event store in Redis: {error}") from error
+
+
+class _Script(NamedTuple):
+    """A script to run, its keys and its arguments."""
+
+    text: str
+    keys: Sequence[str]
+    arguments: Sequence[Any]
 
 
 def _ms(seconds: float) -> int:

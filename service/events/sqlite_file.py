@@ -136,6 +136,11 @@ def places(values: Sequence[object]) -> str:
     return f"({', '.join('?' * len(values))})"
 
 
+def one_each(values: Sequence[object]) -> str:
+    """Returns the places of values in a statement as rows of one value, such as `(?), (?)`."""
+    return ", ".join(["(?)"] * len(values))
+
+
 def _make_file(path: Path) -> None:
     """Makes the file of an empty store under another name, then gives it its name: nobody sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

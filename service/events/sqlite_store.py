@@ -10,7 +10,7 @@ from rqrec.service.events.event import Event, HistoryEntry, Impression
 from rqrec.service.events.sqlite_outcomes import read_counts
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
-    read_history,
+    read_histories,
     read_impression,
     read_records,
     read_shown,
@@ -55,8 +55,7 @@ class SqliteEventStore(EventStore):
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
         return await self._readers.run(
-            lambda connection: [read_history(connection, user_id, limit) for user_id in user_ids],
-            [[] for _ in user_ids],
+            lambda connection: read_histories(connection, user_ids, limit), [[] for _ in user_ids]
         )
 
     @override

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rqrec.service.events.counting import NamedOutcome, named_outcomes
 from rqrec.service.events.event import Event, Impression
 from rqrec.service.events.packing import hash_event_id, pack_entry_without_time, pack_event, pack_impression
-from rqrec.service.events.sqlite_file import chunks, insert, places, read_json
+from rqrec.service.events.sqlite_file import chunks, insert, one_each, places, read_json
 from rqrec.service.events.sqlite_outcomes import SqliteOutcomes
 from rqrec.service.events.store import AppendResult, StoreLimits
 
@@ -27,18 +27,19 @@ ADD_IMPRESSIONS = "INSERT INTO impressions (recommendation_id, user_id, at, impr
 DELETE_EXPIRED_IMPRESSIONS = """
 DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM impressions WHERE at <= ? LIMIT ?)
 """
-# `{}` stands for the users.
+# `{}` stands for the users. What comes before the last entries of each user goes; indexes hold all that is read.
 DELETE_OLDEST_ENTRIES = """
-DELETE FROM history WHERE (user_key, at_us, arrival) IN (SELECT user_key, at_us, arrival FROM (
-    SELECT *, row_number() OVER (PARTITION BY user_key ORDER BY at_us DESC, arrival DESC) AS place
-    FROM history WHERE user_key IN {}
-  ) WHERE place > ?)
+WITH asked (value) AS (VALUES {}) DELETE FROM history WHERE (user_key, at_us, arrival) IN (
+  SELECT user_key, at_us, arrival FROM asked JOIN history ON user_key = asked.value
+  WHERE (at_us, arrival) <= (
+    SELECT at_us, arrival FROM history WHERE user_key = asked.value ORDER BY at_us DESC, arrival DESC LIMIT 1 OFFSET ?))
 """
 DELETE_OLDEST_IMPRESSIONS = """
-DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM (
-    SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY at DESC, recommendation_id DESC) AS place
-    FROM impressions WHERE user_id IN {}
-  ) WHERE place > ?)
+WITH asked (value) AS (VALUES {}) DELETE FROM impressions WHERE recommendation_id IN (
+  SELECT recommendation_id FROM asked JOIN impressions ON user_id = asked.value
+  WHERE (at, recommendation_id) <= (
+    SELECT at, recommendation_id FROM impressions
+    WHERE user_id = asked.value ORDER BY at DESC, recommendation_id DESC LIMIT 1 OFFSET ?))
 """
 ADD_ENTRIES = """
 ON CONFLICT (user_id) DO UPDATE SET num_entries = num_entries + excluded.num_entries, expires_at = excluded.expires_at
@@ -171,7 +172,7 @@ class SqliteWrites:
         )
         self._outcomes.count_impressions(connection, new, now)
         for some in chunks(list({one.user_id for one in new if one.user_id is not None})):
-            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(places(some)), (*some, self._limits.user_impressions))
+            connection.execute(DELETE_OLDEST_IMPRESSIONS.format(one_each(some)), (*some, self._limits.user_impressions))
         return [None] * len(calls)
 
     def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
@@ -229,7 +230,7 @@ class SqliteWrites:
         insert(connection, "INSERT INTO history", keyed)
         most = self._limits.user_history
         for some in chunks([key for key, num_entries in users.values() if num_entries > most]):
-            connection.execute(DELETE_OLDEST_ENTRIES.format(places(some)), (*some, most))
+            connection.execute(DELETE_OLDEST_ENTRIES.format(one_each(some)), (*some, most))
             connection.execute(f"UPDATE users SET num_entries = ? WHERE user_key IN {places(some)}", (most, *some))
 
     def _add_users(self, connection: sqlite3.Connection, added: Counter[str], now: float) -> dict[str, tuple[int, int]]:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from rqrec.models.errors import UserError
 from rqrec.models.interval import interval_s
-from rqrec.service.composition import event_store, redis_options
+from rqrec.service.composition import EVENTS_FILE, event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.export_events.event_files import EventFiles
 from rqrec.service.export_events.export import export_events
@@ -70,6 +70,8 @@ async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, 
     try:
         while True:
             try:
+                if gate is None:
+                    _check_exists(settings.data_dir / EVENTS_FILE)
                 exported = await export_events(store, files)
                 logger.info(
                     "%d events exported, %d events of forgotten users removed", exported.events, exported.forgotten
@@ -87,6 +89,14 @@ async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, 
         await store.close()
         if gate is not None:
             await gate.close()
+
+
+def _check_exists(file: Path) -> None:
+    if not file.exists():
+        raise StoreUnavailable(
+            f"expected an event store in {file.absolute()}, found none: set RQREC_DATA_DIR to the folder that the "
+            "service has, or send a first event"
+        )
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@
 - FORGET_USER deletes a user's history and impressions, and adds to the stream that the user was forgotten.
 - FIND_EVENTS reads, and DROP_EVENTS deletes, a user's events in a part of the stream.
 - TRIM_EVENTS deletes the beginning of the stream.
-- ADD_SHOWN adds to the impressions of a user.
+- READ_HISTORIES reads users' histories.
+- ADD_SHOWN adds to the impressions of users.
 """
 
 # Adds an entry to a list in the order of the entries' times; an entry is a JSON list that begins with its time.
@@ -91,14 +92,34 @@ for _, record in ipairs(found) do redis.call('XDEL', KEYS[1], record[1]) end
 return #found
 """
 
-# Adds impressions of a user. KEYS: shown. ARGV: 1 the time until which impressions have expired, 2 most impressions,
-#   3 the time to live in milliseconds; then time and impression of each.
-# Returns the impressions that are too many for the user and were deleted.
+# Reads histories. KEYS: the history of each user. ARGV: most entries of a history.
+# Returns the last entries of each history as one JSON list, which costs a client less than many texts.
+READ_HISTORIES = """
+local histories = {}
+for i, key in ipairs(KEYS) do
+  histories[i] = '[' .. table.concat(redis.call('LRANGE', key, -ARGV[1], -1), ',') .. ']'
+end
+return histories
+"""
+
+# Adds impressions of users. KEYS: shown of each impression. ARGV: 1 the time until which impressions have expired,
+#   2 most impressions of a user, 3 the time to live in milliseconds; then time and impression of each.
+# Returns the impressions that are too many for their users and were deleted.
 ADD_SHOWN = """
-for i = 4, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-local surplus = redis.call('ZRANGE', KEYS[1], 0, -1 - tonumber(ARGV[2]))
-if #surplus > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #surplus - 1) end
+local users, surplus = {}, {}
+for i, key in ipairs(KEYS) do
+  redis.call('ZADD', key, ARGV[2 * i + 2], ARGV[2 * i + 3])
+  users[key] = true
+end
+for _, key in ipairs(KEYS) do
+  if users[key] then
+    users[key] = nil
+    redis.call('PEXPIRE', key, ARGV[3])
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[1])
+    local oldest = redis.call('ZRANGE', key, 0, -1 - tonumber(ARGV[2]))
+    if #oldest > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #oldest - 1) end
+    for _, impression in ipairs(oldest) do surplus[#surplus + 1] = impression end
+  end
+end
 return surplus
 """

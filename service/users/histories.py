@@ -1,6 +1,7 @@
 """Reads users' histories from the event store. While the store is away, remembers those that were read lately."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -15,7 +16,9 @@ from rqrec.service.users.metrics import UserMetrics
 REMEMBERED_S = 600.0  # a forgotten user may be remembered by another replica for as long
 REMEMBERED_ENTRIES = 100_000  # of all users together; about 20 MB
 MAX_BATCH = 64  # histories of one call
+LOGGED_EVERY_S = 60.0
 Source = Literal["store", "memory", "none"]
+logger = logging.getLogger("rqrec")
 
 
 class StoredHistory(NamedTuple):
@@ -60,6 +63,7 @@ class Histories:
         self._max_entries = max_entries
         self._waiting = list[_Waiting]()
         self._reader: asyncio.Task[None] | None = None
+        self._log_from = 0.0  # monotonic seconds
         self._remembered: LRUCache[str, _Remembered] = LRUCache(
             REMEMBERED_ENTRIES, getsizeof=lambda remembered: len(remembered.entries) + 1
         )
@@ -105,6 +109,7 @@ class Histories:
         try:
             histories = await self._metrics.timed("histories", self._store.histories(user_ids, self._max_entries))
         except Exception as error:
+            self._log(error)
             for answer in answered:
                 if not answer.done():  # cancelled, because the request is over
                     answer.set_exception(error)
@@ -112,3 +117,9 @@ class Histories:
             for answer, entries in zip(answered, histories, strict=True):
                 if not answer.done():
                     answer.set_result(entries)
+
+    def _log(self, error: Exception) -> None:
+        """Logs that histories cannot be read, in one line a minute at most."""
+        if time.monotonic() >= self._log_from:
+            self._log_from = time.monotonic() + LOGGED_EVERY_S
+            logger.warning("users' histories cannot be read from the event store: %s", error)

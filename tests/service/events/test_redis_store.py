@@ -10,7 +10,7 @@ from redis import RedisCluster
 from benchmarks.support.running import RedisServer, running_redis
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, Impression
-from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, stream_key
+from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, shown_key, stream_key
 from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
 from rqrec.service.outcomes.outcome_counts import Arm, Outcomes
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
@@ -205,3 +205,13 @@ def test_an_error_in_a_pipeline_names_no_user(
         opened.run(opened.store.histories(["ann", "bob"], 1))
     assert "WRONGTYPE" in caplog.text
     assert "ann" not in str(error.value) + caplog.text
+
+
+def test_an_impression_that_cannot_be_read_does_not_keep_its_user_from_being_forgotten(
+    opened: OpenedStore, redis_server: RedisServer
+) -> None:
+    opened.run(opened.store.add_impressions([impression(1), impression(2)]))
+    redis_server.client.zadd(shown_key("ann"), {"no JSON": NOW})
+    assert opened.run(opened.store.forget("ann")) == 3
+    assert opened.run(opened.store.user("ann")) == UserData([], [], [])
+    assert [opened.run(opened.store.impression(f"list {number}")) for number in (1, 2)] == [None, None]

@@ -106,3 +106,14 @@ def test_a_wrong_setting_is_named(
         main([str(tmp_path / "events")])
     assert exit_info.value.code == EXIT_REFUSED
     assert "RQREC_USER_HISTORY: " in capsys.readouterr().err
+
+
+def test_a_store_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RQREC_DATA_DIR", str(tmp_path / "missing"))
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(tmp_path / "events")])
+    assert exit_info.value.code == EXIT_UNAVAILABLE
+    expected = f"expected an event store in {tmp_path / 'missing' / 'events.sqlite'}, found none: set RQREC_DATA_DIR"
+    assert expected in capsys.readouterr().err

@@ -92,3 +92,22 @@ def test_requests_that_wait_together_are_answered_by_one_call(
 
     asyncio.run(scenario())
     assert calls == [64, 36]
+
+
+def test_failures_of_reading_are_logged_in_one_line_a_minute(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        histories = Histories(store, metrics, max_entries=10)
+        store.is_away = True
+        for _ in range(3):
+            await histories.read("ann")
+        assert len(caplog.records) == 1
+        monkeypatch.setattr(histories, "_log_from", 0.0)  # a minute later
+        await histories.read("ann")
+        await store.close()
+
+    asyncio.run(scenario())
+    assert [record.message for record in caplog.records] == [
+        "users' histories cannot be read from the event store: the store is away"
+    ] * 2
