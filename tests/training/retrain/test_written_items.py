@@ -28,13 +28,13 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def film(name: str, **more: object) -> dict[str, Any]:
-    return {"attributes": {"title": name, "genres": [name.split()[0]], "year": 1990}, **more}
+    return {"attributes": {"title": name, "genres": [name.split(maxsplit=1)[0]], "year": 1990}, **more}
 
 
 def write_and_choose(client: TestClient) -> dict[str, list[int]]:
     """Writes films and sends events on them, and returns the semantic IDs that the service gave."""
     twin = film("Horror twin")  # the same content twice, so the semantic IDs differ in the collision code alone
-    films = {name: twin for name in TWINS} | {GIVEN: film(GIVEN, text_vector=[0.5, -1.0, 2.0, 0.25]), GONE: film(GONE)}
+    films = dict.fromkeys(TWINS, twin) | {GIVEN: film(GIVEN, text_vector=[0.5, -1.0, 2.0, 0.25]), GONE: film(GONE)}
     given = {name: client.put(f"/items/{name}", json=one).json()["semantic_id"] for name, one in films.items()}
     assert given[TWINS[0]][:-1] == given[TWINS[1]][:-1]
     chosen = list(films)
