@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from rqrec.service.composition import Search, build_runtime
-from rqrec.service.http.admin import router as admin_router
+from rqrec.service.http.admin.routes import router as admin_router
 from rqrec.service.http.docs_page import add_docs_pages
 from rqrec.service.http.envelope import Envelope, Gate
 from rqrec.service.http.fast_lane import FastLane

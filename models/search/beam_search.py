@@ -19,7 +19,6 @@ from rqrec.models.search.open_beams import OpenBeams
 from rqrec.models.search.ranked import BeamSearchOutput, Found, top_k
 from rqrec.models.trie.lookup import take, take_rows
 from rqrec.models.trie.tensors import TrieTensors, child_log_probs, child_nodes
-from rqrec.models.trie.trie import NO_LEAF
 
 
 class BeamSearch(nn.Module):
@@ -114,18 +113,20 @@ class BeamSearch(nn.Module):
                     parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
-        log_probs_BK = scores_R.view(batch, beams)
-        is_found_BK = log_probs_BK > -torch.inf  # a pruned beam may point at any node
-        found = Found(torch.where(is_found_BK, nodes_R.view(batch, beams), NO_LEAF), log_probs_BK)
-        after = following.after(history_BT, lengths_B, in_session_B)
-        joining = Joining.from_following(*after, found.leaves_BK, excluded_BX, eligible)
+        found = Found.from_beams(nodes_R.view(batch, beams), scores_R.view(batch, beams))
+        items_BX = following.after(history_BT, lengths_B, in_session_B)
+        joining = Joining.from_following(*items_BX, found.leaves_BK, excluded_BX, eligible)
+        return self._ranked(found, joining, queries_BD, item_vectors_ND, following.weight)
+
+    def _ranked(
+        self, found: Found, joining: Joining, queries_BD: Tensor, item_vectors_ND: Tensor, weight: Tensor
+    ) -> BeamSearchOutput:
+        """Ranks the found leaves and the joining items together."""
         leaves_BY = joining.candidates(found)
         vectors_RD = take_rows(item_vectors_ND, leaves_BY.flatten().clamp_min(0))
         weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_RD)
         relevance_weight = self.retriever.config.relevance_weight
-        return joining.ranked(
-            found, leaves_BY, queries_BD, weighted_BY, following.weight, relevance_weight=relevance_weight
-        )
+        return joining.ranked(found, leaves_BY, queries_BD, weighted_BY, weight, relevance_weight=relevance_weight)
 
 
 def _children(

@@ -3,10 +3,12 @@
 Shapes: B users, K items of a user, X scores of a user, D width.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+from rqrec.models.trie.trie import NO_LEAF
 
 
 class Found(NamedTuple):
@@ -21,6 +23,16 @@ class Found(NamedTuple):
 
     leaves_BK: Tensor
     log_probs_BK: Tensor
+
+    @classmethod
+    def from_beams(cls, leaves_BK: Tensor, log_probs_BK: Tensor) -> Self:
+        """Takes over the beams of the last level. A pruned beam, whose score is -inf, may point at any leaf.
+
+        Args:
+            leaves_BK: The leaf of each beam, int32.
+            log_probs_BK: The natural log-probability of each beam, float32.
+        """
+        return cls(torch.where(log_probs_BK > -torch.inf, leaves_BK, NO_LEAF), log_probs_BK)
 
 
 class BeamSearchOutput(NamedTuple):

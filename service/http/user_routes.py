@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 
 from rqrec.service.event_contract import EventsReply, EventsRequest, RejectedEvent, UserReply
-from rqrec.service.http.admin import require_admin
+from rqrec.service.http.admin.routes import require_admin
 from rqrec.service.http.bodies import read_json
 from rqrec.service.http.dependencies import RuntimeNow
 from rqrec.service.http.openapi import json_body

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from rqrec.service.errors import InvalidPart, RetryLater
 from rqrec.service.events.event import Impression
 from rqrec.service.ids import random_uuid
 from rqrec.service.outcomes.health_recorder import HealthRecorder
-from rqrec.service.outcomes.outcome_counts import bucket_of
+from rqrec.service.outcomes.outcome_counts import Arm, bucket_of
 from rqrec.service.search.batch_search import SearchWork, search_key
 from rqrec.service.serving.deployment import Deployment, Role
 from rqrec.service.serving.runtime import Runtime
@@ -77,10 +76,7 @@ async def recommend(
         StoreUnavailable: If the pages before this one cannot be read.
         InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
-    if request.timeout_ms is not None:
-        context.set_timeout(request.timeout_ms / 1000)
-    weight = search_weight(request, runtime.limits.beam_width)
-    runtime.admission.weigh(context, weight)
+    weight = _weigh(request, runtime, context)
     begin, metrics = time.perf_counter(), runtime.metrics
     recommendation_id = random_uuid()
     profile = Profile(request.history, request.exclude)
@@ -103,8 +99,8 @@ async def recommend(
     if (shadow := deployment.shadow(key)) is not None:
         runtime.spawn_shadow(_compare(request, profile, runtime, shadow, item_ids))
     if request.user_id is not None or request.surface is not None or request.after is not None:
-        impression = _impression(request, recommendation_id, snapshot.version, role, item_ids)
-        runtime.users.record(replace(impression, trial=runtime.promotion.trial_of(deployment), bucket=bucket_of(key)))
+        arm, trial = Arm(snapshot.version, role.value), runtime.promotion.trial_of(deployment)
+        runtime.users.record(_impression(request, recommendation_id, arm, item_ids, trial=trial, key=key))
     return orjson.dumps(
         {
             "recommendation_id": recommendation_id,
@@ -118,6 +114,15 @@ async def recommend(
             "history_source": profile.source,
         }
     )
+
+
+def _weigh(request: RecommendRequest, runtime: Runtime, context: RequestContext) -> int:
+    """Sets the deadline of a request, takes its places in the queue, and returns their number."""
+    if request.timeout_ms is not None:
+        context.set_timeout(request.timeout_ms / 1000)
+    weight = search_weight(request, runtime.limits.beam_width)
+    runtime.admission.weigh(context, weight)
+    return weight
 
 
 @contextmanager
@@ -149,18 +154,26 @@ def _count(metrics: Metrics, answer: _Answer, role: Role, fallback: Fallback, *,
 
 
 def _impression(
-    request: RecommendRequest, recommendation_id: str, model_version: str, role: Role, item_ids: Sequence[str]
+    request: RecommendRequest,
+    recommendation_id: str,
+    arm: Arm,
+    item_ids: Sequence[str],
+    *,
+    trial: int | None,
+    key: str,
 ) -> Impression:
     """What is stored of an answer."""
     return Impression(
         recommendation_id=recommendation_id,
         user_id=request.user_id,
         surface=request.surface,
-        model_version=model_version,
-        role=role,
+        model_version=arm.version,
+        role=arm.role,
         item_ids=tuple(item_ids),
         at=time.time(),
         after=request.after,
+        trial=trial,
+        bucket=bucket_of(key),
     )
 
 

@@ -11,9 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
+from rqrec.service.http.admin.model_replies import model_list
 from rqrec.service.http.bodies import parse_json, read_body, read_json
 from rqrec.service.http.dependencies import ItemIdInPath, ModelNow, RuntimeNow
-from rqrec.service.http.model_replies import model_list
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     ADMIN_OFF,

@@ -1,0 +1,1 @@
+"""The admin routes, and their replies."""
