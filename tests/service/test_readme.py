@@ -27,7 +27,10 @@ def test_the_readme_has_examples() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_python_example_runs(served: Served, program: str) -> None:
     code = program.replace("http://localhost:8000", served.url)
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "RQREC_ADMIN_TOKEN": served.token}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
