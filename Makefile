@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-outcomes bench-retraining soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-retraining soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -98,6 +98,9 @@ soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wr
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data
+
+bench-loop: setup ## Real events in time against the running service, with and without retraining, on DATASET (40 minutes)
+	$(BIN)/python -m benchmarks.loop --dataset '$(DATASET)'
 
 bench-outcomes: setup ## How often the test of a canary's outcomes is wrong, and how soon it is right (5 minutes)
 	$(BIN)/python -m benchmarks.outcomes
