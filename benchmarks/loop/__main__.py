@@ -162,7 +162,7 @@ def measure(dataset: str, folder: Path, bindings: Sequence[str]) -> tuple[list[P
         asked = frozenset(kinds) - set(data.disliking_types)
         replay = Replay({LIVE: urls[0], RETRAINED: urls[1]}, urls[0], FROZEN, first_lists(urls[0], [*by_user]), asked)
         results, exported = play_slices(learner, replay, first, slices, urls[1])
-        figures = measure_freshness(urls)
+        figures = measure_freshness(urls, event_type=next(iter(asked)))
     figures |= lost_and_twice(exported, len(first) + sum(map(len, slices)))
     figures["retrain_share"] = float(np.mean(learner.retrain_s)) / learner.train_s
     figures["not_published"] = learner.not_published

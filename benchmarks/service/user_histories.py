@@ -114,11 +114,12 @@ def measure_load(url: str, bodies: dict[str, Path], *, seconds: float, rounds: i
     return found
 
 
-def measure_freshness(urls: Sequence[str]) -> dict[str, float]:
+def measure_freshness(urls: Sequence[str], *, event_type: str = "view") -> dict[str, float]:
     """Sends events to one replica, and measures the time until a list of the other one leaves the item out.
 
     Args:
         urls: The addresses of two replicas.
+        event_type: A type that enters the history.
     """
     seconds = []
     with Client(urls[0]) as writer, Client(urls[1]) as reader:
@@ -126,7 +127,8 @@ def measure_freshness(urls: Sequence[str]) -> dict[str, float]:
             user_id = f"fresh-{number}"
             best = reader.recommend(user_id=user_id, k=1).items[0].item_id
             begin = time.perf_counter()
-            writer.send_events([{"user_id": user_id, "item_id": best, "type": "view"}])
+            reply = writer.send_events([{"user_id": user_id, "item_id": best, "type": event_type}])
+            assert reply.num_rejected == 0, reply
             while reader.recommend(user_id=user_id, k=1).items[0].item_id == best:
                 pass
             seconds.append(time.perf_counter() - begin)
