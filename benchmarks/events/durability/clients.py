@@ -73,7 +73,8 @@ class Clients:
                 self.faults.append(f"{method} {path}: {response.status_code} {response.text}")
             return response
         self.counts["refused"] += 1
-        if response.status_code != httpx.codes.GATEWAY_TIMEOUT and "retry-after" not in response.headers:
+        says_when = path == "/events" or response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        if says_when and response.status_code != httpx.codes.GATEWAY_TIMEOUT and "retry-after" not in response.headers:
             self.faults.append(f"{method} {path}: {response.status_code} without Retry-After")
         return None
 
