@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-retraining soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -104,6 +104,10 @@ bench-loop: setup ## Real events in time against the running service, with and w
 
 bench-outcomes: setup ## How often the test of a canary's outcomes is wrong, and how soon it is right (5 minutes)
 	$(BIN)/python -m benchmarks.outcomes
+
+bench-durability: train ## What is lost or counted twice when replicas, Redis and exports are killed (11 minutes)
+	$(BIN)/python -m benchmarks.events.durability --bundle '$(RQREC_BUNDLE)' --store sqlite
+	$(BIN)/python -m benchmarks.events.durability --bundle '$(RQREC_BUNDLE)' --store redis
 
 bench-retraining: setup ## Retraining slice by slice beside no and full training, on MovieLens-100K in time (hours)
 	$(BIN)/python -m benchmarks.retraining

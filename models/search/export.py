@@ -7,7 +7,7 @@ import copy
 import gc
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     ]
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
-    _export(BeamSearch(retriever, fixed_shapes=half), tuple(values), path, names, list(OUTPUTS), tuple(axes))
+    search = BeamSearch(retriever, fixed_shapes=half)
+    _export(search, tuple(values), path, names, list(OUTPUTS), tuple(axes), translations=_SEARCH_TRANSLATIONS)
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
@@ -152,6 +153,8 @@ def _export(
     inputs: list[str],
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
+    *,
+    translations: Mapping[Any, Callable[..., Any]] | None = None,
 ) -> None:
     for name in ("torch.onnx", "onnxscript"):  # they warn of what is not used here, such as torchvision
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -165,10 +168,7 @@ def _export(
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
             opset_version=OPSET,
-            custom_translation_table={
-                torch.ops.aten.floor_divide.default: _divide_naturals,
-                torch.ops.aten.index.Tensor: _entries,
-            },
+            custom_translation_table=dict(translations or {}),
             verbose=False,
         )
     assert program is not None
@@ -198,6 +198,9 @@ def _entries(values: Any, index: Any) -> Any:
     """Translates values[index] with one index of natural numbers to one node. Torch's translation takes six."""
     (numbers,) = index
     return op.Gather(values, numbers, axis=0)
+
+
+_SEARCH_TRANSLATIONS = {torch.ops.aten.floor_divide.default: _divide_naturals, torch.ops.aten.index.Tensor: _entries}
 
 
 def _drop_needless_nodes(model: ir.Model) -> None:
