@@ -14,6 +14,7 @@ from rqrec.training.bundling.bundle_files import payload_column
 from rqrec.training.data.build import build_dataset
 from rqrec.training.data.checks import checked_items
 from rqrec.training.data.dataset import (
+    EVENT_TYPE,
     ITEM_ID,
     TIMESTAMP,
     TYPE,
@@ -57,8 +58,9 @@ def read_sources(
 ) -> Read:
     """Reads all sources, and joins their items with those of the bundle.
 
-    An interaction that stands in several sources counts once, unless `settings.duplicates` is "keep". Interactions with
-    items that neither the bundle nor a source has are dropped.
+    A source need not have all event types of the settings. An interaction that stands in several sources counts once,
+    unless `settings.duplicates` is "keep". Interactions with items that neither the bundle nor a source has are
+    dropped.
 
     Args:
         sources: Folders, or MovieLens releases; see `training.data.sources.load_dataset`.
@@ -72,12 +74,13 @@ def read_sources(
     """
     given = [(one, _settings_of(one, settings)) for one in sources if not _is_empty_export(one, report)]
     tables = [read_source(one, data_dir=data_dir, settings=how, report=report)[1] for one, how in given]
-    found = [_items_of(one, how, report) for one, (_, how) in zip(tables, given, strict=True)]
+    ways = [_of_present_types(how, one) for one, (_, how) in zip(tables, given, strict=True)]
+    found = [_items_of(one, how, report) for one, how in zip(tables, ways, strict=True)]
     new_items = fitted_to_bundle([one for one in found if one is not None], bundle)
     ids = pl.concat([bundle.items[ITEM_ID], new_items[ITEM_ID]])
     parts = [
         _interactions(one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report)
-        for one, (_, how) in zip(tables, given, strict=True)
+        for one, how in zip(tables, ways, strict=True)
     ]
     shown = new_items.select(bundle.items.columns)
     items = pl.concat([bundle.items, pl.DataFrame([payload_column(one) for one in shown.iter_columns()])])
@@ -94,11 +97,25 @@ def _is_empty_export(source: str, report: DataReport) -> bool:
 
 
 def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
-    """Returns how a source is read. Exported events are not read by the names and formats of the first data."""
+    """Returns how a source is read. Exported events are not read by the names and formats of the first data.
+
+    Exported events have ids, so equal ones are no fault: a user may see an item twice within one call of POST /events.
+    """
     if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
         return settings
     plain = DatasetSettings()
-    return replace(settings, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+    duplicates = "keep" if settings.duplicates == "keep" else "drop"
+    return replace(settings, duplicates=duplicates, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+
+
+def _of_present_types(settings: DatasetSettings, tables: RawTables) -> DatasetSettings:
+    """Returns the settings without the event types that a source does not have: the events of a day may lack some."""
+    if not settings.event_types:
+        return settings
+    present = set[str]()
+    if EVENT_TYPE in tables.interactions.collect_schema().names():
+        present |= set(tables.interactions.select(pl.col(EVENT_TYPE).cast(pl.String).unique()).collect()[EVENT_TYPE])
+    return replace(settings, event_types={name: one for name, one in settings.event_types.items() if name in present})
 
 
 def _items_of(tables: RawTables, settings: DatasetSettings, report: DataReport) -> pl.DataFrame | None:

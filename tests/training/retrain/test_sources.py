@@ -116,3 +116,10 @@ def test_a_source_without_times_is_refused(typed: Bundle, tmp_path: Path) -> Non
     )
     with pytest.raises(DataError, match="a retraining needs interactions with times since 1970"):
         read(typed, tmp_path)
+
+
+def test_events_of_a_day_may_lack_types_and_may_be_equal(typed: Bundle, tmp_path: Path) -> None:
+    seen_twice = [("u1", "100", START, "buy"), ("u1", "100", START, "buy"), ("u1", "101", START + 60, "view")]
+    settings = DatasetSettings(event_types={"buy": 2.0, "refund": "exclude"})
+    found, _ = read(typed, exported(tmp_path, seen_twice), settings=settings)
+    assert rows(found) == [("u1", "100", START, 2.0, 2), ("u1", "101", START + 60, 1.0, 0)]
