@@ -104,8 +104,8 @@ def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
     if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
         return settings
     plain = DatasetSettings()
-    duplicates = "keep" if settings.duplicates == "keep" else "drop"
-    return replace(settings, duplicates=duplicates, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+    of_export = replace(settings, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+    return of_export if settings.duplicates == "keep" else replace(of_export, duplicates="drop")
 
 
 def _of_present_types(settings: DatasetSettings, tables: RawTables) -> DatasetSettings:
