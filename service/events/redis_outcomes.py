@@ -18,10 +18,11 @@ from rqrec.service.events.redis_keys import NUM_SHARDS, counts_key, impression_k
 from rqrec.service.events.store import EARLY_OUTCOME_S, StoreLimits
 from rqrec.service.outcomes.outcome_counts import MAX_SURFACES, Arm, Cell, OutcomeCounts, OutcomeKind, Outcomes
 from rqrec.service.redis.outcome_scripts import ADD_IMPRESSIONS, COUNT_OUTCOMES, NOTE_EARLY
+from rqrec.service.redis.scripts import Script
 
 LETTERS = {OutcomeKind.CLICKS: "c", OutcomeKind.CONVERSIONS: "v"}
 COLUMNS = ("i", *LETTERS.values())  # of `Outcomes`
-Script = tuple[str, list[str], list[str | int]]  # text, keys, arguments
+RunAll = Callable[[Sequence[Script]], Awaitable[list[Any]]]
 
 
 class RedisOutcomes:
@@ -30,12 +31,20 @@ class RedisOutcomes:
     Args:
         client: The client of Redis.
         call: Awaits a command of the client, and raises StoreUnavailable if Redis does not answer.
+        run_all: Runs scripts in one round trip, likewise.
         limits: How much is kept, and for how long.
     """
 
-    def __init__(self, client: Redis | RedisCluster, call: Callable[..., Awaitable[Any]], limits: StoreLimits) -> None:
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        call: Callable[..., Awaitable[Any]],
+        run_all: RunAll,
+        limits: StoreLimits,
+    ) -> None:
         self._client = client
         self._call = call
+        self._run_all = run_all
         self._limits = limits
         self._is_cluster = isinstance(client, RedisCluster)
 
@@ -52,7 +61,7 @@ class RedisOutcomes:
             text, mark = pack_impression(one), user_mark(one.recommendation_id, one.user_id)
             arguments += (text, lives_ms, mark, *(self._cells(one) if one.trial is not None else ("", "", "")))
         for keys, arguments in shards.values():
-            yield ADD_IMPRESSIONS, keys, arguments
+            yield Script(ADD_IMPRESSIONS, keys, arguments)
 
     async def count(self, named: Sequence[NamedOutcome]) -> None:
         """Counts outcomes that were not counted before; those without an impression wait for it.
@@ -72,7 +81,7 @@ class RedisOutcomes:
             stored = [
                 (one, unpack_impression(text)) for one, text in zip(named, texts, strict=True) if text is not None
             ]
-            await self._run(self._counting((one, shown) for one, shown in stored if one.belongs_to(shown)))
+            await self._run_all(list(self._counting((one, shown) for one, shown in stored if one.belongs_to(shown))))
             named = await self._note(early)
 
     async def counts(self, trial: int) -> OutcomeCounts:
@@ -98,10 +107,9 @@ class RedisOutcomes:
         for some in by_shard.values():
             keys = [key(one.recommendation_id) for one in some for key in (impression_key, outcomes_key)]
             marks = [(LETTERS[one.kind], user_mark(one.recommendation_id, one.user_id)) for one in some]
-            scripts.append(
-                (NOTE_EARLY, keys, [_ms(EARLY_OUTCOME_S), ANYBODY, *(text for mark in marks for text in mark)])
-            )
-        noted = [is_noted for answer in await self._run(scripts) for is_noted in answer]
+            arguments = [_ms(EARLY_OUTCOME_S), ANYBODY, *(text for mark in marks for text in mark)]
+            scripts.append(Script(NOTE_EARLY, keys, arguments))
+        noted = [is_noted for answer in await self._run_all(scripts) for is_noted in answer]
         in_order = (one for some in by_shard.values() for one in some)
         return [one for one, is_noted in zip(in_order, noted, strict=True) if not is_noted]
 
@@ -112,14 +120,7 @@ class RedisOutcomes:
             keys += self._keys(impression)
             arguments += (LETTERS[one.kind], *self._cells(impression))
         for keys, arguments in shards.values():
-            yield COUNT_OUTCOMES, keys, arguments
-
-    async def _run(self, scripts: Iterable[Script]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for text, keys, arguments in scripts:
-            pipeline.eval(text, len(keys), *keys, *arguments)
-        answers: list[Any] = await self._call(pipeline.execute) if len(pipeline) else []
-        return answers
+            yield Script(COUNT_OUTCOMES, keys, arguments)
 
     def _empty_call(self) -> tuple[list[str], list[str | int]]:
         return [], [_ms(self._limits.counts_ttl_s), MAX_SURFACES]

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import RedisCluster
 from typing_extensions import override
@@ -54,6 +54,7 @@ from rqrec.service.redis.event_scripts import (
     READ_HISTORIES,
     TRIM_EVENTS,
 )
+from rqrec.service.redis.scripts import Script
 
 CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
@@ -75,7 +76,7 @@ class RedisEventStore(EventStore):
         self._limits = limits
         self._turns = asyncio.Semaphore(CONCURRENT_CALLS)
         self._is_cluster = isinstance(gate.client, RedisCluster)
-        self._outcomes = RedisOutcomes(gate.client, self._call, limits)
+        self._outcomes = RedisOutcomes(gate.client, self._call, self._run_all, limits)
 
     @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
@@ -91,7 +92,7 @@ class RedisEventStore(EventStore):
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
         groups = self._in_slots(user_ids, shard_of)
-        calls = [_Script(READ_HISTORIES, list(map(history_key, group)), [limit]) for group in groups]
+        calls = [Script(READ_HISTORIES, list(map(history_key, group)), [limit]) for group in groups]
         found = dict[str, list[HistoryEntry]]()
         for group, texts in zip(groups, await self._run_all(calls), strict=True):
             found |= zip(group, map(unpack_entries, texts), strict=True)
@@ -102,13 +103,13 @@ class RedisEventStore(EventStore):
         now, lives_s = time.time(), self._limits.impression_ttl_s
         timed = [(one, _ms(one.at + lives_s - now)) for one in impressions]
         kept = [(one, left_ms) for one, left_ms in timed if left_ms > 0]
-        calls = [_Script(*call) for call in self._outcomes.adding(kept)]
+        calls = list(self._outcomes.adding(kept))
         first = len(calls)
         shown = [(one.user_id, one.at, pack_impression(one)) for one, _ in kept if one.user_id is not None]
         lives = (now - lives_s, self._limits.user_impressions, _ms(lives_s))
         for users in self._in_slots(shown, lambda one: shard_of(one[0])):
             values = [value for _, at, text in users for value in (repr(at), text)]
-            calls.append(_Script(ADD_SHOWN, [shown_key(user_id) for user_id, _, _ in users], [*lives, *values]))
+            calls.append(Script(ADD_SHOWN, [shown_key(user_id) for user_id, _, _ in users], [*lives, *values]))
         surplus = (await self._run_all(calls))[first:]
         await self._delete_impressions([text for texts in surplus for text in texts])
 
@@ -213,8 +214,10 @@ class RedisEventStore(EventStore):
             keys = [key(name) for name in group for key in (impression_key, outcomes_key)]
             await self._call(self._gate.client.delete, *keys)
 
-    async def _run_all(self, scripts: Sequence["_Script"]) -> list[Any]:
+    async def _run_all(self, scripts: Sequence[Script]) -> list[Any]:
         """Runs scripts in one round trip, and returns the answer of each."""
+        if not scripts:
+            return []
         if len(scripts) == 1:  # a pipeline would take 30 us more
             return [await self._run(*scripts[0][:2], *scripts[0].arguments)]
         pipeline = self._gate.client.pipeline(transaction=False)
@@ -232,14 +235,6 @@ class RedisEventStore(EventStore):
                 return await self._gate.call(command, *arguments)
         except RedisUnavailable as error:
             raise StoreUnavailable(f"the event store in Redis: {error}") from error
-
-
-class _Script(NamedTuple):
-    """A script to run, its keys and its arguments."""
-
-    text: str
-    keys: Sequence[str]
-    arguments: Sequence[Any]
 
 
 def _ms(seconds: float) -> int:

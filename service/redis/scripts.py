@@ -8,9 +8,24 @@ Then a full Redis either refuses the script before it has changed anything, or r
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rqrec.service.redis.client import RedisGate
+
+
+class Script(NamedTuple):
+    """A script to run.
+
+    Attributes:
+        text: The Lua source code.
+        keys: The keys that the script reads or writes; in a cluster all must be in one slot.
+        arguments: The script's `ARGV`; Redis gets them as strings.
+    """
+
+    text: str
+    keys: Sequence[str]
+    arguments: Sequence[Any]
+
 
 # Positions of a stream, `<milliseconds>-<number>`. Text that is not a position comes before every position.
 POSITIONS = """
