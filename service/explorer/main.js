@@ -5,7 +5,7 @@ import { announce } from "./page/announce.js";
 import { currentList, followChoices, onList } from "./page/current_list.js";
 import { el, fill } from "./page/dom.js";
 import { addressOf, followAddress, onChange, same, state, VIEWS } from "./page/state.js";
-import { makeFilterForm, readAttributes } from "./parts/filter_form.js";
+import { makeFilterForm } from "./parts/filter_form.js";
 import { addToHistory, showHistory } from "./parts/history_list.js";
 import { makeSearchBox } from "./parts/search_box.js";
 import { makeCodesView } from "./views/codes.js";
@@ -15,7 +15,13 @@ import { makeMapView } from "./views/map.js";
 import { makeModelView } from "./views/model.js";
 
 const NAMES = { list: "List", codes: "Codes", map: "Map", compare: "Compare", model: "Model" };
-const MAKERS = { list: makeListView, codes: makeCodesView, map: makeMapView, compare: makeCompareView, model: makeModelView };
+const MAKERS = {
+  list: makeListView,
+  codes: makeCodesView,
+  map: makeMapView,
+  compare: makeCompareView,
+  model: makeModelView,
+};
 const NEEDS = { codes: "/semantic-ids", map: "/map" };
 const WIDE = "(min-width: 64rem)";
 const content = document.getElementById("content");
@@ -24,7 +30,6 @@ let view = {};
 async function start() {
   followAddress();
   await discover();
-  await readAttributes();
   makeSearchBox(document.getElementById("search"), addToHistory);
   makeFilterForm(document.getElementById("filters"));
   document.getElementById("settings").open = window.matchMedia(WIDE).matches;
@@ -56,6 +61,7 @@ function showView() {
   view.end?.();
   showNavigation();
   view = MAKERS[shown()](content);
+  document.body.dataset.view = shown();
   document.title = `${NAMES[shown()]} – RQRec explorer`;
 }
 
@@ -70,7 +76,15 @@ function hasView(name) {
 
 function showNavigation() {
   const links = VIEWS.filter(hasView).map((name) =>
-    el("li", {}, el("a", { href: addressOf({ view: name, item: null }), "aria-current": name === shown() ? "page" : null }, NAMES[name])),
+    el(
+      "li",
+      {},
+      el(
+        "a",
+        { href: addressOf({ view: name, item: null }), "aria-current": name === shown() ? "page" : null },
+        NAMES[name],
+      ),
+    ),
   );
   const list = document.getElementById("views");
   const focused = [...list.querySelectorAll("a")].indexOf(document.activeElement);

@@ -68,7 +68,10 @@ async function send(path, { body, query = {}, signal } = {}) {
     for (const one of [value].flat()) url.searchParams.append(name, one);
   }
   const limit = AbortSignal.timeout(LONGEST_WAIT_MS);
-  const options = { signal: signal ? AbortSignal.any([signal, limit]) : limit, headers: { accept: "application/json" } };
+  const options = {
+    signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    headers: { accept: "application/json" },
+  };
   if (body !== undefined) {
     options.method = "POST";
     options.headers["content-type"] = "application/json";

@@ -6,11 +6,13 @@ const MOST_REMEMBERED = 5000;
 const AT_ONCE = 6;
 const LONGEST_TEXT = 60;
 const known = new Map();
+const missing = new Set(); // ids that the catalogue did not hold when they were asked for
 
 /** Remembers the items of an answer: objects with `item_id`, `payload` and perhaps `semantic_id`. */
 export function remember(items) {
   for (const { item_id, payload, semantic_id } of items) {
     known.delete(item_id);
+    missing.delete(item_id);
     known.set(item_id, { item_id, payload: payload ?? {}, semantic_id });
   }
   for (const id of known.keys()) {
@@ -27,6 +29,11 @@ export function itemOf(id) {
 /** Returns whether an item is remembered. */
 export function isKnown(id) {
   return known.has(id);
+}
+
+/** Returns whether the catalogue does not hold an item. */
+export function isMissing(id) {
+  return missing.has(id);
 }
 
 /** Returns the title of an item: its attribute `title`, else `name`, else its id. */
@@ -50,26 +57,23 @@ export function attributesOf(item) {
 }
 
 /**
- * Asks for the items that are not remembered.
+ * Asks for the items that are not remembered. `isMissing` then tells which of them the catalogue does not hold.
  * @param {string[]} ids
  * @param {AbortSignal} signal
- * @returns {Promise<string[]>} The ids that the catalogue does not hold.
  */
 export async function load(ids, signal) {
-  const wanted = ids.filter((id) => !known.has(id));
-  const missing = [];
+  const wanted = ids.filter((id) => !known.has(id) && !missing.has(id));
   const worker = async () => {
     for (let id = wanted.shift(); id !== undefined; id = wanted.shift()) {
       try {
         remember([await call(`items/${encodeURIComponent(id)}`, { signal })]);
       } catch (error) {
         if (wasCancelled(error) || !(error instanceof Problem) || error.status !== 404) throw error;
-        missing.push(id);
+        missing.add(id);
       }
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return missing;
 }
 
 function titleAttribute(item) {

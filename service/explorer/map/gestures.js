@@ -8,7 +8,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 /**
  * Listens on the canvas.
  * @param {HTMLCanvasElement} canvas
- * @param {Object} act What to do: pan(dx, dy), zoom(factor, x, y), hover(x, y), leave(), choose(x, y), step(dx, dy),
+ * @param {Object} act What to do: pan(dx, dy), zoom(factor, x, y), hover(x, y), choose(x, y), step(dx, dy),
  *   take(), reset().
  */
 export function listen(canvas, act) {
@@ -37,11 +37,14 @@ export function listen(canvas, act) {
     if (travelled <= CLICK) act.choose(...at(event));
   });
   canvas.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
-  canvas.addEventListener("pointerleave", () => act.leave());
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    act.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...at(event));
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      act.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...at(event));
+    },
+    { passive: false },
+  );
   canvas.addEventListener("keydown", (event) => onKey(event, act));
 }
 

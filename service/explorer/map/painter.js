@@ -52,20 +52,30 @@ export function neighbour({ points }, from, dx, dy) {
   return best;
 }
 
-function paintPoints(context, { camera, points, groups, palette, only, survives }) {
-  const radius = POINT * Math.min(1 + Math.log2(camera.zoomed) / 3, 2.2) * (points.xs.length > 3000 ? 0.8 : 1);
-  for (let at = 0; at < points.xs.length; at += 1) {
-    const group = groups.groupOf[at];
-    const isBright = (only === null || group === only) && (survives === null || survives[at]);
-    const [x, y] = camera.toPixel(points.xs[at], points.ys[at]);
-    if (x < -radius || y < -radius || x > camera.width + radius || y > camera.height + radius) continue;
-    context.globalAlpha = isBright ? (group === groups.rest ? 0.5 : 0.85) : DIM;
-    context.fillStyle = group === groups.rest ? palette.rest : palette.groups[group];
-    context.beginPath();
-    context.arc(x, y, radius, 0, 2 * Math.PI);
-    context.fill();
+/** Draws the dim points first, so that they hide no bright one. */
+function paintPoints(context, picture) {
+  const { camera, points, groups, only, survives } = picture;
+  const small = POINT * Math.min(1 + Math.log2(camera.zoomed) / 3, 2.2) * (points.xs.length > 3000 ? 0.8 : 1);
+  const isBright = (at) => (only === null || groups.groupOf[at] === only) && (survives === null || survives[at]);
+  const isSelection = only !== null || survives !== null;
+  for (const bright of isSelection ? [false, true] : [true]) {
+    const radius = isSelection && bright ? small * 1.4 : small;
+    for (let at = 0; at < points.xs.length; at += 1) {
+      if (isBright(at) === bright) paintPoint(context, picture, { at, radius, bright });
+    }
   }
   context.globalAlpha = 1;
+}
+
+function paintPoint(context, { camera, points, groups, palette }, { at, radius, bright }) {
+  const [x, y] = camera.toPixel(points.xs[at], points.ys[at]);
+  if (x < -radius || y < -radius || x > camera.width + radius || y > camera.height + radius) return;
+  const isRest = groups.groupOf[at] === groups.rest;
+  context.globalAlpha = bright ? (isRest ? 0.5 : 0.85) : DIM;
+  context.fillStyle = isRest ? palette.rest : palette.groups[groups.groupOf[at]];
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
 }
 
 function paintHistory(context, { camera, points, palette, history }) {

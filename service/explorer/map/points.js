@@ -49,18 +49,29 @@ export function beginsWith(codes, prefix) {
 export function groupPoints(points, attribute, codeMeaning) {
   if (!attribute) {
     const label = (code) => [code, codeMeaning(code)].filter((part) => part !== "").join(" · ");
-    return byValue(points.codes.map((codes) => [[codes].flat()[0]]), label);
+    return byValue(
+      points.codes.map((codes) => [[codes].flat()[0]]),
+      label,
+    );
   }
   const values = points.values ?? [];
   const numbers = values.filter((value) => typeof value === "number");
   const isNumeric = numbers.length && !values.some((value) => typeof value === "string" || Array.isArray(value));
-  return isNumeric ? byRange(values, numbers) : byValue(values.map((value) => [value].flat().filter((one) => one !== null && one !== undefined)), String);
+  return isNumeric
+    ? byRange(values, numbers)
+    : byValue(
+        values.map((value) => [value].flat().filter((one) => one !== null && one !== undefined)),
+        String,
+      );
 }
 
 function byValue(lists, label) {
   const counts = new Map();
   for (const value of lists.flat()) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const common = [...counts].sort((one, other) => other[1] - one[1]).slice(0, GROUPS).map(([value]) => value);
+  const common = [...counts]
+    .sort((one, other) => other[1] - one[1])
+    .slice(0, GROUPS)
+    .map(([value]) => value);
   const group = new Map(common.map((value, index) => [value, index]));
   // Of several values the rarest counts: it says most about the item.
   const groupOf = lists.map((values) => Math.max(...values.map((value) => group.get(value) ?? -1), -1));
@@ -69,7 +80,10 @@ function byValue(lists, label) {
 
 function byRange(values, numbers) {
   const sorted = [...numbers].sort((one, other) => one - other);
-  const edges = Array.from({ length: STEPS + 1 }, (_, step) => sorted[Math.min(Math.floor((step * sorted.length) / STEPS), sorted.length - 1)]);
+  const edges = Array.from(
+    { length: STEPS + 1 },
+    (_, step) => sorted[Math.min(Math.floor((step * sorted.length) / STEPS), sorted.length - 1)],
+  );
   const text = (value) => (Number.isInteger(value) ? String(value) : number(value, 2));
   const labels = edges.slice(0, STEPS).map((edge, step) => `${text(edge)} to ${text(edges[step + 1])}`);
   const groupOf = values.map((value) => {

@@ -30,5 +30,10 @@ export function showProblem(place, problem, retry) {
 
 /** Makes the sentence and hint that stand where there is nothing to show. */
 export function emptyState(sentence, ...hint) {
-  return el("div", { class: "empty" }, el("p", {}, el("strong", {}, sentence)), hint.length ? el("p", {}, ...hint) : null);
+  return el(
+    "div",
+    { class: "empty" },
+    el("p", {}, el("strong", {}, sentence)),
+    hint.length ? el("p", {}, ...hint) : null,
+  );
 }

@@ -4,12 +4,15 @@ import { oneAtATime, wasCancelled } from "../api/client.js";
 import { listInputs, recommend } from "../api/recommend.js";
 import { onChange, same, state } from "./state.js";
 
-const NOTHING = { reply: null, before: null, problem: null, isBusy: false, isExplained: false };
+const NOTHING = { reply: null, before: null, problem: null, whyProblem: null, isBusy: false, isExplained: false };
 const asking = oneAtATime();
 const listeners = new Set();
 let current = NOTHING;
 
-/** Returns the list: `reply`, the item ids of the list `before` it, and the `problem` that came instead. */
+/**
+ * Returns the list: `reply`, the item ids of the list `before` it, the `problem` that came instead, and `whyProblem`
+ * where only the reasons did not come.
+ */
 export function currentList() {
   return current;
 }
@@ -32,9 +35,9 @@ export function refresh() {
   return ask({ explain: false });
 }
 
-/** Asks for the same list with its reasons, unless it has them. */
-export function explain() {
-  if (current.isExplained || current.isBusy || !current.reply) return null;
+/** Asks for the same list with its reasons, unless it has them or they could not be had. */
+export function explain({ again = false } = {}) {
+  if (current.isExplained || current.isBusy || !current.reply || (current.whyProblem && !again)) return null;
   return ask({ explain: true });
 }
 
@@ -44,9 +47,11 @@ async function ask({ explain }) {
   try {
     const reply = await asking((signal) => recommend(state(), { explain, signal }));
     if (explain) Object.assign(reply, timesOf(current.reply));
-    become({ reply, before, problem: null, isBusy: false, isExplained: explain });
+    become({ ...NOTHING, reply, before, isExplained: explain });
   } catch (error) {
-    if (!wasCancelled(error)) become({ ...current, problem: error, isBusy: false, isExplained: explain });
+    if (wasCancelled(error)) return;
+    const fault = explain ? { whyProblem: error } : { problem: error, isExplained: false };
+    become({ ...current, ...fault, isBusy: false });
   }
 }
 

@@ -17,13 +17,14 @@ export function count(amount, noun) {
 
 /** Formats a share from 0 to 1. */
 export function percent(share) {
-  return `${number(100 * share)} %`;
+  const isAlmostAll = share > 0.99 && share < 1;
+  return `${number(100 * share, isAlmostAll ? 1 : 0)} %`;
 }
 
 /** Formats a probability, which can be small. */
 export function chance(probability) {
   const percents = 100 * probability;
-  return percents >= 0.1 ? `${number(percents, percents < 10 ? 1 : 0)} %` : "< 0.1 %";
+  return percents >= 0.1 ? `${percents < 10 ? percents.toFixed(1) : number(percents)} %` : "< 0.1 %";
 }
 
 /** Formats a difference with its sign. */

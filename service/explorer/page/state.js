@@ -1,7 +1,17 @@
 /** What the visitor has chosen. It lives in the URL's fragment, so a link shares it and Back undoes a step. */
 
 export const VIEWS = ["list", "codes", "map", "compare", "model"];
-const EMPTY = { view: "list", history: [], filter: {}, k: 10, diversity: 0, caps: {}, item: null, prefix: [], color: "" };
+const EMPTY = {
+  view: "list",
+  history: [],
+  filter: {},
+  k: 10,
+  diversity: 0,
+  caps: {},
+  item: null,
+  prefix: [],
+  color: "",
+};
 const SIZES = [5, 10, 20, 50, 100];
 const MAX_HISTORY = 100;
 const listeners = new Set();

@@ -10,9 +10,15 @@ const SIZES = [5, 10, 20, 50, 100];
 const MOST_VALUES = 200;
 const CAPS = [1, 2, 3, 5];
 let attributes = [];
+let reading = null;
 
-/** Reads the attributes of the catalogue; without them there are no filters. */
-export async function readAttributes() {
+/** Waits until the attributes of the catalogue are read, once. Without them there are no filters. */
+export function attributesRead() {
+  reading ??= readAttributes();
+  return reading;
+}
+
+async function readAttributes() {
   if (!hasRoute("/attributes")) return;
   try {
     attributes = (await call("attributes")).attributes;
@@ -35,6 +41,7 @@ export function numberAttributes() {
 export function makeFilterForm(place) {
   const draw = () => fill(place, chips(), conditions(), listSettings());
   draw();
+  attributesRead().then(draw);
   onChange((now, before) => {
     if (["filter", "k", "caps"].some((name) => !same(now[name], before[name]))) draw();
   });
@@ -47,9 +54,15 @@ function chips() {
     "ul",
     { class: "filter-chips", "aria-label": "Filters" },
     entries.map(([name, condition]) =>
-      el("li", { class: "tag" }, `${name}: ${describe(condition)}`, button("×", () => removeFilter(name), {
-        class: "icon", "aria-label": `Remove the filter ${name}`,
-      })),
+      el(
+        "li",
+        { class: "tag" },
+        `${name}: ${describe(condition)}`,
+        button("×", () => removeFilter(name), {
+          class: "icon",
+          "aria-label": `Remove the filter ${name}`,
+        }),
+      ),
     ),
   );
 }
@@ -60,7 +73,9 @@ function describe({ any_of: any, none_of: none, gte, lte }) {
     none ? `not ${none.join(", ")}` : null,
     gte !== undefined && gte !== null ? `from ${gte}` : null,
     lte !== undefined && lte !== null ? `to ${lte}` : null,
-  ].filter(Boolean).join(" ");
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
 
 function removeFilter(name) {
@@ -73,7 +88,8 @@ function conditions() {
   const usable = attributes.filter((one) => (one.kind === "label" && one.values?.length) || one.kind === "number");
   if (!usable.length) return null;
   return el(
-    "div", { class: "conditions" },
+    "div",
+    { class: "conditions" },
     usable.map((one) => (one.kind === "label" ? labelCondition(one) : numberCondition(one))),
   );
 }
@@ -82,7 +98,8 @@ function labelCondition({ name, values }) {
   const chosen = state().filter[name]?.any_of ?? [];
   const free = values.filter(({ value }) => !chosen.includes(value)).slice(0, MOST_VALUES);
   const select = el(
-    "select", { id: `filter-${name}` },
+    "select",
+    { id: `filter-${name}` },
     el("option", { value: "" }, chosen.length ? "or …" : "any"),
     free.map(({ value, count }, index) => el("option", { value: index }, `${value} (${number(count)})`)),
   );
@@ -98,7 +115,11 @@ function numberCondition({ name, min, max }) {
   const bound = (key, label, placeholder) => {
     const id = `filter-${name}-${key}`;
     const input = el("input", {
-      id, type: "number", step: "any", placeholder: placeholder ?? "", "aria-label": `${name}, ${label}`,
+      id,
+      type: "number",
+      step: "any",
+      placeholder: placeholder ?? "",
+      "aria-label": `${name}, ${label}`,
       value: state().filter[name]?.[key] ?? "",
     });
     input.addEventListener("change", () => {
@@ -108,9 +129,16 @@ function numberCondition({ name, min, max }) {
     return input;
   };
   return el(
-    "div", { class: "field", role: "group", "aria-label": name },
+    "div",
+    { class: "field", role: "group", "aria-label": name },
     el("span", { class: "label", "aria-hidden": "true" }, name),
-    el("span", { class: "range" }, bound("gte", "from", min), el("span", { "aria-hidden": "true" }, "–"), bound("lte", "to", max)),
+    el(
+      "span",
+      { class: "range" },
+      bound("gte", "from", min),
+      el("span", { "aria-hidden": "true" }, "–"),
+      bound("lte", "to", max),
+    ),
   );
 }
 
@@ -126,7 +154,11 @@ function listSettings() {
 }
 
 function sizeSetting() {
-  const select = el("select", { id: "list-size" }, SIZES.map((k) => el("option", { value: k, selected: k === state().k }, String(k))));
+  const select = el(
+    "select",
+    { id: "list-size" },
+    SIZES.map((k) => el("option", { value: k, selected: k === state().k }, String(k))),
+  );
   select.addEventListener("change", () => {
     change({ k: Number(select.value) });
     document.getElementById("list-size").focus();
@@ -151,7 +183,8 @@ function capSetting() {
   const id = "cap";
   const now = state().caps[attribute.name] ?? "";
   const select = el(
-    "select", { id },
+    "select",
+    { id },
     el("option", { value: "" }, "no limit"),
     CAPS.map((most) => el("option", { value: most, selected: most === now }, `${most} of each`)),
   );

@@ -47,11 +47,19 @@ function draw(place) {
   }
   fill(
     place,
-    el("ol", { class: "history", id: "history-items" }, history.map((id, position) => row(id, position, history.length, place))),
+    el(
+      "ol",
+      { class: "history", id: "history-items" },
+      history.map((id, position) => row(id, position, history.length, place)),
+    ),
     el(
       "div",
       { class: "tools" },
-      el("span", { class: "muted" }, `${count(history.length, "item")}, the oldest first`),
+      el(
+        "span",
+        { class: "muted" },
+        history.length > 1 ? `${count(history.length, "item")}, the oldest first` : "1 item",
+      ),
       button("Clear", () => clear(place), { class: "quiet" }),
     ),
   );
@@ -69,10 +77,14 @@ function row(id, position, length, place) {
       "span",
       { class: "row-tools" },
       button("↑", () => move(place, position, position - 1, "up"), {
-        class: "icon up", "aria-label": `Move ${title} up`, disabled: position === 0,
+        class: "icon up",
+        "aria-label": `Move ${title} up`,
+        disabled: position === 0,
       }),
       button("↓", () => move(place, position, position + 1, "down"), {
-        class: "icon down", "aria-label": `Move ${title} down`, disabled: position === length - 1,
+        class: "icon down",
+        "aria-label": `Move ${title} down`,
+        disabled: position === length - 1,
       }),
       button("×", () => remove(place, position), { class: "icon remove", "aria-label": `Remove ${title}` }),
     ),
@@ -128,7 +140,8 @@ function clear() {
 /** Keeps the keyboard's place: the focus goes to the same tool of a row, or to the other arrow at the ends. */
 function focusTool(place, position, tool) {
   const buttons = [...place.querySelectorAll(".history-item")[position].querySelectorAll("button")];
-  const wanted = buttons.find((one) => one.classList.contains(tool) && !one.disabled) ?? buttons.find((one) => !one.disabled);
+  const wanted =
+    buttons.find((one) => one.classList.contains(tool) && !one.disabled) ?? buttons.find((one) => !one.disabled);
   wanted?.focus();
 }
 

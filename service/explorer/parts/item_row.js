@@ -1,12 +1,12 @@
 /** An item as the page shows it everywhere: its title first, its attributes small below it. */
 
-import { factsOf, titleOf } from "../api/items.js";
+import { factsOf, isMissing, titleOf } from "../api/items.js";
 import { addressOf } from "../page/state.js";
 import { el } from "../page/dom.js";
 
 /** Makes title and attributes of an item, as one block of text. */
 export function itemText(item) {
-  const facts = factsOf(item).join(" · ");
+  const facts = isMissing(item.item_id) ? "not in the catalogue" : factsOf(item).join(" · ");
   return el(
     "span",
     { class: "item-text" },

@@ -8,7 +8,9 @@ const WORDS_IN_A_LINE = 3;
 
 /** Returns the commonest attributes and the words as short lines, such as "Comedy 80 %, Romance 40 %". */
 export function meaningLines(meaning) {
-  const shares = (meaning?.attributes ?? []).slice(0, ATTRIBUTES_IN_A_LINE).map((one) => `${one.value} ${percent(one.share)}`);
+  const shares = (meaning?.attributes ?? [])
+    .slice(0, ATTRIBUTES_IN_A_LINE)
+    .map((one) => `${one.value} ${percent(one.share)}`);
   const words = (meaning?.words ?? []).slice(0, WORDS_IN_A_LINE);
   return [shares.join(", "), words.join(", ")].filter(Boolean);
 }

@@ -21,8 +21,14 @@ const MATCHES = { title: "", meaning: "alike in meaning" };
 export function makeSearchBox(place, choose) {
   const finds = hasRoute("/search");
   const input = el("input", {
-    id: "search-input", type: "search", role: "combobox", autocomplete: "off", spellcheck: "false",
-    "aria-expanded": "false", "aria-controls": "search-results", "aria-autocomplete": "list",
+    id: "search-input",
+    type: "search",
+    role: "combobox",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-expanded": "false",
+    "aria-controls": "search-results",
+    "aria-autocomplete": "list",
     placeholder: finds ? "Title or words" : "Item id",
   });
   const results = el("ul", { id: "search-results", role: "listbox", "aria-label": "Items found", hidden: true });
@@ -75,7 +81,10 @@ function show(box, note) {
     el(
       "li",
       {
-        role: "option", id: `search-result-${index}`, class: "search-result", "aria-selected": String(index === box.active),
+        role: "option",
+        id: `search-result-${index}`,
+        class: "search-result",
+        "aria-selected": String(index === box.active),
         onmousedown: (event) => event.preventDefault(),
         onclick: () => take(box, index),
       },
@@ -83,7 +92,10 @@ function show(box, note) {
       MATCHES[item.match] ? el("span", { class: "tag" }, MATCHES[item.match]) : null,
     ),
   );
-  fill(box.results, rows.length ? rows : el("li", { role: "option", "aria-disabled": "true", class: "muted note" }, note));
+  fill(
+    box.results,
+    rows.length ? rows : el("li", { role: "option", "aria-disabled": "true", class: "muted note" }, note),
+  );
   box.results.hidden = false;
   box.input.setAttribute("aria-expanded", "true");
   point(box);

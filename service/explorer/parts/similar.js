@@ -26,7 +26,11 @@ export function similarBlock(id) {
     return el("label", {}, radio, el("span", {}, label));
   });
   showSimilar(list, id);
-  return [el("h3", {}, "Similar items"), el("fieldset", { class: "segments" }, el("legend", { class: "only-read" }, "Similar how"), choices), list];
+  return [
+    el("h3", {}, "Similar items"),
+    el("fieldset", { class: "segments" }, el("legend", { class: "only-read" }, "Similar how"), choices),
+    list,
+  ];
 }
 
 async function showSimilar(list, id) {
@@ -40,7 +44,8 @@ async function showSimilar(list, id) {
     }
     draw(list, answers.get(key));
   } catch (error) {
-    if (!wasCancelled(error)) fill(list, el("p", { class: "muted" }, `${error.title ?? "Not found"}: ${error.message}`));
+    if (!wasCancelled(error))
+      fill(list, el("p", { class: "muted" }, `${error.title ?? "Not found"}: ${error.message}`));
   }
 }
 
@@ -51,9 +56,13 @@ function draw(list, items) {
   }
   const rows = items.map((item) =>
     el(
-      "li", { class: "small-row" },
+      "li",
+      { class: "small-row" },
       itemText(item),
-      button("Add", () => addToHistory(item.item_id), { class: "quiet", "aria-label": `Add ${titleOf(item)} to the history` }),
+      button("Add", () => addToHistory(item.item_id), {
+        class: "quiet",
+        "aria-label": `Add ${titleOf(item)} to the history`,
+      }),
     ),
   );
   fill(list, el("ul", { class: "small-rows" }, rows));

@@ -32,7 +32,9 @@ async function show(parts) {
         fill(parts.result, alone(parts));
         return;
       }
-      const lists = await Promise.all([...keys.values()].map((routingKey) => recommend(state(), { routingKey, signal })));
+      const lists = await Promise.all(
+        [...keys.values()].map((routingKey) => recommend(state(), { routingKey, signal })),
+      );
       if (new Set(lists.map((list) => list.model_version)).size < lists.length) keys = null; // a switch of models
       fill(parts.result, compare(lists));
       announce(overlap(lists));
@@ -65,9 +67,20 @@ async function findKeys(signal) {
 function alone(parts) {
   const [version] = keys.keys();
   return el(
-    "div", { class: "empty" },
+    "div",
+    { class: "empty" },
     el("p", {}, el("strong", {}, "One model answers")),
-    el("p", {}, `All ${MOST_KEYS} routing keys that were tried came to `, el("code", {}, version), ". There is a second list once another model is the canary: ", el("code", {}, "POST /models/{version}/activate"), " with ", el("code", {}, '{"part": "canary", "percent": 10}'), "."),
+    el(
+      "p",
+      {},
+      `All ${MOST_KEYS} routing keys that were tried came to `,
+      el("code", {}, version),
+      ". There is a second list once another model is the canary: ",
+      el("code", {}, "POST /models/{version}/activate"),
+      " with ",
+      el("code", {}, '{"part": "canary", "percent": 10}'),
+      ".",
+    ),
     button("Look again", () => {
       keys = null;
       show(parts);
@@ -79,7 +92,11 @@ function compare(lists) {
   const ranks = lists.map((list) => new Map(list.items.map((item) => [item.item_id, item.rank])));
   return [
     el("p", { class: "muted" }, overlap(lists)),
-    el("div", { class: "columns" }, lists.map((list, index) => column(list, ranks[1 - index]))),
+    el(
+      "div",
+      { class: "columns" },
+      lists.map((list, index) => column(list, ranks[1 - index])),
+    ),
   ];
 }
 
@@ -92,20 +109,31 @@ function overlap([one, other]) {
 function column(list, otherRanks) {
   const highest = Math.max(...list.items.map((item) => Math.exp(item.log_prob)));
   return el(
-    "section", { "aria-label": `List of ${list.model_version}` },
+    "section",
+    { "aria-label": `List of ${list.model_version}` },
     el("h3", {}, list.model_version),
     el("p", { class: "muted" }, `${milliseconds(list.took_ms)} in the service`),
     el(
-      "ol", { class: "rows" },
+      "ol",
+      { class: "rows" },
       list.items.map((item) => {
         const rank = otherRanks.get(item.item_id);
         return el(
-          "li", { class: `row${rank ? "" : " is-alone"}` },
+          "li",
+          { class: `row${rank ? "" : " is-alone"}` },
           el("span", { class: "place" }, String(item.rank)),
           itemText(item),
-          el("span", { class: "chance" }, bar(Math.exp(item.log_prob) / highest), el("span", { class: "figure" }, chance(Math.exp(item.log_prob)))),
+          el(
+            "span",
+            { class: "chance" },
+            bar(Math.exp(item.log_prob) / highest),
+            el("span", { class: "figure" }, chance(Math.exp(item.log_prob))),
+          ),
           el("span", { class: "tag" }, rank ? `there ${rank}` : "only here"),
-          button("Add", () => addToHistory(item.item_id), { class: "add quiet", "aria-label": `Add ${titleOf(item)} to the history` }),
+          button("Add", () => addToHistory(item.item_id), {
+            class: "add quiet",
+            "aria-label": `Add ${titleOf(item)} to the history`,
+          }),
         );
       }),
     ),

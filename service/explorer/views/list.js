@@ -19,7 +19,12 @@ export function makeListView(place) {
   const title = el("h2", { id: "list-title" });
   fill(
     place,
-    el("div", { class: "list-view" }, el("section", { "aria-labelledby": "list-title" }, el("div", { class: "heading" }, title, times), notes, list), why),
+    el(
+      "div",
+      { class: "list-view" },
+      el("section", { "aria-labelledby": "list-title" }, el("div", { class: "heading" }, title, times), notes, list),
+      why,
+    ),
   );
   const parts = { title, times, notes, list, why };
   draw(parts);
@@ -49,7 +54,10 @@ function draw({ title, times, notes, list }) {
     return;
   }
   times.textContent = `${milliseconds(reply.took_ms)} in the service, ${milliseconds(reply.exchange_ms)} in all`;
-  fill(notes, notesOf(reply).map((note) => el("p", {}, note)));
+  fill(
+    notes,
+    notesOf(reply).map((note) => el("p", {}, note)),
+  );
   if (!reply.items.length) {
     fill(list, emptyState("No item is left", "The filters and the history exclude every item. Remove a filter."));
     return;
@@ -57,25 +65,40 @@ function draw({ title, times, notes, list }) {
   const focused = document.activeElement?.closest?.("#list [data-item]");
   const held = focused && { id: focused.dataset.item, tool: document.activeElement.dataset.tool };
   const highest = Math.max(...reply.items.map((item) => Math.exp(item.log_prob)));
-  fill(list, el("ol", { class: "rows" }, reply.items.map((item) => row(item, highest, before))), footnote(reply));
+  fill(
+    list,
+    el(
+      "ol",
+      { class: "rows" },
+      reply.items.map((item) => row(item, highest, before)),
+    ),
+    footnote(reply),
+  );
   if (held) list.querySelector(`[data-item="${CSS.escape(held.id)}"] [data-tool="${held.tool}"]`)?.focus();
 }
 
 function footnote({ fallback }) {
-  const text = fallback === "popular"
-    ? "The figure is the item's share of everything that was chosen in training."
-    : "The figure is the probability that this is the next item, over the whole catalogue. The order also weighs how close an item is to the history.";
+  const text =
+    fallback === "popular"
+      ? "The figure is the item's share of everything that was chosen in training."
+      : "The figure is the probability that this is the next item, over the whole catalogue. " +
+        "The order also weighs how close an item is to the history.";
   return el("p", { class: "muted small" }, text);
 }
 
 function notesOf(reply) {
   const notes = [];
-  if (!state().history.length) notes.push("These are the most popular items. Add the ones that you like; the list changes with each.");
-  else if (reply.fallback === "popular") notes.push("No item of the history is in the catalogue, so these are the most popular items.");
-  if (reply.fallback === "degraded") notes.push("A part of the service is away, so the list may miss the newest changes of the catalogue.");
+  if (!state().history.length)
+    notes.push("These are the most popular items. Add the ones that you like; the list changes with each.");
+  else if (reply.fallback === "popular")
+    notes.push("No item of the history is in the catalogue, so these are the most popular items.");
+  if (reply.fallback === "degraded")
+    notes.push("A part of the service is away, so the list may miss the newest changes of the catalogue.");
   if (reply.unknown_items.length) notes.push(`Not in the catalogue, so skipped: ${reply.unknown_items.join(", ")}.`);
   if (reply.items.length < state().k) {
-    notes.push(`Only ${count(reply.items.length, "item")} of the ${number(reply.eligible_items)} that pass the filters and exclusions fit.`);
+    notes.push(
+      `Only ${count(reply.items.length, "item")}: ${number(reply.eligible_items)} pass the filters and exclusions.`,
+    );
   }
   return notes;
 }
@@ -89,11 +112,18 @@ function row(item, highest, before) {
     { class: `row${isOpen ? " is-open" : ""}`, "data-item": item.item_id },
     el("span", { class: "place" }, String(item.rank), moved(item, before)),
     button(itemText(item), () => change({ item: isOpen ? null : item.item_id }), {
-      class: "open", "data-tool": "open", "aria-expanded": String(isOpen), "aria-controls": "why",
+      class: "open",
+      "data-tool": "open",
+      "aria-expanded": String(isOpen),
+      "aria-controls": "why",
     }),
     el("span", { class: "chance" }, bar(probability / highest), el("span", { class: "figure" }, chance(probability))),
     codeChips(item.semantic_id),
-    button("Add", () => addToHistory(item.item_id), { class: "add", "data-tool": "add", "aria-label": `Add ${title} to the history` }),
+    button("Add", () => addToHistory(item.item_id), {
+      class: "add",
+      "data-tool": "add",
+      "aria-label": `Add ${title} to the history`,
+    }),
   );
   return node;
 }
@@ -106,7 +136,12 @@ function moved(item, before) {
   const steps = former - item.rank;
   if (!steps) return null;
   const said = el("span", { class: "only-read" }, steps > 0 ? `up ${steps}` : `down ${-steps}`);
-  return el("span", { class: "moved" }, said, el("span", { "aria-hidden": "true" }, `${steps > 0 ? "↑" : "↓"}${Math.abs(steps)}`));
+  return el(
+    "span",
+    { class: "moved" },
+    said,
+    el("span", { "aria-hidden": "true" }, `${steps > 0 ? "↑" : "↓"}${Math.abs(steps)}`),
+  );
 }
 
 function summary({ reply, before }) {
@@ -127,7 +162,7 @@ function onItem(parts, before) {
 
 function drawWhy({ why }) {
   const { item } = state();
-  const { reply, problem, isBusy, isExplained } = currentList();
+  const { reply, problem, whyProblem, isBusy, isExplained } = currentList();
   if (item === null) {
     closeWhy(why);
     return;
@@ -135,6 +170,9 @@ function drawWhy({ why }) {
   const listed = reply?.items.find((one) => one.item_id === item);
   if (!isExplained && !problem && !isBusy && listed) explain();
   showWhy(why, listed ?? { ...itemOf(item), isGone: Boolean(reply) && !isBusy }, {
-    isReady: isExplained, close: () => change({ item: null }), add: () => addToHistory(item),
+    isReady: isExplained,
+    problem: whyProblem,
+    close: () => change({ item: null }),
+    add: () => addToHistory(item),
   });
 }

@@ -3,21 +3,26 @@
 import { call, oneAtATime, wasCancelled } from "../api/client.js";
 import { hasRoute } from "../api/capabilities.js";
 import { isKnown, itemOf, load, titleOf } from "../api/items.js";
+import { beamChoice } from "../map/beam_choice.js";
 import { Camera } from "../map/camera.js";
+import { colorAttribute, colorChoice, palette } from "../map/color.js";
 import { listen } from "../map/gestures.js";
+import { showLegend } from "../map/legend.js";
 import { nearest, neighbour, paint } from "../map/painter.js";
 import { addPoints, beginsWith, groupPoints, readPoints } from "../map/points.js";
 import { announce, showProblem } from "../page/announce.js";
 import { currentList, explain } from "../page/current_list.js";
 import { button, el, fill } from "../page/dom.js";
 import { number } from "../page/format.js";
-import { change, state } from "../page/state.js";
-import { labelAttributes, numberAttributes } from "../parts/filter_form.js";
+import { state } from "../page/state.js";
+import { attributesRead } from "../parts/filter_form.js";
 import { addToHistory } from "../parts/history_list.js";
 import { itemText } from "../parts/item_row.js";
 import { meaningLines } from "../parts/meaning.js";
 
-const FIRST_CODE = "code"; // what the address says where the first code gives the colour
+const LABEL =
+  "Map of the catalogue. Arrow keys go from item to item, Enter adds one to the history, " +
+  "plus and minus zoom, zero shows all.";
 const asking = oneAtATime();
 const adding = oneAtATime();
 const naming = oneAtATime();
@@ -25,10 +30,26 @@ const naming = oneAtATime();
 /** Makes the view and returns the functions that keep it up to date. */
 export function makeMapView(place) {
   const view = {
-    canvas: el("canvas", { id: "map-canvas", tabindex: "0", role: "application", "aria-roledescription": "map", "aria-label": "Map of the catalogue. Arrow keys go from item to item, Enter adds one to the history, plus and minus zoom, zero shows all." }),
+    canvas: el("canvas", {
+      id: "map-canvas",
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "map",
+      "aria-label": LABEL,
+    }),
     name: el("div", { class: "map-name", hidden: true }),
-    problem: el("div"), legend: el("div", { class: "legend" }), tools: el("div", { class: "map-tools" }), lead: el("p", { class: "muted lead" }),
-    points: null, groups: null, camera: null, meanings: new Map(), only: null, level: null, pointed: -1,
+    problem: el("div"),
+    legend: el("div", { class: "legend" }),
+    tools: el("div", { class: "map-tools" }),
+    lead: el("p", { class: "muted lead" }),
+    points: null,
+    groups: null,
+    camera: null,
+    meanings: new Map(),
+    only: null,
+    level: null,
+    wantsBeams: false,
+    pointed: -1,
   };
   fill(place, frame(view));
   const resized = new ResizeObserver(() => draw(view));
@@ -40,7 +61,7 @@ export function makeMapView(place) {
   read(view);
   return {
     onList: () => {
-      explain();
+      if (view.wantsBeams) explain();
       complete(view);
     },
     onState: (now, before) => (now.color === before.color ? draw(view) : read(view)),
@@ -58,28 +79,34 @@ function frame(view) {
     button("Show all", () => act(view, (camera) => camera.reset()), { class: "quiet" }),
   ];
   return el(
-    "div", { class: "map-view" },
-    el("h2", {}, "Map of the catalogue"), view.lead, view.tools, view.problem,
-    el("div", { class: "map-frame" }, el("div", { class: "map-stage" }, view.canvas, view.name, el("div", { class: "map-zoom" }, zoom)), view.legend),
+    "div",
+    { class: "map-view" },
+    el("h2", {}, "Map of the catalogue"),
+    view.lead,
+    view.tools,
+    view.problem,
+    el(
+      "div",
+      { class: "map-frame" },
+      el("div", { class: "map-stage" }, view.canvas, view.name, el("div", { class: "map-zoom" }, zoom)),
+      view.legend,
+    ),
   );
-}
-
-function colorAttribute() {
-  const { color } = state();
-  if (color === FIRST_CODE) return "";
-  return color || labelAttributes()[0]?.name || "";
 }
 
 async function read(view) {
   view.canvas.setAttribute("aria-busy", "true");
   try {
+    await attributesRead();
     await asking(async (signal) => {
-      const [points] = await Promise.all([readPoints({ attribute: colorAttribute(), items: shownIds(), signal }), readMeanings(view, signal)]);
+      const [points] = await Promise.all([
+        readPoints({ attribute: colorAttribute(), items: shownIds(), signal }),
+        readMeanings(view, signal),
+      ]);
       view.camera ??= new Camera(points);
       Object.assign(view, { points, only: null, pointed: -1 });
     });
     fill(view.problem);
-    explain();
     show(view);
   } catch (error) {
     if (!wasCancelled(error)) showProblem(view.problem, error, () => read(view));
@@ -100,9 +127,13 @@ function shownIds() {
 
 /** Adds the points of a new list that the sample lacks, and draws. */
 async function complete(view) {
-  if (!view.points) return;
+  const { points } = view;
+  if (!points) return;
   try {
-    view.points = await adding((signal) => addPoints(view.points, { attribute: colorAttribute(), items: shownIds(), signal }));
+    const joined = await adding((signal) =>
+      addPoints(points, { attribute: colorAttribute(), items: shownIds(), signal }),
+    );
+    if (view.points === points) view.points = joined;
   } catch (error) {
     if (wasCancelled(error)) return;
   }
@@ -112,74 +143,15 @@ async function complete(view) {
 function show(view) {
   if (!view.points) return;
   view.groups = groupPoints(view.points, colorAttribute(), (code) => view.meanings.get(code) ?? "");
-  view.lead.textContent = `${number(view.points.item_ids.length)} of ${number(view.points.num_items)} items; those that are alike lie close. Circles are the history in its order, squares the list.`;
-  fill(view.tools, colorChoice(), beamChoice(view));
-  fill(view.legend, legend(view));
+  const shown = `${number(view.points.item_ids.length)} of ${number(view.points.num_items)} items`;
+  view.lead.textContent = `${shown}; those that are alike lie close. Circles are the history in its order, squares the list.`;
+  fill(
+    view.tools,
+    colorChoice(),
+    beamChoice(view, () => draw(view)),
+  );
+  showLegend(view.legend, view, () => draw(view));
   draw(view);
-}
-
-function colorChoice() {
-  const attributes = [...labelAttributes(), ...numberAttributes()].map((one) => one.name);
-  const now = colorAttribute() || FIRST_CODE;
-  const select = el(
-    "select", { id: "map-color" },
-    attributes.map((name) => el("option", { value: name, selected: name === now }, name)),
-    el("option", { value: FIRST_CODE, selected: now === FIRST_CODE }, "first code"),
-  );
-  select.addEventListener("change", () => {
-    change({ color: select.value });
-    document.getElementById("map-color")?.focus();
-  });
-  return el("div", { class: "field inline" }, el("label", { for: "map-color" }, "Colour"), select);
-}
-
-function beamChoice(view) {
-  const beams = currentList().reply?.beams;
-  if (!beams?.length) {
-    view.level = null;
-    return null;
-  }
-  const choice = (level, label) => {
-    const radio = el("input", { type: "radio", name: "beam-level", value: level ?? "none", checked: view.level === level });
-    radio.addEventListener("change", () => {
-      view.level = level;
-      draw(view);
-      announce(level === null ? "All items." : `${beams[level].length} beams survived level ${level + 1}; their items stay bright.`);
-    });
-    return el("label", {}, radio, el("span", {}, label));
-  };
-  const levels = beams.map((beam, level) => choice(level, `level ${level + 1} (${beam.length})`));
-  return el("fieldset", { class: "segments" }, el("legend", {}, "Beams that survived"), choice(null, "all items"), levels);
-}
-
-function legend(view) {
-  const { labels, groupOf, rest } = view.groups;
-  const sizes = labels.map((_, group) => groupOf.filter((one) => one === group).length);
-  const list = el(
-    "ul", { "aria-label": "Legend" },
-    labels.map((label, group) => {
-      const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.background = group === rest ? palette(view).rest : palette(view).groups[group];
-      return el("li", {}, button([swatch, el("span", {}, label), el("span", { class: "figure muted" }, number(sizes[group]))], () => {
-        view.only = view.only === group ? null : group;
-        fill(view.legend, legend(view));
-        view.legend.querySelectorAll("button")[group].focus();
-        draw(view);
-      }, { class: "quiet", "aria-pressed": String(view.only === group) }));
-    }),
-  );
-  const hasLists = colorAttribute() && view.points.values?.some(Array.isArray);
-  return [list, hasLists ? el("p", { class: "muted small" }, "Of several values, the rarest gives the colour.") : null];
-}
-
-function palette(view) {
-  const style = getComputedStyle(document.documentElement);
-  const color = (name) => style.getPropertyValue(`--${name}`).trim();
-  const kind = view.groups.isOrdered ? "step" : "group";
-  return {
-    groups: Array.from({ length: 9 }, (_, index) => color(`${kind}-${index + 1}`)),
-    rest: color("rest"), ink: color("ink"), surface: color("surface"), accent: color("accent"), accentInk: color("accent-ink"), against: color("against"),
-  };
 }
 
 function draw(view) {
@@ -189,8 +161,16 @@ function draw(view) {
   view.camera.resize(width, height);
   const { reply } = currentList();
   const prefixes = view.level === null ? null : reply?.beams?.[view.level];
-  const survives = prefixes ? view.points.codes.map((codes) => prefixes.some((prefix) => beginsWith(codes, prefix))) : null;
-  paint(view.canvas, { ...view, palette: palette(view), survives, history: state().history, list: (reply?.items ?? []).map((item) => item.item_id) });
+  const survives = prefixes
+    ? view.points.codes.map((codes) => prefixes.some((prefix) => beginsWith(codes, prefix)))
+    : null;
+  paint(view.canvas, {
+    ...view,
+    palette: palette(view.groups.isOrdered),
+    survives,
+    history: state().history,
+    list: (reply?.items ?? []).map((item) => item.item_id),
+  });
   placeName(view);
 }
 
@@ -206,7 +186,6 @@ function gestures(view) {
     zoom: (factor, x, y) => act(view, (camera) => camera.zoom(factor, x, y)),
     reset: () => act(view, (camera) => camera.reset()),
     hover: (x, y) => view.points && point(view, nearest(view, x, y), { isQuiet: true }),
-    leave: () => {},
     choose: (x, y) => view.points && point(view, nearest(view, x, y, 20), { isQuiet: false }),
     step: (dx, dy) => view.points && step(view, dx, dy),
     take: () => view.pointed >= 0 && addToHistory(view.points.item_ids[view.pointed]),
@@ -214,7 +193,8 @@ function gestures(view) {
 }
 
 function step(view, dx, dy) {
-  const start = view.pointed >= 0 ? view.pointed : nearest(view, view.camera.width / 2, view.camera.height / 2, Infinity);
+  const start =
+    view.pointed >= 0 ? view.pointed : nearest(view, view.camera.width / 2, view.camera.height / 2, Infinity);
   const next = view.pointed >= 0 ? neighbour(view, start, dx, dy) : start;
   view.camera.follow(view.points.xs[next], view.points.ys[next]);
   point(view, next, { isQuiet: false });
@@ -246,7 +226,13 @@ function placeName(view) {
   const [x, y] = camera.toPixel(points.xs[pointed], points.ys[pointed]);
   if (name.dataset.id !== id || name.dataset.known !== String(isKnown(id))) {
     Object.assign(name.dataset, { id, known: String(isKnown(id)) });
-    fill(name, itemText(itemOf(id)), state().history.includes(id) ? null : button("Add", () => addToHistory(id), { "aria-label": `Add ${titleOf(itemOf(id))} to the history` }));
+    fill(
+      name,
+      itemText(itemOf(id)),
+      state().history.includes(id)
+        ? null
+        : button("Add", () => addToHistory(id), { "aria-label": `Add ${titleOf(itemOf(id))} to the history` }),
+    );
   }
   name.classList.toggle("is-left", x > camera.width / 2);
   name.classList.toggle("is-above", y > camera.height / 2);

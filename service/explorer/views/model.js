@@ -36,7 +36,9 @@ async function readMetrics() {
 /** Parses Prometheus' text format: values by name and label, as written. */
 function parseMetrics(text) {
   const lines = text.split("\n").filter((line) => line && !line.startsWith("#"));
-  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
+  );
 }
 
 function facts(ready, metrics) {
@@ -48,18 +50,33 @@ function facts(ready, metrics) {
     items === undefined ? null : ["Items that can be recommended", number(items)],
     collisions === undefined ? null : ["Items that share all other codes with another one", percent(collisions)],
   ].filter(Boolean);
-  return el("dl", { class: "facts" }, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
 }
 
 function codebooks(metrics) {
   const name = /^rqrec_model_codebook_usage_ratio\{level="(\d+)"\}$/;
-  const levels = [...metrics].map(([key, share]) => [key.match(name)?.[1], share]).filter(([level]) => level !== undefined);
+  const levels = [...metrics]
+    .map(([key, share]) => [key.match(name)?.[1], share])
+    .filter(([level]) => level !== undefined);
   if (!levels.length) return null;
   return [
     el("h3", {}, "Codes in use, by level"),
     el(
-      "ul", { class: "bars" },
-      levels.map(([level, share]) => el("li", {}, el("span", { class: "bar-label" }, `Level ${Number(level) + 1}`), bar(share), el("span", { class: "figure" }, percent(share)))),
+      "ul",
+      { class: "bars" },
+      levels.map(([level, share]) =>
+        el(
+          "li",
+          {},
+          el("span", { class: "bar-label" }, `Level ${Number(level) + 1}`),
+          bar(share),
+          el("span", { class: "figure" }, percent(share)),
+        ),
+      ),
     ),
   ];
 }
@@ -67,8 +84,11 @@ function codebooks(metrics) {
 function links(ready) {
   const report = `models/${encodeURIComponent(ready.model_version)}/report`;
   return el(
-    "ul", { class: "links" },
-    hasRoute("/models/{version}/report") ? el("li", {}, el("a", { href: address(report) }, "Report of its training")) : null,
+    "ul",
+    { class: "links" },
+    hasRoute("/models/{version}/report")
+      ? el("li", {}, el("a", { href: address(report) }, "Report of its training"))
+      : null,
     el("li", {}, el("a", { href: address("docs") }, "Every route of the service")),
     el("li", {}, el("a", { href: address("metrics") }, "All metrics")),
   );

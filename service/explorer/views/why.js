@@ -1,8 +1,10 @@
 /** Why an item is in the list: what the history contributed, and what its codes stand for. */
 
 import { attributesOf, itemOf, titleOf } from "../api/items.js";
+import { showProblem } from "../page/announce.js";
+import { explain } from "../page/current_list.js";
 import { bar, button, el, fill } from "../page/dom.js";
-import { chance, number, signed } from "../page/format.js";
+import { chance, signed } from "../page/format.js";
 import { state } from "../page/state.js";
 import { codeChips } from "../parts/item_row.js";
 import { meaningLines } from "../parts/meaning.js";
@@ -19,21 +21,22 @@ export function closeWhy(place) {
  * Shows the panel of an item.
  * @param {HTMLElement} place
  * @param {Object} item An item of the list, with `explanation` once the reasons are there.
- * @param {{isReady: boolean, close: function, add: function}} context
+ * @param {{isReady: boolean, problem: Error, close: function, add: function}} context
  */
-export function showWhy(place, item, { isReady, close, add }) {
+export function showWhy(place, item, { isReady, problem, close, add }) {
   const hadFocus = place.contains(document.activeElement);
   place.hidden = false;
   fill(
     place,
     el(
-      "div", { class: "why-head" },
+      "div",
+      { class: "why-head" },
       el("h2", { tabindex: "-1" }, titleOf(item)),
       button("×", close, { class: "icon", "aria-label": "Close" }),
     ),
     facts(item),
     el("p", { class: "tools" }, state().history.includes(item.item_id) ? null : button("Add to the history", add)),
-    item.isGone ? el("p", { class: "muted" }, "It is not in the list any more.") : reasons(item, isReady),
+    item.isGone ? el("p", { class: "muted" }, "It is not in the list any more.") : reasons(item, { isReady, problem }),
     similarBlock(item.item_id),
   );
   place.onkeydown = (event) => {
@@ -48,13 +51,20 @@ function facts(item) {
   return el("dl", { class: "facts" }, rows, codes, el("dt", {}, "id"), el("dd", {}, item.item_id));
 }
 
-function reasons(item, isReady) {
+function reasons(item, { isReady, problem }) {
   if (!recommendTakes("explain")) return null;
+  if (problem) {
+    const place = el("div", {});
+    showProblem(place, problem, () => explain({ again: true }));
+    return place;
+  }
   if (!isReady) return el("p", { class: "muted", "aria-busy": "true" }, "Asking for the reasons …");
   const { history = [], levels = [] } = item.explanation ?? {};
   return [
     el("h3", {}, "What in the history speaks for it"),
-    history.length ? contributions(history) : el("p", { class: "muted" }, "Nothing: it is here because many choose it."),
+    history.length
+      ? contributions(history)
+      : el("p", { class: "muted" }, "Nothing: it is here because many choose it."),
     levels.length ? [el("h3", {}, "Its codes, level by level"), codeLevels(levels)] : null,
   ];
 }
@@ -64,17 +74,23 @@ function contributions(history) {
   const sorted = [...history].sort((one, other) => other.contribution - one.contribution);
   return [
     el(
-      "ul", { class: "bars" },
+      "ul",
+      { class: "bars" },
       sorted.map(({ item_id: id, contribution, shared }) =>
         el(
-          "li", {},
+          "li",
+          {},
           el("span", { class: "bar-label" }, titleOf(itemOf(id)), sharedTags(shared)),
           bar(Math.abs(contribution) / largest, contribution < 0 ? "against" : ""),
           el("span", { class: "figure" }, signed(contribution)),
         ),
       ),
     ),
-    el("p", { class: "muted small" }, "How much the score of this item falls if that item is left out; below zero, it rises."),
+    el(
+      "p",
+      { class: "muted small" },
+      "How much the score of this item falls if that item is left out; below zero, it rises.",
+    ),
   ];
 }
 
@@ -91,19 +107,34 @@ function whatItMeans(meaning) {
 function codeLevels(levels) {
   return [
     el(
-      "ol", { class: "bars levels" },
+      "ol",
+      { class: "bars levels" },
       levels.map(({ code, log_prob: logProb, meaning }, level) =>
         el(
-          "li", {},
+          "li",
+          {},
           el(
-            "span", { class: "bar-label" },
-            el("span", { class: `chip level-${level % 4}` }, String(code)), " ", whatItMeans(meaning),
+            "span",
+            { class: "bar-label" },
+            el("span", { class: `chip level-${level % 4}` }, String(code)),
+            " ",
+            whatItMeans(meaning),
           ),
           bar(Math.exp(logProb)),
-          el("span", { class: "figure" }, chance(Math.exp(logProb)), el("span", { class: "muted log" }, `ln ${number(logProb, 2)}`)),
+          el(
+            "span",
+            { class: "figure" },
+            chance(Math.exp(logProb)),
+            el("span", { class: "muted log" }, `ln ${signed(logProb)}`),
+          ),
         ),
       ),
     ),
-    el("p", { class: "muted small" }, "The model writes one code after the other. The figure is the probability of a code after the codes before it, and its natural logarithm."),
+    el(
+      "p",
+      { class: "muted small" },
+      "The model writes one code after the other. The figures are the probability of a code after those before it, " +
+        "and its natural logarithm.",
+    ),
   ];
 }
