@@ -100,12 +100,20 @@ function unreachable(error) {
 
 async function readProblem(reply) {
   const wait = reply.headers.get("retry-after");
-  const advice = wait ? `Try again in ${wait} s.` : null;
+  const unexplained = {
+    title: "The service answered with an error",
+    detail: `Status ${reply.status}, without an explanation.`,
+  };
+  let fields = {};
   try {
-    const fields = await reply.json();
-    return new Problem({ ...fields, status: reply.status, advice });
+    fields = await reply.json();
   } catch {
-    const detail = `Status ${reply.status}, without an explanation.`;
-    return new Problem({ title: "The service answered with an error", detail, status: reply.status, advice });
+    // a proxy's page
   }
+  return new Problem({
+    ...unexplained,
+    ...fields,
+    status: reply.status,
+    advice: wait ? `Try again in ${wait} s.` : null,
+  });
 }

@@ -33,10 +33,16 @@ export async function addPoints(points, { attribute, items, signal }) {
   return withIndex(joined);
 }
 
-/** Returns whether the semantic ID of a point begins with a prefix. Codes may be the first ones only. */
-export function beginsWith(codes, prefix) {
-  const own = Array.isArray(codes) ? codes : [codes];
-  return prefix.slice(0, own.length).every((code, level) => own[level] === code);
+/**
+ * Returns for each point whether its semantic ID begins with one of some prefixes.
+ * @param {Object} points
+ * @param {number[][]} prefixes All of one length. Of that, only as many codes count as the points have.
+ */
+export function pointsBelow(points, prefixes) {
+  const begin = (codes) => [codes].flat().slice(0, prefixes[0]?.length).join("-");
+  const depth = [points.codes[0]].flat().length;
+  const wanted = new Set(prefixes.map((prefix) => prefix.slice(0, depth).join("-")));
+  return points.codes.map((codes) => wanted.has(begin(codes)));
 }
 
 /**

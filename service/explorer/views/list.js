@@ -62,8 +62,7 @@ function draw({ title, times, notes, list }) {
     fill(list, emptyState("No item is left", "The filters and the history exclude every item. Remove a filter."));
     return;
   }
-  const focused = document.activeElement?.closest?.("#list [data-item]");
-  const held = focused && { id: focused.dataset.item, tool: document.activeElement.dataset.tool };
+  const focus = focusWithin(list);
   const highest = Math.max(...reply.items.map((item) => Math.exp(item.log_prob)));
   fill(
     list,
@@ -74,7 +73,22 @@ function draw({ title, times, notes, list }) {
     ),
     footnote(reply),
   );
-  if (held) list.querySelector(`[data-item="${CSS.escape(held.id)}"] [data-tool="${held.tool}"]`)?.focus();
+  focus.restore();
+}
+
+/** Remembers which button of the list has the focus: it goes back to the same item, or to the one at its place. */
+function focusWithin(list) {
+  const { tool } = document.activeElement.dataset;
+  const row = list.contains(document.activeElement) && document.activeElement.closest("[data-item]");
+  const place = row ? [...row.parentElement.children].indexOf(row) : -1;
+  return {
+    restore: () => {
+      if (!row) return;
+      const rows = [...list.querySelectorAll("[data-item]")];
+      const next = rows.find((one) => one.dataset.item === row.dataset.item) ?? rows[Math.min(place, rows.length - 1)];
+      next?.querySelector(`[data-tool="${tool}"]`)?.focus();
+    },
+  };
 }
 
 function footnote({ fallback }) {

@@ -9,7 +9,7 @@ import { colorAttribute, colorChoice, palette } from "../map/color.js";
 import { listen } from "../map/gestures.js";
 import { showLegend } from "../map/legend.js";
 import { nearest, neighbour, paint } from "../map/painter.js";
-import { addPoints, beginsWith, groupPoints, readPoints } from "../map/points.js";
+import { addPoints, groupPoints, pointsBelow, readPoints } from "../map/points.js";
 import { announce, showProblem } from "../page/announce.js";
 import { currentList, explain } from "../page/current_list.js";
 import { button, el, fill } from "../page/dom.js";
@@ -49,6 +49,8 @@ export function makeMapView(place) {
     only: null,
     level: null,
     wantsBeams: false,
+    survived: null,
+    frame: null,
     pointed: -1,
   };
   fill(place, frame(view));
@@ -154,24 +156,37 @@ function show(view) {
   draw(view);
 }
 
+/** Draws at the next frame, once, however often it is asked for. */
 function draw(view) {
-  if (!view.points || !view.groups) return;
+  view.frame ??= requestAnimationFrame(() => {
+    view.frame = null;
+    drawNow(view);
+  });
+}
+
+function drawNow(view) {
   const { width, height } = view.canvas.getBoundingClientRect();
-  if (!width) return;
+  if (!view.groups || !width) return;
   view.camera.resize(width, height);
-  const { reply } = currentList();
-  const prefixes = view.level === null ? null : reply?.beams?.[view.level];
-  const survives = prefixes
-    ? view.points.codes.map((codes) => prefixes.some((prefix) => beginsWith(codes, prefix)))
-    : null;
   paint(view.canvas, {
     ...view,
     palette: palette(view.groups.isOrdered),
-    survives,
+    survives: survivors(view),
     history: state().history,
-    list: (reply?.items ?? []).map((item) => item.item_id),
+    list: (currentList().reply?.items ?? []).map((item) => item.item_id),
   });
   placeName(view);
+}
+
+/** Returns which points the beams of the chosen level have left, or null where no level is chosen. */
+function survivors(view) {
+  const prefixes = view.level === null ? null : currentList().reply?.beams?.[view.level];
+  if (!prefixes) return null;
+  const { points, survived } = view;
+  if (survived?.prefixes !== prefixes || survived.points !== points) {
+    view.survived = { prefixes, points, mask: pointsBelow(points, prefixes) };
+  }
+  return view.survived.mask;
 }
 
 function act(view, work) {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import Bundle
@@ -18,6 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 PREFIX = "/shop/rec"
 TOKEN = "a-secret-token"
 WITHIN_MS = 20_000
+expect.set_options(timeout=WITHIN_MS)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Visit:
         """Opens the explorer anew, and waits for its list."""
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}#{fragment}")
-        self.page.wait_for_function("document.getElementById('model-line').textContent !== ''")
+        expect(self.page.locator("#model-line")).not_to_be_empty()
 
     def titles(self) -> list[str]:
         """Returns the titles of the list, once no answer is awaited."""

@@ -8,11 +8,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Request, Route, expect
 
-from tests.service.explorer.conftest import TOKEN, WITHIN_MS, Visit
+from tests.service.explorer.conftest import TOKEN, Visit
 
 VIEWS = ("list", "codes", "map", "compare", "model")
 HISTORY = "h=100&h=101"
-expect.set_options(timeout=WITHIN_MS)
 
 
 def test_a_history_built_with_the_keyboard_changes_the_list_at_each_step(visit: Visit) -> None:
@@ -30,8 +29,10 @@ def test_a_history_built_with_the_keyboard_changes_the_list_at_each_step(visit: 
     expect(page.locator("#times")).to_contain_text("ms in the service")
     after_one = visit.titles()
     assert after_one != popular
-    page.get_by_role("button", name="to the history").first.click()
+    page.get_by_role("button", name="to the history").first.press("Enter")
     expect(page.locator("#history .item-title")).to_have_count(2)
+    visit.titles()
+    expect(page.get_by_role("button", name="to the history").first).to_be_focused()
     assert visit.history()[1] == after_one[0]
     page.get_by_role("button", name=f"Move {visit.history()[1]} up").press("Enter")
     assert visit.history()[0] == after_one[0]
@@ -146,11 +147,11 @@ def test_a_slow_answer_is_cancelled_by_the_next_click(visit: Visit) -> None:
     visit.open(f"view=list&{HISTORY}")
     visit.titles()
     held, cancelled = list[Route](), list[Request]()
-    visit.page.on("requestfailed", cancelled.append)
+    visit.page.on("requestfailed", lambda request: cancelled.append(request))
     visit.page.route("**/recommend", lambda route: held.append(route) if not held else route.continue_())
     add = visit.page.get_by_role("button", name="to the history")
     add.nth(0).click()
-    visit.page.wait_for_function("document.querySelector('#list').getAttribute('aria-busy') === 'true'")
+    visit.page.wait_for_selector("#list[aria-busy=true]")
     add.nth(1).click()
     visit.titles()
     assert [request.url.rpartition("/")[2] for request in cancelled] == ["recommend"]
