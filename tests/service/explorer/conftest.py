@@ -4,10 +4,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import Bundle
@@ -94,12 +93,16 @@ def visit(browser: Browser, two_models: str) -> Iterator[Visit]:
         page.set_default_timeout(WITHIN_MS)
         visit = Visit(page, two_models)
 
-        def note(message: ConsoleMessage) -> None:
+        def note_message(message: ConsoleMessage) -> None:
             if message.type in {"error", "warning"}:
                 visit.faults.append(message.text)
 
-        page.on("console", note)
+        def note_request(request: Request) -> None:
+            if not request.url.startswith(two_models):
+                visit.faults.append(request.url)
+
+        page.on("console", note_message)
         page.on("pageerror", lambda error: visit.faults.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(two_models) or visit.faults.append(request.url))
+        page.on("request", note_request)
         yield visit
         assert visit.faults == []

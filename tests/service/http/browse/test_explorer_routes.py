@@ -1,4 +1,4 @@
-"""The explorer's files over HTTP: what is served, with which headers, behind a prefix, and not at all where it is off."""
+"""The explorer's files over HTTP: their headers, a prefix, and a service where the explorer is off."""
 
 import re
 from collections.abc import Iterator
