@@ -52,12 +52,12 @@ def explained_by_levels(model: RqVae, features_BE: Tensor) -> list[Mapping[str, 
         features_BE: The features of the sample, float32, shape (B, E).
 
     Returns:
-        For 0, 1, …, L levels, the result of `explained_by_block`.
+        For 1, 2, …, L levels, the result of `explained_by_block`.
     """
     embeddings_BLD = model.quantise(model.encode(features_BE)).embeddings_BLD
     return [
         explained_by_block(model, features_BE, embeddings_BLD[:, :levels].sum(1))
-        for levels in range(embeddings_BLD.shape[1] + 1)
+        for levels in range(1, embeddings_BLD.shape[1] + 1)
     ]
 
 

@@ -19,7 +19,7 @@ from rqrec.models.tokenizer.featurizer import Featurizer, Source, as_written, la
 WORD = re.compile(r"[^\W\d_]{2,}")
 MAX_READ = 20_000  # items that say what is common everywhere
 MAX_GROUP = 2000
-LEAST_ITEMS = 2  # of a group that must have a word
+LEAST_ITEMS, LEAST_DEVIATIONS = 2, 3.0  # a trait that fewer have, or that chance explains, is none
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,15 @@ class Trait:
     text: str
     share: float
     share_elsewhere: float
+
+    def deviations(self, size: int) -> float:
+        """Returns how many standard deviations of chance the share is above that of all items.
+
+        Args:
+            size: Number of items of the group.
+        """
+        variance = self.share_elsewhere * (1 - self.share_elsewhere) / size
+        return (self.share - self.share_elsewhere) / max(variance, 1e-12) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -77,9 +86,8 @@ class Describer:
             for text, number in counts.items()
             if number >= min(LEAST_ITEMS, size)
         ]
-        weight = {one: one.share * log(one.share / one.share_elsewhere) for one in traits}
-        best = sorted((one for one in traits if weight[one] > 0), key=lambda one: (-weight[one], one.text))
-        return best[:count]
+        telling = [one for one in traits if one.deviations(size) >= LEAST_DEVIATIONS]
+        return sorted(telling, key=lambda one: (-one.share * log(one.share / one.share_elsewhere), one.text))[:count]
 
     @cached_property
     def _read_rows(self) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ figure { margin: 0; padding: 14px; min-width: 0;
   background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 figure.wide { grid-column: 1 / -1; }
 figure > svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; }
-figure.wide > svg { max-width: 900px; margin: 0 auto; }
+figure.wide > svg { max-width: 760px; margin: 0 auto; }
 figure p { font-size: .85rem; } .bad::before { content: "Bad: "; color: var(--bad); font-weight: 600; }
 .reading::before { content: "Read: "; color: var(--muted); font-weight: 600; }
 .scroll { overflow-x: auto; margin-bottom: 8px; }

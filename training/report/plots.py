@@ -24,7 +24,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
 }
 # Line styles differ too, for readers who see few colours.
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P", "X", "*"), ("-", "--", "-.", ":")
-WIDTH_IN, HEIGHT_IN, POINTS_PER_IN = 4.2, 2.7, 72
+WIDTH_IN, HEIGHT_IN = 4.2, 2.7
 STYLE = {
     "svg.fonttype": "none",  # text stays text, in the font of the page
     "text.parse_math": False,  # a dollar in the title of an item is a dollar
@@ -70,19 +70,20 @@ class Plot:
 
 
 @contextmanager
-def plot(description: str, x: str, y: str, *, height: float = HEIGHT_IN) -> Iterator[Plot]:
+def plot(description: str, x: str, y: str, *, width: float = WIDTH_IN, height: float = HEIGHT_IN) -> Iterator[Plot]:
     """Opens a plot, which is drawn in the block and finished at its end.
 
     Args:
         description: What the plot shows, for readers who do not see it.
         x: Label of the horizontal axis, with the unit.
         y: Label of the vertical axis, with the unit.
-        height: Height in inches; the width is 4.2 inches.
+        width: Width in inches. The page makes all plots as wide as their column, so a wider one has smaller letters.
+        height: Height in inches.
     """
     # Equal plots are equal, byte by byte; the ids of different plots differ.
     with rc_context({**STYLE, "svg.hashsalt": description}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the font of the page draws the text
-        canvas = Canvas(figsize=(WIDTH_IN, height), layout="constrained")
+        canvas = Canvas(figsize=(width, height), layout="constrained")
         canvas.patch.set_visible(False)
         axes = canvas.add_subplot()
         axes.patch.set_visible(False)

@@ -7,7 +7,6 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from rqrec.training.report.describe import Describer
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import INK, plot
 from rqrec.training.report.section import Figure, Section
@@ -15,7 +14,7 @@ from rqrec.training.report.section import Figure, Section
 PERPLEXITY, ITERATIONS, COMPONENTS = 30.0, 500, 32
 MOST = 2000  # items of a map: 5 seconds
 FEWEST = 8  # items of a map
-NAMED = 10  # codes with a name on the map
+NAMED, SPACE = 14, 0.13  # items with a name on the map, and their distance as a share of its width
 GOLDEN = 0.618034  # of the circle of hues, so that codes with near numbers differ
 
 
@@ -31,18 +30,18 @@ def catalogue_map(material: Material) -> Section:
     places_S2, rows_S = _places(material.latents_SD[chosen]), material.sample_S[chosen]
     codes_S = material.ids.codes_NL[rows_S, 0]
     title = "Map of the catalogue, coloured by first code"
-    with plot(title, "t-SNE 1 (no unit)", "t-SNE 2 (no unit)", height=3.4) as drawn:
+    with plot(title, "t-SNE 1 (no unit)", "t-SNE 2 (no unit)", width=5.4, height=4.2) as drawn:
         axes = drawn.axes
         axes.scatter(places_S2[:, 0], places_S2[:, 1], s=4, c=_colours(codes_S), linewidths=0, rasterized=True)
-        for name, (x, y) in _named(material, rows_S, places_S2, codes_S):
-            axes.annotate(name, (x, y), color=INK, fontsize=6.5, ha="center", va="center", weight="bold")
+        for name, place in _named(material, rows_S, places_S2):
+            axes.annotate(name, (place[0], place[1]), color=INK, fontsize=7, ha="center", va="bottom", weight="bold")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
     figure = Figure(
         title,
         drawn.svg,
-        f"{len(rows_S):,} items; items of one colour have the same first code and should stand together in one "
-        f"patch. The {NAMED} commonest codes have the label or word that sets them apart.",
+        f"{len(rows_S):,} items; items of one colour have the same first code and should stand together in one patch. "
+        "Some popular items have their names.",
         "Colours mixed like sand: the first code does not follow the similarity of items.",
         is_wide=True,
     )
@@ -70,16 +69,14 @@ def _colours(codes_S: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _named(
-    material: Material, rows_S: NDArray[np.int64], places_S2: NDArray[np.float32], codes_S: NDArray[np.int64]
+    material: Material, rows_S: NDArray[np.int64], places_S2: NDArray[np.float32]
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """Returns the names of the commonest codes and where they stand: the median of their items."""
-    describer = Describer(material.items, material.featurizer)
-    codes, counts = np.unique(codes_S, return_counts=True)
-    named = []
-    for code in codes[np.argsort(-counts, kind="stable")[:NAMED]]:
-        rows = rows_S[codes_S == code]
-        traits = describer.words(rows, 1) + describer.labels(rows, 1)
-        best = max(traits, key=lambda one: one.share, default=None)
-        if best is not None:
-            named.append((best.text, np.median(places_S2[codes_S == code], axis=0)))
-    return named
+    """Returns the names and places of the most popular items that stand far enough from each other."""
+    named: list[int] = []
+    least = SPACE * float(np.ptp(places_S2, axis=0).max())
+    for one in np.argsort(-material.popularity_N[rows_S], kind="stable"):
+        if all(np.abs(places_S2[one] - places_S2[other]).max() > least for other in named):
+            named.append(int(one))
+        if len(named) == NAMED:
+            break
+    return [(name, places_S2[one]) for name, one in zip(material.names(rows_S[named]), named, strict=True)]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from rqrec.models.tokenizer.featurizer import PRESENT
 from rqrec.training.evaluation.rqvae_quality import explained_by_levels
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import draw_lines, plot
@@ -19,7 +20,9 @@ LOWEST = -20  # percent; what lies below is cut off
 
 def reconstruction(material: Material) -> Section:
     """Returns the section about what the RQ-VAE reconstructs."""
-    weights = sorted(material.rqvae.config.blocks, key=lambda block: -block.weight)
+    # The marks of missing values are no content.
+    content = [block for block in material.rqvae.config.blocks if not block.name.endswith(PRESENT)]
+    weights = sorted(content, key=lambda block: -block.weight)
     blocks = [block.name for block in weights][:MOST_BLOCKS]
     figures = [_by_levels(material, blocks), _over_time(material.curves.get("rqvae", {}), blocks)]
     left_out = len(weights) - len(blocks)
@@ -36,7 +39,7 @@ def reconstruction(material: Material) -> Section:
 def _by_levels(material: Material, blocks: list[str]) -> Figure:
     explained = explained_by_levels(material.rqvae, torch.from_numpy(material.features_SE))
     title = "Reconstruction by number of levels"
-    counts = np.arange(len(explained))
+    counts = np.arange(1, len(explained) + 1)
     with plot(title, "levels that the decoder reads", Y) as drawn:
         lines = [
             (name, counts, 100 * np.array([one[name] for one in explained])) for name in blocks if name in explained[0]

@@ -85,6 +85,7 @@ def _consecutive(names: list[str], together: NDArray[np.float64], chance: NDArra
                     place - 0.2, 100 * one, f"{one / by_chance:.1f} x", ha="center", va="bottom", fontsize=7.5
                 )
         drawn.axes.set_xticks(places, names)
+        drawn.axes.set_ylim(top=110 * max(*together, *chance))
         drawn.axes.legend()
     return Figure(
         title,
