@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rqrec.service.contract import VALUE_ERROR, EventType
+from rqrec.service.contract.fields import VALUE_ERROR, EventType
 from rqrec.service.default_bundle import default_bundle
 from rqrec.service.outcomes.outcome_counts import OutcomeKind
 from rqrec.service.outcomes.policy import DAY_S, Promotion

@@ -75,7 +75,10 @@ def write_shop(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The temporary folder of this run of the tests, which all its processes share."""
+    """The folder that all processes of this run of the tests share. RQREC_TEST_RUNS names one that later runs reuse."""
+    if kept := os.environ.get("RQREC_TEST_RUNS"):
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        return Path(kept)
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 

@@ -41,7 +41,7 @@ from benchmarks.support.running import running_service
 from rqrec.client import Client
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.tables import ITEM_ID
-from rqrec.service.event_contract import MAX_EVENTS
+from rqrec.service.contract.events import MAX_EVENTS
 from rqrec.training.data.dataset import EVENT_TYPE
 from rqrec.training.data.sources import load_dataset
 

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.support.running import running_redis, running_service
 from benchmarks.support.wrk import BEAM_WIDTH, K, add_arguments, load, require_wrk, write_bodies
 from rqrec.client import Client
-from rqrec.service.event_contract import MAX_EVENTS
+from rqrec.service.contract.events import MAX_EVENTS
 
 CONNECTIONS = (1, 32)
 EVENTS = 300

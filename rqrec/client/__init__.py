@@ -19,7 +19,7 @@ The service also stores what users do, and recommends by user:
 
 from rqrec.client.calls import ProblemError, ServiceUnreachable
 from rqrec.client.clients import AsyncClient, Client
-from rqrec.service.contract import HistoryEntry
-from rqrec.service.event_contract import UserEvent
+from rqrec.service.contract.events import UserEvent
+from rqrec.service.contract.recommend import HistoryEntry
 
 __all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError", "ServiceUnreachable", "UserEvent"]

@@ -14,10 +14,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract import Condition, HistoryEntry, RecommendRequest
-from rqrec.service.event_contract import EventsReply, EventsRequest, UserEvent, UserReply
-from rqrec.service.reply_contract import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
+from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
+from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
+from rqrec.service.contract.filter import Condition
+from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
+from rqrec.service.contract.replies import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
 
 ReplyT = TypeVar("ReplyT")
 

@@ -14,7 +14,7 @@ import polars as pl
 from polars import selectors
 
 from rqrec.service.catalogue.item import is_unicode
-from rqrec.service.contract import MAX_FILTER_VALUES, Condition, Scalar
+from rqrec.service.contract.filter import MAX_FILTER_VALUES, Condition, Scalar
 from rqrec.service.errors import InvalidPart
 
 LARGEST_INTEGER = 2**127 - 1  # of pl.Int128

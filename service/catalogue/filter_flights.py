@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.service.catalogue.filters import Filters, filter_key
-from rqrec.service.contract import Condition
+from rqrec.service.contract.filter import Condition
 
 # With two threads, a quick filter can overtake a slow one. More threads would take CPU time from the search.
 THREADS = 2

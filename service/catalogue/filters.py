@@ -20,7 +20,7 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.service.catalogue.filter_conditions import compile_conditions
 from rqrec.service.catalogue.item_table import NO_ROW, ItemTable
 from rqrec.service.catalogue.written_attributes import WrittenAttributes
-from rqrec.service.contract import Condition, Scalar
+from rqrec.service.contract.filter import Condition, Scalar
 from rqrec.service.telemetry import Metrics
 
 CACHE_TIER = "filter"

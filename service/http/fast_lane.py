@@ -8,10 +8,10 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rqrec.service.contract.replies import Health
 from rqrec.service.http.problems import problem_response
 from rqrec.service.http.root_path import client_path
 from rqrec.service.http.routes import HEALTH, JSON, RECOMMEND, answer_recommend, router
-from rqrec.service.reply_contract import Health
 from rqrec.service.serving.runtime import Runtime
 
 DOCUMENT = "/openapi.json"

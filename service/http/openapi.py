@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from rqrec.service.admin_contract import ActivateRequest, WriteItemRequest
-from rqrec.service.contract import RecommendRequest
-from rqrec.service.event_contract import EventsRequest
-from rqrec.service.reply_contract import Problem
+from rqrec.service.contract.admin import ActivateRequest, WriteItemRequest
+from rqrec.service.contract.events import EventsRequest
+from rqrec.service.contract.recommend import RecommendRequest
+from rqrec.service.contract.replies import Problem
 
 ARGS = "\n\nArgs:\n"
 TEMPLATE = "#/components/schemas/{model}"

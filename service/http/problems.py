@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from rqrec.service.contract import VALUE_ERROR
+from rqrec.service.contract.fields import VALUE_ERROR
+from rqrec.service.contract.replies import Problem, ProblemPart
 from rqrec.service.errors import (
     AdminOff,
     BadRequest,
@@ -37,7 +38,6 @@ from rqrec.service.errors import (
 from rqrec.service.http.openapi import reference
 from rqrec.service.http.root_path import client_path
 from rqrec.service.ids import request_id
-from rqrec.service.reply_contract import Problem, ProblemPart
 
 MEDIA_TYPE = "application/problem+json"
 # A client chooses the number of its faults and the length of their texts. These limits keep every answer under 64 KiB.

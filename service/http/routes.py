@@ -1,19 +1,19 @@
-"""The public routes: recommendations, items, probes and metrics."""
+"""The routes of recommendations, probes and metrics."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope
 
-from rqrec.models.array_types import IntArray
-from rqrec.models.trie.semantic_ids import parse_semantic_id
 from rqrec.service.admission.request_context import context_of
-from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import RecommendRequest
-from rqrec.service.errors import InvalidPart, TooLarge, UnknownItem
+from rqrec.service.contract.recommend import RecommendRequest
+from rqrec.service.contract.replies import (
+    Health,
+    Readiness,
+    RecommendReply,
+)
+from rqrec.service.errors import InvalidPart, TooLarge
 from rqrec.service.http.bodies import read_json
-from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, RuntimeNow
+from rqrec.service.http.dependencies import ModelNow, RuntimeNow
 from rqrec.service.http.openapi import json_body
 from rqrec.service.http.problems import (
     DEADLINE,
@@ -22,25 +22,14 @@ from rqrec.service.http.problems import (
     OVERLOADED,
     STORE_UNAVAILABLE,
     TOO_LARGE,
-    UNKNOWN_ITEM,
     UNSUPPORTED_ENCODING,
     declared,
-)
-from rqrec.service.reply_contract import (
-    MAX_PAGE,
-    Health,
-    ItemPage,
-    ItemReply,
-    Readiness,
-    RecommendReply,
-    SemanticIdReply,
 )
 from rqrec.service.serving.recommend import recommend
 from rqrec.service.serving.runtime import Runtime
 
 router = APIRouter()
 RECOMMEND, HEALTH = "/recommend", "/healthz"
-SMALL_PAGE = 100  # items; making a page of a thousand takes milliseconds
 JSON = "application/json"
 
 
@@ -92,82 +81,6 @@ def _check_without_user(request: RecommendRequest) -> None:
         raise InvalidPart((name,), "expected a user_id beside it, got none")
 
 
-@router.get(
-    "/items/{item_id:path}" + SEMANTIC_ID,
-    tags=["catalogue"],
-    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
-)
-async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdReply:
-    """Returns an item's semantic ID.
-
-    Args:
-        item_id: Id of the item.
-        model: The active model.
-    """
-    snapshot = model.snapshot
-    place = _place(snapshot, item_id)
-    codes = snapshot.table.codes_of(place)[0].tolist()
-    return SemanticIdReply(item_id=item_id, semantic_id=codes, model_version=snapshot.version)
-
-
-@router.get(
-    "/items/{item_id:path}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY)
-)
-async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
-    """Returns an item's attributes and semantic ID.
-
-    Args:
-        item_id: Id of the item.
-        model: The active model.
-    """
-    snapshot = model.snapshot
-    place = _place(snapshot, item_id)
-    codes = snapshot.table.codes_of(place).tolist()
-    (item,) = snapshot.table.items(place)
-    return ItemReply(item_id=item_id, semantic_id=codes[0], model_version=snapshot.version, payload=item.attributes)
-
-
-@router.get(
-    "/semantic-ids/{prefix}/items",
-    tags=["catalogue"],
-    responses=declared(INVALID, OVERLOADED, NOT_READY),
-)
-async def get_items_below(
-    runtime: RuntimeNow,
-    model: ModelNow,
-    prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
-    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-) -> ItemPage:
-    """Lists the items whose semantic IDs begin with a prefix, page by page.
-
-    Args:
-        runtime: The running service.
-        model: The active model.
-        prefix: The first codes of the semantic IDs, joined by hyphens.
-        offset: Index of the first item of the page.
-        limit: Most items of the page.
-    """
-    if limit > SMALL_PAGE:
-        async with runtime.long_turn():
-            return _page(model.snapshot, prefix, offset, limit)
-    return _page(model.snapshot, prefix, offset, limit)
-
-
-def _page(snapshot: Snapshot, prefix: str, offset: int, limit: int) -> ItemPage:
-    below = snapshot.table.below(parse_semantic_id(prefix))  # places: positions of items
-    places = below[offset : offset + limit]
-    items, codes = snapshot.table.items(places), snapshot.table.codes_of(places).tolist()
-    return ItemPage(
-        items=[
-            SemanticIdReply(item_id=item.item_id, semantic_id=row, model_version=snapshot.version)
-            for item, row in zip(items, codes, strict=True)
-        ],
-        total=len(below),
-        next_offset=offset + limit if offset + limit < len(below) else None,
-    )
-
-
 @router.get(HEALTH, tags=["operation"])
 async def get_health() -> Health:
     """Answers 200 while the process is alive."""
@@ -190,11 +103,3 @@ async def get_readiness(runtime: RuntimeNow, model: ModelNow) -> Readiness:
 async def get_metrics(runtime: RuntimeNow) -> Response:
     """Returns the metrics in Prometheus' text format."""
     return Response(await runtime.metrics.page.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _place(snapshot: Snapshot, item_id: str) -> IntArray:
-    """The place of an item, its position in the catalogue, as an array of one."""
-    place = snapshot.table.find([item_id])
-    if place[0] < 0:
-        raise UnknownItem(f"the catalogue holds no item {item_id!r}")
-    return place

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from rqrec.service.event_contract import EventsReply, EventsRequest, RejectedEvent, UserReply
+from rqrec.service.contract.events import EventsReply, EventsRequest, RejectedEvent, UserReply
 from rqrec.service.http.admin.routes import require_admin
 from rqrec.service.http.bodies import read_json
 from rqrec.service.http.dependencies import RuntimeNow

@@ -18,7 +18,7 @@ from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import RecommendRequest
+from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.errors import InvalidPart, RetryLater
 from rqrec.service.events.event import Impression
 from rqrec.service.ids import random_uuid

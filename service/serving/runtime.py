@@ -15,7 +15,7 @@ from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.admission import Admission
 from rqrec.service.catalogue.filter_flights import FilterFlights
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import Condition
+from rqrec.service.contract.filter import Condition
 from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.search.batch_search import SearchKey, SearchWork

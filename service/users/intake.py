@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from rqrec.service.contract import VALUE_ERROR
+from rqrec.service.contract.events import MAX_NAMED_FAULTS, UserEvent
+from rqrec.service.contract.fields import VALUE_ERROR
 from rqrec.service.errors import InvalidPart
-from rqrec.service.event_contract import MAX_NAMED_FAULTS, UserEvent
 from rqrec.service.events.event import Event
 from rqrec.service.ids import random_uuid
 from rqrec.service.users.event_rules import EventRules

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rqrec.service.contract import HistoryEntry, RecommendRequest
+from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
 from rqrec.service.errors import InvalidPart, UnknownUser
 from rqrec.service.events.event import Impression
 from rqrec.service.events.store import AppendResult, EventStore, UserData

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from rqrec.models.bundle.manifest import Manifest
-from rqrec.service.admin_contract import (
+from rqrec.service.contract.admin import (
     IntervalReply,
     ModelList,
     ModelReply,

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from rqrec.service.admin_contract import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.catalogue.changes import Delete, Outcome, Result
+from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.errors import AdminOff, Conflict, ReadOnly, Unauthorized, UnknownItem
 from rqrec.service.http.admin.model_replies import model_list
 from rqrec.service.http.bodies import parse_json, read_body, read_json

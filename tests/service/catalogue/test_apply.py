@@ -6,7 +6,7 @@ from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.catalogue.apply import apply_changes, compacted
 from rqrec.service.catalogue.changes import Change, Delete, Result
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract import Condition
+from rqrec.service.contract.filter import Condition
 from tests.service.replication.replicas import IDS, contents, put, vectors
 
 

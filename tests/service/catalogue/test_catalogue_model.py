@@ -26,7 +26,7 @@ from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.item_table import Codes
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.composition import load_options
-from rqrec.service.contract import Condition
+from rqrec.service.contract.filter import Condition
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.telemetry import Metrics
 from tests.service.conftest import settings_for

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rqrec.service.catalogue.filter_flights import FilterFlights
-from rqrec.service.contract import Condition
+from rqrec.service.contract.filter import Condition
 
 CONDITIONS = {"genres": Condition.model_validate({"any_of": ["War"]})}
 OTHERS = {"genres": Condition.model_validate({"any_of": ["Horror"]})}

@@ -17,7 +17,7 @@ from rqrec.service.catalogue.filter_conditions import InvalidFilter
 from rqrec.service.catalogue.filters import BYTES_BESIDE_ARRAYS, KEY_BYTES, Filters, filter_key
 from rqrec.service.catalogue.item import as_shown
 from rqrec.service.catalogue.item_table import ItemTable
-from rqrec.service.contract import MAX_FILTER_VALUES, Condition
+from rqrec.service.contract.filter import MAX_FILTER_VALUES, Condition
 from rqrec.service.telemetry import Metrics
 
 ITEMS = pl.DataFrame(

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from rqrec.models.bundle.manifest import MAX_HISTORY
 from rqrec.models.bundle.tables import MAX_ITEM_ID
-from rqrec.service import contract
-from rqrec.service.contract import ItemId
+from rqrec.service.contract import fields
+from rqrec.service.contract.fields import ItemId
 
 LARGEST_ERROR = 64 << 10
 FAULTY = {
@@ -56,4 +56,4 @@ def test_a_body_without_compression_may_say_so(plain_client: TestClient) -> None
 
 def test_bundles_have_the_limits_of_the_contract() -> None:
     assert TypeAdapter(ItemId).json_schema()["maxLength"] == MAX_ITEM_ID
-    assert contract.MAX_HISTORY == MAX_HISTORY
+    assert fields.MAX_HISTORY == MAX_HISTORY

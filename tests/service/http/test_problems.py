@@ -6,8 +6,8 @@ from fastapi.testclient import TestClient
 
 from rqrec.models.bundle.error import BundleError
 from rqrec.service.app import create_app
+from rqrec.service.contract.replies import Problem
 from rqrec.service.http.problems import MEDIA_TYPE
-from rqrec.service.reply_contract import Problem
 from tests.service.conftest import settings_for
 
 

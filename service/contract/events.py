@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from rqrec.service.contract import Body, EventType, Finite, ItemId, RecommendationId, Time, UserId
+from rqrec.service.contract.fields import Body, EventType, Finite, ItemId, RecommendationId, Time, UserId
 
 MAX_EVENTS = 1000
 MAX_NAMED_FAULTS = 20

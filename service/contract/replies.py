@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from rqrec.service.contract import Code
+from rqrec.service.contract.fields import Code
 
 MAX_PAGE = 1000
 

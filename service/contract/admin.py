@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rqrec.service.contract import Body, Finite
-from rqrec.service.reply_contract import SemanticIdReply
+from rqrec.service.contract.fields import Body, Finite
+from rqrec.service.contract.replies import SemanticIdReply
 
 MAX_ATTRIBUTES = 1000
 MAX_VECTOR = 100_000

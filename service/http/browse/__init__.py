@@ -1,0 +1,1 @@
+"""The routes for looking at a model and its catalogue."""
