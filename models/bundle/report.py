@@ -7,6 +7,9 @@ from rqrec.models.bundle.error import reading
 from rqrec.models.bundle.layout import REPORT
 from rqrec.models.bundle.manifest import read_manifest
 
+# The content security policy of the page: it has inline styles, images in itself, no scripts, and loads nothing.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
 
 def read_report(folder: Path) -> bytes | None:
     """Reads and verifies the training report of a bundle.

@@ -1,15 +1,12 @@
-"""Writes the training report as one HTML page without scripts, which loads nothing.
-
-It is shown with the content security policy `CONTENT_SECURITY_POLICY` too: inline styles, and images in the page.
-"""
+"""Writes the training report as one HTML page without scripts, which loads nothing."""
 
 import re
 from collections.abc import Sequence
 from html import escape
 
+from rqrec.models.bundle.report import REPORT_POLICY
 from rqrec.training.report.section import Figure, Section
 
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #ffffff; --ink: #1c1e21; --muted: #5d646c; --grid: #e3e5e8;
   --line: #d5d8dc; --good: #1a7f37; --bad: #b42318;
@@ -37,13 +34,14 @@ figure > svg { display: block; width: 100%; height: auto; font-family: system-ui
 figure.wide > svg { max-width: 760px; margin: 0 auto; }
 figure p { font-size: .85rem; } .bad::before { content: "Bad: "; color: var(--bad); font-weight: 600; }
 .reading::before { content: "Read: "; color: var(--muted); font-weight: 600; }
+.praise { color: var(--good); } .warning { color: var(--bad); }
 .scroll { overflow-x: auto; margin-bottom: 8px; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; } thead th { color: var(--muted); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td small, th small { display: block; color: var(--muted); font-weight: 400; white-space: nowrap; }
-.wide td { min-width: 7em; }
+.wide td { min-width: 7em; } .wide td:last-child { min-width: 14em; } .wide td.number:last-child { min-width: 0; }
 .cards { display: grid; gap: 12px; margin-bottom: 8px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); }
 .card { border: 1px solid var(--grid); border-radius: 6px; padding: 10px; }
@@ -69,7 +67,7 @@ def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>{STYLE}</style>

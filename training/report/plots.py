@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 INK, MUTED, GRID = "#010203", "#040506", "#070809"
@@ -132,7 +132,7 @@ def draw_lines(
 
 
 def use_log_scale(axes: Axes, *, x: bool = False, y: bool = False) -> None:
-    """Makes axes logarithmic, with plain numbers at their ticks.
+    """Makes axes logarithmic, with plain numbers at their ticks, once everything is drawn.
 
     Args:
         axes: The axes of the plot.
@@ -144,5 +144,8 @@ def use_log_scale(axes: Axes, *, x: bool = False, y: bool = False) -> None:
     if y:
         axes.set_yscale("log")
     for axis in [axes.xaxis] * x + [axes.yaxis] * y:
+        low, high = axis.get_view_interval()
+        decades = np.log10(high / low) if 0 < low < high else 1.0
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades <= 2 else (1,)))
         axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.10g}"))
         axis.set_minor_formatter(NullFormatter())

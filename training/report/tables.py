@@ -13,11 +13,13 @@ class Cell:
         text: Plain text.
         note: More plain text, in a second line and smaller.
         is_number: Whether the text is set to the right.
+        tone: "praise" or "warning" to colour the text; empty for neither.
     """
 
     text: str
     note: str = ""
     is_number: bool = True
+    tone: str = ""
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
@@ -49,4 +51,6 @@ def _class(is_number: bool) -> str:
 
 
 def _content(cell: Cell) -> str:
-    return escape(cell.text) + (f"<small>{escape(cell.note)}</small>" if cell.note else "")
+    text = escape(cell.text)
+    text = f'<span class="{cell.tone}">{text}</span>' if cell.tone else text
+    return text + (f"<small>{escape(cell.note)}</small>" if cell.note else "")

@@ -199,8 +199,8 @@ def _groups(
             )
         ticks = [f"{label}\n{int(is_in_U.sum()):,} users" for label, is_in_U in groups]
         drawn.axes.set_xticks(np.arange(len(groups)), ticks, fontsize=7)
-        drawn.axes.set_ylim(bottom=0)
-        drawn.axes.legend()
+        drawn.axes.set_ylim(0, 1.25 * drawn.axes.get_ylim()[1])  # room for the legend
+        drawn.axes.legend(ncols=len(names), loc="upper center", columnspacing=1, handletextpad=0.4)
     return Figure(title, drawn.svg, reading, bad)
 
 

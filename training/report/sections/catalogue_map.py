@@ -14,7 +14,7 @@ from rqrec.training.report.section import Figure, Section
 PERPLEXITY, ITERATIONS, COMPONENTS = 30.0, 500, 32
 MOST = 2000  # items of a map: 5 seconds
 FEWEST = 8  # items of a map
-NAMED, SPACE = 14, 0.13  # items with a name on the map, and their distance as a share of its width
+NAMED, SPACE = 12, (0.32, 0.08)  # items with a name on the map; the room of a name, as shares of width and height
 GOLDEN = 0.618034  # of the circle of hues, so that codes with near numbers differ
 
 
@@ -34,7 +34,7 @@ def catalogue_map(material: Material) -> Section:
         axes = drawn.axes
         axes.scatter(places_S2[:, 0], places_S2[:, 1], s=4, c=_colours(codes_S), linewidths=0, rasterized=True)
         for name, place in _named(material, rows_S, places_S2):
-            axes.annotate(name, (place[0], place[1]), color=INK, fontsize=7, ha="center", va="bottom", weight="bold")
+            axes.annotate(name, (place[0], place[1]), color=INK, fontsize=8.5, ha="center", va="bottom", weight="bold")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
     figure = Figure(
@@ -73,9 +73,9 @@ def _named(
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Returns the names and places of the most popular items that stand far enough from each other."""
     named: list[int] = []
-    least = SPACE * float(np.ptp(places_S2, axis=0).max())
+    least_2 = np.array(SPACE) * np.ptp(places_S2, axis=0)
     for one in np.argsort(-material.popularity_N[rows_S], kind="stable"):
-        if all(np.abs(places_S2[one] - places_S2[other]).max() > least for other in named):
+        if all((np.abs(places_S2[one] - places_S2[other]) > least_2).any() for other in named):
             named.append(int(one))
         if len(named) == NAMED:
             break

@@ -43,8 +43,8 @@ def codebooks(material: Material) -> Section:
                 "residual",
                 "What quantisation leaves, over time",
                 "residual (% of the latent's size)",
-                "The root mean square of what is left of the latent vectors after each level. The lines of the levels "
-                "should be well apart and fall.",
+                "The root mean square of what is left of the latent vectors after each level. The lines should be well "
+                "apart. They start at k-means, so they may rise a little while the encoder changes.",
                 "Two lines on each other: the later level adds nothing. Lines near 100 %: nothing is quantised.",
             ),
             _norms(recorded, material.rqvae.config.num_levels),

@@ -13,6 +13,7 @@ from rqrec.training.report.tables import Cell, table
 K = 10
 MANY_COLLISIONS, FEW_CODES, LITTLE_LIFT = 0.5, 0.5, 1.5
 GOOD, BAD = "good", "look here"
+TONES = {GOOD: "praise", BAD: "warning"}
 
 
 def overview(material: Material) -> Section:
@@ -31,7 +32,11 @@ def overview(material: Material) -> Section:
         Figure(
             "What stands out",
             table(
-                ["", "finding"], [[Cell(kind, is_number=False), Cell(text, is_number=False)] for kind, text in findings]
+                ["", "finding"],
+                [
+                    [Cell(kind, is_number=False, tone=TONES[kind]), Cell(text, is_number=False)]
+                    for kind, text in findings
+                ],
             ),
             "Simple rules looked at the figures below. They name the usual faults only.",
             f"A line that begins with “{BAD}”.",
