@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from rqrec.models.tokenizer.config import FeatureKind
-from rqrec.models.tokenizer.rqvae import RqVae
+from rqrec.models.tokenizer.rqvae import CONSTANT, RqVae
 from rqrec.training.evaluation.semantic_id_health import perplexity_of
-
-CONSTANT_LOSS = 1e-9  # a block with less loss for its mean does not vary
 
 
 @torch.no_grad()
@@ -61,6 +59,7 @@ def explained_by_levels(model: RqVae, features_BE: Tensor) -> list[Mapping[str, 
     ]
 
 
+@torch.no_grad()
 def explained_by_block(model: RqVae, features_BE: Tensor, latent_BD: Tensor) -> dict[str, float]:
     """Measures how much of each feature block the decoder reconstructs from latents.
 
@@ -73,14 +72,16 @@ def explained_by_block(model: RqVae, features_BE: Tensor, latent_BD: Tensor) -> 
         By block name, 1 - loss / loss of the mean: 1 for a perfect reconstruction, 0 for one that is no better than the
         mean of each column, below 0 for a worse one. Blocks that do not vary in the sample are left out.
     """
-    kinds = [block.kind for block in model.config.blocks for _ in range(block.width)]
+    blocks = model.config.blocks
+    kinds = [block.kind for block in blocks for _ in range(block.width)]
     is_hot_E = torch.tensor([kind is FeatureKind.MULTI_HOT for kind in kinds], device=features_BE.device)
     mean_E = features_BE.mean(0)
     mean_BE = torch.where(is_hot_E, mean_E.logit(1e-6), mean_E).expand_as(features_BE)
     losses = model.block_losses(model.decoder(latent_BD), features_BE)
     worst = model.block_losses(mean_BE, features_BE)
+    parts = features_BE.split([block.width for block in blocks], dim=1)
     return {
         block.name: 1 - float(loss) / float(mean)
-        for block, loss, mean in zip(model.config.blocks, losses, worst, strict=True)
-        if float(mean) > CONSTANT_LOSS
+        for block, loss, mean, part in zip(blocks, losses, worst, parts, strict=True)
+        if part.var(0, correction=0).sum() > CONSTANT * part.square().mean(0).sum()
     }

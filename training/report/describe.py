@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import log, sqrt
 
 import numpy as np
 import polars as pl
@@ -43,7 +43,7 @@ class Trait:
             size: Number of items of the group.
         """
         variance = self.share_elsewhere * (1 - self.share_elsewhere) / size
-        return (self.share - self.share_elsewhere) / max(variance, 1e-12) ** 0.5
+        return (self.share - self.share_elsewhere) / sqrt(max(variance, 1e-12))
 
 
 @dataclass(frozen=True)

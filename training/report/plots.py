@@ -7,8 +7,10 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -25,7 +27,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
 # Line styles differ too, for readers who see few colours.
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P", "X", "*"), ("-", "--", "-.", ":")
 WIDTH_IN, HEIGHT_IN = 4.2, 2.7
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the font of the page
     "text.parse_math": False,  # a dollar in the title of an item is a dollar
     "font.size": 8.5,
@@ -56,17 +58,17 @@ PATH, LONG_NUMBER = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 GROUP_ID = re.compile(r' id="[A-Za-z][A-Za-z.]*\d*[A-Za-z]*_\d+"')  # not those of markers and clips, which are used
 
 
+@dataclass
 class Plot:
     """A plot that is being drawn.
 
     Attributes:
-        axes: The axes to draw on, of matplotlib.
+        axes: The axes to draw on, of Matplotlib.
         svg: The finished plot as SVG text, after the block of `plot`.
     """
 
-    def __init__(self, axes: Axes) -> None:
-        self.axes = axes
-        self.svg = ""
+    axes: Axes
+    svg: str = ""
 
 
 @contextmanager

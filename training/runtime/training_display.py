@@ -82,6 +82,8 @@ def training_display(
             old values of later steps.
         enabled: Whether to show anything; true in rank 0 only.
     """
-    files = SummaryWriter(str(tensorboard / name), purge_step=first_step) if enabled else nullcontext()
+    # A value at `purge_step` is discarded too, and a resumed training does not compute that of its first step again.
+    purge_step = first_step + 1 if first_step else 0
+    files = SummaryWriter(str(tensorboard / name), purge_step=purge_step) if enabled else nullcontext()
     with files as writer, progress(name, total=steps, done=first_step) as task:
         yield TrainingDisplay(task, writer)

@@ -111,4 +111,4 @@ def test_names_from_the_data_are_text_and_no_markup() -> None:
     figure = Figure(evil, table([evil], [[Cell(evil, note=evil)]]), evil, evil)
     text = page(evil, evil, [Section(evil, evil, [figure], [evil])])
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") == 12
+    assert text.count("&lt;script&gt;") == 13

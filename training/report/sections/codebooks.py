@@ -1,6 +1,7 @@
 """The section about the codebooks: how evenly codes are used, and what each level leaves of the latent vectors."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,44 +14,61 @@ from rqrec.training.runtime.curves import Curve
 STEPS = "optimiser steps"
 
 
+@dataclass(frozen=True)
+class _OverTime:
+    """A figure of something that was measured of every level during the training.
+
+    Attributes:
+        measure: Its name in the curves.
+        title: The title of the figure.
+        y: The vertical axis, with its unit.
+        reading: How to read it.
+        bad: What would be bad.
+        scale: What the values are multiplied by.
+    """
+
+    measure: str
+    title: str
+    y: str
+    reading: str
+    bad: str
+    scale: int = 100
+
+
+OVER_TIME = (
+    _OverTime(
+        "perplexity",
+        "Perplexity of the codes over time",
+        "perplexity (codes in even use)",
+        "As many equally frequent codes would be as hard to guess. On a sample of at most 2,048 items, so it is a little "
+        "too low for large codebooks.",
+        "A level that falls towards 1: its codes collapse into one, and the level says nothing.",
+        scale=1,
+    ),
+    _OverTime(
+        "unused",
+        "Dead codes over time",
+        "codes that no sampled item has (%)",
+        "Dead codes are moved to badly served items now and then in the first three quarters, so the lines should fall "
+        "in steps. In a small catalogue some stay unused.",
+        "A line that stays high, above 50 %: the codebook is too large for the catalogue, or has collapsed.",
+    ),
+    _OverTime(
+        "residual",
+        "What quantisation leaves, over time",
+        "residual (% of the latent's size)",
+        "The root mean square of what is left of the latent vectors after each level. The lines should be well apart. "
+        "They start at k-means, so they may rise a little while the encoder changes.",
+        "Two lines on each other: the later level adds nothing. Lines near 100 %: nothing is quantised.",
+    ),
+)
+
+
 def codebooks(material: Material) -> Section:
     """Returns the section about the codebooks of the RQ-VAE."""
     recorded = material.curves.get("rqvae", {})
-    figures = [_use(material), _final(material)]
-    figures += [
-        figure
-        for figure in (
-            _over_time(
-                recorded,
-                "perplexity",
-                "Perplexity of the codes over time",
-                "perplexity (codes in even use)",
-                "As many equally frequent codes would be as hard to guess. On a sample of at most 2,048 items, so it "
-                "is a little too low for large codebooks.",
-                "A level that falls towards 1: its codes collapse into one, and the level says nothing.",
-            ),
-            _over_time(
-                recorded,
-                "unused",
-                "Dead codes over time",
-                "codes that no sampled item has (%)",
-                "Dead codes are moved to badly served items every 100 steps of the first three quarters, so the lines "
-                "should fall in steps. In a small catalogue some stay unused.",
-                "A line that stays high, above 50 %: the codebook is too large for the catalogue, or has collapsed.",
-            ),
-            _over_time(
-                recorded,
-                "residual",
-                "What quantisation leaves, over time",
-                "residual (% of the latent's size)",
-                "The root mean square of what is left of the latent vectors after each level. The lines should be well "
-                "apart. They start at k-means, so they may rise a little while the encoder changes.",
-                "Two lines on each other: the later level adds nothing. Lines near 100 %: nothing is quantised.",
-            ),
-            _norms(recorded, material.rqvae.config.num_levels),
-        )
-        if figure is not None
-    ]
+    over_time = [*(_drawn(one, recorded) for one in OVER_TIME), _norms(recorded, material.rqvae.config.num_levels)]
+    figures = [_use(material), _final(material), *(figure for figure in over_time if figure is not None)]
     return Section(
         "Codebooks",
         f"{material.rqvae.config.num_levels} levels of {material.ids.codebook_size} codes each. A level quantises "
@@ -104,22 +122,19 @@ def _final(material: Material) -> Figure:
     )
 
 
-def _over_time(
-    recorded: Mapping[str, Curve], measure: str, title: str, y: str, reading: str, bad: str
-) -> Figure | None:
-    """The figure of a measure of every level during the training; None if it was not recorded."""
-    names = [name for name in recorded if name.startswith(f"measured/{measure}_")]
+def _drawn(over_time: _OverTime, recorded: Mapping[str, Curve]) -> Figure | None:
+    """Draws a figure; None if its values were not recorded."""
+    names = [name for name in recorded if name.startswith(f"measured/{over_time.measure}_")]
     if not names:
         return None
-    scale = 1 if measure == "perplexity" else 100
     lines = [
-        (f"level {level + 1}", recorded[name].steps_S, scale * recorded[name].values_S)
+        (f"level {level + 1}", recorded[name].steps_S, over_time.scale * recorded[name].values_S)
         for level, name in enumerate(sorted(names, key=lambda name: int(name.rpartition("_")[2])))
     ]
-    with plot(title, STEPS, y) as drawn:
+    with plot(over_time.title, STEPS, over_time.y) as drawn:
         draw_lines(drawn.axes, lines)
         drawn.axes.set_ylim(bottom=0)
-    return Figure(title, drawn.svg, reading, bad)
+    return Figure(over_time.title, drawn.svg, over_time.reading, over_time.bad)
 
 
 def _norms(recorded: Mapping[str, Curve], num_levels: int) -> Figure | None:
