@@ -40,8 +40,8 @@ OVER_TIME = (
         "perplexity",
         "Perplexity of the codes over time",
         "perplexity (codes in even use)",
-        "As many equally frequent codes would be as hard to guess. On a sample of at most 2,048 items, so it is a little "
-        "too low for large codebooks.",
+        "As many equally frequent codes would be as hard to guess. On a sample of at most 2,048 items, so it is a "
+        "little too low for large codebooks.",
         "A level that falls towards 1: its codes collapse into one, and the level says nothing.",
         scale=1,
     ),

@@ -25,7 +25,9 @@ def lists(material: Material) -> Section:
     )
     if material.details is None:
         return Section("Probabilities and coverage", introduction, notes=[missing(material)])
-    figures = [_calibration(material.details), _concentration(material.details), _coverage(material)]
+    figures = [_concentration(material.details), _coverage(material)]
+    if len(material.details.log_probs_R):
+        figures.insert(0, _calibration(material.details))
     return Section("Probabilities and coverage", introduction, figures)
 
 
