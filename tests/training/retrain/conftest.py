@@ -9,6 +9,7 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.training.bundling import bundle_files
+from rqrec.training.report import report
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
 from tests.conftest import small_settings
@@ -76,5 +77,6 @@ def timed_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     with open_workspace(root / "work", root) as workspace, pytest.MonkeyPatch.context() as patched:
         # A retraining does not read the graph of the search, whose export takes longer than the training.
         patched.setattr(bundle_files, "export_search", lambda _model, _trie, path: path.touch())
+        patched.setattr(report, "SECTIONS", ())
         run = Run(workspace, small_settings(first, *SHORT))
         return Shop(first, events, run.bundle.parent)

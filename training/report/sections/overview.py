@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from rqrec.training.evaluation.metrics import gains
 from rqrec.training.evaluation.report import RQREC, RQREC_TIMED, SHOWN
 from rqrec.training.report.intervals import mean_of
@@ -11,7 +13,7 @@ from rqrec.training.report.sections.losses import NAMES, SCORE
 from rqrec.training.report.tables import Cell, table
 
 K = 10
-MANY_COLLISIONS, FEW_CODES, LITTLE_LIFT = 0.5, 0.5, 1.5
+MANY_COLLISIONS, FEW_CODES, LITTLE_LIFT, ONE_CODE = 0.5, 0.5, 1.5, 0.5
 GOOD, BAD = "good", "look here"
 TONES = {GOOD: "praise", BAD: "warning"}
 
@@ -84,6 +86,13 @@ def _of_ids(material: Material) -> Sequence[Finding]:
                 f"The first codes are used as evenly as {figures['perplexity_0']:.0f} of {size} equally frequent ones.",
             )
         )
+    for level in range(1, material.rqvae.config.num_levels):
+        share = float(np.bincount(material.ids.codes_NL[:, level]).max() / len(material.ids.codes_NL))
+        if share > ONE_CODE:
+            text = (
+                f"The commonest code of level {level + 1} has {share:.0%} of the items, so this level tells few apart."
+            )
+            findings.append((BAD, text))
     if chance:
         lift = figures["together_0"] / chance
         findings.append(
