@@ -116,7 +116,7 @@ class Manifest:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the files that the service reads, without `manifest.json`."""
+        """The names of the files that the service reads at its start, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
         transitions = () if self.following_weight is None else (TRANSITIONS,)
         return (*FILES, *half, *transitions, *(() if self.no_text_encoder else TEXT_FILES))

@@ -18,7 +18,7 @@ from rqrec.training.report.section import Figure, Section
 from rqrec.training.report.tables import Cell, table
 
 K = 10
-MOST_GROUPS, FEWEST_USERS = 5, 5
+MOST_GROUPS = 5
 MOST_COMPARED = 3  # models in the figures by group
 NOT_EVALUATED = "No user is held out, so nothing was measured."
 RETRAINED = (
