@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.training.report import report
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
 from tests.conftest import no_search_graph, small_settings
@@ -72,6 +73,7 @@ def timed_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     end = START + FIRST_DAYS * DAY
     first = write(root / "first", [row for row in rows if row[2] < end], old)
     events = write(root / "events", [row for row in rows if row[2] >= end], [*old, *NEW_FILMS])
-    with open_workspace(root / "work", root) as workspace, no_search_graph():
+    with open_workspace(root / "work", root) as workspace, no_search_graph(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report, "SECTIONS", ())
         run = Run(workspace, small_settings(first, *SHORT))
         return Shop(first, events, run.bundle.parent)
