@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin.routes import router as admin_router
+from rqrec.service.http.browse.explorer_routes import add_explorer
 from rqrec.service.http.browse.item_routes import router as item_router
 from rqrec.service.http.browse.report_routes import router as report_router
 from rqrec.service.http.docs_page import add_docs_pages
@@ -92,6 +93,8 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.include_router(user_router)
     app.include_router(admin_router)
     add_docs_pages(app, root_path=settings.root_path)
+    if settings.explorer:
+        add_explorer(app)
     install_error_handlers(app)
     describe(app)
     observers = [metrics.count_request, log_request] if settings.log_requests else [metrics.count_request]

@@ -179,6 +179,7 @@ class Settings(BaseSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
         description="prefix under which a proxy serves this service, such as /rec; the proxy may remove it or not",
     )
+    explorer: bool = Field(True, description="answer GET / with the explorer, a page for looking at the model")
     rate_limit: str | None = Field(
         None, description="most requests of one client, such as 100/second or 5000/hour; without it, no limit"
     )

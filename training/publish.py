@@ -30,7 +30,7 @@ from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
-NAME, STEPS = "publish", 6
+NAME, STEPS = "publish", 5
 logger = logging.getLogger("rqrec")
 
 
@@ -40,7 +40,7 @@ class PublishSettings:
 
     Attributes:
         half_precision: Whether the bundle also holds the ONNX graph of the search in float16, for services that run
-            with RQREC_PRECISION=half. Writing it takes as long as writing the float32 graph.
+            with RQREC_PRECISION=half. Exporting it takes as long as exporting the float32 graph.
         refit: Whether the published model learns from all interactions. After the evaluation, it is trained further for
             a quarter of the epochs, with the held-out interactions. The bundle keeps the results of the evaluation;
             they are of the model before.
@@ -115,11 +115,11 @@ def _write(
     """Writes all files of a bundle."""
     learned, half_precision = Learned.load(trained, dataset), settings.half_precision
     if trained.parent is not None:
-        golden = write_files(folder, dataset, learned, task, half_precision=half_precision)
+        golden = write_files(folder, dataset, learned, task, half_precision=half_precision, parent=trained.parent)
         no_text_encoder = copy_text_encoder(trained.parent, folder)
     else:
         with exported_text_encoder(folder, dataset, learned.features.featurizer, trained.text_encoder) as exported:
-            golden = write_files(folder, dataset, learned, task, half_precision=half_precision)
+            golden = write_files(folder, dataset, learned, task, half_precision=half_precision, parent=None)
             task.next_step("the text encoder")
             no_text_encoder = exported()
     task.next_step("checksums")

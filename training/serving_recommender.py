@@ -3,6 +3,8 @@
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,8 @@ from rqrec.models.search.history.bonus import NO_BONUS, HistoryBonus
 from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.new.new_items import NewItems
-from rqrec.models.search.recommender import Recommender
+from rqrec.models.search.onnx_engine import OnnxEngine
+from rqrec.models.search.recommender import Recommender, SearchEngine
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.features.content import fit_content, with_new_items
@@ -48,6 +51,7 @@ def make_recommender(
     popularity_N: NDArray[np.int64],
     bonus: HistoryBonus = NO_BONUS,
     transitions: Transitions | None = None,
+    graph: Path | None = None,
 ) -> Recommender:
     """Makes a recommender from a trained retriever and the items to recommend.
 
@@ -61,14 +65,20 @@ def make_recommender(
         bonus: The bonus of the candidates that a user's history points at; by default none are added.
         transitions: The items that followed each item in the training data, by item_index; None if they are no
             candidates.
+        graph: The ONNX file of the retriever's search, to search with ONNX Runtime; None to search with PyTorch.
     """
     device = next(retriever.parameters()).device
     vectors_ND, popularity_N = item_vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     is_new_N, weight = popularity_N == 0, retriever.config.relevance_weight
     by_leaf = None if transitions is None else transitions.reordered(trie.row_of_leaf_N)
     own, following = bonus.own, bonus.following_items(by_leaf)
+    engine: SearchEngine
+    if graph is None:
+        engine = TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device, following=following)
+    else:
+        engine = OnnxEngine(graph, trie, vectors_ND, following=following)
     return Recommender(
-        TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=device, following=following),
+        engine,
         trie,
         max_history=retriever.config.max_history,
         popularity_N=popularity_N,

@@ -3,31 +3,33 @@
 Shapes: N items or texts, T tokens, E feature dim, L levels. `models.search.beam_search` has the shapes of the search.
 """
 
-import copy
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 from onnxscript import opset20 as op
+from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
+from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.graph_weights import ORIGIN, PREFIX, blueprint, graph_origin, set_weights
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
-from rqrec.models.search.onnx_engine import IN_SESSION, OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
+from rqrec.models.search.onnx_engine import IN_SESSION, ITEM_VECTORS, OUTPUTS, TYPES, eligible_inputs
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
+from rqrec.models.trie.arrays import TrieArrays
 from rqrec.models.trie.tensors import TrieTensors
 from rqrec.models.trie.trie import SemanticIdTrie
 
@@ -47,7 +49,7 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
         path: The file to write.
     """
     example_NE = torch.zeros(2, rqvae.config.feature_dim)
-    _export(_Tokenizer(rqvae), (example_NE,), path, ["features_NE"], ["codes_NL"], ({0: DYNAMIC},))
+    ir.save(_export(_Tokenizer(rqvae), (example_NE,), ["features_NE"], ["codes_NL"], ({0: DYNAMIC},)), path)
 
 
 def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
@@ -55,7 +57,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
 
     The arrays of the catalogue are inputs of the graph, so one file serves any catalogue. All sizes may differ between
     calls, except the number of levels and the width of vectors. Event types are an input only if the retriever reads
-    event types.
+    event types. The weights are initializers, which `models.search.graph_weights` can replace.
 
     Args:
         retriever: A trained retriever on the CPU.
@@ -65,46 +67,54 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         half: Whether to compute in float16, for a GPU. Weights and item vectors are then float16; log-probabilities are
             float32.
     """
-    if half:
-        retriever = copy.deepcopy(retriever).half()
-    eligibility = Eligibility.everything(trie)
+    traced = blueprint(retriever.config)
+    example = _search_example(trie, retriever.config, torch.float16 if half else torch.float32)
+    model = _export(
+        BeamSearch(traced.half() if half else traced, fixed_shapes=half),
+        tuple(value for _, value, _ in example),
+        [name for names, _, _ in example for name in names],
+        list(OUTPUTS),
+        tuple(axes for *_, axes in example),
+        translations=_SEARCH_TRANSLATIONS,
+        folds_weights=False,
+    )
+    model.metadata_props[ORIGIN] = graph_origin(retriever.config, half=half)
+    set_weights(model, retriever)
+    ir.save(model, path)
+
+
+def _search_example(
+    trie: SemanticIdTrie, config: RetrieverConfig, dtype: torch.dtype
+) -> list[tuple[Sequence[str], Any, Any]]:
+    """Returns the names, an example and the axes of dynamic size of each argument of the search."""
+    eligibility, no_following = Eligibility.everything(trie), Following.none(trie.num_leaves)
+    cpu, levels = torch.device("cpu"), trie.num_levels
     two_axes, one_axis = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC}
-    example: dict[str, tuple[Any, Any]] = {
-        "history_BT": (torch.zeros(2, 3, dtype=torch.int64), two_axes),
-        "lengths_B": (torch.full((2,), 3), one_axis),
-        "beam_slots_K": (torch.arange(4, dtype=torch.float32), one_axis),
-        "eligible": (
-            EligibleTensors.from_eligibility(eligibility, torch.device("cpu")),
-            EligibleTensors._make([(one_axis,) * trie.num_levels, one_axis, None]),
+    return [
+        (["history_BT"], torch.zeros(2, 3, dtype=torch.int64), two_axes),
+        (["lengths_B"], torch.full((2,), 3), one_axis),
+        (["beam_slots_K"], torch.arange(4, dtype=torch.float32), one_axis),
+        (
+            list(eligible_inputs(eligibility)),
+            EligibleTensors.from_eligibility(eligibility, cpu),
+            EligibleTensors._make([(one_axis,) * levels, one_axis, None]),
         ),
-        "excluded_BX": (torch.zeros(2, 5, dtype=torch.int64), two_axes),
-        "item_vectors_ND": (
-            torch.zeros(2, retriever.config.vector_width, dtype=torch.float16 if half else torch.float32),
-            one_axis,
+        (["excluded_BX"], torch.zeros(2, 5, dtype=torch.int64), two_axes),
+        ([ITEM_VECTORS], torch.zeros(2, config.vector_width, dtype=dtype), one_axis),
+        (["paths_LN"], torch.from_numpy(trie.paths_LN), {1: DYNAMIC}),
+        (
+            list(TrieArrays.from_trie(trie).by_input_name()),
+            TrieTensors.from_trie(trie),
+            TrieTensors._make([(axes,) * levels for axes in (one_axis, one_axis, one_axis, two_axes)]),
         ),
-        "paths_LN": (torch.from_numpy(trie.paths_LN), {1: DYNAMIC}),
-    }
-    trie_axes = TrieTensors._make([(axes,) * trie.num_levels for axes in (one_axis, one_axis, one_axis, two_axes)])
-    names = [
-        *("history_BT", "lengths_B", "beam_slots_K"),
-        *eligible_inputs(eligibility),
-        "excluded_BX",
-        *catalogue_inputs(trie, np.empty((0, 0), dtype=np.float32)),
-        IN_SESSION,
+        (
+            list(no_following.by_input_name()),
+            FollowingTensors.from_following(no_following, cpu),
+            FollowingTensors._make([one_axis, one_axis, one_axis, None]),
+        ),
+        ([IN_SESSION], torch.zeros(2, dtype=torch.int32), one_axis),
+        *([([TYPES], torch.zeros(2, 3, dtype=torch.int64), two_axes)] if config.num_event_types else []),
     ]
-    following = FollowingTensors.from_following(Following.none(trie.num_leaves), torch.device("cpu"))
-    in_session_B = torch.zeros(2, dtype=torch.int32)
-    values = [*(value for value, _ in example.values()), TrieTensors.from_trie(trie), following, in_session_B]
-    axes = [
-        *(one for _, one in example.values()),
-        trie_axes,
-        FollowingTensors._make([one_axis, one_axis, one_axis, None]),
-        one_axis,
-    ]
-    if retriever.config.num_event_types:
-        names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
-    search = BeamSearch(retriever, fixed_shapes=half)
-    _export(search, tuple(values), path, names, list(OUTPUTS), tuple(axes), translations=_SEARCH_TRANSLATIONS)
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:
@@ -119,7 +129,7 @@ def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) ->
     """
     example_NT, axes = torch.ones(2, 5, dtype=torch.int64), {0: DYNAMIC, 1: DYNAMIC}
     module = _TextEncoder(encoder, reads_types=reads_types)
-    _export(module, (example_NT, example_NT.clone()), path, [TOKEN_IDS, MASK], [VECTORS], (axes, axes))
+    ir.save(_export(module, (example_NT, example_NT.clone()), [TOKEN_IDS, MASK], [VECTORS], (axes, axes)), path)
 
 
 class _TextEncoder(nn.Module):
@@ -149,13 +159,13 @@ class _Tokenizer(nn.Module):
 def _export(
     module: nn.Module,
     example: tuple[Any, ...],
-    path: Path,
     inputs: list[str],
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
     *,
     translations: Mapping[Any, Callable[..., Any]] | None = None,
-) -> None:
+    folds_weights: bool = True,
+) -> ir.Model:
     for name in ("torch.onnx", "onnxscript"):  # they warn of what is not used here, such as torchvision
         logging.getLogger(name).setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings(), _no_garbage_collection():
@@ -170,11 +180,18 @@ def _export(
             opset_version=OPSET,
             custom_translation_table=dict(translations or {}),
             verbose=False,
+            optimize=folds_weights,
         )
-    assert program is not None
+        assert program is not None
+        if not folds_weights:
+            optimize_ir(program.model, should_fold=lambda node: False if _reads_weight(node) else None)
     _drop_needless_nodes(program.model)
     ClearMetadataAndDocStringPass()(program.model)  # the metadata holds memory addresses, which differ between runs
-    program.save(path, external_data=False)
+    return program.model
+
+
+def _reads_weight(node: ir.Node) -> bool:
+    return any(value is not None and (value.name or "").startswith(PREFIX) for value in node.inputs)
 
 
 @contextmanager

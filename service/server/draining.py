@@ -63,7 +63,8 @@ class DrainingServer(uvicorn.Server):
         if self.started:
             port = self.servers[0].sockets[0].getsockname()[1]
             address = f"http://{host}:{port}{self._settings.root_path}"
-            print(f"serving on {address} - try its page {address}/docs", flush=True)
+            pages = f"its pages: {address}/ and" if self._settings.explorer else "its page:"
+            print(f"serving on {address} - {pages} {address}/docs", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shuts the server down: lets load balancers go away, answers the accepted requests, closes all connections.

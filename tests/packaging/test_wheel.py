@@ -43,8 +43,10 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     modules = {f"rqrec/{path.relative_to(ROOT)}" for folder in folders for path in (ROOT / folder).rglob("*.py")}
     configs = {f"rqrec/configs/{path.name}" for path in (ROOT / "configs").glob("*.gin")}
     own = {str(path.relative_to(ROOT)) for path in (ROOT / "rqrec").glob("**/*.py")}
+    explorer = {f"rqrec/{path.relative_to(ROOT)}" for path in (ROOT / "service/explorer").rglob("*.*")}
+    assert "rqrec/service/explorer/index.html" in explorer
     held = {name for name in contents(wheel) if name.startswith("rqrec/")}
-    assert held == modules | configs | own | {"rqrec/py.typed"}
+    assert held == modules | configs | own | explorer | {"rqrec/py.typed"}
 
 
 def test_the_source_distribution_builds_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:

@@ -3,32 +3,31 @@
 Shapes: N items, E feature columns, P content width, D item vector width.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from safetensors.torch import save_file
 
-from rqrec.models.bundle.golden import Golden, record_golden
+from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.golden import Golden, golden_faults, record_golden
 from rqrec.models.bundle.layout import (
     CONTENTS,
     FEATURES,
     FEATURIZER,
-    HALF_SEARCH_GRAPH,
     ITEMS,
     LEARNED_ITEMS,
     PROJECTION,
     RETRIEVER_WEIGHTS,
-    SEARCH_GRAPH,
-    TOKENIZER_GRAPH,
     TOKENIZER_WEIGHTS,
     TRANSITIONS,
 )
 from rqrec.models.bundle.learned_items import LearnedItems
 from rqrec.models.bundle.transition_table import write_transitions
 from rqrec.models.items.content_neighbours import content_of
-from rqrec.models.search.export import export_search, export_tokenizer
 from rqrec.models.trie.trie import SemanticIdTrie
+from rqrec.training.bundling.graphs import write_graphs
 from rqrec.training.bundling.trained import Learned
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.features.content import fit_content
@@ -36,7 +35,9 @@ from rqrec.training.runtime.progress import Task
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 
 
-def write_files(folder: Path, dataset: Dataset, learned: Learned, task: Task, *, half_precision: bool) -> list[Golden]:
+def write_files(
+    folder: Path, dataset: Dataset, learned: Learned, task: Task, *, half_precision: bool, parent: Bundle | None
+) -> list[Golden]:
     """Writes all files of a bundle except the manifest and the text encoder.
 
     Args:
@@ -45,6 +46,7 @@ def write_files(folder: Path, dataset: Dataset, learned: Learned, task: Task, *,
         learned: What the stages learned.
         task: Shows the progress.
         half_precision: Whether to write the search graph in half precision too.
+        parent: The bundle from which a retraining went on; None after a full training.
 
     Returns:
         The golden answers: answers that the service must reproduce.
@@ -52,14 +54,8 @@ def write_files(folder: Path, dataset: Dataset, learned: Learned, task: Task, *,
     features, retriever, popularity_N = learned.features, learned.retriever, learned.popularity_N
     save_file(retriever.state_dict(), folder / RETRIEVER_WEIGHTS)
     save_file(learned.tokenizer.state_dict(), folder / TOKENIZER_WEIGHTS)
-    task.next_step("the graph of the tokenizer")
-    export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
     codes_NL = learned.ids.codes_NL
     trie = SemanticIdTrie.build(codes_NL, codebook_size=learned.ids.codebook_size)
-    task.next_step("the graph of the search")
-    export_search(retriever, trie, folder / SEARCH_GRAPH)
-    if half_precision:
-        export_search(retriever, trie, folder / HALF_SEARCH_GRAPH, half=True)
     task.next_step("the tables of the items")
     projection_EP = fit_content(features)
     item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
@@ -74,8 +70,20 @@ def write_files(folder: Path, dataset: Dataset, learned: Learned, task: Task, *,
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
     task.next_step("the answers that a service must give again")
-    recommender = make_recommender(retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions)
-    return record_golden(recommender, popularity_N)
+    recommender = partial(
+        make_recommender, retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions
+    )
+    golden = record_golden(recommender(), popularity_N)
+    task.next_step("the graphs of the tokenizer and the search")
+    write_graphs(
+        folder,
+        learned,
+        trie,
+        half_precision=half_precision,
+        parent=parent,
+        faults=lambda graph: golden_faults(recommender(graph=graph), golden),
+    )
+    return golden
 
 
 def payload_column(column: pl.Series) -> pl.Series:

@@ -101,4 +101,4 @@ def test_a_browser_without_the_internet_shows_every_route(bundles: Path, tmp_pat
         shown = subprocess.run(command, capture_output=True, check=True, timeout=120, text=True, env={**os.environ})
     assert "/items/{item_id}/semantic-id" in re.sub(r"<[^>]+>|\u200b", "", shown.stdout)
     first_line = (tmp_path / "log").read_text()
-    assert f"serving on {url}{prefix} - try its page {url}{prefix}/docs" in first_line
+    assert f"serving on {url}{prefix} - its pages: {url}{prefix}/ and {url}{prefix}/docs" in first_line

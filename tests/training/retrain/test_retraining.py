@@ -16,12 +16,12 @@ from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.report import read_report
-from rqrec.training.bundling import bundle_files
 from rqrec.training.retrain.__main__ import main
 from rqrec.training.retrain.run import Retraining, settings_of
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.train_decoder import load_retriever
+from tests.conftest import no_search_graph
 from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, START, USERS, Shop, write
 
 ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
@@ -42,8 +42,7 @@ def store(timed_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retrained")
     bundles = Path(shutil.copytree(timed_shop.bundles, root / "bundles", symlinks=True))
     metrics = ("--metrics", str(root / "retraining.prom"), "--set", "RetrainSettings.epochs=2")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(bundle_files, "export_search", lambda _model, _trie, path: path.touch())  # as in timed_shop
+    with no_search_graph(with_report=True):  # as in timed_shop
         assert retrain(bundles, timed_shop.events, timed_shop.first, work=root / "work", more=metrics) == 0
     return bundles
 

@@ -1,0 +1,119 @@
+/** Calls the service that serves this page. Faults become a `Problem`, in words for people. */
+
+const ROOT = new URL("../../", import.meta.url);
+const LONGEST_WAIT_MS = 20_000;
+const ADVICE = {
+  overloaded: "Many requests are waiting. Try again in a moment.",
+  "rate-limited": "Wait a moment, then try again.",
+  "not-ready": "The service starts or stops. Try again in some seconds.",
+  deadline: "The machine is busy. Try again, or ask for a shorter list.",
+  "store-unavailable": "The store of events is away. Lists without a stored user still work.",
+  "invalid-request": "Change what is named here, for example by removing a filter.",
+  internal: "This is a fault of the service. Its log has the details.",
+};
+
+/** A fault with a title, a message, and advice for a person. */
+export class Problem extends Error {
+  /** @param {{title, detail, type, status, retryable, advice}} fields As in problem+json; advice says what to do. */
+  constructor({ title, detail, type = "unknown", status = 0, retryable = true, advice = null }) {
+    super(detail);
+    Object.assign(this, { title, type, status, retryable, advice: advice ?? ADVICE[type] ?? null });
+  }
+}
+
+/**
+ * Calls the service and returns its JSON.
+ * @param {string} path Relative to the root of the service, such as "recommend".
+ * @param {{body, query, signal}} options A body makes it a POST; the signal cancels it.
+ * @throws {Problem} If the service answers with an error or not at all.
+ * @throws {DOMException} Named AbortError, if the signal has cancelled the call.
+ */
+export async function call(path, options = {}) {
+  const reply = await send(path, options);
+  return reply.json();
+}
+
+/** Calls the service and returns its answer as text; see `call`. */
+export async function callText(path, options = {}) {
+  const reply = await send(path, options);
+  return reply.text();
+}
+
+/** Returns the address of a path of the service, for links. */
+export function address(path) {
+  return new URL(path, ROOT).href;
+}
+
+/** Returns whether an error only says that a newer call has replaced this one. */
+export function wasCancelled(error) {
+  return error?.name === "AbortError";
+}
+
+/**
+ * Makes a function that runs one piece of work at a time: a new one cancels the one before.
+ * @returns {function(function(AbortSignal): Promise): Promise}
+ */
+export function oneAtATime() {
+  let controller = null;
+  return (work) => {
+    controller?.abort();
+    controller = new AbortController();
+    return work(controller.signal);
+  };
+}
+
+async function send(path, { body, query = {}, signal } = {}) {
+  const url = new URL(path, ROOT);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value].flat()) url.searchParams.append(name, one);
+  }
+  const limit = AbortSignal.timeout(LONGEST_WAIT_MS);
+  const options = {
+    signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    headers: { accept: "application/json" },
+  };
+  if (body !== undefined) {
+    options.method = "POST";
+    options.headers["content-type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let reply;
+  try {
+    reply = await fetch(url, options);
+  } catch (error) {
+    if (wasCancelled(error)) throw error;
+    throw unreachable(error);
+  }
+  if (!reply.ok) throw await readProblem(reply);
+  return reply;
+}
+
+function unreachable(error) {
+  const late = error.name === "TimeoutError";
+  return new Problem({
+    title: late ? "The service needs too long" : "The service does not answer",
+    detail: late ? `No answer came within ${LONGEST_WAIT_MS / 1000} seconds.` : "The connection could not be made.",
+    type: late ? "deadline" : "unreachable",
+    advice: late ? null : "Check that the service runs and that this machine reaches it, then try again.",
+  });
+}
+
+async function readProblem(reply) {
+  const wait = reply.headers.get("retry-after");
+  const unexplained = {
+    title: "The service answered with an error",
+    detail: `Status ${reply.status}, without an explanation.`,
+  };
+  let fields = {};
+  try {
+    fields = await reply.json();
+  } catch {
+    // a proxy's page
+  }
+  return new Problem({
+    ...unexplained,
+    ...fields,
+    status: reply.status,
+    advice: wait ? `Try again in ${wait} s.` : null,
+  });
+}

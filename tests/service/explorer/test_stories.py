@@ -1,0 +1,229 @@
+"""What a visitor does in the explorer, in a real browser against a real service."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Request, Route, expect
+
+from tests.service.explorer.conftest import TOKEN, Visit
+
+VIEWS = ("list", "codes", "map", "compare", "model")
+HISTORY = "h=100&h=101"
+
+
+def test_a_history_built_with_the_keyboard_changes_the_list_at_each_step(visit: Visit) -> None:
+    visit.open("view=list")
+    page, popular = visit.page, visit.titles()
+    expect(page.get_by_role("heading", name="Pick something to start")).to_be_visible()
+    page.get_by_label("Find an item").fill("Horror 11")
+    expect(page.get_by_role("option").first).to_contain_text("Horror 11")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator("#history .item-title")).to_have_count(1)
+    expect(page.get_by_role("heading", name="Next for this history")).to_be_visible()
+    expect(visit.say()).to_contain_text("First: ")
+    expect(page.locator("#times")).to_contain_text("ms in the service")
+    after_one = visit.titles()
+    assert after_one != popular
+    page.get_by_role("button", name="to the history").first.press("Enter")
+    expect(page.locator("#history .item-title")).to_have_count(2)
+    visit.titles()
+    expect(page.get_by_role("button", name="to the history").first).to_be_focused()
+    assert visit.history()[1] == after_one[0]
+    page.get_by_role("button", name=f"Move {visit.history()[1]} up").press("Enter")
+    assert visit.history()[0] == after_one[0]
+    page.go_back()
+    assert visit.history()[1] == after_one[0]
+    page.get_by_role("button", name=f"Remove {after_one[0]}").press("Enter")
+    assert visit.titles() == after_one
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Remove Horror")
+
+
+def test_a_link_shows_the_same_to_another_visitor(visit: Visit, browser: Browser) -> None:
+    condition = json.dumps({"genres": {"any_of": ["War"]}})
+    visit.open(f"view=list&{HISTORY}&filter={condition}&k=5")
+    titles = visit.titles()
+    assert len(titles) == 5
+    assert all(title.startswith("War") for title in titles)
+    assert len(visit.history()) == 2
+    visit.page.get_by_role("button", name="Remove the filter genres").click()
+    visit.page.wait_for_url(lambda url: "filter" not in url)
+    assert not all(title.startswith("War") for title in visit.titles())
+
+
+def test_items_are_dragged_to_another_place(visit: Visit) -> None:
+    visit.open(f"view=list&{HISTORY}&h=102")
+    rows = visit.page.locator(".history-item")
+    expect(rows.nth(2)).to_contain_text("Animation 102")
+    rows.nth(2).drag_to(rows.nth(0))
+    expect(rows.nth(0)).to_contain_text("Animation 102")
+
+
+def test_filters_are_made_from_the_catalogues_attributes(visit: Visit) -> None:
+    visit.open(f"view=list&{HISTORY}")
+    visit.page.get_by_label("genres", exact=True).select_option(label="War (16)")
+    visit.page.wait_for_url("**filter**")
+    assert all(title.startswith("War") for title in visit.titles())
+    visit.page.get_by_label("year, from").fill("1990")
+    visit.page.get_by_label("year, from").press("Enter")
+    expect(visit.page.get_by_role("list", name="Filters")).to_contain_text("year: from 1990")
+
+
+def test_an_item_says_why_it_is_in_the_list(visit: Visit) -> None:
+    visit.open(f"view=list&{HISTORY}")
+    first = visit.page.locator("#list .open").first
+    first.press("Enter")
+    why = visit.page.get_by_role("region", name="Why this item")
+    expect(why.get_by_role("heading", level=2)).to_be_focused()
+    expect(why).to_contain_text("What in the history speaks for it")
+    expect(why.locator(".bars").first.locator("li")).to_have_count(2)
+    expect(why.locator(".levels li")).to_have_count(visit.page.locator("#list .row").first.locator(".chip").count())
+    expect(why.locator(".levels .log").first).to_contain_text("ln −")
+    expect(why.locator(".similar li").first).to_be_visible()
+    visit.page.keyboard.press("Escape")
+    expect(why).to_be_hidden()
+    expect(visit.page.locator("#list .open").first).to_be_focused()
+
+
+def test_the_tree_of_codes_is_walked_down_to_the_items(visit: Visit) -> None:
+    visit.open("view=codes")
+    page = visit.page
+    expect(page.get_by_role("heading", name="The whole catalogue")).to_be_visible()
+    card = page.locator(".card").first
+    code, size = card.locator(".chip").inner_text(), card.locator(".card-count").inner_text()
+    card.press("Enter")
+    expect(page.get_by_role("heading", name=f"Code {code}")).to_be_focused()
+    expect(page.locator(".node-head")).to_contain_text(size)
+    expect(page.locator(".node-meaning")).to_contain_text("genres")
+    expect(page.locator(".node-items li").first).to_be_visible()
+    page.locator(".node-items").get_by_role("button", name="to the history").first.click()
+    assert len(visit.history()) == 1
+    page.get_by_role("link", name="All items").click()
+    expect(page.get_by_role("heading", name="The whole catalogue")).to_be_visible()
+
+
+def test_the_map_is_walked_with_the_keyboard(visit: Visit) -> None:
+    visit.open(f"view=map&{HISTORY}")
+    page = visit.page
+    expect(page.locator(".map-view > .lead")).to_contain_text("64 of 64 items")
+    expect(page.get_by_role("list", name="Legend").get_by_role("button")).to_have_count(4)
+    page.get_by_label("Map of the catalogue").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".map-name")).to_be_visible()
+    expect(visit.say()).to_contain_text("Enter adds it")
+    named = page.locator(".map-name .item-title").inner_text()
+    page.keyboard.press("Enter")
+    assert named in visit.history()
+    page.get_by_role("button", name="Show the beams").click()
+    page.get_by_text("level 1 (").click()
+    expect(visit.say()).to_contain_text("survived level 1")
+    page.get_by_label("Colour").select_option("code")
+    page.wait_for_url("**color=code**")
+
+
+def test_two_models_are_compared_while_a_canary_answers_some_users(visit: Visit, two_models: str) -> None:
+    def activate(version: str, **role: object) -> None:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        httpx.post(f"{two_models}models/{version}/activate", headers=headers, json=role, timeout=30).raise_for_status()
+
+    visit.open(f"view=compare&{HISTORY}")
+    expect(visit.page.get_by_text("One model answers")).to_be_visible()
+    activate("others", part="canary", percent=50)
+    try:
+        visit.page.get_by_role("button", name="Look again").click()
+        expect(visit.page.get_by_role("region", name="List of films")).to_be_visible()
+        expect(visit.page.get_by_role("region", name="List of others")).to_be_visible()
+        expect(visit.page.locator("#compared > p")).to_contain_text("10 of 10 items are in both lists")
+    finally:
+        activate("films")
+
+
+def test_a_slow_answer_is_cancelled_by_the_next_click(visit: Visit) -> None:
+    visit.open(f"view=list&{HISTORY}")
+    visit.titles()
+    held, cancelled = list[Route](), list[str]()
+
+    def note(request: Request) -> None:
+        cancelled.append(request.url.rpartition("/")[2])
+
+    visit.page.on("requestfailed", note)
+    visit.page.route("**/recommend", lambda route: held.append(route) if not held else route.continue_())
+    add = visit.page.get_by_role("button", name="to the history")
+    add.nth(0).click()
+    visit.page.wait_for_selector("#list[aria-busy=true]")
+    add.nth(1).click()
+    visit.titles()
+    assert cancelled == ["recommend"]
+    assert len(visit.history()) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda route: route.abort(), "Check that the service runs"),
+        (
+            lambda route: route.fulfill(
+                status=429,
+                headers={"retry-after": "7", "content-type": "application/problem+json"},
+                json={
+                    "title": "Too many requests are waiting",
+                    "detail": "410 wait",
+                    "type": "overloaded",
+                    "retryable": True,
+                },
+            ),
+            "Try again in 7 s",
+        ),
+        (lambda route: route.fulfill(status=502, body="<html>proxy"), "Status 502"),
+    ],
+    ids=["no answer", "overload", "a proxy's page"],
+)
+def test_a_problem_is_told_in_words_and_tried_again(visit: Visit, answer: Callable[[Route], None], words: str) -> None:
+    visit.open("view=list")
+    visit.titles()
+    visit.page.route("**/recommend", answer)
+    visit.page.get_by_role("button", name="to the history").first.click()
+    expect(visit.page.get_by_role("alert")).to_contain_text(words)
+    visit.page.unroute("**/recommend")
+    visit.page.get_by_role("button", name="Try again").click()
+    assert len(visit.titles()) == 10
+    assert all("Failed to load resource" in fault for fault in visit.faults)
+    visit.faults.clear()
+
+
+def test_without_the_other_routes_the_list_still_works(visit: Visit) -> None:
+    for path in ("search", "attributes", "map**", "semantic-ids**"):
+        visit.page.route(f"{visit.url}{path}", lambda route: route.fulfill(status=503, json={}))
+    visit.open(f"view=list&{HISTORY}")
+    assert len(visit.titles()) == 10
+    visit.page.get_by_role("link", name="Codes").click()
+    expect(visit.page.get_by_role("alert")).to_contain_text("Status 503")
+    visit.faults.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_passes_the_checks_of_axe(visit: Visit, scheme: str) -> None:
+    visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    for view in VIEWS:
+        visit.open(f"view={view}&{HISTORY}&prefix=")
+        if view == "list":
+            visit.page.locator("#list .open").first.click()
+            expect(visit.page.locator(".levels")).to_be_visible()
+        visit.page.wait_for_load_state("networkidle")
+        result = Axe().run(visit.page)
+        assert result.violations_count == 0, f"{view}: {result.generate_report()}"
+
+
+@pytest.mark.parametrize("width", [360, 2560])
+def test_no_view_is_wider_than_the_window(visit: Visit, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    for view in VIEWS:
+        visit.open(f"view={view}&{HISTORY}")
+        visit.page.wait_for_load_state("networkidle")
+        root = "document.documentElement"
+        assert visit.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), view
