@@ -131,8 +131,8 @@ def bundle(bundles: Path) -> Bundle:
 
 
 @contextmanager
-def no_search_graph() -> Iterator[None]:
-    """Makes runs publish a placeholder for the graph of the search, and a report without sections.
+def no_search_graph(*, with_report: bool = False) -> Iterator[None]:
+    """Makes runs publish a placeholder for the graph of the search, and unless it is wanted a report without sections.
 
     Both take most of a short run's time. A service can serve such a bundle with the engine of PyTorch.
     """
@@ -140,7 +140,8 @@ def no_search_graph() -> Iterator[None]:
         patched.setattr(
             "rqrec.models.search.export.export_search", lambda _retriever, _trie, path, **_options: path.touch()
         )
-        patched.setattr("rqrec.training.report.report.SECTIONS", ())
+        if not with_report:
+            patched.setattr("rqrec.training.report.report.SECTIONS", ())
         yield
 
 

@@ -27,6 +27,7 @@ class Mean(NamedTuple):
 def mean_of(values_U: PerUser) -> Mean:
     """Returns the mean of one value per user, with its bootstrap interval. Many users are drawn less often.
 
+    >>> import numpy as np
     >>> mean_of(np.ones(3))
     Mean(value=1.0, low=1.0, high=1.0)
 

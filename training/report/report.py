@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rqrec.models.bundle.layout import REPORT
 from rqrec.training.bundling.trained import Trained
+from rqrec.training.data.prepare import load_prepared
 from rqrec.training.report.material import Material
 from rqrec.training.report.page import page
 from rqrec.training.report.section import Section
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Material], Section], ...] = (
     accuracy,
     lists,
 )
+CODE_VERSION = 1
 logger = logging.getLogger("rqrec")
 
 
@@ -52,7 +54,7 @@ def write_report(
 ) -> Stage:
     """Runs the stage "report": writes `report.html` from the results of the other stages.
 
-    A section that cannot be made becomes a note on the page and a warning: a fault of a figure must lose no training.
+    What cannot be made becomes a note on the page and a warning: a fault of a figure must lose no training.
 
     Args:
         workspace: The folder that stores the results of all stages.
@@ -66,21 +68,31 @@ def write_report(
     """
 
     def write(directory: Path) -> None:
-        material = Material.load(trained, trainings, changes)
-        sections = [_made(section, material) for section in SECTIONS]
         introduction = "What each stage of this training did, from raw data to recommendations, and how to read it."
-        text = page(f"Training report: {material.dataset.name}", introduction, sections)
+        title = f"Training report: {load_prepared(trained.data).name}"
+        text = page(title, introduction, _sections(trained, trainings, changes))
         (directory / REPORT).write_text(text, encoding="utf-8")
 
     inputs = [trained.data, trained.rqvae, trained.tokens, trained.published, trained.evaluation, *trainings]
-    return workspace.run(name, inputs=inputs, settings=_Key(tuple(changes)), write=write)
+    return workspace.run(name, inputs=inputs, settings=_Key(tuple(changes)), write=write, version=CODE_VERSION)
 
 
-def _made(section: Callable[[Material], Section], material: Material) -> Section:
-    """Returns a section, or if it cannot be made, a note in its place."""
+def _sections(trained: Trained, trainings: Sequence[Stage], changes: Sequence[str]) -> list[Section]:
+    """Makes all sections. What fails becomes a note."""
     try:
-        return section(material)
+        material = Material.load(trained, trainings, changes)
     except Exception as error:
-        logger.warning("the section %r of the training report cannot be made", section.__name__, exc_info=True)
-        title = section.__name__.replace("_", " ").capitalize()
-        return Section(title, "", notes=[f"This section could not be made ({type(error).__name__}: {error})."])
+        return [_failed("Report", error)]
+    sections = []
+    for make in SECTIONS:
+        try:
+            sections.append(make(material))
+        except Exception as error:
+            sections.append(_failed(make.__name__.replace("_", " ").capitalize(), error))
+    return sections
+
+
+def _failed(title: str, error: Exception) -> Section:
+    """Warns of an error, and returns a section that says so."""
+    logger.warning("%r of the training report cannot be made", title, exc_info=error)
+    return Section(title, "", notes=[f"This could not be made ({type(error).__name__}: {error})."])

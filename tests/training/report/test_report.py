@@ -103,7 +103,10 @@ def test_a_section_that_fails_loses_neither_the_others_nor_the_training(
     text = (stage.path / REPORT).read_text(encoding="utf-8")
     assert "ZeroDivisionError: &lt;b&gt;no users" in text
     assert "It is whole." in text
-    assert "'broken' of the training report cannot be made" in caplog.text
+    assert "'Broken' of the training report cannot be made" in caplog.text
+    monkeypatch.setattr(Material, "load", lambda *_args: 1 / 0)
+    stage = report.write_report(Workspace(tmp_path, tmp_path), trained._trained, [trained.rqvae], ["another key"])
+    assert "ZeroDivisionError: division by zero" in (stage.path / REPORT).read_text(encoding="utf-8")
 
 
 def test_names_from_the_data_are_text_and_no_markup() -> None:

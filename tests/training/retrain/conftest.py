@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
-from rqrec.training.report import report
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
 from tests.conftest import no_search_graph, small_settings
@@ -73,7 +72,6 @@ def timed_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     end = START + FIRST_DAYS * DAY
     first = write(root / "first", [row for row in rows if row[2] < end], old)
     events = write(root / "events", [row for row in rows if row[2] >= end], [*old, *NEW_FILMS])
-    with open_workspace(root / "work", root) as workspace, no_search_graph(), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(report, "SECTIONS", ())
+    with open_workspace(root / "work", root) as workspace, no_search_graph():
         run = Run(workspace, small_settings(first, *SHORT))
         return Shop(first, events, run.bundle.parent)

@@ -42,7 +42,7 @@ def store(timed_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retrained")
     bundles = Path(shutil.copytree(timed_shop.bundles, root / "bundles", symlinks=True))
     metrics = ("--metrics", str(root / "retraining.prom"), "--set", "RetrainSettings.epochs=2")
-    with no_search_graph():  # as in timed_shop
+    with no_search_graph(with_report=True):  # as in timed_shop
         assert retrain(bundles, timed_shop.events, timed_shop.first, work=root / "work", more=metrics) == 0
     return bundles
 

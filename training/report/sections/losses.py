@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import MUTED, draw_lines, plot, use_log_scale
@@ -84,8 +85,8 @@ def _loss(name: str, curves: Mapping[str, Curve], shown: Mapping[str, str]) -> F
     return Figure(
         title,
         drawn.svg,
-        "Cross-entropy of the next item, in nats, as a moving mean: e to the power of this number is among how many "
-        "equally likely items the network still hesitates.",
+        "Cross-entropy of the next item, in nats, as a moving mean: e to the power of this number is the number of "
+        "equally likely items among which the network still hesitates.",
         "It does not fall, or jumps up and stays there: lower the learning rate. A refit starts low and falls little.",
     )
 
@@ -140,12 +141,12 @@ def _rates(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 def _lines(
     curves: Mapping[str, Curve], shown: Mapping[str, str], *, is_smoothed: bool = False
-) -> Sequence[tuple[str, np.ndarray, np.ndarray]]:
+) -> Sequence[tuple[str, NDArray[np.number], NDArray[np.number]]]:
     found = [(name, curves[key]) for name, key in shown.items() if key in curves]
     return [(name, one.steps_S, moving_mean(one.values_S) if is_smoothed else one.values_S) for name, one in found]
 
 
-def moving_mean(values_S: np.ndarray) -> np.ndarray:
+def moving_mean(values_S: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns at each place the mean of the values up to there that are at most a twentieth of all values away.
 
     >>> moving_mean(np.array([4.0, 2.0, 0.0])).tolist()
@@ -155,4 +156,5 @@ def moving_mean(values_S: np.ndarray) -> np.ndarray:
     sums = np.cumsum(np.insert(values_S, 0, 0.0))
     ends = np.arange(1, len(values_S) + 1)
     begins = np.maximum(ends - width, 0)
-    return (sums[ends] - sums[begins]) / (ends - begins)
+    means_S: NDArray[np.float64] = (sums[ends] - sums[begins]) / (ends - begins)
+    return means_S

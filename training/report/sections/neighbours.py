@@ -39,10 +39,11 @@ def neighbours(material: Material) -> Section:
     figure = Figure(
         "Nearest neighbours of ten items",
         f'<div class="cards">{"".join(cards)}</div>',
-        "The cosine of two vectors: 1 is the same direction, 0 has nothing in common. On the left the vectors of the "
-        f"RQ-VAE, on the right those of the short-term encoder; {SHARED} has the same first code.",
-        "Neighbours that no one would expect, or the same popular items everywhere. Rare items always have worse ones "
-        "on the right.",
+        "The cosine of two vectors: 1 is the same direction, 0 has nothing in common. By content, they are the latent "
+        "vectors of the RQ-VAE; by what users choose next, the embeddings of the short-term encoder. "
+        f"{SHARED} has the same first code.",
+        "Neighbours that no one would expect, or the same popular items everywhere. By what users choose next, rare "
+        "items always have worse ones.",
         is_wide=True,
     )
     return Section(
