@@ -4,9 +4,9 @@
 
 Starts the service as in the README, with two models and a Redis that keeps its data as in docker-compose.yml. Clients
 ask for recommendations by history and by user, send events, read and forget users, and write and delete items. At the
-same time Redis is killed and restarted, Redis loses keys or finds foreign content in them, Redis is paused or killed
-while they are restored, the other model is activated, bursts overload the queue, malformed bodies and faulty events
-arrive, and `rqrec export-events` is killed.
+same time Redis is killed and restarted, Redis loses keys or finds foreign content in them, also in those of single
+users, Redis is paused or killed while they are restored, the other model is activated, bursts overload the queue,
+malformed bodies and faulty events arrive, and `rqrec export-events` is killed.
 
 Every list is checked against the catalogue of the model version that it names, and against the changes, events and
 lists confirmed before. At the end every confirmed change must exist, every acknowledged event must be in the exported
@@ -47,7 +47,7 @@ from rqrec.models.bundle.bundle import Bundle, read_bundle
 
 CLIENTS, WRITERS, USER_CLIENTS, EVENT_CLIENTS = 4, 2, 3, 2
 REDIS_EVERY_S, DAMAGE_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 3.0, 12.0, 10.0
-FORGET_EVERY_S, LOOK_EVERY_S, EXPORT_EVERY_S = 1.0, 0.5, 15.0
+FORGET_EVERY_S, LOOK_EVERY_S, USER_EVERY_S, EXPORT_EVERY_S = 1.0, 0.5, 6.0, 15.0
 PAUSE_S, READ_EVERY_S = 0.02, 0.2  # between two requests of a client
 BOUND = 500  # entries of a history; the default of RQREC_USER_HISTORY
 
@@ -104,6 +104,7 @@ class Chaos:
                 self._until_the_end(self.items.send_garbage, PAUSE_S),
                 self._until_the_end(self._broken.restart_redis, REDIS_EVERY_S),
                 self._until_the_end(self._broken.damage_redis, DAMAGE_EVERY_S),
+                self._until_the_end(self._broken.damage_a_user, USER_EVERY_S),
                 self._until_the_end(self._broken.change_model, MODEL_EVERY_S),
                 self._until_the_end(self.items.burst, BURST_EVERY_S),
                 self._show(),

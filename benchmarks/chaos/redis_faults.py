@@ -9,9 +9,11 @@ from benchmarks.chaos.trial_account import TrialAccount, counted_of
 from benchmarks.support.answer_check import SETTLED_S
 from benchmarks.support.redis_damage import KEYS, damage_key
 from benchmarks.support.running import RedisServer
+from rqrec.service.events.redis_keys import history_key, shown_key
 
 REDIS_PAUSED_MS = 1000
 REDIS_AWAY_S = (0.1, 3.0)
+DAMAGED_S = 1.0  # how long a user's values stay damaged
 COUNTED_S = 20.0  # by then, buffered impressions are written, although Redis is restarted meanwhile
 
 
@@ -64,6 +66,31 @@ class Faults:
                 await asyncio.to_thread(self._redis.stop)
                 await asyncio.to_thread(self._redis.start)
             await self._until_put_back()
+
+    async def damage_a_user(self) -> None:
+        """Puts texts in the places of a user's history and lists. Lists must still come, and count for all others."""
+        user_id = f"damaged-{self._caller.events['damaged users']}"
+        event = {"user_id": user_id, "item_id": "1", "type": "view"}
+        await self._caller.ask_until_answered("POST", "/events", json={"events": [event]})
+        keys = (history_key(user_id), shown_key(user_id))
+        async with self._redis_is_taken:
+            for key in keys:
+                await asyncio.to_thread(self._redis.client.delete, key)
+                await asyncio.to_thread(self._redis.client.set, key, "a text")
+            for _ in range(3):
+                with self._account.asking() as asked:
+                    response = await self._caller.ask(
+                        "POST", "/recommend", json={"user_id": user_id, "k": 5}, needs_store=False
+                    )
+                    if response is None:
+                        continue
+                    reply = response.json()
+                    asked.uncertain(reply["recommendation_id"])
+                if reply["history_source"] not in ("memory", "none"):
+                    self._caller.fault("wrong", f"a list from a damaged history: {response.text[:1000]}")
+            await asyncio.sleep(DAMAGED_S)
+            await asyncio.to_thread(self._redis.client.delete, *keys)
+        self._caller.events["damaged users"] += 1
 
     async def _until_put_back(self) -> None:
         """Waits until the replica has all changes. Until then, only the replica knows what Redis has lost."""

@@ -124,8 +124,8 @@ class UserClients:
                 reply = response.json()
                 asked.answered(reply["recommendation_id"])
                 items = frozenset(item["item_id"] for item in reply["items"])
-                pages, number = (frozenset[str](), 0) if before is None else (before.pages, before.num_pages)
-                self._shown[user_id].append(Shown(reply["recommendation_id"], at, items, pages | items, number + 1))
+                chain, number = (items, 1) if before is None else (before.pages | items, before.num_pages + 1)
+                self._shown[user_id].append(Shown(reply["recommendation_id"], at, items, chain, number))
         if fault := self._fault_of_list(response, own, shown if "exclude_shown_s" in body else [], before, begin):
             self._caller.fault("wrong", f"{fault}; {body} was answered {response.text[:1000]}")
 
