@@ -93,8 +93,9 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
 	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'
 
-soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wrk)
-	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
+soak: train ## Ten minutes of load at the knee with each event store: do memory and store stay bounded? (needs wrk)
+	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store sqlite
+	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store redis
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data

@@ -28,8 +28,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from rich.progress import track
-
 from benchmarks.chaos.caller import TOKEN, Caller
 from benchmarks.chaos.forgetting import PREFIX as GONE
 from benchmarks.chaos.forgetting import ForgettingClient
@@ -44,6 +42,7 @@ from benchmarks.support.answer_check import AnswerCheck
 from benchmarks.support.running import RedisServer, running_redis, running_service
 from benchmarks.support.two_models import two_models
 from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.training.runtime.progress import progress, set_up_output
 
 CLIENTS, WRITERS, USER_CLIENTS, EVENT_CLIENTS = 4, 2, 3, 2
 REDIS_EVERY_S, DAMAGE_EVERY_S, MODEL_EVERY_S, BURST_EVERY_S = 8.0, 3.0, 12.0, 10.0
@@ -122,9 +121,10 @@ class Chaos:
             await work()
 
     async def _show(self) -> None:
-        begin = time.monotonic()
-        for second in track(range(round(self._end - begin)), description="chaos"):
-            await asyncio.sleep(max(begin + second + 1 - time.monotonic(), 0))
+        with progress("chaos", total=max(round(self._end - time.monotonic()), 1), unit="seconds") as task:
+            while time.monotonic() < self._end:
+                await asyncio.sleep(1.0)
+                task.advance()
 
     async def _compare_events(self) -> None:
         await self._export.run()
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, default=Path(os.devnull), help="where the logs go (default: nowhere)")
     arguments = parser.parse_args()
+    set_up_output()
     chaos = run(arguments.bundle, seconds=arguments.seconds, seed=arguments.seed, log=arguments.log)
     for fault in chaos.faults[:10]:
         print(fault)

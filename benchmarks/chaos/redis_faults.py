@@ -13,7 +13,6 @@ from rqrec.service.events.redis_keys import history_key, shown_key
 
 REDIS_PAUSED_MS = 1000
 REDIS_AWAY_S = (0.1, 3.0)
-DAMAGED_S = 1.0  # how long a user's values stay damaged
 COUNTED_S = 20.0  # by then, buffered impressions are written, although Redis is restarted meanwhile
 
 
@@ -72,9 +71,8 @@ class Faults:
         user_id = f"damaged-{self._caller.events['damaged users']}"
         event = {"user_id": user_id, "item_id": "1", "type": "view"}
         await self._caller.ask_until_answered("POST", "/events", json={"events": [event]})
-        keys = (history_key(user_id), shown_key(user_id))
         async with self._redis_is_taken:
-            for key in keys:
+            for key in (history_key(user_id), shown_key(user_id)):
                 await asyncio.to_thread(self._redis.client.delete, key)
                 await asyncio.to_thread(self._redis.client.set, key, "a text")
             for _ in range(3):
@@ -88,8 +86,6 @@ class Faults:
                     asked.uncertain(reply["recommendation_id"])
                 if reply["history_source"] not in ("memory", "none"):
                     self._caller.fault("wrong", f"a list from a damaged history: {response.text[:1000]}")
-            await asyncio.sleep(DAMAGED_S)
-            await asyncio.to_thread(self._redis.client.delete, *keys)
         self._caller.events["damaged users"] += 1
 
     async def _until_put_back(self) -> None:

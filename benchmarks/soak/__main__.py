@@ -38,6 +38,7 @@ from benchmarks.support.running import running_redis, running_service
 from benchmarks.support.wrk import Measured, add_arguments, load, require_wrk, write_bodies
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.service.composition import EVENTS_FILE
+from rqrec.training.runtime.progress import progress, set_up_output
 
 CONNECTIONS = 32  # the knee in the results of benchmarks.load
 MINUTES, MINUTE_S = 10, 60.0
@@ -163,10 +164,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         num_readers = mix_bodies(by_history, by_user, bodies)
         users, minutes = UserLoad(url, TOKEN, read_bundle(arguments.bundle).items["item_id"].to_list()), list[Minute]()
         users.start()
-        for _ in range(arguments.minutes):
-            measured = load(url, bodies, connections=CONNECTIONS, seconds=arguments.minute_s)
-            asyncio.run(export.run())
-            minutes.append(Minute(measured, resident_mib(process.pid), size()))
+        with progress("soak", total=arguments.minutes, unit="minutes") as task:
+            for _ in range(arguments.minutes):
+                measured = load(url, bodies, connections=CONNECTIONS, seconds=arguments.minute_s)
+                asyncio.run(export.run())
+                minutes.append(Minute(measured, resident_mib(process.pid), size()))
+                task.advance()
         users.stop()
         asyncio.run(export.run())
         num_events = num_sent + users.counts["accepted"]
@@ -197,6 +200,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path(os.devnull), help="where the logs go (default: nowhere)")
     arguments = parser.parse_args()
     require_wrk(parser)
+    set_up_output()
     result = run(arguments)
     print(json.dumps(result))
     sys.exit(bool(result["faults"]))

@@ -64,7 +64,8 @@ class UserLoad(threading.Thread):
         pages = self._ask_for_pages(user_id)
         events: list[dict[str, Any]] = [self._event(user_id, pages) for _ in range(EVENTS)]
         reply = self._client.send_events([*events, FAULTY, *events[:2]])
-        if (reply.accepted, reply.duplicates, reply.num_rejected) != (EVENTS, 2, 1):
+        # The client repeats a call whose answer was late; then all its events are old.
+        if reply.accepted not in (0, EVENTS) or reply.accepted + reply.duplicates != EVENTS + 2 or not reply.rejected:
             raise AssertionError(f"{EVENTS} new, 2 old and 1 faulty events were answered {reply}")
         if is_gone:
             if len(self._client.user(user_id).impressions) != PAGES:

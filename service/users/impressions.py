@@ -83,6 +83,23 @@ class ImpressionBuffer:
                     self._refused.pop(impression.recommendation_id, None)
                 self._metrics.impressions.labels("written").inc(len(batch))
 
+    async def forget(self, user_id: str) -> None:
+        """Empties the buffer of a user's impressions: writes them, so that they are counted, or else drops them.
+
+        Args:
+            user_id: Id of the user, who is then deleted from the event store.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+        with suppress(StoreRefused):
+            await self.flush()
+        async with self._writing:  # no batch is on its way to the store
+            for name in [name for name, one in self._buffered.items() if one.user_id == user_id]:
+                del self._buffered[name]
+                self._refused.pop(name, None)
+                self._metrics.impressions.labels("dropped").inc()
+
     def find(self, recommendation_id: str) -> Impression | None:
         """Returns the impression of a recommendation, if it is still in the buffer."""
         return self._buffered.get(recommendation_id)

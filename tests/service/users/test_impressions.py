@@ -118,6 +118,19 @@ def test_a_store_that_refuses_everything_loses_no_impression(store: SometimesAwa
     assert counted(metrics.impressions) == {"written": 5, "dropped": 0}
 
 
+def test_a_user_can_be_forgotten_whose_impressions_are_refused(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        store.damaged = frozenset({"u", "other"})
+        for impression in (shown(1), shown(2, user_id="other"), shown(3)):
+            buffer.add(impression)
+        await buffer.forget("u")
+        assert [buffer.find(f"r{number}") is not None for number in (1, 2, 3)] == [False, True, False]
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 0, "dropped": 2}
+
+
 def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, metrics: UserMetrics) -> None:
     async def scenario() -> None:
         buffer = ImpressionBuffer(store, metrics)
