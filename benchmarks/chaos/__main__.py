@@ -121,10 +121,11 @@ class Chaos:
             await work()
 
     async def _show(self) -> None:
-        with progress("chaos", total=max(round(self._end - time.monotonic()), 1), unit="seconds") as task:
+        begin = time.monotonic()
+        with progress("chaos", total=max(round(self._end - begin), 1), unit="seconds") as task:
             while time.monotonic() < self._end:
                 await asyncio.sleep(1.0)
-                task.advance()
+                task.show(done=int(time.monotonic() - begin))
 
     async def _compare_events(self) -> None:
         await self._export.run()
