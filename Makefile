@@ -96,8 +96,9 @@ bench-live-catalogue: train ## How soon written items are known, up to a million
 guide: train ## Follow one item and one user through the model of DATASET step by step, and draw the figures of docs/guide.md
 	$(BIN)/python docs/guide/steps.py --work-dir '$(WORKSPACE)' --figures docs/guide
 
-soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wrk)
-	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
+soak: train ## Ten minutes of load at the knee with each event store: do memory and store stay bounded? (needs wrk)
+	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store sqlite
+	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store redis
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data

@@ -43,7 +43,7 @@ from rqrec.training.data.dataset import DataError
 from rqrec.training.data.sequence_files import read_day_gaps, read_sequence_files
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
-from rqrec.training.runtime.progress import set_up_output
+from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 
 ORDERS = ("file", "shuffled")
@@ -205,15 +205,9 @@ def main() -> None:
             bindings += [f"{name}.epochs = {arguments.epochs}" for name in ("ShortTermSettings", "DecoderSettings")]
             sasrec = replace(sasrec, epochs=arguments.epochs)
             bsarec = None if bsarec is None else replace(bsarec, epochs=arguments.epochs)
-        run(
-            arguments.dataset,
-            orders,
-            bindings,
-            Rivals(sasrec, bsarec),
-            root,
-            seeds=arguments.seeds,
-            against=against,
-        )
+        rivals = Rivals(sasrec, bsarec)
+        with command_progress("accuracy"):
+            run(arguments.dataset, orders, bindings, rivals, root, seeds=arguments.seeds, against=against)
     except UserError as error:
         parser.error(str(error))
 

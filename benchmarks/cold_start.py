@@ -40,6 +40,7 @@ from rqrec.training.features.content import fit_content, with_new_items
 from rqrec.training.features.features import Features, FeatureSettings, item_features
 from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors
 from rqrec.training.train_decoder import fit_retriever
@@ -227,11 +228,12 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, help="default artifacts/cold-start/<name>")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
+    set_up_output()
     settings = read_settings(RunSettings, [DEFAULT_CONFIG], arguments.set)
     dataset = load_dataset(arguments.dataset, data_dir=DATA_DIR)
     data = hold_out(dataset, HELD_OUT_SHARE, seed=SEED)
     root = arguments.work_dir or Path("artifacts/cold-start") / dataset.name
-    with open_workspace(root, DATA_DIR) as workspace:
+    with command_progress("cold start"), open_workspace(root, DATA_DIR) as workspace:
         found = measure(data, workspace, settings)
     new = len(dataset.items) - data.num_warm
     title = f"{dataset.name}: {new} of {len(dataset.items)} items are new, {len(data.questions)} users; {description()}"

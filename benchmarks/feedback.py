@@ -33,6 +33,7 @@ from rqrec.training.features.content import fit_content
 from rqrec.training.features.features import Features, load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 from rqrec.training.tokenize_items import load_semantic_ids
@@ -209,10 +210,12 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("artifacts/feedback"))
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
+    set_up_output()
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
     variants = [NONE, *(name for name in arguments.variants if name != NONE)]
     try:
-        measure(arguments.dataset, variants, arguments.seeds, arguments.set, arguments.work_dir)
+        with command_progress("feedback"):
+            measure(arguments.dataset, variants, arguments.seeds, arguments.set, arguments.work_dir)
     except UserError as error:
         parser.error(str(error))
 

@@ -28,6 +28,7 @@ from rqrec.training.data.splits import Holdout, Split, leave_one_out, user_seque
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import fit_retriever
@@ -175,10 +176,11 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>/file, as the accuracy's is")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
+    set_up_output()
     source = f"DatasetSettings.source = {arguments.dataset!r}"
     settings = read_settings(RunSettings, [DEFAULT_CONFIG], [*arguments.set, source])
     root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
-    with open_workspace(root, Path("artifacts/data")) as workspace:
+    with command_progress("training speed"), open_workspace(root, Path("artifacts/data")) as workspace:
         run = Run(workspace, settings)
         found = {"RQ-VAE": rqvae_speed(run, arguments.steps)}
         if settings.short_term.width:

@@ -103,6 +103,10 @@ class StoreUnavailable(RetryLater):
         super().__init__(detail, retry_after_s=1)
 
 
+class StoreRefused(StoreUnavailable):
+    """The event store answers, but not this call: it is full, or a value in it is none that the service wrote."""
+
+
 class DeadlinePassed(Exception):
     """The deadline of the request passed before its answer was ready."""
 

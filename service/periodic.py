@@ -20,14 +20,21 @@ class Periodic:
         work: The coroutine function, called without arguments.
         every_s: Pause between two calls, in seconds.
         expected: The kind of error that a call raises if something outside of this process fails.
+        longest_pause_s: Longest pause after failed calls, in seconds; at least `every_s`.
     """
 
     def __init__(
-        self, work: Callable[[], Awaitable[None]], every_s: float, *, expected: type[Exception] | None = None
+        self,
+        work: Callable[[], Awaitable[None]],
+        every_s: float,
+        *,
+        expected: type[Exception] | None = None,
+        longest_pause_s: float = LONGEST_PAUSE_S,
     ) -> None:
         self._work = work
         self._every_s = every_s
         self._expected = expected
+        self._longest_pause_s = max(longest_pause_s, every_s)
         self._failures = 0
         self._wake = asyncio.Event()
         self._is_stopped = False
@@ -36,7 +43,7 @@ class Periodic:
     @property
     def pause_s(self) -> float:
         """The pause before the function's next call, in seconds: doubled for each failure in a row, up to a limit."""
-        return min(self._every_s * (1 << self._failures), max(LONGEST_PAUSE_S, self._every_s))
+        return min(self._every_s * (1 << self._failures), self._longest_pause_s)
 
     def start(self) -> None:
         """Starts the background task, which calls the coroutine function for the first time after one pause."""

@@ -14,7 +14,7 @@ from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
-from rqrec.training.runtime.progress import set_up_output
+from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.shared_cores import warn_of_shared_cores
 from rqrec.training.runtime.workspace import open_workspace
 
@@ -59,7 +59,8 @@ def stage_command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with training_process(program):
         settings = read_settings(RunSettings, options.config, _bindings(options))
-        with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
+        opened = open_workspace(options.work_dir, options.data_dir, resume=options.resume)
+        with command_progress(program), opened as workspace:
             ask(Run(workspace, settings))
             barrier()  # a rank that exits early would break the connections of the others
 

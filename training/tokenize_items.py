@@ -23,6 +23,7 @@ from rqrec.training.evaluation.semantic_id_health import (
 )
 from rqrec.training.features.distinct import groups_of_equal_items
 from rqrec.training.features.features import load_features
+from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.train_rqvae import load_rqvae
 
@@ -69,7 +70,7 @@ def tokenize_items(
         model = load_rqvae(rqvae)
         loaded = load_features(features)
         features_NE = torch.from_numpy(loaded.features_NE)
-        with torch.no_grad():
+        with torch.no_grad(), progress("codes of all items"):
             codes_NL = model.get_codebook_indices(features_NE).numpy()
             losses = model(features_NE, temperature=1.0)
         size = model.config.codebook_size
@@ -77,8 +78,9 @@ def tokenize_items(
             "reconstruction_loss": float(losses.reconstruction_loss),
             "rqvae_loss": float(losses.rqvae_loss),
             **codebook_figures(codes_NL, codebook_size=size),
-            **neighbourhood_figures(codes_NL, features_NE.numpy(), load_split(data).train),
         }
+        with progress("comparing codes of similar items"):
+            figures |= neighbourhood_figures(codes_NL, features_NE.numpy(), load_split(data).train)
         check_not_collapsed(
             figures,
             groups_of_equal_items(loaded.without_identity_NE),

@@ -25,6 +25,7 @@ from rqrec.training.features.distinct import groups_of_equal_items
 from rqrec.training.features.features import load_features
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
+from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 
@@ -146,7 +147,8 @@ def fit_rqvae(
     torch.manual_seed(settings.seed)
     model = RqVae(config).to(device)
     features_NE = features_NE.to(device)
-    model.initialise(features_NE, seed=settings.seed)
+    with progress("k-means of the first codebooks"):
+        model.initialise(features_NE, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

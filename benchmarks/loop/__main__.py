@@ -44,6 +44,7 @@ from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.service.contract.events import MAX_EVENTS
 from rqrec.training.data.dataset import EVENT_TYPE
 from rqrec.training.data.sources import load_dataset
+from rqrec.training.runtime.progress import command_progress, set_up_output
 
 DATA_DIR = Path("artifacts/data")
 FROZEN, LIVE, RETRAINED = "frozen", "live_histories", "retrained"
@@ -178,8 +179,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding of the training")
     parser.add_argument("--aa-runs", type=int, default=AA_RUNS, help=f"simulated canaries (default {AA_RUNS})")
     arguments = parser.parse_args()
+    set_up_output()
     folder = arguments.work_dir or Path("artifacts/loop") / Path(arguments.dataset).name
-    results, figures = measure(arguments.dataset, folder, arguments.set)
+    with command_progress("loop"):
+        results, figures = measure(arguments.dataset, folder, arguments.set)
     table = Table(title=f"recall@{K} of the next event; {description()}", title_justify="left")
     for column in ("slice", "lists", FROZEN, LIVE, RETRAINED):
         table.add_column(column, justify="right")

@@ -28,6 +28,7 @@ from benchmarks.retraining.asking import Answers, share_of_kept_ids
 from benchmarks.retraining.models import FROZEN, FULL, RETRAINED, Models
 from benchmarks.retraining.slices import Slices
 from benchmarks.support.machine import description
+from rqrec.training.runtime.progress import command_progress, set_up_output
 
 SLICES, FIRST = 30, 15
 RESAMPLES = 2000
@@ -102,10 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], help="a gin binding of the full trainings")
     parser.add_argument("--retrain-set", action="append", default=[], help="a gin binding of the retrainings")
     options = parser.parse_args(arguments)
+    set_up_output()
     print(description(), file=sys.stderr)
     slices = Slices(options.dataset, options.data_dir, options.slices)
     models = Models(slices, options.work_dir, options.data_dir, options.first, options.set, options.retrain_set)
-    answers = simulate(models, first=options.first, end=options.end or options.slices, full_every=options.full_every)
+    end = options.end or options.slices
+    with command_progress("retraining"):
+        answers = simulate(models, first=options.first, end=end, full_every=options.full_every)
     seconds = {name: models.mean_seconds(name) for name in (FULL, RETRAINED)}
     beside = answers[f"{RETRAINED}_beside_{FULL}"]
     result = {
@@ -123,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "processor_seconds": seconds,
         "retrain_share": round(seconds[RETRAINED] / seconds[FULL], 4),
-        "id_stability": share_of_kept_ids(models.base, models.retrained((options.end or options.slices) - 1)),
+        "id_stability": share_of_kept_ids(models.base, models.retrained(end - 1)),
     }
     print(json.dumps(result))
 

@@ -47,8 +47,8 @@ def replicas(bundle: Path, store: str, folder: Path) -> Iterator[list[str]]:
         yield [stack.enter_context(running_service(settings))[0] for _ in range(2)]
 
 
-def send_histories(url: str, by_history: Path, by_user: Path) -> None:
-    """Sends the histories of request bodies as events, and writes the same requests by user.
+def send_histories(url: str, by_history: Path, by_user: Path) -> int:
+    """Sends the histories of request bodies as events, writes the same requests by user, and counts the events.
 
     Args:
         url: The service's address.
@@ -70,6 +70,7 @@ def send_histories(url: str, by_history: Path, by_user: Path) -> None:
         for begin in range(0, len(events), MAX_EVENTS):
             reply = client.send_events(events[begin : begin + MAX_EVENTS])
             assert reply.num_rejected == 0, reply
+    return len(events)
 
 
 def check_equal(url: str, by_history: Path, by_user: Path) -> None:

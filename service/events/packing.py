@@ -7,7 +7,7 @@ from math import isfinite
 
 import orjson
 
-from rqrec.service.errors import StoreUnavailable
+from rqrec.service.errors import StoreRefused
 from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record
 
 ID_HASH_BYTES = 16
@@ -15,11 +15,11 @@ ID_HASH_BYTES = 16
 
 @contextmanager
 def _unpacking() -> Iterator[None]:
-    """Raises StoreUnavailable if a stored value is none that this store packed."""
+    """Raises StoreRefused if a stored value is none that this store packed."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise StoreUnavailable(
+        raise StoreRefused(
             f"the event store must hold only what the service wrote, but holds another value ({error}): restore a copy"
         ) from error
 

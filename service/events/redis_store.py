@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from redis.asyncio import RedisCluster
 from typing_extensions import override
 
-from rqrec.service.errors import StoreUnavailable
+from rqrec.service.errors import StoreRefused, StoreUnavailable
 from rqrec.service.events.counting import named_outcomes
 from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
 from rqrec.service.events.packing import (
@@ -44,7 +44,7 @@ from rqrec.service.events.redis_keys import (
 from rqrec.service.events.redis_outcomes import RedisOutcomes
 from rqrec.service.events.store import AppendResult, EventStore, RecordPage, StoreLimits, UserData, check_read_limit
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts
-from rqrec.service.redis.client import RedisGate, RedisUnavailable
+from rqrec.service.redis.client import RedisGate, RedisRefused, RedisUnavailable
 from rqrec.service.redis.event_scripts import (
     ADD_SHOWN,
     APPEND_EVENTS,
@@ -234,7 +234,8 @@ class RedisEventStore(EventStore):
             async with self._turns:
                 return await self._gate.call(command, *arguments)
         except RedisUnavailable as error:
-            raise StoreUnavailable(f"the event store in Redis: {error}") from error
+            kind = StoreRefused if isinstance(error, RedisRefused) else StoreUnavailable
+            raise kind(f"the event store in Redis: {error}") from error
 
 
 def _ms(seconds: float) -> int:

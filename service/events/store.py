@@ -106,7 +106,8 @@ class UserData:
 class EventStore(ABC):
     """Stores what users did and what they were shown.
 
-    Every method raises `StoreUnavailable` if the store does not answer, and may then be called again. Concurrent calls
+    Every method raises `StoreUnavailable` if the store does not answer, and may then be called again. If only this call
+    fails, for example because of a damaged value of one user, it raises the subclass `StoreRefused`. Concurrent calls
     are allowed. Cancelling a call does not undo it.
     """
 

@@ -19,6 +19,7 @@ from rqrec.models.errors import UserError
 from rqrec.models.files import to_disk
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
+from rqrec.service.export_events.progress_log import ProgressLog
 
 INTERACTIONS = "interactions"  # the name by which training finds the table
 PARTS, UNFINISHED = "day=*/part-*.parquet", "day=*/.part-*"
@@ -113,9 +114,10 @@ class EventFiles:
         Returns:
             How many events were removed.
         """
-        removed = 0
+        removed, log, parts = 0, ProgressLog(), self._parts()
         is_kept = ~pl.col("user_id").is_in(list(user_ids))
-        for file in self._parts():
+        for number, file in enumerate(parts):
+            log.tell("%d of %d files searched for events of forgotten users", number, len(parts))
             position = _position_of(file)
             num_events, num_kept = (
                 pl.scan_parquet(file, hive_partitioning=False)

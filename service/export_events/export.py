@@ -11,6 +11,7 @@ from rqrec.models.errors import UserError
 from rqrec.service.events.event import Event, ForgottenUser, Record
 from rqrec.service.events.store import START, EventStore
 from rqrec.service.export_events.event_files import EventFiles
+from rqrec.service.export_events.progress_log import ProgressLog
 
 PAGE = 10_000  # records that are moved at once
 
@@ -46,6 +47,7 @@ async def export_events(store: EventStore, files: EventFiles) -> Exported:
     if position != START:
         await _trim_again(store, position)
     num_events = num_forgotten = 0
+    log = ProgressLog()
     while num_left > 0:
         page = await store.read(position, PAGE)
         if not page.records:
@@ -57,6 +59,7 @@ async def export_events(store: EventStore, files: EventFiles) -> Exported:
             files.add(events, page.position)
         await store.trim(page.position)
         position, num_left, num_events = page.position, num_left - len(page.records), num_events + len(events)
+        log.tell("%d events exported so far, %d records left", num_events, max(num_left, 0))
     return Exported(num_events, num_forgotten)
 
 

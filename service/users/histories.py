@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from cachetools import LRUCache
 
-from rqrec.service.errors import StoreUnavailable
+from rqrec.service.errors import StoreRefused, StoreUnavailable
 from rqrec.service.events.event import HistoryEntry
 from rqrec.service.events.store import EventStore
 from rqrec.service.users.metrics import UserMetrics
@@ -110,6 +110,11 @@ class Histories:
             histories = await self._metrics.timed("histories", self._store.histories(user_ids, self._max_entries))
         except Exception as error:
             self._log(error)
+            if isinstance(error, StoreRefused) and len(batch) > 1:
+                half = len(batch) // 2  # so that the damaged history of one user does not hide those of the others
+                await self._read_batch(batch[:half])
+                await self._read_batch(batch[half:])
+                return
             for answer in answered:
                 if not answer.done():  # cancelled, because the request is over
                     answer.set_exception(error)

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 
-from rqrec.service.errors import StoreUnavailable
+from rqrec.service.errors import StoreRefused, StoreUnavailable
 from rqrec.service.events.event import Impression
 from rqrec.service.events.store import EventStore
 from rqrec.service.periodic import Periodic
 from rqrec.service.users.metrics import UserMetrics
 
 WRITE_EVERY_S = 0.1
+LONGEST_PAUSE_S = 1.0  # after failures: a full buffer drops lists, so it must be emptied soon after the store is back
 MAX_BATCH = 500
 MAX_BUFFERED = 10_000
 
@@ -19,7 +21,9 @@ class ImpressionBuffer:
     """Collects impressions and writes them to the event store in the background, so that no request waits for it.
 
     An impression leaves the buffer when it is stored. If the store fails, the impressions wait in the buffer. If the
-    buffer is full, new impressions are dropped and counted.
+    buffer is full, new impressions are dropped and counted. If the store refuses a batch, smaller ones are tried, down
+    to one impression. If it refuses the same impression again after it has taken others, this one is dropped and
+    counted: a damaged value of one user must not keep the lists of all users waiting.
 
     Args:
         store: The event store.
@@ -30,8 +34,11 @@ class ImpressionBuffer:
         self._store = store
         self._metrics = metrics
         self._buffered: dict[str, Impression] = {}
+        self._batch_size = MAX_BATCH
+        self._num_written = 0
+        self._refused: dict[str, int] = {}  # refused alone: number of written impressions at that time
         self._writing = asyncio.Lock()
-        self._writer = Periodic(self.flush, WRITE_EVERY_S, expected=StoreUnavailable)
+        self._writer = Periodic(self.flush, WRITE_EVERY_S, expected=StoreUnavailable, longest_pause_s=LONGEST_PAUSE_S)
 
     def start(self) -> None:
         """Starts the writer."""
@@ -41,6 +48,8 @@ class ImpressionBuffer:
         """Stops the writer, and writes what is in the buffer. What the store does not take is dropped and counted."""
         await self._writer.stop()
         try:
+            with suppress(StoreRefused):  # of one impression, which now stands behind all others
+                await self.flush()
             await self.flush()
         except StoreUnavailable:
             self._metrics.impressions.labels("dropped").inc(len(self._buffered))
@@ -56,14 +65,40 @@ class ImpressionBuffer:
         """Writes all impressions of the buffer to the event store.
 
         Raises:
-            StoreUnavailable: If the store does not answer.
+            StoreUnavailable: If the store does not answer, or refuses an impression for the first time.
         """
         async with self._writing:
-            while batch := list(islice(self._buffered.values(), MAX_BATCH)):
-                await self._metrics.timed("add_impressions", self._store.add_impressions(batch))
+            while batch := list(islice(self._buffered.values(), self._batch_size)):
+                try:
+                    await self._metrics.timed("add_impressions", self._store.add_impressions(batch))
+                except StoreRefused:
+                    self._batch_size = max(len(batch) // 2, 1)
+                    if len(batch) == 1 and not self._drop_if_alone(batch[0]):
+                        raise
+                    continue
+                self._batch_size = min(2 * self._batch_size, MAX_BATCH)
+                self._num_written += len(batch)
                 for impression in batch:
                     del self._buffered[impression.recommendation_id]
+                    self._refused.pop(impression.recommendation_id, None)
                 self._metrics.impressions.labels("written").inc(len(batch))
+
+    async def forget(self, user_id: str) -> None:
+        """Empties the buffer of a user's impressions: writes them, so that they are counted, or else drops them.
+
+        Args:
+            user_id: Id of the user, who is then deleted from the event store.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+        with suppress(StoreRefused):
+            await self.flush()
+        async with self._writing:  # no batch is on its way to the store
+            for name in [name for name, one in self._buffered.items() if one.user_id == user_id]:
+                del self._buffered[name]
+                self._refused.pop(name, None)
+                self._metrics.impressions.labels("dropped").inc()
 
     def find(self, recommendation_id: str) -> Impression | None:
         """Returns the impression of a recommendation, if it is still in the buffer."""
@@ -79,3 +114,19 @@ class ImpressionBuffer:
         for impression in self._buffered.values():
             if impression.user_id == user_id and impression.at >= at:
                 yield from impression.item_ids
+
+    def _drop_if_alone(self, impression: Impression) -> bool:
+        """Drops an impression that the store refuses while it takes others; else moves it behind all others.
+
+        Returns:
+            Whether it was dropped.
+        """
+        name = impression.recommendation_id
+        del self._buffered[name]
+        is_alone = self._refused.setdefault(name, self._num_written) < self._num_written
+        if is_alone:
+            del self._refused[name]
+            self._metrics.impressions.labels("dropped").inc()
+        else:
+            self._buffered[name] = impression
+        return is_alone

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
-from rqrec.service.errors import InvalidPart, UnknownUser
+from rqrec.service.errors import InvalidPart, StoreRefused, UnknownUser
 from rqrec.service.events.event import Impression
 from rqrec.service.events.store import AppendResult, EventStore, UserData
 from rqrec.service.users.entry import Entry
@@ -149,7 +150,8 @@ class Users:
             UnknownUser: If nothing is stored.
             StoreUnavailable: If the event store does not answer.
         """
-        await self._impressions.flush()
+        with suppress(StoreRefused):  # because of an impression of another user
+            await self._impressions.flush()
         data = await self._metrics.timed("user", self._store.user(user_id))
         if not (data.history or data.events or data.impressions):
             raise UnknownUser("nothing is stored of this user")
@@ -165,7 +167,7 @@ class Users:
             StoreUnavailable: If the event store does not answer. A part may be deleted; call it again.
         """
         self._histories.forget(user_id)
-        await self._impressions.flush()
+        await self._impressions.forget(user_id)
         await self._metrics.timed("forget", self._store.forget(user_id))
         self._histories.forget(user_id)  # a request may have read it meanwhile
 

@@ -39,6 +39,6 @@ def test_a_pause_has_a_longest_length() -> None:
     async def work() -> None:
         raise RuntimeError
 
-    periodic = Periodic(work, 5.0)
-    periodic._failures = 32
-    assert periodic.pause_s == 60.0
+    for periodic, longest_s in ((Periodic(work, 5.0), 60.0), (Periodic(work, 0.1, longest_pause_s=1.0), 1.0)):
+        periodic._failures = 32
+        assert periodic.pause_s == longest_s

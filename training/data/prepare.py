@@ -21,6 +21,7 @@ from rqrec.training.data.splits import MIN_ITEMS_TO_LEARN, Split, can_hold_out, 
 from rqrec.training.data.splitting.repeats import Repeats, measure_repeats
 from rqrec.training.data.splitting.settings import SplitSettings
 from rqrec.training.data.splitting.split import split_users
+from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions.parquet", "users.parquet"
@@ -61,10 +62,12 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
 
     def write(directory: Path) -> None:
         report = DataReport()
-        dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
-        _check_enough(dataset)
-        parts = split_users(dataset, split)
-        repeats = measure_repeats(parts, split)
+        with progress("reading"):
+            dataset = load_dataset(settings.source, data_dir=workspace.data_dir, settings=settings, report=report)
+            _check_enough(dataset)
+        with progress("splitting"):
+            parts = split_users(dataset, split)
+            repeats = measure_repeats(parts, split)
         _note_split(dataset, parts, split, report)
         report.note(repeats.line)
         if source_files(settings) != files:

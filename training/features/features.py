@@ -39,6 +39,7 @@ from rqrec.training.features.column_use import ColumnUse, Use, decide_uses
 from rqrec.training.features.identity import identity_vectors
 from rqrec.training.features.numbers import fit_number, number_shares
 from rqrec.training.features.text import encode_texts
+from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
 
 MARK_SHARE = 0.1  # weight of the mark of a number, as a share of the number's weight
@@ -187,7 +188,8 @@ def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences 
     blocks = _with_number_weights([block for block in fitted if block is not None], items, settings.number_weight)
     if settings.collaborative_dim:
         train = leave_one_out(user_sequences(dataset)).train if train is None else train
-        vectors = cooccurrence_vectors(train, len(items), dim=settings.collaborative_dim, seed=settings.seed)
+        with progress("co-occurrence of items"):
+            vectors = cooccurrence_vectors(train, len(items), dim=settings.collaborative_dim, seed=settings.seed)
         given[COLLABORATIVE] = Given(vectors, np.asarray(vectors.any(axis=1)))
         beside = _fit_continuous(COLLABORATIVE, Source.GIVEN, given[COLLABORATIVE], settings.collaborative_weight)
         blocks += [] if beside is None else [beside]

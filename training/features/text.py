@@ -5,6 +5,7 @@ Shapes: N texts, E vector dimensions.
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -55,7 +56,8 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
     """
     if encoder == LSA:
         return _latent_semantic_analysis(texts, lsa_dim, seed)
-    model = load_text_encoder(encoder)
+    with progress("loading the text encoder"):
+        model = load_text_encoder(encoder)
     with progress("encoding texts", total=len(texts), unit="texts") as task, _each_batch(model, task):
         return np.asarray(model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False), dtype=np.float32)
 
@@ -88,6 +90,7 @@ def load_text_encoder(encoder: str) -> SentenceEncoder:
     Raises:
         MissingPackage: If the encoder's package is not installed. The message says what to install.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # before the import; transformers obeys it too
     packaged = PACKAGED.get(encoder)
     if packaged is not None and importlib.util.find_spec(packaged.partition(":")[0]) is not None:
         encoder = packaged

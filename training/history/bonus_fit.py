@@ -23,6 +23,7 @@ from rqrec.models.search.recommender import SearchEngine, pad
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.rank_holdout import last_disliked, user_batches
+from rqrec.training.runtime.progress import progress
 
 NO_OWN_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights but the scale; one is chosen
@@ -132,7 +133,8 @@ def fit_history_bonus(
         parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
     if not parts:
         return HistoryBonus(own, None)
-    return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
+    with progress("choosing the penalty"):
+        return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
 
 
 def _choices(candidates: Candidates, targets_B: IntArray, *, with_own: bool) -> Iterator[_OfUser]:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import normalize
 
 from rqrec.models.search.history.transitions import KEPT, SESSION_GAP_S, Transitions
 from rqrec.training.data.splits import Sequences
+from rqrec.training.runtime.progress import progress
 
 STEP_WEIGHTS = (1.0, 0.5, 1 / 3)  # of an item that comes one, two or three steps after another one
 SHARPNESS = 2.0  # a transition to an item with the cosine c of the features counts exp(SHARPNESS * c)
@@ -22,6 +23,7 @@ COMPARED = 256  # following items of an item whose content is compared, those wi
 PAIRS_PER_CHUNK = 1 << 16
 
 
+@progress("transitions between items")
 def fit_transitions(train: Sequences, features_NE: NDArray[np.float32]) -> Transitions:
     """Makes the table of the items that followed each item in the training data.
 

@@ -23,7 +23,7 @@ from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
 from rqrec.training.retrain.outcome import Ending, Outcome
 from rqrec.training.retrain.run import Retraining, open_parent, settings_of
 from rqrec.training.runtime.distributed import barrier, rank
-from rqrec.training.runtime.progress import duration
+from rqrec.training.runtime.progress import command_progress, duration
 from rqrec.training.runtime.workspace import open_workspace
 
 REPLAY_MISSING = 0.5  # with less than this share of the old interactions, transitions and replay are poor
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec retrai
     with training_process(program):
         while True:
             begin_s = time.time()
-            ending = _retrain(options, begin_s)
+            with command_progress(program):
+                ending = _retrain(options, begin_s)
             if options.every is None:
                 sys.exit(ending.exit_status)
             time.sleep(max(begin_s + options.every - time.time(), 0))

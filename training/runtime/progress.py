@@ -1,14 +1,14 @@
 """Shows the progress of a run: in a terminal by a bar for every stage, else by a log line every 20 seconds.
 
-Tasks are nested: a stage may contain a training, and a training a validation. The innermost task is shown.
+Tasks are nested: a stage may contain a training, and a training a validation. The innermost task is shown. A thread
+tells the lines, so they come also while a library computes for minutes.
 """
 
 import logging
-import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -79,8 +79,10 @@ class Task:
         _told.refresh()
 
     def __str__(self) -> str:
-        """The position, the figures and the time left."""
+        """The position, the share done, the figures and the time left. Named steps have no share, nor a time left."""
         position = [] if self.total is None else [f"{self.done:,} of {self.total:,} {self.unit}"]
+        if position and self.total and not self.has_named_steps:
+            position[0] += f" ({100 * self.done // self.total} %)"
         figures = [f"{name} {value}".strip() for name, value in self.figures.items() if value]
         left_s = self.seconds_left()
         left = [] if left_s is None else [f"about {duration(left_s)} left"]
@@ -123,9 +125,25 @@ def progress(name: str, *, total: int | None = None, done: int = 0, unit: str = 
         _told.leave(task)
 
 
+@contextmanager
+def command_progress(name: str) -> Iterator[None]:
+    """Without a terminal, tells lines until the `with` block ends, also between stages. Only rank 0 tells anything.
+
+    Args:
+        name: Name of the command, which is told while no task is running.
+    """
+    if rank() > 0 or has_terminal():
+        yield
+        return
+    _told.enter_command(name)
+    try:
+        yield
+    finally:
+        _told.leave_command()
+
+
 def set_up_output() -> None:
-    """Sends log messages of a run to standard error, and switches off the progress bars of Hugging Face libraries."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers obeys it too
+    """Sends log messages of a run to standard error."""
     logging.basicConfig(format="%(message)s", handlers=[_ToStandardError()])
     logging.getLogger("rqrec").setLevel(logging.INFO)
 
@@ -147,9 +165,18 @@ class _Told:
 
     def __init__(self) -> None:
         self._tasks: list[Task] = []
+        self._command: Task | None = None  # without steps: its name and when it began
         self._bars: Bars | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def enter_command(self, name: str) -> None:
+        self._command = Task(name, None, "", 0, 0)
+        self._start_lines()
+
+    def leave_command(self) -> None:
+        self._command = None
+        self._stop_lines()
 
     def enter(self, task: Task) -> None:
         self._tasks.append(task)
@@ -167,10 +194,8 @@ class _Told:
             self._bars.update(self._bars.task_ids[0], total=1, completed=1)
             self._bars.stop()
             self._bars = None
-        elif self._thread is not None:
-            self._ended.set()
-            self._thread.join()
-            self._thread = None
+        elif self._command is None:
+            self._stop_lines()
 
     def refresh(self) -> None:
         """Moves the bar, if there is one, to the innermost task. The last figures of a task stay beside the bar."""
@@ -178,12 +203,8 @@ class _Told:
             return
         task, bar = self._tasks[-1], self._bars.task_ids[0]
         self._bars.update(bar, total=task.total, completed=task.done)
-        if str(task):
-            self._bars.update(bar, text=": ".join([*self._names()[1:], str(task)]))
-
-    def _names(self) -> list[str]:
-        """The names of the tasks, outermost first. A training has the name of its stage, which is told once."""
-        return list(dict.fromkeys(task.name for task in self._tasks))
+        if text := ": ".join(filter(None, [*_names(self._tasks)[1:], str(task)])):
+            self._bars.update(bar, text=text)
 
     def _start(self) -> None:
         if has_terminal():
@@ -191,19 +212,32 @@ class _Told:
             self._bars = Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True))
             self._bars.add_task(self._tasks[0].name, text="")
             self._bars.start()
-        elif logger.isEnabledFor(logging.INFO):
+        else:
+            self._start_lines()
+
+    def _start_lines(self) -> None:
+        if self._thread is None and logger.isEnabledFor(logging.INFO):
             self._ended = threading.Event()
             self._thread = threading.Thread(target=self._tell_lines, args=(self._ended,), daemon=True)
             self._thread.start()
 
+    def _stop_lines(self) -> None:
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
     def _tell_lines(self, ended: threading.Event) -> None:
         """Logs a line every LINE_EVERY_S seconds, whatever the main thread does."""
-        begin_s = time.monotonic()
         while not ended.wait(LINE_EVERY_S):
-            since = f"running for {duration(time.monotonic() - begin_s)}"
-            logger.info(
-                "%s: %s", ": ".join(self._names()), ", ".join(filter(None, [*map(str, self._tasks[-1:]), since]))
-            )
+            if tasks := list(self._tasks) or list(filter(None, [self._command])):
+                since = f"running for {duration(time.monotonic() - tasks[0].begin_s)}"
+                logger.info("%s: %s", ": ".join(_names(tasks)), ", ".join(filter(None, [str(tasks[-1]), since])))
+
+
+def _names(tasks: Sequence[Task]) -> list[str]:
+    """The names of tasks, outermost first. A training has the name of its stage, which is told once."""
+    return list(dict.fromkeys(task.name for task in tasks))
 
 
 _told = _Told()

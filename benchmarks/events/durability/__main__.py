@@ -24,11 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from benchmarks.events.comparison import compare_events
 from benchmarks.events.durability.clients import TOKEN, Clients
-from benchmarks.events.durability.ledger import Discrepancies
-from benchmarks.events.durability.system import Export, Replica, System
+from benchmarks.events.durability.system import Replica, System
+from benchmarks.events.export import Export
 from benchmarks.support.running import running_redis
 from rqrec.models.bundle.bundle import read_bundle
 
@@ -99,37 +98,12 @@ class Faults:
         await asyncio.to_thread(redis.start)
 
 
-async def compare(system: System, clients: Clients, folder: Path) -> tuple[Discrepancies, list[str]]:
-    """Exports a last time, and compares what the system has with what the clients know.
-
-    Args:
-        system: The system; all its parts run.
-        clients: The clients, which have stopped.
-        folder: The folder of the exported events.
-
-    Returns:
-        The discrepancies of events and of histories, and those of items.
-    """
-    await system.export.run()
-    exported = pl.read_parquet(folder / "interactions" / "day=*" / "part-*.parquet", hive_partitioning=False)
-    stored: list[dict[str, Any]] = exported.rename({"event_type": "type"}).to_dicts()
-    wrong = list[str]()
-    for user_id in clients.ledger.users():
-        response = await clients.ask_until_answered("GET", f"/users/{user_id}")
-        reply = response.json()
-        if not response.is_success:
-            wrong.append(f"GET /users/{user_id}: {response.status_code} {response.text}")
-            continue
-        stored += [{"user_id": user_id, **event} for event in reply["events"]]
-        wrong += clients.ledger.faults_of_history(user_id, reply["history"], BOUND)
-    lost, twice, unsent = clients.ledger.compare(stored)
-    return Discrepancies(lost, twice, unsent + wrong), await clients.lost_items()
-
-
 async def _measure(system: System, clients: Clients, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     faults = Faults(system, clients, seconds=arguments.seconds, seed=arguments.seed)
     await faults.run()
-    found, items_lost = await compare(system, clients, folder)
+    await system.export.run()
+    found = await compare_events(clients.ledger, folder, clients.ask_until_answered, bound=BOUND)
+    items_lost = await clients.lost_items()
     await clients.close()
     wrong = clients.faults + found.wrong
     for text in [*found.lost[:10], *found.twice[:10], *items_lost[:10], *wrong[:10]]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks.events.durability.ledger import Ledger
+from benchmarks.events.comparison import fault_of_source
 from benchmarks.events.durability.system import System
+from benchmarks.events.ledger import Ledger
 from benchmarks.support.answer_check import AnswerCheck, Written
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
@@ -139,11 +140,7 @@ class Clients:
         reply = response.json()
         source = reply["history_source"]
         self.counts[f"lists from {source}"] += 1
-        if source == "memory" and reply["fallback"] != "degraded":
-            return "a list from a remembered history does not say that it is degraded"
-        if source == "none" and reply["fallback"] is None:
-            return "a list without the stored history does not say so"
-        return self._check.fault_of(response, own if source == "store" else [], K, begin)
+        return fault_of_source(reply) or self._check.fault_of(response, own if source == "store" else [], K, begin)
 
     async def check_refusals(self) -> None:
         """While Redis is away: events must be refused with 503, and a known user's list must still come."""

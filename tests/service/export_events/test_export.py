@@ -14,7 +14,7 @@ from rqrec.models.bundle.layout import ITEMS
 from rqrec.models.files import to_disk
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
-from rqrec.service.export_events import event_files, export
+from rqrec.service.export_events import event_files, export, progress_log
 from rqrec.service.export_events.event_files import COLUMNS, EventFiles, ExportBusy
 from rqrec.service.export_events.export import Exported, OtherStore, export_events
 from rqrec.training.data.settings import DatasetSettings
@@ -96,6 +96,25 @@ def test_forgotten_users_leave_the_files_and_come_back_as_new_users(opened: Open
     opened.run(opened.store.append([event(4), event(5, user="bert")]))
     assert export_all(opened, tmp_path) == Exported(2, 1)
     assert sorted(ids(tmp_path)) == ["e2", "e4", "e5"]
+
+
+def test_a_long_export_says_how_far_it_is(
+    in_file: OpenedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = count(step=15)  # seconds between two looks at the clock
+    monkeypatch.setattr(export, "PAGE", 16)
+    monkeypatch.setattr(progress_log, "monotonic", lambda: next(clock))
+    caplog.set_level("INFO", "rqrec")
+    in_file.run(in_file.store.append([event(number) for number in range(50)]))
+    export_all(in_file, tmp_path)
+    assert caplog.messages == [
+        "32 events exported so far, 18 records left",
+        "50 events exported so far, 0 records left",
+    ]
+    clock = count(step=25)
+    in_file.run(in_file.store.forget("anna"))
+    export_all(in_file, tmp_path)
+    assert "0 of 1 files searched for events of forgotten users" in caplog.messages
 
 
 def steps_crash(patched: pytest.MonkeyPatch, opened: OpenedStore, crash_at: int) -> None:

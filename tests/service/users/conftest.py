@@ -1,10 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from rqrec.service.errors import StoreUnavailable
+from rqrec.service.errors import StoreRefused, StoreUnavailable
 from rqrec.service.events.event import Event, HistoryEntry, Impression
 from rqrec.service.events.sqlite_store import SqliteEventStore
 from rqrec.service.events.store import AppendResult, StoreLimits
@@ -13,24 +13,27 @@ from rqrec.service.users.metrics import UserMetrics
 
 
 class SometimesAway(SqliteEventStore):
-    """An event store that can be made unavailable."""
+    """An event store that can be made unavailable, or damaged for some users."""
 
     is_away = False
+    damaged: frozenset[str | None] = frozenset()  # users
 
-    def _check(self) -> None:
+    def _check(self, users: Iterable[str | None] = ()) -> None:
         if self.is_away:
             raise StoreUnavailable("the store is away")
+        if self.damaged.intersection(users):
+            raise StoreRefused("a value is damaged")
 
     async def append(self, events: Sequence[Event]) -> AppendResult:
         self._check()
         return await super().append(events)
 
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
-        self._check()
+        self._check(user_ids)
         return await super().histories(user_ids, limit)
 
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
-        self._check()
+        self._check(one.user_id for one in impressions)
         await super().add_impressions(impressions)
 
     async def impression(self, recommendation_id: str) -> Impression | None:

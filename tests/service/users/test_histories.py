@@ -94,6 +94,19 @@ def test_requests_that_wait_together_are_answered_by_one_call(
     assert calls == [64, 36]
 
 
+def test_a_damaged_history_does_not_hide_those_of_other_users(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        reader = Histories(store, metrics, max_entries=10)
+        await store.append([Event("e", f"u{n}", "a", "view", 5.0) for n in range(20)])
+        store.damaged = frozenset({"u7"})
+        found = await asyncio.gather(*(reader.read(f"u{n}") for n in range(20)))
+        assert found.pop(7) == ((), "none")
+        assert found == [([ENTRY], "store")] * 19
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_failures_of_reading_are_logged_in_one_line_a_minute(
     store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from rqrec.service.errors import StoreRefused
 from rqrec.service.events.event import Impression
 from rqrec.service.users import impressions as module
 from rqrec.service.users.impressions import ImpressionBuffer
@@ -79,6 +80,55 @@ def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(
 
     run(store, scenario)
     assert counted(metrics.impressions) == {"written": 3, "dropped": 3}
+
+
+def test_an_impression_that_alone_is_refused_is_dropped_and_keeps_no_other_waiting(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.001)
+
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        store.damaged = frozenset({"damaged"})
+        for number in range(40):
+            buffer.add(shown(number, user_id="damaged" if number % 20 == 3 else "u"))
+        buffer.start()
+        async with asyncio.timeout(10):
+            while counted(metrics.impressions) != {"written": 38, "dropped": 2}:
+                await asyncio.sleep(0.01)
+        await buffer.stop()
+        assert await store.impression("r39") == shown(39)
+
+    run(store, scenario)
+
+
+def test_a_store_that_refuses_everything_loses_no_impression(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        store.damaged = frozenset({"u"})  # as a full Redis
+        for number in range(5):
+            buffer.add(shown(number))
+        for _ in range(20):
+            with pytest.raises(StoreRefused):
+                await buffer.flush()
+        store.damaged = frozenset()
+        await buffer.flush()
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 5, "dropped": 0}
+
+
+def test_a_user_can_be_forgotten_whose_impressions_are_refused(store: SometimesAway, metrics: UserMetrics) -> None:
+    async def scenario() -> None:
+        buffer = ImpressionBuffer(store, metrics)
+        store.damaged = frozenset({"u", "other"})
+        for impression in (shown(1), shown(2, user_id="other"), shown(3)):
+            buffer.add(impression)
+        await buffer.forget("u")
+        assert [buffer.find(f"r{number}") is not None for number in (1, 2, 3)] == [False, True, False]
+
+    run(store, scenario)
+    assert counted(metrics.impressions) == {"written": 0, "dropped": 2}
 
 
 def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, metrics: UserMetrics) -> None:

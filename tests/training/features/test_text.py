@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -18,12 +20,17 @@ def test_texts_without_a_common_term_give_an_empty_column() -> None:
     assert not encode_texts(["abc", "xyz"], encoder="lsa", lsa_dim=3, seed=0).any()
 
 
-def test_another_encoder_may_be_named() -> None:
+def test_another_encoder_may_be_named_and_is_loaded_without_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     vectors = encode_texts(["a", "bcd"], encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
     assert vectors.tolist() == [[1.0], [3.0]]
 
 
 class LengthEncoder:
+    def __init__(self) -> None:
+        # Hugging Face's libraries read it when they are imported; their bars have control characters.
+        assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+
     def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> np.ndarray:
         return np.array([[len(sentence)] for sentence in sentences])
 

@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
 
 import pytest
 
 from rqrec.training.runtime import progress as module
-from rqrec.training.runtime.progress import LINE_EVERY_S, Task, duration, progress
+from rqrec.training.runtime.progress import LINE_EVERY_S, Task, command_progress, duration, progress
 
 REPOSITORY = Path(__file__).parents[3]
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -22,6 +24,7 @@ from rqrec.training.runtime import progress
 progress.LINE_EVERY_S = 0.1
 main(sys.argv[1:])
 """
+LONGEST_PAUSE_S = 3.0  # with a line every 0.1 s, as 30 s are with one every 20 s; a busy machine may be late
 SMALL = ("FeatureSettings.text_encoder=lsa", "RqVaeSettings.hidden_widths=(16,)", "RqVaeSettings.codebook_size=16")
 
 
@@ -51,7 +54,7 @@ def test_a_line_says_stage_position_loss_and_time_left(quick: pytest.LogCaptureF
         task.show(done=300, loss="4.4708")
         task.begin_s = time.monotonic() - 100
         line = until_told(quick, "300 of")
-    assert re.fullmatch(r"decoder: 300 of 2,000 steps, loss 4\.4708, about 14 min left, running for 0 s", line)
+    assert re.fullmatch(r"decoder: 300 of 2,000 steps \(15 %\), loss 4\.4708, about 14 min left, running for 0 s", line)
 
 
 def test_the_innermost_task_is_told(quick: pytest.LogCaptureFixture) -> None:
@@ -59,9 +62,21 @@ def test_the_innermost_task_is_told(quick: pytest.LogCaptureFixture) -> None:
         until_told(quick, "evaluation: running for 0 s")
         with progress("ranking", total=943, unit="users") as task:
             task.advance(128)
-            until_told(quick, "evaluation: ranking: 128 of 943 users, about")
+            until_told(quick, "evaluation: ranking: 128 of 943 users (13 %), about")
         quick.clear()
         until_told(quick, "evaluation: running for")
+
+
+def test_lines_come_between_stages_too_until_the_command_ends(quick: pytest.LogCaptureFixture) -> None:
+    with command_progress("rqrec train"):
+        until_told(quick, "rqrec train: running for 0 s")
+        with progress("data"), progress("reading"):
+            until_told(quick, "data: reading: running for")
+        quick.clear()
+        until_told(quick, "rqrec train: running for")
+    told = len(quick.messages)
+    time.sleep(0.1)
+    assert len(quick.messages) == told
 
 
 def test_the_last_line_comes_before_the_end(quick: pytest.LogCaptureFixture) -> None:
@@ -100,17 +115,23 @@ def command(shop: Path, work: Path, steps: int = 300) -> list[str]:
     return [sys.executable, "-c", RUN, "train-rqvae", "--dataset", str(shop), "--work-dir", str(work), *bindings]
 
 
-def test_without_a_terminal_a_run_writes_plain_lines(shop: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        command(shop, tmp_path / "work"), cwd=REPOSITORY, check=True, capture_output=True, timeout=120, text=True
-    )
-    assert not CONTROL.search(run.stdout + run.stderr)
-    lines = run.stderr.splitlines()
+def test_without_a_terminal_a_run_writes_plain_lines_and_is_never_silent(shop: Path, tmp_path: Path) -> None:
+    lines, times = list[str](), list[float]()
+    with subprocess.Popen(
+        command(shop, tmp_path / "work"), cwd=REPOSITORY, stdout=PIPE, stderr=STDOUT, stdin=DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:  # in bytes: a text stream would turn \r into \n
+            lines.append(line.decode().removesuffix("\n"))
+            times.append(time.monotonic())
+    assert process.returncode == 0
+    assert [line for line in lines if CONTROL.search(line)] == []
+    assert max(after - before for before, after in pairwise(times)) < LONGEST_PAUSE_S
     for stage in ("data", "features", "rqvae"):
         assert lines.index(f"{stage}: started") < next(
             number for number, line in enumerate(lines) if line.startswith(f"{stage}: finished in ")
         )
-    assert any(re.match(r"rqvae: \d+ of 300 steps, loss \d\.\d{4}, about \d+ s left", line) for line in lines)
+    assert any(re.match(r"rqvae: \d+ of 300 steps \(\d+ %\), loss \d\.\d{4}, about \d+ s left", line) for line in lines)
     again = subprocess.run(
         command(shop, tmp_path / "work"), cwd=REPOSITORY, check=True, capture_output=True, timeout=120, text=True
     )
@@ -134,6 +155,6 @@ def test_with_a_terminal_a_run_draws_a_bar_for_every_stage(shop: Path, tmp_path:
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert "\x1b[" in text
-    assert re.search(r"rqvae.*━.*300 of 300 steps, loss", text)
+    assert re.search(r"rqvae.*━.*300 of 300 steps \(100 %\), loss", text)
     assert "running for" not in text
     assert "rqvae: started" in text

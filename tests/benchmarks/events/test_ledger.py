@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.events.durability.ledger import OWN_ENTRIES, Ledger
+from benchmarks.events.ledger import OWN_ENTRIES, Ledger
 
 
 def event(number: int, user_id: str = "u", **changed: Any) -> dict[str, Any]:
