@@ -14,7 +14,9 @@ into NUM_SHARDS shards; the keys of a shard have `{events:<shard>}` in their nam
 - `counts:<trial>`, a hash: the counts of a trial, in each shard those of its impressions. Without a cluster, all are in
   the first shard.
 
-All keys but the streams expire.
+- `store`, a text in the first shard: the random id of the store.
+
+All keys but the streams and the id expire.
 """
 
 import re
@@ -31,6 +33,11 @@ POSITION_IN_SHARD = re.compile(r"\d{1,15}-\d{1,8}")
 def shard_of(name: str) -> int:
     """Returns the shard of a user, or of a recommendation, from its id."""
     return crc32(name.encode()) % NUM_SHARDS
+
+
+def store_key() -> str:
+    """Returns the key of the store's id."""
+    return _key(0, "store")
 
 
 def stream_key(shard: int) -> str:

@@ -6,6 +6,7 @@ the answer; with `appendfsync everysec` a crash of the machine loses the last se
 
 import asyncio
 import random
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -37,6 +38,7 @@ from rqrec.service.events.redis_keys import (
     shard_of,
     shown_key,
     split_position,
+    store_key,
     stream_key,
 )
 from rqrec.service.events.redis_outcomes import Packed, RedisOutcomes, UserOutcomes, json_of
@@ -161,6 +163,11 @@ class RedisEventStore(EventStore):
         for shard, last in enumerate(split_position(position)):
             while await self._run(TRIM_EVENTS, [stream_key(shard)], last, SCANNED_AT_ONCE) == SCANNED_AT_ONCE:
                 pass
+
+    @override
+    async def store_id(self) -> str:
+        await self._call(self._gate.client.setnx, store_key(), secrets.token_hex(16))
+        return str(await self._call(self._gate.client.get, store_key()))
 
     @override
     async def size(self) -> int:

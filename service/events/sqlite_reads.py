@@ -103,6 +103,12 @@ def read_records(connection: sqlite3.Connection, position: int, limit: int) -> R
     return RecordPage(records, str(found[-1][0] if found else position))
 
 
+def read_store_id(connection: sqlite3.Connection) -> str:
+    """Returns the id of the store."""
+    store_id: str = connection.execute("SELECT id FROM store").fetchone()[0]
+    return store_id
+
+
 def read_size(connection: sqlite3.Connection) -> int:
     """Returns how many records the stream holds."""
     size: int = connection.execute("SELECT count(*) FROM records").fetchone()[0]

@@ -15,6 +15,7 @@ from rqrec.service.events.sqlite_reads import (
     read_records,
     read_shown,
     read_size,
+    read_store_id,
     read_user,
 )
 from rqrec.service.events.sqlite_writer import SqliteWriter
@@ -97,6 +98,10 @@ class SqliteEventStore(EventStore):
     async def trim(self, position: str) -> None:
         while await self._writer.run(self._writes.trim, _number(position)):
             pass
+
+    @override
+    async def store_id(self) -> str:
+        return await self._readers.run(read_store_id, "")
 
     @override
     async def size(self) -> int:

@@ -260,6 +260,14 @@ class EventStore(ABC):
         """
 
     @abstractmethod
+    async def store_id(self) -> str:
+        """Returns the random id of this store, which it keeps for as long as its data; empty before the first write.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
+        """
+
+    @abstractmethod
     async def size(self) -> int:
         """Returns how many records the stream holds. Counting ten million records may take a second.
 
