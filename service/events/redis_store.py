@@ -17,7 +17,7 @@ from redis.asyncio import RedisCluster
 from typing_extensions import override
 
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+from rqrec.service.events.event import Event, HistoryEntry, Impression, Record, RecordPage
 from rqrec.service.events.packing import (
     hash_event_id,
     pack_entry,
@@ -42,7 +42,7 @@ from rqrec.service.events.redis_keys import (
     stream_key,
 )
 from rqrec.service.events.redis_outcomes import Packed, RedisOutcomes, UserOutcomes, json_of
-from rqrec.service.events.store import AppendResult, EventStore, RecordPage, StoreLimits, UserData, check_read_limit
+from rqrec.service.events.store import AppendResult, EventStore, StoreLimits, UserData, check_read_limit
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.redis.event_scripts import (
@@ -90,6 +90,10 @@ class RedisEventStore(EventStore):
         if self._is_cluster:
             await self._outcomes.count(named)
         return AppendResult(accepted, len(events) - accepted)
+
+    @override
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        return None
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import orjson
 
-from rqrec.service.events.event import HistoryEntry, Impression
+from rqrec.service.events.event import HistoryEntry, Impression, RecordPage
 from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
 from rqrec.service.events.sqlite_file import read_json
-from rqrec.service.events.store import RecordPage, UserData
+from rqrec.service.events.store import UserData
 
 # The entries and the times of each user, latest first. `{}` stands for the users, with their places in the answer.
 # Joining texts takes a third of the time of `json_group_array`.

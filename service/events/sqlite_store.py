@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression
+from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage
 from rqrec.service.events.sqlite_outcomes import read_counts
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
@@ -24,7 +24,6 @@ from rqrec.service.events.store import (
     START,
     AppendResult,
     EventStore,
-    RecordPage,
     StoreLimits,
     UserData,
     check_read_limit,
@@ -52,6 +51,11 @@ class SqliteEventStore(EventStore):
     @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
         return await self._writer.run(self._writes.append, self._writes.event_rows(events))
+
+    @override
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        found = self._readers.read_at_once(lambda connection: read_histories(connection, [user_id], limit))
+        return None if found is None else found[0]
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
