@@ -28,6 +28,7 @@ from rqrec.service.events.event import Event, Impression
 from rqrec.service.events.redis_store import RedisEventStore
 from rqrec.service.events.sqlite_store import SqliteEventStore
 from rqrec.service.events.store import EventStore, StoreLimits
+from rqrec.service.ids import uuid_by_time
 from rqrec.service.outcomes.outcome_counts import bucket_of
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.redis.options import RedisOptions
@@ -39,9 +40,10 @@ Turn = tuple[float, float]  # seconds, and seconds of processor time
 
 
 def shown_for(event: Event) -> Impression:
-    """Returns a list of a trial that was shown to the user of an event, with the event's id as its own."""
+    """Returns a list of a trial that was shown to the user of an event, the one that the event names."""
+    assert event.recommendation_id is not None
     items = tuple(random_event().item_id for _ in range(ITEMS))
-    shown = Impression(event.event_id, event.user_id, "home", "model-1", "active", items, time.time())
+    shown = Impression(event.recommendation_id, event.user_id, "home", "model-1", "active", items, time.time())
     return replace(shown, trial=TRIAL, bucket=bucket_of(event.user_id))
 
 
@@ -81,9 +83,9 @@ async def measure(store: EventStore, cpu: Callable[[], float], *, calls: int, ro
             turns = list[tuple[Turn, Turn]]()
             for _ in range(rounds):
                 plain, named = ([random_event() for _ in range(calls * size)] for _ in range(2))
+                named = [replace(one, recommendation_id=uuid_by_time()) for one in named]
                 for begin in range(0, len(named), 500):
                     await store.add_impressions([shown_for(one) for one in named[begin : begin + 500]])
-                named = [replace(one, recommendation_id=one.event_id) for one in named]
                 first = await turn(store, plain, callers, size, cpu)
                 turns.append((first, await turn(store, named, callers, size, cpu)))
             for place, name in enumerate(("rate", "cpu")):
@@ -98,7 +100,7 @@ async def measure_redis(server: RedisServer, *, calls: int, rounds: int) -> dict
 
     def cpu() -> float:
         used = server.client.info("cpu")
-        return time.process_time() + float(used["used_cpu_user"]) + float(used["used_cpu_sys"])  # type: ignore[index]
+        return time.process_time() + float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 
     try:
         return await measure(RedisEventStore(gate, LIMITS), cpu, calls=calls, rounds=rounds)

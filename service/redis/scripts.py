@@ -96,11 +96,11 @@ async def evaluate_all(client: Redis | RedisCluster, scripts: Sequence[Script]) 
         scripts: The scripts. If Redis does not know one of them yet, all of them run once more.
     """
     if not isinstance(client, RedisCluster):  # whose pipelines take no hashes
-        pipeline = client.pipeline(transaction=False)
+        by_hash = client.pipeline(transaction=False)
         for one in scripts:
-            pipeline.evalsha(_hash(one.text), len(one.keys), *one.keys, *one.arguments)
+            by_hash.evalsha(_hash(one.text), len(one.keys), *one.keys, *one.arguments)
         with suppress(NoScriptError):
-            return list(await pipeline.execute())
+            return list(await by_hash.execute())
     pipeline = client.pipeline(transaction=False)
     for one in scripts:
         pipeline.eval(one.text, len(one.keys), *one.keys, *one.arguments)
