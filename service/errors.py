@@ -64,10 +64,6 @@ class ReadOnly(Exception):
     """Items cannot be written or deleted, because the service uses no Redis."""
 
 
-class NotReady(Exception):
-    """The service cannot answer now: for example no model is loaded, or Redis does not answer a write."""
-
-
 class RetryLater(Exception):
     """Base class of errors that refuse a request which the client may send again later.
 
@@ -82,6 +78,17 @@ class RetryLater(Exception):
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class NotReady(RetryLater):
+    """The service cannot answer now: for example no model is loaded, or Redis does not answer a write.
+
+    Args:
+        detail: Why it cannot.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after_s=1)
 
 
 class Overloaded(RetryLater):

@@ -12,7 +12,7 @@ class Periodic:
     """Calls a coroutine function again and again in a background task, with a pause between two calls.
 
     After each failed call the pause doubles; after a successful call it is `every_s` again. Of several failures in a
-    row only the first is logged, with its traceback unless it is expected.
+    row only the first is logged: as a warning if it is expected, else as an error with its traceback.
 
     `stop` does not cancel a running call but waits for its end: a cancelled call of Redis can swallow the cancellation.
 
@@ -84,7 +84,8 @@ class Periodic:
                 self._failures = 0
 
     def _log(self, error: Exception) -> None:
-        name, is_expected = self._work.__qualname__, self._expected is not None and isinstance(error, self._expected)
-        logger.error(
-            "%s failed; it is called again until it succeeds: %s", name, error, exc_info=None if is_expected else error
-        )
+        name = self._work.__qualname__
+        if self._expected is not None and isinstance(error, self._expected):
+            logger.warning("%s waits until what it needs answers; see to that if it does not soon: %s", name, error)
+        else:
+            logger.error("%s failed; it is called again until it succeeds: %s", name, error, exc_info=error)

@@ -25,10 +25,6 @@ class NamedOutcome(NamedTuple):
     user_id: str
     kind: OutcomeKind
 
-    def belongs_to(self, impression: Impression) -> bool:
-        """Returns whether this is an outcome of an impression that counts: its user is the same, if it has one."""
-        return impression.trial is not None and impression.user_id in {None, self.user_id}
-
 
 def named_outcomes(events: Sequence[Event], limits: StoreLimits) -> list[NamedOutcome]:
     """Returns the outcomes that some events name, each once.

@@ -43,6 +43,19 @@ class ForgottenUser:
 Record = Event | ForgottenUser
 
 
+@dataclass(frozen=True)
+class RecordPage:
+    """Some records of the stream.
+
+    Attributes:
+        records: The records; empty if the stream has no more.
+        position: The position after the last of these records: printable ASCII without spaces, below 400 characters.
+    """
+
+    records: list[Record]
+    position: str
+
+
 @dataclass(frozen=True, slots=True)
 class Impression:
     """One list of items that was shown to a user.

@@ -8,13 +8,15 @@ into NUM_SHARDS shards; the keys of a shard have `{events:<shard>}` in their nam
 - `history:<user>`, a list: the entries of the user's history as JSON, in the order of their times.
 - `shown:<user>`, a sorted set: the user's impressions as JSON, by their times.
 - `id:<hash>`: exists if an event with this user and id was stored.
-- `impression:<recommendation>`: an impression as JSON. Its shard follows from the recommendation, not from the user.
-- `outcomes:<recommendation>`, a set: letters of the outcomes that are counted, and letters with marks of users whose
-  events came before the impression.
+- `impression:<recommendation>`: an impression as JSON, after a head that says where it counts and which outcomes are
+  counted; see `service.redis.outcome_scripts`. Its shard follows from the recommendation, not from the user.
+- `early:<recommendation>`, a set: letters of outcomes whose events came before the impression, with marks of users.
 - `counts:<trial>`, a hash: the counts of a trial, in each shard those of its impressions. Without a cluster, all are in
   the first shard.
 
-All keys but the streams expire.
+- `store`, a text in the first shard: the random id of the store.
+
+All keys but the streams and the id expire.
 """
 
 import re
@@ -31,6 +33,11 @@ POSITION_IN_SHARD = re.compile(r"\d{1,15}-\d{1,8}")
 def shard_of(name: str) -> int:
     """Returns the shard of a user, or of a recommendation, from its id."""
     return crc32(name.encode()) % NUM_SHARDS
+
+
+def store_key() -> str:
+    """Returns the key of the store's id."""
+    return _key(0, "store")
 
 
 def stream_key(shard: int) -> str:
@@ -63,9 +70,10 @@ def impression_key(recommendation_id: str) -> str:
     return _key(shard_of(recommendation_id), f"impression:{recommendation_id}")
 
 
-def outcomes_key(recommendation_id: str) -> str:
-    """Returns the key of the outcomes of an impression."""
-    return _key(shard_of(recommendation_id), f"outcomes:{recommendation_id}")
+def impression_and_early_keys(recommendation_id: str) -> tuple[str, str]:
+    """Returns the key of an impression, and that of the outcomes that came before it."""
+    shard = shard_of(recommendation_id)
+    return _key(shard, f"impression:{recommendation_id}"), _key(shard, f"early:{recommendation_id}")
 
 
 def counts_key(shard: int, trial: int) -> str:

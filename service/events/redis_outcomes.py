@@ -1,32 +1,66 @@
 """Counts what came of impressions in Redis.
 
-An outcome is counted by a script of its own, after the event was stored: its impression may lie on another node of a
-cluster. A call that fails between both is repeated by the caller, and each outcome of an impression counts once.
+On a single server, one script stores events and counts their outcomes. In a cluster, an impression may lie on another
+node than the event that names it. So a script of their own counts the outcomes, after the events were stored. A call
+that fails between both is repeated by the caller, and each outcome of an impression counts once.
 """
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from cachetools import LRUCache
 from redis.asyncio import Redis, RedisCluster
 
-from rqrec.service.events.counting import ANYBODY, NamedOutcome, surface_of, user_mark
-from rqrec.service.events.event import Impression
-from rqrec.service.events.packing import pack_impression, unpack_impression
-from rqrec.service.events.redis_keys import NUM_SHARDS, counts_key, impression_key, outcomes_key, shard_of
+from rqrec.service.events.counting import named_outcomes, surface_of
+from rqrec.service.events.event import Event, Impression
+from rqrec.service.events.redis_keys import NUM_SHARDS, counts_key, impression_and_early_keys, shard_of
 from rqrec.service.events.store import EARLY_OUTCOME_S, StoreLimits
 from rqrec.service.outcomes.outcome_counts import MAX_SURFACES, Arm, Cell, OutcomeCounts, OutcomeKind, Outcomes
-from rqrec.service.redis.outcome_scripts import ADD_IMPRESSIONS, COUNT_OUTCOMES, NOTE_EARLY
+from rqrec.service.redis.outcome_scripts import ADD_IMPRESSIONS, COUNT_OUTCOMES
 from rqrec.service.redis.scripts import Script
 
 LETTERS = {OutcomeKind.CLICKS: "c", OutcomeKind.CONVERSIONS: "v"}
 COLUMNS = ("i", *LETTERS.values())  # of `Outcomes`
+NO_FLAGS = "--"
+KNOWN_TRIALS = 4
 RunAll = Callable[[Sequence[Script]], Awaitable[list[Any]]]
+
+
+class UserOutcomes(NamedTuple):
+    """What a user's events say of one recommendation.
+
+    Attributes:
+        recommendation_id: The recommendation.
+        user_id: The user of the events.
+        letters: The letters of the kinds of outcomes.
+    """
+
+    recommendation_id: str
+    user_id: str
+    letters: str
+
+
+class Packed(NamedTuple):
+    """An impression to store.
+
+    Attributes:
+        impression: The impression.
+        text: What `pack_impression` returns for it.
+        lives_ms: How long it is kept, in milliseconds.
+    """
+
+    impression: Impression
+    text: str
+    lives_ms: int
 
 
 class RedisOutcomes:
     """Counts impressions and their outcomes.
+
+    Scripts get the keys of the counts of the trials that were seen last. A script that meets another trial names it,
+    and runs again with its key.
 
     Args:
         client: The client of Redis.
@@ -47,42 +81,81 @@ class RedisOutcomes:
         self._run_all = run_all
         self._limits = limits
         self._is_cluster = isinstance(client, RedisCluster)
+        self._trials: LRUCache[int, None] = LRUCache(KNOWN_TRIALS)
 
-    def adding(self, impressions: Iterable[tuple[Impression, int]]) -> Iterator[Script]:
+    def adding(self, impressions: Iterable[Packed]) -> Iterator[Script]:
         """Yields the scripts that store and count impressions.
 
         Args:
-            impressions: The impressions, and how long each is kept, in milliseconds.
+            impressions: The impressions.
         """
-        shards = defaultdict[int, tuple[list[str], list[str | int]]](self._empty_call)
-        for one, lives_ms in impressions:
-            keys, arguments = shards[self._shard(one.recommendation_id)]
-            keys += self._keys(one)
-            text, mark = pack_impression(one), user_mark(one.recommendation_id, one.user_id)
-            arguments += (text, lives_ms, mark, *(self._cells(one) if one.trial is not None else ("", "", "")))
-        for keys, arguments in shards.values():
+        shards = defaultdict[int, list[Packed]](list)
+        for packed in impressions:
+            shards[self._shard(packed.impression.recommendation_id)].append(packed)
+        for shard, some in shards.items():
+            keys, arguments = list[str](), list[object]([_ms(self._limits.counts_ttl_s), MAX_SURFACES])
+            for one, text, lives_ms in some:
+                name, trial = one.recommendation_id, one.trial
+                keys += (*impression_and_early_keys(name), counts_key(shard, trial or 0))
+                arguments += (text if trial is None else f"{_head(one)}\n{text}", lives_ms)
+                if trial is not None:
+                    self._trials[trial] = None
             yield Script(ADD_IMPRESSIONS, keys, arguments)
 
-    async def count(self, named: Sequence[NamedOutcome]) -> None:
+    def named(self, events: Sequence[Event]) -> list[UserOutcomes]:
+        """Returns the outcomes that some events name.
+
+        Args:
+            events: The events.
+        """
+        letters = dict[tuple[str, str], str]()
+        for recommendation_id, user_id, kind in named_outcomes(events, self._limits):
+            key = (recommendation_id, user_id)
+            letters[key] = letters.get(key, "") + LETTERS[kind]
+        return [UserOutcomes(*key, found) for key, found in letters.items()]
+
+    def counting(self, outcomes: Sequence[UserOutcomes], trials: Iterable[int] | None = None) -> Script:
+        """Returns the script that counts outcomes of one shard; it answers with the trials that it does not know.
+
+        Args:
+            outcomes: The outcomes, at least one.
+            trials: The trials whose outcomes are counted; None for those that were seen last.
+        """
+        trials = list(self._trials if trials is None else trials)
+        shard = self._shard(outcomes[0].recommendation_id)
+        keys = [counts_key(shard, trial) for trial in trials]
+        lives = (_ms(self._limits.counts_ttl_s), _ms(EARLY_OUTCOME_S))
+        lines = list[str]()  # one argument, because each one costs the client a microsecond
+        for recommendation_id, user_id, letters in outcomes:
+            keys += impression_and_early_keys(recommendation_id)
+            lines.append(f"{letters} {_json(user_id)}\n")
+        return Script(COUNT_OUTCOMES, keys, [*lives, len(trials), *trials, "".join(lines)])
+
+    async def count(self, outcomes: Sequence[UserOutcomes]) -> None:
         """Counts outcomes that were not counted before; those without an impression wait for it.
 
         Args:
-            named: The outcomes.
+            outcomes: The outcomes.
 
         Raises:
             StoreUnavailable: If Redis does not answer. Some may be counted; call it again.
         """
-        while named:
-            pipeline = self._client.pipeline(transaction=False)
-            for one in named:
-                pipeline.get(impression_key(one.recommendation_id))
-            texts = await self._call(pipeline.execute)
-            early = [one for one, text in zip(named, texts, strict=True) if text is None]
-            stored = [
-                (one, unpack_impression(text)) for one, text in zip(named, texts, strict=True) if text is not None
-            ]
-            await self._run_all(list(self._counting((one, shown) for one, shown in stored if one.belongs_to(shown))))
-            named = await self._note(early)
+        answers = await self._run_all([self.counting(some) for some in self._by_shard(outcomes)])
+        await self.count_in([trial for unknown in answers for trial in unknown], outcomes)
+
+    async def count_in(self, trials: Iterable[str], outcomes: Sequence[UserOutcomes]) -> None:
+        """Counts the outcomes of trials that a script did not know.
+
+        Args:
+            trials: What the script has answered.
+            outcomes: The outcomes that the script has got.
+
+        Raises:
+            StoreUnavailable: If Redis does not answer. Some may be counted; call it again.
+        """
+        if unknown := set(map(int, trials)):
+            self._trials.update(dict.fromkeys(unknown))
+            await self._run_all([self.counting(some, unknown) for some in self._by_shard(outcomes)])
 
     async def counts(self, trial: int) -> OutcomeCounts:
         """Returns the counts of a trial.
@@ -98,45 +171,26 @@ class RedisOutcomes:
             pipeline.hgetall(counts_key(shard, trial))
         return OutcomeCounts.merged(cell for fields in await self._call(pipeline.execute) for cell in _cells_of(fields))
 
-    async def _note(self, early: Sequence[NamedOutcome]) -> list[NamedOutcome]:
-        """Notes outcomes that came before their impressions. Returns those whose impressions have come by now."""
-        by_shard = defaultdict[int, list[NamedOutcome]](list)
-        for one in early:
-            by_shard[self._shard(one.recommendation_id)].append(one)
-        scripts = list[Script]()
-        for some in by_shard.values():
-            keys = [key(one.recommendation_id) for one in some for key in (impression_key, outcomes_key)]
-            marks = [(LETTERS[one.kind], user_mark(one.recommendation_id, one.user_id)) for one in some]
-            arguments = [_ms(EARLY_OUTCOME_S), ANYBODY, *(text for mark in marks for text in mark)]
-            scripts.append(Script(NOTE_EARLY, keys, arguments))
-        noted = [is_noted for answer in await self._run_all(scripts) for is_noted in answer]
-        in_order = (one for some in by_shard.values() for one in some)
-        return [one for one, is_noted in zip(in_order, noted, strict=True) if not is_noted]
-
-    def _counting(self, stored: Iterable[tuple[NamedOutcome, Impression]]) -> Iterator[Script]:
-        shards = defaultdict[int, tuple[list[str], list[str | int]]](self._empty_call)
-        for one, impression in stored:
-            keys, arguments = shards[self._shard(one.recommendation_id)]
-            keys += self._keys(impression)
-            arguments += (LETTERS[one.kind], *self._cells(impression))
-        for keys, arguments in shards.values():
-            yield Script(COUNT_OUTCOMES, keys, arguments)
-
-    def _empty_call(self) -> tuple[list[str], list[str | int]]:
-        return [], [_ms(self._limits.counts_ttl_s), MAX_SURFACES]
-
-    def _keys(self, impression: Impression) -> tuple[str, str, str]:
-        name = impression.recommendation_id
-        return impression_key(name), outcomes_key(name), counts_key(self._shard(name), impression.trial or 0)
-
-    def _cells(self, impression: Impression) -> tuple[str, str, int]:
-        """The arm, the surface and the bucket of an impression, as the scripts take them."""
-        arm = _json((impression.model_version, impression.role))
-        return f"{arm[:-1]},", _json(surface_of(impression)), impression.bucket
+    def _by_shard(self, outcomes: Iterable[UserOutcomes]) -> Iterable[Sequence[UserOutcomes]]:
+        shards = defaultdict[int, list[UserOutcomes]](list)
+        for one in outcomes:
+            shards[self._shard(one.recommendation_id)].append(one)
+        return shards.values()
 
     def _shard(self, recommendation_id: str) -> int:
         """The shard of the counts. Only a cluster needs all keys of a script in one slot."""
         return shard_of(recommendation_id) if self._is_cluster else 0
+
+
+def json_of(text: str) -> str:
+    """Returns a stored impression without the head that says where it counts."""
+    return text.rpartition("\n")[2]  # JSON has no line break
+
+
+def _head(impression: Impression) -> str:
+    arm = _json((impression.model_version, impression.role))[:-1]
+    surface = _json(surface_of(impression))
+    return f"{NO_FLAGS}\n{impression.trial}\n{_json(impression.user_id)}\n{arm},\n{surface}\n{impression.bucket}"
 
 
 def _cells_of(fields: dict[str, str]) -> Iterator[tuple[Cell, Outcomes]]:

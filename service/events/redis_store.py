@@ -6,6 +6,7 @@ the answer; with `appendfsync everysec` a crash of the machine loses the last se
 
 import asyncio
 import random
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,8 +17,7 @@ from redis.asyncio import RedisCluster
 from typing_extensions import override
 
 from rqrec.service.errors import StoreRefused, StoreUnavailable
-from rqrec.service.events.counting import named_outcomes
-from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+from rqrec.service.events.event import Event, HistoryEntry, Impression, Record, RecordPage
 from rqrec.service.events.packing import (
     hash_event_id,
     pack_entry,
@@ -35,14 +35,14 @@ from rqrec.service.events.redis_keys import (
     impression_key,
     join_positions,
     mark_key,
-    outcomes_key,
     shard_of,
     shown_key,
     split_position,
+    store_key,
     stream_key,
 )
-from rqrec.service.events.redis_outcomes import RedisOutcomes
-from rqrec.service.events.store import AppendResult, EventStore, RecordPage, StoreLimits, UserData, check_read_limit
+from rqrec.service.events.redis_outcomes import Packed, RedisOutcomes, UserOutcomes, json_of
+from rqrec.service.events.store import AppendResult, EventStore, StoreLimits, UserData, check_read_limit
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts
 from rqrec.service.redis.client import RedisGate, RedisRefused, RedisUnavailable
 from rqrec.service.redis.event_scripts import (
@@ -54,7 +54,8 @@ from rqrec.service.redis.event_scripts import (
     READ_HISTORIES,
     TRIM_EVENTS,
 )
-from rqrec.service.redis.scripts import Script
+from rqrec.service.redis.outcome_scripts import APPEND_AND_COUNT
+from rqrec.service.redis.scripts import Script, evaluate, evaluate_all
 
 CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
@@ -83,11 +84,16 @@ class RedisEventStore(EventStore):
         unique = dict[bytes, Event]()
         for event in events:
             unique.setdefault(hash_event_id(event), event)
-        accepted = 0
+        accepted, named = 0, self._outcomes.named(events)
         for group in self._in_slots(list(unique.items()), lambda one: shard_of(one[1].user_id)):
-            accepted += await self._append(group)
-        await self._outcomes.count(named_outcomes(events, self._limits))
+            accepted += await self._append(group, [] if self._is_cluster else named)
+        if self._is_cluster:
+            await self._outcomes.count(named)
         return AppendResult(accepted, len(events) - accepted)
+
+    @override
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        return None
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
@@ -101,11 +107,11 @@ class RedisEventStore(EventStore):
     @override
     async def add_impressions(self, impressions: Sequence[Impression]) -> None:
         now, lives_s = time.time(), self._limits.impression_ttl_s
-        timed = [(one, _ms(one.at + lives_s - now)) for one in impressions]
-        kept = [(one, left_ms) for one, left_ms in timed if left_ms > 0]
+        timed = [Packed(one, pack_impression(one), _ms(one.at + lives_s - now)) for one in impressions]
+        kept = [packed for packed in timed if packed.lives_ms > 0]
         calls = list(self._outcomes.adding(kept))
         first = len(calls)
-        shown = [(one.user_id, one.at, pack_impression(one)) for one, _ in kept if one.user_id is not None]
+        shown = [(one.user_id, one.at, text) for one, text, _ in kept if one.user_id is not None]
         lives = (now - lives_s, self._limits.user_impressions, _ms(lives_s))
         for users in self._in_slots(shown, lambda one: shard_of(one[0])):
             values = [value for _, at, text in users for value in (repr(at), text)]
@@ -116,7 +122,7 @@ class RedisEventStore(EventStore):
     @override
     async def impression(self, recommendation_id: str) -> Impression | None:
         text = await self._call(self._gate.client.get, impression_key(recommendation_id))
-        return None if text is None else unpack_impression(text)
+        return None if text is None else unpack_impression(json_of(text))
 
     @override
     async def outcome_counts(self, trial: int) -> OutcomeCounts:
@@ -163,6 +169,11 @@ class RedisEventStore(EventStore):
                 pass
 
     @override
+    async def store_id(self) -> str:
+        await self._call(self._gate.client.setnx, store_key(), secrets.token_hex(16))
+        return str(await self._call(self._gate.client.get, store_key()))
+
+    @override
     async def size(self) -> int:
         pipeline = self._gate.client.pipeline(transaction=False)
         for shard in range(NUM_SHARDS):
@@ -174,15 +185,24 @@ class RedisEventStore(EventStore):
     async def close(self) -> None:
         """Does nothing: the owner of the client closes it."""
 
-    async def _append(self, events: Sequence[tuple[bytes, Event]]) -> int:
-        """Stores events whose keys may be in one script, all or none of them, and returns how many are new."""
+    async def _append(self, events: Sequence[tuple[bytes, Event]], named: Sequence[UserOutcomes]) -> int:
+        """Stores events whose keys may be in one script, all or none of them, and returns how many are new.
+
+        The same script counts what the events name.
+        """
         limits, keys, arguments = self._limits, list[str](), list[object]()
         for id_hash, event in events:
             user_id = event.user_id
             keys += (mark_key(user_id, id_hash), stream_key(shard_of(user_id)), history_key(user_id))
             arguments += (user_id, pack_event(event), pack_entry(event) if limits.enters_history(event.type) else "")
         lives = (_ms(limits.event_id_ttl_s), limits.user_history, _ms(limits.user_ttl_s))
-        is_new = await self._run(APPEND_EVENTS, keys, random.randrange(TOKENS), *lives, *arguments)
+        arguments = [random.randrange(TOKENS), *lives, *arguments]
+        if not named:
+            return sum(map(bool, await self._run(APPEND_EVENTS, keys, *arguments)))
+        _, count_keys, count_arguments = self._outcomes.counting(named)
+        arguments += (*count_arguments, len(events))
+        is_new, unknown_trials = await self._run(APPEND_AND_COUNT, [*keys, *count_keys], *arguments)
+        await self._outcomes.count_in(unknown_trials, named)
         return sum(map(bool, is_new))
 
     def _in_slots(self, items: Sequence[ItemT], shard: Callable[[ItemT], int]) -> list[list[ItemT]]:
@@ -211,23 +231,19 @@ class RedisEventStore(EventStore):
             with suppress(StoreUnavailable):
                 recommendations.append(unpack_impression(text).recommendation_id)
         for group in self._in_slots(recommendations, shard_of):
-            keys = [key(name) for name in group for key in (impression_key, outcomes_key)]
-            await self._call(self._gate.client.delete, *keys)
+            await self._call(self._gate.client.delete, *map(impression_key, group))
 
     async def _run_all(self, scripts: Sequence[Script]) -> list[Any]:
         """Runs scripts in one round trip, and returns the answer of each."""
         if not scripts:
             return []
         if len(scripts) == 1:  # a pipeline would take 30 us more
-            return [await self._run(*scripts[0][:2], *scripts[0].arguments)]
-        pipeline = self._gate.client.pipeline(transaction=False)
-        for one in scripts:
-            pipeline.eval(one.text, len(one.keys), *one.keys, *one.arguments)
-        answers: list[Any] = await self._call(pipeline.execute)
+            return [await self._call(evaluate, self._gate.client, scripts[0])]
+        answers: list[Any] = await self._call(evaluate_all, self._gate.client, scripts)
         return answers
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:
-        return await self._call(self._gate.client.eval, script, len(keys), *keys, *arguments)
+        return await self._call(evaluate, self._gate.client, Script(script, keys, arguments))
 
     async def _call(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         try:

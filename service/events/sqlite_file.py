@@ -5,9 +5,11 @@ Tables:
 - `records` is the stream: one row for each event, and one without an event for each user who was forgotten.
 - `event_ids` holds hashes of the ids of recent events, which tell whether an event was stored before.
 - `users` and `history` hold the histories; `users.num_entries` is the number of rows in `history`.
-- `impressions` holds the lists that were shown; the bits of `outcomes` say which outcomes are counted.
+- `impressions` holds the lists that were shown. `counts_in` says where one counts, as JSON: trial, version, role,
+  surface and bucket; NULL if it counts nowhere. The bits of `outcomes` say which outcomes are counted.
 - `early_outcomes` holds, for an hour, outcomes of impressions that are not stored yet; see `user_mark`.
 - `trial_counts` holds the counts of each trial. `part` is the surface or the bucket of a `Cell`, as JSON.
+- `store` has one row, the random id of the store.
 """
 
 import sqlite3
@@ -23,7 +25,7 @@ from rqrec.service.errors import StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 ROWS_AT_ONCE = 1000  # SQLite allows 32,766 values in a statement
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 5.0  # longest wait for another process that writes
 CHECKPOINT_PAGES = 4000  # pages of 4 KiB in the write-ahead log, before they are copied to the main file
 CACHE_KIB = 16 << 10
@@ -47,8 +49,8 @@ CREATE INDEX impressions_of_user ON impressions (user_id, at);
 CREATE INDEX impressions_by_time ON impressions (at);
 PRAGMA user_version = 1;
 """
-# From version 1 to version 2.
-UPGRADE = """
+UPGRADES = {  # by the version that each leads to
+    2: """
 ALTER TABLE impressions ADD COLUMN outcomes INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE early_outcomes (
   recommendation_id TEXT NOT NULL, mark TEXT NOT NULL, bit INTEGER NOT NULL, expires_at REAL NOT NULL,
@@ -61,7 +63,18 @@ CREATE TABLE trial_counts (
   PRIMARY KEY (trial, part, version, role)
 ) WITHOUT ROWID;
 PRAGMA user_version = 2;
-"""
+""",
+    3: """
+ALTER TABLE impressions ADD COLUMN counts_in TEXT;
+UPDATE impressions SET counts_in = json_array(
+  json_extract(impression, '$[8]'), json_extract(impression, '$[3]'), json_extract(impression, '$[4]'),
+  coalesce(json_extract(impression, '$[2]'), 'none'), json_extract(impression, '$[9]')
+) WHERE json_extract(impression, '$[8]') IS NOT NULL;
+CREATE TABLE store (id TEXT NOT NULL);
+INSERT INTO store VALUES (lower(hex(randomblob(16))));
+PRAGMA user_version = 3;
+""",
+}
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -147,7 +160,9 @@ def _make_file(path: Path) -> None:
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         made = Path(folder) / path.name
         with closing(sqlite3.connect(made)) as connection:
-            connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} {UPGRADE} COMMIT;")
+            connection.executescript(
+                f"PRAGMA journal_mode = WAL; BEGIN; {SCHEMA} {' '.join(UPGRADES.values())} COMMIT;"
+            )
         with suppress(FileExistsError):  # another process was faster
             path.hardlink_to(made)
 
@@ -182,7 +197,7 @@ def _upgrade(path: Path) -> None:
     """Brings a file that an older release wrote to the present schema. Of several processes, one does it."""
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        if _version(connection) < SCHEMA_VERSION:
-            for statement in UPGRADE.split(";"):  # executescript would commit first
+        for version in range(_version(connection) + 1, SCHEMA_VERSION + 1):
+            for statement in UPGRADES[version].split(";"):  # executescript would commit first
                 connection.execute(statement)
         connection.execute("COMMIT")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import orjson
 
-from rqrec.service.events.event import HistoryEntry, Impression
+from rqrec.service.events.event import HistoryEntry, Impression, RecordPage
 from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
 from rqrec.service.events.sqlite_file import read_json
-from rqrec.service.events.store import RecordPage, UserData
+from rqrec.service.events.store import UserData
 
 # The entries and the times of each user, latest first. `{}` stands for the users, with their places in the answer.
 # Joining texts takes a third of the time of `json_group_array`.
@@ -101,6 +101,12 @@ def read_records(connection: sqlite3.Connection, position: int, limit: int) -> R
     found = read_json(connection, "json_array(position, user_id, event)", rows, position, limit)
     records = [unpack_record(user_id, event) for _, user_id, event in found]
     return RecordPage(records, str(found[-1][0] if found else position))
+
+
+def read_store_id(connection: sqlite3.Connection) -> str:
+    """Returns the id of the store."""
+    store_id: str = connection.execute("SELECT id FROM store").fetchone()[0]
+    return store_id
 
 
 def read_size(connection: sqlite3.Connection) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression
+from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage
 from rqrec.service.events.sqlite_outcomes import read_counts
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
@@ -15,6 +15,7 @@ from rqrec.service.events.sqlite_reads import (
     read_records,
     read_shown,
     read_size,
+    read_store_id,
     read_user,
 )
 from rqrec.service.events.sqlite_writer import SqliteWriter
@@ -23,7 +24,6 @@ from rqrec.service.events.store import (
     START,
     AppendResult,
     EventStore,
-    RecordPage,
     StoreLimits,
     UserData,
     check_read_limit,
@@ -51,6 +51,11 @@ class SqliteEventStore(EventStore):
     @override
     async def append(self, events: Sequence[Event]) -> AppendResult:
         return await self._writer.run(self._writes.append, self._writes.event_rows(events))
+
+    @override
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        found = self._readers.read_at_once(lambda connection: read_histories(connection, [user_id], limit))
+        return None if found is None else found[0]
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
@@ -97,6 +102,10 @@ class SqliteEventStore(EventStore):
     async def trim(self, position: str) -> None:
         while await self._writer.run(self._writes.trim, _number(position)):
             pass
+
+    @override
+    async def store_id(self) -> str:
+        return await self._readers.run(read_store_id, "")
 
     @override
     async def size(self) -> int:

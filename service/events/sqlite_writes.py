@@ -14,7 +14,7 @@ from rqrec.service.events.counting import NamedOutcome, named_outcomes
 from rqrec.service.events.event import Event, Impression
 from rqrec.service.events.packing import hash_event_id, pack_entry_without_time, pack_event, pack_impression
 from rqrec.service.events.sqlite_file import chunks, insert, one_each, places, read_json
-from rqrec.service.events.sqlite_outcomes import SqliteOutcomes
+from rqrec.service.events.sqlite_outcomes import SqliteOutcomes, counts_in
 from rqrec.service.events.store import AppendResult, StoreLimits
 
 TRIMMED_AT_ONCE = 10_000  # records; more would keep other calls waiting
@@ -23,7 +23,7 @@ SWEEP_EVERY_S, SWEPT_ROWS, SWEPT_USERS = 1.0, 10_000, 100
 DELETE_EXPIRED_IDS = """
 DELETE FROM event_ids WHERE hash IN (SELECT hash FROM event_ids WHERE expires_at <= ? LIMIT ?)
 """
-ADD_IMPRESSIONS = "INSERT INTO impressions (recommendation_id, user_id, at, impression)"
+ADD_IMPRESSIONS = "INSERT INTO impressions (recommendation_id, user_id, at, impression, counts_in)"
 DELETE_EXPIRED_IMPRESSIONS = """
 DELETE FROM impressions WHERE recommendation_id IN (SELECT recommendation_id FROM impressions WHERE at <= ? LIMIT ?)
 """
@@ -168,7 +168,7 @@ class SqliteWrites:
         insert(
             connection,
             ADD_IMPRESSIONS,
-            [(one.recommendation_id, one.user_id, one.at, text) for one, text in given.values()],
+            [(one.recommendation_id, one.user_id, one.at, text, counts_in(one)) for one, text in given.values()],
         )
         self._outcomes.count_impressions(connection, new, now)
         for some in chunks(list({one.user_id for one in new if one.user_id is not None})):

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression, Record
+from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts, OutcomeKind
 
 START = ""  # the position before every record of the stream
@@ -76,19 +76,6 @@ class AppendResult:
 
 
 @dataclass(frozen=True)
-class RecordPage:
-    """Some records of the stream.
-
-    Attributes:
-        records: The records; empty if the stream has no more.
-        position: The position after the last of these records: printable ASCII without spaces, below 400 characters.
-    """
-
-    records: list[Record]
-    position: str
-
-
-@dataclass(frozen=True)
 class UserData:
     """All that is stored of one user.
 
@@ -142,6 +129,15 @@ class EventStore(ABC):
         """
         (history,) = await self.histories([user_id], limit)
         return history
+
+    @abstractmethod
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        """Returns what `history` returns, if that takes no waiting; else None.
+
+        Args:
+            user_id: Id of the user.
+            limit: Most entries to return, at least 1.
+        """
 
     @abstractmethod
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
@@ -258,6 +254,14 @@ class EventStore(ABC):
         Raises:
             StoreUnavailable: If the store does not answer. A part may be deleted nevertheless.
             ValueError: If the position is not one of this store.
+        """
+
+    @abstractmethod
+    async def store_id(self) -> str:
+        """Returns the random id of this store, which it keeps for as long as its data; empty before the first write.
+
+        Raises:
+            StoreUnavailable: If the store does not answer.
         """
 
     @abstractmethod

@@ -5,7 +5,8 @@ With Redis, it also writes the items that clients have written to FOLDER/items.w
 The environment variables RQREC_… choose the store as for the service: Redis if RQREC_REDIS_URL is set, else the file in
 RQREC_DATA_DIR. The files are FOLDER/interactions/day=2026-01-31/part-00000012.parquet, by the day of the export. Each
 event is exported once, even if the command is killed. Exported events are removed from the store; histories of users
-stay there. Events of forgotten users are removed from the files. Export a store to one folder only.
+stay there. Events of forgotten users are removed from the files. Export a store to one folder only. The folder knows
+its store, and another store is refused.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
         set_up_logs(settings.log_format)
         files = EventFiles(options.folder)
         with files.locked():
-            asyncio.run(_export(settings, files, ItemsFile(options.folder), options.every))
+            asyncio.run(_export(settings, files, ItemsFile(options.folder), options))
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error)), EXIT_REFUSED))
     except (StoreUnavailable, ItemsUnavailable) as error:
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
         sys.exit(_complain(program, error, EXIT_REFUSED))
 
 
-async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, every_s: float | None) -> None:
+async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, options: argparse.Namespace) -> None:
+    every_s: float | None = options.every
     gate = None if settings.redis_url is None else RedisGate(redis_options(settings), Metrics())
     store = event_store(settings, gate)
     items = None if gate is None else ItemsExport(gate, items_file)
@@ -72,7 +74,7 @@ async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, 
             try:
                 if gate is None:
                     _check_exists(settings.data_dir / EVENTS_FILE)
-                exported = await export_events(store, files)
+                exported = await export_events(store, files, replaces=options.replaces_lost_store)
                 logger.info(
                     "%d events exported, %d events of forgotten users removed", exported.events, exported.forgotten
                 )
@@ -104,6 +106,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="the folder of the exported events")
     parser.add_argument(
         "--every", type=interval_s, metavar="TIME", help="export again after this time, such as 60s, 5m, 1h or 1d"
+    )
+    parser.add_argument(
+        "--replaces-lost-store",
+        action="store_true",
+        help="go on in the folder of another event store, which is lost and whose place this store has taken",
     )
     return parser
 

@@ -3,7 +3,8 @@
     <folder>/interactions/day=2026-01-31/part-00000012.parquet
 
 The day is that of the export, in UTC. The metadata of each file hold the position after its last event, so the events
-and their position reach the disk by one rename. The file with the highest number was written last.
+and their position reach the disk by one rename. So does the id of the event store, because a position means nothing in
+another one. The file with the highest number was written last.
 """
 
 import fcntl
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -23,7 +25,7 @@ from rqrec.service.export_events.progress_log import ProgressLog
 
 INTERACTIONS = "interactions"  # the name by which training finds the table
 PARTS, UNFINISHED = "day=*/part-*.parquet", "day=*/.part-*"
-POSITION = "rqrec.position"
+POSITION, STORE = "rqrec.position", "rqrec.store"
 EVENTS_IN_FILE = 100_000  # a file of today grows up to this number
 TIME = pl.Datetime("us", "UTC")
 # The names that training knows, which event has what in them, and their types.
@@ -36,6 +38,18 @@ COLUMNS: Mapping[str, tuple[str, pl.DataType | type[pl.DataType]]] = {
     "event_id": ("event_id", pl.String),
     "recommendation_id": ("recommendation_id", pl.String),
 }
+
+
+class Progress(NamedTuple):
+    """Up to where the files hold all events.
+
+    Attributes:
+        position: The position in the stream after the last event; `START` if there are no files.
+        store_id: The id of the event store; None if there are no files, or if a release without such ids wrote them.
+    """
+
+    position: str
+    store_id: str | None
 
 
 class ExportBusy(UserError):
@@ -82,17 +96,17 @@ class EventFiles:
         finally:
             os.close(handle)  # this unlocks the folder, and so does the end of the process
 
-    def position(self) -> str:
-        """Returns the position in the stream after the last event of the files; `START` if there are no files."""
+    def progress(self) -> Progress:
+        """Returns up to where the files hold all events."""
         last = self._last()
-        return START if last is None else _position_of(last)
+        return Progress(START, None) if last is None else _progress(last)
 
-    def add(self, events: Sequence[Event], position: str, *, today: date | None = None) -> None:
+    def add(self, events: Sequence[Event], progress: Progress, *, today: date | None = None) -> None:
         """Adds events and their position: after a crash the files hold both or neither.
 
         Args:
             events: The events that follow the position of the files.
-            position: The position in the stream after these events.
+            progress: The position in the stream after these events, and the store.
             today: The day of the export; by default today in UTC.
         """
         day = self._folder / f"day={today or datetime.now(UTC).date()}"
@@ -100,10 +114,10 @@ class EventFiles:
         if last is not None and last.parent == day:
             before = pl.read_parquet(last, hive_partitioning=False)
             if len(before) + len(added) <= EVENTS_IN_FILE:
-                _write(pl.concat([before, added]), last, position)
+                _write(pl.concat([before, added]), last, progress)
                 return
         number = 0 if last is None else _number_of(last) + 1
-        _write(added, day / f"part-{number:08d}.parquet", position)
+        _write(added, day / f"part-{number:08d}.parquet", progress)
 
     def forget(self, user_ids: Collection[str]) -> int:
         """Removes all events of some users from the files. The position stays.
@@ -118,7 +132,7 @@ class EventFiles:
         is_kept = ~pl.col("user_id").is_in(list(user_ids))
         for number, file in enumerate(parts):
             log.tell("%d of %d files searched for events of forgotten users", number, len(parts))
-            position = _position_of(file)
+            progress = _progress(file)
             num_events, num_kept = (
                 pl.scan_parquet(file, hive_partitioning=False)
                 .select(pl.len(), is_kept.sum().alias("kept"))
@@ -127,7 +141,7 @@ class EventFiles:
             )
             if num_kept < num_events:
                 kept = pl.read_parquet(file, hive_partitioning=False).filter(is_kept)
-                _write(kept, file, position)
+                _write(kept, file, progress)
                 removed += num_events - num_kept
         return removed
 
@@ -158,20 +172,22 @@ def _as_table(events: Sequence[Event]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _write(table: pl.DataFrame, file: Path, position: str) -> None:
+def _write(table: pl.DataFrame, file: Path, progress: Progress) -> None:
     """Writes a file so that, after a crash at any moment, the old file or the new one is there as a whole."""
     file.parent.mkdir(exist_ok=True)
     unfinished = file.with_name(f".{file.name}")  # readers leave hidden files out
-    table.write_parquet(unfinished, metadata={POSITION: position})
+    store = {} if progress.store_id is None else {STORE: progress.store_id}
+    table.write_parquet(unfinished, metadata={POSITION: progress.position, **store})
     to_disk(unfinished)
     unfinished.rename(file)
     to_disk(file.parent)
     to_disk(file.parent.parent)  # the folder of the day may be new
 
 
-def _position_of(file: Path) -> str:
+def _progress(file: Path) -> Progress:
     try:
-        return str(pl.read_parquet_metadata(file)[POSITION])
+        metadata = pl.read_parquet_metadata(file)
+        return Progress(metadata[POSITION], metadata.get(STORE))
     except (pl.exceptions.PolarsError, KeyError) as error:
         raise ForeignFile(file) from error
 

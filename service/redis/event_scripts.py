@@ -30,26 +30,30 @@ local function add_entry(key, entry, most, lives_ms)
 end
 """
 
+APPEND = f"""{_ADD_ENTRY}
+local function append(num_events)
+  local answer = {{}}
+  for i = 1, num_events do
+    local mark, stream, history = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+    local user, event, entry = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
+    if redis.call('SET', mark, ARGV[1], 'PX', ARGV[2], 'NX') then
+      redis.call('XADD', stream, '*', 'user', user, 'event', event)
+      if entry ~= '' then add_entry(history, entry, ARGV[3], ARGV[4]) end
+      answer[i] = 1
+    else
+      answer[i] = redis.call('GET', mark) == ARGV[1] and 1 or 0
+    end
+  end
+  return answer
+end
+"""
+
 # Stores events. An event is new if its mark does not exist, or if this call has set it: in a try whose answer was lost.
 # KEYS: mark, stream and history of each event. ARGV: 1 the call's token, 2 the marks' time to live in milliseconds,
 #   3 most entries of a history, 4 a history's time to live in milliseconds; then user, event and history entry ('' for
 #   none) of each event.
 # Returns 1 for each event that is new, else 0.
-APPEND_EVENTS = f"""{_ADD_ENTRY}
-local answer = {{}}
-for i = 1, #KEYS / 3 do
-  local mark, stream, history = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local user, event, entry = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
-  if redis.call('SET', mark, ARGV[1], 'PX', ARGV[2], 'NX') then
-    redis.call('XADD', stream, '*', 'user', user, 'event', event)
-    if entry ~= '' then add_entry(history, entry, ARGV[3], ARGV[4]) end
-    answer[i] = 1
-  else
-    answer[i] = redis.call('GET', mark) == ARGV[1] and 1 or 0
-  end
-end
-return answer
-"""
+APPEND_EVENTS = f"{APPEND}return append(#KEYS / 3)"
 
 # Deletes a user's history and impressions, and adds a record without an event to the stream.
 # KEYS: stream, history, shown. ARGV: user.

@@ -7,8 +7,14 @@ until the script has written something. So, where possible, the first write of a
 Then a full Redis either refuses the script before it has changed anything, or runs it to its end.
 """
 
+import functools
+import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import NoScriptError
 
 from rqrec.service.redis.client import RedisGate
 
@@ -67,6 +73,43 @@ if revision > tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
+
+
+async def evaluate(client: Redis | RedisCluster, script: Script) -> Any:
+    """Runs a script and returns its answer. Sends its hash, and its text only if Redis does not know it yet.
+
+    Args:
+        client: The client of Redis.
+        script: The script.
+    """
+    try:
+        return await client.evalsha(_hash(script.text), len(script.keys), *script.keys, *script.arguments)
+    except NoScriptError:
+        return await client.eval(script.text, len(script.keys), *script.keys, *script.arguments)
+
+
+async def evaluate_all(client: Redis | RedisCluster, scripts: Sequence[Script]) -> list[Any]:
+    """Runs scripts in one round trip, and returns the answer of each.
+
+    Args:
+        client: The client of Redis.
+        scripts: The scripts. If Redis does not know one of them yet, all of them run once more.
+    """
+    if not isinstance(client, RedisCluster):  # whose pipelines take no hashes
+        by_hash = client.pipeline(transaction=False)
+        for one in scripts:
+            by_hash.evalsha(_hash(one.text), len(one.keys), *one.keys, *one.arguments)
+        with suppress(NoScriptError):
+            return list(await by_hash.execute())
+    pipeline = client.pipeline(transaction=False)
+    for one in scripts:
+        pipeline.eval(one.text, len(one.keys), *one.keys, *one.arguments)
+    return list(await pipeline.execute())
+
+
+@functools.cache
+def _hash(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 async def run(gate: RedisGate, script: str, keys: Sequence[str], *arguments: object) -> Any:

@@ -21,7 +21,7 @@ from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.errors import InvalidPart, RetryLater
 from rqrec.service.events.event import Impression
-from rqrec.service.ids import random_uuid
+from rqrec.service.ids import uuid_by_time
 from rqrec.service.outcomes.health_recorder import HealthRecorder
 from rqrec.service.outcomes.outcome_counts import Arm, bucket_of
 from rqrec.service.search.batch_search import SearchWork, search_key
@@ -78,7 +78,7 @@ async def recommend(
     """
     weight = _weigh(request, runtime, context)
     begin, metrics = time.perf_counter(), runtime.metrics
-    recommendation_id = random_uuid()
+    recommendation_id = uuid_by_time()
     profile = Profile(request.history, request.exclude)
     if request.user_id is not None or request.after is not None:
         profile = await runtime.users.profile(request)

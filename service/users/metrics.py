@@ -79,8 +79,17 @@ class UserMetrics:
         except StoreUnavailable:
             self._errors.labels(operation).inc()
             raise
-        self._seconds[operation].observe(time.perf_counter() - begin)
+        self.observe(operation, time.perf_counter() - begin)
         return result
+
+    def observe(self, operation: str, seconds: float) -> None:
+        """Notes how long a call of the event store took.
+
+        Args:
+            operation: Name of the method of `EventStore`.
+            seconds: How long it took.
+        """
+        self._seconds[operation].observe(seconds)
 
     def _start_at_zero(self, event_types: Collection[str]) -> None:
         """Makes all labels appear with 0: Prometheus sees no increase in a counter that first appears with 1."""

@@ -3,6 +3,7 @@ import logging
 
 import pytest
 
+from rqrec.service.errors import StoreUnavailable
 from rqrec.service.periodic import Periodic
 
 
@@ -33,6 +34,25 @@ def test_what_fails_is_tried_less_and_less_often_and_logged_once(caplog: pytest.
     asyncio.run(scenario())
     assert caplog.text.count("RuntimeError: it is broken") == 1
     assert caplog.text.count("succeeded again") == 1
+
+
+def test_an_outage_of_something_else_is_one_warning_and_one_line_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rqrec")
+    failures = iter([True] * 3)
+
+    async def work() -> None:
+        if next(failures, False):
+            raise StoreUnavailable("it is away")
+
+    async def scenario() -> None:
+        periodic = Periodic(work, 0.001, expected=StoreUnavailable)
+        periodic.start()
+        await asyncio.sleep(0.2)
+        await periodic.stop()
+
+    asyncio.run(scenario())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "it is away" in caplog.records[0].message
 
 
 def test_a_pause_has_a_longest_length() -> None:

@@ -120,6 +120,17 @@ def test_concurrent_calls_count_every_impression_and_outcome_once(opened: Opened
     assert total(opened) == Outcomes(impressions=20, clicks=10)
 
 
+def test_events_of_many_trials_in_one_call_count_each_in_its_own(opened: OpenedStore) -> None:
+    trials = [TRIAL + number for number in range(9)]
+    opened.run(opened.store.add_impressions([replace(impression(one), trial=one) for one in trials]))
+    opened.reopen()
+    opened.run(opened.store.append([event(one, "ann" if one > TRIAL else "bob") for one in (*trials, TRIAL + 99)]))
+    clicks = [counts_of(opened, one).total(ACTIVE).clicks for one in trials]
+    assert clicks == [0, *[1] * 8]
+    opened.run(opened.store.append([event(one) for one in trials]))
+    assert [counts_of(opened, one).total(ACTIVE) for one in trials] == [Outcomes(1, clicks=1)] * 9
+
+
 def test_a_forgotten_user_leaves_counts_and_takes_the_lists_along(opened: OpenedStore) -> None:
     opened.run(opened.store.add_impressions([impression(1)]))
     opened.run(opened.store.append([event(1)]))
@@ -129,10 +140,10 @@ def test_a_forgotten_user_leaves_counts_and_takes_the_lists_along(opened: Opened
 
 
 def test_counts_expire_after_they_last_changed(open_store: Callable[..., OpenedStore]) -> None:
-    opened = open_store(replace(LIMITS, impression_ttl_s=0.6, trial_ttl_s=0.6))
+    opened = open_store(replace(LIMITS, impression_ttl_s=1.0, trial_ttl_s=1.0))
     for number in (1, 2):
         opened.run(opened.store.add_impressions([replace(impression(number, surface=str(number)), at=time.time())]))
-        time.sleep(0.4)
+        time.sleep(0.6)
     assert total(opened).impressions == 2
-    time.sleep(0.4)
+    time.sleep(0.6)
     assert counts_of(opened) == OutcomeCounts({})

@@ -43,6 +43,14 @@ def test_an_empty_store_knows_nobody(opened: OpenedStore) -> None:
     assert run(store.read(page.position, 100)).records == [event(1)]
 
 
+def test_a_store_keeps_its_id(opened: OpenedStore) -> None:
+    opened.run(opened.store.append([event(1)]))
+    store_id = opened.run(opened.store.store_id())
+    assert len(store_id) == 32
+    opened.reopen()
+    assert opened.run(opened.store.store_id()) == store_id
+
+
 def test_an_event_comes_back_as_it_was(opened: OpenedStore) -> None:
     run, store = opened.run, opened.store
     odd = Event(

@@ -15,7 +15,7 @@ from rqrec.models.files import to_disk
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
 from rqrec.service.export_events import event_files, export, progress_log
-from rqrec.service.export_events.event_files import COLUMNS, EventFiles, ExportBusy
+from rqrec.service.export_events.event_files import COLUMNS, EventFiles, ExportBusy, Progress
 from rqrec.service.export_events.export import Exported, OtherStore, export_events
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
@@ -59,9 +59,9 @@ def ids(folder: Path) -> list[str]:
     return table(folder)["event_id"].to_list()
 
 
-def export_all(opened: OpenedStore, folder: Path) -> Exported:
+def export_all(opened: OpenedStore, folder: Path, *, replaces: bool = False) -> Exported:
     with EventFiles(folder).locked():
-        return opened.run(export_events(opened.store, EventFiles(folder)))
+        return opened.run(export_events(opened.store, EventFiles(folder), replaces=replaces))
 
 
 def test_events_move_to_files_with_all_that_they_say(opened: OpenedStore, tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_files_are_in_a_folder_for_each_day_and_grow_up_to_a_number_of_events(
     monkeypatch.setattr(event_files, "EVENTS_IN_FILE", 3)
     files, days = EventFiles(tmp_path), [date(2026, 1, 30), date(2026, 1, 31)]
     with files.locked():
-        assert files.position() == START
+        assert files.progress() == Progress(START, None)
         for number, day in enumerate([days[0]] * 4 + [days[1]]):
-            files.add([event(number)], str(number), today=day)
-            assert files.position() == str(number)
+            files.add([event(number)], Progress(str(number), "a store"), today=day)
+            assert files.progress() == Progress(str(number), "a store")
     names = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("part-*"))
     assert names == [
         "interactions/day=2026-01-30/part-00000000.parquet",
@@ -190,9 +190,31 @@ def test_two_exports_to_one_folder_at_a_time_are_refused(tmp_path: Path) -> None
 def test_files_of_another_store_are_refused(in_file: OpenedStore, tmp_path: Path) -> None:
     files = EventFiles(tmp_path)
     with files.locked():
-        files.add([event(1)], "no position of SQLite")
+        files.add([event(1)], Progress("no position of SQLite", None))
     with pytest.raises(OtherStore, match="exported from another event store: use another folder"):
         export_all(in_file, tmp_path)
+
+
+def test_another_store_is_refused_before_anything_is_changed_unless_the_first_one_is_lost(
+    opened: OpenedStore, tmp_path: Path
+) -> None:
+    other = OpenedStore(tmp_path / "other" / "events.sqlite")
+    opened.run(opened.store.append([event(1), event(2)]))
+    other.run(other.store.append([event(3), event(4)]))
+    assert export_all(opened, tmp_path) == Exported(2, 0)
+    opened.reopen()
+    opened.run(opened.store.append([event(5)]))
+    assert export_all(opened, tmp_path) == Exported(1, 0)
+    with pytest.raises(OtherStore, match="exported from another event store, .*: use another folder.*replaces-lost"):
+        export_all(other, tmp_path)
+    assert other.run(other.store.size()) == 2
+    assert ids(tmp_path) == ["e1", "e2", "e5"]
+    assert export_all(other, tmp_path, replaces=True) == Exported(2, 0)
+    with pytest.raises(OtherStore):
+        export_all(opened, tmp_path)
+    assert export_all(other, tmp_path) == Exported(0, 0)
+    assert ids(tmp_path) == ["e1", "e2", "e5", "e3", "e4"]
+    other.close()
 
 
 def test_training_reads_the_files_with_the_items_of_a_bundle(

@@ -99,6 +99,7 @@ def test_not_ready_before_the_model_is_loaded_but_alive(bundles: Path) -> None:
     client = TestClient(create_app(settings_for(bundles)))  # without its lifespan
     assert client.get("/healthz").json() == {"status": "alive"}
     check_problem(client.get("/readyz"), 503, "not-ready")
+    assert client.get("/readyz").headers["retry-after"] == "1"
     check_problem(client.post("/recommend", json={"history": []}), 503, "not-ready")
 
 

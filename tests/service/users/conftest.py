@@ -28,6 +28,9 @@ class SometimesAway(SqliteEventStore):
         self._check()
         return await super().append(events)
 
+    def history_at_once(self, user_id: str, limit: int) -> list[HistoryEntry] | None:
+        return None if self.is_away else super().history_at_once(user_id, limit)
+
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
         self._check(user_ids)
         return await super().histories(user_ids, limit)

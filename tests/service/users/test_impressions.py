@@ -157,6 +157,6 @@ def test_a_store_that_is_away_is_logged_in_one_line(
         await buffer.stop()
 
     run(store, scenario)
-    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
     assert "the store is away" in record.message
     assert record.exc_info is None
