@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,6 +92,9 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
 	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'
+
+guide: train ## Follow one item and one user through the model of DATASET step by step, and draw the figures of docs/guide.md
+	$(BIN)/python docs/guide/steps.py --work-dir '$(WORKSPACE)' --figures docs/guide
 
 soak: train ## Ten minutes of load at the knee: does memory stay flat? (needs wrk)
 	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'

@@ -40,6 +40,10 @@ class UnknownModel(Exception):
     """No published model (bundle) of the requested version exists."""
 
 
+class NoReport(Exception):
+    """The bundle of a model has no training report that can be read."""
+
+
 class UnusableModel(Exception):
     """A bundle (the files of a model) cannot be loaded or served. The models that serve requests now do not change."""
 

@@ -131,15 +131,17 @@ def bundle(bundles: Path) -> Bundle:
 
 
 @contextmanager
-def no_search_graph() -> Iterator[None]:
-    """Makes runs publish a placeholder for the graph of the search, whose export takes most of a short run's time.
+def no_search_graph(*, with_report: bool = False) -> Iterator[None]:
+    """Makes runs publish a placeholder for the graph of the search, and unless it is wanted a report without sections.
 
-    A service can serve such a bundle with the engine of PyTorch.
+    Both take most of a short run's time. A service can serve such a bundle with the engine of PyTorch.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
             "rqrec.models.search.export.export_search", lambda _retriever, _trie, path, **_options: path.touch()
         )
+        if not with_report:
+            patched.setattr("rqrec.training.report.report.SECTIONS", ())
         yield
 
 

@@ -6,6 +6,8 @@ leave out the items of the user's history, except for data in which users often 
 
 The retriever is measured without times. If the data has times, it is measured once more with the times of the history
 and of the next item.
+
+Shapes: U users, K list length, N items.
 """
 
 import json
@@ -16,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.training.data.dataset import TIMESTAMP
+from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.recommender import Recommender
+from rqrec.training.data.dataset import TIMESTAMP, Dataset
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.splits import Holdout, Split
 from rqrec.training.data.splitting.repeats import Repeats
@@ -26,6 +30,7 @@ from rqrec.training.evaluation.baselines import (
     rank_by_item_knn,
     rank_by_popularity,
 )
+from rqrec.training.evaluation.details import EvaluationDetails
 from rqrec.training.evaluation.own_items import rank_by_own_frequency, rank_by_own_recency
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.evaluation.recent_popularity import recent_popularity
@@ -62,7 +67,8 @@ def evaluate(
     """Runs the stage "evaluation": measures the retriever and the baselines, and stores the metrics in the workspace.
 
     The file evaluation.json holds the metrics of each model, of the data and of the semantic IDs. If there are no test
-    users, it has no metrics of models.
+    users, it has no metrics of models. Else the ranks of all users and other details lie beside it; see
+    `training.evaluation.details`.
 
     Args:
         workspace: The folder that stores the results of all stages.
@@ -83,23 +89,21 @@ def evaluate(
             loaded = load_features(features)
             popularity_N = item_popularity(split.train, len(loaded.features_NE))
             recommender = load_recommender(tokens, decoder, loaded, popularity_N)
-            names = [RQREC] if split.test.times_U is None else [RQREC, RQREC_TIMED]
-            found = {
-                name: rank_holdout(
-                    recommender,
-                    split.test,
-                    k=settings.list_length,
-                    beam_width=settings.beam_width,
-                    exclude_history=repeats.exclude_history,
-                    disliked_types=dataset.disliked_types,
-                    times_known=name == RQREC_TIMED,
-                )
-                for name in names
-            }
+            log_probs_UK = np.full((len(split.test), settings.list_length), -np.inf, dtype=np.float32)
+            found = _own_lists(recommender, split.test, dataset, repeats, settings, log_probs_UK)
             times_I = dataset.interactions[TIMESTAMP].to_numpy()[split.is_train_I]
             recent_N = recent_popularity(split.train, times_I, len(popularity_N), days=settings.recent_days)
             lists = {**found, **_baselines(split, popularity_N, recent_N, repeats, settings.list_length)}
             results |= _figures(lists, split.test, loaded, popularity_N, settings)
+            details = EvaluationDetails.from_lists(
+                lists,
+                split.test,
+                popularity_N,
+                shown_k=settings.profile_k,
+                model=RQREC,
+                log_probs_UK=log_probs_UK,
+            )
+            details.write(directory)
         else:
             logger.warning("the model is not evaluated: %s", NOT_EVALUATED)
         results[DATA] = repeats.figures | {"split_by_time": float(split.test.period is not None)}
@@ -108,6 +112,34 @@ def evaluate(
 
     inputs = [data, features, tokens, decoder]
     return workspace.run("evaluation", inputs=inputs, settings=settings, write=write, version=CODE_VERSION)
+
+
+def _own_lists(
+    recommender: Recommender,
+    test: Holdout,
+    dataset: Dataset,
+    repeats: Repeats,
+    settings: EvaluationSettings,
+    log_probs_UK: NDArray[np.float32],
+) -> Lists:
+    """Returns the retriever's lists, without and with times, and fills in the log-probabilities of those without."""
+
+    def note(user: int, ranking: Ranking) -> None:
+        log_probs_UK[user, : len(ranking.log_probs_K)] = ranking.log_probs_K
+
+    return {
+        name: rank_holdout(
+            recommender,
+            test,
+            k=settings.list_length,
+            beam_width=settings.beam_width,
+            exclude_history=repeats.exclude_history,
+            disliked_types=dataset.disliked_types,
+            times_known=name == RQREC_TIMED,
+            observe=note if name == RQREC else None,
+        )
+        for name in ([RQREC] if test.times_U is None else [RQREC, RQREC_TIMED])
+    }
 
 
 def _baselines(

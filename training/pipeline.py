@@ -7,6 +7,7 @@ import shlex
 
 from rich.console import Console
 
+from rqrec.models.bundle.layout import REPORT
 from rqrec.training.cli import stage_command
 from rqrec.training.data.prepare import load_report
 from rqrec.training.evaluate import load_results
@@ -25,7 +26,7 @@ def train_and_publish(run: Run) -> None:
     """Trains a model, evaluates it, and publishes it as a bundle, the folder that the service loads.
 
     At the end, a report is printed: what was read, dropped and changed in the data; the results of the evaluation; the
-    folder of the bundle; and the command that serves the model.
+    folder of the bundle; the page of the training report; and the command that serves the model.
     """
     bundle, results, data = run.bundle, load_results(run.evaluation), load_report(run.data)
     console = Console(quiet=rank() > 0)
@@ -36,8 +37,9 @@ def train_and_publish(run: Run) -> None:
         console.print(table)
     for line in (*lines_of_better_baselines(results), *([REFITTED] if run.refit else [])):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+    report = [f"report: {run.report.path / REPORT}"] if run.report else []
     serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"
-    for line in (f"bundle: {bundle}", f"to serve it: {serve}"):
+    for line in (f"bundle: {bundle}", *report, f"to serve it: {serve}"):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

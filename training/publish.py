@@ -4,6 +4,7 @@ Shapes: N items, E feature columns, P content width, D item vector width.
 """
 
 import logging
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden
-from rqrec.models.bundle.layout import FORMAT
+from rqrec.models.bundle.layout import FORMAT, REPORT
 from rqrec.models.bundle.manifest import Manifest, seal_bundle
 from rqrec.models.bundle.store import point_current
 from rqrec.models.files import new_directory
@@ -26,7 +27,7 @@ from rqrec.training.data.prepare import load_prepared, load_repeats
 from rqrec.training.evaluate import load_results
 from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.progress import Task, duration, progress
-from rqrec.training.runtime.workspace import Workspace, stage_key
+from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
 NAME, STEPS = "publish", 5
@@ -43,10 +44,13 @@ class PublishSettings:
         refit: Whether the published model learns from all interactions. After the evaluation, it is trained further for
             a quarter of the epochs, with the held-out interactions. The bundle keeps the results of the evaluation;
             they are of the model before.
+        report: Whether a run writes the training report, a page that shows what each stage did, before it publishes.
+            The bundle holds a copy.
     """
 
     half_precision: bool = False
     refit: bool = True
+    report: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class _Format:
     code_version: int = 7  # 7: features of the items, and until when the model has learnt
 
 
-def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -> Path:
+def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, report: Stage | None = None) -> Path:
     """Writes the bundle `bundles/<version>`, and makes `bundles/current` point to it.
 
     A retrained model is published beside its parent, the bundle from which the retraining went on.
@@ -70,12 +74,14 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -
         workspace: The folder that stores the results of all stages. After a full training, `bundles` is below it.
         trained: The results of all stages that come before.
         settings: Whether the bundle also holds a search in half precision.
+        report: The result of `write_report`, which the bundle gets a copy of; None for a bundle without a report.
 
     Returns:
         The bundle's folder.
     """
     dataset = load_prepared(trained.data)
     inputs = [trained.data, trained.tokens, trained.rqvae, trained.published, trained.evaluation]
+    inputs += [report] if report else []
     version = f"{dataset.name}-{stage_key(inputs, _Format(settings))}"
     bundles = workspace.root / BUNDLES if trained.parent is None else trained.parent.path.parent
     bundle = bundles / version
@@ -86,6 +92,8 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings) -
     else:
         logger.info("%s: started", NAME)
         with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
+            if report is not None:
+                shutil.copyfile(report.path / REPORT, folder / REPORT)
             _write(folder, trained, dataset, settings, version, task)
         read_bundle(bundle)
         logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))

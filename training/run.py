@@ -15,6 +15,7 @@ from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
 from rqrec.training.publish import PublishSettings, publish
 from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
+from rqrec.training.report.report import write_report
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
@@ -102,20 +103,42 @@ class Run:
 
         None if the settings have no refit, or no interaction is held out. Reading it runs the stage if needed.
         """
-        if not (self.settings.publish.refit and needs_refit(self.data)):
+        if not self._refits:
             return None
-        short_term = self.short_term and refit_short_term(
-            self.workspace, self.data, self.short_term, self.settings.short_term
-        )
         stages = (self.data, self.features, self.tokens, self.decoder)
-        return refit_decoder(self.workspace, *stages, self.settings.decoder, short_term=short_term)
+        return refit_decoder(self.workspace, *stages, self.settings.decoder, short_term=self.short_term_refit)
+
+    @cached_property
+    def short_term_refit(self) -> Stage | None:
+        """The stored result of the stage "short_term_refit": the short-term encoder trained further.
+
+        None if there is no refit or no short-term encoder. Reading it runs the stage if needed.
+        """
+        if not (self._refits and self.short_term):
+            return None
+        return refit_short_term(self.workspace, self.data, self.short_term, self.settings.short_term)
+
+    @cached_property
+    def report(self) -> Stage | None:
+        """The stored result of the stage "report": the training report. None if the settings have none.
+
+        Reading it runs the stage if needed, and all stages before it.
+        """
+        if not self.settings.publish.report:
+            return None
+        trainings = (self.rqvae, self.short_term, self.decoder, self.short_term_refit, self.refit)
+        return write_report(self.workspace, self._trained, [stage for stage in trainings if stage is not None])
 
     @cached_property
     def bundle(self) -> Path:
         """The folder of the published bundle. Reading it runs all stages if needed, and publishes their results."""
+        return publish(self.workspace, self._trained, self.settings.publish, self.report)
+
+    @property
+    def _refits(self) -> bool:
+        return self.settings.publish.refit and needs_refit(self.data)
+
+    @property
+    def _trained(self) -> Trained:
         stages = (self.data, self.features, self.rqvae, self.tokens, self.decoder, self.evaluation, self.refit)
-        return publish(
-            self.workspace,
-            Trained(*stages, text_encoder=self.settings.features.text_encoder, config=settings_as_gin(self.settings)),
-            self.settings.publish,
-        )
+        return Trained(*stages, text_encoder=self.settings.features.text_encoder, config=settings_as_gin(self.settings))

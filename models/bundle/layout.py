@@ -16,6 +16,7 @@ transitions.parquet    the items that followed each item in training, in the row
 text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
 text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)
 features.npy           the features of each item, for a retraining; the service does not read it (optional)
+report.html            the training report, a page for people (optional)
 """
 
 from collections.abc import Mapping
@@ -39,5 +40,19 @@ GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH)
 FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
 TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
 TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
-FEATURES = "features.npy"
+FEATURES, REPORT = "features.npy", "report.html"
 CURRENT = "current"  # the link in a folder of bundles that names the bundle to serve
+
+
+def format_advice(found: object) -> str:
+    """Returns what to do with a bundle of a format that this release does not read.
+
+    Args:
+        found: The format that the manifest names, of any type.
+    """
+    if isinstance(found, int) and found > max(READABLE_FORMATS):
+        return "install a newer release of rqrec, or publish the bundle again with this release"
+    release = RELEASES.get(found) if isinstance(found, int) else None
+    if release is None:
+        return "no release of rqrec reads it; publish the bundle again with `make run`"
+    return f"install rqrec {release}, which reads it, or publish the bundle again with `make run`"

@@ -23,9 +23,10 @@ from rqrec.models.bundle.layout import (
     HALF_SEARCH_GRAPH,
     MANIFEST,
     READABLE_FORMATS,
-    RELEASES,
+    REPORT,
     TEXT_FILES,
     TRANSITIONS,
+    format_advice,
 )
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.search.history.bonus import HistoryBonus
@@ -115,7 +116,7 @@ class Manifest:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the files that the service reads, without `manifest.json`."""
+        """The names of the files that the service reads at its start, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
         transitions = () if self.following_weight is None else (TRANSITIONS,)
         return (*FILES, *half, *transitions, *(() if self.no_text_encoder else TEXT_FILES))
@@ -245,7 +246,8 @@ def seal_bundle(folder: Path, manifest: Manifest) -> None:
         folder: The bundle's folder, with all its other files.
         manifest: The manifest to write. Its field `checksums` is not read: the checksums are computed from the files.
     """
-    files = (*manifest.files, *((FEATURES,) if manifest.has_features else ()))
+    others = {FEATURES: manifest.has_features, REPORT: (folder / REPORT).is_file()}
+    files = (*manifest.files, *(name for name, is_there in others.items() if is_there))
     fields = manifest.fields | {"checksums": {name: file_checksum(folder / name) for name in files}}
     fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields, indent=2), encoding="utf-8")
@@ -274,7 +276,8 @@ def read_manifest(folder: Path) -> Manifest:
         if found not in READABLE_FORMATS:
             readable = ", ".join(map(str, READABLE_FORMATS))
             raise BundleError(
-                f"bundle format {shortened(found)} of {folder} is not readable (expected {readable}): {_remedy(found)}"
+                f"bundle format {shortened(found)} of {folder} is not readable (expected {readable}): "
+                f"{format_advice(found)}"
             )
         try:
             Manifest(**fields)
@@ -287,13 +290,3 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
         manifest.check()
         return manifest
-
-
-def _remedy(found: object) -> str:
-    """The advice for a bundle of a format that this release does not read."""
-    if isinstance(found, int) and found > max(READABLE_FORMATS):
-        return "install a newer release of rqrec, or publish the bundle again with this release"
-    release = RELEASES.get(found) if isinstance(found, int) else None
-    if release is None:
-        return "no release of rqrec reads it; publish the bundle again with `make run`"
-    return f"install rqrec {release}, which reads it, or publish the bundle again with `make run`"

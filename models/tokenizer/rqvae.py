@@ -207,13 +207,28 @@ class RqVae(nn.Module):
         widths = [block.width for block in self.config.blocks]
         return zip(self.config.blocks, columns_NE.split(widths, dim=1), strict=True)
 
+    def block_losses(self, decoded_BE: Tensor, features_BE: Tensor) -> list[Tensor]:
+        """Computes the reconstruction loss of each feature block, a mean over items and columns, without its weight.
+
+        Args:
+            decoded_BE: The output of the decoder, shape (B, E): values of continuous columns, logits of multi-hot ones.
+            features_BE: The features to reconstruct, shape (B, E).
+
+        Returns:
+            A scalar for each block, in the order of the blocks.
+        """
+        pairs = zip(self._by_block(decoded_BE), self._by_block(features_BE), strict=True)
+        return [
+            F.binary_cross_entropy_with_logits(decoded, wanted)
+            if block.kind is FeatureKind.MULTI_HOT
+            else F.mse_loss(decoded, wanted)
+            for (block, decoded), (_, wanted) in pairs
+        ]
+
     def _reconstruction_loss(self, decoded_BE: Tensor, features_BE: Tensor) -> Tensor:
         loss = decoded_BE.new_zeros(())
-        for (block, decoded), (_, wanted) in zip(self._by_block(decoded_BE), self._by_block(features_BE), strict=True):
-            if block.kind is FeatureKind.MULTI_HOT:
-                loss = loss + block.weight * F.binary_cross_entropy_with_logits(decoded, wanted)
-            else:
-                loss = loss + block.weight * F.mse_loss(decoded, wanted)
+        for block, one in zip(self.config.blocks, self.block_losses(decoded_BE, features_BE), strict=True):
+            loss = loss + block.weight * one
         return loss
 
 

@@ -157,7 +157,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers]
+                message["headers"] = with_general(message["headers"], headers)
             await send(message)
 
         try:
@@ -182,6 +182,20 @@ def answer_headers(scope: Scope) -> list[Header]:
         *take_ids(scope["headers"]),
         *(ON_PAGES if path in PAGES else ON_EXPLORER if is_explorer(path) else PROTECTED),
     ]
+
+
+def with_general(own: Sequence[Header], general: Sequence[Header]) -> list[Header]:
+    """Adds the headers that every answer gets to those of one answer, except for those that it has already.
+
+    >>> with_general([(b"cache-control", b"private")], [(b"cache-control", b"no-store"), (b"x-request-id", b"7")])
+    [(b'cache-control', b'private'), (b'x-request-id', b'7')]
+
+    Args:
+        own: The headers of the answer.
+        general: The headers of every answer.
+    """
+    names = {name for name, _ in own}
+    return [*own, *(header for header in general if header[0] not in names)]
 
 
 def check_path(scope: Scope) -> None:

@@ -20,6 +20,7 @@ from rqrec.service.errors import (
     DeadlinePassed,
     HeadTooLarge,
     InvalidPart,
+    NoReport,
     NotReady,
     Overloaded,
     RateLimited,
@@ -63,6 +64,7 @@ class Kind(NamedTuple):
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
 UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
+NO_REPORT = Kind("no-report", "This model has no training report", 404, False)
 UNKNOWN_USER = Kind("unknown-user", "Nothing is stored of this user", 404, False)
 UNUSABLE_MODEL = Kind("unusable-model", "The model cannot be served", 409, False)
 ADMIN_OFF = Kind("admin-off", "The admin routes are off", 404, False)
@@ -86,6 +88,7 @@ CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
     UnknownModel: UNKNOWN_MODEL,
+    NoReport: NO_REPORT,
     UnknownUser: UNKNOWN_USER,
     UnusableModel: UNUSABLE_MODEL,
     AdminOff: ADMIN_OFF,

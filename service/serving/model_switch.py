@@ -44,6 +44,7 @@ class ModelSwitch:
         ready_without_redis: Whether this replica is ready even if the rollout in Redis was never read.
 
     Attributes:
+        bundles: The folder of bundles that was given.
         deployment: The loaded models with their roles; None before `start` and after `stop`.
     """
 
@@ -60,7 +61,7 @@ class ModelSwitch:
         ready_without_redis: bool,
     ) -> None:
         self.deployment: Deployment | None = None
-        self._bundles = bundles
+        self.bundles = bundles
         self._gate = gate
         self._metrics = metrics
         self._ready_without_redis = ready_without_redis
@@ -89,7 +90,7 @@ class ModelSwitch:
             except Exception as error:
                 logger.error("the rollout in Redis cannot be served here: %s", error)  # noqa: TRY400 - no traceback
         if self.deployment is None:
-            await self._switch(Rollout(await asyncio.to_thread(current_version, self._bundles)))
+            await self._switch(Rollout(await asyncio.to_thread(current_version, self.bundles)))
         if self._gate is not None:
             self._following.start()
 
@@ -144,7 +145,7 @@ class ModelSwitch:
     async def manifests(self) -> dict[str, Manifest | BundleError]:
         """Returns, by version, the manifest of each loaded model and each bundle in the folder, or the read error."""
         running = {model.version: model.bundle.manifest for model in self._running}
-        return {**running, **await asyncio.to_thread(read_manifests, self._bundles)}
+        return {**running, **await asyncio.to_thread(read_manifests, self.bundles)}
 
     @property
     def num_left_out(self) -> dict[str, int]:

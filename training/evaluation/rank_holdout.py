@@ -3,13 +3,14 @@
 Shapes: U users, K list length.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.history.transitions import is_in_session
+from rqrec.models.search.ranking import Ranking
 from rqrec.models.search.recommender import Recommender
 from rqrec.training.data.splits import Holdout
 from rqrec.training.runtime.progress import progress
@@ -30,6 +31,7 @@ def rank_holdout(
     exclude_history: bool = True,
     disliked_types: Sequence[int] = (),
     times_known: bool = False,
+    observe: Callable[[int, Ranking], None] | None = None,
 ) -> NDArray[np.int64]:
     """Computes the recommendation list of every held-out user.
 
@@ -47,6 +49,8 @@ def rank_holdout(
             in the history is a dislike.
         times_known: Whether the recommender knows which requests belong to the session of the last history item. A
             request is made at the time of its target. Ignored if the data has no times.
+        observe: Called with the row of each user in the holdout and the user's list with its probabilities; None for no
+            call.
 
     Returns:
         int64 item_index of shape (U, K), best first; a shorter list is padded with -1.
@@ -69,6 +73,8 @@ def rank_holdout(
         )
         for user, ranking in zip(users, found, strict=True):
             lists_UK[user, : len(ranking.leaves_K)] = recommender.trie.row_of_leaf_N[ranking.leaves_K]
+            if observe is not None:
+                observe(int(user), ranking)
     return lists_UK
 
 

@@ -14,6 +14,7 @@ from rqrec.training.data.splits import user_sequences
 from rqrec.training.evaluate import load_results
 from rqrec.training.features.features import load_features
 from rqrec.training.publish import publish
+from rqrec.training.report.report import write_report
 from rqrec.training.retrain.data import copy_rqvae, make_features, read_data, tokenize_new_items
 from rqrec.training.retrain.gate import Check, check_ids
 from rqrec.training.retrain.judge import Verdict, judge, load_verdict
@@ -135,7 +136,24 @@ class Retraining:
         rqvae = copy_rqvae(self.workspace, self.parent)
         stages = (self.data, self.features, rqvae, self.tokens, self.candidate, self.judged, refit)
         trained = Trained(*stages, text_encoder="", config=self.parent.manifest.config, parent=self.parent)
-        return publish(self.workspace, trained, self.settings.publish)
+        report = None
+        if self.settings.publish.report:
+            trainings = (self.candidate, refit)
+            report = write_report(self.workspace, trained, trainings, self._changes, name="retrain_report")
+        return publish(self.workspace, trained, self.settings.publish, report)
+
+    @property
+    def _changes(self) -> list[str]:
+        """What this retraining changed, in sentences for its report."""
+        manifest, num_items = self.parent.manifest, len(load_semantic_ids(self.tokens).codes_NL)
+        return [
+            f"It went on from {manifest.version}, which had learnt until {manifest.learnt_until}, with "
+            f"{self.num_new:,} new interactions and {self.num_replayable:,} older ones.",
+            f"{num_items - manifest.num_items:,} new items got semantic IDs; the tokenizer and the IDs of the other "
+            f"{manifest.num_items:,} items did not change.",
+            *(f"{check}." for check in self.checks),
+            f"{self.verdict}.",
+        ]
 
     @cached_property
     def _learner(self) -> Learner:

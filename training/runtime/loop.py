@@ -56,6 +56,9 @@ class Work(Generic[BatchT]):
         split: Divides a batch into a number of parts and gives each part a weight. The weights sum to 1, and the
             weighted sum of the parts' losses is the loss of the batch. Every part must hold data. If the batch is too
             small, some parts repeat data with the weight 0. The default can only return the whole batch as one part.
+        measure: Called in rank 0 before the first step and after each one, with the number of steps done. Returns
+            values to record beside the losses, by name; empty to record nothing. It may switch the model to evaluation
+            mode, and must change nothing else, random numbers included. None for no call.
     """
 
     num_batches: Callable[[int], int]
@@ -64,6 +67,7 @@ class Work(Generic[BatchT]):
     validate: Callable[[], float] | None = None
     after_step: Callable[[int], None] | None = None
     split: Callable[[BatchT, int], Sequence[tuple[BatchT, float]]] = _whole
+    measure: Callable[[int], Mapping[str, float]] | None = None
 
 
 def train(
@@ -107,6 +111,8 @@ def train(
         training = _Training(
             model, data_parallel(model), optimizer, work, schedule, checkpoints, shown, progress, best, is_stopped
         )
+        if progress.step == 0:
+            training.measure()
         while not schedule.is_over(progress):
             training.run_epoch()
     if training.best is not None:
@@ -140,10 +146,16 @@ class _Training(Generic[BatchT]):
             if work.after_step is not None:
                 work.after_step(progress.step)
             self.display.show_step(progress.step, losses, self.schedule.rate(done))
+            self.measure()
             self._save_or_stop()
         progress.epoch, progress.batch = progress.epoch + 1, 0
         if self.schedule.validates_after(progress.epoch):
             self._validate()
+
+    def measure(self) -> None:
+        """Records what is measured beside the losses, in rank 0."""
+        if self.work.measure is not None and rank() == 0:
+            self.display.show_measures(self.progress.step, self.work.measure(self.progress.step))
 
     def _step(self, batch: BatchT, done: float) -> Mapping[str, Tensor]:
         """Does one optimiser step. Returns the means of the losses over this rank's parts."""

@@ -45,6 +45,17 @@ class TrainingDisplay:
                 self.writer.add_scalar(f"train/{name}", float(value), step)
             self.writer.add_scalar("train/learning_rate", learning_rate, step)
 
+    def show_measures(self, step: int, measures: Mapping[str, float]) -> None:
+        """Shows in TensorBoard what was measured beside the losses.
+
+        Args:
+            step: Number of optimiser steps done.
+            measures: Values by name; TensorBoard shows them as "measured/<name>".
+        """
+        if self.writer is not None:
+            for name, value in measures.items():
+                self.writer.add_scalar(f"measured/{name}", value, step)
+
     def show_validation(self, step: int, score: float) -> None:
         """Shows the score of a validation in the progress display and in TensorBoard.
 
@@ -71,6 +82,8 @@ def training_display(
             old values of later steps.
         enabled: Whether to show anything; true in rank 0 only.
     """
-    files = SummaryWriter(str(tensorboard / name), purge_step=first_step) if enabled else nullcontext()
+    # A value at `purge_step` is discarded too, and a resumed training does not compute that of its first step again.
+    purge_step = first_step + 1 if first_step else 0
+    files = SummaryWriter(str(tensorboard / name), purge_step=purge_step) if enabled else nullcontext()
     with files as writer, progress(name, total=steps, done=first_step) as task:
         yield TrainingDisplay(task, writer)

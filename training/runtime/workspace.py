@@ -19,6 +19,7 @@ from typing import Any
 
 from rqrec.models.errors import UserError
 from rqrec.models.files import make_folder, new_directory
+from rqrec.training.runtime.curves import keep_curves
 from rqrec.training.runtime.distributed import barrier, broadcast, rank
 from rqrec.training.runtime.progress import duration, progress
 
@@ -143,7 +144,8 @@ class Workspace:
             inputs: The stages whose results this stage reads.
             settings: The settings of this stage, a dataclass.
             write: Trains, and writes the result. It is given the folder of the result and the folder of the
-                checkpoints. Only the result of rank 0 is kept.
+                checkpoints. Only the result of rank 0 is kept. If it trains under the stage's name, the curves of the
+                training are kept too.
             version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
 
         Returns:
@@ -153,8 +155,13 @@ class Workspace:
         if self._is_current(stage):
             return stage
         checkpoints = self.checkpoints(name, stage.key)
+
+        def write_with_curves(directory: Path) -> None:
+            write(directory, checkpoints)
+            keep_curves(self.tensorboard / name, directory)
+
         if rank() == 0:
-            self._write(stage, inputs, settings, lambda directory: write(directory, checkpoints))
+            self._write(stage, inputs, settings, write_with_curves)
             shutil.rmtree(checkpoints, ignore_errors=True)
             with suppress(OSError):  # the folder holds checkpoints of other keys, or does not exist
                 checkpoints.parent.rmdir()

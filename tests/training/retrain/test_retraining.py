@@ -15,6 +15,7 @@ from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.models.bundle.report import read_report
 from rqrec.training.retrain.__main__ import main
 from rqrec.training.retrain.run import Retraining, settings_of
 from rqrec.training.runtime.loop import TrainingInterrupted
@@ -41,7 +42,7 @@ def store(timed_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retrained")
     bundles = Path(shutil.copytree(timed_shop.bundles, root / "bundles", symlinks=True))
     metrics = ("--metrics", str(root / "retraining.prom"), "--set", "RetrainSettings.epochs=2")
-    with no_search_graph():  # as in timed_shop
+    with no_search_graph(with_report=True):  # as in timed_shop
         assert retrain(bundles, timed_shop.events, timed_shop.first, work=root / "work", more=metrics) == 0
     return bundles
 
@@ -63,6 +64,15 @@ def test_new_items_follow_with_ids_of_their_own(timed_shop: Shop, retrained: Bun
     assert retrained.items["item_id"][len(timed_shop.bundle.items) :].to_list() == list(NEW_FILMS)
     assert len(np.unique(retrained.learned.codes_RL, axis=0)) == len(retrained.items)
     assert retrained.items["genres"][-1].to_list() == ["War"]
+
+
+def test_the_report_begins_with_what_changed(timed_shop: Shop, retrained: Bundle) -> None:
+    page = (read_report(retrained.path) or b"").decode()
+    assert "could not be made" not in page
+    assert page.index("What the retraining changed") < page.index("What stands out")
+    assert f"It went on from {timed_shop.bundle.manifest.version}, which had learnt until" in page
+    assert f"{len(NEW_FILMS)} new items got semantic IDs" in page
+    assert re.search(r"NDCG@10 on the next items of \d+ users", page)
 
 
 def test_the_manifest_says_what_the_model_comes_from(timed_shop: Shop, retrained: Bundle) -> None:

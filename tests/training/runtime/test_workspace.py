@@ -24,7 +24,7 @@ from tests.conftest import small_settings, write_shop
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
 STAGES = (
     *("data", "features", "rqvae", "semantic_ids", "short_term", "decoder", "evaluation"),
-    *("short_term_refit", "decoder_refit"),
+    *("short_term_refit", "decoder_refit", "report"),
 )
 REPOSITORY = Path(__file__).parents[3]
 

@@ -1,0 +1,61 @@
+"""The route of the training report of a model."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse
+
+from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.report import REPORT_POLICY, read_report
+from rqrec.models.bundle.store import bundles_at_hand
+from rqrec.service.errors import NoReport, UnknownModel
+from rqrec.service.http.dependencies import RuntimeNow
+from rqrec.service.http.problems import INVALID, NO_REPORT, NOT_READY, OVERLOADED, UNKNOWN_MODEL, declared
+
+router = APIRouter()
+HEADERS = {
+    "content-security-policy": f"{REPORT_POLICY}; frame-ancestors 'none'",
+    "cache-control": "private, max-age=86400, immutable",  # a bundle never changes
+}
+
+
+@router.get(
+    "/models/{version}/report",
+    tags=["catalogue"],
+    response_class=HTMLResponse,
+    responses=declared(NO_REPORT, UNKNOWN_MODEL, INVALID, OVERLOADED, NOT_READY),
+)
+async def get_report(
+    runtime: RuntimeNow, version: Annotated[str, InPath(max_length=256, examples=["ml-100k-83feea3933432d8e"])]
+) -> HTMLResponse:
+    """Returns the training report of a model: a page that shows what each stage of its training did.
+
+    The page has no scripts and loads nothing.
+
+    Args:
+        runtime: The running service.
+        version: Version of the model. The model need not be loaded.
+    """
+    async with runtime.long_turn():  # one at a time, because a page is large
+        page = await asyncio.to_thread(_report_of, runtime.models.bundles, version)
+    return HTMLResponse(page, headers=HEADERS)
+
+
+def _report_of(bundles: Path, version: str) -> bytes:
+    """Reads the report. The version is compared with those of the bundles; it is part of no path."""
+    folder = bundles_at_hand(bundles).get(version)
+    if folder is None:
+        raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
+    try:
+        page = read_report(folder)
+    except BundleError as error:
+        raise NoReport(f"the training report of {version!r} cannot be read: {error}") from error
+    if page is None:
+        raise NoReport(
+            f"the bundle {version!r} has no training report: an older release published it, or a training with "
+            "PublishSettings.report = False"
+        )
+    return page
