@@ -158,11 +158,11 @@ def main() -> None:
 
 
 async def read(receive: Receive) -> bytes:
-    text, message = b"", await receive()
+    parts, message = list[bytes](), await receive()
     while True:
-        text += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return text
+            return b"".join(parts)
         message = await receive()
 
 
