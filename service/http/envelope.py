@@ -16,8 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rqrec.service.admission.admission import Admission
 from rqrec.service.admission.request_context import CONTEXT, RequestContext
 from rqrec.service.errors import BodyTimeout, DeadlinePassed, Overloaded
-from rqrec.service.http.browse.explorer_routes import CACHING, is_explorer
-from rqrec.service.http.browse.explorer_routes import POLICY as EXPLORER_POLICY
 from rqrec.service.http.docs_page import PAGES, POLICY
 from rqrec.service.http.problems import problem_response
 from rqrec.service.http.root_path import client_path, remove_root_path
@@ -26,13 +24,12 @@ from rqrec.service.ids import Header, take_ids
 from rqrec.service.telemetry import Metrics
 
 # These headers keep a browser from treating JSON as a page or a script.
-FOR_BROWSERS = [
+EVERYWHERE = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
 ]
-EVERYWHERE = [*FOR_BROWSERS, (b"cache-control", b"no-store")]
-ON_EXPLORER = [*FOR_BROWSERS, (b"cache-control", CACHING), (b"content-security-policy", EXPLORER_POLICY)]
 ON_PAGES = [*EVERYWHERE, (b"content-security-policy", POLICY)]
 PROTECTED = [*EVERYWHERE, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -177,11 +174,7 @@ def answer_headers(scope: Scope) -> list[Header]:
 
     Also stores the two ids, so that the log lines of the request contain them.
     """
-    path = scope["path"]
-    return [
-        *take_ids(scope["headers"]),
-        *(ON_PAGES if path in PAGES else ON_EXPLORER if is_explorer(path) else PROTECTED),
-    ]
+    return [*take_ids(scope["headers"]), *(ON_PAGES if scope["path"] in PAGES else PROTECTED)]
 
 
 def with_general(own: Sequence[Header], general: Sequence[Header]) -> list[Header]:

@@ -55,7 +55,8 @@ export function neighbour({ points }, from, dx, dy) {
 /** Draws the dim points first, so that they hide no bright one. */
 function paintPoints(context, picture) {
   const { camera, points, groups, only, survives } = picture;
-  const small = POINT * Math.min(1 + Math.log2(camera.zoomed) / 3, 2.2) * (points.xs.length > 3000 ? 0.8 : 1);
+  const fit = Math.min(Math.max(camera.width / 800, 0.7), 1);
+  const small = fit * POINT * Math.min(1 + Math.log2(camera.zoomed) / 3, 2.2) * (points.xs.length > 3000 ? 0.8 : 1);
   const isBright = (at) => (only === null || groups.groupOf[at] === only) && (survives === null || survives[at]);
   const isSelection = only !== null || survives !== null;
   for (const bright of isSelection ? [false, true] : [true]) {

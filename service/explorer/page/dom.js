@@ -3,7 +3,7 @@
 /**
  * Makes an element.
  * @param {string} tag Name of the element.
- * @param {Object} properties Attributes; `class`; `onclick` and other listeners; null, undefined and false are left out.
+ * @param {Object} properties Attributes, and listeners such as `onclick`; null, undefined and false are left out.
  * @param {...(Node|string|null|Array)} children Its content; null and false are left out.
  * @returns {HTMLElement}
  */

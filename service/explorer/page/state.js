@@ -1,5 +1,7 @@
 /** What the visitor has chosen. It lives in the URL's fragment, so a link shares it and Back undoes a step. */
 
+export const MAX_HISTORY = 100; // items
+export const SIZES = [5, 10, 20, 50, 100]; // items of a list
 export const VIEWS = ["list", "codes", "map", "compare", "model"];
 const EMPTY = {
   view: "list",
@@ -12,8 +14,6 @@ const EMPTY = {
   prefix: [],
   color: "",
 };
-const SIZES = [5, 10, 20, 50, 100];
-const MAX_HISTORY = 100;
 const listeners = new Set();
 let current = EMPTY;
 

@@ -4,9 +4,8 @@ import { call } from "../api/client.js";
 import { hasRoute, recommendTakes } from "../api/capabilities.js";
 import { button, el, fill } from "../page/dom.js";
 import { number } from "../page/format.js";
-import { change, onChange, same, state } from "../page/state.js";
+import { change, onChange, same, SIZES, state } from "../page/state.js";
 
-const SIZES = [5, 10, 20, 50, 100];
 const MOST_VALUES = 200;
 const CAPS = [1, 2, 3, 5];
 let attributes = [];

@@ -3,12 +3,11 @@
 import { announce, emptyState } from "../page/announce.js";
 import { button, el, fill } from "../page/dom.js";
 import { count } from "../page/format.js";
-import { change, same, state } from "../page/state.js";
+import { change, MAX_HISTORY, same, state } from "../page/state.js";
 import { itemOf, load, titleOf } from "../api/items.js";
 import { itemText } from "./item_row.js";
 import { oneAtATime, wasCancelled } from "../api/client.js";
 
-const MAX_HISTORY = 100;
 const loading = oneAtATime();
 let dragged = null;
 

@@ -146,7 +146,8 @@ function show(view) {
   if (!view.points) return;
   view.groups = groupPoints(view.points, colorAttribute(), (code) => view.meanings.get(code) ?? "");
   const shown = `${number(view.points.item_ids.length)} of ${number(view.points.num_items)} items`;
-  view.lead.textContent = `${shown}; those that are alike lie close. Circles are the history in its order, squares the list.`;
+  view.lead.textContent =
+    `${shown}; those that are alike lie close. ` + "Circles are the history in its order, squares the list.";
   fill(
     view.tools,
     colorChoice(),
