@@ -7,39 +7,14 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.browse.similar import By, SimilarItems
 from rqrec.service.browse.spaces import Contents, LearnedVectors
-from rqrec.service.catalogue.apply import apply_changes, compacted
-from rqrec.service.catalogue.changes import Delete, Put
-from rqrec.service.catalogue.item_content import Written, tokenise_all
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.contract.filter import Condition
-from tests.service.replication.conftest import published, tokenizer  # noqa: F401 - fixtures
-
-GENRES = ("Animation", "Horror", "Romance", "War")
-HORROR = {"genres": Condition(any_of=["Horror"])}
-
-
-def states(published: Snapshot, tokenizer: ItemTokenizer) -> list[Snapshot]:  # noqa: F811
-    """A catalogue with more and more items written, written again, deleted and written anew; compacted on the way."""
-    rng, found = np.random.default_rng(0), [published]
-    ids = [item.item_id for item in published.table.bundle_items[:20]] + [f"new {number}" for number in range(20)]
-    for round_ in range(6):
-        changes: list[Put | Delete] = []
-        for item_id in rng.choice(ids, 10).tolist():
-            if rng.random() < 0.3:
-                changes.append(Delete(item_id))
-                continue
-            film = {"title": f"A film {rng.integers(9)}", "genres": [GENRES[rng.integers(4)]], "year": 1990}
-            vector = rng.standard_normal(tokenizer.text_width).tolist()
-            changes += tokenise_all([Written(item_id, film, vector)], published.filters.schema, tokenizer)
-        state, _ = apply_changes(found[-1], changes, tokenizer, catalogue_version=round_ + 1)
-        found.append(compacted(state, at_least=1) if round_ == 3 else state)
-    return found
+from tests.service.browse.changing_catalogue import HORROR, states
 
 
 class Slow:
     """Compares every item, one after the other, from what the entries and the bundle say of it."""
 
-    def __init__(self, snapshot: Snapshot, bundle: Bundle, tokenizer: ItemTokenizer) -> None:  # noqa: F811
+    def __init__(self, snapshot: Snapshot, bundle: Bundle, tokenizer: ItemTokenizer) -> None:
         self.codes, self.vectors, self.contents, self.genres = {}, {}, {}, {}
         row_of_id = {item_id: row for row, item_id in enumerate(bundle.items["item_id"])}
         for place in snapshot.table.places:
@@ -75,8 +50,8 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("by", ["vector", "content", "prefix"])
 def test_the_most_similar_items_are_those_of_brute_force(
-    published: Snapshot,  # noqa: F811
-    tokenizer: ItemTokenizer,  # noqa: F811
+    published: Snapshot,
+    tokenizer: ItemTokenizer,
     bundle: Bundle,
     by: By,
 ) -> None:
