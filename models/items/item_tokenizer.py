@@ -174,6 +174,9 @@ class ItemTokenizer:
     def content_of_text(self, text: str) -> FloatArray:
         """Computes the content vector of an item of which only a text is known; float32 of shape (P,).
 
+        Args:
+            text: The text. The text encoder cuts a long one.
+
         Raises:
             NoTextEncoder: If the bundle holds no text encoder.
             BundleError: If the text encoder cannot be used.

@@ -132,7 +132,7 @@ def similar(
         by: What is compared. `vector`: what the model learnt from users' choices. `content`: attributes and texts.
             `prefix`: the longest common prefix of the semantic IDs, and then the learnt vectors.
         k: How many items to return, in [1, 100].
-        filter: Conditions by attribute, as for `recommend`.
+        filter: Conditions by attribute, as for `recommend`; as JSON at most 1024 characters.
 
     Raises:
         pydantic.ValidationError: If a condition is not valid.

@@ -45,7 +45,7 @@ class WordSearch:
         Args:
             snapshot: The state of the catalogue.
             text: The words.
-            k: The number of items to find, less than half of MOST_NEAREST.
+            k: The number of items to find, at most MOST_NEAREST.
             eligible: The items that may be found.
         """
         titles = [] if self._titles is None else _hits(self._titles.find(snapshot, text, k, eligible), "title")

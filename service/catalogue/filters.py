@@ -112,8 +112,7 @@ class Filters:
     @property
     def bundle_items(self) -> pl.DataFrame:
         """The attributes of the bundle's items as they were published, in the order of the leaves."""
-        items: pl.DataFrame = self._shared.items
-        return items
+        return self._shared.items
 
     def written_items(self, begin: int = 0) -> pl.DataFrame:
         """Returns the attributes of the written rows of this state, from the row `begin` on. Call it in a thread."""
@@ -129,7 +128,7 @@ class Filters:
         is_written_P = row_P != NO_ROW
         if table.num_occupied_leaves == table.trie.num_leaves and not is_written_P.any():
             return self.bundle_items
-        published = self._shared.items[table.places[~is_written_P]]
+        published: pl.DataFrame = self.bundle_items[table.places[~is_written_P]]
         return published.vstack(self.written_items()[row_P[is_written_P]])
 
     @property

@@ -9,7 +9,7 @@ from rqrec.service.contract.filter import Filter
 from rqrec.service.contract.recommend import MAX_K
 
 MAX_QUERY = 256  # characters
-MAX_FILTER_TEXT = 8192  # characters of a filter in the query of a URL
+MAX_FILTER_TEXT = 1024  # characters of a filter in the query of a URL, which are up to 12 bytes each there
 MAX_VALUES = 50
 
 By = Literal["vector", "content", "prefix"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
@@ -15,21 +16,24 @@ class Slow:
     """Compares every item, one after the other, from what the entries and the bundle say of it."""
 
     def __init__(self, snapshot: Snapshot, bundle: Bundle, tokenizer: ItemTokenizer) -> None:
-        self.codes, self.vectors, self.contents, self.genres = {}, {}, {}, {}
+        self.codes: dict[str, tuple[int, ...]] = {}
+        self.vectors: dict[str, NDArray[np.floating]] = {}
+        self.contents: dict[str, NDArray[np.floating]] = {}
+        self.genres: dict[str, list[str]] = {}
         row_of_id = {item_id: row for row, item_id in enumerate(bundle.items["item_id"])}
         for place in snapshot.table.places:
             (item,) = snapshot.table.items(np.array([place]))
             self.codes[item.item_id] = tuple(snapshot.table.codes_of(np.array([place]))[0].tolist())
             self.genres[item.item_id] = item.attributes["genres"]
             entry, row = snapshot.entries.get(item.item_id), row_of_id.get(item.item_id)
-            features_1E = None if entry is None else np.frombuffer(entry.put.features, dtype=np.float32)[None]
-            self.contents[item.item_id] = (
-                bundle.contents_RP[row] if features_1E is None else tokenizer.contents(features_1E)[0]
-            )
-            is_learnt = row is not None and (features_1E is None or tokenizer.is_known_R[row])
-            self.vectors[item.item_id] = (
-                bundle.learned.vectors_RD[row] if is_learnt else tokenizer.vectors(features_1E)[0]
-            )
+            if row is not None:
+                self.contents[item.item_id] = bundle.contents_RP[row]
+                self.vectors[item.item_id] = bundle.learned.vectors_RD[row]
+            if entry is not None:
+                features_1E = np.frombuffer(entry.put.features, dtype=np.float32)[None]
+                self.contents[item.item_id] = tokenizer.contents(features_1E)[0]
+                if row is None or not tokenizer.is_known_R[row]:
+                    self.vectors[item.item_id] = tokenizer.vectors(features_1E)[0]
 
     def scores(self, item_id: str, by: By) -> dict[str, tuple[int, float]]:
         of = self.contents if by == "content" else self.vectors
@@ -43,7 +47,7 @@ class Slow:
         return next((length for length, (a, b) in enumerate(pairs) if a != b), len(self.codes[one]))
 
 
-def cosine(one: np.ndarray, other: np.ndarray) -> float:
+def cosine(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     one, other = one.astype(np.float64), other.astype(np.float64)
     return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-300))
 
