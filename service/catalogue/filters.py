@@ -114,9 +114,9 @@ class Filters:
         """The attributes of the bundle's items as they were published, in the order of the leaves."""
         return self._shared.items
 
-    def written_items(self, begin: int = 0) -> pl.DataFrame:
-        """Returns the attributes of the written rows of this state, from the row `begin` on. Call it in a thread."""
-        return self._shared.written.since(begin, self._table.rows)
+    def written_items(self) -> pl.DataFrame:
+        """Returns the attributes of the written rows of this state, in their order. Call it in a thread."""
+        return self._shared.written.since(0, self._table.rows)
 
     def present_items(self) -> pl.DataFrame:
         """Returns the attributes of all items of this state, in no particular order. Call it in a thread.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rqrec.models import nearest_vectors
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.browse.similar import By, SimilarItems
@@ -58,7 +59,10 @@ def test_the_most_similar_items_are_those_of_brute_force(
     tokenizer: ItemTokenizer,
     bundle: Bundle,
     by: By,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(nearest_vectors, "COMPARED_ALL", 10)  # more are found by their codes, as in a large catalogue
+    monkeypatch.setattr(nearest_vectors, "STRIPES", 1)
     vectors, contents = LearnedVectors(published), Contents(published, bundle.contents_RP)
     similar = SimilarItems(vectors, contents)
     series = states(published, tokenizer)
