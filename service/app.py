@@ -14,6 +14,7 @@ from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin.routes import router as admin_router
 from rqrec.service.http.browse.explorer_routes import add_explorer
 from rqrec.service.http.browse.item_routes import router as item_router
+from rqrec.service.http.browse.look_routes import router as look_router
 from rqrec.service.http.browse.report_routes import router as report_router
 from rqrec.service.http.docs_page import add_docs_pages
 from rqrec.service.http.envelope import Envelope, Gate
@@ -88,6 +89,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     )
     app.state.runtime = runtime
     app.include_router(router)
+    app.include_router(look_router)  # before the route of an item, whose path ends in any id
     app.include_router(item_router)
     app.include_router(report_router)
     app.include_router(user_router)

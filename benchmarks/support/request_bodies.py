@@ -56,6 +56,7 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
                 ]
             },
         ),
+        ("POST", "/search", {"query": "a fil", "k": 3, "filter": {name: {"none_of": ["x"]}}}),
         ("PUT", "/items/fuzz", {"attributes": payload}),
         ("PUT", "/items/fuzz", {"attributes": {}, "text_vector": [0.5, -1e3, 0.0]}),
         ("POST", "/models/none/activate", {"part": "canary", "percent": 5}),

@@ -5,7 +5,7 @@ This module does not need PyTorch.
 The last code of a semantic ID is the collision code: it tells items with otherwise equal codes apart. It is not
 computed here, because it depends on the other items of the catalogue.
 
-Shapes: N items, R rows of the bundle, E feature columns, L codes of a semantic ID, D width.
+Shapes: N items, R rows of the bundle, E feature columns, P content width, L codes of a semantic ID, D width.
 """
 
 from reprlib import repr as shortened
@@ -18,7 +18,7 @@ from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import LONGEST_REASON, reading
 from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, TOKENIZER_GRAPH
-from rqrec.models.items.content_neighbours import ContentNeighbours
+from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
 from rqrec.models.onnx_session import open_session
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
 from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
@@ -166,6 +166,28 @@ class ItemTokenizer:
         """
         (codes_NL,) = self._tokenizer.run(None, {"features_NE": features_NE})
         return np.asarray(codes_NL, dtype=np.int64)
+
+    def contents(self, features_NE: FloatArray) -> FloatArray:
+        """Computes the content vectors of N items, by which items are compared; float32 of shape (N, P)."""
+        return content_of(features_NE, self._bundle.projection_EP)
+
+    def content_of_text(self, text: str) -> FloatArray:
+        """Computes the content vector of an item of which only a text is known; float32 of shape (P,).
+
+        Args:
+            text: The text. The text encoder cuts a long one.
+
+        Raises:
+            NoTextEncoder: If the bundle holds no text encoder.
+            BundleError: If the text encoder cannot be used.
+        """
+        given = Given(self.load_text_encoder().encode([text]), np.ones(1, dtype=np.bool_))
+        nothing = {name: pl.Array(pl.Float32, width) for name, width in self.vector_attributes.items()}
+        item = self._bundle.items.clear(1).with_columns(
+            pl.Series(name, [None], dtype=nothing[name]) for name in nothing
+        )
+        content_P: FloatArray = self.contents(self.features(item, given))[0]
+        return content_P
 
     def vectors(self, features_NE: FloatArray) -> FloatArray:
         """Computes the vectors of N new items from known items of similar content; returns float32 of shape (N, D)."""

@@ -17,7 +17,7 @@ The service also stores what users do, and recommends by user:
 `AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
-from rqrec.client.calls import ProblemError, ServiceUnreachable
+from rqrec.client.call import ProblemError, ServiceUnreachable
 from rqrec.client.clients import AsyncClient, Client
 from rqrec.service.contract.events import UserEvent
 from rqrec.service.contract.recommend import HistoryEntry

@@ -6,91 +6,19 @@ same name, which sends the call and returns the answer.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote
 
-import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from rqrec.client.call import Call
 from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
+from rqrec.service.contract.browse import AttributesReply, By, SearchReply, SearchRequest, SimilarReply
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
-from rqrec.service.contract.filter import Condition
+from rqrec.service.contract.filter import Condition, Filter
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
-from rqrec.service.contract.replies import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
-
-ReplyT = TypeVar("ReplyT")
-
-
-class ProblemError(Exception):
-    """The service answered a call with an error.
-
-    Args:
-        problem: The problem details of the answer.
-        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
-
-    Attributes:
-        problem: The problem details of the answer.
-        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
-    """
-
-    def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
-        self.problem = problem
-        self.retry_after_s = retry_after_s
-
-
-class ServiceUnreachable(httpx.TransportError):
-    """The service cannot be reached, or does not answer in time. The message names the address of the service."""
-
-
-@dataclass(frozen=True)
-class Call(Generic[ReplyT]):
-    """The description of one HTTP call of the service. `Client.send` sends it.
-
-    Attributes:
-        method: HTTP method.
-        path: Path below the service's address, percent-encoded.
-        reply: Type of the answer.
-        body: Body of the request, sent as JSON; None for no body. Fields to which no value was given are left out.
-        query: Query parameters, by name.
-    """
-
-    method: str
-    path: str
-    reply: type[ReplyT]
-    body: BaseModel | None = None
-    query: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def content(self) -> bytes | None:
-        """The body of the request as JSON; None if this call has no body."""
-        return None if self.body is None else self.body.model_dump_json(exclude_unset=True).encode()
-
-    def read(self, response: httpx.Response) -> ReplyT:
-        """Parses the HTTP response to this call.
-
-        Args:
-            response: The HTTP response.
-
-        Returns:
-            The answer, of the type `Call.reply`.
-
-        Raises:
-            ProblemError: If the service answered with an error.
-            httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
-            pydantic.ValidationError: If the status says success, but the answer is not of the type `Call.reply`.
-        """
-        if response.is_success:
-            return TypeAdapter(self.reply).validate_json(response.content or b"null")
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except ValidationError:
-            response.raise_for_status()
-            raise
-        after = response.headers.get("retry-after")
-        raise ProblemError(problem, float(after) if after is not None else None)
+from rqrec.service.contract.replies import ItemPage, ItemReply, Readiness, RecommendReply, SemanticIdReply
 
 
 def recommend(
@@ -188,6 +116,58 @@ def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> 
     """
     codes = "-".join(map(str, prefix))
     return Call("GET", f"/semantic-ids/{codes}/items", ItemPage, query={"offset": offset, "limit": limit})
+
+
+def similar(
+    item_id: str,
+    *,
+    by: By = "vector",
+    k: int = 10,
+    filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
+) -> Call[SimilarReply]:
+    """The call `GET /items/{item_id}/similar`, which lists the items that are most like one item.
+
+    Args:
+        item_id: Id of the item.
+        by: What is compared. `vector`: what the model learnt from users' choices. `content`: attributes and texts.
+            `prefix`: the longest common prefix of the semantic IDs, and then the learnt vectors.
+        k: How many items to return, in [1, 100].
+        filter: Conditions by attribute, as for `recommend`; as JSON at most 1024 characters.
+
+    Raises:
+        pydantic.ValidationError: If a condition is not valid.
+    """
+    query: dict[str, int | str] = {"by": by, "k": k}
+    if filter:
+        conditions = TypeAdapter[Mapping[str, Condition]](Filter)
+        query["filter"] = conditions.dump_json(conditions.validate_python(filter), exclude_unset=True).decode()
+    return Call("GET", f"/items/{_quoted(item_id)}/similar", SimilarReply, query=query)
+
+
+def search(
+    query: str,
+    *,
+    k: int = 10,
+    filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
+) -> Call[SearchReply]:
+    """The call `POST /search`, which finds items by words: in titles, and by meaning.
+
+    Args:
+        query: The words, at most 256 characters. The last word may be unfinished.
+        k: How many items to return, in [1, 100].
+        filter: Conditions by attribute, as for `recommend`.
+
+    Raises:
+        pydantic.ValidationError: If an argument is not valid.
+    """
+    return Call(
+        "POST", "/search", SearchReply, SearchRequest.model_validate({"query": query, "k": k, "filter": filter or {}})
+    )
+
+
+def attributes() -> Call[AttributesReply]:
+    """The call `GET /attributes`, which lists the attributes of the items, and what filters can be made of them."""
+    return Call("GET", "/attributes", AttributesReply)
 
 
 def put_item(

@@ -9,7 +9,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from rqrec.client import calls
-from rqrec.client.calls import Call, ServiceUnreachable
+from rqrec.client.call import Call, ServiceUnreachable
 
 P = ParamSpec("P")
 ReplyT = TypeVar("ReplyT")
@@ -99,6 +99,9 @@ class Client:
     item = _sync(calls.item)
     semantic_id = _sync(calls.semantic_id)
     items_below = _sync(calls.items_below)
+    similar = _sync(calls.similar)
+    search = _sync(calls.search)
+    attributes = _sync(calls.attributes)
     put_item = _sync(calls.put_item)
     delete_item = _sync(calls.delete_item)
     models = _sync(calls.models)
@@ -149,6 +152,9 @@ class AsyncClient:
     item = _async(calls.item)
     semantic_id = _async(calls.semantic_id)
     items_below = _async(calls.items_below)
+    similar = _async(calls.similar)
+    search = _async(calls.search)
+    attributes = _async(calls.attributes)
     put_item = _async(calls.put_item)
     delete_item = _async(calls.delete_item)
     models = _async(calls.models)

@@ -4,7 +4,7 @@ The next state depends only on the bundle (the published model) and on the chang
 apply the same changes have the same state. This includes the collision codes, the last codes of semantic IDs, which
 keep two items from having the same semantic ID.
 
-Shapes: M written items, N leaves, L levels, D width.
+Shapes: M written items, N leaves, L levels, D width, P content width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from rqrec.service.catalogue.changes import Change, Entry, Outcome
 from rqrec.service.catalogue.collision_allocator import CollisionAllocator
 from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.catalogue.snapshot import Snapshot
-from rqrec.service.catalogue.written_vectors import own_leaves, vectors_of
+from rqrec.service.catalogue.written_vectors import contents_of, own_leaves, vectors_of
 
 # `compacted` copies all rows in use, so it waits until the unused rows are this share of the rows in use.
 UNUSED_ROWS_SHARE = 0.25
@@ -62,8 +62,10 @@ def with_entries(
         catalogue_version: Number of changes since the model was published, for the returned state.
     """
     written, table = [entry for entry in entries.values() if entry is not None], snapshot.table
-    vectors_MD, leaf_M = vectors_of(written, table, tokenizer), own_leaves(written, table, tokenizer)
-    return replace(_with_changes(snapshot, entries, vectors_MD, leaf_M), catalogue_version=catalogue_version)
+    vectors_MD, contents_MP = vectors_of(written, table, tokenizer), contents_of(written, tokenizer)
+    leaf_M = own_leaves(written, table, tokenizer)
+    changed = _with_changes(snapshot, entries, vectors_MD, contents_MP, leaf_M)
+    return replace(changed, catalogue_version=catalogue_version)
 
 
 def compacted(snapshot: Snapshot, *, at_least: int) -> Snapshot:
@@ -84,12 +86,18 @@ def compacted(snapshot: Snapshot, *, at_least: int) -> Snapshot:
         return snapshot
     places_M = table.find([item_id for item_id, entry in snapshot.entries.items() if entry is not None])
     leaf_M = np.where(places_M < table.trie.num_leaves, places_M, NO_LEAF)
-    compact = _with_changes(published, snapshot.entries, snapshot.item_vectors.rows[places_M], leaf_M)
+    vectors_MD = snapshot.item_vectors.rows[places_M]
+    contents_MP = snapshot.row_contents.rows[table.rows_of(places_M)]
+    compact = _with_changes(published, snapshot.entries, vectors_MD, contents_MP, leaf_M)
     return replace(compact, catalogue_version=snapshot.catalogue_version)
 
 
 def _with_changes(
-    snapshot: Snapshot, entries: Mapping[str, Entry | None], vectors_MD: NDArray[np.float32], leaf_M: IntArray
+    snapshot: Snapshot,
+    entries: Mapping[str, Entry | None],
+    vectors_MD: NDArray[np.float32],
+    contents_MP: NDArray[np.float32],
+    leaf_M: IntArray,
 ) -> Snapshot:
     """Makes the next state: table, vectors, eligibility, recommender and filters all follow from the entries.
 
@@ -97,6 +105,7 @@ def _with_changes(
         snapshot: The state before.
         entries: The new entries by item id; None for a deleted item.
         vectors_MD: The vectors of the written items.
+        contents_MP: The content vectors of the written items.
         leaf_M: The leaf of each written item, `NO_LEAF` for one that gets an added place.
     """
     if not entries:
@@ -116,6 +125,7 @@ def _with_changes(
         recommender=recommender,
         filters=snapshot.filters.with_table(table, recommender.prepared),
         item_vectors=item_vectors,
+        row_contents=snapshot.row_contents.extended(contents_MP),
         entries=_joined_entries(snapshot, entries),
         published=snapshot.published or snapshot,
     )

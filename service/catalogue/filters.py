@@ -110,6 +110,28 @@ class Filters:
         return self._shared.items.schema
 
     @property
+    def bundle_items(self) -> pl.DataFrame:
+        """The attributes of the bundle's items as they were published, in the order of the leaves."""
+        return self._shared.items
+
+    def written_items(self) -> pl.DataFrame:
+        """Returns the attributes of the written rows of this state, in their order. Call it in a thread."""
+        return self._shared.written.since(0, self._table.rows)
+
+    def present_items(self) -> pl.DataFrame:
+        """Returns the attributes of all items of this state, in no particular order. Call it in a thread.
+
+        The frame is made anew by each call if items were written or deleted since the model was published.
+        """
+        table = self._table
+        row_P = table.rows_of(table.places)
+        is_written_P = row_P != NO_ROW
+        if table.num_occupied_leaves == table.trie.num_leaves and not is_written_P.any():
+            return self.bundle_items
+        published: pl.DataFrame = self.bundle_items[table.places[~is_written_P]]
+        return published.vstack(self.written_items()[row_P[is_written_P]])
+
+    @property
     def cached_bytes(self) -> int:
         """The memory that the cached results of filters take now, in bytes, for all states of the catalogue."""
         return int(self._shared.answers.currsize)

@@ -207,15 +207,19 @@ class ItemTable:
         Args:
             places_M: Places (indices in the catalogue). Each must hold an item.
         """
-        num_leaves, bundle_items, rows = self.trie.num_leaves, self.bundle_items, self.rows.rows
+        bundle_items, rows = self.bundle_items, self.rows.rows
         if not len(rows):
             return [bundle_items[leaf] for leaf in places_M.tolist()]
-        is_leaf_M = places_M < num_leaves
-        row_M = np.where(is_leaf_M, self.row_of_leaf_N[np.where(is_leaf_M, places_M, 0)], places_M - num_leaves)
         return [
             bundle_items[place] if row == NO_ROW else rows[row]
-            for place, row in zip(places_M.tolist(), row_M.tolist(), strict=True)
+            for place, row in zip(places_M.tolist(), self.rows_of(places_M).tolist(), strict=True)
         ]
+
+    def rows_of(self, places_M: IntArray) -> IntArray:
+        """Returns the row with the content of the item at each of M places; `NO_ROW` if it is that of the bundle."""
+        is_leaf_M = places_M < self.trie.num_leaves
+        rows_M = self.row_of_leaf_N[np.where(is_leaf_M, places_M, 0)]
+        return np.where(is_leaf_M, rows_M, places_M - self.trie.num_leaves).astype(np.int64)
 
     def codes_of(self, places_M: IntArray) -> IntArray:
         """Returns the semantic ID of the item at each place, int64 of shape (M, L).

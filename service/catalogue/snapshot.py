@@ -26,6 +26,7 @@ class Snapshot:
         recommender: Finds the best items for a history; items are given by their places.
         filters: Finds the items that meet the conditions of a filter.
         item_vectors: The vector of the item at each place, float32 of shape (places, D).
+        row_contents: The content vector of the written item in each row of the table, float32 of shape (S, P).
         entries: The items written since the model was published, by item id; None for a deleted item of the published
             model.
         published: The state of the published model, before the first change. None if this state has no changes yet.
@@ -39,6 +40,7 @@ class Snapshot:
     recommender: Recommender
     filters: Filters
     item_vectors: GrowingArray[np.float32]
+    row_contents: GrowingArray[np.float32]
     entries: "HashTrieMap[str, Entry | None]" = field(default_factory=HashTrieMap)
     published: "Snapshot | None" = None
     exclude_history: bool = True

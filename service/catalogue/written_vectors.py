@@ -4,7 +4,7 @@ A written item is one that was added or replaced after the model was published. 
 and some user chose it in the training data, it keeps its learned vector, whatever is written about it later. Every
 other item gets a vector that is computed from its content.
 
-Shapes: M written items, L levels, D width.
+Shapes: M written items, L levels, D width, P content width.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,19 @@ def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
     vectors_MD = tokenizer.vectors_RD[table.trie.row_of_leaf_N[leaf_M]]
     unknown = np.flatnonzero(leaf_M == NO_LEAF)
     if len(unknown):
-        features = [np.frombuffer(written[number].put.features, dtype=np.float32) for number in unknown.tolist()]
-        vectors_MD[unknown] = tokenizer.vectors(np.stack(features))
+        vectors_MD[unknown] = tokenizer.vectors(_features([written[number] for number in unknown.tolist()]))
     return vectors_MD
+
+
+def contents_of(written: Sequence[Entry], tokenizer: ItemTokenizer) -> NDArray[np.float32]:
+    """Returns the content vectors of written items, float32 of shape (M, P). Known items have new ones too.
+
+    Args:
+        written: The M written items.
+        tokenizer: The model's item tokenizer, which computes content vectors from features.
+    """
+    features_ME = _features(written) if written else np.empty((0, tokenizer.featurizer.width), dtype=np.float32)
+    return tokenizer.contents(features_ME)
 
 
 def own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
@@ -61,6 +71,11 @@ def own_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
     has_moved_X = (table.trie.codes_of(leaf_M[known]) != codes_XL).any(axis=1)
     leaf_M[known[has_moved_X]] = NO_LEAF
     return leaf_M
+
+
+def _features(written: Sequence[Entry]) -> NDArray[np.float32]:
+    """The features of at least one written item, shape (M, E)."""
+    return np.stack([np.frombuffer(one.put.features, dtype=np.float32) for one in written])
 
 
 def _trained_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:

@@ -8,12 +8,14 @@ from pydantic import AfterValidator
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 
-SEMANTIC_ID = "/semantic-id"  # the end of another route's path, so no item id in a path may end in it
+# The ends of other routes' paths, so no item id in a path may end in them.
+SEMANTIC_ID, SIMILAR = "/semantic-id", "/similar"
 
 
 def _not_of_another_route(item_id: str) -> str:
-    if item_id.endswith(SEMANTIC_ID):
-        raise ValueError(f"expected an item id that does not end in {SEMANTIC_ID}, which is another route")
+    for end in (SEMANTIC_ID, SIMILAR):
+        if item_id.endswith(end):
+            raise ValueError(f"expected an item id that does not end in {end}, which is another route")
     return item_id
 
 

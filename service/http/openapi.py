@@ -11,13 +11,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from rqrec.service.contract.admin import ActivateRequest, WriteItemRequest
+from rqrec.service.contract.browse import SearchRequest
 from rqrec.service.contract.events import EventsRequest
 from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.contract.replies import Problem
 
 ARGS = "\n\nArgs:\n"
 TEMPLATE = "#/components/schemas/{model}"
-ADDED = (Problem, RecommendRequest, EventsRequest, WriteItemRequest, ActivateRequest)
+ADDED = (Problem, RecommendRequest, SearchRequest, EventsRequest, WriteItemRequest, ActivateRequest)
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:

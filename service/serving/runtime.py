@@ -4,11 +4,13 @@ The admission refuses requests when too many are waiting.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Ranking
@@ -27,6 +29,9 @@ from rqrec.service.telemetry import Metrics
 from rqrec.service.users.users import Users
 
 MAX_SHADOWS = 8  # concurrent searches of a shadow model
+BROWSE_THREADS = 2  # with two, a quick call can overtake one that makes an index
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
 logger = logging.getLogger("rqrec")
 
 
@@ -94,6 +99,7 @@ class Runtime:
         self._is_draining = self._is_stopping = False
         self._filter_flights = FilterFlights()
         self._long_turn = asyncio.Semaphore()
+        self._browsing = ThreadPoolExecutor(BROWSE_THREADS, "rqrec-browse")
         self._shadows: set[asyncio.Task[None]] = set()
         metrics.catalogue_items.set_function(lambda: self._of_active(lambda snapshot: len(snapshot.table)))
         metrics.catalogue_version.set_function(lambda: self._of_active(lambda snapshot: snapshot.catalogue_version))
@@ -165,6 +171,19 @@ class Runtime:
             await asyncio.sleep(0)
             yield
 
+    async def browse(self, function: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> ResultT:
+        """Calls a function that looks into the catalogue in one of BROWSE_THREADS threads, and returns its result.
+
+        If the caller is cancelled, a call that has not started yet is dropped.
+
+        Args:
+            function: The function.
+            *args: Its arguments.
+            **kwargs: Its arguments by name.
+        """
+        call = functools.partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._browsing, call)
+
     def spawn_shadow(self, work: Coroutine[Any, Any, None]) -> None:
         """Starts a search with a shadow model as a task. Skips it if the service is busy, and counts that.
 
@@ -187,6 +206,7 @@ class Runtime:
         await self.models.stop()
         await asyncio.to_thread(self.batcher.stop)
         self._filter_flights.stop()
+        self._browsing.shutdown(wait=False, cancel_futures=True)
         if self._shadows:
             await asyncio.wait(self._shadows)
         await self.users.stop()

@@ -12,6 +12,7 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
+from rqrec.service.browse.browser import Browser
 from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item_content import tokenise
 from rqrec.service.catalogue.snapshot import Snapshot
@@ -48,6 +49,7 @@ class ServedModel:
         bundle: The bundle.
         tokenizer: The item tokenizer.
         event_types: The event types that items of a history may have.
+        browser: Looks into the catalogue: items like one, search by words, attributes.
         live: The catalogue, which follows the changes in Redis; None if no Redis is used.
     """
 
@@ -63,6 +65,7 @@ class ServedModel:
         self.bundle = bundle
         self.event_types = EventTypes.from_manifest(bundle.manifest)
         self.tokenizer = tokenizer
+        self.browser = Browser(bundle, published, tokenizer)
         self.live: LiveCatalogue | None = None
         self._shared: RedisTable | None = None
         self._published = published

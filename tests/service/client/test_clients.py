@@ -49,6 +49,10 @@ def test_every_call(client: Client) -> None:
     assert best.item_id in {item.item_id for item in page.items}
     written = client.put_item("a/b ü", {"title": "A new one", "genres": ["Horror"], "year": 1985})
     assert client.item("a/b ü").semantic_id == written.semantic_id
+    alike = client.similar("a/b ü", by="content", k=3, filter={"genres": {"any_of": ["Horror"]}})
+    assert [item.payload["genres"] for item in alike.items] == [["Horror"]] * 3
+    assert client.search("a new on", k=1, filter={"year": {"gte": 1985}}).items[0].item_id == "a/b ü"
+    assert {one.name: one.kind for one in client.attributes().attributes}["genres"] == "label"
     client.delete_item("a/b ü")
     with pytest.raises(ProblemError, match="404 The catalogue does not hold this item") as gone:
         client.item("a/b ü")

@@ -1,0 +1,82 @@
+"""What a call of the service is: a request, the type of its answer, and the errors that it can end with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from rqrec.service.contract.replies import Problem
+
+ReplyT = TypeVar("ReplyT")
+
+
+class ProblemError(Exception):
+    """The service answered a call with an error.
+
+    Args:
+        problem: The problem details of the answer.
+        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
+
+    Attributes:
+        problem: The problem details of the answer.
+        retry_after_s: The answer's Retry-After, in seconds; None if it has none.
+    """
+
+    def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+class ServiceUnreachable(httpx.TransportError):
+    """The service cannot be reached, or does not answer in time. The message names the address of the service."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[ReplyT]):
+    """The description of one HTTP call of the service. `Client.send` sends it.
+
+    Attributes:
+        method: HTTP method.
+        path: Path below the service's address, percent-encoded.
+        reply: Type of the answer.
+        body: Body of the request, sent as JSON; None for no body. Fields to which no value was given are left out.
+        query: Query parameters, by name.
+    """
+
+    method: str
+    path: str
+    reply: type[ReplyT]
+    body: BaseModel | None = None
+    query: Mapping[str, int | str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes | None:
+        """The body of the request as JSON; None if this call has no body."""
+        return None if self.body is None else self.body.model_dump_json(exclude_unset=True).encode()
+
+    def read(self, response: httpx.Response) -> ReplyT:
+        """Parses the HTTP response to this call.
+
+        Args:
+            response: The HTTP response.
+
+        Returns:
+            The answer, of the type `Call.reply`.
+
+        Raises:
+            ProblemError: If the service answered with an error.
+            httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
+            pydantic.ValidationError: If the status says success, but the answer is not of the type `Call.reply`.
+        """
+        if response.is_success:
+            return TypeAdapter(self.reply).validate_json(response.content or b"null")
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError:
+            response.raise_for_status()
+            raise
+        after = response.headers.get("retry-after")
+        raise ProblemError(problem, float(after) if after is not None else None)

@@ -1,0 +1,1 @@
+from tests.service.replication.conftest import published, tokenizer  # noqa: F401 - fixtures
