@@ -25,7 +25,14 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
-from rqrec.models.search.onnx_engine import IN_SESSION, OUTPUTS, TYPES, catalogue_inputs, eligible_inputs
+from rqrec.models.search.onnx_engine import (
+    IN_SESSION,
+    OUTPUTS,
+    TYPES,
+    catalogue_inputs,
+    eligible_inputs,
+    prefix_outputs,
+)
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 from rqrec.models.trie.tensors import TrieTensors
@@ -104,7 +111,8 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
     search = BeamSearch(retriever, fixed_shapes=half)
-    _export(search, tuple(values), path, names, list(OUTPUTS), tuple(axes), translations=_SEARCH_TRANSLATIONS)
+    outputs = [*OUTPUTS, *prefix_outputs(trie.num_levels)]
+    _export(search, tuple(values), path, names, outputs, tuple(axes), translations=_SEARCH_TRANSLATIONS)
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, reads_types: bool) -> None:

@@ -1,6 +1,6 @@
 """The result of a search as arrays, and the ranked list of items of each user. This module does not need PyTorch.
 
-Shapes: B users, K beams or items of a list, D width.
+Shapes: B users, K beams or items of a list, L levels, D width.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,9 @@ class SearchOutput(NamedTuple):
         offsets_B: The offset of each user for estimates of log-probabilities, float32; see
             `models.search.new.new_item_scores.NewItemScores.offsets`.
         lowest_B: The smallest log-probability of the items that the search itself found, float32.
+        prefix_nodes_BLK: The node of each beam at each depth 1..L, most probable first, int32; K is the beam width. The
+            last two fields are None unless the search was asked for prefixes.
+        prefix_log_probs_BLK: The natural log-probability of each beam's prefix, float32; -inf for a pruned beam.
     """
 
     leaves_BK: Int32Array
@@ -36,6 +39,8 @@ class SearchOutput(NamedTuple):
     strengths_BK: FloatArray | None = None
     offsets_B: FloatArray | None = None
     lowest_B: FloatArray | None = None
+    prefix_nodes_BLK: Int32Array | None = None
+    prefix_log_probs_BLK: FloatArray | None = None
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
         """Returns the result of some users only. The argument has the numbers of these users, in [0, B)."""

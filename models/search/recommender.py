@@ -40,6 +40,7 @@ class SearchEngine(Protocol):
         beam_width: int,
         types_BT: IntArray | None = None,
         in_session_B: Int32Array | None = None,
+        with_prefixes: bool = False,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users, or more.
 
@@ -54,6 +55,7 @@ class SearchEngine(Protocol):
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the model reads no event types.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
+            with_prefixes: Whether to return the prefixes of all beams too.
 
         Returns:
             The best items of each user that pass the filter and are not excluded.
