@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin.routes import router as admin_router
+from rqrec.service.http.browse.insight_routes import router as insight_router
 from rqrec.service.http.browse.item_routes import router as item_router
 from rqrec.service.http.docs_page import add_docs_pages
 from rqrec.service.http.envelope import Envelope, Gate
@@ -87,6 +88,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.state.runtime = runtime
     app.include_router(router)
     app.include_router(item_router)
+    app.include_router(insight_router)
     app.include_router(user_router)
     app.include_router(admin_router)
     add_docs_pages(app, root_path=settings.root_path)

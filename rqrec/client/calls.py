@@ -17,8 +17,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
 from rqrec.service.contract.filter import Condition
+from rqrec.service.contract.item_map import ItemMapReply
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
 from rqrec.service.contract.replies import ItemPage, ItemReply, Problem, Readiness, RecommendReply, SemanticIdReply
+from rqrec.service.contract.tree import TreeNode
 
 ReplyT = TypeVar("ReplyT")
 
@@ -61,7 +63,7 @@ class Call(Generic[ReplyT]):
     path: str
     reply: type[ReplyT]
     body: BaseModel | None = None
-    query: Mapping[str, int] = field(default_factory=dict)
+    query: Mapping[str, int | str | Sequence[str]] = field(default_factory=dict)
 
     @property
     def content(self) -> bytes | None:
@@ -188,6 +190,26 @@ def items_below(prefix: Sequence[int], *, offset: int = 0, limit: int = 100) -> 
     """
     codes = "-".join(map(str, prefix))
     return Call("GET", f"/semantic-ids/{codes}/items", ItemPage, query={"offset": offset, "limit": limit})
+
+
+def tree(prefix: Sequence[int] = ()) -> Call[TreeNode]:
+    """The call `GET /semantic-ids/{prefix}`, which returns a node of the tree of semantic IDs, by default its root.
+
+    The argument has the first codes of semantic IDs.
+    """
+    return Call("GET", f"/semantic-ids/{'-'.join(map(str, prefix))}".rstrip("/"), TreeNode)
+
+
+def item_map(*, limit: int = 5000, attribute: str | None = None, items: Sequence[str] = ()) -> Call[ItemMapReply]:
+    """The call `GET /map`, which returns the items' places on a map of the catalogue.
+
+    Args:
+        limit: Largest number of items besides `items`, in [1, 20000]; the answer is a sample if there are more.
+        attribute: The attribute of which each item's value is returned; None for none.
+        items: Ids of at most 100 items that are returned in any case, first.
+    """
+    query: dict[str, int | str | Sequence[str]] = {"limit": limit, "items": list(items)}
+    return Call("GET", "/map", ItemMapReply, query=query if attribute is None else {**query, "attribute": attribute})
 
 
 def put_item(

@@ -20,6 +20,7 @@ from rqrec.service.errors import (
     DeadlinePassed,
     HeadTooLarge,
     InvalidPart,
+    NoMap,
     NotReady,
     Overloaded,
     RateLimited,
@@ -62,6 +63,7 @@ class Kind(NamedTuple):
 
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+NO_MAP = Kind("no-map", "The model has no map of its items", 404, False)
 UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
 UNKNOWN_USER = Kind("unknown-user", "Nothing is stored of this user", 404, False)
 UNUSABLE_MODEL = Kind("unusable-model", "The model cannot be served", 409, False)
@@ -85,6 +87,7 @@ DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
+    NoMap: NO_MAP,
     UnknownModel: UNKNOWN_MODEL,
     UnknownUser: UNKNOWN_USER,
     UnusableModel: UNUSABLE_MODEL,
