@@ -111,6 +111,7 @@ def recommend(
     new_item_share: float = 0.0,
     routing_key: str | None = None,
     beam_width: int | None = None,
+    explain: bool = False,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
     """The call `POST /recommend`, which recommends the next items for a user's history. Give a history, a user or both.
@@ -137,6 +138,7 @@ def recommend(
             user, the models are chosen at random.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
             is larger, k is used.
+        explain: Whether to explain the list: what each history item adds to each score, and what the codes stand for.
         timeout_ms: Longest time for the answer, in milliseconds; None for the service's default.
 
     Raises:
@@ -164,6 +166,7 @@ def recommend(
         "after": after,
         "surface": surface,
         "exclude_history": exclude_history,
+        "explain": explain or None,
     }
     fields |= {name: value for name, value in newer.items() if value is not None}
     body = RecommendRequest.model_validate(fields)
