@@ -113,8 +113,8 @@ bench-retraining: setup ## Retraining slice by slice beside no and full training
 	$(BIN)/python -m benchmarks.retraining
 
 fuzz: train ## 100,000 malformed bodies, then a minute of strangers' connections; nobody may be answered wrongly or late (5 minutes)
-	$(BIN)/python -m benchmarks.fuzz --bundle '$(RQREC_BUNDLE)'
-	$(BIN)/python -m benchmarks.strangers --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.hostile.fuzz --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.hostile.strangers --bundle '$(RQREC_BUNDLE)'
 
 chaos: train ## Everything goes wrong for five minutes, and every answer is checked
 	$(BIN)/python -m benchmarks.chaos --bundle '$(RQREC_BUNDLE)'

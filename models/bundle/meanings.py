@@ -130,17 +130,17 @@ def read_meanings(path: Path, *, codebook_size: int, levels: int) -> Meanings:
 def _check(table: pl.DataFrame, codebook_size: int, levels: int) -> None:
     if dict(table.schema) != SCHEMA:
         raise ValueError(f"expected the columns {SCHEMA}, got {dict(table.schema)}")
-    codes = table[PREFIX].explode()
+    codes = table[PREFIX].explode().drop_nulls().to_numpy()
     too_long = (table[PREFIX].list.len() > levels).any() or any(
         (table[name].list.len() > MOST).any() for name in (ATTRIBUTES, WORDS)
     )
-    if sum(table.null_count().row(0)) or too_long or codes.min() < 0 or codes.max() >= codebook_size:
+    if sum(table.null_count().row(0)) or too_long or ((codes < 0) | (codes >= codebook_size)).any():
         raise ValueError(
             f"expected prefixes of at most {levels} codes in [0, {codebook_size}), with at most {MOST} attribute "
             "values and words each"
         )
-    shares = table[ATTRIBUTES].explode().struct.field(SHARE).drop_nulls()
-    if len(shares) and not (shares.min() > 0 and shares.max() <= 1):
+    shares = table[ATTRIBUTES].explode().struct.field(SHARE).drop_nulls().to_numpy()
+    if not ((shares > 0) & (shares <= 1)).all():
         raise ValueError("every share must be above 0 and at most 1")
     is_missing = pl.element().struct.field(NAME).is_null() | pl.element().struct.field(VALUE).is_null()
     nulls = table.select(

@@ -96,14 +96,8 @@ class BeamSearch(nn.Module):
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
             nodes_BK = prefix_nodes[-1] if prefix_nodes else nodes_R.view(batch, 1)
             candidates_BX = closed.bar(candidates_RF, nodes_BK, depth, trie.first_child[depth])
-            width = candidates_BX.shape[1]
-            if depth == 0:  # later levels have K times F candidates, so at least K
-                filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(batch, -1)
-                candidates_BX = torch.cat([candidates_BX, filler_BK], dim=1)
-            scores_BK, index_BK = top_k(candidates_BX, beams)
-            if depth == 0:  # a filler beam has score -inf, so it may point at any node
-                index_BK = index_BK.clamp_max(width - 1)
-            index_R = (index_BK.int() + users_B1 * width).flatten()
+            scores_BK, index_BK = _best(candidates_BX, beam_slots_K, depth)
+            index_R = (index_BK.int() + users_B1 * candidates_BX.shape[1]).flatten()
             scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
             prefix_nodes.append(nodes_R.view(batch, beams))
             prefix_log_probs.append(scores_BK)
@@ -132,6 +126,16 @@ class BeamSearch(nn.Module):
         weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_RD)
         relevance_weight = self.retriever.config.relevance_weight
         return joining.ranked(found, leaves_BY, queries_BD, weighted_BY, weight, relevance_weight=relevance_weight)
+
+
+def _best(candidates_BX: Tensor, beam_slots_K: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+    """The scores and numbers of the K best candidates of each user, best first."""
+    width, beams = candidates_BX.shape[1], beam_slots_K.shape[0]
+    if depth > 0:  # there are K times F candidates, so at least K
+        return top_k(candidates_BX, beams)
+    filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(candidates_BX.shape[0], -1)
+    scores_BK, index_BK = top_k(torch.cat([candidates_BX, filler_BK], dim=1), beams)
+    return scores_BK, index_BK.clamp_max(width - 1)  # a filler beam has score -inf, so it may point at any node
 
 
 def _children(

@@ -110,8 +110,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
     ]
     if retriever.config.num_event_types:
         names, values, axes = [*names, TYPES], [*values, torch.zeros(2, 3, dtype=torch.int64)], [*axes, two_axes]
-    search = BeamSearch(retriever, fixed_shapes=half)
-    outputs = [*OUTPUTS, *prefix_outputs(trie.num_levels)]
+    search, outputs = BeamSearch(retriever, fixed_shapes=half), [*OUTPUTS, *prefix_outputs(trie.num_levels)]
     _export(search, tuple(values), path, names, outputs, tuple(axes), translations=_SEARCH_TRANSLATIONS)
 
 

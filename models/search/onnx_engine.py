@@ -46,6 +46,9 @@ class OnnxEngine:
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none. A
             graph of a bundle of format 9 adds none.
 
+    Attributes:
+        runs_on_cpu: Whether several threads that search at the same time are faster than one.
+
     Raises:
         RuntimeError: If `cuda` is set and ONNX Runtime has no CUDA provider.
     """
@@ -66,7 +69,7 @@ class OnnxEngine:
                 f"expected the CUDA provider of ONNX Runtime, got {ort.get_available_providers()}: install the gpu "
                 "extra, or use the CPU"
             )
-        self._cuda = cuda
+        self._cuda, self.runs_on_cpu = cuda, not cuda
         self._search = open_session(search_graph, cuda=cuda)
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None

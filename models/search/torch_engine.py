@@ -39,6 +39,9 @@ class TorchEngine:
         device: The device to compute on.
         half: Whether to compute in bfloat16 where float32 is not needed (PyTorch's autocast).
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
+
+    Attributes:
+        runs_on_cpu: Whether several threads that search at the same time are faster than one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class TorchEngine:
         following: Following | None = None,
     ) -> None:
         self._device, self._half = device, half
+        self.runs_on_cpu = device.type == "cpu"
         self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
@@ -115,8 +119,8 @@ class TorchEngine:
             ranked = SearchOutput(*(array.cpu().numpy() for array in found[:NUM_RANKED]))
             if not with_prefixes:
                 return ranked
-            prefixes = (torch.stack(one, dim=1).cpu().numpy() for one in found[NUM_RANKED:])
-            return SearchOutput(*ranked[:NUM_RANKED], *prefixes)
+            nodes_BLK, log_probs_BLK = (torch.stack(one, dim=1).cpu().numpy() for one in found[NUM_RANKED:])
+            return ranked._replace(prefix_nodes_BLK=nodes_BLK, prefix_log_probs_BLK=log_probs_BLK)
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.fuzz import fuzz
+from benchmarks.hostile.fuzz import fuzz
 from benchmarks.support.request_bodies import valid_requests
 from tests.service.conftest import Served
 

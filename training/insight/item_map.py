@@ -77,7 +77,7 @@ def _embedded(reduced_SC: FloatArray) -> FloatArray:
         tsne = TSNE(2, perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=0)
         map_S2 = tsne.fit_transform(reduced_SC)
     map_S2 = map_S2 - (map_S2.min(axis=0) + map_S2.max(axis=0)) / 2
-    return np.round(map_S2 / (np.abs(map_S2).max() or 1), DECIMALS).astype(np.float32)
+    return np.asarray(np.round(map_S2 / (np.abs(map_S2).max() or 1), DECIMALS), dtype=np.float32)
 
 
 def _between(reduced_MC: FloatArray, sample_SC: FloatArray, placed_S2: FloatArray) -> FloatArray:
