@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -89,6 +89,9 @@ bench-training: setup ## Items a second of both stages on DATASET, and what of i
 
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
+
+bench-explain: train ## How much longer a request takes if its list is explained (1 minute)
+	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
 
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
 	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'

@@ -5,16 +5,11 @@ again for T shorter histories: T + 1 searches in one batch, in which only the it
 Log-probabilities refer to the whole catalogue, so these scores are those of a search of everything. The scores of new
 items are estimated from the items that the search found (see `models.search.new`), here from those of the list. An item
 that joined the found ones, because it followed the last items or is in the history, has its true log-probability here
-and no estimate. On a CPU the batch is split among threads, because somebody waits for this one list. This module does
-not need PyTorch.
+and no estimate. This module does not need PyTorch.
 
 Shapes: T history items that the search reads, K items of the list, L levels.
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +21,6 @@ from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie, unpack_codes
 
 NOBODY: IntArray = np.empty(0, dtype=np.int64)
-MOST_PARTS, FEWEST_OF_A_PART = 4, 6  # threads, and histories; a part has fixed costs of a few histories
 TOLERANCE = 0.01  # of a log-probability, absolute: half precision and other batches move it by thousandths
 
 
@@ -102,20 +96,16 @@ def _scored_again(
         other_types = None if types is None else np.delete(types, position)
         rows.append(_Row(np.delete(history, position), other_types, sessions[position == len(history) - 1]))
     found: list[SearchOutput] = []
-
-    def score(part: slice) -> list[Ranking]:
-        histories, types, in_session = zip(*rows[part], strict=True)
-        return recommender.recommend(
-            histories,
-            k=len(places_K),
-            beam_width=len(places_K),
-            eligibility=only,
-            types=types,
-            in_session=in_session,
-            on_found=None if part.start else found.append,
-        )
-
-    whole, *without = _in_parts(score, len(rows), most=MOST_PARTS if recommender.runs_on_cpu else 1)
+    histories, all_types, in_session = zip(*rows, strict=True)
+    whole, *without = recommender.recommend(
+        histories,
+        k=len(places_K),
+        beam_width=len(places_K),
+        eligibility=only,
+        types=all_types,
+        in_session=in_session,
+        on_found=found.append,
+    )
     if len(history) == 1:  # without it, the most popular items are recommended
         without = [recommender.popular(k=len(places_K), excluded=NOBODY, eligibility=only)]
     scores_K = _of_places(places_K, whole, whole.scores_K)
@@ -124,18 +114,6 @@ def _scored_again(
     is_estimate_K = _differs(level_log_probs_KL.sum(axis=1), _of_places(places_K, whole, whole.log_probs_K))
     level_log_probs_KL[is_estimate_K] = np.nan
     return np.stack(lost, axis=1), level_log_probs_KL
-
-
-def _in_parts(score: Callable[[slice], list[Ranking]], count: int, *, most: int) -> list[Ranking]:
-    """Scores histories in parts, each in a thread of its own."""
-    parts = max(min(count // FEWEST_OF_A_PART, os.cpu_count() or 1, most), 1)
-    if parts == 1:
-        return score(slice(0, count))
-    bounds = [count * part // parts for part in range(parts + 1)]
-    first, *others = (slice(begin, end) for begin, end in pairwise(bounds))
-    with ThreadPoolExecutor(parts - 1, "rqrec-explain") as helpers:
-        running = [helpers.submit(score, part) for part in others]
-        return [*score(first), *(ranking for one in running for ranking in one.result())]
 
 
 def _of_places(places_K: IntArray, ranking: Ranking, values_K: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@ D width.
 """
 
 import copy
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
+SMALLEST_AWAITED_PART, MOST_CORES = 6, 4  # of a search for which one user waits
 ITEM_VECTORS, TYPES, IN_SESSION = "item_vectors_ND", "types_BT", "in_session_B"
 PREFIX_FIELDS = 2  # of a search's output: the nodes and the log-probabilities of the beams
 OUTPUTS = SearchOutput._fields[:-PREFIX_FIELDS]
@@ -46,9 +48,6 @@ class OnnxEngine:
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none. A
             graph of a bundle of format 9 adds none.
 
-    Attributes:
-        runs_on_cpu: Whether several threads that search at the same time are faster than one.
-
     Raises:
         RuntimeError: If `cuda` is set and ONNX Runtime has no CUDA provider.
     """
@@ -69,11 +68,13 @@ class OnnxEngine:
                 f"expected the CUDA provider of ONNX Runtime, got {ort.get_available_providers()}: install the gpu "
                 "extra, or use the CPU"
             )
-        self._cuda, self.runs_on_cpu = cuda, not cuda
+        self._cuda = cuda
         self._search = open_session(search_graph, cuda=cuda)
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
+        cores = min(os.cpu_count() or 1, MOST_CORES)
+        self._helpers = ThreadPoolExecutor(cores - 1, "rqrec-explain") if cores > 1 and not cuda else None
         inputs = self._search.get_inputs()
         outputs = [one.name for one in self._search.get_outputs()]
         self._outputs = [name for name in outputs if name in OUTPUTS]
@@ -135,6 +136,7 @@ class OnnxEngine:
                 unknown. Ignored if the graph reads no event types.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
             with_prefixes: Whether to return the prefixes of all beams too. The graph of a bundle of format 9 has none.
+                On a CPU such a search, for which one user waits, is split among the cores even if it is small.
         """
         if self._reads_types and types_BT is None:
             types_BT = np.zeros_like(history_BT)
@@ -149,11 +151,14 @@ class OnnxEngine:
                 request[TYPES] = types_BT[users]
             return self._run(request, self._prefix_outputs if with_prefixes else [])
 
-        if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
+        threads, parts, smallest = self._threads, self._parts, SMALLEST_PART
+        if with_prefixes:
+            threads, parts, smallest = self._helpers, min(os.cpu_count() or 1, MOST_CORES), SMALLEST_AWAITED_PART
+        if threads is None or len(lengths_B) < 2 * smallest:
             return part(slice(None))
-        size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
+        size = max(-(-len(lengths_B) // parts), smallest)
         first, *others = (slice(begin, begin + size) for begin in range(0, len(lengths_B), size))
-        found = self._threads.map(part, others)
+        found = threads.map(part, others)
         return SearchOutput._make(
             None if arrays[0] is None else np.concatenate(arrays) for arrays in zip(part(first), *found, strict=True)
         )

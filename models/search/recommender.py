@@ -28,13 +28,7 @@ POPULAR_KEPT = 4096  # items of a filter
 
 
 class SearchEngine(Protocol):
-    """The interface of search engines: they run `models.search.beam_search.BeamSearch` on one catalogue.
-
-    Attributes:
-        runs_on_cpu: Whether several threads that search at the same time are faster than one.
-    """
-
-    runs_on_cpu: bool
+    """The interface of search engines: they run `models.search.beam_search.BeamSearch` on one catalogue."""
 
     def search(
         self,
@@ -95,7 +89,6 @@ class Recommender:
         trie: The trie of the catalogue when the bundle was published.
         max_history: T, the number of most recent items of a history that the model reads.
         everything: The eligibility without a filter: all items are eligible.
-        runs_on_cpu: Whether several threads that search at the same time are faster than one.
 
     Raises:
         ValueError: If the number of entries in `popularity_N` is not the number of leaves.
@@ -118,7 +111,7 @@ class Recommender:
             )
         self.trie = trie
         self.max_history = max_history
-        self._engine, self.runs_on_cpu = engine, engine.runs_on_cpu
+        self._engine = engine
         self._new_items = new_items
         self._own_items = own_items
         self.everything = self._with_few_candidates(Eligibility.everything(trie))

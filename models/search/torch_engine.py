@@ -39,9 +39,6 @@ class TorchEngine:
         device: The device to compute on.
         half: Whether to compute in bfloat16 where float32 is not needed (PyTorch's autocast).
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
-
-    Attributes:
-        runs_on_cpu: Whether several threads that search at the same time are faster than one.
     """
 
     def __init__(
@@ -55,7 +52,6 @@ class TorchEngine:
         following: Following | None = None,
     ) -> None:
         self._device, self._half = device, half
-        self.runs_on_cpu = device.type == "cpu"
         self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
