@@ -77,7 +77,7 @@ def measure(bundle: Path, *, requests: int) -> tuple[Times, Times]:
                     wall_s[kind].append(time.perf_counter() - begin)
                     cpu_s[kind] += _cpu_s(process.pid) - cpu_begin
     plain, explained = (
-        Times(*(1000 * np.quantile(one, [0.5, 0.1])).tolist(), 1000 * cpu / requests)
+        Times(float(1000 * np.median(one)), float(1000 * np.quantile(one, 0.1)), 1000 * cpu / requests)
         for one, cpu in zip(wall_s, cpu_s, strict=True)
     )
     return plain, explained
