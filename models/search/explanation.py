@@ -21,7 +21,7 @@ from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie, unpack_codes
 
 NOBODY: IntArray = np.empty(0, dtype=np.int64)
-TOLERANCE = 0.01  # of a log-probability, absolute: half precision and other batches move it by thousandths
+TOLERANCE = 0.01  # of a log-probability, relative or absolute: half precision moves it by thousandths
 
 
 class _Row(NamedTuple):

@@ -52,7 +52,9 @@ def retrained(store: Path) -> Bundle:
     return read_bundle(store)
 
 
-def test_every_known_item_keeps_its_semantic_id_its_features_and_its_place_on_the_map(timed_shop: Shop, retrained: Bundle) -> None:
+def test_every_known_item_keeps_its_semantic_id_its_features_and_its_place_on_the_map(
+    timed_shop: Shop, retrained: Bundle
+) -> None:
     before = timed_shop.bundle
     rows = len(before.items)
     assert retrained.items["item_id"][:rows].to_list() == before.items["item_id"].to_list()
