@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,9 @@ bench-training: setup ## Items a second of both stages on DATASET, and what of i
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
+bench-explain: train ## How much longer a request takes if its list is explained (1 minute)
+	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
+
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
 	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'
 
@@ -117,8 +120,8 @@ bench-retraining: setup ## Retraining slice by slice beside no and full training
 	$(BIN)/python -m benchmarks.retraining
 
 fuzz: train ## 100,000 malformed bodies, then a minute of strangers' connections; nobody may be answered wrongly or late (5 minutes)
-	$(BIN)/python -m benchmarks.fuzz --bundle '$(RQREC_BUNDLE)'
-	$(BIN)/python -m benchmarks.strangers --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.hostile.fuzz --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.hostile.strangers --bundle '$(RQREC_BUNDLE)'
 
 chaos: train ## Everything goes wrong for five minutes, and every answer is checked
 	$(BIN)/python -m benchmarks.chaos --bundle '$(RQREC_BUNDLE)'

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from rqrec.service.composition import Search, build_runtime
 from rqrec.service.http.admin.routes import router as admin_router
 from rqrec.service.http.browse.explorer_routes import add_explorer
+from rqrec.service.http.browse.insight_routes import router as insight_router
 from rqrec.service.http.browse.item_routes import router as item_router
 from rqrec.service.http.browse.look_routes import router as look_router
 from rqrec.service.http.browse.report_routes import router as report_router
@@ -92,6 +93,7 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     app.include_router(look_router)  # before the route of an item, whose path ends in any id
     app.include_router(item_router)
     app.include_router(report_router)
+    app.include_router(insight_router)
     app.include_router(user_router)
     app.include_router(admin_router)
     add_docs_pages(app, root_path=settings.root_path)

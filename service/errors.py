@@ -28,6 +28,10 @@ class UnknownItem(Exception):
     """The catalogue does not contain the requested item."""
 
 
+class NoMap(Exception):
+    """The bundle of the model has no map of its items."""
+
+
 class UnknownUser(Exception):
     """The event store holds nothing of the requested user."""
 

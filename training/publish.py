@@ -30,7 +30,7 @@ from rqrec.training.runtime.progress import Task, duration, progress
 from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
-NAME, STEPS = "publish", 5
+NAME, STEPS = "publish", 7
 logger = logging.getLogger("rqrec")
 
 
@@ -59,7 +59,7 @@ class _Format:
 
     settings: PublishSettings
     bundle_format: int = FORMAT
-    code_version: int = 7  # 7: features of the items, and until when the model has learnt
+    code_version: int = 8  # 8: the meaning of codes, a map of the items, and prefixes in the search graph
 
 
 def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, report: Stage | None = None) -> Path:
@@ -159,6 +159,7 @@ def _manifest(
         half_search=settings.half_precision,
         refit=trained.refit is not None,
         has_features=True,
+        has_insight=True,
         learnt_until=learned.learnt_until,
         retrained_from="" if parent is None else parent.version,
         retrainings=0 if parent is None else parent.retrainings + 1,

@@ -25,6 +25,7 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
     name = next(iter(payload), "title")
     return [
         ("POST", "/recommend", {"history": item_ids[:5], "k": 5}),
+        ("POST", "/recommend", {"history": item_ids[:3], "k": 2, "explain": True}),
         ("POST", "/recommend", {"history": item_ids[:2], "k": 3, "exclude": item_ids[2:4], "exclude_history": False}),
         (
             "POST",

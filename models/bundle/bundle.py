@@ -15,9 +15,20 @@ from numpy.typing import NDArray
 
 from rqrec.models.bundle.checksums import check_file
 from rqrec.models.bundle.error import BundleError, reading
-from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, ITEMS, LEARNED_ITEMS, PROJECTION, TRANSITIONS
+from rqrec.models.bundle.item_map import ItemMap, read_map
+from rqrec.models.bundle.layout import (
+    CONTENTS,
+    FEATURIZER,
+    ITEMS,
+    LEARNED_ITEMS,
+    MAP,
+    MEANINGS,
+    PROJECTION,
+    TRANSITIONS,
+)
 from rqrec.models.bundle.learned_items import LearnedItems
 from rqrec.models.bundle.manifest import Manifest, read_manifest
+from rqrec.models.bundle.meanings import Meanings, read_meanings
 from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
 from rqrec.models.bundle.tables import read_items, read_matrix
 from rqrec.models.bundle.transition_table import read_transitions
@@ -47,6 +58,8 @@ class Bundle:
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32.
         contents_RP: The content vector of each item, with which the contents of new items are compared; at unit
             length, in the row order of `items`, float16 or float32.
+        meanings: What the items below each prefix of semantic IDs have in common; None if the bundle does not say it.
+        map: The place of each item on a map of the catalogue, in the row order of `items`; None if there is no map.
     """
 
     path: Path
@@ -57,6 +70,8 @@ class Bundle:
     featurizer: Featurizer
     projection_EP: NDArray[np.float32]
     contents_RP: NDArray[np.floating]
+    meanings: Meanings | None
+    map: ItemMap | None
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -99,7 +114,21 @@ def read_bundle(path: Path) -> Bundle:
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
         contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=LARGEST_CONTENT)
-    return Bundle(folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP)
+    meanings, item_map = _read_insight(folder, manifest)
+    return Bundle(
+        folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP, meanings, item_map
+    )
+
+
+def _read_insight(folder: Path, manifest: Manifest) -> tuple[Meanings | None, ItemMap | None]:
+    """Reads the meaning of codes and the map of items, if the bundle has them."""
+    if not manifest.has_insight:
+        return None, None
+    config = manifest.retriever_config
+    with reading(folder, MEANINGS):
+        meanings = read_meanings(folder / MEANINGS, codebook_size=config.codebook_size, levels=config.num_levels)
+    with reading(folder, MAP):
+        return meanings, read_map(folder / MAP, rows=manifest.num_items)
 
 
 def read_version(path: Path, version: str) -> Bundle:

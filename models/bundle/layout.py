@@ -15,6 +15,8 @@ learned_items.parquet  semantic_id, popularity and item_vector of each item, in 
 transitions.parquet    the items that followed each item in training, in the row order of items.parquet (optional)
 text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
 text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)
+meanings.parquet       what the items below each prefix of semantic IDs have in common (optional)
+map.npy                the place of each item on a map of the catalogue, in the row order of items.parquet (optional)
 features.npy           the features of each item, for a retraining; the service does not read it (optional)
 report.html            the training report, a page for people (optional)
 """
@@ -23,8 +25,9 @@ from collections.abc import Mapping
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
 # featurizer scores numbers by their rank among the numbers of training, the manifest names event types, the search in
-# half precision may be missing, the retriever may have a short-term encoder, there may be a table of transitions and
-# the items' features, and the manifest says until when and from what the model has learnt.
+# half precision may be missing, the retriever may have a short-term encoder, there may be a table of transitions, the
+# items' features, the meaning of codes and a map, the search graph may return prefixes, and the manifest says until
+# when and from what the model has learnt.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.
@@ -40,6 +43,7 @@ GRAPHS = (TOKENIZER_GRAPH, SEARCH_GRAPH)
 FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, CONTENTS, ITEMS, LEARNED_ITEMS)
 TEXT_ENCODER_GRAPH, TEXT_TOKENIZER = "text_encoder.onnx", "text_tokenizer.json"
 TEXT_FILES = (TEXT_ENCODER_GRAPH, TEXT_TOKENIZER)
+MEANINGS, MAP = "meanings.parquet", "map.npy"
 FEATURES, REPORT = "features.npy", "report.html"
 CURRENT = "current"  # the link in a folder of bundles that names the bundle to serve
 

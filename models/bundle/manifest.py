@@ -22,6 +22,8 @@ from rqrec.models.bundle.layout import (
     FILES,
     HALF_SEARCH_GRAPH,
     MANIFEST,
+    MAP,
+    MEANINGS,
     READABLE_FORMATS,
     REPORT,
     TEXT_FILES,
@@ -79,12 +81,13 @@ class Manifest:
         refit: Whether the model was trained further after the evaluation, on all interactions, the held-out ones
             included. `manifest.json` has this field only if it is true.
         has_features: Whether the bundle has the features of its items, so that a retraining can go on from it.
+        has_insight: Whether the bundle has the meaning of its codes and a map of its items.
         learnt_until: The time of the latest interaction that the model has learnt, ISO 8601, UTC. Empty if the data has
             no times.
         retrained_from: Version of the bundle from which a retraining made this one; empty after a full training.
         retrainings: Number of retrainings since the last full training.
         num_first_items: Number of the items that the last full training knew, which are the first rows. None if it knew
-            all items. `manifest.json` has these five fields only if they differ from `DEFAULTS`.
+            all items. `manifest.json` has these six fields only if they differ from `DEFAULTS`.
     """
 
     format: int
@@ -109,6 +112,7 @@ class Manifest:
     half_search: bool = True
     refit: bool = False
     has_features: bool = False
+    has_insight: bool = False
     learnt_until: str = ""
     retrained_from: str = ""
     retrainings: int = 0
@@ -119,7 +123,8 @@ class Manifest:
         """The names of the files that the service reads at its start, without `manifest.json`."""
         half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
         transitions = () if self.following_weight is None else (TRANSITIONS,)
-        return (*FILES, *half, *transitions, *(() if self.no_text_encoder else TEXT_FILES))
+        insight = (MEANINGS, MAP) if self.has_insight else ()
+        return (*FILES, *half, *transitions, *insight, *(() if self.no_text_encoder else TEXT_FILES))
 
     @property
     def digest(self) -> str:
@@ -232,6 +237,7 @@ DEFAULTS = {
     "half_search": True,
     "refit": False,
     "has_features": False,
+    "has_insight": False,
     "learnt_until": "",
     "retrained_from": "",
     "retrainings": 0,

@@ -90,19 +90,17 @@ class BeamSearch(nn.Module):
         num_levels = len(trie.first_child)
         closed = ClosedNodes.from_exclusions(excluded_BX, eligible, paths_LN)
         open_beams: OpenBeams | None = None  # None: all
+        prefix_nodes, prefix_log_probs = list[Tensor](), list[Tensor]()
         for depth in range(num_levels):
             children_RF, log_probs_RF = _children(trie, depth, nodes_R, decoding.logits_RV, open_beams)
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
-            candidates_BX = closed.bar(candidates_RF, nodes_R.view(batch, -1), depth, trie.first_child[depth])
-            width = candidates_BX.shape[1]
-            if depth == 0:  # later levels have K times F candidates, so at least K
-                filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(batch, -1)
-                candidates_BX = torch.cat([candidates_BX, filler_BK], dim=1)
-            scores_BK, index_BK = top_k(candidates_BX, beams)
-            if depth == 0:  # a filler beam has score -inf, so it may point at any node
-                index_BK = index_BK.clamp_max(width - 1)
-            index_R = (index_BK.int() + users_B1 * width).flatten()
+            nodes_BK = prefix_nodes[-1] if prefix_nodes else nodes_R.view(batch, 1)
+            candidates_BX = closed.bar(candidates_RF, nodes_BK, depth, trie.first_child[depth])
+            scores_BK, index_BK = _best(candidates_BX, beam_slots_K, depth)
+            index_R = (index_BK.int() + users_B1 * candidates_BX.shape[1]).flatten()
             scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
+            prefix_nodes.append(nodes_R.view(batch, beams))
+            prefix_log_probs.append(scores_BK)
             if depth + 1 < num_levels:
                 parents_R, nodes_M = index_R // children_RF.shape[1], nodes_R
                 parents_M, earlier = parents_R, open_beams
@@ -113,10 +111,11 @@ class BeamSearch(nn.Module):
                     parents_M = take(earlier.slots_R, parents_M) - 1  # the parent of an open beam was open
                 codes_M = take(trie.child_code[depth], nodes_M)
                 decoding = self.retriever.decoder.step(decoding, parents_M, codes_M, depth + 1)
-        found = Found.from_beams(nodes_R.view(batch, beams), scores_R.view(batch, beams))
+        found = Found.from_beams(prefix_nodes[-1], prefix_log_probs[-1])
         items_BX = following.after(history_BT, lengths_B, in_session_B)
         joining = Joining.from_following(*items_BX, found.leaves_BK, excluded_BX, eligible)
-        return self._ranked(found, joining, queries_BD, item_vectors_ND, following.weight)
+        ranked = self._ranked(found, joining, queries_BD, item_vectors_ND, following.weight)
+        return ranked._replace(prefix_nodes=tuple(prefix_nodes), prefix_log_probs=tuple(prefix_log_probs))
 
     def _ranked(
         self, found: Found, joining: Joining, queries_BD: Tensor, item_vectors_ND: Tensor, weight: Tensor
@@ -127,6 +126,16 @@ class BeamSearch(nn.Module):
         weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_RD)
         relevance_weight = self.retriever.config.relevance_weight
         return joining.ranked(found, leaves_BY, queries_BD, weighted_BY, weight, relevance_weight=relevance_weight)
+
+
+def _best(candidates_BX: Tensor, beam_slots_K: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+    """The scores and numbers of the K best candidates of each user, best first."""
+    width, beams = candidates_BX.shape[1], beam_slots_K.shape[0]
+    if depth > 0:  # there are K times F candidates, so at least K
+        return top_k(candidates_BX, beams)
+    filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(candidates_BX.shape[0], -1)
+    scores_BK, index_BK = top_k(torch.cat([candidates_BX, filler_BK], dim=1), beams)
+    return scores_BK, index_BK.clamp_max(width - 1)  # a filler beam has score -inf, so it may point at any node
 
 
 def _children(

@@ -130,6 +130,19 @@ class Eligibility:
         leaves = cls(trie, mask_N, int(eligible_before[-1]), penalties, below, first_inner_I)
         return leaves.with_added(added_S, int(np.count_nonzero(added_S)))
 
+    @classmethod
+    def only(cls, trie: SemanticIdTrie, places_M: IntArray, num_places: int) -> "Eligibility":
+        """Returns the eligibility in which only some items are eligible.
+
+        Args:
+            trie: The catalogue's trie, with N leaves.
+            places_M: The places of these items, int64.
+            num_places: The number of places: N, and the number of items that were added after the trie was built.
+        """
+        mask_P = np.zeros(num_places, dtype=np.bool_)
+        mask_P[places_M] = True
+        return cls.from_mask(trie, mask_P[: trie.num_leaves], mask_P[trie.num_leaves :])
+
     def with_changes(self, leaves_M: IntArray, mask_M: BoolArray) -> "Eligibility":
         """Returns a copy in which some leaves have become eligible or not eligible. This eligibility does not change.
 

@@ -26,7 +26,7 @@ from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.graph_weights import ORIGIN, PREFIX, blueprint, graph_origin, set_weights
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
-from rqrec.models.search.onnx_engine import IN_SESSION, ITEM_VECTORS, OUTPUTS, TYPES, eligible_inputs
+from rqrec.models.search.onnx_engine import IN_SESSION, ITEM_VECTORS, OUTPUTS, TYPES, eligible_inputs, prefix_outputs
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.tokenizer.text_encoder import MASK, TOKEN_IDS, VECTORS
 from rqrec.models.trie.arrays import TrieArrays
@@ -73,7 +73,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         BeamSearch(traced.half() if half else traced, fixed_shapes=half),
         tuple(value for _, value, _ in example),
         [name for names, _, _ in example for name in names],
-        list(OUTPUTS),
+        [*OUTPUTS, *prefix_outputs(trie.num_levels)],
         tuple(axes for *_, axes in example),
         translations=_SEARCH_TRANSLATIONS,
         folds_weights=False,

@@ -5,6 +5,7 @@ D width.
 """
 
 import copy
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,8 +26,10 @@ from rqrec.models.trie.arrays import TrieArrays, by_depth
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SMALLEST_PART = 16  # histories; a parallel search of fewer costs more than it saves
+SMALLEST_AWAITED_PART, MOST_CORES = 6, 4  # of a search for which one user waits
 ITEM_VECTORS, TYPES, IN_SESSION = "item_vectors_ND", "types_BT", "in_session_B"
-OUTPUTS = SearchOutput._fields
+PREFIX_FIELDS = 2  # of a search's output: the nodes and the log-probabilities of the beams
+OUTPUTS = SearchOutput._fields[:-PREFIX_FIELDS]
 
 
 class OnnxEngine:
@@ -70,8 +73,12 @@ class OnnxEngine:
         self._max_history = max_history
         self._threads = ThreadPoolExecutor(threads - 1) if threads > 1 and not cuda else None
         self._parts = threads
+        cores = min(os.cpu_count() or 1, MOST_CORES)
+        self._helpers = ThreadPoolExecutor(cores - 1, "rqrec-explain") if cores > 1 and not cuda else None
         inputs = self._search.get_inputs()
-        self._outputs = [one.name for one in self._search.get_outputs()]
+        outputs = [one.name for one in self._search.get_outputs()]
+        self._outputs = [name for name in outputs if name in OUTPUTS]
+        self._prefix_outputs = [name for name in prefix_outputs(trie.num_levels) if name in outputs]
         self._reads_types, self._reads_sessions = (
             any(one.name == name for one in inputs) for name in (TYPES, IN_SESSION)
         )
@@ -113,6 +120,7 @@ class OnnxEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
         in_session_B: Int32Array | None = None,
+        with_prefixes: bool = False,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
 
@@ -127,6 +135,8 @@ class OnnxEngine:
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the graph reads no event types.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
+            with_prefixes: Whether to return the prefixes of all beams too. The graph of a bundle of format 9 has none.
+                On a CPU such a search, for which one user waits, is split among the cores even if it is small.
         """
         if self._reads_types and types_BT is None:
             types_BT = np.zeros_like(history_BT)
@@ -139,18 +149,21 @@ class OnnxEngine:
                 del request[IN_SESSION]
             if self._reads_types and types_BT is not None:
                 request[TYPES] = types_BT[users]
-            return self._run(request)
+            return self._run(request, self._prefix_outputs if with_prefixes else [])
 
-        if self._threads is None or len(lengths_B) < 2 * SMALLEST_PART:
+        threads, parts, smallest = self._threads, self._parts, SMALLEST_PART
+        if with_prefixes:
+            threads, parts, smallest = self._helpers, min(os.cpu_count() or 1, MOST_CORES), SMALLEST_AWAITED_PART
+        if threads is None or len(lengths_B) < 2 * smallest:
             return part(slice(None))
-        size = max(-(-len(lengths_B) // self._parts), SMALLEST_PART)
+        size = max(-(-len(lengths_B) // parts), smallest)
         first, *others = (slice(begin, begin + size) for begin in range(0, len(lengths_B), size))
-        found = self._threads.map(part, others)
+        found = threads.map(part, others)
         return SearchOutput._make(
             None if arrays[0] is None else np.concatenate(arrays) for arrays in zip(part(first), *found, strict=True)
         )
 
-    def _run(self, request: dict[str, NDArray[Any]]) -> SearchOutput:
+    def _run(self, request: dict[str, NDArray[Any]], prefix_outputs: list[str]) -> SearchOutput:
         users = len(request["lengths_B"])
         if self._cuda:
             request = pad_to_bucket(request, max_history=self._max_history)
@@ -158,10 +171,19 @@ class OnnxEngine:
         for name, array in request.items():
             binding.bind_cpu_input(name, array)
         binding.clear_binding_outputs()  # the shapes of the outputs may differ from those of the run before
-        for name in self._outputs:
+        for name in (*self._outputs, *prefix_outputs):
             binding.bind_output(name)
         self._search.run_with_iobinding(binding)
-        return SearchOutput(*(output[:users] for output in binding.copy_outputs_to_cpu()))
+        outputs = [output[:users] for output in binding.copy_outputs_to_cpu()]
+        ranked, prefixes = outputs[: len(self._outputs)], outputs[len(self._outputs) :]
+        found = SearchOutput(*ranked)
+        if not prefixes:
+            return found
+        levels = len(prefixes) // PREFIX_FIELDS
+        return found._replace(
+            prefix_nodes_BLK=np.stack(prefixes[:levels], axis=1),
+            prefix_log_probs_BLK=np.stack(prefixes[levels:], axis=1),
+        )
 
     def _binding(self) -> ort.IOBinding:
         """This thread's binding. The catalogue's arrays are bound once per thread, not once per request."""
@@ -201,6 +223,14 @@ def request_inputs(
         "excluded_BX": excluded_BX,
         IN_SESSION: np.zeros(len(lengths_B), dtype=np.int32),
     }
+
+
+def prefix_outputs(num_levels: int) -> list[str]:
+    """Returns the names of the graph's outputs about prefixes: the nodes of the beams at each depth, then their scores.
+
+    A search computes them in any case. They are copied only if they are asked for.
+    """
+    return [f"{name}_{depth}" for name in ("prefix_nodes", "prefix_log_probs") for depth in range(1, num_levels + 1)]
 
 
 def eligible_inputs(eligibility: Eligibility) -> dict[str, NDArray[Any]]:

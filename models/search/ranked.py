@@ -38,7 +38,8 @@ class Found(NamedTuple):
 class BeamSearchOutput(NamedTuple):
     """What a search returns for each of B users: `models.search.ranking.SearchOutput` describes the fields.
 
-    K is here the beam width plus `models.search.history.following_items.JOINING`.
+    K is here the beam width plus `models.search.history.following_items.JOINING`. The last two fields have one tensor
+    for each depth 1..L, in which K is the beam width alone.
     """
 
     leaves_BK: Tensor
@@ -48,6 +49,8 @@ class BeamSearchOutput(NamedTuple):
     strengths_BK: Tensor
     offsets_B: Tensor
     lowest_B: Tensor
+    prefix_nodes: tuple[Tensor, ...] = ()
+    prefix_log_probs: tuple[Tensor, ...] = ()
 
 
 def top_k(scores_BX: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The result of a search as arrays, and the ranked list of items of each user. This module does not need PyTorch.
 
-Shapes: B users, K beams or items of a list, D width.
+Shapes: B users, K beams or items of a list, T history items, L levels, D width.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,9 @@ class SearchOutput(NamedTuple):
         offsets_B: The offset of each user for estimates of log-probabilities, float32; see
             `models.search.new.new_item_scores.NewItemScores.offsets`.
         lowest_B: The smallest log-probability of the items that the search itself found, float32.
+        prefix_nodes_BLK: The node of each beam at each depth 1..L, most probable first, int32; K is the beam width. The
+            last two fields are None unless the search was asked for prefixes.
+        prefix_log_probs_BLK: The natural log-probability of each beam's prefix, float32; -inf for a pruned beam.
     """
 
     leaves_BK: Int32Array
@@ -36,10 +39,29 @@ class SearchOutput(NamedTuple):
     strengths_BK: FloatArray | None = None
     offsets_B: FloatArray | None = None
     lowest_B: FloatArray | None = None
+    prefix_nodes_BLK: Int32Array | None = None
+    prefix_log_probs_BLK: FloatArray | None = None
 
     def of_users(self, users: Sequence[int] | slice) -> "SearchOutput":
         """Returns the result of some users only. The argument has the numbers of these users, in [0, B)."""
         return SearchOutput._make(None if array is None else array[users] for array in self)
+
+
+class Explanation(NamedTuple):
+    """Why the items of a ranking are in it; see `models.search.explanation`.
+
+    Attributes:
+        contributions_KT: How much each of the T history items that the search reads adds to the score of each item of
+            the list, oldest first, float32.
+        level_log_probs_KL: The natural log-probability of each item's code at each level, given the history and the
+            codes before it, float32; NaN where the score is not made of these.
+        beams: For each depth 1..L, the prefixes that survived the search there, most probable first, int64 of shape
+            (at most the beam width, depth). Empty if the search graph does not return prefixes.
+    """
+
+    contributions_KT: FloatArray
+    level_log_probs_KL: FloatArray
+    beams: Sequence[IntArray]
 
 
 class Ranking(NamedTuple):
@@ -50,11 +72,13 @@ class Ranking(NamedTuple):
             that was added later.
         log_probs_K: The natural log-probability of each item, float32.
         scores_K: The score of each item, float32, by which the items are sorted.
+        explanation: Why the items are in the list; None if it was not asked for.
     """
 
     leaves_K: IntArray
     log_probs_K: FloatArray
     scores_K: FloatArray
+    explanation: Explanation | None = None
 
     def first(self, k: int) -> "Ranking":
         """Returns the k best items only."""

@@ -8,7 +8,7 @@ that one change has added, D width.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -40,6 +40,7 @@ class SearchEngine(Protocol):
         beam_width: int,
         types_BT: IntArray | None = None,
         in_session_B: Int32Array | None = None,
+        with_prefixes: bool = False,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users, or more.
 
@@ -54,6 +55,7 @@ class SearchEngine(Protocol):
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the model reads no event types.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
+            with_prefixes: Whether to return the prefixes of all beams too.
 
         Returns:
             The best items of each user that pass the filter and are not excluded.
@@ -157,14 +159,18 @@ class Recommender:
         `popular`, the most popular of these items, and `candidates`, those that the model did not learn to generate.
         """
         popular = self._popularity.best(eligibility, POPULAR_KEPT)
+        return replace(self.with_candidates(eligibility), popular=popular)
+
+    def with_candidates(self, eligibility: Eligibility) -> Eligibility:
+        """Computes `Eligibility.candidates`: those of the items that the model did not learn to generate."""
         candidates = None if self._new_items is None else self._new_items.candidates(eligibility)
-        return replace(eligibility, candidates=candidates, popular=popular)
+        return replace(eligibility, candidates=candidates)
 
     def _with_few_candidates(self, everything: Eligibility) -> Eligibility:
         """Finds the candidates if they are so few that they cost a write next to nothing."""
         if self._new_items is None or len(self._new_items) > COMPARED_ALL:
             return everything
-        return replace(everything, candidates=self._new_items.candidates(everything))
+        return self.with_candidates(everything)
 
     def recommend(
         self,
@@ -177,6 +183,7 @@ class Recommender:
         reserved: Sequence[int] | None = None,
         types: Sequence[IntArray | None] | None = None,
         in_session: Sequence[bool] | None = None,
+        on_found: Callable[[SearchOutput], None] | None = None,
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
@@ -195,6 +202,7 @@ class Recommender:
             types: For each user, the event types of the history items, 0 for unknown; None if all are unknown.
             in_session: Whether each request belongs to the session of the last history item (see
                 `models.search.history.transitions.is_in_session`); None for no request.
+            on_found: Gets the result of the search with the prefixes of all beams, before other candidates join it.
 
         Returns:
             One ranking for each user, with at most k items.
@@ -226,7 +234,10 @@ class Recommender:
             beam_width=max(beam_width, k),
             types_BT=None if types is None else self._recent_types(types, recent),
             in_session_B=None if in_session is None else np.array(in_session, dtype=np.int32),
+            with_prefixes=on_found is not None,
         )
+        if on_found is not None:
+            on_found(found)
         if self._own_items is not None:
             found = self._own_items.merged(found, histories, excluded_BX, eligibility)
         if self._new_items is not None and len(self._new_items):

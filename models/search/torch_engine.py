@@ -26,6 +26,8 @@ from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.tensors import TrieTensors
 from rqrec.models.trie.trie import SemanticIdTrie
 
+NUM_RANKED = 7  # fields of a search's output that are not about prefixes
+
 
 class TorchEngine:
     """A search engine for one catalogue that runs a retriever in PyTorch.
@@ -78,6 +80,7 @@ class TorchEngine:
         beam_width: int,
         types_BT: IntArray | None = None,
         in_session_B: Int32Array | None = None,
+        with_prefixes: bool = False,
     ) -> SearchOutput:
         """Finds the K best items that pass a filter, for each of B users.
 
@@ -92,6 +95,7 @@ class TorchEngine:
             types_BT: The event type of each history item, 0 for unknown, padded at the end; int64. None if all are
                 unknown. Ignored if the retriever reads no event types.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
+            with_prefixes: Whether to return the prefixes of all beams too.
         """
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # training may set the retriever to training mode between two searches
@@ -108,7 +112,11 @@ class TorchEngine:
                 self._tensor(np.zeros(len(lengths_B), dtype=np.int32) if in_session_B is None else in_session_B),
                 None if types_BT is None else self._tensor(types_BT),
             )
-            return SearchOutput(*(array.cpu().numpy() for array in found))
+            ranked = SearchOutput(*(array.cpu().numpy() for array in found[:NUM_RANKED]))
+            if not with_prefixes:
+                return ranked
+            nodes_BLK, log_probs_BLK = (torch.stack(one, dim=1).cpu().numpy() for one in found[NUM_RANKED:])
+            return ranked._replace(prefix_nodes_BLK=nodes_BLK, prefix_log_probs_BLK=log_probs_BLK)
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -1,6 +1,6 @@
 """What a call of the service is: a request, the type of its answer, and the errors that it can end with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -50,7 +50,7 @@ class Call(Generic[ReplyT]):
     path: str
     reply: type[ReplyT]
     body: BaseModel | None = None
-    query: Mapping[str, int | str] = field(default_factory=dict)
+    query: Mapping[str, int | str | Sequence[str]] = field(default_factory=dict)
 
     @property
     def content(self) -> bytes | None:

@@ -17,8 +17,10 @@ from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRe
 from rqrec.service.contract.browse import AttributesReply, By, SearchReply, SearchRequest, SimilarReply
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
 from rqrec.service.contract.filter import Condition, Filter
+from rqrec.service.contract.item_map import ItemMapReply
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
 from rqrec.service.contract.replies import ItemPage, ItemReply, Readiness, RecommendReply, SemanticIdReply
+from rqrec.service.contract.tree import TreeNode
 
 
 def recommend(
@@ -37,6 +39,7 @@ def recommend(
     new_item_share: float = 0.0,
     routing_key: str | None = None,
     beam_width: int | None = None,
+    explain: bool = False,
     timeout_ms: int | None = None,
 ) -> Call[RecommendReply]:
     """The call `POST /recommend`, which recommends the next items for a user's history. Give a history, a user or both.
@@ -63,6 +66,7 @@ def recommend(
             user, the models are chosen at random.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
             is larger, k is used.
+        explain: Whether to explain the list: what each history item adds to each score, and what the codes stand for.
         timeout_ms: Longest time for the answer, in milliseconds; None for the service's default.
 
     Raises:
@@ -90,6 +94,7 @@ def recommend(
         "after": after,
         "surface": surface,
         "exclude_history": exclude_history,
+        "explain": explain or None,
     }
     fields |= {name: value for name, value in newer.items() if value is not None}
     body = RecommendRequest.model_validate(fields)
@@ -168,6 +173,26 @@ def search(
 def attributes() -> Call[AttributesReply]:
     """The call `GET /attributes`, which lists the attributes of the items, and what filters can be made of them."""
     return Call("GET", "/attributes", AttributesReply)
+
+
+def tree(prefix: Sequence[int] = ()) -> Call[TreeNode]:
+    """The call `GET /semantic-ids/{prefix}`, which returns a node of the tree of semantic IDs, by default its root.
+
+    The argument has the first codes of semantic IDs.
+    """
+    return Call("GET", f"/semantic-ids/{'-'.join(map(str, prefix))}".rstrip("/"), TreeNode)
+
+
+def item_map(*, limit: int = 5000, attribute: str | None = None, items: Sequence[str] = ()) -> Call[ItemMapReply]:
+    """The call `GET /map`, which returns the items' places on a map of the catalogue.
+
+    Args:
+        limit: Largest number of items besides `items`, in [1, 20000]; the answer is a sample if there are more.
+        attribute: The attribute of which each item's value is returned; None for none.
+        items: Ids of at most 100 items that are returned in any case, first.
+    """
+    query: dict[str, int | str | Sequence[str]] = {"limit": limit, "items": list(items)}
+    return Call("GET", "/map", ItemMapReply, query=query if attribute is None else {**query, "attribute": attribute})
 
 
 def put_item(

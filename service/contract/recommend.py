@@ -133,6 +133,11 @@ class RecommendRequest(Body):
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level of the search; at least k."
     )
+    explain: bool = Field(
+        False,
+        description="Whether to explain the list: what each history item adds to each score, and what the codes stand "
+        "for. It takes up to three times as long.",
+    )
     timeout_ms: int | None = Field(
         None,
         ge=1,

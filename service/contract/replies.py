@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from rqrec.service.contract.explanation import Explanation
 from rqrec.service.contract.fields import Code
 
 MAX_PAGE = 1000
@@ -26,6 +27,7 @@ class Recommendation(BaseModel):
     )
     semantic_id: list[Code]
     payload: dict[str, Any] = Field(description="The item's attributes.")
+    explanation: Explanation | None = Field(None, description="Only with `explain`.")
 
 
 class RecommendReply(BaseModel):
@@ -49,6 +51,11 @@ class RecommendReply(BaseModel):
         description="Where the stored history of the user comes from. store: the event store. memory: the event store "
         "did not answer, and this is what this replica has read some minutes ago. none: it did not answer, and the "
         "list is made without a stored history. null: the request has no user_id."
+    )
+    beams: list[list[list[Code]]] | None = Field(
+        None,
+        description="Only with `explain`: for each level, the prefixes of semantic IDs that survived the search there, "
+        "most probable first. null in the popular fallback, and for bundles of format 9.",
     )
 
 

@@ -20,6 +20,7 @@ from rqrec.service.errors import (
     DeadlinePassed,
     HeadTooLarge,
     InvalidPart,
+    NoMap,
     NoReport,
     NotReady,
     Overloaded,
@@ -64,6 +65,7 @@ class Kind(NamedTuple):
 
 
 UNKNOWN_ITEM = Kind("unknown-item", "The catalogue does not hold this item", 404, False)
+NO_MAP = Kind("no-map", "The model has no map of its items", 404, False)
 UNKNOWN_MODEL = Kind("unknown-model", "There is no model of this version", 404, False)
 NO_REPORT = Kind("no-report", "This model has no training report", 404, False)
 UNKNOWN_USER = Kind("unknown-user", "Nothing is stored of this user", 404, False)
@@ -88,6 +90,7 @@ DEADLINE = Kind("deadline", "The request's time was up", 504, True)
 CLIENT_GONE = Kind("client-gone", "The client hung up", 499, True)
 DOMAIN_ERRORS: Mapping[type[Exception], Kind] = {
     UnknownItem: UNKNOWN_ITEM,
+    NoMap: NO_MAP,
     UnknownModel: UNKNOWN_MODEL,
     NoReport: NO_REPORT,
     UnknownUser: UNKNOWN_USER,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.explanation import recommend_explained
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.catalogue.snapshot import Snapshot
 
@@ -25,12 +26,14 @@ class SearchKey(NamedTuple):
         beam_width: Number of beams kept at every level of the search.
         longest_history: Largest number of history items in the request's length class. Histories are divided into
             classes by their length, so that a long history is not in one batch with short ones; see `search_key`.
+        explains: Whether the lists are explained, which takes longer than other searches.
     """
 
     snapshot: Snapshot
     eligibility: Eligibility
     beam_width: int
     longest_history: int
+    explains: bool = False
 
 
 class SearchWork(NamedTuple):
@@ -46,6 +49,7 @@ class SearchWork(NamedTuple):
         types: The event type of each history item, as an index from 1, or 0 for an unknown type; int64 of shape (T,).
             None if all types are unknown.
         in_session: Whether the request belongs to the session of the last history item.
+        in_session_before: The same without the last history item. It counts only if the list is explained.
     """
 
     history: IntArray
@@ -54,10 +58,17 @@ class SearchWork(NamedTuple):
     reserved: int = 0
     types: IntArray | None = None
     in_session: bool = False
+    in_session_before: bool = False
 
 
 def search_key(
-    snapshot: Snapshot, eligibility: Eligibility, *, beam_width: int, k: int, history_length: int
+    snapshot: Snapshot,
+    eligibility: Eligibility,
+    *,
+    beam_width: int,
+    k: int,
+    history_length: int,
+    explains: bool = False,
 ) -> SearchKey:
     """Returns the batch key of a request.
 
@@ -71,11 +82,12 @@ def search_key(
         beam_width: Number of beams kept at every level of the search; k is used instead if k is larger.
         k: Number of items to return.
         history_length: Number of items in the history, at least 1.
+        explains: Whether to explain the list.
     """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
         longest //= 4
-    return SearchKey(snapshot, eligibility, max(beam_width, k), longest)
+    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, explains)
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
@@ -88,6 +100,8 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
     Returns:
         For each request, in the order of the batch, its best eligible items: at most as many as its own `k`.
     """
+    if key.explains:
+        return [_explained(key, work) for work in batch]
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],
         k=max(work.k for work in batch),
@@ -99,3 +113,18 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         in_session=[work.in_session for work in batch],
     )
     return [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]
+
+
+def _explained(key: SearchKey, work: SearchWork) -> Ranking:
+    return recommend_explained(
+        key.snapshot.recommender,
+        work.history,
+        k=work.k,
+        beam_width=key.beam_width,
+        excluded=work.excluded,
+        eligibility=key.eligibility,
+        reserved=work.reserved,
+        types=work.types,
+        in_session=work.in_session,
+        in_session_before=work.in_session_before,
+    )

@@ -54,6 +54,16 @@ class EventTypes:
         numbers = {name: number for number, name in enumerate(manifest.event_types, start=1)}
         return cls(numbers, frozenset(manifest.excluding_types), frozenset(manifest.disliking_types))
 
+    def in_session_before(self, entries: Sequence[str | Entry], at: float | None = None) -> bool:
+        """Returns whether a request belongs to the session of the last item but one that the model reads.
+
+        Args:
+            entries: The items of the history, as in `read`.
+            at: When the request is made, in seconds since 1970; None for now.
+        """
+        times = [one.at for one in entries if not isinstance(one, str) and one.type not in self.excluding]
+        return is_in_session(times[-2] if len(times) > 1 else None, time.time() if at is None else at)
+
     def read(self, entries: Sequence[str | Entry], at: float | None = None) -> History:
         """Converts the history of a request to the form that the model reads.
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import orjson
 
+from rqrec.models.array_types import IntArray
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.request_context import RequestContext
 from rqrec.service.catalogue.item import Item
@@ -26,6 +27,8 @@ from rqrec.service.outcomes.health_recorder import HealthRecorder
 from rqrec.service.outcomes.outcome_counts import Arm, bucket_of
 from rqrec.service.search.batch_search import SearchWork, search_key
 from rqrec.service.serving.deployment import Deployment, Role
+from rqrec.service.serving.explaining.explained_list import beams_of, explanations
+from rqrec.service.serving.explaining.weight import explanation_weight
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.telemetry import Metrics
@@ -44,6 +47,7 @@ class _Answer(NamedTuple):
         unknown: History ids that are not in the catalogue.
         eligible_items: Number of items that pass the filter and the exclusions.
         is_fallback: Whether the list is the most popular items.
+        history: Places of the history items that are in the catalogue, oldest first.
     """
 
     snapshot: Snapshot
@@ -51,6 +55,7 @@ class _Answer(NamedTuple):
     unknown: list[str]
     eligible_items: int
     is_fallback: bool
+    history: IntArray
 
 
 async def recommend(
@@ -76,9 +81,8 @@ async def recommend(
         StoreUnavailable: If the pages before this one cannot be read.
         InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
-    weight = _weigh(request, runtime, context)
-    begin, metrics = time.perf_counter(), runtime.metrics
-    recommendation_id = uuid_by_time()
+    weight = _weigh(request, runtime, deployment, context)
+    begin, metrics, recommendation_id = time.perf_counter(), runtime.metrics, uuid_by_time()
     profile = Profile(request.history, request.exclude)
     if request.user_id is not None or request.after is not None:
         profile = await runtime.users.profile(request)
@@ -89,7 +93,7 @@ async def recommend(
         answer = await _answer(request, profile, runtime, model, client=context.client, weight=weight)
     snapshot, best = answer.snapshot, answer.best
     with metrics.lookup_seconds.time():
-        codes = snapshot.table.codes_of(best.leaves_K).tolist()
+        codes_KL = snapshot.table.codes_of(best.leaves_K)
         items = snapshot.table.items(best.leaves_K)
     is_complete = model.is_current and profile.is_complete
     deployment.health[role].add_answer(time.perf_counter() - asked_at, is_short=len(items) < request.k)
@@ -101,26 +105,30 @@ async def recommend(
     if request.user_id is not None or request.surface is not None or request.after is not None:
         arm, trial = Arm(snapshot.version, role.value), runtime.promotion.trial_of(deployment)
         runtime.users.record(_impression(request, recommendation_id, arm, item_ids, trial=trial, key=key))
+    ranked = _ranked(items, codes_KL.tolist(), best)
+    more = await _explain(ranked, answer, items, codes_KL, model, runtime) if request.explain else {}
     return orjson.dumps(
         {
             "recommendation_id": recommendation_id,
             "model_version": snapshot.version,
             "catalogue_version": snapshot.catalogue_version,
             "took_ms": (time.perf_counter() - begin) * 1000,
-            "items": _ranked(items, codes, best),
+            "items": ranked,
             "unknown_items": answer.unknown,
             "eligible_items": answer.eligible_items,
             "fallback": fallback,
             "history_source": profile.source,
+            **more,
         }
     )
 
 
-def _weigh(request: RecommendRequest, runtime: Runtime, context: RequestContext) -> int:
+def _weigh(request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext) -> int:
     """Sets the deadline of a request, takes its places in the queue, and returns their number."""
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
-    weight = search_weight(request, runtime.limits.beam_width)
+    width, max_history = runtime.limits.beam_width, deployment.active.snapshot.recommender.max_history
+    weight = search_weight(request, width) + explanation_weight(request, width, max_history)
     runtime.admission.weigh(context, weight)
     return weight
 
@@ -195,7 +203,13 @@ def search_weight(request: RecommendRequest, default_width: int) -> int:
 
 
 async def _answer(
-    request: RecommendRequest, profile: Profile, runtime: Runtime, model: ServedModel, *, client: str, weight: int
+    request: RecommendRequest,
+    profile: Profile,
+    runtime: Runtime,
+    model: ServedModel,
+    *,
+    client: str,
+    weight: int,
 ) -> _Answer:
     """Searches with one model, or takes the popular items if no item of the history is known."""
     snapshot = model.snapshot
@@ -217,20 +231,48 @@ async def _answer(
     if len(known):
         beam_width = request.beam_width or runtime.limits.beam_width
         reserved = math.ceil(request.new_item_share * request.k)
-        key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        types = None if types is None else types[history >= 0]
-        work = SearchWork(known, excluded, request.k, reserved, types, in_session)
+        key = search_key(
+            snapshot,
+            eligibility,
+            beam_width=beam_width,
+            k=request.k,
+            history_length=len(known),
+            explains=request.explain,
+        )
+        types, before = None if types is None else types[history >= 0], in_session
+        if request.explain and history[-1] >= 0:  # else the model does not read the last item
+            before = model.event_types.in_session_before(profile.history, request.at)
+        work = SearchWork(known, excluded, request.k, reserved, types, in_session, before)
         best = await runtime.batcher.submit(key, work, client=client, weight=weight)
     else:
         best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
     metrics.invalid_beams.inc(len(best.leaves_K) - int(np.count_nonzero(eligibility.allows(best.leaves_K))))
-    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
+    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known), known)
+
+
+async def _explain(
+    ranked: list[dict[str, Any]],
+    answer: _Answer,
+    items: Sequence[Item],
+    codes_KL: IntArray,
+    model: ServedModel,
+    runtime: Runtime,
+) -> dict[str, Any]:
+    """Adds its explanation to each `Recommendation`, and returns the other fields of the reply about the search."""
+    table, explanation = answer.snapshot.table, answer.best.explanation
+    async with runtime.long_turn():
+        read = table.items(answer.history[-answer.snapshot.recommender.max_history :])
+        explained = explanations(explanation, read, items, codes_KL, model.bundle.meanings)
+        for fields, one in zip(ranked, explained, strict=True):
+            fields["explanation"] = one
+        return {"beams": beams_of(explanation)}
 
 
 async def _compare(
     request: RecommendRequest, profile: Profile, runtime: Runtime, shadow: ServedModel, answered: Sequence[str]
 ) -> None:
     """Searches with the shadow model, and measures how many of the answered items its list shares."""
+    request = request.model_copy(update={"explain": False})
     async with asyncio.timeout(runtime.limits.timeout_s):
         weight = search_weight(request, runtime.limits.beam_width)
         answer = await _answer(request, profile, runtime, shadow, client=SHADOW, weight=weight)

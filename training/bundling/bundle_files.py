@@ -18,6 +18,8 @@ from rqrec.models.bundle.layout import (
     FEATURIZER,
     ITEMS,
     LEARNED_ITEMS,
+    MAP,
+    MEANINGS,
     PROJECTION,
     RETRIEVER_WEIGHTS,
     TOKENIZER_WEIGHTS,
@@ -31,6 +33,8 @@ from rqrec.training.bundling.graphs import write_graphs
 from rqrec.training.bundling.trained import Learned
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.features.content import fit_content
+from rqrec.training.insight.item_map import draw_map
+from rqrec.training.insight.meanings import find_meanings
 from rqrec.training.runtime.progress import Task
 from rqrec.training.serving_recommender import item_vectors, make_recommender
 
@@ -69,6 +73,10 @@ def write_files(
         write_transitions(learned.transitions, folder / TRANSITIONS)
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
+    task.next_step("the meaning of codes, and the map of the items")
+    size = learned.ids.codebook_size
+    find_meanings(codes_NL, dataset.items, features.featurizer, codebook_size=size).write_parquet(folder / MEANINGS)
+    np.save(folder / MAP, draw_map(item_vectors_ND, learned.map_R2), allow_pickle=False)
     task.next_step("the answers that a service must give again")
     recommender = partial(
         make_recommender, retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions

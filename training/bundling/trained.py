@@ -1,6 +1,6 @@
 """What the stages before publishing have made: their results by stage, and the parts of them that a bundle holds.
 
-Shapes: N items.
+Shapes: N items, R items of the bundle from which a retraining went on.
 """
 
 import time
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_types import FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.history.bonus import HistoryBonus
@@ -75,6 +76,7 @@ class Learned:
         learnt_until: The time of the latest of these interactions, ISO 8601, UTC; empty if the data has no times.
         bonus: The bonus of own and following items.
         transitions: The items that followed each item.
+        map_R2: The places of the first R items on the map of the bundle from which a retraining went on; else None.
     """
 
     features: Features
@@ -85,6 +87,7 @@ class Learned:
     learnt_until: str
     bonus: HistoryBonus
     transitions: Transitions
+    map_R2: FloatArray | None
 
     @classmethod
     def load(cls, trained: Trained, dataset: Dataset) -> "Learned":
@@ -105,6 +108,7 @@ class Learned:
             _latest(learnt),
             load_history_bonus(trained.published),
             load_transitions(trained.published),
+            None if trained.parent is None or trained.parent.map is None else trained.parent.map.places_R2,
         )
 
 

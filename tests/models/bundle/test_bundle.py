@@ -6,7 +6,7 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.error import BundleError
-from rqrec.models.bundle.layout import FEATURES, FILES, MANIFEST, REPORT, SEARCH_GRAPH
+from rqrec.models.bundle.layout import FEATURES, FILES, MANIFEST, MAP, MEANINGS, REPORT, SEARCH_GRAPH
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 def test_reads_what_was_published(bundle: Bundle) -> None:
     assert bundle.manifest.num_items == len(bundle.items) == 64
     assert bundle.manifest.dataset == "shop"
-    assert set(bundle.manifest.checksums) == {*FILES, FEATURES, REPORT, MANIFEST}
+    assert set(bundle.manifest.checksums) == {*FILES, FEATURES, MANIFEST, MAP, MEANINGS, REPORT}
     assert {"rqrec", "popularity", "item-kNN", "data", "tokenizer"} == set(bundle.manifest.metrics)
     assert "DecoderSettings.width = 16" in bundle.manifest.config
     assert bundle.items.columns == ["item_id", "title", "year", "genres"]
@@ -52,7 +52,7 @@ def test_says_how_to_get_a_bundle_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_holds_no_pickle(bundle: Bundle) -> None:
-    assert {path.name for path in bundle.path.iterdir()} == {*FILES, FEATURES, REPORT, MANIFEST}
+    assert {path.name for path in bundle.path.iterdir()} == {*FILES, FEATURES, MANIFEST, MAP, MEANINGS, REPORT}
     for path in bundle.path.glob("*.npy"):
         np.load(path, allow_pickle=False)
     suffixes = {".json", ".safetensors", ".onnx", ".npy", ".parquet", ".html"}

@@ -52,12 +52,17 @@ def retrained(store: Path) -> Bundle:
     return read_bundle(store)
 
 
-def test_every_known_item_keeps_its_semantic_id_and_its_features(timed_shop: Shop, retrained: Bundle) -> None:
+def test_every_known_item_keeps_its_semantic_id_its_features_and_its_place_on_the_map(
+    timed_shop: Shop, retrained: Bundle
+) -> None:
     before = timed_shop.bundle
     rows = len(before.items)
     assert retrained.items["item_id"][:rows].to_list() == before.items["item_id"].to_list()
     assert retrained.learned.codes_RL[:rows].tolist() == before.learned.codes_RL.tolist()
     assert (read_item_features(retrained)[:rows] == read_item_features(before)).all()
+    assert before.map is not None
+    assert retrained.map is not None
+    assert (retrained.map.places_R2[:rows] == before.map.places_R2).all()
 
 
 def test_new_items_follow_with_ids_of_their_own(timed_shop: Shop, retrained: Bundle) -> None:

@@ -1,6 +1,6 @@
 """Opens hostile connections to a running service, and measures what they cost the other clients.
 
-    python -m benchmarks.strangers --bundle artifacts/ml-100k/bundles --seconds 60
+    python -m benchmarks.hostile.strangers --bundle artifacts/ml-100k/bundles --seconds 60
 
 Starts the service as in the README. Many addresses of this machine open connections that send upgrades, trailers, half
 requests or nothing, pipeline requests without reading answers, send single bytes, or send endless heads and bodies. One

@@ -1,6 +1,6 @@
 """Sends malformed bodies to a running service, and searches for answers that are a fault of the service.
 
-    python -m benchmarks.fuzz --bundle artifacts/ml-100k/bundles --bodies 100000
+    python -m benchmarks.hostile.fuzz --bundle artifacts/ml-100k/bundles --bodies 100000
 
 Starts the service as in the README, with a Redis and an admin token, and sends changed valid bodies: bytes are flipped,
 removed, repeated or inserted, values of the JSON are replaced by unusual ones, and keys are added or removed. A few

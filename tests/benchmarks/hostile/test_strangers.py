@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from benchmarks.strangers import faults, measure
+from benchmarks.hostile.strangers import faults, measure
 from benchmarks.support.hostile_connections import ACTS
 
 

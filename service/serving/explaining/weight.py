@@ -1,0 +1,22 @@
+"""What the explanation of a list costs, in searches of the default beam width."""
+
+import math
+
+from rqrec.service.contract.recommend import RecommendRequest
+
+
+def explanation_weight(request: RecommendRequest, default_width: int, max_history: int) -> int:
+    """Returns the cost of a request's explanation, besides its search; 0 if it asks for none.
+
+    The explanation scores the k items of the list for T + 1 histories, where T is the number of history items that the
+    model reads.
+
+    Args:
+        request: The request. If it names a user, whose stored history is not read yet, the history counts as long.
+        default_width: The beam width of a request that sets none.
+        max_history: The largest number of history items that the model reads.
+    """
+    if not request.explain:
+        return 0
+    length = max_history if request.user_id is not None else min(len(request.history), max_history)
+    return (length + 1) * math.ceil(request.k / default_width)
