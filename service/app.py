@@ -33,6 +33,8 @@ from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
 
 API_VERSION = "1"
+# The route of an item ends in any id, so the routes of `look_router` come before it.
+ROUTERS = (router, look_router, item_router, report_router, insight_router, user_router, admin_router)
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
 # FastAPI's own telemetry reads the environment at every request. Ours is in http/tracing.py.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -89,13 +91,8 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
         redirect_slashes=False,  # a redirect would repeat the Host header, which the client chooses
     )
     app.state.runtime = runtime
-    app.include_router(router)
-    app.include_router(look_router)  # before the route of an item, whose path ends in any id
-    app.include_router(item_router)
-    app.include_router(report_router)
-    app.include_router(insight_router)
-    app.include_router(user_router)
-    app.include_router(admin_router)
+    for one in ROUTERS:
+        app.include_router(one)
     add_docs_pages(app, root_path=settings.root_path)
     if settings.explorer:
         add_explorer(app)
