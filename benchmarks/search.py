@@ -26,7 +26,7 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.onnx_session import open_session
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.export import export_search
+from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie

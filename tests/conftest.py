@@ -138,7 +138,8 @@ def no_search_graph(*, with_report: bool = False) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "rqrec.models.search.export.export_search", lambda _retriever, _trie, path, **_options: path.touch()
+            "rqrec.models.search.exporting.export.export_search",
+            lambda _retriever, _trie, path, **_options: path.touch(),
         )
         if not with_report:
             patched.setattr("rqrec.training.report.report.SECTIONS", ())

@@ -33,7 +33,7 @@ OUTPUTS = SearchOutput._fields[:-PREFIX_FIELDS]
 
 
 class OnnxEngine:
-    """A search engine for one catalogue that runs the ONNX file which `models.search.export` wrote.
+    """A search engine for one catalogue that runs the ONNX file which `models.search.exporting.export` wrote.
 
     The trie and the item vectors are inputs of the graph, so a changed catalogue needs no new graph.
 

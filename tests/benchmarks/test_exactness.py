@@ -10,7 +10,7 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exhaustive import ExhaustiveScorer
-from rqrec.models.search.export import export_search
+from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine

@@ -12,7 +12,7 @@ from pathlib import Path
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, SEARCH_GRAPH, TOKENIZER_GRAPH
 from rqrec.models.retriever.retriever import Retriever
-from rqrec.models.search.graph_weights import OtherOrigin, replace_weights
+from rqrec.models.search.exporting.graph_weights import OtherOrigin, replace_weights
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.bundling.trained import Learned
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rqrec.models.bundle.layout import TEXT_ENCODER_GRAPH, TEXT_TOKENIZER
-from rqrec.models.search.export import export_text_encoder
+from rqrec.models.search.exporting.export import export_text_encoder
 from rqrec.models.tokenizer.text_encoder import TextEncoder
 from rqrec.models.tokenizer.text_encoder_check import check_text_encoder
 from rqrec.training.features.text import load_text_encoder

@@ -21,7 +21,7 @@ from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_sess
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.export import export_search
+from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.history.transitions import KEPT, Following, Transitions
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.recommender import pad

@@ -10,7 +10,7 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.export import export_search
+from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.open_beams import has_one_leaf
 from rqrec.models.search.torch_engine import TorchEngine

@@ -7,7 +7,7 @@ from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
-from rqrec.models.bundle.layout import FILES, MANIFEST, TEXT_FILES, TRANSITIONS
+from rqrec.models.bundle.layout import FILES, MANIFEST, MAP, MEANINGS, TEXT_FILES, TRANSITIONS
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.service.composition import load_options
 from rqrec.service.serving.loading import load_snapshot
@@ -19,7 +19,7 @@ def seal(folder: Path, **changes: object) -> None:
     """Writes a manifest with any fields, and with the right checksums of the files."""
     fields = json.loads((folder / MANIFEST).read_text()) | changes
     if isinstance(fields.get("checksums"), dict):
-        names = {*FILES, *TEXT_FILES, TRANSITIONS}
+        names = {*FILES, *TEXT_FILES, TRANSITIONS, MEANINGS, MAP}
         fields["checksums"] = {name: file_checksum(folder / name) for name in names if (folder / name).is_file()}
         fields["checksums"][MANIFEST] = manifest_checksum(fields)
     (folder / MANIFEST).write_text(json.dumps(fields))

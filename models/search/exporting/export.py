@@ -23,7 +23,7 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
-from rqrec.models.search.graph_weights import ORIGIN, PREFIX, blueprint, graph_origin, set_weights
+from rqrec.models.search.exporting.graph_weights import ORIGIN, PREFIX, blueprint, graph_origin, set_weights
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.onnx_engine import IN_SESSION, ITEM_VECTORS, OUTPUTS, TYPES, eligible_inputs, prefix_outputs
@@ -57,7 +57,7 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
 
     The arrays of the catalogue are inputs of the graph, so one file serves any catalogue. All sizes may differ between
     calls, except the number of levels and the width of vectors. Event types are an input only if the retriever reads
-    event types. The weights are initializers, which `models.search.graph_weights` can replace.
+    event types. The weights are initializers, which `models.search.exporting.graph_weights` can replace.
 
     Args:
         retriever: A trained retriever on the CPU.
