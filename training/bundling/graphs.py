@@ -68,7 +68,7 @@ def _reuse(
 
 
 def _export(folder: Path, learned: Learned, trie: SemanticIdTrie, searches: dict[str, bool]) -> None:
-    from rqrec.models.search import export  # noqa: PLC0415 - it loads for 2 seconds, and a retraining can do without
+    from rqrec.models.search.exporting import export  # noqa: PLC0415 - it loads for 2 seconds, and a retraining can do without
 
     export.export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
     for name, half in searches.items():

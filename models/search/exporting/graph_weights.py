@@ -20,7 +20,7 @@ from rqrec.models.retriever.retriever import Retriever
 PREFIX = "retriever."  # the initializer of a weight has its name in the retriever, after this prefix
 ORIGIN = "rqrec.origin"  # the entry of the graph's metadata that holds `graph_origin`
 EXPORTERS = ("torch", "onnx", "onnx-ir", "onnxscript")
-SOURCES = Path(__file__).parents[1]
+SOURCES = Path(__file__).parents[2]
 
 
 class OtherOrigin(Exception):

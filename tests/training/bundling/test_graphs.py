@@ -8,7 +8,7 @@ import torch
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.golden import golden_faults, record_golden
 from rqrec.models.bundle.layout import SEARCH_GRAPH, TOKENIZER_GRAPH
-from rqrec.models.search import export
+from rqrec.models.search.exporting import export
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.bundling.graphs import write_graphs
 from rqrec.training.retrain.grown_model import bundle_retriever

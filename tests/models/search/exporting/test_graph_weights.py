@@ -11,8 +11,8 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
-from rqrec.models.search import graph_weights
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.exporting import graph_weights
 from rqrec.models.search.exporting.graph_weights import PREFIX, OtherOrigin, replace_weights
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.torch_engine import TorchEngine
