@@ -1,4 +1,4 @@
-"""FastAPI dependencies of the routes: the runtime, the active model, and the item id in a path."""
+"""FastAPI dependencies of the routes: the runtime, the active model, and what paths hold."""
 
 from typing import Annotated
 
@@ -21,6 +21,9 @@ def _not_of_another_route(item_id: str) -> str:
 
 # The routes use the `path` converter, because an item id may contain a slash.
 ItemIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["1"]), AfterValidator(_not_of_another_route)]
+
+# The first codes of semantic IDs, joined by hyphens.
+PrefixInPath = Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])]
 
 
 def runtime_of(request: Request) -> Runtime:

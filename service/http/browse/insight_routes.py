@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from rqrec.models.trie.semantic_ids import parse_semantic_id
@@ -15,13 +15,12 @@ from rqrec.service.contract.fields import ItemId
 from rqrec.service.contract.item_map import MAX_POINTS, MAX_POINTS_BY_ID, ItemMapReply
 from rqrec.service.contract.tree import TreeNode
 from rqrec.service.errors import NoMap
-from rqrec.service.http.dependencies import ModelNow, RuntimeNow
+from rqrec.service.http.dependencies import ModelNow, PrefixInPath, RuntimeNow
 from rqrec.service.http.problems import INVALID, NO_MAP, NOT_READY, OVERLOADED, declared
 from rqrec.service.serving.served_model import ServedModel
 
 router = APIRouter(tags=["insight"])
 JSON = "application/json"
-Prefix = Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])]
 
 
 @router.get("/semantic-ids", response_model=TreeNode, responses=declared(OVERLOADED, NOT_READY))
@@ -37,7 +36,7 @@ async def get_tree(runtime: RuntimeNow, model: ModelNow) -> Response:
 
 
 @router.get("/semantic-ids/{prefix}", response_model=TreeNode, responses=declared(INVALID, OVERLOADED, NOT_READY))
-async def get_tree_node(runtime: RuntimeNow, model: ModelNow, prefix: Prefix) -> Response:
+async def get_tree_node(runtime: RuntimeNow, model: ModelNow, prefix: PrefixInPath) -> Response:
     """Returns a node of the tree of semantic IDs: the codes that follow a prefix, their numbers of items and meaning.
 
     Args:

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.trie.semantic_ids import parse_semantic_id
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.replies import MAX_PAGE, ItemPage, ItemReply, SemanticIdReply
 from rqrec.service.errors import UnknownItem
-from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, RuntimeNow
+from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, PrefixInPath, RuntimeNow
 from rqrec.service.http.problems import INVALID, NOT_READY, OVERLOADED, UNKNOWN_ITEM, declared
 
 router = APIRouter()
@@ -59,7 +59,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
 async def get_items_below(
     runtime: RuntimeNow,
     model: ModelNow,
-    prefix: Annotated[str, Path(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})*$", max_length=256, examples=["12-7"])],
+    prefix: PrefixInPath,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> ItemPage:
