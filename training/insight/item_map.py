@@ -11,6 +11,7 @@ items.
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from rqrec.models.array_types import FloatArray, IntArray
 
@@ -37,7 +38,11 @@ def draw_map(vectors_ND: FloatArray, known_R2: FloatArray | None = None) -> Floa
     Returns:
         The place of each item, float32 of shape (N, 2). On a new map the coordinates lie in [-1, 1].
     """
-    reduced_NC = _reduced(vectors_ND)
+    with threadpool_limits(1):  # sums of several threads differ in their last bits, and t-SNE magnifies this
+        return _drawn(_reduced(vectors_ND), known_R2)
+
+
+def _drawn(reduced_NC: FloatArray, known_R2: FloatArray | None) -> FloatArray:
     if known_R2 is not None and len(known_R2):
         sample = _sample(len(known_R2))
         new_M2 = _between(reduced_NC[len(known_R2) :], reduced_NC[sample], known_R2[sample])
@@ -74,7 +79,7 @@ def _embedded(reduced_SC: FloatArray) -> FloatArray:
         map_S2[:, : reduced_SC.shape[1]] = reduced_SC[:, :2]
     else:
         perplexity = min(PERPLEXITY, (count - 1) / 3)
-        tsne = TSNE(2, perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=0)
+        tsne = TSNE(2, perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=0, n_jobs=1)
         map_S2 = tsne.fit_transform(reduced_SC)
     map_S2 = map_S2 - (map_S2.min(axis=0) + map_S2.max(axis=0)) / 2
     return np.asarray(np.round(map_S2 / (np.abs(map_S2).max() or 1), DECIMALS), dtype=np.float32)

@@ -3,15 +3,12 @@
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
+from rqrec.training.insight.item_map import draw_map
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import INK, plot
 from rqrec.training.report.section import Figure, Section
 
-PERPLEXITY, ITERATIONS, COMPONENTS = 30.0, 500, 32
 MOST = 2000  # items of a map: 5 seconds
 FEWEST = 8  # items of a map
 NAMED, SPACE = 12, (0.32, 0.08)  # items with a name on the map; the room of a name, as shares of width and height
@@ -27,7 +24,7 @@ def catalogue_map(material: Material) -> Section:
     if len(material.sample_S) < FEWEST:
         return Section("Map of the catalogue", introduction, notes=["The catalogue is too small for a map."])
     chosen = np.sort(np.random.default_rng(0).permutation(len(material.sample_S))[:MOST])
-    places_S2, rows_S = _places(material.latents_SD[chosen]), material.sample_S[chosen]
+    places_S2, rows_S = draw_map(material.latents_SD[chosen]), material.sample_S[chosen]
     codes_S = material.ids.codes_NL[rows_S, 0]
     title = "Map of the catalogue, coloured by first code"
     with plot(title, "t-SNE 1 (no unit)", "t-SNE 2 (no unit)", width=5.4, height=4.2) as drawn:
@@ -46,17 +43,6 @@ def catalogue_map(material: Material) -> Section:
         is_wide=True,
     )
     return Section("Map of the catalogue", introduction, [figure])
-
-
-def _places(latents_SD: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns a place in two dimensions for each item. The same latents give the same places."""
-    components = min(COMPONENTS, *latents_SD.shape)
-    reduced = PCA(components, svd_solver="full").fit_transform(latents_SD - latents_SD.mean(0))
-    perplexity = min(PERPLEXITY, (len(latents_SD) - 1) / 4)
-    tsne = TSNE(perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=0, n_jobs=1)
-    with threadpool_limits(1):  # sums of several threads differ in their last bits
-        places_S2: NDArray[np.float32] = tsne.fit_transform(reduced)
-    return places_S2
 
 
 def _colours(codes_S: NDArray[np.int64]) -> NDArray[np.float64]:
