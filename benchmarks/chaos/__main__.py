@@ -116,9 +116,11 @@ class Chaos:
             await self._compare_events()
 
     async def _until_the_end(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
-        while time.monotonic() < self._end:
-            await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
-            await work()
+        while (left_s := self._end - time.monotonic()) > 0:
+            pause = pause_s * self._rng.uniform(0.5, 1.5)
+            await asyncio.sleep(min(pause, left_s))
+            if pause < left_s:
+                await work()
 
     async def _show(self) -> None:
         begin = time.monotonic()
