@@ -62,7 +62,18 @@ def features() -> Tensor:
     return torch.from_numpy(np.hstack([rng.random((ITEMS, 4)) < 0.5, rng.normal(size=(ITEMS, 8))]).astype(np.float64))
 
 
-def rqvae_gradients(accumulate: str) -> Weights:
+def all_gradients(parts: str) -> Weights:
+    """The gradients of every model for each number of accumulated parts, by "model/parts/parameter"."""
+    models = {"rqvae": rqvae_gradients, "short_term": short_term_gradients, "retriever": retriever_gradients}
+    return {
+        f"{name}/{accumulate}/{parameter}": gradient
+        for name, gradients in models.items()  # the retriever's are last: they change Tensor.float for good
+        for accumulate in parts.split(",")
+        for parameter, gradient in gradients(int(accumulate)).items()
+    }
+
+
+def rqvae_gradients(accumulate: int) -> Weights:
     features_NE = features()
     torch.manual_seed(rank())
     model = RqVae(rqvae_config(RQVAE, BLOCKS, num_distinct=ITEMS)).double().train()
@@ -72,7 +83,7 @@ def rqvae_gradients(accumulate: str) -> Weights:
     return gradients_of(model, rqvae_work(model, features_NE, RQVAE), accumulate)
 
 
-def short_term_gradients(accumulate: str) -> Weights:
+def short_term_gradients(accumulate: int) -> Weights:
     torch.manual_seed(rank())
     model = ShortTermEncoder(short_term_config(SHORT_TERM, num_items=ITEMS, max_history=8)).double().train()
     sequences = random_sequences(np.random.default_rng(0))
@@ -80,7 +91,7 @@ def short_term_gradients(accumulate: str) -> Weights:
     return gradients_of(model, work, accumulate)
 
 
-def retriever_gradients(accumulate: str) -> Weights:
+def retriever_gradients(accumulate: int) -> Weights:
     rng = np.random.default_rng(0)
     codes_NL = np.stack(np.unravel_index(rng.choice(8**3, ITEMS, replace=False), (8, 8, 8)), axis=1)
     trie = SemanticIdTrie.build(codes_NL, codebook_size=8)
@@ -100,9 +111,9 @@ def random_sequences(rng: np.random.Generator) -> Sequences:
     return Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
 
 
-def gradients_of(model: nn.Module, work: Work[Any], accumulate: str) -> Weights:
+def gradients_of(model: nn.Module, work: Work[Any], accumulate: int) -> Weights:
     batch = next(iter(work.batches(0)))
-    add_gradients(data_parallel(model), work, batch, 0.5, accumulate=int(accumulate))
+    add_gradients(data_parallel(model), work, batch, 0.5, accumulate=accumulate)
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -135,9 +146,7 @@ def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
 
 
 TASKS: Mapping[str, Callable[[str], Weights]] = {
-    "rqvae": rqvae_gradients,
-    "short_term": short_term_gradients,
-    "retriever": retriever_gradients,
+    "gradients": all_gradients,
     "start": lambda folder: toy(folder, epochs=0),
     "whole": lambda folder: toy(folder, epochs=2),
     "stopped": lambda folder: toy(folder, epochs=2, stop_after=3),
