@@ -124,4 +124,4 @@ async def run(gate: RedisGate, script: str, keys: Sequence[str], *arguments: obj
     Raises:
         RedisUnavailable: If Redis does not answer or refuses the script.
     """
-    return await gate.call(gate.client.eval, script, len(keys), *keys, *arguments)
+    return await gate.call(evaluate, gate.client, Script(script, keys, arguments))

@@ -79,12 +79,10 @@ def _of_sequences(name: str, curves: Mapping[str, Curve]) -> list[Figure]:
 
 
 def _loss(name: str, curves: Mapping[str, Curve], shown: Mapping[str, str]) -> Figure:
-    title = f"{name[0].upper()}{name[1:]}: training loss"
-    with plot(title, STEPS, "cross-entropy (nats)") as drawn:
-        draw_lines(drawn.axes, _lines(curves, shown, is_smoothed=True))
-    return Figure(
-        title,
-        drawn.svg,
+    return _cross_entropy(
+        f"{name}: training loss",
+        curves,
+        shown,
         "Cross-entropy of the next item, in nats, as a moving mean: e to the power of this number is the number of "
         "equally likely items among which the network still hesitates.",
         "It does not fall, or jumps up and stays there: lower the learning rate. A refit starts low and falls little.",
@@ -92,16 +90,21 @@ def _loss(name: str, curves: Mapping[str, Curve], shown: Mapping[str, str]) -> F
 
 
 def _levels(name: str, curves: Mapping[str, Curve], levels: Mapping[str, str]) -> Figure:
-    title = f"{name[0].upper()}{name[1:]}: loss of each code"
-    with plot(title, STEPS, "cross-entropy (nats)") as drawn:
-        draw_lines(drawn.axes, _lines(curves, levels, is_smoothed=True))
-    return Figure(
-        title,
-        drawn.svg,
+    return _cross_entropy(
+        f"{name}: loss of each code",
+        curves,
+        levels,
         "The codes of an item are generated one after the other. The first one is the hardest, and each further one "
         "has fewer codes to choose from.",
         "A later code with a loss near that of the first: the first code says nothing about the item.",
     )
+
+
+def _cross_entropy(name: str, curves: Mapping[str, Curve], shown: Mapping[str, str], reading: str, bad: str) -> Figure:
+    title = f"{name[0].upper()}{name[1:]}"
+    with plot(title, STEPS, "cross-entropy (nats)") as drawn:
+        draw_lines(drawn.axes, _lines(curves, shown, is_smoothed=True))
+    return Figure(title, drawn.svg, reading, bad)
 
 
 def _validation(name: str, curves: Mapping[str, Curve]) -> Figure:
