@@ -142,8 +142,8 @@ class RedisEventStore(EventStore):
         )
 
     @override
-    async def forget(self, user_id: str) -> int:
-        await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1))
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
+        await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1), refused)
         keys = [stream_key(shard_of(user_id)), history_key(user_id), shown_key(user_id)]
         forgotten_at, count = await self._run(FORGET_USER, keys, user_id)
         async for num_events in self._scan(DROP_EVENTS, user_id, forgotten_at):
@@ -224,9 +224,14 @@ class RedisEventStore(EventStore):
         found: list[str] = await self._call(self._gate.client.zrangebyscore, shown_key(user_id), since, "+inf")
         return found
 
-    async def _delete_impressions(self, texts: Sequence[str]) -> None:
-        """Deletes impressions, except those that cannot be read: nobody knows their keys, and they expire."""
-        recommendations = list[str]()
+    async def _delete_impressions(self, texts: Sequence[str], names: Sequence[str] = ()) -> None:
+        """Deletes impressions, except those that cannot be read: nobody knows their keys, and they expire.
+
+        Args:
+            texts: Impressions as text.
+            names: Ids of the recommendations of more impressions.
+        """
+        recommendations = [*names]
         for text in texts:
             with suppress(StoreUnavailable):
                 recommendations.append(unpack_impression(text).recommendation_id)

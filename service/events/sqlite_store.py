@@ -89,7 +89,7 @@ class SqliteEventStore(EventStore):
         return await self._readers.run(lambda connection: read_user(connection, user_id, since), UserData([], [], []))
 
     @override
-    async def forget(self, user_id: str) -> int:
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:  # a refused impression is not stored
         return await self._writer.run(self._writes.forget, user_id)
 
     @override

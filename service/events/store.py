@@ -212,7 +212,7 @@ class EventStore(ABC):
         """
 
     @abstractmethod
-    async def forget(self, user_id: str) -> int:
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
         """Deletes all that is stored of a user: the history, the events in the stream, and the impressions.
 
         Adds a `ForgottenUser` to the stream, also if nothing of the user is stored, because exported files may hold
@@ -221,6 +221,7 @@ class EventStore(ABC):
 
         Args:
             user_id: Id of the user.
+            refused: Ids of the user's recommendations whose impressions the store refused, and may hold in part.
 
         Returns:
             How many entries of the history, events and impressions were deleted, together.

@@ -1,8 +1,8 @@
 """The lists that were shown lately: kept in memory, and written to the event store in batches."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
 from rqrec.service.errors import StoreRefused, StoreUnavailable
@@ -83,19 +83,27 @@ class ImpressionBuffer:
                     self._refused.pop(impression.recommendation_id, None)
                 self._metrics.impressions.labels("written").inc(len(batch))
 
-    async def forget(self, user_id: str) -> None:
-        """Empties the buffer of a user's impressions: writes them, so that they are counted, or else drops them.
+    @asynccontextmanager
+    async def forgetting(self, user_id: str) -> AsyncIterator[list[str]]:
+        """Writes the impressions of a user, so that they are counted; drops those that the store refuses at the end.
+
+        No impression is written during the block, which deletes the user from the event store.
 
         Args:
-            user_id: Id of the user, who is then deleted from the event store.
+            user_id: Id of the user.
+
+        Returns:
+            The ids of the recommendations that the store refused. It may have stored a part of them.
 
         Raises:
             StoreUnavailable: If the store does not answer.
         """
         with suppress(StoreRefused):
             await self.flush()
-        async with self._writing:  # no batch is on its way to the store
-            for name in [name for name, one in self._buffered.items() if one.user_id == user_id]:
+        async with self._writing:
+            names = [name for name, one in self._buffered.items() if one.user_id == user_id]
+            yield names
+            for name in names:
                 del self._buffered[name]
                 self._refused.pop(name, None)
                 self._metrics.impressions.labels("dropped").inc()

@@ -167,8 +167,8 @@ class Users:
             StoreUnavailable: If the event store does not answer. A part may be deleted; call it again.
         """
         self._histories.forget(user_id)
-        await self._impressions.forget(user_id)
-        await self._metrics.timed("forget", self._store.forget(user_id))
+        async with self._impressions.forgetting(user_id) as refused:
+            await self._metrics.timed("forget", self._store.forget(user_id, refused))
         self._histories.forget(user_id)  # a request may have read it meanwhile
 
     def _check(self, request: RecommendRequest) -> None:

@@ -124,12 +124,12 @@ def test_a_history_keeps_the_latest_entries_of_the_types_that_enter_it(open_stor
 
 
 def test_a_history_expires_after_the_last_event(open_store: Callable[..., OpenedStore]) -> None:
-    opened = open_store(StoreLimits(user_ttl_s=0.6))
+    opened = open_store(StoreLimits(user_ttl_s=1.5))
     run, store = opened.run, opened.store
     run(store.append([event(1), event(1, "bob")]))
-    time.sleep(0.4)
+    time.sleep(0.8)
     run(store.append([event(2)]))
-    time.sleep(0.4)
+    time.sleep(0.8)
     assert items(run(store.history("ann", 10))) == ["1", "2"]
     assert run(store.history("bob", 10)) == []
     run(store.append([event(2, "bob")]))

@@ -124,7 +124,8 @@ def test_a_user_can_be_forgotten_whose_impressions_are_refused(store: SometimesA
         store.damaged = frozenset({"u", "other"})
         for impression in (shown(1), shown(2, user_id="other"), shown(3)):
             buffer.add(impression)
-        await buffer.forget("u")
+        async with buffer.forgetting("u") as refused:
+            assert sorted(refused) == ["r1", "r3"]
         assert [buffer.find(f"r{number}") is not None for number in (1, 2, 3)] == [False, True, False]
 
     run(store, scenario)
