@@ -5,6 +5,8 @@ from typing import Any
 from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.meanings import Meanings
 
+SHARE_DECIMALS = 4  # the bundle has float32, of which JSON would show digits that mean nothing
+
 
 def meanings_of(known: Meanings | None, prefixes_MC: IntArray) -> list[dict[str, Any]]:
     """Returns the fields of `service.contract.tree.Meaning` for each of M prefixes.
@@ -16,6 +18,9 @@ def meanings_of(known: Meanings | None, prefixes_MC: IntArray) -> list[dict[str,
     if known is None:
         return [{"attributes": [], "words": []} for _ in prefixes_MC]
     return [
-        {"attributes": [attribute._asdict() for attribute in one.attributes], "words": list(one.words)}
-        for one in known.of(prefixes_MC)
+        {
+            "attributes": [{**one._asdict(), "share": round(one.share, SHARE_DECIMALS)} for one in meaning.attributes],
+            "words": list(meaning.words),
+        }
+        for meaning in known.of(prefixes_MC)
     ]
