@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from rqrec.service.errors import InvalidPart
@@ -67,8 +67,9 @@ class Rollout:
     def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
         """Returns the rollout in which a model has a new role. If the model becomes active, there is no candidate.
 
-        The revision, a number that grows with every change, becomes higher than all revisions that the caller knows. It
-        is also at least the present time in milliseconds, so that it exceeds that of a rollout which Redis has lost.
+        If the models have these roles already, the rollout stays the same, so its trial goes on. Else the revision, a
+        number that grows with every change, becomes higher than all revisions that the caller knows. It is also at
+        least the present time in milliseconds, so that it exceeds that of a rollout which Redis has lost.
 
         Args:
             version: Version of the model.
@@ -79,14 +80,14 @@ class Rollout:
         Raises:
             InvalidPart: If the active model is to become a canary or shadow.
         """
-        revision = max(known_revision + 1, self.revision + 1, round(1000 * time.time()))
-        if role is Role.ACTIVE:
-            return Rollout(version, revision=revision)
-        if version == self.active:
+        if role is not Role.ACTIVE and version == self.active:
             raise InvalidPart(
                 ("part",), f"{version!r} is the active model and no {role}: expected another version of GET /models"
             )
-        return Rollout(self.active, version, role, percent, revision)
+        new = Rollout(version) if role is Role.ACTIVE else Rollout(self.active, version, role, percent)
+        if new == self and 0 < self.revision >= known_revision:  # 0: nobody has chosen these roles yet
+            return self
+        return replace(new, revision=max(known_revision + 1, self.revision + 1, round(1000 * time.time())))
 
     def to_json(self) -> str:
         """Encodes the rollout as JSON, for Redis. The fields `trial` and `part` are the candidate and its role."""

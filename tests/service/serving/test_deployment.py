@@ -62,3 +62,15 @@ def test_the_active_model_cannot_be_its_own_candidate(admin_client: TestClient, 
     assert refused.json()["errors"][0]["pointer"] == "/part"
     assert "'first' is the active model" in refused.json()["detail"]
     assert {one["version"]: one["part"] for one in admin_client.get("/models").json()["models"]}["second"] == "canary"
+
+
+def test_roles_that_change_nothing_keep_the_revision_so_that_the_trial_goes_on() -> None:
+    first = Rollout("first").with_role("first", Role.ACTIVE, 100.0)  # now somebody has chosen it
+    assert first.revision > 0
+    assert first.with_role("first", Role.ACTIVE, 100.0).revision == first.revision
+    canary = first.with_role("second", Role.CANARY, 5.0)
+    assert canary.with_role("second", Role.CANARY, 5.0).revision == canary.revision
+    changed = [canary.with_role("second", role, percent) for role, percent in ((Role.CANARY, 6.0), (Role.SHADOW, 5.0))]
+    changed += [canary.with_role("first", Role.ACTIVE, 100.0)]
+    changed += [canary.with_role("second", Role.CANARY, 5.0, known_revision=canary.revision + 1)]  # of another replica
+    assert all(one.revision > canary.revision for one in changed)
