@@ -309,6 +309,7 @@ def main() -> None:
     scores, first_V = show_generation(model, chosen.user)
     show_list(model, chosen.user, scores)
     if chosen.figures is not None:
+        chosen.figures.mkdir(parents=True, exist_ok=True)
         write_figures(chosen.figures, sizes, weights, first_V)
         copy_figures(chosen.work_dir / "report" / REPORT, chosen.figures)
 

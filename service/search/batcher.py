@@ -27,7 +27,7 @@ ResultT = TypeVar("ResultT")
 BACKLOG_SHARE = 1 / 3  # of the queue
 BACKLOG_BATCHES = 2  # size of a batch in a backlog, in normal batches
 RATE_MEMORY = 0.9  # weight of the past in the running mean of seconds a job
-FIRST_GUESS_S = 0.001  # seconds a job, before the first search
+FIRST_GUESS_S = 0.001  # seconds a weight of 1, before the first search
 RESTART_PAUSE_S = 0.5
 logger = logging.getLogger("rqrec")
 
@@ -35,12 +35,13 @@ logger = logging.getLogger("rqrec")
 class _Job(Generic[WorkT, ResultT]):
     """One request in the queue, and the future of its result, which belongs to the event loop."""
 
-    __slots__ = ("future", "queued_at", "weight", "work")
+    __slots__ = ("future", "is_running", "queued_at", "weight", "work")
 
     def __init__(self, work: WorkT, weight: int, future: "asyncio.Future[ResultT]") -> None:
         self.work = work
         self.weight = weight
         self.future = future
+        self.is_running = False  # it has left the queue while its caller waited
         self.queued_at = time.perf_counter()
 
 
@@ -81,7 +82,7 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         self._changed, self._grown = threading.Condition(lock), threading.Condition(lock)  # notified in a backlog
         self._able = 0
         self._draining = False
-        self._seconds_a_job = FIRST_GUESS_S
+        self._seconds_a_weight = FIRST_GUESS_S
         self._loop: asyncio.AbstractEventLoop
         self._threads = [
             threading.Thread(
@@ -106,7 +107,8 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
     def running(self) -> int:
         """The total weight of the running work: it has left the batcher's queue, and its callers have no results yet.
 
-        Work runs until its caller on the event loop has got the result, not only until a thread has computed it.
+        Work runs until its caller on the event loop has got the result or is cancelled, because admission then takes
+        back the caller's permits. It is not enough that a thread has computed the result.
         Admission limits the number of requests in the service that are not running. If work ended when a thread has
         computed its result, admission would refuse requests whenever the event loop is slow to deliver results.
         """
@@ -123,11 +125,11 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
 
     @property
     def seconds_per_request(self) -> float:
-        """The mean search time of a request in recent batches, in seconds, divided by the number of workers.
+        """The mean search time of a request of weight 1 in recent batches, in seconds, by the number of workers.
 
-        So n waiting requests will take about n times this time.
+        So waiting requests of a total weight n will take about n times this time.
         """
-        return self._seconds_a_job / self._workers
+        return self._seconds_a_weight / self._workers
 
     async def submit(self, key: KeyT, work: WorkT, *, client: str = "", weight: int = 1) -> ResultT:
         """Queues work and waits for its result. If the caller is cancelled before the work starts, drops the work.
@@ -154,7 +156,10 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
             self._changed.notify()
             if self._has_backlog:
                 self._grown.notify()
-        return await job.future
+        try:
+            return await job.future
+        finally:
+            self._end(job)
 
     def stop(self) -> None:
         """Stops the batcher: refuses new work, runs all queued work, and waits until its threads have ended."""
@@ -197,7 +202,9 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                 limit = BACKLOG_BATCHES * self._max_batch if self._has_backlog else self._max_batch
                 may_take = self._has_backlog or not is_spare
                 if may_take and (turn := self._queue.pop(limit)) is not None:
-                    self._begun += sum(turn.weights.values())
+                    for job in turn.jobs:
+                        job.is_running = not job.future.done()
+                        self._begun += job.weight * job.is_running
                     return turn
                 if self._draining:
                     return None
@@ -218,11 +225,11 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
                 raise
             finally:
                 # One call for the whole batch, because each call wakes the event loop.
-                self._loop.call_soon_threadsafe(self._settle, turn, wanted, outcomes)
+                self._loop.call_soon_threadsafe(self._settle, wanted, outcomes)
                 with self._changed:
                     self._queue.charge(turn, time.perf_counter() - begin)
             if wanted:
-                self._note_time(time.perf_counter() - begin, len(wanted))
+                self._note_time(time.perf_counter() - begin, sum(job.weight for job in wanted))
 
     def _search(self, key: KeyT, jobs: Sequence[_Job[WorkT, ResultT]]) -> Sequence[ResultT | Exception]:
         """Runs a batch. After an error it runs the halves, so that only the request that caused it fails."""
@@ -243,27 +250,20 @@ class Batcher(Generic[KeyT, WorkT, ResultT]):
         for job in jobs:
             self._metrics.queue_seconds.observe(begin - job.queued_at)
 
-    def _note_time(self, seconds: float, num_jobs: int) -> None:
+    def _note_time(self, seconds: float, weight: int) -> None:
         self._metrics.search_seconds.observe(seconds)
-        self._seconds_a_job += (1 - RATE_MEMORY) * (seconds / num_jobs - self._seconds_a_job)
+        self._seconds_a_weight += (1 - RATE_MEMORY) * (seconds / weight - self._seconds_a_weight)
 
-    def _settle(
-        self,
-        turn: Turn[KeyT, _Job[WorkT, ResultT]],
-        jobs: Sequence[_Job[WorkT, ResultT]],
-        outcomes: Sequence[ResultT | Exception],
-    ) -> None:
-        """Gives the callers their results, and then counts the batch as ended. Runs on the event loop."""
-        try:
-            for job, outcome in zip(jobs, outcomes, strict=True):
-                if job.future.done():
-                    continue
-                if isinstance(outcome, Exception):
-                    job.future.set_exception(outcome)
-                else:
-                    job.future.set_result(outcome)
-        finally:
-            self._loop.call_soon(self._end, sum(turn.weights.values()))  # after the callers, which now go on
+    def _settle(self, jobs: Sequence[_Job[WorkT, ResultT]], outcomes: Sequence[ResultT | Exception]) -> None:
+        """Gives the callers their results. Runs on the event loop."""
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
 
-    def _end(self, weight: int) -> None:
-        self._ended += weight
+    def _end(self, job: _Job[WorkT, ResultT]) -> None:
+        with self._changed:  # not between the question whether the job is done and its answer
+            self._ended += job.weight * job.is_running

@@ -30,7 +30,13 @@ export class Problem extends Error {
  */
 export async function call(path, options = {}) {
   const reply = await send(path, options);
-  return reply.json();
+  try {
+    return await reply.json();
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    // Browsers resolve ".." in a path, so the id of an item may lead to another page.
+    throw new Problem({ title: "The service has no such thing", detail: `${path} leads to another page.`, status: 404 });
+  }
 }
 
 /** Calls the service and returns its answer as text; see `call`. */

@@ -88,10 +88,10 @@ function read(fragment) {
   return {
     view: VIEWS.includes(view) ? view : EMPTY.view,
     history: [...new Set(fields.getAll("h"))].slice(0, MAX_HISTORY),
-    filter: readObject(fields.get("filter")),
+    filter: kept(readObject(fields.get("filter")), isCondition),
     k: SIZES.includes(k) ? k : EMPTY.k,
     diversity: Math.min(Math.max(Number(fields.get("diversity")) || 0, 0), 1),
-    caps: readObject(fields.get("caps")),
+    caps: kept(readObject(fields.get("caps")), Number.isInteger),
     item: fields.get("item"),
     prefix: /^[0-9]{1,9}(-[0-9]{1,9})*$/.test(prefix) ? prefix.split("-").map(Number) : [],
     color: fields.get("color") ?? "",
@@ -101,8 +101,27 @@ function read(fragment) {
 function readObject(text) {
   try {
     const value = JSON.parse(text);
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? value : {};
+    return isObject(value) ? value : {};
   } catch {
     return {};
   }
+}
+
+/** Returns the fields of an object whose values are usable; a link may have been written by hand. */
+function kept(object, isUsable) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => isUsable(value)));
+}
+
+function isCondition(value) {
+  if (!isObject(value)) return false;
+  const lists = [value.any_of, value.none_of].filter(isGiven);
+  return lists.every(Array.isArray) && [value.gte, value.lte].filter(isGiven).every(Number.isFinite);
+}
+
+function isGiven(value) {
+  return value !== undefined && value !== null;
+}
+
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

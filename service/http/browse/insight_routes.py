@@ -16,14 +16,14 @@ from rqrec.service.contract.item_map import MAX_POINTS, MAX_POINTS_BY_ID, ItemMa
 from rqrec.service.contract.tree import TreeNode
 from rqrec.service.errors import NoMap
 from rqrec.service.http.dependencies import ModelNow, PrefixInPath, RuntimeNow
-from rqrec.service.http.problems import INVALID, NO_MAP, NOT_READY, OVERLOADED, declared
+from rqrec.service.http.problems import DEADLINE, INVALID, NO_MAP, NOT_READY, OVERLOADED, declared
 from rqrec.service.serving.served_model import ServedModel
 
 router = APIRouter(tags=["insight"])
 JSON = "application/json"
 
 
-@router.get("/semantic-ids", response_model=TreeNode, responses=declared(OVERLOADED, NOT_READY))
+@router.get("/semantic-ids", response_model=TreeNode, responses=declared(OVERLOADED, NOT_READY, DEADLINE))
 async def get_tree(runtime: RuntimeNow, model: ModelNow) -> Response:
     """Returns the root of the tree of semantic IDs: the first codes, how many items each has, and their meaning.
 
@@ -35,7 +35,9 @@ async def get_tree(runtime: RuntimeNow, model: ModelNow) -> Response:
         return _node(model, [])
 
 
-@router.get("/semantic-ids/{prefix}", response_model=TreeNode, responses=declared(INVALID, OVERLOADED, NOT_READY))
+@router.get(
+    "/semantic-ids/{prefix}", response_model=TreeNode, responses=declared(INVALID, OVERLOADED, NOT_READY, DEADLINE)
+)
 async def get_tree_node(runtime: RuntimeNow, model: ModelNow, prefix: PrefixInPath) -> Response:
     """Returns a node of the tree of semantic IDs: the codes that follow a prefix, their numbers of items and meaning.
 
@@ -48,7 +50,7 @@ async def get_tree_node(runtime: RuntimeNow, model: ModelNow, prefix: PrefixInPa
         return _node(model, parse_semantic_id(prefix))
 
 
-@router.get("/map", response_model=ItemMapReply, responses=declared(NO_MAP, INVALID, OVERLOADED, NOT_READY))
+@router.get("/map", response_model=ItemMapReply, responses=declared(NO_MAP, INVALID, OVERLOADED, NOT_READY, DEADLINE))
 async def get_map(
     runtime: RuntimeNow,
     model: ModelNow,

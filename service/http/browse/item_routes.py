@@ -10,7 +10,7 @@ from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.replies import MAX_PAGE, ItemPage, ItemReply, SemanticIdReply
 from rqrec.service.errors import UnknownItem
 from rqrec.service.http.dependencies import SEMANTIC_ID, ItemIdInPath, ModelNow, PrefixInPath, RuntimeNow
-from rqrec.service.http.problems import INVALID, NOT_READY, OVERLOADED, UNKNOWN_ITEM, declared
+from rqrec.service.http.problems import DEADLINE, INVALID, NOT_READY, OVERLOADED, UNKNOWN_ITEM, declared
 
 router = APIRouter()
 SMALL_PAGE = 100  # items; making a page of a thousand takes milliseconds
@@ -19,7 +19,7 @@ SMALL_PAGE = 100  # items; making a page of a thousand takes milliseconds
 @router.get(
     "/items/{item_id:path}" + SEMANTIC_ID,
     tags=["catalogue"],
-    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY),
+    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY, DEADLINE),
 )
 async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdReply:
     """Returns an item's semantic ID.
@@ -35,7 +35,9 @@ async def get_semantic_id(item_id: ItemIdInPath, model: ModelNow) -> SemanticIdR
 
 
 @router.get(
-    "/items/{item_id:path}", tags=["catalogue"], responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY)
+    "/items/{item_id:path}",
+    tags=["catalogue"],
+    responses=declared(UNKNOWN_ITEM, INVALID, OVERLOADED, NOT_READY, DEADLINE),
 )
 async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
     """Returns an item's attributes and semantic ID.
@@ -54,7 +56,7 @@ async def get_item(item_id: ItemIdInPath, model: ModelNow) -> ItemReply:
 @router.get(
     "/semantic-ids/{prefix}/items",
     tags=["catalogue"],
-    responses=declared(INVALID, OVERLOADED, NOT_READY),
+    responses=declared(INVALID, OVERLOADED, NOT_READY, DEADLINE),
 )
 async def get_items_below(
     runtime: RuntimeNow,

@@ -13,7 +13,7 @@ from rqrec.models.bundle.report import REPORT_POLICY, read_report
 from rqrec.models.bundle.store import bundles_at_hand
 from rqrec.service.errors import NoReport, UnknownModel
 from rqrec.service.http.dependencies import RuntimeNow
-from rqrec.service.http.problems import INVALID, NO_REPORT, NOT_READY, OVERLOADED, UNKNOWN_MODEL, declared
+from rqrec.service.http.problems import DEADLINE, INVALID, NO_REPORT, NOT_READY, OVERLOADED, UNKNOWN_MODEL, declared
 
 router = APIRouter()
 HEADERS = {
@@ -26,7 +26,7 @@ HEADERS = {
     "/models/{version}/report",
     tags=["catalogue"],
     response_class=HTMLResponse,
-    responses=declared(NO_REPORT, UNKNOWN_MODEL, INVALID, OVERLOADED, NOT_READY),
+    responses=declared(NO_REPORT, UNKNOWN_MODEL, INVALID, OVERLOADED, NOT_READY, DEADLINE),
 )
 async def get_report(
     runtime: RuntimeNow, version: Annotated[str, InPath(max_length=256, examples=["ml-100k-83feea3933432d8e"])]

@@ -18,6 +18,7 @@ from rqrec.service.catalogue.item import Item
 from rqrec.service.catalogue.views.meaning import meanings_of
 
 MOST_SHARED = 20  # values of one attribute of an item that are compared
+LONGEST_SHARED = 256  # characters of a value that is compared; the answer repeats it for each history item
 Values = dict[str, dict[Any, None]]  # the values of each attribute, in their order
 
 
@@ -77,7 +78,11 @@ def _values(item: Item) -> Values:
     values: Values = {}
     for name, value in orjson.loads(item.payload).items():
         several = value if isinstance(value, list) else [value]
-        single = (one for one in several if isinstance(one, str | int | float))
+        single = (
+            one
+            for one in several
+            if isinstance(one, int | float) or (isinstance(one, str) and len(one) <= LONGEST_SHARED)
+        )
         if chosen := dict.fromkeys(islice(single, MOST_SHARED)):
             values[name] = chosen
     return values

@@ -85,10 +85,34 @@ def test_work_is_in_the_search_until_the_event_loop_has_its_result() -> None:
             await gate.wait_until_entered()
             gate.open.set()
             deadline = time.monotonic() + 10
-            while not value(batcher, "rqrec_search_seconds_count") and time.monotonic() < deadline:
+            while value(batcher, "rqrec_recommend_stage_duration_seconds_count", stage="search") < 1:
+                assert time.monotonic() < deadline
                 time.sleep(0.01)  # the event loop is busy; the search thread ends meanwhile
             assert (batcher.waiting, batcher.running) == (0, 3)
             assert await asyncio.gather(*tasks) == [0, 10, 20]
+            assert batcher.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_work_whose_caller_is_gone_does_not_run() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        async with batcher_of(gate) as batcher:
+            (begun,) = await submitted(batcher, ("a", 1))
+            await gate.wait_until_entered()
+            assert batcher.running == 1
+            begun.cancel()
+            await asyncio.wait([begun])
+            assert batcher.running == 0  # although a thread still computes its result
+            queued = await submitted(batcher, *(("a", one) for one in range(2, 6)))
+            for one in queued:
+                one.cancel()
+            await asyncio.wait(queued)
+            gate.open.set()
+            while batcher.waiting:
+                assert batcher.running == 0  # also while the event loop is busy
+                time.sleep(0.001)
             assert batcher.running == 0
 
     asyncio.run(scenario())
