@@ -25,12 +25,16 @@ class SearchKey(NamedTuple):
         beam_width: Number of beams kept at every level of the search.
         longest_history: Largest number of history items in the request's length class. Histories are divided into
             classes by their length, so that a long history is not in one batch with short ones; see `search_key`.
+        reserved_of: Number of items to return, if some of them are reserved; 0 for a request without reserved items. A
+            batch finds as many items for each request as for the one that wants most, and then cuts the lists. A cut
+            could remove reserved items.
     """
 
     snapshot: Snapshot
     eligibility: Eligibility
     beam_width: int
     longest_history: int
+    reserved_of: int = 0
 
 
 class SearchWork(NamedTuple):
@@ -57,7 +61,7 @@ class SearchWork(NamedTuple):
 
 
 def search_key(
-    snapshot: Snapshot, eligibility: Eligibility, *, beam_width: int, k: int, history_length: int
+    snapshot: Snapshot, eligibility: Eligibility, *, beam_width: int, k: int, history_length: int, reserved: int = 0
 ) -> SearchKey:
     """Returns the batch key of a request.
 
@@ -71,11 +75,12 @@ def search_key(
         beam_width: Number of beams kept at every level of the search; k is used instead if k is larger.
         k: Number of items to return.
         history_length: Number of items in the history, at least 1.
+        reserved: How many of the k items are reserved for items without interactions in training.
     """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
         longest //= 4
-    return SearchKey(snapshot, eligibility, max(beam_width, k), longest)
+    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, k if reserved else 0)
 
 
 def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:

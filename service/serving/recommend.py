@@ -5,13 +5,13 @@ was written later.
 """
 
 import asyncio
+import functools
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import orjson
 
 from rqrec.models.search.ranking import Ranking
@@ -22,9 +22,11 @@ from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.errors import InvalidPart, RetryLater
 from rqrec.service.events.event import Impression
 from rqrec.service.ids import random_uuid
+from rqrec.service.list_control.candidate_finder import CandidateFinder
+from rqrec.service.list_control.controlled_list import ControlledList, beam_width_of, controlled_list
 from rqrec.service.outcomes.health_recorder import HealthRecorder
 from rqrec.service.outcomes.outcome_counts import Arm, bucket_of
-from rqrec.service.search.batch_search import SearchWork, search_key
+from rqrec.service.search.candidate_search import CandidateSearch
 from rqrec.service.serving.deployment import Deployment, Role
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
@@ -44,6 +46,7 @@ class _Answer(NamedTuple):
         unknown: History ids that are not in the catalogue.
         eligible_items: Number of items that pass the filter and the exclusions.
         is_fallback: Whether the list is the most popular items.
+        controlled: What list control has made, whose items are `best`; None without list control.
     """
 
     snapshot: Snapshot
@@ -51,6 +54,7 @@ class _Answer(NamedTuple):
     unknown: list[str]
     eligible_items: int
     is_fallback: bool
+    controlled: ControlledList | None = None
 
 
 async def recommend(
@@ -101,19 +105,20 @@ async def recommend(
     if request.user_id is not None or request.surface is not None or request.after is not None:
         arm, trial = Arm(snapshot.version, role.value), runtime.promotion.trial_of(deployment)
         runtime.users.record(_impression(request, recommendation_id, arm, item_ids, trial=trial, key=key))
-    return orjson.dumps(
-        {
-            "recommendation_id": recommendation_id,
-            "model_version": snapshot.version,
-            "catalogue_version": snapshot.catalogue_version,
-            "took_ms": (time.perf_counter() - begin) * 1000,
-            "items": _ranked(items, codes, best),
-            "unknown_items": answer.unknown,
-            "eligible_items": answer.eligible_items,
-            "fallback": fallback,
-            "history_source": profile.source,
-        }
-    )
+    reply = {
+        "recommendation_id": recommendation_id,
+        "model_version": snapshot.version,
+        "catalogue_version": snapshot.catalogue_version,
+        "took_ms": (time.perf_counter() - begin) * 1000,
+        "items": _ranked(items, codes, best),
+        "unknown_items": answer.unknown,
+        "eligible_items": answer.eligible_items,
+        "fallback": fallback,
+        "history_source": profile.source,
+    }
+    if answer.controlled is not None:
+        _add_list_control(reply, answer.controlled, request.k)
+    return orjson.dumps(reply)
 
 
 def _weigh(request: RecommendRequest, runtime: Runtime, context: RequestContext) -> int:
@@ -180,8 +185,7 @@ def _impression(
 def search_weight(request: RecommendRequest, default_width: int) -> int:
     """Returns the cost of a request's search: its beam width in multiples of the default beam width, rounded up.
 
-    A costly search takes more places in the queue of waiting requests. The beam width is at least the number of items
-    that the request asks for.
+    A costly search takes more places in the queue of waiting requests.
 
     Args:
         request: The request.
@@ -190,8 +194,7 @@ def search_weight(request: RecommendRequest, default_width: int) -> int:
     Returns:
         The cost, at least 1.
     """
-    beam_width = max(request.beam_width or default_width, request.k)
-    return max(math.ceil(beam_width / default_width), 1)
+    return max(math.ceil(beam_width_of(request, default_width) / default_width), 1)
 
 
 async def _answer(
@@ -200,6 +203,7 @@ async def _answer(
     """Searches with one model, or takes the popular items if no item of the history is known."""
     snapshot = model.snapshot
     metrics, table = runtime.metrics, snapshot.table
+    beam_width = beam_width_of(request, runtime.limits.beam_width)
     with metrics.encode_seconds.time():
         item_ids, types, excluded_ids, in_session = model.event_types.read(profile.history, request.at)
         leaves = table.find([*item_ids, *profile.exclude, *excluded_ids])
@@ -214,17 +218,18 @@ async def _answer(
             excluded = excluded[eligibility.allows(excluded)]
         num_excluded = len(set(excluded.tolist()))
     unknown = [item_id for item_id, leaf in zip(item_ids, history.tolist(), strict=True) if leaf < 0]
-    if len(known):
-        beam_width = request.beam_width or runtime.limits.beam_width
-        reserved = math.ceil(request.new_item_share * request.k)
-        key = search_key(snapshot, eligibility, beam_width=beam_width, k=request.k, history_length=len(known))
-        types = None if types is None else types[history >= 0]
-        work = SearchWork(known, excluded, request.k, reserved, types, in_session)
-        best = await runtime.batcher.submit(key, work, client=client, weight=weight)
+    types = None if types is None else types[history >= 0]
+    search = CandidateSearch(snapshot, runtime.batcher, metrics, known, types, in_session, client, weight)
+    controlled = None
+    if request.controls_list:
+        filtered = functools.partial(runtime.eligibility, snapshot)
+        finder = CandidateFinder(search, request.filter, eligibility, filtered, beam_width)
+        controlled = await controlled_list(request, snapshot, finder, excluded)
+        best = controlled.best.ranking
     else:
-        best = snapshot.recommender.popular(k=request.k, excluded=excluded, eligibility=eligibility)
-    metrics.invalid_beams.inc(len(best.leaves_K) - int(np.count_nonzero(eligibility.allows(best.leaves_K))))
-    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, not len(known))
+        reserved = math.ceil(request.new_item_share * request.k)
+        best = await search.best(eligibility, excluded, k=request.k, beam_width=beam_width, reserved=reserved)
+    return _Answer(snapshot, best, unknown, eligibility.count - num_excluded, search.is_popular, controlled)
 
 
 async def _compare(
@@ -253,3 +258,14 @@ def _ranked(items: Sequence[Item], codes: Sequence[list[int]], ranking: Ranking)
         }
         for rank, (item, semantic_id, log_prob, score) in enumerate(rows, start=1)
     ]
+
+
+def _add_list_control(reply: dict[str, Any], controlled: ControlledList, k: int) -> None:
+    """Adds to a reply what only requests with list control get. JSON has null for the NaN of an unknown score."""
+    for item, is_pinned in zip(reply["items"], controlled.best.is_pinned_K.tolist(), strict=True):
+        item["pinned"] = is_pinned
+    reply["list_control"] = {
+        "unknown_pins": controlled.unknown_pins,
+        "open_places": k - len(reply["items"]),
+        "full_values": controlled.full_values,
+    }

@@ -1,0 +1,81 @@
+"""Boosts the scores of candidates that meet a condition, and joins the candidates of several searches.
+
+Shapes: K items of a ranking, M places.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rqrec.models.array_types import BoolArray, IntArray
+from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.ranking import Ranking
+
+
+class Boost(NamedTuple):
+    """A factor on the probability of the items that meet a condition.
+
+    Attributes:
+        meeting: The items of the catalogue that meet the condition.
+        factor: The factor, above 0. Below 1 it lowers the items that meet the condition.
+    """
+
+    meeting: Eligibility
+    factor: float
+
+    def lifts(self, places_M: IntArray) -> BoolArray:
+        """Returns which items the boost lifts above the others, bool.
+
+        A factor above 1 lifts the items that meet the condition, a factor below 1 those that do not, and 1 lifts none.
+
+        Args:
+            places_M: The places (item numbers) of M items, int64.
+        """
+        if self.factor == 1:
+            return np.zeros(len(places_M), dtype=np.bool_)
+        return self.meeting.allows(places_M) == (self.factor > 1)
+
+
+def joined(rankings: Sequence[Ranking]) -> Ranking:
+    """Joins the candidates of several searches of one user. An item that several of them found is taken from the first.
+
+    Args:
+        rankings: The candidates of each search, at least one search.
+
+    Returns:
+        The different items, in the order of the searches.
+    """
+    if len(rankings) == 1:
+        return rankings[0]
+    places_K = np.concatenate([one.leaves_K for one in rankings])
+    first_K = np.sort(np.unique(places_K, return_index=True)[1])
+    log_probs_K, scores_K = (np.concatenate([one[field] for one in rankings])[first_K] for field in (1, 2))
+    return Ranking(places_K[first_K], log_probs_K, scores_K)
+
+
+def boosted(ranking: Ranking, boosts: Sequence[Boost]) -> Ranking:
+    """Adds the natural logarithm of each boost's factor to the scores of its items, and sorts the items by score.
+
+    Several boosts of an item multiply. Items of equal score keep their order. Log-probabilities do not change.
+
+    Args:
+        ranking: Items and their scores, in any order.
+        boosts: The boosts.
+
+    Example:
+        >>> from rqrec.models.trie.trie import SemanticIdTrie
+        >>> trie = SemanticIdTrie.build(np.array([[0], [1], [2]]), codebook_size=3)
+        >>> meeting = Eligibility.from_mask(trie, np.array([False, True, True]))
+        >>> ranking = Ranking(np.array([0, 1, 2]), np.float32([-1, -2, -4]), np.float32([-1, -2, -4]))
+        >>> lifted = boosted(ranking, [Boost(meeting, math.e), Boost(meeting, math.e)])
+        >>> lifted.leaves_K.tolist(), lifted.scores_K.tolist()
+        ([1, 0, 2], [0.0, -1.0, -2.0])
+    """
+    added_K = np.zeros(len(ranking.leaves_K))
+    for boost in boosts:
+        added_K[boost.meeting.allows(ranking.leaves_K)] += math.log(boost.factor)
+    scores_K = (ranking.scores_K + added_K).astype(np.float32)
+    order_K = np.argsort(-scores_K, kind="stable")
+    return Ranking(ranking.leaves_K[order_K], ranking.log_probs_K[order_K], scores_K[order_K])
