@@ -40,6 +40,17 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
         (
             "POST",
             "/recommend",
+            {
+                "history": item_ids[:2],
+                "caps": {name: 1},
+                "boosts": [{"filter": {name: {"any_of": ["x"]}}, "factor": 1.5}],
+                "pins": [{"item_id": item_ids[2], "rank": 2}],
+                "diversity": 0.5,
+            },
+        ),
+        (
+            "POST",
+            "/recommend",
             {"user_id": "u", "exclude_types": ["view"], "exclude_shown_s": 60, "after": "r", "surface": "home"},
         ),
         (

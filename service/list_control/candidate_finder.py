@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rqrec.models.array_types import IntArray
-from rqrec.models.search.control.boosts import Boost, boosted, joined
+from rqrec.models.search.control.boosts import Boost, boosted, can_lift_none, joined
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.catalogue.filter_conditions import FilterTerm, InvalidFilter
@@ -64,16 +64,25 @@ class CandidateFinder:
             found.append(_Boosted(Boost(meeting, one.factor), FilterTerm(one.filter, is_met=one.factor > 1)))
         return replace(self, boosts=found)
 
-    async def candidates(self, terms: Sequence[FilterTerm], excluded: IntArray, *, wanted: int) -> tuple[Ranking, bool]:
+    def narrowed(self, beam_width: int) -> "CandidateFinder":
+        """Returns a finder whose searches keep at most so many beams, and find at most so many candidates."""
+        return replace(self, beam_width=min(self.beam_width, beam_width))
+
+    async def candidates(
+        self, terms: Sequence[FilterTerm], excluded: IntArray, *, wanted: int, depth: int
+    ) -> tuple[Ranking, bool]:
         """Finds candidates, with the boosts in their scores.
 
-        A boost may lift an item that the search did not find. If the search found fewer lifted items of a boost than
-        are wanted, and there are more, a further search looks among the lifted items.
+        A boost may lift an item that the search did not find. A further search looks among the items that a boost
+        lifts, unless these cannot enter the list: the search did not find them, so they are worse than its last item;
+        and even with all boosts that is too little. A further search is not needed either if the search found as many
+        lifted items as are wanted, or all of them.
 
         Args:
             terms: Terms that the candidates must pass beside the request's filter.
             excluded: Places (indices in the catalogue) of items that are no candidates, int64.
-            wanted: Number of items that the candidates must suffice for.
+            wanted: Number of items that are chosen from the candidates.
+            depth: Number of best candidates, at least `wanted`, from which they are chosen, as far as is known.
 
         Returns:
             The candidates, best first; and whether these are all items that pass.
@@ -81,14 +90,16 @@ class CandidateFinder:
         eligibility = await self.filtered(self.conditions, terms) if terms else self.eligibility
         width = self.beam_width
         found = await self.search.best(eligibility, excluded, k=width, beam_width=width)
-        is_all = len(found.leaves_K) < width
+        is_all, boosts = len(found.leaves_K) < width, [boost for boost, _ in self.boosts]
+        ranked = boosted(found, boosts)
+        if is_all or not boosts or can_lift_none(ranked, found, boosts, depth=depth):
+            return ranked, is_all
         for boost, lifted in self.boosts:
-            is_lifted_K = boost.lifts(found.leaves_K)
-            num_lifted = int(np.count_nonzero(is_lifted_K))
-            if is_all or boost.factor == 1 or num_lifted >= wanted:
+            num_lifted = int(np.count_nonzero(boost.lifts(found.leaves_K)))
+            if boost.factor == 1 or num_lifted >= wanted:
                 continue
             inside = await self.filtered(self.conditions, [*terms, lifted])
             if inside.count > num_lifted:
                 more = await self.search.best(inside, excluded, k=wanted, beam_width=wanted)
                 found = joined([found, more])
-        return boosted(found, [boost for boost, _ in self.boosts]), is_all
+        return boosted(found, boosts), is_all

@@ -19,6 +19,8 @@ from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.list_control.candidate_finder import CandidateFinder
 from rqrec.service.list_control.capped_attributes import CappedAttributes
 
+LATER_WIDTH = 2  # largest beam width of the rounds after the first, in k: they have few places to fill
+
 
 class ControlledList(NamedTuple):
     """The list of a request with caps, boosts, pins or diversity.
@@ -68,12 +70,16 @@ async def controlled_list(
     draft = _draft(request, snapshot, caps, pinned_P)
     while draft.open_places:
         terms = caps.terms_without(draft.caps.full_values)
-        ranking, is_all = await finder.candidates(terms, excluded, wanted=draft.open_places)
+        wanted = draft.open_places
+        depth = len(request.pins) + (POOL * request.k if request.caps or request.diversity else wanted)
+        ranking, is_all = await finder.candidates(terms, excluded, wanted=wanted, depth=depth)
         values = caps.values_of(ranking.leaves_K, snapshot.table)
         num_added = draft.add(Candidates(ranking, values, _units(ranking.leaves_K, snapshot, request.diversity)))
         if not num_added or (is_all and not request.diversity):  # diversity has chosen among the best ones only
             break
         excluded = np.concatenate([excluded, draft.places])
+        if not request.diversity:
+            finder = finder.narrowed(LATER_WIDTH * request.k)
     full_values = dict(zip(caps.limits, draft.caps.full_values, strict=True)) if draft.open_places else {}
     unknown_pins = [pin.item_id for pin, place in zip(request.pins, pinned_P.tolist(), strict=True) if place == NO_LEAF]
     return ControlledList(

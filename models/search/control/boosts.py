@@ -61,8 +61,8 @@ def boosted(ranking: Ranking, boosts: Sequence[Boost]) -> Ranking:
     Several boosts of an item multiply. Items of equal score keep their order. Log-probabilities do not change.
 
     Args:
-        ranking: Items and their scores, in any order.
-        boosts: The boosts.
+        ranking: Items and their scores, best first.
+        boosts: The boosts. Without boosts, the ranking itself is returned.
 
     Example:
         >>> from rqrec.models.trie.trie import SemanticIdTrie
@@ -73,9 +73,28 @@ def boosted(ranking: Ranking, boosts: Sequence[Boost]) -> Ranking:
         >>> lifted.leaves_K.tolist(), lifted.scores_K.tolist()
         ([1, 0, 2], [0.0, -1.0, -2.0])
     """
+    if not boosts:
+        return ranking
     added_K = np.zeros(len(ranking.leaves_K))
     for boost in boosts:
         added_K[boost.meeting.allows(ranking.leaves_K)] += math.log(boost.factor)
     scores_K = (ranking.scores_K + added_K).astype(np.float32)
     order_K = np.argsort(-scores_K, kind="stable")
     return Ranking(ranking.leaves_K[order_K], ranking.log_probs_K[order_K], scores_K[order_K])
+
+
+def can_lift_none(ranked: Ranking, found: Ranking, boosts: Sequence[Boost], *, depth: int) -> bool:
+    """Returns whether no item that a search did not find can come among the first items after the boosts.
+
+    An item that the search did not find has at most the score of the last item that it found.
+
+    Args:
+        ranked: The found items with the boosts in their scores, best first; at least one item.
+        found: The same items as the search found them, best first.
+        boosts: The boosts.
+        depth: The number of first items.
+    """
+    if depth > len(ranked.scores_K):
+        return False
+    most_lifted = found.scores_K[-1] + sum(math.log(max(boost.factor, 1)) for boost in boosts)
+    return bool(ranked.scores_K[depth - 1] >= most_lifted)

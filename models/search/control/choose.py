@@ -79,6 +79,8 @@ def choose(
 
 def _has_room(values_CX: IntArray, room_V: IntArray) -> BoolArray:
     """Whether all values of each candidate have room, shape (C,)."""
+    if not values_CX.size:
+        return np.ones(len(values_CX), dtype=np.bool_)
     has_room_V1 = np.append(room_V > 0, True)  # the last entry is that of NO_VALUE
     return np.asarray(has_room_V1[values_CX].all(axis=1))
 

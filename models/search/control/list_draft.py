@@ -75,11 +75,13 @@ class ListDraft:
 
     Attributes:
         caps: How many more items of each value the list may have.
+        places: The places (item numbers) of all items in the list so far, int64.
     """
 
     def __init__(self, k: int, pins: Pins, *, limits_A: Sequence[int], diversity: float) -> None:
         self.caps = Caps(limits_A)
         self.caps.count(pins.values_P)
+        self.places = pins.places_P
         self._k, self._pins, self._diversity = k, pins, diversity
         nothing = np.empty(0, dtype=np.float32)
         self._rounds = [Ranking(np.empty(0, dtype=np.int64), nothing, nothing)]
@@ -91,11 +93,6 @@ class ListDraft:
         """The number of places that no item has yet."""
         return self._k - len(self.places)
 
-    @property
-    def places(self) -> IntArray:
-        """The places (item numbers) of all items in the list so far, int64."""
-        return np.concatenate([self._pins.places_P, *(one.leaves_K for one in self._rounds)])
-
     def add(self, candidates: Candidates) -> int:
         """Chooses items for the open places, and returns how many were chosen.
 
@@ -105,8 +102,10 @@ class ListDraft:
             candidates: The candidates of this round.
         """
         ranking = candidates.ranking
-        self._note_pinned(ranking)
-        rows_C = np.flatnonzero(~np.isin(ranking.leaves_K, self.places))
+        rows_C = np.arange(len(ranking.leaves_K))
+        if len(self.places):
+            self._note_pinned(ranking)
+            rows_C = rows_C[~np.isin(ranking.leaves_K, self.places)]
         spread = None
         if self._diversity:
             rows_C = rows_C[: POOL * self._k]
@@ -120,6 +119,7 @@ class ListDraft:
         if spread is not None:
             self._listed.append(spread.units_CD[chosen])
         self._rounds.append(Ranking(*(field[rows_C[chosen]] for field in ranking)))
+        self.places = np.concatenate([self.places, self._rounds[-1].leaves_K])
         return len(chosen)
 
     def finished(self) -> ControlledRanking:

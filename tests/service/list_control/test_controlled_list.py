@@ -162,8 +162,8 @@ def test_a_list_is_that_of_brute_force(
     request: RecommendRequest, scores: list[int], excluded: set[int], width: int
 ) -> None:
     scores_P, barred = np.float32(scores) / 2 - 9, np.array(sorted(excluded), dtype=np.int64)
-    if request.boosts:  # a boost may lift an item that a narrow search does not find
-        width = FILMS + WRITTEN
+    if len(request.boosts) > 1 or (request.boosts and (request.caps or request.diversity)):
+        width = FILMS + WRITTEN  # several boosts may lift an item that a narrow search does not find
     search = ExactSearch(scores_P)
     made = controlled(request, search, barred, width=width)
     listed = [IDS[place] for place in made.best.ranking.leaves_K.tolist()]
