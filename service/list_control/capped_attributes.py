@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import polars as pl
@@ -39,9 +39,8 @@ class CappedAttributes:
         for name in limits:
             if name not in schema:
                 raise InvalidPart(("caps", name), f"unknown attribute; the catalogue's are {sorted(schema)}")
-            kind = schema[name]
-            kind = kind.inner if isinstance(kind, pl.List) else kind
-            if not (kind.is_integer() or kind in (pl.String, pl.Boolean)):  # type: ignore[union-attr]
+            kind = cast("pl.DataType", kind.inner) if isinstance(kind := schema[name], pl.List) else kind
+            if not (kind.is_integer() or kind in (pl.String, pl.Boolean)):
                 raise InvalidPart(
                     ("caps", name),
                     f"expected an attribute of strings, whole numbers, true or false, or lists of these; {name!r} "

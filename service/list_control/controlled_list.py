@@ -70,8 +70,8 @@ async def controlled_list(
     draft = _draft(request, snapshot, caps, pinned_P)
     while draft.open_places:
         terms = caps.terms_without(draft.caps.full_values)
-        wanted = draft.open_places
-        depth = len(request.pins) + (POOL * request.k if request.caps or request.diversity else wanted)
+        wanted = draft.open_places + len(pinned_P)  # the pinned ones may be among the candidates
+        depth = max(wanted, POOL * request.k + len(pinned_P) if request.caps or request.diversity else 0)
         ranking, is_all = await finder.candidates(terms, excluded, wanted=wanted, depth=depth)
         values = caps.values_of(ranking.leaves_K, snapshot.table)
         num_added = draft.add(Candidates(ranking, values, _units(ranking.leaves_K, snapshot, request.diversity)))

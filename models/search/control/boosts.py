@@ -35,7 +35,7 @@ class Boost(NamedTuple):
         """
         if self.factor == 1:
             return np.zeros(len(places_M), dtype=np.bool_)
-        return self.meeting.allows(places_M) == (self.factor > 1)
+        return np.equal(self.meeting.allows(places_M), self.factor > 1)
 
 
 def joined(rankings: Sequence[Ranking]) -> Ranking:

@@ -118,7 +118,7 @@ class ListDraft:
         self.caps.count([values_C[number] for number in chosen.tolist()])
         if spread is not None:
             self._listed.append(spread.units_CD[chosen])
-        self._rounds.append(Ranking(*(field[rows_C[chosen]] for field in ranking)))
+        self._rounds.append(Ranking._make(field[rows_C[chosen]] for field in ranking))
         self.places = np.concatenate([self.places, self._rounds[-1].leaves_K])
         return len(chosen)
 

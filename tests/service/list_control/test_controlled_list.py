@@ -36,7 +36,7 @@ FILMS, WRITTEN, WIDTH = 24, 3, 4
 def made_snapshot() -> tuple[Snapshot, list[dict[str, Any]]]:
     """A catalogue of 24 films of a bundle and 3 written ones, each with 0 to 3 genres and perhaps a studio."""
     rng = np.random.default_rng(5)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "item_id": f"film {number}",
             "genres": None if number % 9 == 8 else [*rng.choice(GENRES, size=rng.integers(0, 4)).tolist()],
@@ -161,7 +161,7 @@ def requests(draw: st.DrawFn) -> RecommendRequest:
 def test_a_list_is_that_of_brute_force(
     request: RecommendRequest, scores: list[int], excluded: set[int], width: int
 ) -> None:
-    scores_P, barred = np.float32(scores) / 2 - 9, np.array(sorted(excluded), dtype=np.int64)
+    scores_P, barred = np.array(scores, dtype=np.float32) / 2 - 9, np.array(sorted(excluded), dtype=np.int64)
     if len(request.boosts) > 1 or (request.boosts and (request.caps or request.diversity)):
         width = FILMS + WRITTEN  # several boosts may lift an item that a narrow search does not find
     search = ExactSearch(scores_P)
@@ -206,3 +206,27 @@ def test_only_a_pinned_item_that_was_found_has_a_score() -> None:
     assert made.best.ranking.leaves_K.tolist() == [20, 0, 1, 2]
     assert np.isnan(made.best.ranking.scores_K[0])
     assert made.best.ranking.scores_K[1:].tolist() == [0, -1, -2]
+
+
+def test_a_cancelled_request_asks_no_more() -> None:
+    class WaitingSearch(ExactSearch):
+        async def best(self, *args: Any, **options: Any) -> Ranking:
+            if self.calls:
+                waiting.set()
+                await asyncio.Event().wait()
+            return await super().best(*args, **options)
+
+    waiting = asyncio.Event()
+    search = WaitingSearch(-np.arange(FILMS + WRITTEN, dtype=np.float32))
+    request = RecommendRequest.model_validate({"history": [], "k": 9, "caps": {"studio": 1}})
+
+    async def scenario() -> None:
+        finder = CandidateFinder(cast("CandidateSearch", search), {}, EVERYTHING, filtered, 2)
+        task = asyncio.create_task(controlled_list(request, SNAPSHOT, finder, np.empty(0, np.int64)))
+        await asyncio.wait_for(waiting.wait(), 10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    asyncio.run(scenario())
+    assert search.calls == 1
