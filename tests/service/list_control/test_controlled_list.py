@@ -161,7 +161,10 @@ def requests(draw: st.DrawFn) -> RecommendRequest:
 def test_a_list_is_that_of_brute_force(
     request: RecommendRequest, scores: list[int], excluded: set[int], width: int
 ) -> None:
-    scores_P, barred = np.array(scores, dtype=np.float32) / 2 - 9, np.array(sorted(excluded), dtype=np.int64)
+    scores_P, barred = (
+        np.array([score / 2 - 9 for score in scores], dtype=np.float32),
+        np.array(sorted(excluded), dtype=np.int64),
+    )
     if len(request.boosts) > 1 or (request.boosts and (request.caps or request.diversity)):
         width = FILMS + WRITTEN  # several boosts may lift an item that a narrow search does not find
     search = ExactSearch(scores_P)
