@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.admin_token import AdminToken
 from rqrec.service.admission.admission import Admission, AdmissionLimits
 from rqrec.service.admission.client_identity import ClientIdentity
@@ -17,7 +16,7 @@ from rqrec.service.outcomes.policy import Policy
 from rqrec.service.outcomes.trial_metrics import TrialMetrics
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.redis.options import RedisOptions
-from rqrec.service.search.batch_search import SearchKey, SearchWork
+from rqrec.service.search.batch_search import Key, Result, SearchBatcher, Work
 from rqrec.service.search.batcher import Batcher
 from rqrec.service.serving.loading import LoadOptions
 from rqrec.service.serving.model_options import ModelOptions
@@ -32,7 +31,7 @@ from rqrec.service.users.metrics import UserMetrics
 from rqrec.service.users.users import UserLimits, Users
 
 EVENTS_FILE = "events.sqlite"
-Search = Callable[[SearchKey, Sequence[SearchWork]], Sequence[Ranking]]
+Search = Callable[[Key, Sequence[Work]], Sequence[Result]]
 
 
 def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runtime:
@@ -45,10 +44,10 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
         metrics: The metrics of the app.
         search: Function that searches one batch of requests. It gets what all requests of the batch have in common,
             such as the beam width, and a list with the input of each request, such as its history. It returns a list
-            with one ranking of items for each request.
+            with one result for each request, such as a ranking of items.
     """
     gate = None if settings.redis_url is None else RedisGate(redis_options(settings), metrics)
-    batcher: Batcher[SearchKey, SearchWork, Ranking] = Batcher(
+    batcher: SearchBatcher = Batcher(
         search,
         metrics,
         workers=settings.search_workers,
@@ -169,7 +168,7 @@ def event_store(settings: Settings, gate: RedisGate | None) -> EventStore:
     return RedisEventStore(gate, limits)
 
 
-def _admission(settings: Settings, metrics: Metrics, batcher: Batcher[SearchKey, SearchWork, Ranking]) -> Admission:
+def _admission(settings: Settings, metrics: Metrics, batcher: SearchBatcher) -> Admission:
     token = settings.admin_token
     return Admission(
         AdmissionLimits(

@@ -11,30 +11,32 @@ from benchmarks.support.peer import TransformersPeer
 from rqrec.models.search.ranking import Ranking
 from rqrec.models.search.recommender import pad
 from rqrec.service.app import create_app
-from rqrec.service.search.batch_search import SearchKey, SearchWork
+from rqrec.service.search.batch_search import Found, Key, SearchKey, SearchWork, Work
 from rqrec.service.server.draining import serve
 from rqrec.service.settings import Settings
 
 _peers: dict[str, TransformersPeer] = {}
 
 
-def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
+def search(key: Key, batch: Sequence[Work]) -> list[Found]:
     """Replaces the service's search. The peer has random weights, and cannot exclude items.
 
     Args:
         key: The snapshot and beam width of the batch.
-        batch: The searches.
+        batch: The searches; no lists to explain.
     """
-    trie, k = key.snapshot.trie, max(work.k for work in batch)
+    assert isinstance(key, SearchKey)
+    works = [work for work in batch if isinstance(work, SearchWork)]
+    trie, k = key.snapshot.trie, max(work.k for work in works)
     if key.snapshot.version not in _peers:
         _peers[key.snapshot.version] = TransformersPeer(trie.codes_NL, codebook_size=trie.codebook_size)
-    history_BT = pad([work.history[-key.snapshot.recommender.max_history :] for work in batch], filler=0)
+    history_BT = pad([work.history[-key.snapshot.recommender.max_history :] for work in works], filler=0)
     codes_BTL = trie.codes_of(history_BT.ravel()).reshape(*history_BT.shape, trie.num_levels)
     found_BKL = _peers[key.snapshot.version].search(codes_BTL, k=k, beam_width=key.beam_width)()
     zeros_K = np.zeros(k, dtype=np.float32)
     return [
-        Ranking(trie.find(found_KL), zeros_K, zeros_K).first(work.k)
-        for found_KL, work in zip(found_BKL, batch, strict=True)
+        Found(Ranking(trie.find(found_KL), zeros_K, zeros_K).first(work.k))
+        for found_KL, work in zip(found_BKL, works, strict=True)
     ]
 
 

@@ -25,7 +25,6 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
     name = next(iter(payload), "title")
     return [
         ("POST", "/recommend", {"history": item_ids[:5], "k": 5}),
-        ("POST", "/recommend", {"history": item_ids[:3], "k": 2, "explain": True}),
         ("POST", "/recommend", {"history": item_ids[:2], "k": 3, "exclude": item_ids[2:4], "exclude_history": False}),
         (
             "POST",
@@ -38,6 +37,7 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
             "/recommend",
             {"history": item_ids[:1], "new_item_share": 0.5, "timeout_ms": 1000, "routing_key": "u"},
         ),
+        ("POST", "/recommend", {"history": item_ids[:2], "explain": True, **_list_control(item_ids[2], name)}),
         (
             "POST",
             "/recommend",
@@ -62,6 +62,15 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
         ("PUT", "/items/fuzz", {"attributes": {}, "text_vector": [0.5, -1e3, 0.0]}),
         ("POST", "/models/none/activate", {"part": "canary", "percent": 5}),
     ]
+
+
+def _list_control(item_id: str, attribute: str) -> dict[str, Any]:
+    return {
+        "caps": {attribute: 1},
+        "boosts": [{"filter": {attribute: {"any_of": ["x"]}}, "factor": 1.5}],
+        "pins": [{"item_id": item_id, "rank": 2}],
+        "diversity": 0.5,
+    }
 
 
 def large(rng: random.Random, *, max_bytes: int = 1 << 20) -> bytes:

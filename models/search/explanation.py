@@ -1,4 +1,4 @@
-"""Explains a list of recommendations by the same search: what each history item adds to the scores, and each code.
+"""Explains a list of recommendations by further searches: what each history item adds to the scores, and each code.
 
 A history item adds to an item's score what the score loses if the history item is left out. So the list is scored
 again for T shorter histories: T + 1 searches in one batch, in which only the items of the list are eligible.
@@ -32,78 +32,46 @@ class _Row(NamedTuple):
     in_session: bool
 
 
-def recommend_explained(
+def explained(
     recommender: Recommender,
+    places_K: IntArray,
     history: IntArray,
     *,
-    k: int,
-    beam_width: int,
-    excluded: IntArray,
-    eligibility: Eligibility,
-    reserved: int = 0,
     types: IntArray | None = None,
     in_session: bool = False,
     in_session_before: bool = False,
-) -> Ranking:
-    """Finds the k best next items of one user, as `Recommender.recommend` does, and explains the list.
+) -> Explanation:
+    """Explains a list of recommendations for one user.
 
     Args:
-        recommender: The recommender.
+        recommender: The recommender that made the list.
+        places_K: The places of the items of the list.
         history: The places of the history items, oldest first, int64, at least one.
-        k: How many items to return.
-        beam_width: The number of beams of the search.
-        excluded: The places of items that must not be returned.
-        eligibility: The items that pass the filter.
-        reserved: How many of the k items must be new items.
         types: The event type of each history item, 0 for unknown; None if all are unknown.
         in_session: Whether the request belongs to the session of the last history item.
         in_session_before: Whether it would without the last history item.
     """
-    found: list[SearchOutput] = []
-    (ranking,) = recommender.recommend(
-        [history],
-        k=k,
-        beam_width=beam_width,
-        excluded=[excluded],
-        eligibility=eligibility,
-        reserved=[reserved],
-        types=[types],
-        in_session=[in_session],
-        on_found=found.append,
-    )
-    sessions = in_session, in_session_before
-    contributions_KT, level_log_probs_KL = _scored_again(recommender, ranking.leaves_K, history, types, sessions)
-    explanation = Explanation(contributions_KT, level_log_probs_KL, _beams(found[0], recommender.trie))
-    return ranking._replace(explanation=explanation)
-
-
-def _scored_again(
-    recommender: Recommender,
-    places_K: IntArray,
-    history: IntArray,
-    types: IntArray | None,
-    sessions: tuple[bool, bool],
-) -> tuple[FloatArray, FloatArray]:
-    """The contributions and the log-probabilities by level of the items of a list."""
     trie, num_places = recommender.trie, recommender.trie.num_leaves + len(recommender.everything.added_S)
     positions_T = np.arange(max(len(history) - recommender.max_history, 0), len(history))
     if not len(places_K):
-        return np.empty((0, len(positions_T)), dtype=np.float32), np.empty((0, trie.num_levels), dtype=np.float32)
+        nothing = np.empty((0, len(positions_T)), dtype=np.float32)
+        return Explanation(nothing, np.empty((0, trie.num_levels), dtype=np.float32))
     only = recommender.with_candidates(Eligibility.only(trie, places_K, num_places))
     left_out = positions_T.tolist() if len(history) > 1 else []  # no search reads an empty history
-    rows = [_Row(history, types, sessions[0])]
+    rows = [_Row(history, types, in_session)]
     for position in left_out:
         other_types = None if types is None else np.delete(types, position)
-        rows.append(_Row(np.delete(history, position), other_types, sessions[position == len(history) - 1]))
+        is_last = position == len(history) - 1
+        rows.append(_Row(np.delete(history, position), other_types, in_session_before if is_last else in_session))
     found: list[SearchOutput] = []
-    histories, all_types, in_session = zip(*rows, strict=True)
+    histories, all_types, all_in_session = zip(*rows, strict=True)
     whole, *without = recommender.recommend(
         histories,
         k=len(places_K),
         beam_width=len(places_K),
         eligibility=only,
         types=all_types,
-        in_session=in_session,
+        in_session=all_in_session,
         on_found=found.append,
     )
     if len(history) == 1:  # without it, the most popular items are recommended
@@ -113,7 +81,32 @@ def _scored_again(
     level_log_probs_KL = _by_level(found[0], trie, places_K)
     is_estimate_K = _differs(level_log_probs_KL.sum(axis=1), _of_places(places_K, whole, whole.log_probs_K))
     level_log_probs_KL[is_estimate_K] = np.nan
-    return np.stack(lost, axis=1), level_log_probs_KL
+    return Explanation(np.stack(lost, axis=1), level_log_probs_KL)
+
+
+def surviving_prefixes(found: SearchOutput, trie: SemanticIdTrie, user: int) -> list[IntArray]:
+    """Returns the prefixes of one user's beams at each depth 1..L, without those that were pruned.
+
+    Args:
+        found: What a search has found, with its prefixes.
+        trie: The trie that was searched.
+        user: The number of the user in the search.
+
+    Returns:
+        For each depth, the prefixes, most probable first, int64 of shape (at most the beam width, depth). An empty list
+        if the search graph does not return prefixes.
+    """
+    if found.prefix_nodes_BLK is None or found.prefix_log_probs_BLK is None:
+        return []
+    beams, size, levels = [], trie.codebook_size, trie.num_levels
+    first_leaves = [*trie.leaf_start[1:], None]  # the leaves of depth L are their own
+    for depth, (starts, nodes_K, log_probs_K) in enumerate(
+        zip(first_leaves, found.prefix_nodes_BLK[user], found.prefix_log_probs_BLK[user], strict=True), start=1
+    ):
+        nodes = nodes_K[log_probs_K > -np.inf]
+        leaves = nodes if starts is None else starts[nodes]
+        beams.append(unpack_codes(trie.keys_N[leaves] // size ** (levels - depth), size, depth))
+    return beams
 
 
 def _of_places(places_K: IntArray, ranking: Ranking, values_K: FloatArray) -> FloatArray:
@@ -144,18 +137,3 @@ def _by_level(found: SearchOutput, trie: SemanticIdTrie, places_K: IntArray) -> 
         # Only the first match counts: pruned beams come last, and their nodes are arbitrary.
         log_probs_KL[is_leaf_K, level] = found.prefix_log_probs_BLK[0, level, is_beam.argmax(axis=1)]
     return np.diff(log_probs_KL, axis=1, prepend=0)
-
-
-def _beams(found: SearchOutput, trie: SemanticIdTrie) -> list[IntArray]:
-    """The prefixes of the first user's beams at each depth, without those that were pruned."""
-    if found.prefix_nodes_BLK is None or found.prefix_log_probs_BLK is None:
-        return []
-    beams, size, levels = [], trie.codebook_size, trie.num_levels
-    first_leaves = [*trie.leaf_start[1:], None]  # the leaves of depth L are their own
-    for depth, (starts, nodes_K, log_probs_K) in enumerate(
-        zip(first_leaves, found.prefix_nodes_BLK[0], found.prefix_log_probs_BLK[0], strict=True), start=1
-    ):
-        nodes = nodes_K[log_probs_K > -np.inf]
-        leaves = nodes if starts is None else starts[nodes]
-        beams.append(unpack_codes(trie.keys_N[leaves] // size ** (levels - depth), size, depth))
-    return beams

@@ -48,20 +48,17 @@ class SearchOutput(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why the items of a ranking are in it; see `models.search.explanation`.
+    """Why the items of a list are in it; see `models.search.explanation`.
 
     Attributes:
         contributions_KT: How much each of the T history items that the search reads adds to the score of each item of
             the list, oldest first, float32.
         level_log_probs_KL: The natural log-probability of each item's code at each level, given the history and the
             codes before it, float32; NaN where the score is not made of these.
-        beams: For each depth 1..L, the prefixes that survived the search there, most probable first, int64 of shape
-            (at most the beam width, depth). Empty if the search graph does not return prefixes.
     """
 
     contributions_KT: FloatArray
     level_log_probs_KL: FloatArray
-    beams: Sequence[IntArray]
 
 
 class Ranking(NamedTuple):
@@ -72,13 +69,11 @@ class Ranking(NamedTuple):
             that was added later.
         log_probs_K: The natural log-probability of each item, float32.
         scores_K: The score of each item, float32, by which the items are sorted.
-        explanation: Why the items are in the list; None if it was not asked for.
     """
 
     leaves_K: IntArray
     log_probs_K: FloatArray
     scores_K: FloatArray
-    explanation: Explanation | None = None
 
     def first(self, k: int) -> "Ranking":
         """Returns the k best items only."""

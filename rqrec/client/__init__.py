@@ -20,6 +20,7 @@ The service also stores what users do, and recommends by user:
 from rqrec.client.call import ProblemError, ServiceUnreachable
 from rqrec.client.clients import AsyncClient, Client
 from rqrec.service.contract.events import UserEvent
+from rqrec.service.contract.list_control import Boost, Pin
 from rqrec.service.contract.recommend import HistoryEntry
 
-__all__ = ["AsyncClient", "Client", "HistoryEntry", "ProblemError", "ServiceUnreachable", "UserEvent"]
+__all__ = ["AsyncClient", "Boost", "Client", "HistoryEntry", "Pin", "ProblemError", "ServiceUnreachable", "UserEvent"]

@@ -18,6 +18,7 @@ from rqrec.service.contract.browse import AttributesReply, By, SearchReply, Sear
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
 from rqrec.service.contract.filter import Condition, Filter
 from rqrec.service.contract.item_map import ItemMapReply
+from rqrec.service.contract.list_control import Boost, Pin
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
 from rqrec.service.contract.replies import ItemPage, ItemReply, Readiness, RecommendReply, SemanticIdReply
 from rqrec.service.contract.tree import TreeNode
@@ -37,6 +38,10 @@ def recommend(
     exclude_history: bool | None = None,
     filter: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: A002 - its name over HTTP
     new_item_share: float = 0.0,
+    caps: Mapping[str, int] | None = None,
+    boosts: Sequence[Boost | Mapping[str, Any]] = (),
+    pins: Sequence[Pin | Mapping[str, Any]] = (),
+    diversity: float = 0.0,
     routing_key: str | None = None,
     beam_width: int | None = None,
     explain: bool = False,
@@ -60,6 +65,11 @@ def recommend(
             default.
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
+        caps: Largest number of items in the list with the same value, by attribute, such as `{"genres": 2}`.
+        boosts: Factors on the probability of items that meet a condition, such as
+            `{"filter": {"year": {"gte": 1990}}, "factor": 1.5}`.
+        pins: Items at fixed ranks, such as `{"item_id": "1", "rank": 3}`, whatever the filter and exclusions say.
+        diversity: How much it counts that an item is unlike the others in the list, in [0, 1].
         routing_key: Text, by default the user's id. It decides whether the active model answers or a canary, which is a
             new model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
             which is a new model whose answers are only measured. Equal keys get the same models. Without a key and a
@@ -95,6 +105,10 @@ def recommend(
         "surface": surface,
         "exclude_history": exclude_history,
         "explain": explain or None,
+        "caps": dict(caps) if caps else None,
+        "boosts": [Boost.model_validate(one) for one in boosts] or None,
+        "pins": [Pin.model_validate(one) for one in pins] or None,
+        "diversity": diversity or None,
     }
     fields |= {name: value for name, value in newer.items() if value is not None}
     body = RecommendRequest.model_validate(fields)

@@ -7,6 +7,7 @@ cannot hold, such as 1.5 for an integer, is equal to no value of the attribute.
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import cast
 
@@ -28,6 +29,38 @@ class InvalidFilter(InvalidPart):
     """
 
     within = ("filter",)
+
+
+@dataclass(frozen=True)
+class FilterTerm:
+    """Conditions that items must meet beside a filter.
+
+    Attributes:
+        conditions: The conditions, by the name of the attribute.
+        is_met: True if an item must meet all conditions. False if an item must not meet all of them.
+    """
+
+    conditions: Mapping[str, Condition]
+    is_met: bool = True
+
+
+def compile_filter(conditions: Mapping[str, Condition], further: Sequence[FilterTerm], schema: pl.Schema) -> pl.Expr:
+    """Returns a boolean polars expression that is true for the rows that pass a filter and further terms.
+
+    Args:
+        conditions: The conditions of the filter, by the name of the attribute; see `compile_conditions`.
+        further: Terms that the rows must pass too.
+        schema: The polars type of each attribute, by name.
+
+    Raises:
+        InvalidFilter: If an attribute is unknown, if its type does not fit its condition, or if the filter or a term
+            has too many values.
+    """
+    passes = [compile_conditions(conditions, schema)]
+    for term in further:
+        meets = compile_conditions(term.conditions, schema)
+        passes.append(meets if term.is_met else ~meets)
+    return pl.all_horizontal(passes)
 
 
 def compile_conditions(conditions: Mapping[str, Condition], schema: pl.Schema) -> pl.Expr:

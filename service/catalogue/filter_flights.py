@@ -1,11 +1,12 @@
 """Computes filters in threads: each filter once, however many requests wait for it (single flight)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.service.catalogue.filter_conditions import FilterTerm
 from rqrec.service.catalogue.filters import Filters, filter_key
 from rqrec.service.contract.filter import Condition
 
@@ -31,7 +32,9 @@ class FilterFlights:
         self._threads = ThreadPoolExecutor(THREADS, "rqrec-filter")
         self._flights: dict[tuple[Filters, bytes], _Flight] = {}
 
-    async def eligibility(self, filters: Filters, conditions: Mapping[str, Condition]) -> Eligibility:
+    async def eligibility(
+        self, filters: Filters, conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()
+    ) -> Eligibility:
         """Finds the items that meet every condition.
 
         If a caller is cancelled, the computation goes on for the other callers. If no caller is left, a computation
@@ -40,19 +43,20 @@ class FilterFlights:
         Args:
             filters: The filters of one state of the catalogue.
             conditions: The conditions, by the name of the attribute.
+            further: Terms that the items must pass too.
 
         Raises:
             InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
                 values.
         """
-        key = filter_key(conditions)
+        key = filter_key(conditions, further)
         answer = filters.cached(key)
         if answer is not None:
             return answer
         flight = self._flights.get((filters, key))
         if flight is None:
             loop = asyncio.get_running_loop()
-            flight = _Flight(loop.run_in_executor(self._threads, filters.compute, key, conditions))
+            flight = _Flight(loop.run_in_executor(self._threads, filters.compute, key, conditions, further))
             self._flights[filters, key] = flight
             flight.result.add_done_callback(lambda _: self._flights.pop((filters, key), None))
         flight.waiting += 1

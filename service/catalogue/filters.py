@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from rqrec.models.array_types import BoolArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.service.catalogue.filter_conditions import compile_conditions
+from rqrec.service.catalogue.filter_conditions import FilterTerm, compile_filter
 from rqrec.service.catalogue.item_table import NO_ROW, ItemTable
 from rqrec.service.catalogue.written_attributes import WrittenAttributes
 from rqrec.service.contract.filter import Condition, Scalar
@@ -136,19 +136,20 @@ class Filters:
         """The memory that the cached results of filters take now, in bytes, for all states of the catalogue."""
         return int(self._shared.answers.currsize)
 
-    def eligibility(self, conditions: Mapping[str, Condition]) -> Eligibility:
+    def eligibility(self, conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()) -> Eligibility:
         """Finds the items that meet every condition; see `compile_conditions` for nulls and lists.
 
         Args:
             conditions: The conditions, by the name of the attribute.
+            further: Terms that the items must pass too.
 
         Raises:
             InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
                 values.
         """
-        key = filter_key(conditions)
+        key = filter_key(conditions, further)
         answer = self.cached(key)
-        return answer if answer is not None else self.compute(key, conditions)
+        return answer if answer is not None else self.compute(key, conditions, further)
 
     def cached(self, key: bytes) -> Eligibility | None:
         """Returns the cached result of a filter for this state of the catalogue, or None if there is none.
@@ -164,21 +165,24 @@ class Filters:
         self._shared.metrics.cache_requests.labels(CACHE_TIER, "hit" if is_hit else "miss").inc()
         return answer.eligibility if is_hit and answer is not None else None
 
-    def compute(self, key: bytes, conditions: Mapping[str, Condition]) -> Eligibility:
+    def compute(
+        self, key: bytes, conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()
+    ) -> Eligibility:
         """Finds the items that meet every condition, and caches the result.
 
         The time grows with the size of the catalogue, so this must be called in a thread.
 
         Args:
-            key: The `filter_key` of the conditions.
+            key: The `filter_key` of the conditions and the further terms.
             conditions: The conditions, by the name of the attribute.
+            further: Terms that the items must pass too.
 
         Raises:
             InvalidFilter: If an attribute is unknown, its type does not fit its condition, or the filter has too many
                 values.
         """
         shared, table = self._shared, self._table
-        passes = compile_conditions(conditions, self.schema)
+        passes = compile_filter(conditions, further, self.schema)
         with shared.lock:
             known = shared.answers.get(key)
         meets_N = known.meets_N if known is not None else _rows_that_pass(shared.items, passes)
@@ -205,19 +209,29 @@ class Filters:
         return np.concatenate([meets_S, _rows_that_pass(self._shared.written.since(len(meets_S), rows), passes)])
 
 
-def filter_key(conditions: Mapping[str, Condition]) -> bytes:
+def filter_key(conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()) -> bytes:
     """Returns a cache key of `KEY_BYTES` bytes for a filter.
 
     Filters with the same conditions have equal keys, whatever the order of their attributes and values.
 
     Args:
         conditions: The conditions, by the name of the attribute.
+        further: Terms that the items must pass too.
     """
-    normalised = sorted(
-        (name, _normalised(one.any_of), _normalised(one.none_of), repr(one.gte), repr(one.lte))
-        for name, one in conditions.items()
+    text = _normalised_text(conditions)
+    if further:
+        text += repr(sorted((term.is_met, _normalised_text(term.conditions)) for term in further))
+    return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
+
+def _normalised_text(conditions: Mapping[str, Condition]) -> str:
+    """The conditions as text, sorted by attribute."""
+    return repr(
+        sorted(
+            (name, _normalised(one.any_of), _normalised(one.none_of), repr(one.gte), repr(one.lte))
+            for name, one in conditions.items()
+        )
     )
-    return blake2b(repr(normalised).encode(), digest_size=KEY_BYTES).digest()
 
 
 def _normalised(values: Sequence[Scalar] | None) -> list[str] | None:

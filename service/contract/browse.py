@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rqrec.service.contract.fields import Body, Code
+from rqrec.service.contract.fields import MAX_K, Body, Code
 from rqrec.service.contract.filter import Filter
-from rqrec.service.contract.recommend import MAX_K
 
 MAX_QUERY = 256  # characters
 MAX_FILTER_TEXT = 1024  # characters of a filter in the query of a URL, which are up to 12 bytes each there

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MAX_FIELDS = 64  # of any object that has no limit of its own
 MAX_HISTORY = 10_000
+MAX_K = 100
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256, examples=["1"])]
 # Validation of a list stops at its first fault: a report of 500,000 faults would take minutes and gigabytes.

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WrapValida
 from rqrec.service.contract.fields import (
     MAX_FIELDS,
     MAX_HISTORY,
+    MAX_K,
     Body,
     EventType,
     Finite,
@@ -18,8 +19,17 @@ from rqrec.service.contract.fields import (
     UserId,
 )
 from rqrec.service.contract.filter import MAX_FILTER_VALUES, Filter
+from rqrec.service.contract.list_control import (
+    BOOSTS_TEXT,
+    CAPS_TEXT,
+    DIVERSITY_TEXT,
+    PINS_TEXT,
+    Boosts,
+    Caps,
+    Pins,
+    check_ranks,
+)
 
-MAX_K = 100
 MAX_BEAM_WIDTH = 500
 MAX_TIMEOUT_MS = 600_000
 MAX_SHOWN_S = 30 * 86_400
@@ -121,8 +131,17 @@ class RecommendRequest(Body):
         ge=0,
         le=1,
         description="Share of the k results, rounded up, that is reserved for items without interactions in training, "
-        "such as items written since; with 0 they compete by score alone.",
+        "such as items written since; with 0 they compete by score alone. Must be 0 beside caps, boosts, pins and "
+        "diversity.",
     )
+    caps: Caps = Field(default_factory=dict, description=CAPS_TEXT, examples=[{"genres": 2}])
+    boosts: Boosts = Field(
+        default_factory=list,
+        description=BOOSTS_TEXT,
+        examples=[[{"filter": {"year": {"gte": 1995}}, "factor": 1.5}]],
+    )
+    pins: Pins = Field(default_factory=list, description=PINS_TEXT, examples=[[{"item_id": "1", "rank": 3}]])
+    diversity: float = Field(0.0, ge=0, le=1, description=DIVERSITY_TEXT)
     routing_key: str | None = Field(
         None,
         min_length=1,
@@ -145,12 +164,29 @@ class RecommendRequest(Body):
         description="Deadline in milliseconds; after it the answer is 504, and the search is dropped.",
     )
 
+    @property
+    def controls_list(self) -> bool:
+        """Whether the request has caps, boosts, pins or diversity."""
+        return bool(self.caps or self.boosts or self.pins or self.diversity)
+
     @model_validator(mode="after")
     def _filters_by_few_values(self) -> Self:
-        if self.filter:
-            total = sum(condition.num_values for condition in self.filter.values())
+        if self.filter or self.boosts:
+            filters = [self.filter, *(boost.filter for boost in self.boosts)]
+            total = sum(condition.num_values for one in filters for condition in one.values())
             if total > MAX_FILTER_VALUES:
+                name = "filter and boosts" if self.boosts else "filter"
                 raise ValueError(
-                    f"filter: expected at most {MAX_FILTER_VALUES} values in all conditions together, got {total}"
+                    f"{name}: expected at most {MAX_FILTER_VALUES} values in all conditions together, got {total}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _controls_fit(self) -> Self:
+        if self.controls_list:
+            check_ranks(self.pins, self.k)
+            if self.new_item_share:
+                raise ValueError(
+                    f"new_item_share: expected 0 beside caps, boosts, pins and diversity, got {self.new_item_share}"
                 )
         return self

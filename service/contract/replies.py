@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from rqrec.service.contract.explanation import Explanation
 from rqrec.service.contract.fields import Code
+from rqrec.service.contract.list_control import ListControlReply
 
 MAX_PAGE = 1000
 
@@ -15,19 +16,23 @@ class Recommendation(BaseModel):
 
     item_id: str
     rank: int = Field(ge=1, description="1 is the best.")
-    score: float = Field(
+    score: float | None = Field(
         description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
         "history, plus a bonus for an item that in training followed the last two items of the history and, where "
-        "items may repeat, for an item of the history. Comparable within one list only."
+        "items may repeat, for an item of the history; plus the logarithms of the factors of its boosts. Comparable "
+        "within one list only. With diversity and for pinned items, the list is not sorted by it. null: a pinned item "
+        "that the search did not find."
     )
-    log_prob: float = Field(
+    log_prob: float | None = Field(
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
         "item that nobody chose in training, and for an item with a bonus that the search did not find: an estimate "
-        "from the other items of the list. In the popular fallback: of the item's share of all training interactions."
+        "from the other items of the list. In the popular fallback: of the item's share of all training interactions. "
+        "null: a pinned item that the search did not find."
     )
     semantic_id: list[Code]
     payload: dict[str, Any] = Field(description="The item's attributes.")
     explanation: Explanation | None = Field(None, description="Only with `explain`.")
+    pinned: bool = Field(False, description="Whether the item stands here because it is pinned.")
 
 
 class RecommendReply(BaseModel):
@@ -56,6 +61,9 @@ class RecommendReply(BaseModel):
         None,
         description="Only with `explain`: for each level, the prefixes of semantic IDs that survived the search there, "
         "most probable first. null in the popular fallback, and for bundles of format 9.",
+    )
+    list_control: ListControlReply | None = Field(
+        None, description="Only in replies to requests with caps, boosts, pins or diversity."
     )
 
 

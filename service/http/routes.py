@@ -25,7 +25,7 @@ from rqrec.service.http.problems import (
     UNSUPPORTED_ENCODING,
     declared,
 )
-from rqrec.service.serving.recommend import recommend
+from rqrec.service.serving.recommending.recommend import recommend
 from rqrec.service.serving.runtime import Runtime
 
 router = APIRouter()

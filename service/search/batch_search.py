@@ -1,20 +1,20 @@
-"""Searches one batch of requests.
+"""Searches one batch of requests, or explains one batch of lists.
 
-`SearchKey` is what all requests of a batch must have in common. `SearchWork` is the input of the search that is
-different for each request.
+A key is what all work of a batch must have in common. The work is the input that is different for each request.
 
 The place of an item is its index in the catalogue: a leaf of the trie, or an index after all leaves for an item that
 was written later.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.explanation import recommend_explained
-from rqrec.models.search.ranking import Ranking
+from rqrec.models.search.explanation import explained, surviving_prefixes
+from rqrec.models.search.ranking import Explanation, Ranking, SearchOutput
 from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.search.batcher import Batcher
 
 
 class SearchKey(NamedTuple):
@@ -26,14 +26,18 @@ class SearchKey(NamedTuple):
         beam_width: Number of beams kept at every level of the search.
         longest_history: Largest number of history items in the request's length class. Histories are divided into
             classes by their length, so that a long history is not in one batch with short ones; see `search_key`.
-        explains: Whether the lists are explained, which takes longer than other searches.
+        reserved_of: Number of items to return, if some of them are reserved; 0 for a request without reserved items. A
+            batch finds as many items for each request as for the one that wants most, and then cuts the lists. A cut
+            could remove reserved items.
+        keeps_beams: Whether to return the beams too, which takes longer.
     """
 
     snapshot: Snapshot
     eligibility: Eligibility
     beam_width: int
     longest_history: int
-    explains: bool = False
+    reserved_of: int = 0
+    keeps_beams: bool = False
 
 
 class SearchWork(NamedTuple):
@@ -49,7 +53,6 @@ class SearchWork(NamedTuple):
         types: The event type of each history item, as an index from 1, or 0 for an unknown type; int64 of shape (T,).
             None if all types are unknown.
         in_session: Whether the request belongs to the session of the last history item.
-        in_session_before: The same without the last history item. It counts only if the list is explained.
     """
 
     history: IntArray
@@ -58,7 +61,53 @@ class SearchWork(NamedTuple):
     reserved: int = 0
     types: IntArray | None = None
     in_session: bool = False
-    in_session_before: bool = False
+
+
+class Found(NamedTuple):
+    """What was found for one request.
+
+    Attributes:
+        ranking: The best eligible items.
+        beams: For each depth 1..L, the prefixes that survived the search there, most probable first; see
+            `models.search.explanation.surviving_prefixes`. None if they were not asked for.
+    """
+
+    ranking: Ranking
+    beams: Sequence[IntArray] | None = None
+
+
+class ExplainKey(NamedTuple):
+    """The batch key of lists that are explained.
+
+    Attributes:
+        snapshot: The state of the model and its catalogue in which the lists were made.
+    """
+
+    snapshot: Snapshot
+
+
+class ExplainWork(NamedTuple):
+    """A list to explain. A place is the index of an item in the catalogue.
+
+    Attributes:
+        listed: Places of the items of the list, int64.
+        history: As in `SearchWork`.
+        types: As in `SearchWork`.
+        in_session: As in `SearchWork`.
+        in_session_before: The same without the last history item.
+    """
+
+    listed: IntArray
+    history: IntArray
+    types: IntArray | None
+    in_session: bool
+    in_session_before: bool
+
+
+Key = SearchKey | ExplainKey
+Work = SearchWork | ExplainWork
+Result = Found | Explanation
+SearchBatcher = Batcher[Key, Work, Result]
 
 
 def search_key(
@@ -68,7 +117,8 @@ def search_key(
     beam_width: int,
     k: int,
     history_length: int,
-    explains: bool = False,
+    reserved: int = 0,
+    keeps_beams: bool = False,
 ) -> SearchKey:
     """Returns the batch key of a request.
 
@@ -82,26 +132,45 @@ def search_key(
         beam_width: Number of beams kept at every level of the search; k is used instead if k is larger.
         k: Number of items to return.
         history_length: Number of items in the history, at least 1.
-        explains: Whether to explain the list.
+        reserved: How many of the k items are reserved for items without interactions in training.
+        keeps_beams: Whether to return the beams too.
     """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
         longest //= 4
-    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, explains)
+    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, k if reserved else 0, keeps_beams)
 
 
-def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
-    """Searches one batch.
+def search(key: Key, batch: Sequence[Work]) -> Sequence[Result]:
+    """Searches one batch of requests, or explains one batch of lists.
 
     Args:
-        key: The batch key that all requests share.
-        batch: The work of each request.
+        key: The batch key that all work shares.
+        batch: The work: `SearchWork` for a `SearchKey`, `ExplainWork` for an `ExplainKey`.
 
     Returns:
-        For each request, in the order of the batch, its best eligible items: at most as many as its own `k`.
+        In the order of the batch: for a request, its best eligible items, at most as many as its own `k`; for a list,
+        its explanation.
     """
-    if key.explains:
-        return [_explained(key, work) for work in batch]
+    if isinstance(key, ExplainKey):
+        recommender = key.snapshot.recommender
+        lists = cast("Sequence[ExplainWork]", batch)
+        return [
+            explained(
+                recommender,
+                work.listed,
+                work.history,
+                types=work.types,
+                in_session=work.in_session,
+                in_session_before=work.in_session_before,
+            )
+            for work in lists
+        ]
+    return _searched(key, cast("Sequence[SearchWork]", batch))
+
+
+def _searched(key: SearchKey, batch: Sequence[SearchWork]) -> list[Found]:
+    outputs: list[SearchOutput] = []
     found = key.snapshot.recommender.recommend(
         [work.history for work in batch],
         k=max(work.k for work in batch),
@@ -111,20 +180,10 @@ def search(key: SearchKey, batch: Sequence[SearchWork]) -> list[Ranking]:
         reserved=[work.reserved for work in batch],
         types=[work.types for work in batch],
         in_session=[work.in_session for work in batch],
+        on_found=outputs.append if key.keeps_beams else None,
     )
-    return [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]
-
-
-def _explained(key: SearchKey, work: SearchWork) -> Ranking:
-    return recommend_explained(
-        key.snapshot.recommender,
-        work.history,
-        k=work.k,
-        beam_width=key.beam_width,
-        excluded=work.excluded,
-        eligibility=key.eligibility,
-        reserved=work.reserved,
-        types=work.types,
-        in_session=work.in_session,
-        in_session_before=work.in_session_before,
-    )
+    lists = [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]
+    if not key.keeps_beams:
+        return [Found(ranking) for ranking in lists]
+    trie = key.snapshot.recommender.trie
+    return [Found(ranking, surviving_prefixes(outputs[0], trie, user)) for user, ranking in enumerate(lists)]

@@ -6,22 +6,21 @@ The admission refuses requests when too many are waiting.
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.ranking import Ranking
 from rqrec.service.admission.admission import Admission
+from rqrec.service.catalogue.filter_conditions import FilterTerm
 from rqrec.service.catalogue.filter_flights import FilterFlights
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.filter import Condition
 from rqrec.service.errors import NotReady
 from rqrec.service.redis.client import RedisGate
-from rqrec.service.search.batch_search import SearchKey, SearchWork
-from rqrec.service.search.batcher import Batcher
+from rqrec.service.search.batch_search import SearchBatcher
 from rqrec.service.serving.deployment import Deployment
 from rqrec.service.serving.model_switch import ModelSwitch
 from rqrec.service.serving.promotion import PromotionWatch
@@ -80,7 +79,7 @@ class Runtime:
         self,
         *,
         models: ModelSwitch,
-        batcher: Batcher[SearchKey, SearchWork, Ranking],
+        batcher: SearchBatcher,
         admission: Admission,
         gate: RedisGate | None,
         users: Users,
@@ -147,19 +146,22 @@ class Runtime:
         """Refuses new requests that need a model: `Runtime.deployment` raises NotReady from now on."""
         self._is_stopping = True
 
-    async def eligibility(self, snapshot: Snapshot, conditions: Mapping[str, Condition]) -> Eligibility:
+    async def eligibility(
+        self, snapshot: Snapshot, conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()
+    ) -> Eligibility:
         """Finds the items that meet every condition of a filter, from a cache or by a computation in a thread.
 
         Args:
             snapshot: The state of the catalogue.
             conditions: The conditions, by the name of the attribute. Without conditions, all items are eligible.
+            further: Terms that the items must pass too.
 
         Raises:
             InvalidFilter: If an attribute is unknown, or its type does not fit its condition.
         """
-        if not conditions:
+        if not conditions and not further:
             return snapshot.recommender.everything
-        return await self._filter_flights.eligibility(snapshot.filters, conditions)
+        return await self._filter_flights.eligibility(snapshot.filters, conditions, further)
 
     @asynccontextmanager
     async def long_turn(self) -> AsyncIterator[None]:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from rqrec.models.retriever.retriever import Retriever
-from rqrec.models.search.explanation import recommend_explained
+from rqrec.models.search.explanation import explained, surviving_prefixes
 from rqrec.models.search.new.new_items import NewItems
+from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_engine, random_retriever, score_every_item
@@ -21,14 +22,8 @@ def recommender(retriever: Retriever, trie: SemanticIdTrie) -> Recommender:
 def test_a_contribution_is_what_the_score_loses_without_the_history_item(
     recommender: Recommender, retriever: Retriever, trie: SemanticIdTrie
 ) -> None:
-    everything = recommender.everything
-    best = recommend_explained(
-        recommender, HISTORY, k=4, beam_width=10, excluded=HISTORY, eligibility=everything, in_session=True
-    )
-    (plain,) = recommender.recommend([HISTORY], k=4, beam_width=10, excluded=[HISTORY])
-    assert best.leaves_K.tolist() == plain.leaves_K.tolist()
-    assert best.explanation is not None
-    contributions_KT = best.explanation.contributions_KT
+    (best,) = recommender.recommend([HISTORY], k=4, beam_width=10, excluded=[HISTORY])
+    contributions_KT = explained(recommender, best.leaves_K, HISTORY, in_session=True).contributions_KT
     assert contributions_KT.shape == (4, 6)
     whole = score_every_item(retriever, trie, HISTORY[-6:])
     for number, position in enumerate(range(2, 8)):  # an older item moves up, as in a request without the item
@@ -40,12 +35,13 @@ def test_a_contribution_is_what_the_score_loses_without_the_history_item(
 def test_the_codes_have_the_probabilities_of_a_full_search_and_the_beams_are_its_best_prefixes(
     recommender: Recommender, retriever: Retriever, trie: SemanticIdTrie
 ) -> None:
-    everything = recommender.everything
-    best = recommend_explained(recommender, HISTORY, k=4, beam_width=7, excluded=NOBODY, eligibility=everything)
-    assert best.explanation is not None
+    found: list[SearchOutput] = []
+    histories = [HISTORY[:1], HISTORY]
+    (_, best) = recommender.recommend(histories, k=4, beam_width=7, on_found=found.append)
+    explanation = explained(recommender, best.leaves_K, HISTORY)
     log_probs_NL = score_every_item(retriever, trie, HISTORY[-6:]).log_probs_NL
-    assert np.allclose(best.explanation.level_log_probs_KL, log_probs_NL[best.leaves_K], atol=1e-4)
-    codes_NL, beams = trie.codes_NL, best.explanation.beams
+    assert np.allclose(explanation.level_log_probs_KL, log_probs_NL[best.leaves_K], atol=1e-4)
+    codes_NL, beams = trie.codes_NL, surviving_prefixes(found[0], trie, user=1)
     assert [one.shape for one in beams] == [(min(7, len(trie.child_code[0])), 1), (7, 2), (7, 3)]
     first_log_probs = dict(zip(codes_NL[:, 0].tolist(), log_probs_NL[:, 0].tolist(), strict=True))
     assert beams[0][:, 0].tolist() == sorted(first_log_probs, key=lambda code: -first_log_probs[code])
@@ -54,14 +50,12 @@ def test_the_codes_have_the_probabilities_of_a_full_search_and_the_beams_are_its
 
 
 def test_the_only_item_of_a_history_is_compared_with_the_popular_list(recommender: Recommender) -> None:
-    best = recommend_explained(
-        recommender, HISTORY[:1], k=3, beam_width=40, excluded=NOBODY, eligibility=recommender.everything
-    )
+    (best,) = recommender.recommend([HISTORY[:1]], k=3, beam_width=40)
+    explanation = explained(recommender, best.leaves_K, HISTORY[:1])
     popular = recommender.popular(k=40, excluded=NOBODY)
     shares = dict(zip(popular.leaves_K.tolist(), popular.scores_K.tolist(), strict=True))
-    assert best.explanation is not None
     lost_K = best.scores_K - [shares[leaf] for leaf in best.leaves_K.tolist()]
-    assert np.allclose(best.explanation.contributions_KT[:, 0], lost_K, atol=1e-4)
+    assert np.allclose(explanation.contributions_KT[:, 0], lost_K, atol=1e-4)
 
 
 def test_new_items_are_explained_by_their_relevance_and_have_no_codes_that_count(trie: SemanticIdTrie) -> None:
@@ -72,11 +66,9 @@ def test_new_items_are_explained_by_their_relevance_and_have_no_codes_that_count
     engine = random_engine(retriever, trie)
     popularity_N = 1 - is_new_N.astype(np.int64)
     recommender = Recommender(engine, trie, max_history=6, popularity_N=popularity_N, new_items=new_items)
-    best = recommend_explained(
-        recommender, HISTORY, k=20, beam_width=40, excluded=NOBODY, eligibility=recommender.everything, reserved=5
-    )
-    assert best.explanation is not None
+    (best,) = recommender.recommend([HISTORY], k=20, beam_width=40, reserved=[5])
+    explanation = explained(recommender, best.leaves_K, HISTORY)
     is_new_K = is_new_N[best.leaves_K]
     assert 5 <= is_new_K.sum() < 20
-    assert np.isfinite(best.explanation.contributions_KT).all()
-    assert (np.isnan(best.explanation.level_log_probs_KL).all(axis=1) == is_new_K).all()
+    assert np.isfinite(explanation.contributions_KT).all()
+    assert (np.isnan(explanation.level_log_probs_KL).all(axis=1) == is_new_K).all()

@@ -21,7 +21,7 @@ class SlowFilters:
     def cached(self, _key: bytes) -> None:
         return None
 
-    def compute(self, _key: bytes, conditions: Any) -> Any:
+    def compute(self, _key: bytes, conditions: Any, _further: Any) -> Any:
         self.computed.append(conditions)
         assert self.gate.wait(10)
         return conditions
@@ -67,8 +67,8 @@ def test_a_filter_without_waiting_requests_is_not_computed() -> None:
 
 def test_an_invalid_filter_fails_for_all_requests() -> None:
     class NoFilters(SlowFilters):
-        def compute(self, key: bytes, conditions: Any) -> Any:
-            super().compute(key, conditions)
+        def compute(self, key: bytes, conditions: Any, further: Any) -> Any:
+            super().compute(key, conditions, further)
             raise ValueError("no such attribute")
 
     async def scenario() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from benchmarks.support.running import free_port
-from rqrec.client import AsyncClient, Client, ProblemError, ServiceUnreachable, UserEvent, calls
+from rqrec.client import AsyncClient, Client, Pin, ProblemError, ServiceUnreachable, UserEvent, calls
 from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
@@ -35,6 +35,19 @@ def client(served: Served) -> Iterator[Client]:
 def test_a_call_leaves_the_history_to_the_model_unless_told() -> None:
     assert b"exclude_history" not in (calls.recommend(["1"]).content or b"")
     assert b'"exclude_history":false' in (calls.recommend(["1"], exclude_history=False).content or b"")
+
+
+def test_a_call_has_the_controls_that_were_given_and_no_others() -> None:
+    boost = {"filter": {"year": {"gte": 1990}}, "factor": 2.0}
+    call = calls.recommend(["1"], caps={"genres": 2}, boosts=[boost], pins=[Pin(item_id="5", rank=3)], diversity=0.5)
+    controls = {
+        "caps": {"genres": 2},
+        "boosts": [boost],
+        "pins": [{"item_id": "5", "rank": 3}],
+        "diversity": 0.5,
+    }
+    assert controls.items() <= json.loads(call.content or b"").items()
+    assert not controls.keys() & json.loads(calls.recommend(["1"]).content or b"").keys()
 
 
 def test_every_call(client: Client) -> None:

@@ -11,10 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.support.running import RedisServer
-from rqrec.models.search.ranking import Ranking
 from rqrec.service.app import create_app
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.search.batch_search import SearchKey, SearchWork, search
+from rqrec.service.search.batch_search import Found, Key, Result, Work, search
 from tests.service.conftest import settings_for, until
 from tests.service.serving.three_models import HEADERS, TOKEN, activate, ask, samples, service
 
@@ -138,15 +137,15 @@ def test_a_canary_that_users_click_less_is_rolled_back_and_stays_away(
         assert actions(client) == {"promote": 0, "roll_back": 1}
 
 
-def without_items(key: SearchKey, works: Sequence[SearchWork]) -> Sequence[Ranking]:
+def without_items(key: Key, works: Sequence[Work]) -> Sequence[Result]:
     """A search that returns too few items, but not with the first model."""
     found = search(key, works)
     if key.snapshot.version == "first":
         return found
-    return [Ranking(one.leaves_K[:1], one.log_probs_K[:1], one.scores_K[:1]) for one in found]
+    return [Found(one.ranking.first(1)) for one in found if isinstance(one, Found)]
 
 
-def crashing(key: SearchKey, works: Sequence[SearchWork]) -> Sequence[Ranking]:
+def crashing(key: Key, works: Sequence[Work]) -> Sequence[Result]:
     """A search that only works with the first model."""
     if key.snapshot.version != "first":
         raise RuntimeError("a broken model")
@@ -159,7 +158,7 @@ def crashing(key: SearchKey, works: Sequence[SearchWork]) -> Sequence[Ranking]:
 def test_a_canary_that_breaks_a_guardrail_is_rolled_back(
     three_bundles: Path,
     options: dict[str, Any],
-    broken: Callable[..., Sequence[Ranking]],
+    broken: Callable[..., Sequence[Result]],
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

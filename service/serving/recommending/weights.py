@@ -1,8 +1,25 @@
-"""What the explanation of a list costs, in searches of the default beam width."""
+"""What a recommendation request costs, in searches of the default beam width.
+
+A costly request takes more places in the queue of waiting requests.
+"""
 
 import math
 
 from rqrec.service.contract.recommend import RecommendRequest
+from rqrec.service.list_control.controlled_list import beam_width_of
+
+
+def search_weight(request: RecommendRequest, default_width: int) -> int:
+    """Returns the cost of one search of a request: its beam width in multiples of the default one, rounded up.
+
+    Args:
+        request: The request.
+        default_width: The beam width of a request that sets none.
+
+    Returns:
+        The cost, at least 1.
+    """
+    return max(math.ceil(beam_width_of(request, default_width) / default_width), 1)
 
 
 def explanation_weight(request: RecommendRequest, default_width: int, max_history: int) -> int:

@@ -1,5 +1,5 @@
 from rqrec.service.contract.recommend import RecommendRequest
-from rqrec.service.serving.explaining.weight import explanation_weight
+from rqrec.service.serving.recommending.weights import explanation_weight
 
 
 def test_an_explanation_weighs_as_many_searches_as_it_runs() -> None:

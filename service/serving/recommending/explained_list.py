@@ -32,7 +32,7 @@ def explanations(
     """Returns the fields of `service.contract.explanation.Explanation` for each item of a list.
 
     Args:
-        explanation: What the search found out; None for a list without a search, which has no contributions.
+        explanation: What the searches found out; None for a list without a search, which has no contributions.
         history: The history items that the search read, oldest first.
         items: The items of the list.
         codes_KL: Their semantic IDs.
@@ -55,11 +55,6 @@ def explanations(
             zip(items, codes_KL.tolist(), log_probs.tolist(), contributions, strict=True)
         )
     ]
-
-
-def beams_of(explanation: Explanation | None) -> list[list[list[int]]] | None:
-    """Returns the prefixes that survived each level of the search; None if there was none, or it does not tell them."""
-    return [prefixes.tolist() for prefixes in explanation.beams] if explanation and explanation.beams else None
 
 
 def _contributions(

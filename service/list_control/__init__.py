@@ -1,0 +1,1 @@
+"""Control over the list of a request: caps, boosts, pins and diversity."""

@@ -1,0 +1,102 @@
+"""Makes the list of a request with caps, boosts, pins or diversity.
+
+A list is filled in rounds. A round searches candidates, and the list takes what the caps allow. If places stay open,
+there is another round. The values whose caps are full are a filter of the round. So every candidate of a round, taken
+alone, fits under the caps, and a round that finds candidates adds at least one item. A round that adds none is the last
+one. Therefore there are at most as many rounds as places.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rqrec.models.array_types import FloatArray, IntArray
+from rqrec.models.search.control.list_draft import POOL, Candidates, ControlledRanking, ListDraft, Pins
+from rqrec.models.trie.trie import NO_LEAF
+from rqrec.models.vector_index import unit_rows
+from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.contract.recommend import RecommendRequest
+from rqrec.service.list_control.candidate_finder import CandidateFinder
+from rqrec.service.list_control.capped_attributes import CappedAttributes
+
+LATER_WIDTH = 2  # largest beam width of the rounds after the first, in k: they have few places to fill
+
+
+class ControlledList(NamedTuple):
+    """The list of a request with caps, boosts, pins or diversity.
+
+    Attributes:
+        best: The items by rank, and which of them are pinned.
+        unknown_pins: Pinned ids that are not in the catalogue.
+        full_values: The values of which the list may have no more items, by the name of the capped attribute. Empty if
+            the list has k items.
+    """
+
+    best: ControlledRanking
+    unknown_pins: list[str]
+    full_values: dict[str, list[Any]]
+
+
+def beam_width_of(request: RecommendRequest, default_width: int) -> int:
+    """Returns the number of beams of a request's first search, which is also the number of candidates that it finds.
+
+    It is at least k. With diversity it is at least four times k, because the items are chosen among that many.
+
+    Args:
+        request: The request.
+        default_width: The beam width of a request that sets none.
+    """
+    least = POOL * request.k + len(request.pins) if request.diversity else request.k
+    return max(request.beam_width or default_width, least)
+
+
+async def controlled_list(
+    request: RecommendRequest, snapshot: Snapshot, finder: CandidateFinder, excluded: IntArray
+) -> ControlledList:
+    """Makes the list of a request with caps, boosts, pins or diversity.
+
+    Args:
+        request: The request.
+        snapshot: The state of the model and its catalogue.
+        finder: Finds candidates for the request, without its boosts.
+        excluded: Places (indices in the catalogue) of items that must not be returned, unless they are pinned; int64.
+
+    Raises:
+        InvalidPart: If a cap or the filter of a boost does not fit the catalogue.
+    """
+    caps = CappedAttributes.checked(request.caps, snapshot.filters.schema)
+    finder = await finder.with_boosts(request.boosts)
+    pinned_P = snapshot.table.find([pin.item_id for pin in request.pins])
+    draft = _draft(request, snapshot, caps, pinned_P)
+    while draft.open_places:
+        terms = caps.terms_without(draft.caps.full_values)
+        wanted = draft.open_places + len(pinned_P)  # the pinned ones may be among the candidates
+        depth = max(wanted, POOL * request.k + len(pinned_P) if request.caps or request.diversity else 0)
+        ranking, is_all = await finder.candidates(terms, excluded, wanted=wanted, depth=depth)
+        values = caps.values_of(ranking.leaves_K, snapshot.table)
+        num_added = draft.add(Candidates(ranking, values, _units(ranking.leaves_K, snapshot, request.diversity)))
+        if not num_added or (is_all and not request.diversity):  # diversity has chosen among the best ones only
+            break
+        excluded = np.concatenate([excluded, draft.places])
+        if not request.diversity:
+            finder = finder.narrowed(LATER_WIDTH * request.k)
+    full_values = dict(zip(caps.limits, draft.caps.full_values, strict=True)) if draft.open_places else {}
+    unknown_pins = [pin.item_id for pin, place in zip(request.pins, pinned_P.tolist(), strict=True) if place == NO_LEAF]
+    return ControlledList(
+        draft.finished(), unknown_pins, {name: values for name, values in full_values.items() if values}
+    )
+
+
+def _draft(request: RecommendRequest, snapshot: Snapshot, caps: CappedAttributes, pinned_P: IntArray) -> ListDraft:
+    """The list with the pinned items that are in the catalogue."""
+    is_known_P = pinned_P != NO_LEAF
+    places_P = pinned_P[is_known_P]
+    ranks_P = np.array([pin.rank for pin in request.pins], dtype=np.int64)[is_known_P]
+    units_PD = _units(places_P, snapshot, request.diversity)
+    pins = Pins(places_P, ranks_P, caps.values_of(places_P, snapshot.table), units_PD)
+    return ListDraft(request.k, pins, limits_A=[*caps.limits.values()], diversity=request.diversity)
+
+
+def _units(places_M: IntArray, snapshot: Snapshot, diversity: float) -> FloatArray | None:
+    """The vectors of items at unit length, shape (M, D); None without diversity."""
+    return unit_rows(snapshot.item_vectors.rows[places_M]) if diversity else None

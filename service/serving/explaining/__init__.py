@@ -1,1 +1,0 @@
-"""Puts the explanation of a list of recommendations into the words of the HTTP contract."""
