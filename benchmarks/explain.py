@@ -1,19 +1,22 @@
-"""Measures how much longer a request takes if its list is explained, on a bundle of real data.
+"""Measures how much longer a request takes if its list is explained or controlled, on a bundle of real data.
 
     python -m benchmarks.explain --bundle artifacts/ml-100k/bundles
 
-A service runs as its operator starts it. One client asks it for the same lists with and without `explain`, in turn, so
-that other load of the machine slows both equally. Histories have as many items as the model reads, up to 20.
+A service runs as its operator starts it. One client asks it for the same lists as they are, explained, and with each
+kind of list control, in turn, so that other load of the machine slows all equally. Histories have as many items as the
+model reads, up to 20. The controls suit MovieLens.
 
-The last line is JSON: `explain_ratio` is the median time with `explain` divided by the median time without, and
-`similar_ms_100k` and `similar_ms_1m` are the times in which the items like one are found among so many. The table has
-the CPU time of the service too, which several cores share if they are free.
+The last line is JSON: `explain_ratio` is the median time with `explain` divided by the median time without,
+`caps_ratio` the same for two items of each genre, and `similar_ms_100k` and `similar_ms_1m` are the times in which the
+items like one are found among so many. The table has the CPU time of the service too, which several cores share if they
+are free.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +31,17 @@ from benchmarks.support.similar_cost import similar_ms_1m, similar_ms_100k
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 
 HISTORY, K, WARM_UP = 20, 10, 20
+PLAIN, EXPLAINED, CAPS = "as it is", "explained", "2 items of each genre"
+KINDS: Mapping[str, Mapping[str, Any]] = {  # the fields of each kind of request
+    PLAIN: {},
+    EXPLAINED: {"explain": True},
+    CAPS: {"caps": {"genres": 2}},
+    "3 items of each genre": {"caps": {"genres": 3}},
+    "a boost of many items": {"boosts": [{"filter": {"genres": {"any_of": ["Comedy"]}}, "factor": 1.5}]},
+    "a boost of few items": {"boosts": [{"filter": {"genres": {"any_of": ["Western"]}}, "factor": 1.5}]},
+    "2 pins": {"pins": [{"item_id": "50", "rank": 1}, {"item_id": "100", "rank": 5}]},
+    "diversity 0.3": {"diversity": 0.3},
+}
 
 
 class Times(NamedTuple):
@@ -58,29 +72,29 @@ def bodies_of(bundle: Bundle, count: int) -> list[dict[str, Any]]:
     return [{"history": [item_ids[row] for row in history], "k": K} for history in rows]
 
 
-def measure(bundle: Path, *, requests: int) -> tuple[Times, Times]:
-    """Measures requests without and with `explain`, in turn.
+def measure(bundle: Path, kinds: Mapping[str, Mapping[str, Any]], *, requests: int) -> dict[str, Times]:
+    """Measures kinds of requests in turn.
 
     Args:
         bundle: A bundle, or a folder of bundles.
+        kinds: The fields that each kind of request has beside the history, by name.
         requests: Number of requests of each kind.
     """
     bodies = bodies_of(read_bundle(bundle), WARM_UP + requests)
-    wall_s: tuple[list[float], list[float]] = ([], [])
-    cpu_s = [0.0, 0.0]
+    wall_s: dict[str, list[float]] = {name: [] for name in kinds}
+    cpu_s = dict.fromkeys(kinds, 0.0)
     with running_service({"RQREC_BUNDLE": str(bundle)}) as (url, process), httpx.Client(base_url=url) as client:
         for number, body in enumerate(bodies):
-            for kind, explain in enumerate((False, True)):
+            for name, fields in kinds.items():
                 cpu_begin, begin = _cpu_s(process.pid), time.perf_counter()
-                client.post("/recommend", json={**body, "explain": explain}).raise_for_status()
+                client.post("/recommend", json={**body, **fields}).raise_for_status()
                 if number >= WARM_UP:
-                    wall_s[kind].append(time.perf_counter() - begin)
-                    cpu_s[kind] += _cpu_s(process.pid) - cpu_begin
-    plain, explained = (
-        Times(float(1000 * np.median(one)), float(1000 * np.quantile(one, 0.1)), 1000 * cpu / requests)
-        for one, cpu in zip(wall_s, cpu_s, strict=True)
-    )
-    return plain, explained
+                    wall_s[name].append(time.perf_counter() - begin)
+                    cpu_s[name] += _cpu_s(process.pid) - cpu_begin
+    return {
+        name: Times(float(1000 * np.median(one)), float(1000 * np.quantile(one, 0.1)), 1000 * cpu_s[name] / requests)
+        for name, one in wall_s.items()
+    }
 
 
 def _cpu_s(pid: int) -> float:
@@ -95,17 +109,19 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/ml-100k/bundles"))
     parser.add_argument("--requests", type=int, default=300, help="of each kind (default 300)")
     arguments = parser.parse_args()
-    plain, explained = measure(arguments.bundle, requests=arguments.requests)
-    table = Table(
-        "a request, ms", "median", "10th percentile", "CPU", title=f"k {K}, history {HISTORY}; {description()}"
-    )
-    for name, one in (("without explain", plain), ("with explain", explained)):
-        table.add_row(name, *(f"{value:.2f}" for value in one))
-    ratios = [one / other for one, other in zip(explained, plain, strict=True)]
-    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
+    times = measure(arguments.bundle, KINDS, requests=arguments.requests)
+    plain = times[PLAIN]
+    table = Table("a request", title=f"k {K}, history {HISTORY}; {description()}")
+    for heading in ("median, ms", "10th percentile, ms", "CPU, ms"):
+        table.add_column(heading, justify="right")
+        table.add_column("ratio", justify="right")
+    for name, one in times.items():
+        cells = zip(one, plain, strict=True)
+        table.add_row(name, *(text for ms, base in cells for text in (f"{ms:.2f}", f"{ms / base:.2f}")))
     Console(width=120).print(table)
     similar = {"similar_ms_100k": round(similar_ms_100k(), 2), "similar_ms_1m": round(similar_ms_1m(), 2)}
-    print(json.dumps({"explain_ratio": round(ratios[0], 2), **similar}))
+    explain_ratio, caps_ratio = (round(times[name].wall_ms / plain.wall_ms, 2) for name in (EXPLAINED, CAPS))
+    print(json.dumps({"explain_ratio": explain_ratio, **similar, "caps_ratio": caps_ratio}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 /** The explorer: puts the parts of the page together and changes between its views. */
 
-import { discover, hasRoute } from "./api/capabilities.js";
 import { announce } from "./page/announce.js";
 import { currentList, followChoices, onList } from "./page/current_list.js";
 import { el, fill } from "./page/dom.js";
@@ -22,14 +21,12 @@ const MAKERS = {
   compare: makeCompareView,
   model: makeModelView,
 };
-const NEEDS = { codes: "/semantic-ids", map: "/map" };
 const WIDE = "(min-width: 64rem)";
 const content = document.getElementById("content");
 let view = {};
 
-async function start() {
+function start() {
   followAddress();
-  await discover();
   makeSearchBox(document.getElementById("search"), addToHistory);
   makeFilterForm(document.getElementById("filters"));
   document.getElementById("settings").open = window.matchMedia(WIDE).matches;
@@ -60,28 +57,20 @@ function onState(now, before) {
 function showView() {
   view.end?.();
   showNavigation();
-  view = MAKERS[shown()](content);
-  document.body.dataset.view = shown();
-  document.title = `${NAMES[shown()]} – RQRec explorer`;
-}
-
-/** Returns the view to show: the list, where the service cannot fill the wanted one. */
-function shown() {
-  return hasView(state().view) ? state().view : "list";
-}
-
-function hasView(name) {
-  return !NEEDS[name] || hasRoute(NEEDS[name]);
+  const name = state().view;
+  view = MAKERS[name](content);
+  document.body.dataset.view = name;
+  document.title = `${NAMES[name]} – RQRec explorer`;
 }
 
 function showNavigation() {
-  const links = VIEWS.filter(hasView).map((name) =>
+  const links = VIEWS.map((name) =>
     el(
       "li",
       {},
       el(
         "a",
-        { href: addressOf({ view: name, item: null }), "aria-current": name === shown() ? "page" : null },
+        { href: addressOf({ view: name, item: null }), "aria-current": name === state().view ? "page" : null },
         NAMES[name],
       ),
     ),

@@ -1,6 +1,5 @@
 /** The request for a list, made from the visitor's choices, and the lists that were read. */
 
-import { recommendTakes } from "./capabilities.js";
 import { call } from "./client.js";
 import { remember } from "./items.js";
 
@@ -16,9 +15,9 @@ const VISIT = `explorer-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`
 export async function recommend(chosen, { explain = false, routingKey = VISIT, signal } = {}) {
   const body = { history: chosen.history, k: chosen.k, routing_key: routingKey };
   if (Object.keys(chosen.filter).length) body.filter = chosen.filter;
-  if (explain && recommendTakes("explain")) body.explain = true;
-  if (chosen.diversity && recommendTakes("diversity")) body.diversity = chosen.diversity;
-  if (Object.keys(chosen.caps).length && recommendTakes("caps")) body.caps = chosen.caps;
+  if (explain) body.explain = true;
+  if (chosen.diversity) body.diversity = chosen.diversity;
+  if (Object.keys(chosen.caps).length) body.caps = chosen.caps;
   const begin = performance.now();
   const reply = await call("recommend", { body, signal });
   remember(reply.items);

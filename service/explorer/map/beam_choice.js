@@ -1,6 +1,5 @@
 /** The choice of a level of the search, whose beams' items stay bright on the map. */
 
-import { recommendTakes } from "../api/capabilities.js";
 import { announce } from "../page/announce.js";
 import { currentList, explain } from "../page/current_list.js";
 import { button, el } from "../page/dom.js";
@@ -47,7 +46,7 @@ export function beamChoice(view, redraw) {
 
 /** Beams come with the reasons of a list, which take several searches, so they are asked for by a button. */
 function canHaveBeams(view) {
-  return !view.wantsBeams && state().history.length > 0 && recommendTakes("explain");
+  return !view.wantsBeams && state().history.length > 0;
 }
 
 function wantBeams(view) {

@@ -1,7 +1,6 @@
 /** Conditions of the list: filters made from the catalogue's attributes, its length, its variety. */
 
 import { call } from "../api/client.js";
-import { hasRoute, recommendTakes } from "../api/capabilities.js";
 import { button, el, fill } from "../page/dom.js";
 import { number } from "../page/format.js";
 import { change, onChange, same, SIZES, state } from "../page/state.js";
@@ -18,7 +17,6 @@ export function attributesRead() {
 }
 
 async function readAttributes() {
-  if (!hasRoute("/attributes")) return;
   try {
     attributes = (await call("attributes")).attributes;
   } catch (error) {
@@ -166,7 +164,6 @@ function sizeSetting() {
 }
 
 function diversitySetting() {
-  if (!recommendTakes("diversity")) return null;
   const slider = el("input", { id: "diversity", type: "range", min: 0, max: 1, step: 0.1, value: state().diversity });
   const shown = el("output", { for: "diversity" }, String(state().diversity));
   slider.addEventListener("input", () => {
@@ -178,7 +175,7 @@ function diversitySetting() {
 
 function capSetting() {
   const [attribute] = labelAttributes();
-  if (!attribute || !recommendTakes("caps")) return null;
+  if (!attribute) return null;
   const id = "cap";
   const now = state().caps[attribute.name] ?? "";
   const select = el(

@@ -1,8 +1,7 @@
 /** The search box: words find items while the visitor types; arrow keys choose, Enter adds. */
 
 import { call, oneAtATime, wasCancelled } from "../api/client.js";
-import { hasRoute } from "../api/capabilities.js";
-import { load, isKnown, itemOf, remember, titleOf } from "../api/items.js";
+import { remember, titleOf } from "../api/items.js";
 import { announce } from "../page/announce.js";
 import { el, fill } from "../page/dom.js";
 import { count } from "../page/format.js";
@@ -19,7 +18,6 @@ const MATCHES = { title: "", meaning: "alike in meaning" };
  * @param {function(string)} choose Called with the id of the chosen item.
  */
 export function makeSearchBox(place, choose) {
-  const finds = hasRoute("/search");
   const input = el("input", {
     id: "search-input",
     type: "search",
@@ -29,12 +27,12 @@ export function makeSearchBox(place, choose) {
     "aria-expanded": "false",
     "aria-controls": "search-results",
     "aria-autocomplete": "list",
-    placeholder: finds ? "Title or words" : "Item id",
+    placeholder: "Title or words",
   });
   const results = el("ul", { id: "search-results", role: "listbox", "aria-label": "Items found", hidden: true });
   fill(
     place,
-    el("label", { for: "search-input" }, finds ? "Find an item" : "Add an item by its id"),
+    el("label", { for: "search-input" }, "Find an item"),
     el("div", { class: "search" }, input, results),
   );
   const box = { input, results, items: [], active: -1, choose, timer: 0 };
@@ -67,10 +65,6 @@ async function look(box) {
 }
 
 async function find(words, signal) {
-  if (!hasRoute("/search")) {
-    await load([words], signal);
-    return isKnown(words) ? [itemOf(words)] : [];
-  }
   const reply = await call("search", { body: { query: words, k: SHOWN }, signal });
   remember(reply.items);
   return reply.items;

@@ -1,7 +1,6 @@
 /** Items like one: by what users did, by content, or by the codes that they share. */
 
 import { call, oneAtATime, wasCancelled } from "../api/client.js";
-import { hasRoute } from "../api/capabilities.js";
 import { remember, titleOf } from "../api/items.js";
 import { button, el, fill } from "../page/dom.js";
 import { addToHistory } from "./history_list.js";
@@ -13,9 +12,8 @@ const asking = oneAtATime();
 const answers = new Map(); // of one visit, by item and way
 let way = "vector";
 
-/** Makes the block for an item, or nothing where the service has no such route. */
+/** Makes the block for an item. */
 export function similarBlock(id) {
-  if (!hasRoute("/items/{item_id}/similar")) return null;
   const list = el("div", { class: "similar" });
   const choices = Object.entries(WAYS).map(([name, label]) => {
     const radio = el("input", { type: "radio", name: "similar-by", value: name, checked: name === way });

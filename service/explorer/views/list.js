@@ -96,7 +96,8 @@ function footnote({ fallback }) {
     fallback === "popular"
       ? "The figure is the item's share of everything that was chosen in training."
       : "The figure is the probability that this is the next item, over the whole catalogue. " +
-        "The order also weighs how close an item is to the history.";
+        "The order also weighs how close an item is to the history" +
+        `${state().diversity ? ", and how unlike the items above it" : ""}.`;
   return el("p", { class: "muted small" }, text);
 }
 
@@ -110,8 +111,10 @@ function notesOf(reply) {
     notes.push("A part of the service is away, so the list may miss the newest changes of the catalogue.");
   if (reply.unknown_items.length) notes.push(`Not in the catalogue, so skipped: ${reply.unknown_items.join(", ")}.`);
   if (reply.items.length < state().k) {
+    const isCapped = Object.values(reply.list_control?.full_values ?? {}).some((values) => values.length);
     notes.push(
-      `Only ${count(reply.items.length, "item")}: ${number(reply.eligible_items)} pass the filters and exclusions.`,
+      `Only ${count(reply.items.length, "item")}: ${number(reply.eligible_items)} pass the filters and exclusions` +
+        `${isCapped ? ", and no other fits under the limit for each value" : ""}.`,
     );
   }
   return notes;

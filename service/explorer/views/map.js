@@ -1,7 +1,6 @@
 /** The map of the catalogue: items that are alike lie close; the history, the list and the beams are drawn on it. */
 
 import { call, oneAtATime, wasCancelled } from "../api/client.js";
-import { hasRoute } from "../api/capabilities.js";
 import { isKnown, itemOf, load, titleOf } from "../api/items.js";
 import { beamChoice } from "../map/beam_choice.js";
 import { Camera } from "../map/camera.js";
@@ -118,7 +117,7 @@ async function read(view) {
 
 /** Reads what the first codes stand for, for the legend. */
 async function readMeanings(view, signal) {
-  if (colorAttribute() || view.meanings.size || !hasRoute("/semantic-ids")) return;
+  if (colorAttribute() || view.meanings.size) return;
   const root = await call("semantic-ids", { signal });
   view.meanings = new Map(root.children.map((child) => [child.code, meaningLines(child.meaning)[0] ?? ""]));
 }

@@ -1,7 +1,6 @@
 /** The figures of the active model that the service publishes to everybody, and the links to its report and routes. */
 
 import { address, call, callText, wasCancelled } from "../api/client.js";
-import { hasRoute } from "../api/capabilities.js";
 import { showProblem } from "../page/announce.js";
 import { bar, el, fill } from "../page/dom.js";
 import { number, percent } from "../page/format.js";
@@ -86,9 +85,7 @@ function links(ready) {
   return el(
     "ul",
     { class: "links" },
-    hasRoute("/models/{version}/report")
-      ? el("li", {}, el("a", { href: address(report) }, "Report of its training"))
-      : null,
+    el("li", {}, el("a", { href: address(report) }, "Report of its training")),
     el("li", {}, el("a", { href: address("docs") }, "Every route of the service")),
     el("li", {}, el("a", { href: address("metrics") }, "All metrics")),
   );

@@ -9,7 +9,6 @@ import { state } from "../page/state.js";
 import { codeChips } from "../parts/item_row.js";
 import { meaningLines } from "../parts/meaning.js";
 import { similarBlock } from "../parts/similar.js";
-import { recommendTakes } from "../api/capabilities.js";
 
 /** Hides the panel. */
 export function closeWhy(place) {
@@ -52,7 +51,6 @@ function facts(item) {
 }
 
 function reasons(item, { isReady, problem }) {
-  if (!recommendTakes("explain")) return null;
   if (problem) {
     const place = el("div", {});
     showProblem(place, problem, () => explain({ again: true }));

@@ -63,7 +63,7 @@ def two_models(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iter
         write_variant(folder, bundle, version)
     point_current(folder, "films")
     settings = {"RQREC_BUNDLE": str(folder), "RQREC_ROOT_PATH": PREFIX, "RQREC_ADMIN_TOKEN": TOKEN}
-    with running_service(settings, module=("-m", "tests.service.explorer.faked_service")) as (url, _process):
+    with running_service(settings) as (url, _process):
         yield f"{url}{PREFIX}/"
 
 

@@ -73,6 +73,22 @@ def test_filters_are_made_from_the_catalogues_attributes(visit: Visit) -> None:
     expect(visit.page.get_by_role("list", name="Filters")).to_contain_text("year: from 1990")
 
 
+def test_a_list_is_kept_varied(visit: Visit) -> None:
+    visit.open(f"view=list&{HISTORY}")
+    unlimited = visit.titles()
+    visit.page.get_by_label("genres: at most").select_option(label="1 of each")
+    visit.page.wait_for_url("**caps**")
+    genres = [title.split()[0] for title in visit.titles()]
+    assert len(genres) == len(set(genres)) < len(unlimited)
+    expect(visit.page.locator("#content")).to_contain_text("no other fits under the limit for each value")
+    visit.page.get_by_label("genres: at most").select_option(label="no limit")
+    visit.page.get_by_label("Variety").fill("1")
+    visit.page.wait_for_url("**diversity=1**")
+    varied = visit.titles()
+    assert varied[0] == unlimited[0]
+    assert varied != unlimited
+
+
 def test_an_item_says_why_it_is_in_the_list(visit: Visit) -> None:
     visit.open(f"view=list&{HISTORY}")
     first = visit.page.locator("#list .open").first

@@ -18,13 +18,28 @@ def answer(client: TestClient, **fields: object) -> dict[str, Any]:
     return reply
 
 
-def test_without_the_history_item_that_is_named_first_the_score_falls_most(plain_client: TestClient) -> None:
-    reply = answer(plain_client, history=HISTORY, k=5, explain=True)
+@pytest.mark.parametrize(
+    "control",
+    [
+        {},
+        {
+            "caps": {"genres": 1},
+            "boosts": [{"filter": {"year": {"gte": 1990}}, "factor": 3}],
+            "pins": [{"item_id": HISTORY[0], "rank": 2}],
+            "diversity": 0.5,
+        },
+    ],
+)
+def test_without_the_history_item_that_is_named_first_the_score_falls_most(
+    plain_client: TestClient, control: dict[str, Any]
+) -> None:
+    reply = answer(plain_client, history=HISTORY, k=5, explain=True, **control)
     RecommendReply.model_validate(reply)
-    plain = answer(plain_client, history=HISTORY, k=5)
+    plain = answer(plain_client, history=HISTORY, k=5, **control)
     assert [one["item_id"] for one in reply["items"]] == [one["item_id"] for one in plain["items"]]
     everything = {"k": 64, "exclude_history": False}
-    whole = scores(answer(plain_client, history=HISTORY, **everything))
+    full = answer(plain_client, history=HISTORY, **everything)
+    whole, log_probs = scores(full), {one["item_id"]: one["log_prob"] for one in full["items"]}
     without = [
         scores(answer(plain_client, history=HISTORY[:number] + HISTORY[number + 1 :], **everything))
         for number in range(len(HISTORY))
@@ -37,7 +52,8 @@ def test_without_the_history_item_that_is_named_first_the_score_falls_most(plain
         assert [one for _, one in named] == pytest.approx([loss for _, loss in expected], abs=1e-3)
         levels = item["explanation"]["levels"]
         assert [one["code"] for one in levels] == item["semantic_id"]
-        assert sum(one["log_prob"] for one in levels) == pytest.approx(item["log_prob"], abs=1e-3)
+        assert sum(one["log_prob"] for one in levels) == pytest.approx(log_probs[item["item_id"]], abs=1e-3)
+    assert reply["beams"] is not None
 
 
 def test_an_explanation_names_what_items_share_what_codes_mean_and_what_the_search_kept(
