@@ -91,7 +91,7 @@ bench-training: setup ## Items a second of both stages on DATASET, and what of i
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
-bench-explain: train ## How much longer a request takes if its list is explained (1 minute)
+bench-explain: train ## How much longer a request takes if its list is explained or controlled (2 minutes)
 	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
 
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.explain --bundle artifacts/ml-100k/bundles
 
-A service runs as its operator starts it. One client asks it for the same lists as they are, explained, and with each
-kind of list control, in turn, so that other load of the machine slows all equally. Histories have as many items as the
-model reads, up to 20. The controls suit MovieLens.
+A service runs as its operator starts it. One client asks it for the same lists as they are and explained, in turn, so
+that other load of the machine slows both equally; then the same with each kind of list control. Histories have as many
+items as the model reads, up to 20. The controls suit MovieLens.
 
 The last line is JSON: `explain_ratio` is the median time with `explain` divided by the median time without,
 `caps_ratio` the same for two items of each genre, and `similar_ms_100k` and `similar_ms_1m` are the times in which the
@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +31,8 @@ from benchmarks.support.similar_cost import similar_ms_1m, similar_ms_100k
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 
 HISTORY, K, WARM_UP = 20, 10, 20
-PLAIN, EXPLAINED, CAPS = "as it is", "explained", "2 items of each genre"
+EXPLAINED, CAPS = "explained", "2 items of each genre"
 KINDS: Mapping[str, Mapping[str, Any]] = {  # the fields of each kind of request
-    PLAIN: {},
     EXPLAINED: {"explain": True},
     CAPS: {"caps": {"genres": 2}},
     "3 items of each genre": {"caps": {"genres": 3}},
@@ -45,7 +44,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {  # the fields of each kind of request
 
 
 class Times(NamedTuple):
-    """The times of one kind of request, in milliseconds.
+    """The times of requests, in milliseconds.
 
     Attributes:
         wall_ms: The median time until the answer.
@@ -72,29 +71,40 @@ def bodies_of(bundle: Bundle, count: int) -> list[dict[str, Any]]:
     return [{"history": [item_ids[row] for row in history], "k": K} for history in rows]
 
 
-def measure(bundle: Path, kinds: Mapping[str, Mapping[str, Any]], *, requests: int) -> dict[str, Times]:
-    """Measures kinds of requests in turn.
+def measure(bundle: Path, kinds: Mapping[str, Mapping[str, Any]], *, requests: int) -> dict[str, tuple[Times, Times]]:
+    """Measures kinds of requests, each in turn with requests as they are.
 
     Args:
         bundle: A bundle, or a folder of bundles.
         kinds: The fields that each kind of request has beside the history, by name.
         requests: Number of requests of each kind.
+
+    Returns:
+        For each kind, the times of the requests as they are, and of those with the fields.
     """
     bodies = bodies_of(read_bundle(bundle), WARM_UP + requests)
-    wall_s: dict[str, list[float]] = {name: [] for name in kinds}
-    cpu_s = dict.fromkeys(kinds, 0.0)
     with running_service({"RQREC_BUNDLE": str(bundle)}) as (url, process), httpx.Client(base_url=url) as client:
-        for number, body in enumerate(bodies):
-            for name, fields in kinds.items():
-                cpu_begin, begin = _cpu_s(process.pid), time.perf_counter()
-                client.post("/recommend", json={**body, **fields}).raise_for_status()
-                if number >= WARM_UP:
-                    wall_s[name].append(time.perf_counter() - begin)
-                    cpu_s[name] += _cpu_s(process.pid) - cpu_begin
-    return {
-        name: Times(float(1000 * np.median(one)), float(1000 * np.quantile(one, 0.1)), 1000 * cpu_s[name] / requests)
-        for name, one in wall_s.items()
-    }
+        return {name: _in_turn(client, process.pid, bodies, fields) for name, fields in kinds.items()}
+
+
+def _in_turn(
+    client: httpx.Client, pid: int, bodies: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+) -> tuple[Times, Times]:
+    """The times of requests without and with some fields; the first `WARM_UP` bodies do not count."""
+    wall_s: tuple[list[float], list[float]] = ([], [])
+    cpu_s = [0.0, 0.0]
+    for number, body in enumerate(bodies):
+        for kind, more in enumerate(({}, fields)):
+            cpu_begin, begin = _cpu_s(pid), time.perf_counter()
+            client.post("/recommend", json={**body, **more}).raise_for_status()
+            if number >= WARM_UP:
+                wall_s[kind].append(time.perf_counter() - begin)
+                cpu_s[kind] += _cpu_s(pid) - cpu_begin
+    plain, other = (
+        Times(float(1000 * np.median(one)), float(1000 * np.quantile(one, 0.1)), 1000 * cpu / len(one))
+        for one, cpu in zip(wall_s, cpu_s, strict=True)
+    )
+    return plain, other
 
 
 def _cpu_s(pid: int) -> float:
@@ -110,18 +120,18 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300, help="of each kind (default 300)")
     arguments = parser.parse_args()
     times = measure(arguments.bundle, KINDS, requests=arguments.requests)
-    plain = times[PLAIN]
-    table = Table("a request", title=f"k {K}, history {HISTORY}; {description()}")
-    for heading in ("median, ms", "10th percentile, ms", "CPU, ms"):
+    table = Table("a request, ms", title=f"k {K}, history {HISTORY}; {description()}")
+    for heading in ("median", "10th percentile", "CPU"):
         table.add_column(heading, justify="right")
+        table.add_column("as it is", justify="right")
         table.add_column("ratio", justify="right")
-    for name, one in times.items():
-        cells = zip(one, plain, strict=True)
-        table.add_row(name, *(text for ms, base in cells for text in (f"{ms:.2f}", f"{ms / base:.2f}")))
+    for name, (plain, other) in times.items():
+        cells = zip(other, plain, strict=True)
+        table.add_row(name, *(text for ms, base in cells for text in (f"{ms:.2f}", f"{base:.2f}", f"{ms / base:.2f}")))
     Console(width=120).print(table)
     similar = {"similar_ms_100k": round(similar_ms_100k(), 2), "similar_ms_1m": round(similar_ms_1m(), 2)}
-    explain_ratio, caps_ratio = (round(times[name].wall_ms / plain.wall_ms, 2) for name in (EXPLAINED, CAPS))
-    print(json.dumps({"explain_ratio": explain_ratio, **similar, "caps_ratio": caps_ratio}))
+    ratios = {name: round(other.wall_ms / plain.wall_ms, 2) for name, (plain, other) in times.items()}
+    print(json.dumps({"explain_ratio": ratios[EXPLAINED], **similar, "caps_ratio": ratios[CAPS]}))
 
 
 if __name__ == "__main__":

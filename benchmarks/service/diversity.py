@@ -3,7 +3,7 @@
     python -m benchmarks.service.diversity --work-dir artifacts/ml-100k --plot docs/diversity.svg
 
 The model is the evaluated one, which has not seen the held-out items. Lists are made as the service makes them: of the
-4k best items of a search. The last line printed is JSON. The plot needs matplotlib (`pip install matplotlib`).
+4k best items of a search. The last line printed is JSON.
 
 Shapes: U users, N items, C candidates, K items of a list, D width.
 """
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.control.list_draft import POOL, Candidates, ListDraft, Pins
@@ -97,17 +99,16 @@ def plot(rows: Sequence[dict[str, float]], file: Path) -> None:
         rows: The result of `measure`.
         file: The SVG file to write.
     """
-    from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415 - not installed otherwise
-
-    pyplot.rcParams["svg.fonttype"] = "none"
-    figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
     axes.plot([row["difference"] for row in rows], [row["ndcg@10"] for row in rows], marker="o", color="black")
     for row in rows:
         axes.annotate(
             f"{row['diversity']:g}", (row["difference"], row["ndcg@10"]), xytext=(4, 4), textcoords="offset points"
         )
     axes.set(xlabel="mean difference of two items of a list (1 - cosine)", ylabel="NDCG@10", ylim=(0, None))
-    figure.savefig(file, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, metadata={"Date": None})
 
 
 def main() -> None:
