@@ -47,7 +47,8 @@ def find_meanings(
     For 1,000,000 items with titles of eight words it needs about 1 GB.
 
     Args:
-        codes_NL: The semantic IDs of the items.
+        codes_NL: The semantic IDs of the items. The prefixes of all lengths below L get meanings: no two items share a
+            whole semantic ID.
         items: The items table, in the same order.
         featurizer: Says which attributes are labels, flags and numbers, and which are texts.
         codebook_size: V, the number of codes per level.
@@ -58,7 +59,7 @@ def find_meanings(
     values, words = _values(items, featurizer), _words(items, featurizer)
     keys_N, levels = pack_codes(codes_NL, codebook_size), codes_NL.shape[1]
     tables = []
-    for length in range(levels):  # no two items share all codes
+    for length in range(levels):
         prefixes_P, prefix_N = np.unique(keys_N // codebook_size ** (levels - length), return_inverse=True)
         sizes_P = np.bincount(prefix_N)
         table = pl.DataFrame({"row": np.flatnonzero(sizes_P >= FEWEST)})

@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.training.report.describe import Describer, Trait
+from rqrec.models.bundle.meanings import Meaning, Meanings
+from rqrec.training.insight.meanings import find_meanings
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import MUTED, SERIES, plot
 from rqrec.training.report.section import Figure, Section
 from rqrec.training.report.tables import Cell, table
 
-NODES, LABELS, WORDS, EXAMPLES = 12, 3, 4, 3
+NODES, EXAMPLES = 12, 3
 
 
 def tree(material: Material) -> Section:
@@ -23,34 +24,41 @@ def tree(material: Material) -> Section:
 
 
 def _largest(material: Material) -> Figure:
-    describer = Describer(material.items, material.featurizer)
-    codes, counts = np.unique(material.ids.codes_NL[:, 0], return_counts=True)
-    rows = []
-    for code in codes[np.argsort(-counts, kind="stable")[:NODES]]:
-        rows_G = np.flatnonzero(material.ids.codes_NL[:, 0] == code)
-        popular_G = rows_G[np.argsort(-material.popularity_N[rows_G], kind="stable")[:EXAMPLES]]
-        branches = len(np.unique(material.ids.codes_NL[rows_G, 1]))
-        rows.append(
-            [
-                Cell(f"{code}"),
-                Cell(f"{len(rows_G):,}", note=f"{branches} branches"),
-                Cell(_traits(describer.labels(rows_G, LABELS)), is_number=False),
-                Cell(_traits(describer.words(rows_G, WORDS)), is_number=False),
-                Cell("; ".join(material.names(popular_G)), is_number=False),
-            ]
-        )
+    codes_NL, size = material.ids.codes_NL, material.rqvae.config.codebook_size
+    meanings = find_meanings(codes_NL[:, :2], material.items, material.featurizer, codebook_size=size)
+    known = Meanings(meanings, codebook_size=size, levels=2)
+    codes, counts = np.unique(codes_NL[:, 0], return_counts=True)
+    largest = codes[np.argsort(-counts, kind="stable")[:NODES]]
+    everything = known.of(np.empty((1, 0), dtype=np.int64))
+    nodes = [
+        _node(material, "all", np.arange(len(codes_NL)), 0, everything[0]),
+        *(
+            _node(material, f"{code}", np.flatnonzero(codes_NL[:, 0] == code), 1, meaning)
+            for code, meaning in zip(largest.tolist(), known.of(largest[:, None]), strict=True)
+        ),
+    ]
     return Figure(
         "The largest nodes of the first level",
-        table(["code", "items", "labels", "words", "most popular items"], rows),
-        "For each of the commonest first codes: the labels and words that set its items apart, with the share of its "
-        "items that have them, and in brackets the share of all items.",
-        "Nodes with nothing in common, or one node with most of the catalogue: the first code says little.",
+        table(["code", "items", "labels", "words", "most popular items"], nodes),
+        "For the whole catalogue, and for each of the commonest first codes: the commonest labels, with the share of the "
+        "items that have them, and the most telling words. The explorer shows the same of every code.",
+        "Nodes with the shares of the whole catalogue, or one node with most of it: the first code says little.",
         is_wide=True,
     )
 
 
-def _traits(traits: list[Trait]) -> str:
-    return ", ".join(f"{one.text} {one.share:.0%} ({one.share_elsewhere:.0%})" for one in traits) or "–"
+def _node(material: Material, code: str, rows_G: NDArray[np.int64], depth: int, meaning: Meaning) -> list[Cell]:
+    """The cells of a node that is so many codes deep and has the items of these rows."""
+    popular_G = rows_G[np.argsort(-material.popularity_N[rows_G], kind="stable")[:EXAMPLES]]
+    branches = len(np.unique(material.ids.codes_NL[rows_G, depth]))
+    labels = ", ".join(f"{one.value} {one.share:.0%}" for one in meaning.attributes)
+    return [
+        Cell(code),
+        Cell(f"{len(rows_G):,}", note=f"{branches} branches"),
+        Cell(labels or "–", is_number=False),
+        Cell(", ".join(meaning.words) or "–", is_number=False),
+        Cell("; ".join(material.names(popular_G)), is_number=False),
+    ]
 
 
 def _together(material: Material) -> list[Figure]:
