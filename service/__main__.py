@@ -1,6 +1,7 @@
 """Runs the service: `rqrec serve`. Settings come from environment variables whose names begin with RQREC_."""
 
 import logging
+import os
 import sys
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from rqrec.service.default_bundle import describe_choice
 from rqrec.service.logs import set_up_logs
 from rqrec.service.server.draining import serve
 from rqrec.service.serving.device import NoDevice, check_device
-from rqrec.service.settings import Settings, faults_of
+from rqrec.service.settings import Settings, faults_of, misspelt
 
 SWITCH_INTERVAL_S = 100e-6
 logger = logging.getLogger("rqrec")
@@ -34,6 +35,8 @@ def main() -> None:
     try:
         settings = Settings()
         set_up_logs(settings.log_format)
+        for line in misspelt(os.environ):
+            logger.warning("%s", line)
         check_device(settings.backend, settings.device)
         if "bundle" not in settings.model_fields_set:
             logger.info("%s", describe_choice(settings.bundle))

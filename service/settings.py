@@ -1,5 +1,7 @@
 """The service's settings, read from environment variables with the prefix RQREC_."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -242,6 +244,16 @@ class Settings(BaseSettings):
             raise ValueError(f"must be a host name or an IP address: {error}") from error
         return text
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _is_not_an_address(cls, text: object) -> object:
+        if isinstance(text, str) and text.startswith("tcp://"):
+            raise ValueError(
+                f"expected a port, got {text[:60]!r}, which Kubernetes sets where a Service is named rqrec; set "
+                "enableServiceLinks: false in the pod"
+            )
+        return text
+
     @field_validator("rate_limit")
     @classmethod
     def _is_a_rate(cls, text: str | None) -> str | None:
@@ -269,3 +281,18 @@ def _read_json(text: str, expected: str) -> object:
         return from_json(text)
     except ValueError as error:
         raise ValueError(f"expected {expected}, got {text[:60]!r} ({error})") from error
+
+
+def misspelt(names: Iterable[str]) -> list[str]:
+    """Returns one line for each environment variable that looks like a setting and is none.
+
+    Args:
+        names: The names of all environment variables.
+    """
+    known = [f"RQREC_{name.upper()}" for name in Settings.model_fields]
+    lines = []
+    for name in sorted(names):
+        if name.upper().startswith("RQREC_") and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, n=1)
+            lines.append(f"{name} is no setting and is ignored" + (f"; did you mean {meant[0]}?" if meant else ""))
+    return lines

@@ -49,6 +49,21 @@ def test_everything_is_there() -> None:
     assert {manifest["kind"] for manifest in MANIFESTS} == KINDS
 
 
+def test_kubernetes_sets_no_variables_for_the_service_named_rqrec() -> None:
+    pods = [
+        pod_of(manifest["spec"])
+        for manifest in MANIFESTS
+        if manifest["kind"] in {"Deployment", "StatefulSet", "CronJob"}
+    ]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False] * 3
+
+
+def pod_of(spec: dict[str, Any]) -> dict[str, Any]:
+    spec = spec.get("jobTemplate", {"spec": spec})["spec"]
+    pod: dict[str, Any] = spec["template"]["spec"]
+    return pod
+
+
 def test_only_settings_that_exist_are_set() -> None:
     files = [DOCKERFILE, (ROOT / "docker-compose.yml").read_text(), *map(str, MANIFESTS)]
     used = set(re.findall(r"RQREC_[A-Z_]+", "\n".join(files))) - {"RQREC_BUNDLES"}  # compose's own, a folder

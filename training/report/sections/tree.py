@@ -40,8 +40,8 @@ def _largest(material: Material) -> Figure:
     return Figure(
         "The largest nodes of the first level",
         table(["code", "items", "labels", "words", "most popular items"], nodes),
-        "For the whole catalogue, and for each of the commonest first codes: the commonest labels, with the share of the "
-        "items that have them, and the most telling words. The explorer shows the same of every code.",
+        "For the whole catalogue, and for each of the commonest first codes: the commonest labels, with the share of "
+        "the items that have them, and the most telling words. The explorer shows the same of every code.",
         "Nodes with the shares of the whole catalogue, or one node with most of it: the first code says little.",
         is_wide=True,
     )
