@@ -43,7 +43,7 @@ def list_of(ranking: Ranking, units_ND: FloatArray, diversity: float) -> IntArra
         diversity: How much it counts that items differ, in [0, 1].
     """
     nothing = np.empty(0, dtype=np.int64)
-    draft = ListDraft(K, Pins(nothing, nothing, [], units_ND[nothing]), limits_A=[], diversity=diversity)
+    draft = ListDraft(K, Pins(nothing, nothing, [], units_ND[nothing]), limits={}, diversity=diversity)
     draft.add(Candidates(ranking, [()] * len(ranking.leaves_K), units_ND[ranking.leaves_K]))
     return draft.finished().ranking.leaves_K
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_item_index import COMPARED_ALL
 from rqrec.models.search.new.new_items import NewItems
@@ -84,10 +85,12 @@ class Recommender:
         popularity_N: How often users chose the item of each leaf in the training data.
         new_items: The items that the model did not learn to generate; None if there are no such items.
         own_items: Adds items of the user's own history to the candidates; None to add none.
+        further_items: Makes rankings longer; None if `recommend` need not.
 
     Attributes:
         trie: The trie of the catalogue when the bundle was published.
         max_history: T, the number of most recent items of a history that the model reads.
+        can_add_further: Whether `recommend` can add further items to a ranking.
         everything: The eligibility without a filter: all items are eligible.
 
     Raises:
@@ -103,6 +106,7 @@ class Recommender:
         popularity_N: NDArray[np.integer],
         new_items: NewItems | None = None,
         own_items: OwnItems | None = None,
+        further_items: FurtherItems | None = None,
     ) -> None:
         if len(popularity_N) != trie.num_leaves:
             raise ValueError(
@@ -114,6 +118,8 @@ class Recommender:
         self._engine = engine
         self._new_items = new_items
         self._own_items = own_items
+        self._further_items = further_items
+        self.can_add_further = further_items is not None
         self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 
@@ -184,6 +190,7 @@ class Recommender:
         types: Sequence[IntArray | None] | None = None,
         in_session: Sequence[bool] | None = None,
         on_found: Callable[[SearchOutput], None] | None = None,
+        further: int = 0,
     ) -> list[Ranking]:
         """Finds the k best next items of each user, by score.
 
@@ -203,9 +210,11 @@ class Recommender:
             in_session: Whether each request belongs to the session of the last history item (see
                 `models.search.history.transitions.is_in_session`); None for no request.
             on_found: Gets the result of the search with the prefixes of all beams, before other candidates join it.
+            further: How many items to add to each ranking that the search did not find, with estimated scores; see
+                `models.search.further_items`.
 
         Returns:
-            One ranking for each user, with at most k items.
+            One ranking for each user, with at most k items and the further ones.
 
         Raises:
             ValueError: If a history is empty, k is out of range, or `histories` and `excluded` differ in length.
@@ -242,8 +251,12 @@ class Recommender:
             found = self._own_items.merged(found, histories, excluded_BX, eligibility)
         if self._new_items is not None and len(self._new_items):
             reserved = reserved if reserved is not None else [0] * len(histories)
-            return self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
-        return rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
+            lists = self._new_items.merged(found, excluded, eligibility, k=k, reserved=reserved)
+        else:
+            lists = rankings(found.leaves_BK[:, :k], found.log_probs_BK[:, :k], found.scores_BK[:, :k])
+        if further and self._further_items is not None:
+            return self._further_items.joined(lists, found, excluded_BX, eligibility, count=further)
+        return lists
 
     def _recent_types(self, types: Sequence[IntArray | None], recent: Sequence[IntArray]) -> IntArray | None:
         """Returns the event types of the recent items, padded; None if all are unknown."""

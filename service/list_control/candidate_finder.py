@@ -36,6 +36,7 @@ class CandidateFinder:
         eligibility: The items that pass this filter.
         filtered: Finds the items that meet conditions and pass further terms.
         beam_width: Number of beams of a search, and number of candidates that it finds.
+        further: Number of candidates that the search adds with estimated scores.
         boosts: The boosts of the request, and which items each of them lifts.
     """
 
@@ -44,6 +45,7 @@ class CandidateFinder:
     eligibility: Eligibility
     filtered: Filtered
     beam_width: int
+    further: int = 0
     boosts: Sequence[_Boosted] = ()
 
     async def with_boosts(self, boosts: Sequence[contract.Boost]) -> "CandidateFinder":
@@ -88,9 +90,9 @@ class CandidateFinder:
             The candidates, best first; and whether these are all items that pass.
         """
         eligibility = await self.filtered(self.conditions, terms) if terms else self.eligibility
-        width = self.beam_width
-        found = await self.search.best(eligibility, excluded, k=width, beam_width=width)
-        is_all, boosts = len(found.leaves_K) < width, [boost for boost, _ in self.boosts]
+        width, further = self.beam_width, self.further
+        found = await self.search.best(eligibility, excluded, k=width, beam_width=width, further=further)
+        is_all, boosts = len(found.leaves_K) < width + further, [boost for boost, _ in self.boosts]
         ranked = boosted(found, boosts)
         if is_all or not boosts or can_lift_none(ranked, found, boosts, depth=depth):
             return ranked, is_all

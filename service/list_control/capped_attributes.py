@@ -1,7 +1,8 @@
 """Reads the values of capped attributes of items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, cast
 
 import orjson
@@ -48,28 +49,29 @@ class CappedAttributes:
                 )
         return cls(limits)
 
-    def values_of(self, places_M: IntArray, table: ItemTable) -> list[Values]:
-        """Returns the values of M items: for each item and each capped attribute, a list.
+    def values_of(self, places_M: IntArray, table: ItemTable) -> Iterator[Values]:
+        """Reads the capped values of M items, one item after the other.
 
         Args:
             places_M: Places (indices in the catalogue) of the items, int64.
             table: All items of the catalogue.
         """
         if not self.limits:
-            return [()] * len(places_M)
-        names = list(self.limits)
-        rows = (orjson.loads(item.payload) for item in table.items(places_M))
-        return [[_as_list(row[name]) for name in names] for row in rows]
+            yield from repeat((), len(places_M))
+            return
+        for item in table.items(places_M):
+            row = orjson.loads(item.payload)
+            yield list(dict.fromkeys((name, value) for name in self.limits for value in _as_list(row[name])))
 
-    def terms_without(self, full_values: Sequence[Sequence[Any]]) -> list[FilterTerm]:
+    def terms_without(self, full_values: Mapping[str, Sequence[Any]]) -> list[FilterTerm]:
         """Returns terms of a filter which pass the items that have none of some values.
 
         Args:
-            full_values: The values, for each capped attribute.
+            full_values: The values, by the name of the capped attribute.
         """
         return [
             FilterTerm({name: Condition.model_construct(none_of=[*values[begin : begin + MAX_FILTER_VALUES]])})
-            for name, values in zip(self.limits, full_values, strict=True)
+            for name, values in full_values.items()
             for begin in range(0, len(values), MAX_FILTER_VALUES)
         ]
 

@@ -1,9 +1,9 @@
 """Makes the list of a request with caps, boosts, pins or diversity.
 
 A list is filled in rounds. A round searches candidates, and the list takes what the caps allow. If places stay open,
-there is another round. The values whose caps are full are a filter of the round. So every candidate of a round, taken
-alone, fits under the caps, and a round that finds candidates adds at least one item. A round that adds none is the last
-one. Therefore there are at most as many rounds as places.
+which is seldom, there is another round. The values whose caps are full are a filter of the round. So every candidate of
+a round, taken alone, fits under the caps, and a round that finds candidates adds at least one item. A round that adds
+none is the last one. Therefore there are at most as many rounds as places.
 """
 
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.search.control.list_draft import POOL, Candidates, ControlledRanking, ListDraft, Pins
+from rqrec.models.search.ranking import Ranking
 from rqrec.models.trie.trie import NO_LEAF
 from rqrec.models.vector_index import unit_rows
 from rqrec.service.catalogue.snapshot import Snapshot
@@ -73,18 +74,30 @@ async def controlled_list(
         wanted = draft.open_places + len(pinned_P)  # the pinned ones may be among the candidates
         depth = max(wanted, POOL * request.k + len(pinned_P) if request.caps or request.diversity else 0)
         ranking, is_all = await finder.candidates(terms, excluded, wanted=wanted, depth=depth)
-        values = caps.values_of(ranking.leaves_K, snapshot.table)
-        num_added = draft.add(Candidates(ranking, values, _units(ranking.leaves_K, snapshot, request.diversity)))
-        if not num_added or (is_all and not request.diversity):  # diversity has chosen among the best ones only
+        if not _fill(draft, ranking, snapshot, caps, request.diversity, is_all=is_all) or is_all:
             break
         excluded = np.concatenate([excluded, draft.places])
         if not request.diversity:
             finder = finder.narrowed(LATER_WIDTH * request.k)
-    full_values = dict(zip(caps.limits, draft.caps.full_values, strict=True)) if draft.open_places else {}
+    full_values = draft.caps.full_values if draft.open_places else {}
     unknown_pins = [pin.item_id for pin, place in zip(request.pins, pinned_P.tolist(), strict=True) if place == NO_LEAF]
     return ControlledList(
         draft.finished(), unknown_pins, {name: values for name, values in full_values.items() if values}
     )
+
+
+def _fill(
+    draft: ListDraft, ranking: Ranking, snapshot: Snapshot, caps: CappedAttributes, diversity: float, *, is_all: bool
+) -> int:
+    """Fills open places from candidates, and returns how many it has filled."""
+    draft.note_pinned(ranking)
+    values, units_KD = caps.values_of(ranking.leaves_K, snapshot.table), _units(ranking.leaves_K, snapshot, diversity)
+    if not diversity:
+        return draft.add(Candidates(ranking, values, units_KD, is_all))
+    num_added, candidates = 0, Candidates(ranking, list(values), units_KD, is_all)
+    while draft.open_places and (added := draft.add(candidates)):  # each time, of the 4k best that fit
+        num_added += added
+    return num_added
 
 
 def _draft(request: RecommendRequest, snapshot: Snapshot, caps: CappedAttributes, pinned_P: IntArray) -> ListDraft:
@@ -93,8 +106,8 @@ def _draft(request: RecommendRequest, snapshot: Snapshot, caps: CappedAttributes
     places_P = pinned_P[is_known_P]
     ranks_P = np.array([pin.rank for pin in request.pins], dtype=np.int64)[is_known_P]
     units_PD = _units(places_P, snapshot, request.diversity)
-    pins = Pins(places_P, ranks_P, caps.values_of(places_P, snapshot.table), units_PD)
-    return ListDraft(request.k, pins, limits_A=[*caps.limits.values()], diversity=request.diversity)
+    pins = Pins(places_P, ranks_P, list(caps.values_of(places_P, snapshot.table)), units_PD)
+    return ListDraft(request.k, pins, limits=caps.limits, diversity=request.diversity)
 
 
 def _units(places_M: IntArray, snapshot: Snapshot, diversity: float) -> FloatArray | None:

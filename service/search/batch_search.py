@@ -26,18 +26,20 @@ class SearchKey(NamedTuple):
         beam_width: Number of beams kept at every level of the search.
         longest_history: Largest number of history items in the request's length class. Histories are divided into
             classes by their length, so that a long history is not in one batch with short ones; see `search_key`.
-        reserved_of: Number of items to return, if some of them are reserved; 0 for a request without reserved items. A
-            batch finds as many items for each request as for the one that wants most, and then cuts the lists. A cut
-            could remove reserved items.
+        exact_k: Number of items to return, if some of them are reserved or further ones; 0 for other requests. A batch
+            finds as many items for each request as for the one that wants most, and then cuts the lists. A cut could
+            remove such items.
         keeps_beams: Whether to return the beams too, which takes longer.
+        further: Number of items to add to each list that the search did not find; see `models.search.further_items`.
     """
 
     snapshot: Snapshot
     eligibility: Eligibility
     beam_width: int
     longest_history: int
-    reserved_of: int = 0
+    exact_k: int = 0
     keeps_beams: bool = False
+    further: int = 0
 
 
 class SearchWork(NamedTuple):
@@ -119,6 +121,7 @@ def search_key(
     history_length: int,
     reserved: int = 0,
     keeps_beams: bool = False,
+    further: int = 0,
 ) -> SearchKey:
     """Returns the batch key of a request.
 
@@ -134,11 +137,13 @@ def search_key(
         history_length: Number of items in the history, at least 1.
         reserved: How many of the k items are reserved for items without interactions in training.
         keeps_beams: Whether to return the beams too.
+        further: Number of items to add to the list that the search did not find.
     """
     longest = snapshot.recommender.max_history
     while longest >= 4 * history_length:
         longest //= 4
-    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, k if reserved else 0, keeps_beams)
+    exact_k = k if reserved or further else 0
+    return SearchKey(snapshot, eligibility, max(beam_width, k), longest, exact_k, keeps_beams, further)
 
 
 def search(key: Key, batch: Sequence[Work]) -> Sequence[Result]:
@@ -181,8 +186,9 @@ def _searched(key: SearchKey, batch: Sequence[SearchWork]) -> list[Found]:
         types=[work.types for work in batch],
         in_session=[work.in_session for work in batch],
         on_found=outputs.append if key.keeps_beams else None,
+        further=key.further,
     )
-    lists = [ranking.first(work.k) for ranking, work in zip(found, batch, strict=True)]
+    lists = [ranking.first(work.k + key.further) for ranking, work in zip(found, batch, strict=True)]
     if not key.keeps_beams:
         return [Found(ranking) for ranking in lists]
     trie = key.snapshot.recommender.trie

@@ -57,8 +57,20 @@ class CandidateSearch:
         """Whether the most popular items are found, because no item of the history is known."""
         return not len(self.history)
 
+    @property
+    def can_add_further(self) -> bool:
+        """Whether `best` can add items that the search did not find."""
+        return self.is_popular or self.snapshot.recommender.can_add_further
+
     async def best(
-        self, eligibility: Eligibility, excluded: IntArray, *, k: int, beam_width: int, reserved: int = 0
+        self,
+        eligibility: Eligibility,
+        excluded: IntArray,
+        *,
+        k: int,
+        beam_width: int,
+        reserved: int = 0,
+        further: int = 0,
     ) -> Ranking:
         """Finds the k best eligible items, or fewer if fewer are eligible.
 
@@ -68,9 +80,11 @@ class CandidateSearch:
             k: Number of items to find.
             beam_width: Number of beams kept at every level of the search; k is used instead if k is larger.
             reserved: How many of the k items are reserved for items without interactions in training.
+            further: How many items to add that the search did not find, with estimated scores. Without a known history,
+                this many more popular items.
         """
         if self.is_popular:
-            best = self.snapshot.recommender.popular(k=k, excluded=excluded, eligibility=eligibility)
+            best = self.snapshot.recommender.popular(k=k + further, excluded=excluded, eligibility=eligibility)
         else:
             key = search_key(
                 self.snapshot,
@@ -80,6 +94,7 @@ class CandidateSearch:
                 history_length=len(self.history),
                 reserved=reserved,
                 keeps_beams=self.keeps_beams and self.beams is None,
+                further=further,
             )
             work = SearchWork(self.history, excluded, k, reserved, self.types, self.in_session)
             found = await self.batcher.submit(key, work, client=self.client, weight=self.weight)

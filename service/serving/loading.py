@@ -10,6 +10,7 @@ from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
+from rqrec.models.search.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
@@ -80,6 +81,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
         own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
+        further_items=FurtherItems(is_new_N, vectors_ND, relevance_weight=weight) if weight else None,
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, options.beam_width)

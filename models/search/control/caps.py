@@ -1,84 +1,56 @@
 """Counts the items of a list by their values of capped attributes.
 
-Shapes: A capped attributes, M items, X capped values of an item, V different values.
+A value is the name of a capped attribute, and one value that the item has of it.
 """
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
-import numpy as np
-
-from rqrec.models.array_types import IntArray
-from rqrec.models.search.control.choose import NO_VALUE
-
-Values = Sequence[Collection[Hashable]]  # of one item: for each capped attribute, the values of the item
+Value = tuple[str, Hashable]
+Values = Collection[Value]  # of one item, different ones
 
 
 class Caps:
-    """The capped attributes of one list, and how many more items of each value the list may have.
-
-    Every different value of an attribute gets a number when an item with it is seen first.
+    """How many more items of each value a list may have.
 
     Args:
-        limits_A: For each capped attribute, the largest number of items with the same value; at least 1.
+        limits: The largest number of items with the same value, at least 1, by the name of the attribute.
 
     Example:
-        One capped attribute, genres: at most one item of each genre.
+        At most one item of each genre.
 
-        >>> caps = Caps([1])
-        >>> caps.numbers([[["War", "Drama"]], [["Drama"]], [[]]]).tolist()
-        [[0, 1], [1, -1], [-1, -1]]
-        >>> caps.count([[["Drama"]]])
-        >>> caps.room_V.tolist(), caps.full_values
-        ([1, 0], [['Drama']])
+        >>> caps = Caps({"genres": 1})
+        >>> caps.count([("genres", "War"), ("genres", "Drama")])
+        [('genres', 'War'), ('genres', 'Drama')]
+        >>> caps.fits([("genres", "Drama")]), caps.fits([("genres", "Horror")]), caps.fits([])
+        (False, True, True)
+        >>> caps.full_values
+        {'genres': ['War', 'Drama']}
     """
 
-    def __init__(self, limits_A: Sequence[int]) -> None:
-        self._limits_A = limits_A
-        self._number_of: dict[tuple[int, Hashable], int] = {}
-        self._room: list[int] = []
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = limits
+        self._room: dict[Value, int] = {}  # below 0 for a value of which pinned items are too many
 
     @property
-    def room_V(self) -> IntArray:
-        """How many more items of each numbered value the list may have. Below 0 if it has too many already; int64."""
-        return np.array(self._room, dtype=np.int64)
-
-    @property
-    def full_values(self) -> list[list[Hashable]]:
+    def full_values(self) -> dict[str, list[Hashable]]:
         """For each capped attribute, the values of which the list may have no more items."""
-        full: list[list[Hashable]] = [[] for _ in self._limits_A]
-        for (attribute, value), number in self._number_of.items():
-            if self._room[number] <= 0:
-                full[attribute].append(value)
+        full: dict[str, list[Hashable]] = {name: [] for name in self._limits}
+        for (name, value), room in self._room.items():
+            if room <= 0:
+                full[name].append(value)
         return full
 
-    def numbers(self, values_M: Sequence[Values]) -> IntArray:
-        """Returns the numbers of the values of M items, each once, padded with `NO_VALUE`; int64, shape (M, X).
+    def fits(self, values: Iterable[Value]) -> bool:
+        """Returns whether the list may have another item with these values."""
+        room_of = self._room.get
+        return all(room_of(value, 1) > 0 for value in values)
 
-        Args:
-            values_M: The values of each item.
-        """
-        numbers_M = [self._numbers(values) for values in values_M]
-        numbers_MX = np.full((len(numbers_M), max(map(len, numbers_M), default=0)), NO_VALUE, dtype=np.int64)
-        for row_X, numbers in zip(numbers_MX, numbers_M, strict=True):
-            row_X[: len(numbers)] = numbers
-        return numbers_MX
-
-    def count(self, values_M: Sequence[Values]) -> None:
-        """Counts M items that are added to the list.
-
-        Args:
-            values_M: The values of each item.
-        """
-        for values in values_M:
-            for number in self._numbers(values):
-                self._room[number] -= 1
-
-    def _numbers(self, values: Values) -> list[int]:
-        number_of, room, numbers = self._number_of, self._room, list[int]()
-        for attribute, limit in enumerate(self._limits_A):
-            for value in dict.fromkeys(values[attribute]):
-                number = number_of.setdefault((attribute, value), len(room))
-                if number == len(room):
-                    room.append(limit)
-                numbers.append(number)
-        return numbers
+    def count(self, values: Iterable[Value]) -> list[Value]:
+        """Counts an item that is added to the list, and returns which of its values have become full by it."""
+        full = []
+        for value in values:
+            room = self._room.get(value, self._limits[value[0]]) - 1
+            self._room[value] = room
+            if room == 0:
+                full.append(value)
+        return full

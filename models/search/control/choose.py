@@ -1,15 +1,16 @@
-"""Chooses items from candidates, under caps and with diversity.
+"""Chooses items from candidates by their scores and their differences, under caps.
 
-Shapes: C candidates, X capped values of an item, V different values, M chosen items, D width.
+Shapes: C candidates, M chosen items, D width.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from rqrec.models.array_types import BoolArray, FloatArray, IntArray
-
-NO_VALUE = -1
+from rqrec.models.search.control.caps import Caps, Value, Values
 
 
 class Spread(NamedTuple):
@@ -26,63 +27,51 @@ class Spread(NamedTuple):
     listed_MD: FloatArray
 
 
-def choose(
-    scores_C: FloatArray, values_CX: IntArray, room_V: IntArray, *, count: int, spread: Spread | None = None
-) -> IntArray:
-    """Chooses items one by one: each time the best candidate that no cap forbids.
+def choose(scores_C: FloatArray, values_C: Sequence[Values], caps: Caps, spread: Spread, *, count: int) -> IntArray:
+    """Chooses items one by one, and counts them: each time the best candidate that no cap forbids.
 
-    Without diversity, the best candidate is that of the highest score. With diversity it is that of the highest maximal
-    marginal relevance (Carbonell and Goldstein 1998): (1 - diversity) * relevance - diversity * similarity. Here the
-    relevance is the score, scaled to [0, 1] over all candidates; and the similarity is the largest cosine with an item
-    of the list, at least 0.
+    The best candidate is that of the highest maximal marginal relevance (Carbonell and Goldstein 1998):
+    (1 - diversity) * relevance - diversity * similarity. Here the relevance is the score, scaled to [0, 1] over all
+    candidates; and the similarity is the largest cosine with an item of the list, at least 0.
 
     Args:
         scores_C: The score of each candidate, best first.
-        values_CX: The capped values of each candidate, different numbers in [0, V), padded with `NO_VALUE`; int64.
-        room_V: How many more items of each value the list may have; int64. A value without room forbids an item.
+        values_C: The capped values of each candidate.
+        caps: How many more items of each value the list may have.
+        spread: The vectors of the candidates and of the list.
         count: The largest number of items to choose.
-        spread: What diversity needs; None for no diversity.
 
     Returns:
         The numbers of the chosen candidates in the order of choice, int64, shape (M,). They are fewer than `count` only
         if the caps forbid all other candidates.
 
     Example:
-        Candidates 0 and 1 both have the value 0, of which one item may be chosen.
-
-        >>> choose(np.float32([3, 2, 1]), np.array([[0], [0], [1]]), np.array([1, 1]), count=2).tolist()
-        [0, 2]
-
         Candidate 1 has the same vector as candidate 0.
 
         >>> spread = Spread(0.5, np.float32([[1, 0], [1, 0], [0, 1]]), np.empty((0, 2), np.float32))
-        >>> no_caps = np.empty((3, 0), np.int64), np.empty(0, np.int64)
-        >>> choose(np.float32([3, 2, 1]), *no_caps, count=3, spread=spread).tolist()
+        >>> choose(np.float32([3, 2, 1]), [(), (), ()], Caps({}), spread, count=3).tolist()
         [0, 2, 1]
+
+        Candidates 0 and 2 are war films, of which one may be chosen.
+
+        >>> war = [("genres", "War")]
+        >>> choose(np.float32([3, 2, 1]), [war, (), war], Caps({"genres": 1}), spread, count=3).tolist()
+        [0, 1]
     """
-    room_V, chosen = room_V.copy(), list[int]()
-    is_open_C = _has_room(values_CX, room_V)
-    merits = None if spread is None else _Merits(scores_C, spread)
+    holders: dict[Value, list[int]] = defaultdict(list)
+    for number, values in enumerate(values_C):
+        for value in values:
+            holders[value].append(number)
+    is_open_C = np.array([caps.fits(values) for values in values_C], dtype=np.bool_)
+    merits, chosen = _Merits(scores_C, spread), list[int]()
     while len(chosen) < count and is_open_C.any():
-        best = int(is_open_C.argmax()) if merits is None else merits.best(is_open_C)
+        best = merits.best(is_open_C)
         chosen.append(best)
         is_open_C[best] = False
-        values_X = values_CX[best][values_CX[best] != NO_VALUE]
-        room_V[values_X] -= 1
-        full_X = values_X[room_V[values_X] == 0]
-        if len(full_X):
-            is_open_C &= ~(values_CX[:, :, None] == full_X).any(axis=(1, 2))
-        if merits is not None:
-            merits.note_listed(best)
+        for value in caps.count(values_C[best]):
+            is_open_C[holders[value]] = False
+        merits.note_listed(best)
     return np.array(chosen, dtype=np.int64)
-
-
-def _has_room(values_CX: IntArray, room_V: IntArray) -> BoolArray:
-    """Whether all values of each candidate have room, shape (C,)."""
-    if not values_CX.size:
-        return np.ones(len(values_CX), dtype=np.bool_)
-    has_room_V1 = np.append(room_V > 0, True)  # the last entry is that of NO_VALUE
-    return np.asarray(has_room_V1[values_CX].all(axis=1))
 
 
 class _Merits:

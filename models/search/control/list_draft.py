@@ -3,7 +3,7 @@
 Shapes: P pins, C candidates, K items of the list, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class Pins(NamedTuple):
     Attributes:
         places_P: The place (item number) of each item, different, int64.
         ranks_P: The rank of each item, different, in [1, k], int64.
-        values_P: The values of each item for the capped attributes.
+        values_P: The capped values of each item.
         units_PD: The vector of each item at unit length, float32; None without diversity.
     """
 
@@ -37,13 +37,15 @@ class Candidates(NamedTuple):
 
     Attributes:
         ranking: The items with their scores (boosts included), best first.
-        values_C: The values of each item for the capped attributes.
+        values: The capped values of each item, in the same order.
         units_CD: The vector of each item at unit length, float32; None without diversity.
+        is_all: Whether there are no other candidates.
     """
 
     ranking: Ranking
-    values_C: Sequence[Values]
+    values: Iterable[Values]
     units_CD: FloatArray | None = None
+    is_all: bool = False
 
 
 class ControlledRanking(NamedTuple):
@@ -70,7 +72,7 @@ class ListDraft:
     Args:
         k: The number of places, at least 1.
         pins: The pinned items.
-        limits_A: For each capped attribute, the largest number of items with the same value.
+        limits: The largest number of items with the same value, by the name of the capped attribute.
         diversity: The weight of being unlike the list's other items, in [0, 1].
 
     Attributes:
@@ -78,9 +80,10 @@ class ListDraft:
         places: The places (item numbers) of all items in the list so far, int64.
     """
 
-    def __init__(self, k: int, pins: Pins, *, limits_A: Sequence[int], diversity: float) -> None:
-        self.caps = Caps(limits_A)
-        self.caps.count(pins.values_P)
+    def __init__(self, k: int, pins: Pins, *, limits: Mapping[str, int], diversity: float) -> None:
+        self.caps = Caps(limits)
+        for values in pins.values_P:
+            self.caps.count(values)
         self.places = pins.places_P
         self._k, self._pins, self._diversity = k, pins, diversity
         nothing = np.empty(0, dtype=np.float32)
@@ -96,31 +99,53 @@ class ListDraft:
     def add(self, candidates: Candidates) -> int:
         """Chooses items for the open places, and returns how many were chosen.
 
-        Candidates that are in the list already are left out.
+        Candidates that are in the list already are left out. With diversity, none is chosen if fewer than 4k fit under
+        the caps though there may be others.
 
         Args:
             candidates: The candidates of this round.
         """
         ranking = candidates.ranking
-        rows_C = np.arange(len(ranking.leaves_K))
-        if len(self.places):
-            self._note_pinned(ranking)
-            rows_C = rows_C[~np.isin(ranking.leaves_K, self.places)]
-        spread = None
-        if self._diversity:
-            rows_C = rows_C[: POOL * self._k]
-            assert candidates.units_CD is not None
-            spread = Spread(self._diversity, candidates.units_CD[rows_C], np.concatenate(self._listed))
-        values_C = [candidates.values_C[row] for row in rows_C.tolist()]
-        numbers_CX = self.caps.numbers(values_C)
-        scores_C, room_V = ranking.scores_K[rows_C], self.caps.room_V
-        chosen = choose(scores_C, numbers_CX, room_V, count=self.open_places, spread=spread)
-        self.caps.count([values_C[number] for number in chosen.tolist()])
-        if spread is not None:
-            self._listed.append(spread.units_CD[chosen])
-        self._rounds.append(Ranking._make(field[rows_C[chosen]] for field in ranking))
+        is_listed_C = np.isin(ranking.leaves_K, self.places)
+        chosen_M = self._diverse(candidates, is_listed_C) if self._diversity else self._best(candidates, is_listed_C)
+        self._rounds.append(Ranking._make(field[chosen_M] for field in ranking))
         self.places = np.concatenate([self.places, self._rounds[-1].leaves_K])
-        return len(chosen)
+        return len(chosen_M)
+
+    def _best(self, candidates: Candidates, is_listed_C: BoolArray) -> IntArray:
+        """The rows of the best candidates that fit. The values of the candidates after these are not read."""
+        chosen, count = list[int](), self.open_places
+        for row, (values, is_listed) in enumerate(zip(candidates.values, is_listed_C.tolist(), strict=True)):
+            if not is_listed and self.caps.fits(values):
+                chosen.append(row)
+                self.caps.count(values)
+                if len(chosen) == count:
+                    break
+        return np.array(chosen, dtype=np.int64)
+
+    def _diverse(self, candidates: Candidates, is_listed_C: BoolArray) -> IntArray:
+        """The rows of candidates that are chosen by marginal relevance among the 4k best that fit."""
+        values_C = list(candidates.values)
+        rows = [row for row in np.flatnonzero(~is_listed_C).tolist() if self.caps.fits(values_C[row])]
+        if len(rows) < POOL * self._k and not candidates.is_all:
+            return np.empty(0, dtype=np.int64)
+        rows_C = np.array(rows[: POOL * self._k], dtype=np.int64)
+        assert candidates.units_CD is not None
+        spread = Spread(self._diversity, candidates.units_CD[rows_C], np.concatenate(self._listed))
+        scores_C, values_C = candidates.ranking.scores_K[rows_C], [values_C[row] for row in rows_C.tolist()]
+        chosen_M = rows_C[choose(scores_C, values_C, self.caps, spread, count=self.open_places)]
+        self._listed.append(candidates.units_CD[chosen_M])
+        return chosen_M
+
+    def note_pinned(self, ranking: Ranking) -> None:
+        """Keeps the log-probabilities and scores of pinned items among candidates.
+
+        Args:
+            ranking: The candidates.
+        """
+        for row in np.flatnonzero(np.isin(ranking.leaves_K, self._pins.places_P)).tolist():
+            found = float(ranking.log_probs_K[row]), float(ranking.scores_K[row])
+            self._pinned_found.setdefault(int(ranking.leaves_K[row]), found)
 
     def finished(self) -> ControlledRanking:
         """Returns the list as far as it is filled. If too few items were found, pinned items move up."""
@@ -135,9 +160,3 @@ class ListDraft:
         places, log_probs, scores = zip(*rows, strict=True) if rows else ((), (), ())
         ranking = Ranking(np.array(places, np.int64), np.array(log_probs, np.float32), np.array(scores, np.float32))
         return ControlledRanking(ranking, np.array(is_pinned, dtype=np.bool_))
-
-    def _note_pinned(self, ranking: Ranking) -> None:
-        """Keeps the log-probabilities and scores of pinned items among the candidates."""
-        for row in np.flatnonzero(np.isin(ranking.leaves_K, self._pins.places_P)).tolist():
-            found = float(ranking.log_probs_K[row]), float(ranking.scores_K[row])
-            self._pinned_found.setdefault(int(ranking.leaves_K[row]), found)

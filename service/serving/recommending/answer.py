@@ -22,6 +22,8 @@ from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.users.users import Profile
 
+FURTHER = 512  # candidates under caps and boosts beside those that the search finds
+
 
 class Answer(NamedTuple):
     """The answer of one model.
@@ -118,7 +120,8 @@ async def _list(
     beam_width = beam_width_of(request, runtime.limits.beam_width)
     if request.controls_list:
         filtered = functools.partial(runtime.eligibility, search.snapshot)
-        finder = CandidateFinder(search, request.filter, eligibility, filtered, beam_width)
+        further = FURTHER if (request.caps or request.boosts) and search.can_add_further else 0
+        finder = CandidateFinder(search, request.filter, eligibility, filtered, beam_width, further)
         controlled = await controlled_list(request, search.snapshot, finder, excluded)
         return controlled, controlled.best.ranking
     reserved = math.ceil(request.new_item_share * request.k)

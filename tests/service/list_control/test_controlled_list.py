@@ -72,11 +72,13 @@ class ExactSearch:
         self.scores_P = scores_P
         self.calls = 0
 
-    async def best(self, eligibility: Eligibility, excluded: IntArray, *, k: int, beam_width: int) -> Ranking:
+    async def best(
+        self, eligibility: Eligibility, excluded: IntArray, *, k: int, beam_width: int, further: int = 0
+    ) -> Ranking:
         assert beam_width >= k
         self.calls += 1
         order = np.argsort(-self.scores_P, kind="stable")
-        order = order[eligibility.allows(order) & ~np.isin(order, excluded)][:k]
+        order = order[eligibility.allows(order) & ~np.isin(order, excluded)][: k + further]
         return Ranking(order, self.scores_P[order] - 1, self.scores_P[order])
 
 
@@ -84,11 +86,14 @@ async def filtered(conditions: Mapping[str, Condition], further: Sequence[Filter
     return SNAPSHOT.filters.eligibility(conditions, further) if conditions or further else EVERYTHING
 
 
-def controlled(request: RecommendRequest, search: ExactSearch, excluded: IntArray, *, width: int) -> ControlledList:
+def controlled(
+    request: RecommendRequest, search: ExactSearch, excluded: IntArray, *, width: int, further: int = 0
+) -> ControlledList:
     async def scenario() -> ControlledList:
         eligibility = await filtered(request.filter, ())
         beam_width = beam_width_of(request, width)
-        finder = CandidateFinder(cast("CandidateSearch", search), request.filter, eligibility, filtered, beam_width)
+        candidates = cast("CandidateSearch", search)
+        finder = CandidateFinder(candidates, request.filter, eligibility, filtered, beam_width, further)
         return await controlled_list(request, SNAPSHOT, finder, excluded)
 
     return asyncio.run(scenario())
@@ -159,9 +164,10 @@ def requests(draw: st.DrawFn) -> RecommendRequest:
     scores=st.permutations(range(FILMS + WRITTEN)),
     excluded=st.sets(st.integers(0, FILMS + WRITTEN - 1), max_size=8),
     width=st.integers(1, FILMS + WRITTEN),
+    further=st.sampled_from([0, 5, FILMS]),
 )
 def test_a_list_is_that_of_brute_force(
-    request: RecommendRequest, scores: list[int], excluded: set[int], width: int
+    request: RecommendRequest, scores: list[int], excluded: set[int], width: int, further: int
 ) -> None:
     scores_P, barred = (
         np.array([score / 2 - 9 for score in scores], dtype=np.float32),
@@ -170,7 +176,7 @@ def test_a_list_is_that_of_brute_force(
     if len(request.boosts) > 1 or (request.boosts and (request.caps or request.diversity)):
         width = FILMS + WRITTEN  # several boosts may lift an item that a narrow search does not find
     search = ExactSearch(scores_P)
-    made = controlled(request, search, barred, width=width)
+    made = controlled(request, search, barred, width=width, further=further)
     listed = [IDS[place] for place in made.best.ranking.leaves_K.tolist()]
     assert listed == expected(request, scores_P, barred)
     assert search.calls <= request.k
@@ -178,6 +184,18 @@ def test_a_list_is_that_of_brute_force(
     assert {one for one, is_pinned in zip(listed, made.best.is_pinned_K, strict=True) if is_pinned} == known
     assert made.unknown_pins == [pin.item_id for pin in request.pins if pin.item_id not in IDS]
     assert not (made.full_values and len(listed) == request.k)
+
+
+def test_further_items_spare_another_search() -> None:
+    scores_P, caps = -np.arange(FILMS + WRITTEN, dtype=np.float32), {"studio": 1}
+    request = RecommendRequest.model_validate({"history": [], "k": 9, "caps": caps})
+    narrow, longer = ExactSearch(scores_P), ExactSearch(scores_P)
+    lists = [
+        controlled(request, search, np.empty(0, np.int64), width=9, further=further).best.ranking.leaves_K.tolist()
+        for search, further in ((narrow, 0), (longer, FILMS))
+    ]
+    assert lists[0] == lists[1]
+    assert (narrow.calls, longer.calls) == (2, 1)
 
 
 def test_boosted_items_beyond_the_beam_join() -> None:
