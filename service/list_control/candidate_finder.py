@@ -92,7 +92,8 @@ class CandidateFinder:
         eligibility = await self.filtered(self.conditions, terms) if terms else self.eligibility
         width, further = self.beam_width, self.further
         found = await self.search.best(eligibility, excluded, k=width, beam_width=width, further=further)
-        is_all, boosts = len(found.leaves_K) < width + further, [boost for boost, _ in self.boosts]
+        num_open = eligibility.count - len(set(excluded[eligibility.allows(excluded)].tolist()))
+        is_all, boosts = len(found.leaves_K) >= num_open, [boost for boost, _ in self.boosts]
         ranked = boosted(found, boosts)
         if is_all or not boosts or can_lift_none(ranked, found, boosts, depth=depth):
             return ranked, is_all

@@ -81,7 +81,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         popularity_N=popularity_N,
         new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
         own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
-        further_items=FurtherItems(is_new_N, vectors_ND, relevance_weight=weight) if weight else None,
+        further_items=FurtherItems(popularity_N, vectors_ND, relevance_weight=weight) if weight else None,
     )
     with reading(bundle.path, SEARCH_GRAPH):
         _warm_up(recommender, options.beam_width)
