@@ -25,8 +25,9 @@ class Recommendation(BaseModel):
     )
     log_prob: float | None = Field(
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
-        "item that nobody chose in training, and for an item that the search did not find and that has a bonus or joins "
-        "because of caps or boosts: an estimate from the other items of the list. In the popular fallback: of the item's share of all training interactions. "
+        "item that nobody chose in training, and for an item that the search did not find and that has a bonus or "
+        "joins by caps or boosts: an estimate from the other items of the list. In the popular fallback: of the item's "
+        "share of all training interactions. "
         "null: a pinned item that the search did not find."
     )
     semantic_id: list[Code]
