@@ -75,8 +75,8 @@ def write_shop(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that all processes of this run of the tests share. RQREC_TEST_RUNS names one that later runs reuse."""
-    if kept := os.environ.get("RQREC_TEST_RUNS"):
+    """The folder that all processes of this run of the tests share. TEST_RUNS names one that later runs reuse."""
+    if kept := os.environ.get("TEST_RUNS"):
         Path(kept).mkdir(parents=True, exist_ok=True)
         return Path(kept)
     folder = tmp_path_factory.getbasetemp()

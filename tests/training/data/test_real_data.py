@@ -12,7 +12,7 @@ from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import leave_one_out, user_sequences
 
 REPOSITORY = Path(__file__).parents[3]
-RESEARCH_DATA = Path(os.environ.get("RQREC_RESEARCH_DATA", REPOSITORY.parent / "shared" / "data"))
+RESEARCH_DATA = Path(os.environ.get("RESEARCH_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
 def counts(dataset: Dataset) -> tuple[int, int, int]:
@@ -22,7 +22,7 @@ def counts(dataset: Dataset) -> tuple[int, int, int]:
 def research_folder(name: str) -> str:
     folder = RESEARCH_DATA / name
     if not folder.is_dir():
-        pytest.skip(f"needs {folder}, which may not be redistributed; set RQREC_RESEARCH_DATA to where it lies")
+        pytest.skip(f"needs {folder}, which may not be redistributed; set RESEARCH_DATA to where it lies")
     return str(folder)
 
 
