@@ -14,15 +14,13 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Explanation, Ranking
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.recommend import RecommendRequest
-from rqrec.service.list_control.candidate_finder import CandidateFinder
+from rqrec.service.list_control.candidate_finder import FURTHER, CandidateFinder
 from rqrec.service.list_control.controlled_list import ControlledList, beam_width_of, controlled_list
 from rqrec.service.search.candidate_search import CandidateSearch
 from rqrec.service.serving.recommending.weights import explanation_weight, search_weight
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.serving.served_model import ServedModel
 from rqrec.service.users.users import Profile
-
-FURTHER = 512  # candidates under caps and boosts beside those that the search finds
 
 
 class Answer(NamedTuple):
