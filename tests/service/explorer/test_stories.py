@@ -142,19 +142,22 @@ def test_the_map_is_walked_with_the_keyboard(visit: Visit) -> None:
     page.wait_for_url("**color=code**")
 
 
-def test_two_models_are_compared_while_a_canary_answers_some_users(visit: Visit, two_models: str) -> None:
+def test_the_loaded_models_are_compared_whatever_their_roles(visit: Visit, two_models: str) -> None:
     def activate(version: str, **role: object) -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
         httpx.post(f"{two_models}models/{version}/activate", headers=headers, json=role, timeout=30).raise_for_status()
 
     visit.open(f"view=compare&{HISTORY}")
-    expect(visit.page.get_by_text("One model answers")).to_be_visible()
-    activate("others", part="canary", percent=50)
+    expect(visit.page.get_by_text("One model is loaded")).to_be_visible()
+    activate("others", part="canary", percent=1)
     try:
         visit.page.get_by_role("button", name="Look again").click()
-        expect(visit.page.get_by_role("region", name="List of films")).to_be_visible()
-        expect(visit.page.get_by_role("region", name="List of others")).to_be_visible()
+        expect(visit.page.get_by_role("region", name="List of films")).to_contain_text("The active model")
+        expect(visit.page.get_by_role("region", name="List of others")).to_contain_text("The canary model")
         expect(visit.page.locator("#compared > p")).to_contain_text("10 of 10 items are in both lists")
+        activate("others", part="shadow")
+        visit.open(f"view=compare&{HISTORY}")
+        expect(visit.page.get_by_role("region", name="List of others")).to_contain_text("The shadow model")
     finally:
         activate("films")
 
