@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import combinations
 
 import httpx
 import pytest
@@ -140,6 +141,24 @@ def test_the_map_is_walked_with_the_keyboard(visit: Visit) -> None:
     expect(visit.say()).to_contain_text("survived level 1")
     page.get_by_label("Colour").select_option("code")
     page.wait_for_url("**color=code**")
+
+
+def test_no_mark_of_the_map_hides_another(visit: Visit) -> None:
+    visit.open("view=map")
+    marks = visit.page.evaluate(
+        """async () => {
+            const { placeMarks } = await import("./explorer/map/marks.js");
+            const ids = Array.from({ length: 15 }, (_, at) => String(at));
+            const index = new Map(ids.map((id, at) => [id, at]));
+            const points = { xs: ids.map((_, at) => at % 2), ys: ids.map(() => 0), index };
+            const camera = { scale: 1, toPixel: (x, y) => [x, y] };
+            return placeMarks({ camera, points, history: ids.slice(0, 5), list: ids.slice(4) });
+        }"""
+    )
+    assert [mark["number"] for mark in marks] == [*range(1, 6), *range(1, 12)]
+    places = [complex(mark["x"], mark["y"]) for mark in marks]
+    assert min(abs(one - other) for one, other in combinations(places, 2)) > 2 * marks[0]["reach"]
+    assert max(map(abs, places)) < 80  # pixels from their points
 
 
 def test_the_loaded_models_are_compared_whatever_their_roles(visit: Visit, two_models: str) -> None:
