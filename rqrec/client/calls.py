@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from rqrec.client.call import Call
 from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract.browse import AttributesReply, By, SearchReply, SearchRequest, SimilarReply
+from rqrec.service.contract.browse import AttributesReply, By, EvaluationReply, SearchReply, SearchRequest, SimilarReply
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
 from rqrec.service.contract.filter import Condition, Filter
 from rqrec.service.contract.item_map import ItemMapReply
@@ -211,6 +211,11 @@ def item_map(*, limit: int = 5000, attribute: str | None = None, items: Sequence
     """
     query: dict[str, int | str | Sequence[str]] = {"limit": limit, "items": list(items)}
     return Call("GET", "/map", ItemMapReply, query=query if attribute is None else {**query, "attribute": attribute})
+
+
+def evaluation(version: str) -> Call[EvaluationReply]:
+    """The call `GET /models/{version}/evaluation`, which returns the accuracy that a loaded model had at training."""
+    return Call("GET", f"/models/{_quoted(version)}/evaluation", EvaluationReply)
 
 
 def put_item(

@@ -161,6 +161,18 @@ def test_no_mark_of_the_map_hides_another(visit: Visit) -> None:
     assert max(map(abs, places)) < 80  # pixels from their points
 
 
+def test_the_accuracy_of_the_model_stands_beside_that_of_simple_lists(visit: Visit) -> None:
+    visit.open("view=model")
+    table = visit.page.get_by_role("table")
+    figures = httpx.get(f"{visit.url}models/films/evaluation").json()["metrics"]
+    for row, name in (("This model", "rqrec"), ("What is chosen most", "popularity")):
+        cells = table.get_by_role("row", name=row).first.get_by_role("cell").all_inner_texts()
+        assert cells == [f"{100 * figures[name]['recall@10']:.1f} %", f"{figures[name]['ndcg@10']:.3f}"]
+    with visit.page.expect_navigation():
+        visit.page.get_by_role("link", name="Report of its training").click()
+    assert visit.page.url.endswith("models/films/report")
+
+
 def test_the_loaded_models_are_compared_whatever_their_roles(visit: Visit, two_models: str) -> None:
     def activate(version: str, **role: object) -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
