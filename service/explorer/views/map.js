@@ -111,6 +111,7 @@ async function read(view) {
     });
     fill(view.problem);
     show(view);
+    complete(view); // the list may have come while the points were read
   } catch (error) {
     if (!wasCancelled(error)) showProblem(view.problem, error, () => read(view));
   }
@@ -131,7 +132,7 @@ function shownIds() {
 /** Adds the points of a new list that the sample lacks, and draws. */
 async function complete(view) {
   const { points } = view;
-  if (!points) return;
+  if (!points) return; // read() comes here once it has them
   try {
     const joined = await adding((signal) =>
       addPoints(points, { attribute: colorAttribute(), items: shownIds(), signal }),

@@ -1,6 +1,7 @@
 """What a visitor does in the explorer, in a real browser against a real service."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import combinations
 
@@ -9,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Request, Route, expect
 
-from tests.service.explorer.conftest import TOKEN, Visit
+from tests.service.explorer.conftest import TOKEN, Visit, refuse
 
 VIEWS = ("list", "codes", "map", "compare", "model")
 HISTORY = "h=100&h=101"
@@ -143,6 +144,36 @@ def test_the_map_is_walked_with_the_keyboard(visit: Visit) -> None:
     page.wait_for_url("**color=code**")
 
 
+def test_the_map_has_a_list_that_came_while_the_points_of_the_sample_were_read(visit: Visit) -> None:
+    held = dict[str, Route]()
+    visit.page.route("**/recommend", lambda route: held.update(list=route))
+    visit.page.route("**/map?limit=5000**", lambda route: held.update(sample=route))
+    with visit.page.expect_request("**/map?**"):
+        visit.page.goto(f"{visit.url}#view=map&{HISTORY}")
+    held["list"].continue_()
+    expect(visit.page.locator("#model-line")).not_to_be_empty()
+    held["sample"].continue_(url=held["sample"].request.url.replace("limit=5000", "limit=1"))
+    expect(visit.page.locator(".map-view > .lead")).to_have_text(re.compile("^1[23] of 64 items"))
+
+
+def test_a_search_waits_for_its_index_that_is_made_at_its_first_request(visit: Visit) -> None:
+    calls = list[Route]()
+
+    def answer(route: Route) -> None:
+        calls.append(route)
+        if len(calls) > 2:
+            route.continue_()
+        else:
+            refuse(route, 504, "deadline")
+
+    visit.open("view=list")
+    visit.page.route("**/search", answer)
+    visit.page.get_by_label("Find an item").fill("Horror 11")
+    expect(visit.page.get_by_role("option").first).to_contain_text("Horror 11")
+    assert [route.request.post_data_json["query"] for route in calls] == ["a", "Horror 11", "Horror 11"]
+    visit.faults.clear()
+
+
 def test_no_mark_of_the_map_hides_another(visit: Visit) -> None:
     visit.open("view=map")
     marks = visit.page.evaluate(
@@ -216,19 +247,7 @@ def test_a_slow_answer_is_cancelled_by_the_next_click(visit: Visit) -> None:
     ("answer", "words"),
     [
         (lambda route: route.abort(), "Check that the service runs"),
-        (
-            lambda route: route.fulfill(
-                status=429,
-                headers={"retry-after": "7", "content-type": "application/problem+json"},
-                json={
-                    "title": "Too many requests are waiting",
-                    "detail": "410 wait",
-                    "type": "overloaded",
-                    "retryable": True,
-                },
-            ),
-            "Try again in 7 s",
-        ),
+        (lambda route: refuse(route, 429, "overloaded", {"retry-after": "7"}), "Try again in 7 s"),
         (lambda route: route.fulfill(status=502, body="<html>proxy"), "Status 502"),
     ],
     ids=["no answer", "overload", "a proxy's page"],
