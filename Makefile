@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,9 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 
 bench-explain: train ## How much longer a request takes if its list is explained or controlled (2 minutes)
 	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
+
+bench-explorer: train ## The explorer with a million items, in a real Chromium (8 minutes, 10 GB; needs chromium)
+	$(BIN)/python -m benchmarks.explorer --bundle '$(RQREC_BUNDLE)'
 
 bench-live-catalogue: train ## How soon written items are known, up to a million items (6 minutes, 10 GB)
 	$(BIN)/python -m benchmarks.live_catalogue --bundle '$(RQREC_BUNDLE)'

@@ -3,40 +3,29 @@
     python -m benchmarks.live_catalogue --bundle artifacts/ml-100k/bundles
 
 Starts two replicas of the service and a Redis that keeps its data, on one machine. The catalogues are the bundle's own
-items, and catalogues of other sizes: copies of the items with other ids and synthetic semantic IDs.
+items, and catalogues of other sizes, with copies of the items (`benchmarks.support.large_bundle`).
 """
 
 import argparse
 import json
 import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
-import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.support.large_bundle import check_enlargeable, enlarged
 from benchmarks.support.machine import description
 from benchmarks.support.running import running_redis, running_service
-from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.bundle.bundle import Bundle, read_bundle
-from rqrec.models.bundle.golden import record_golden
-from rqrec.models.bundle.layout import CONTENTS, ITEMS, LEARNED_ITEMS
-from rqrec.models.bundle.learned_items import LearnedItems
-from rqrec.models.bundle.manifest import seal_bundle
-from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.tokenizer.featurizer import TEXT
-from rqrec.service.composition import load_options
-from rqrec.service.serving.loading import load_snapshot
-from rqrec.service.settings import Settings
-from rqrec.service.telemetry import Metrics
 
 SIZES = (12_000, 1_000_000)
 WRITES = 30
@@ -55,31 +44,6 @@ class Delays:
 
     confirmed: Sequence[float]
     elsewhere: Sequence[float]
-
-
-def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
-    """Writes a bundle with copies of the given bundle's items. Returns its folder.
-
-    Args:
-        bundle: The bundle whose items are copied.
-        folder: The parent of the new bundle's folder.
-        num_items: Number of items in the new bundle.
-    """
-    shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
-    rows_N = np.arange(num_items) % len(bundle.items)
-    codes_NL = synthetic_codes(num_items, seed=0)
-    ids = pl.Series(ITEM_ID, [f"copy-{number}" for number in range(num_items)])
-    bundle.items[rows_N].with_columns(ids).write_parquet(target / ITEMS)
-    learned = bundle.learned
-    LearnedItems(codes_NL, learned.popularity_R[rows_N], learned.vectors_RD[rows_N]).write(target / LEARNED_ITEMS)
-    contents_NP = np.load(bundle.path / CONTENTS, allow_pickle=False)
-    np.save(target / CONTENTS, contents_NP[rows_N], allow_pickle=False)
-    manifest = replace(bundle.manifest, version=target.name, num_items=num_items, golden=[])
-    seal_bundle(target, manifest)
-    snapshot = load_snapshot(read_bundle(target), load_options(Settings(bundle=target)), Metrics())
-    golden = record_golden(snapshot.recommender, learned.popularity_R[rows_N])
-    seal_bundle(target, replace(manifest, golden=[asdict(one) for one in golden]))
-    return target
 
 
 def measure(bundle: Bundle, folder: Path, *, writes: int) -> Delays:
@@ -130,11 +94,11 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=WRITES, help=f"items written to each (default {WRITES})")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
-    if arguments.items and bundle.manifest.codebook_size != CODEBOOK_SIZE:
-        parser.error(
-            f"larger catalogues need a bundle with {CODEBOOK_SIZE} codes per level, but {arguments.bundle} has "
-            f"{bundle.manifest.codebook_size}: use a bundle of the default recipe, or --items without a size"
-        )
+    if arguments.items:
+        try:
+            check_enlargeable(bundle)
+        except ValueError as error:
+            parser.error(str(error))
     table = Table(title=f"{arguments.writes} writes, two replicas; {description()}", title_justify="left")
     for name in ("items", "confirmed, median ms", "at most", "on the other replica, median ms", "at most"):
         table.add_column(name, justify="right")

@@ -200,7 +200,7 @@ class Metrics:
         )
         self.answers = Counter(
             "rqrec_model_answers_total",
-            "Recommendations served, by model role (active, canary).",
+            "Recommendations served, by model role (active, canary, shadow if named).",
             ["part"],
             registry=registry,
         )

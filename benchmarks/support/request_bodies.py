@@ -32,11 +32,8 @@ def valid_requests(item_ids: list[str], payload: dict[str, Any]) -> list[tuple[s
             {"history": [], "filter": {name: {"any_of": ["x", 1, None]}, "item_id": {"none_of": ["1"]}}},
         ),
         ("POST", "/recommend", {"history": item_ids[:1], "filter": {name: {"gte": 1, "lte": 2}}, "beam_width": 20}),
-        (
-            "POST",
-            "/recommend",
-            {"history": item_ids[:1], "new_item_share": 0.5, "timeout_ms": 1000, "routing_key": "u"},
-        ),
+        ("POST", "/recommend", {"history": item_ids[:1], "new_item_share": 0.5, "routing_key": "u"}),
+        ("POST", "/recommend", {"history": item_ids[:1], "timeout_ms": 1000, "model_version": "v"}),
         ("POST", "/recommend", {"history": item_ids[:2], "explain": True, **_list_control(item_ids[2], name)}),
         (
             "POST",

@@ -89,7 +89,11 @@ def running_redis(folder: Path, *, keeps: bool = False) -> Iterator[RedisServer]
 
 @contextmanager
 def running_service(
-    settings: Mapping[str, str], *, module: Sequence[str] = SERVICE, log: Path | None = None
+    settings: Mapping[str, str],
+    *,
+    module: Sequence[str] = SERVICE,
+    log: Path | None = None,
+    ready_within_s: float = READY_WITHIN_S,
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Starts the service on a free port, waits until it is ready, and stops it with SIGTERM at the end.
 
@@ -97,12 +101,13 @@ def running_service(
         settings: Environment variables of the service (RQREC_…).
         module: The arguments of Python, which name the service's module.
         log: The file of the service's output; None for no file.
+        ready_within_s: Longest time until it is ready, in seconds.
 
     Yields:
         The service's URL, and its process.
 
     Raises:
-        RuntimeError: If the service is not ready within a minute.
+        RuntimeError: If the service is not ready in time.
     """
     port = free_port()
     environment = {**os.environ, "RQREC_PORT": str(port), **settings}
@@ -110,7 +115,7 @@ def running_service(
         process = subprocess.Popen([sys.executable, *module], env=environment, stdout=output, stderr=output)
         url = f"http://127.0.0.1:{port}"
         try:
-            _wait_until_ready(url, process)
+            _wait_until_ready(url, process, ready_within_s)
             yield url, process
         finally:
             process.send_signal(signal.SIGTERM)
@@ -121,8 +126,8 @@ def running_service(
                 process.wait()
 
 
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", within_s: float) -> None:
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(
@@ -134,4 +139,4 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise RuntimeError(f"the service must be ready within {READY_WITHIN_S:.0f} s, but it is not: see its log")
+    raise RuntimeError(f"the service must be ready within {within_s:.0f} s, but it is not: see its log")

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from rqrec.client.call import Call
 from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
-from rqrec.service.contract.browse import AttributesReply, By, SearchReply, SearchRequest, SimilarReply
+from rqrec.service.contract.browse import AttributesReply, By, EvaluationReply, SearchReply, SearchRequest, SimilarReply
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
 from rqrec.service.contract.filter import Condition, Filter
 from rqrec.service.contract.item_map import ItemMapReply
@@ -43,6 +43,7 @@ def recommend(
     pins: Sequence[Pin | Mapping[str, Any]] = (),
     diversity: float = 0.0,
     routing_key: str | None = None,
+    model_version: str | None = None,
     beam_width: int | None = None,
     explain: bool = False,
     timeout_ms: int | None = None,
@@ -74,6 +75,8 @@ def recommend(
             new model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
             which is a new model whose answers are only measured. Equal keys get the same models. Without a key and a
             user, the models are chosen at random.
+        model_version: Version of the loaded model that answers, whatever its role; None to let the routing key choose.
+            `readiness` names the loaded models. Such a list counts in no trial of a canary.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k
             is larger, k is used.
         explain: Whether to explain the list: what each history item adds to each score, and what the codes stand for.
@@ -104,6 +107,7 @@ def recommend(
         "after": after,
         "surface": surface,
         "exclude_history": exclude_history,
+        "model_version": model_version,
         "explain": explain or None,
         "caps": dict(caps) if caps else None,
         "boosts": [Boost.model_validate(one) for one in boosts] or None,
@@ -207,6 +211,11 @@ def item_map(*, limit: int = 5000, attribute: str | None = None, items: Sequence
     """
     query: dict[str, int | str | Sequence[str]] = {"limit": limit, "items": list(items)}
     return Call("GET", "/map", ItemMapReply, query=query if attribute is None else {**query, "attribute": attribute})
+
+
+def evaluation(version: str) -> Call[EvaluationReply]:
+    """The call `GET /models/{version}/evaluation`, which returns the accuracy that a loaded model had at training."""
+    return Call("GET", f"/models/{_quoted(version)}/evaluation", EvaluationReply)
 
 
 def put_item(

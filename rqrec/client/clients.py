@@ -112,6 +112,7 @@ class Client:
     user = _sync(calls.user)
     forget_user = _sync(calls.forget_user)
     readiness = _sync(calls.readiness)
+    evaluation = _sync(calls.evaluation)
 
     def close(self) -> None:
         """Closes the connections to the service."""
@@ -167,6 +168,7 @@ class AsyncClient:
     user = _async(calls.user)
     forget_user = _async(calls.forget_user)
     readiness = _async(calls.readiness)
+    evaluation = _async(calls.evaluation)
 
     async def close(self) -> None:
         """Closes the connections to the service."""

@@ -103,3 +103,20 @@ class AttributesReply(BaseModel):
 
     model_version: str
     attributes: list[AttributeReply]
+
+
+class EvaluationReply(BaseModel):
+    """What the evaluation at training found out about a model."""
+
+    model_version: str
+    dataset: str
+    created_at: str = Field(description="When the bundle was published, ISO 8601, UTC.")
+    learnt_until: str | None = Field(
+        description="Time of the latest interaction that the model has learnt, ISO 8601, UTC; null if the data has no "
+        "times."
+    )
+    refit: bool = Field(description="Whether the model was trained further after the evaluation, on the test data too.")
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Metrics by model and metric, as in GET /models: of `rqrec` and of the baselines beside it, each "
+        "over so many `users`; and figures of the data and of the semantic IDs."
+    )

@@ -149,6 +149,14 @@ class RecommendRequest(Body):
         description="Key of a canary or shadow model: all requests with the same key go to the same model. By default "
         "the user_id; without one, each request has a random key.",
     )
+    model_version: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="Version of the loaded model that answers, whatever its role; GET /readyz names the loaded models. "
+        "By default the routing_key chooses, which has no effect beside it. Such a list counts in no trial of a "
+        "canary, and no shadow model gets a copy of the request.",
+    )
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Beams kept at every level of the search; at least k."
     )

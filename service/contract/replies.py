@@ -104,6 +104,10 @@ class Readiness(BaseModel):
     status: Literal["ready"] = "ready"
     model_version: str
     catalogue_version: int
+    models: dict[Literal["active", "canary", "shadow"], str] = Field(
+        default_factory=dict,
+        description="Versions of the models that this replica has loaded, by role. POST /recommend can name each.",
+    )
 
 
 class ProblemPart(BaseModel):

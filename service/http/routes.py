@@ -96,7 +96,12 @@ async def get_readiness(runtime: RuntimeNow, model: ModelNow) -> Readiness:
         model: The active model.
     """
     runtime.check_ready()
-    return Readiness(model_version=model.snapshot.version, catalogue_version=model.snapshot.catalogue_version)
+    snapshot, loaded = model.snapshot, runtime.deployment.models_by_role()
+    return Readiness(
+        model_version=snapshot.version,
+        catalogue_version=snapshot.catalogue_version,
+        models={role.value: one.version for role, one in loaded.items()},
+    )
 
 
 @router.get("/metrics", tags=["operation"], response_class=Response)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from rqrec.service.errors import InvalidPart
 from rqrec.service.outcomes.health_recorder import HealthRecorder
@@ -113,6 +114,24 @@ class Rollout:
             raise ValueError(f"expected a rollout as JSON, got another text: {error}") from error
 
 
+class Choice(NamedTuple):
+    """The model that answers a request.
+
+    Attributes:
+        role: The role of the model.
+        model: The model.
+        health: Records how it answers.
+        shadow: The shadow model that gets a copy of the request; None if there is none.
+        is_sample: Whether the answer counts in the trial of the models. It does not if the request named the model.
+    """
+
+    role: Role
+    model: ServedModel
+    health: HealthRecorder
+    shadow: ServedModel | None
+    is_sample: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Deployment:
     """The loaded models of a replica, with their roles.
@@ -136,18 +155,36 @@ class Deployment:
         """The active model and, if there is one, the candidate, in this order."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
-    def answering(self, key: str) -> tuple[Role, ServedModel]:
-        """Returns the role and the model that answer the requests with one routing key, such as a user's id."""
-        if self.candidate is not None and self.rollout.role is Role.CANARY and self._goes_to_candidate(key):
-            return Role.CANARY, self.candidate
-        return Role.ACTIVE, self.active
+    def models_by_role(self) -> dict[Role, ServedModel]:
+        """Returns the loaded models by their roles, the active one first."""
+        return dict(zip((Role.ACTIVE, self.rollout.role), self.models, strict=False))
 
-    def shadow(self, key: str) -> ServedModel | None:
-        """Returns the shadow model that gets a copy of the requests with one routing key, such as a user's id.
+    def choice(self, key: str, version: str | None = None) -> Choice:
+        """Returns the choice of the model for a request.
 
-        Returns None if there is no shadow model, or if it gets no copy of these requests.
+        Args:
+            key: The routing key of the request, such as a user's id.
+            version: Version of the model that the request names. Such a request is no sample of the trial, and has no
+                shadow. None to let the routing key choose.
+
+        Raises:
+            InvalidPart: If no loaded model has the version.
         """
-        return self.candidate if self.rollout.role is Role.SHADOW and self._goes_to_candidate(key) else None
+        if version is not None:
+            return self._named(version)
+        role, goes = self.rollout.role, self.candidate is not None and self._goes_to_candidate(key)
+        if self.candidate is not None and role is Role.CANARY and goes:
+            return Choice(role, self.candidate, self.health[role], None, is_sample=True)
+        shadow = self.candidate if role is Role.SHADOW and goes else None
+        return Choice(Role.ACTIVE, self.active, self.health[Role.ACTIVE], shadow, is_sample=True)
+
+    def _named(self, version: str) -> Choice:
+        loaded = self.models_by_role()
+        for role, model in loaded.items():
+            if model.version == version:
+                return Choice(role, model, HealthRecorder(), None, is_sample=False)  # nobody reads this recorder
+        text = " or ".join(f"{model.version!r} ({role})" for role, model in loaded.items())
+        raise InvalidPart(("model_version",), f"expected the version of a loaded model, {text}, got {version!r}")
 
     def _goes_to_candidate(self, key: str) -> bool:
         # The hash includes the version, so that each candidate gets other users.

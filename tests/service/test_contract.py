@@ -18,7 +18,7 @@ def test_every_route_keeps_to_the_document(served: Served, tmp_path: Path) -> No
     run = [*st, "--seed", "1", "--header", f"Authorization: Bearer {served.token}", "--no-color"]
     done = subprocess.run(run, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tested: 21" in done.stdout, done.stdout
+    assert "Tested: 22" in done.stdout, done.stdout
 
 
 def test_malformed_bodies_are_no_server_errors(served: Served) -> None:

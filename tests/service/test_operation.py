@@ -25,6 +25,7 @@ def test_health_and_readiness(plain_client: TestClient, bundle: Bundle) -> None:
         "status": "ready",
         "model_version": bundle.manifest.version,
         "catalogue_version": 0,
+        "models": {"active": bundle.manifest.version},
     }
 
 

@@ -2,6 +2,7 @@
 
 const ROOT = new URL("../../", import.meta.url);
 const LONGEST_WAIT_MS = 20_000;
+const MOST_TRIES = 6;
 const ADVICE = {
   overloaded: "Many requests are waiting. Try again in a moment.",
   "rate-limited": "Wait a moment, then try again.",
@@ -66,6 +67,23 @@ export function oneAtATime() {
     controller = new AbortController();
     return work(controller.signal);
   };
+}
+
+/**
+ * Does a piece of work again while its deadline passes. The service makes some indexes at their first use, for which a
+ * large catalogue takes some seconds.
+ * @param {function(): Promise} work
+ * @param {function} onWait Called before each further try.
+ */
+export async function patiently(work, onWait = () => {}) {
+  for (let left = MOST_TRIES; ; left -= 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error.type !== "deadline" || left === 1) throw error;
+      onWait();
+    }
+  }
 }
 
 async function send(path, { body, query = {}, signal } = {}) {

@@ -9,11 +9,13 @@ const VISIT = `explorer-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`
 /**
  * Asks for a list.
  * @param {Object} chosen The state of the page.
- * @param {{explain: boolean, routingKey: string, signal: AbortSignal}} options
+ * @param {{explain: boolean, modelVersion: string, signal: AbortSignal}} options A version names the model that answers.
  * @returns {Promise<Object>} The reply, and `exchange_ms`, the time of the whole exchange.
  */
-export async function recommend(chosen, { explain = false, routingKey = VISIT, signal } = {}) {
-  const body = { history: chosen.history, k: chosen.k, routing_key: routingKey };
+export async function recommend(chosen, { explain = false, modelVersion, signal } = {}) {
+  const body = { history: chosen.history, k: chosen.k };
+  if (modelVersion) body.model_version = modelVersion;
+  else body.routing_key = VISIT;
   if (Object.keys(chosen.filter).length) body.filter = chosen.filter;
   if (explain) body.explain = true;
   if (chosen.diversity) body.diversity = chosen.diversity;

@@ -1,7 +1,9 @@
-/** Draws the map: all points, then the beams, the history and the list above them. */
+/** Draws the map: all points, then the marks of the history and the list above them. */
+
+import { paintMarks } from "./marks.js";
 
 const POINT = 3;
-const RING = 11;
+const CURSOR = 15;
 const DIM = 0.1;
 
 /**
@@ -11,7 +13,7 @@ const DIM = 0.1;
  *   camera, points, groups: what is seen, and in which colour;
  *   palette: `groups`, `rest`, `ink`, `surface`, `accent`, `against` as CSS colours;
  *   only: group that alone is bright, or null; survives: whether a point is under a beam, or null;
- *   history, list: item ids; pointed: index of the point with the cursor, or -1.
+ *   marks: those of the history and the list, see `placeMarks`; pointed: index of the point with the cursor, or -1.
  */
 export function paint(canvas, picture) {
   const { camera } = picture;
@@ -22,8 +24,7 @@ export function paint(canvas, picture) {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, camera.width, camera.height);
   paintPoints(context, picture);
-  paintHistory(context, picture);
-  paintList(context, picture);
+  paintMarks(context, picture.marks, picture.palette);
   paintCursor(context, picture);
 }
 
@@ -79,56 +80,14 @@ function paintPoint(context, { camera, points, groups, palette }, { at, radius, 
   context.fill();
 }
 
-function paintHistory(context, { camera, points, palette, history }) {
-  const places = placesOf(camera, points, history);
-  context.strokeStyle = palette.ink;
-  context.globalAlpha = 0.45;
-  context.lineWidth = 1.25;
-  context.beginPath();
-  places.forEach(([x, y], step) => (step ? context.lineTo(x, y) : context.moveTo(x, y)));
-  context.stroke();
-  context.globalAlpha = 1;
-  for (const [x, y, number] of places) {
-    context.beginPath();
-    context.arc(x, y, RING, 0, 2 * Math.PI);
-    badge(context, { x, y, number, back: palette.ink, ink: palette.surface });
-  }
-}
-
-function paintList(context, { camera, points, palette, list }) {
-  for (const [x, y, number] of placesOf(camera, points, list).reverse()) {
-    context.beginPath();
-    context.roundRect(x - RING + 1, y - RING + 1, 2 * RING - 2, 2 * RING - 2, 4);
-    badge(context, { x, y, number, back: palette.accent, ink: palette.accentInk, edge: palette.surface });
-  }
-}
-
-function badge(context, { x, y, number, back, ink, edge = ink }) {
-  context.fillStyle = back;
-  context.fill();
-  context.strokeStyle = edge;
-  context.lineWidth = 1.5;
-  context.stroke();
-  context.fillStyle = ink;
-  context.font = "600 11px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.fillText(String(number), x, y + 0.5);
-}
-
-function paintCursor(context, { camera, points, palette, pointed }) {
+/** Draws a ring around the mark of the pointed item, or around its point. */
+function paintCursor(context, { camera, points, marks, palette, pointed }) {
   if (pointed < 0) return;
-  const [x, y] = camera.toPixel(points.xs[pointed], points.ys[pointed]);
+  const mark = marks.find(({ index }) => index === pointed);
+  const [x, y] = mark ? [mark.x, mark.y] : camera.toPixel(points.xs[pointed], points.ys[pointed]);
   context.beginPath();
-  context.arc(x, y, RING + 4, 0, 2 * Math.PI);
+  context.arc(x, y, CURSOR, 0, 2 * Math.PI);
   context.strokeStyle = palette.against;
   context.lineWidth = 2.5;
   context.stroke();
-}
-
-function placesOf(camera, points, ids) {
-  return ids
-    .map((id, at) => [points.index.get(id), at + 1])
-    .filter(([index]) => index !== undefined)
-    .map(([index, number]) => [...camera.toPixel(points.xs[index], points.ys[index]), number]);
 }

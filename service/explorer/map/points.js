@@ -22,7 +22,7 @@ export async function readPoints({ attribute, items, signal }) {
 export async function addPoints(points, { attribute, items, signal }) {
   const missing = items.filter((id) => !points.index.has(id));
   if (!missing.length) return points;
-  const query = { limit: missing.length, items: missing };
+  const query = { limit: 1, items: missing }; // the service returns `limit` points beside the items
   if (attribute) query.attribute = attribute;
   const more = await call("map", { query, signal });
   const fresh = more.item_ids.map((id, at) => [id, at]).filter(([id]) => !points.index.has(id));

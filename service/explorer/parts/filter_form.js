@@ -1,6 +1,6 @@
 /** Conditions of the list: filters made from the catalogue's attributes, its length, its variety. */
 
-import { call } from "../api/client.js";
+import { call, patiently } from "../api/client.js";
 import { button, el, fill } from "../page/dom.js";
 import { number } from "../page/format.js";
 import { change, onChange, same, SIZES, state } from "../page/state.js";
@@ -18,7 +18,7 @@ export function attributesRead() {
 
 async function readAttributes() {
   try {
-    attributes = (await call("attributes")).attributes;
+    attributes = (await patiently(() => call("attributes"))).attributes;
   } catch (error) {
     console.debug("the catalogue's attributes are not known", error);
   }

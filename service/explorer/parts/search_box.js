@@ -1,6 +1,6 @@
 /** The search box: words find items while the visitor types; arrow keys choose, Enter adds. */
 
-import { call, oneAtATime, wasCancelled } from "../api/client.js";
+import { call, oneAtATime, patiently, wasCancelled } from "../api/client.js";
 import { remember, titleOf } from "../api/items.js";
 import { announce } from "../page/announce.js";
 import { el, fill } from "../page/dom.js";
@@ -40,6 +40,7 @@ export function makeSearchBox(place, choose) {
     clearTimeout(box.timer);
     box.timer = setTimeout(() => look(box), PAUSE_MS);
   });
+  input.addEventListener("focus", makeReady, { once: true });
   input.addEventListener("keydown", (event) => onKey(box, event));
   input.addEventListener("blur", () => close(box));
 }
@@ -52,7 +53,12 @@ async function look(box) {
     return;
   }
   try {
-    box.items = await searching((signal) => find(words, signal));
+    box.items = await searching((signal) =>
+      patiently(
+        () => find(words, signal),
+        () => wait(box),
+      ),
+    );
     box.active = box.items.length ? 0 : -1;
     show(box, box.items.length ? null : `Nothing found for “${words}”. Try fewer or other words.`);
     announce(box.items.length ? `${count(box.items.length, "item")} found.` : "Nothing found.");
@@ -62,6 +68,18 @@ async function look(box) {
     show(box, `${error.title ?? "The search failed"}: ${error.message}`);
     announce(`The search failed. ${error.message}`);
   }
+}
+
+/** Has the service make its index, for which a large catalogue takes seconds, while the visitor still types. */
+function makeReady() {
+  call("search", { body: { query: "a", k: 1 } }).catch((error) => console.debug("the search is not ready", error));
+}
+
+function wait(box) {
+  const note = "The search is being made ready for this catalogue …";
+  box.items = [];
+  show(box, note);
+  announce(note);
 }
 
 async function find(words, signal) {

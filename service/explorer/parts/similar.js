@@ -1,6 +1,6 @@
 /** Items like one: by what users did, by content, or by the codes that they share. */
 
-import { call, oneAtATime, wasCancelled } from "../api/client.js";
+import { call, oneAtATime, patiently, wasCancelled } from "../api/client.js";
 import { remember, titleOf } from "../api/items.js";
 import { button, el, fill } from "../page/dom.js";
 import { addToHistory } from "./history_list.js";
@@ -36,7 +36,9 @@ async function showSimilar(list, id) {
   try {
     if (!answers.has(key)) {
       const path = `items/${encodeURIComponent(id)}/similar`;
-      const { items } = await asking((signal) => call(path, { query: { by: way, k: SHOWN }, signal }));
+      fill(list, el("p", { class: "muted" }, "Asking for similar items …"));
+      const query = { by: way, k: SHOWN };
+      const { items } = await asking((signal) => patiently(() => call(path, { query, signal })));
       remember(items);
       answers.set(key, items);
     }

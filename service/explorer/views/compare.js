@@ -1,6 +1,6 @@
-/** Two models side by side: the same history, answered by the active model and by a canary. */
+/** Two models side by side: the same history, answered by the active model and by the canary or shadow beside it. */
 
-import { call, oneAtATime, Problem, wasCancelled } from "../api/client.js";
+import { call, oneAtATime, wasCancelled } from "../api/client.js";
 import { titleOf } from "../api/items.js";
 import { listInputs, recommend } from "../api/recommend.js";
 import { announce, showProblem } from "../page/announce.js";
@@ -10,10 +10,7 @@ import { same, state } from "../page/state.js";
 import { addToHistory } from "../parts/history_list.js";
 import { itemText } from "../parts/item_row.js";
 
-const MOST_KEYS = 64;
-const AT_ONCE = 4;
 const asking = oneAtATime();
-let keys = null; // routing key by model version, found by trying
 
 /** Makes the view and returns the functions that keep it up to date. */
 export function makeCompareView(place) {
@@ -27,15 +24,14 @@ async function show(parts) {
   parts.result.setAttribute("aria-busy", "true");
   try {
     await asking(async (signal) => {
-      keys ??= await findKeys(signal);
-      if (keys.size < 2) {
-        fill(parts.result, alone(parts));
+      const loaded = Object.entries((await call("readyz", { signal })).models);
+      if (loaded.length < 2) {
+        fill(parts.result, alone(loaded, () => show(parts)));
         return;
       }
       const lists = await Promise.all(
-        [...keys.values()].map((routingKey) => recommend(state(), { routingKey, signal })),
+        loaded.map(async ([role, modelVersion]) => ({ role, ...(await recommend(state(), { modelVersion, signal })) })),
       );
-      if (new Set(lists.map((list) => list.model_version)).size < lists.length) keys = null; // a switch of models
       fill(parts.result, compare(lists));
       announce(overlap(lists));
     });
@@ -46,45 +42,23 @@ async function show(parts) {
   parts.result.setAttribute("aria-busy", "false");
 }
 
-/**
- * Finds a routing key for each model that answers. A routing key decides which model answers, and no request can name
- * a model. So keys are tried, with an empty history, which needs no search.
- */
-async function findKeys(signal) {
-  const found = new Map();
-  const tries = Array.from({ length: MOST_KEYS }, (_, index) => `explorer-${index}`);
-  const worker = async () => {
-    for (let key = tries.shift(); key !== undefined && found.size < 2; key = tries.shift()) {
-      const reply = await call("recommend", { body: { history: [], k: 1, routing_key: key }, signal });
-      if (!found.has(reply.model_version)) found.set(reply.model_version, key);
-    }
-  };
-  const [first] = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
-  if (!found.size) throw first.reason ?? new Problem({ title: "No model answered", detail: "Try again later." });
-  return found;
-}
-
-function alone(parts) {
-  const [version] = keys.keys();
+function alone([[, version]], lookAgain) {
   return el(
     "div",
     { class: "empty" },
-    el("p", {}, el("strong", {}, "One model answers")),
+    el("p", {}, el("strong", {}, "One model is loaded")),
     el(
       "p",
       {},
-      `All ${MOST_KEYS} routing keys that were tried came to `,
+      "It is ",
       el("code", {}, version),
-      ". There is a second list once another model is the canary: ",
+      ". There is a second list once another model is the canary or the shadow: ",
       el("code", {}, "POST /models/{version}/activate"),
       " with ",
       el("code", {}, '{"part": "canary", "percent": 10}'),
       ".",
     ),
-    button("Look again", () => {
-      keys = null;
-      show(parts);
-    }),
+    button("Look again", lookAgain),
   );
 }
 
@@ -112,7 +86,7 @@ function column(list, otherRanks) {
     "section",
     { "aria-label": `List of ${list.model_version}` },
     el("h3", {}, list.model_version),
-    el("p", { class: "muted" }, `${milliseconds(list.took_ms)} in the service`),
+    el("p", { class: "muted" }, `The ${list.role} model, ${milliseconds(list.took_ms)} in the service`),
     el(
       "ol",
       { class: "rows" },

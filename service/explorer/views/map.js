@@ -7,6 +7,7 @@ import { Camera } from "../map/camera.js";
 import { colorAttribute, colorChoice, palette } from "../map/color.js";
 import { listen } from "../map/gestures.js";
 import { showLegend } from "../map/legend.js";
+import { markAt, placeMarks } from "../map/marks.js";
 import { nearest, neighbour, paint } from "../map/painter.js";
 import { addPoints, groupPoints, pointsBelow, readPoints } from "../map/points.js";
 import { announce, showProblem } from "../page/announce.js";
@@ -49,6 +50,7 @@ export function makeMapView(place) {
     level: null,
     wantsBeams: false,
     survived: null,
+    marks: [],
     frame: null,
     pointed: -1,
   };
@@ -109,6 +111,7 @@ async function read(view) {
     });
     fill(view.problem);
     show(view);
+    complete(view); // the list may have come while the points were read
   } catch (error) {
     if (!wasCancelled(error)) showProblem(view.problem, error, () => read(view));
   }
@@ -129,7 +132,7 @@ function shownIds() {
 /** Adds the points of a new list that the sample lacks, and draws. */
 async function complete(view) {
   const { points } = view;
-  if (!points) return;
+  if (!points) return; // read() comes here once it has them
   try {
     const joined = await adding((signal) =>
       addPoints(points, { attribute: colorAttribute(), items: shownIds(), signal }),
@@ -146,7 +149,8 @@ function show(view) {
   view.groups = groupPoints(view.points, colorAttribute(), (code) => view.meanings.get(code) ?? "");
   const shown = `${number(view.points.item_ids.length)} of ${number(view.points.num_items)} items`;
   view.lead.textContent =
-    `${shown}; those that are alike lie close. ` + "Circles are the history in its order, squares the list.";
+    `${shown}; those that are alike lie close. Circles are the history in its order, squares the list. ` +
+    "A mark without room at its point has a line to it.";
   fill(
     view.tools,
     colorChoice(),
@@ -168,13 +172,9 @@ function drawNow(view) {
   const { width, height } = view.canvas.getBoundingClientRect();
   if (!view.groups || !width) return;
   view.camera.resize(width, height);
-  paint(view.canvas, {
-    ...view,
-    palette: palette(view.groups.isOrdered),
-    survives: survivors(view),
-    history: state().history,
-    list: (currentList().reply?.items ?? []).map((item) => item.item_id),
-  });
+  const list = (currentList().reply?.items ?? []).map((item) => item.item_id);
+  view.marks = placeMarks({ ...view, history: state().history, list }, view.marks);
+  paint(view.canvas, { ...view, palette: palette(view.groups.isOrdered), survives: survivors(view) });
   placeName(view);
 }
 
@@ -200,11 +200,16 @@ function gestures(view) {
     pan: (dx, dy) => act(view, (camera) => camera.pan(dx, dy)),
     zoom: (factor, x, y) => act(view, (camera) => camera.zoom(factor, x, y)),
     reset: () => act(view, (camera) => camera.reset()),
-    hover: (x, y) => view.points && point(view, nearest(view, x, y), { isQuiet: true }),
-    choose: (x, y) => view.points && point(view, nearest(view, x, y, 20), { isQuiet: false }),
+    hover: (x, y) => view.points && point(view, at(view, x, y), { isQuiet: true }),
+    choose: (x, y) => view.points && point(view, at(view, x, y, 20), { isQuiet: false }),
     step: (dx, dy) => view.points && step(view, dx, dy),
     take: () => view.pointed >= 0 && addToHistory(view.points.item_ids[view.pointed]),
   };
+}
+
+/** Returns the point whose mark is at a pixel, or else the nearest point within a distance, or -1. */
+function at(view, x, y, within) {
+  return markAt(view.marks, x, y)?.index ?? nearest(view, x, y, within);
 }
 
 function step(view, dx, dy) {

@@ -1,6 +1,7 @@
-/** The figures of the active model that the service publishes to everybody, and the links to its report and routes. */
+/** What the service tells everybody of the active model: its accuracy, its codes, and the links to report and routes. */
 
 import { address, call, callText, wasCancelled } from "../api/client.js";
+import { accuracyTable } from "../parts/accuracy_table.js";
 import { showProblem } from "../page/announce.js";
 import { bar, el, fill } from "../page/dom.js";
 import { number, percent } from "../page/format.js";
@@ -16,7 +17,8 @@ export function makeModelView(place) {
 async function read(place) {
   try {
     const [ready, metrics] = await Promise.all([call("readyz"), readMetrics()]);
-    fill(place, facts(ready, metrics), codebooks(metrics), links(ready));
+    const evaluation = await call(`models/${encodeURIComponent(ready.model_version)}/evaluation`);
+    fill(place, facts(ready, evaluation, metrics), accuracyTable(evaluation), codebooks(metrics), links(ready));
   } catch (error) {
     if (!wasCancelled(error)) showProblem(place, error, () => read(place));
   }
@@ -40,11 +42,13 @@ function parseMetrics(text) {
   );
 }
 
-function facts(ready, metrics) {
+function facts(ready, evaluation, metrics) {
   const items = metrics.get("rqrec_catalogue_items");
   const collisions = metrics.get("rqrec_model_collision_ratio");
   const rows = [
     ["Version", ready.model_version],
+    ["Published", day(evaluation.created_at)],
+    evaluation.learnt_until ? ["Knows what users chose until", day(evaluation.learnt_until)] : null,
     ["Changes of the catalogue since it was published", number(ready.catalogue_version)],
     items === undefined ? null : ["Items that can be recommended", number(items)],
     collisions === undefined ? null : ["Items that share all other codes with another one", percent(collisions)],
@@ -54,6 +58,10 @@ function facts(ready, metrics) {
     { class: "facts" },
     rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
   );
+}
+
+function day(time) {
+  return time.slice(0, 10);
 }
 
 function codebooks(metrics) {

@@ -1,4 +1,4 @@
-"""The route of the training report of a model."""
+"""The routes of what is known of a model from its training: the figures of its evaluation, and the report."""
 
 import asyncio
 from pathlib import Path
@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.report import REPORT_POLICY, read_report
 from rqrec.models.bundle.store import bundles_at_hand
+from rqrec.service.contract.browse import EvaluationReply
 from rqrec.service.errors import NoReport, UnknownModel
 from rqrec.service.http.dependencies import RuntimeNow
 from rqrec.service.http.problems import DEADLINE, INVALID, NO_REPORT, NOT_READY, OVERLOADED, UNKNOWN_MODEL, declared
@@ -22,15 +23,42 @@ HEADERS = {
 }
 
 
+VersionInPath = Annotated[str, InPath(max_length=256, examples=["ml-100k-83feea3933432d8e"])]
+
+
+@router.get(
+    "/models/{version}/evaluation",
+    tags=["catalogue"],
+    responses=declared(UNKNOWN_MODEL, INVALID, OVERLOADED, NOT_READY, DEADLINE),
+)
+async def get_evaluation(runtime: RuntimeNow, version: VersionInPath) -> EvaluationReply:
+    """Returns how accurate a loaded model was at its training, and how accurate simple models were beside it.
+
+    Args:
+        runtime: The running service.
+        version: Version of a loaded model; GET /readyz names these.
+    """
+    for model in runtime.deployment.models:
+        if model.version == version:
+            manifest = model.bundle.manifest
+            return EvaluationReply(
+                model_version=version,
+                dataset=manifest.dataset,
+                created_at=manifest.created_at,
+                learnt_until=manifest.learnt_until or None,
+                refit=manifest.refit,
+                metrics={name: dict(figures) for name, figures in manifest.metrics.items()},
+            )
+    raise UnknownModel(f"no loaded model has the version {version!r}: GET /readyz names the loaded models")
+
+
 @router.get(
     "/models/{version}/report",
     tags=["catalogue"],
     response_class=HTMLResponse,
     responses=declared(NO_REPORT, UNKNOWN_MODEL, INVALID, OVERLOADED, NOT_READY, DEADLINE),
 )
-async def get_report(
-    runtime: RuntimeNow, version: Annotated[str, InPath(max_length=256, examples=["ml-100k-83feea3933432d8e"])]
-) -> HTMLResponse:
+async def get_report(runtime: RuntimeNow, version: VersionInPath) -> HTMLResponse:
     """Returns the training report of a model: a page that shows what each stage of its training did.
 
     The page has no scripts and loads nothing.

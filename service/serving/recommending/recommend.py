@@ -17,8 +17,8 @@ from rqrec.service.events.event import Impression
 from rqrec.service.ids import uuid_by_time
 from rqrec.service.list_control.controlled_list import ControlledList
 from rqrec.service.outcomes.health_recorder import HealthRecorder
-from rqrec.service.outcomes.outcome_counts import Arm, bucket_of
-from rqrec.service.serving.deployment import Deployment, Role
+from rqrec.service.outcomes.outcome_counts import bucket_of
+from rqrec.service.serving.deployment import Choice, Deployment, Role
 from rqrec.service.serving.recommending.answer import Answer, answer
 from rqrec.service.serving.recommending.explained_list import explanations
 from rqrec.service.serving.recommending.weights import explanation_weight, search_weight
@@ -34,10 +34,10 @@ SHADOW = "shadow"  # name of the client in the search queue for searches of a sh
 async def recommend(
     request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext
 ) -> bytes:
-    """Answers a recommendation request. The routing key of the request chooses the active model or the canary.
+    """Answers a recommendation request with the model that it names, or that its routing key chooses.
 
-    The routing key is a text in the request, by default the user's id. If there is a shadow model for it, the request
-    is also copied to the shadow model.
+    The routing key is a text in the request, by default the user's id. It chooses the active model or the canary. If
+    there is a shadow model for it, the request is also copied to the shadow model.
 
     Args:
         request: The validated body of the request.
@@ -50,34 +50,34 @@ async def recommend(
 
     Raises:
         Overloaded: If so many requests are waiting that there is no room for a search of this beam width.
-        InvalidPart: If a field about the user or the pages before is invalid.
+        InvalidPart: If no loaded model has the named version, or a field about the user or the pages before is invalid.
         StoreUnavailable: If the pages before this one cannot be read.
         InvalidFilter: If the filter names an unknown attribute, or a condition does not fit the attribute's type.
     """
-    _weigh(request, runtime, deployment, context)
     begin, metrics, recommendation_id = time.perf_counter(), runtime.metrics, uuid_by_time()
+    key = request.routing_key or request.user_id or recommendation_id
+    choice = deployment.choice(key, request.model_version)
+    _weigh(request, runtime, choice.model, context)
     profile = Profile(request.history, request.exclude)
     if request.user_id is not None or request.after is not None:
         profile = await runtime.users.profile(request)
-    key = request.routing_key or request.user_id or recommendation_id
     asked_at = time.perf_counter()
-    role, model = deployment.answering(key)
-    with _failures_counted(deployment.health[role], context):
-        answered = await answer(request, profile, runtime, model, client=context.client)
+    with _failures_counted(choice.health, context):
+        answered = await answer(request, profile, runtime, choice.model, client=context.client)
     snapshot, best = answered.snapshot, answered.best
     with metrics.lookup_seconds.time():
         codes_KL = snapshot.table.codes_of(best.leaves_K)
         items = snapshot.table.items(best.leaves_K)
-    is_complete = model.is_current and profile.is_complete
-    deployment.health[role].add_answer(time.perf_counter() - asked_at, is_short=len(items) < request.k)
+    is_complete = choice.model.is_current and profile.is_complete
+    choice.health.add_answer(time.perf_counter() - asked_at, is_short=len(items) < request.k)
     fallback: Fallback = "popular" if answered.is_fallback else None if is_complete else "degraded"
-    _count(metrics, answered, role, fallback, k=request.k)
+    _count(metrics, answered, choice.role, fallback, k=request.k)
     item_ids = [item.item_id for item in items]
-    if (shadow := deployment.shadow(key)) is not None:
-        runtime.spawn_shadow(_compare(request, profile, runtime, shadow, item_ids))
+    if choice.shadow is not None:
+        runtime.spawn_shadow(_compare(request, profile, runtime, choice.shadow, item_ids))
     if request.user_id is not None or request.surface is not None or request.after is not None:
-        arm, trial = Arm(snapshot.version, role.value), runtime.promotion.trial_of(deployment)
-        runtime.users.record(_impression(request, recommendation_id, arm, item_ids, trial=trial, key=key))
+        trial = runtime.promotion.trial_of(deployment) if choice.is_sample else None
+        runtime.users.record(_impression(request, recommendation_id, choice, item_ids, trial=trial, key=key))
     reply = {
         "recommendation_id": recommendation_id,
         "model_version": snapshot.version,
@@ -90,17 +90,17 @@ async def recommend(
         "history_source": profile.source,
     }
     if request.explain:
-        await _add_explanations(reply, answered, items, codes_KL, model, runtime)
+        await _add_explanations(reply, answered, items, codes_KL, choice.model, runtime)
     if answered.controlled is not None:
         _add_list_control(reply, answered.controlled, request.k)
     return orjson.dumps(reply)
 
 
-def _weigh(request: RecommendRequest, runtime: Runtime, deployment: Deployment, context: RequestContext) -> None:
+def _weigh(request: RecommendRequest, runtime: Runtime, model: ServedModel, context: RequestContext) -> None:
     """Sets the deadline of a request, and takes its places in the queue."""
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
-    width, max_history = runtime.limits.beam_width, deployment.active.snapshot.recommender.max_history
+    width, max_history = runtime.limits.beam_width, model.snapshot.recommender.max_history
     weight = search_weight(request, width) + explanation_weight(request, width, max_history)
     runtime.admission.weigh(context, weight)
 
@@ -136,7 +136,7 @@ def _count(metrics: Metrics, answered: Answer, role: Role, fallback: Fallback, *
 def _impression(
     request: RecommendRequest,
     recommendation_id: str,
-    arm: Arm,
+    choice: Choice,
     item_ids: Sequence[str],
     *,
     trial: int | None,
@@ -147,8 +147,8 @@ def _impression(
         recommendation_id=recommendation_id,
         user_id=request.user_id,
         surface=request.surface,
-        model_version=arm.version,
-        role=arm.role,
+        model_version=choice.model.version,
+        role=choice.role.value,
         item_ids=tuple(item_ids),
         at=time.time(),
         after=request.after,

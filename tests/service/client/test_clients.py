@@ -72,6 +72,9 @@ def test_every_call(client: Client) -> None:
     assert gone.value.problem.type == "unknown-item"
     activated = client.activate("others", part="canary", percent=5)
     assert {model.version: model.part for model in activated.models}["others"] == "canary"
+    assert client.evaluation("others").metrics.keys() >= {"rqrec", "popularity"}
+    assert client.readiness().models == {"active": "films", "canary": "others"}
+    assert client.recommend(["1"], model_version="others").model_version == "others"
     assert client.models() == activated
     client.activate("films")
 

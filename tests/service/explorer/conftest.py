@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Route, expect, sync_playwright
 
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import Bundle
@@ -53,6 +53,12 @@ class Visit:
     def say(self) -> Locator:
         """Returns what the page says to screen readers."""
         return self.page.locator("#status")
+
+
+def refuse(route: Route, status: int, type_: str, headers: Mapping[str, str] | None = None) -> None:
+    """Answers a request of the page with a problem that may be tried again."""
+    problem = {"type": type_, "title": f"A problem: {type_}", "detail": "of a test", "retryable": True}
+    route.fulfill(status=status, headers={**(headers or {}), "content-type": "application/problem+json"}, json=problem)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,16 @@
 """What a visitor does in the explorer, in a real browser against a real service."""
 
 import json
+import re
 from collections.abc import Callable
+from itertools import combinations
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Request, Route, expect
 
-from tests.service.explorer.conftest import TOKEN, Visit
+from tests.service.explorer.conftest import TOKEN, Visit, refuse
 
 VIEWS = ("list", "codes", "map", "compare", "model")
 HISTORY = "h=100&h=101"
@@ -142,19 +144,82 @@ def test_the_map_is_walked_with_the_keyboard(visit: Visit) -> None:
     page.wait_for_url("**color=code**")
 
 
-def test_two_models_are_compared_while_a_canary_answers_some_users(visit: Visit, two_models: str) -> None:
+def test_the_map_has_a_list_that_came_while_the_points_of_the_sample_were_read(visit: Visit) -> None:
+    held = dict[str, Route]()
+    visit.page.route("**/recommend", lambda route: held.update(list=route))
+    visit.page.route("**/map?limit=5000**", lambda route: held.update(sample=route))
+    with visit.page.expect_request("**/map?**"):
+        visit.page.goto(f"{visit.url}#view=map&{HISTORY}")
+    held["list"].continue_()
+    expect(visit.page.locator("#model-line")).not_to_be_empty()
+    held["sample"].continue_(url=held["sample"].request.url.replace("limit=5000", "limit=1"))
+    expect(visit.page.locator(".map-view > .lead")).to_have_text(re.compile("^1[23] of 64 items"))
+
+
+def test_a_search_waits_for_its_index_that_is_made_at_its_first_request(visit: Visit) -> None:
+    calls = list[Route]()
+
+    def answer(route: Route) -> None:
+        calls.append(route)
+        if len(calls) > 2:
+            route.continue_()
+        else:
+            refuse(route, 504, "deadline")
+
+    visit.open("view=list")
+    visit.page.route("**/search", answer)
+    visit.page.get_by_label("Find an item").fill("Horror 11")
+    expect(visit.page.get_by_role("option").first).to_contain_text("Horror 11")
+    assert [json.loads(route.request.post_data or "")["query"] for route in calls] == ["a", "Horror 11", "Horror 11"]
+    visit.faults.clear()
+
+
+def test_no_mark_of_the_map_hides_another(visit: Visit) -> None:
+    visit.open("view=map")
+    marks = visit.page.evaluate(
+        """async () => {
+            const { placeMarks } = await import("./explorer/map/marks.js");
+            const ids = Array.from({ length: 15 }, (_, at) => String(at));
+            const index = new Map(ids.map((id, at) => [id, at]));
+            const points = { xs: ids.map((_, at) => at % 2), ys: ids.map(() => 0), index };
+            const camera = { scale: 1, toPixel: (x, y) => [x, y] };
+            return placeMarks({ camera, points, history: ids.slice(0, 5), list: ids.slice(4) });
+        }"""
+    )
+    assert [mark["number"] for mark in marks] == [*range(1, 6), *range(1, 12)]
+    places = [complex(mark["x"], mark["y"]) for mark in marks]
+    assert min(abs(one - other) for one, other in combinations(places, 2)) > 2 * marks[0]["reach"]
+    assert max(map(abs, places)) < 80  # pixels from their points
+
+
+def test_the_accuracy_of_the_model_stands_beside_that_of_simple_lists(visit: Visit) -> None:
+    visit.open("view=model")
+    table = visit.page.get_by_role("table")
+    figures = httpx.get(f"{visit.url}models/films/evaluation").json()["metrics"]
+    for row, name in (("This model", "rqrec"), ("What is chosen most", "popularity")):
+        cells = table.get_by_role("row", name=row).first.get_by_role("cell").all_inner_texts()
+        assert cells == [f"{100 * figures[name]['recall@10']:.1f} %", f"{figures[name]['ndcg@10']:.3f}"]
+    with visit.page.expect_navigation():
+        visit.page.get_by_role("link", name="Report of its training").click()
+    assert visit.page.url.endswith("models/films/report")
+
+
+def test_the_loaded_models_are_compared_whatever_their_roles(visit: Visit, two_models: str) -> None:
     def activate(version: str, **role: object) -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
         httpx.post(f"{two_models}models/{version}/activate", headers=headers, json=role, timeout=30).raise_for_status()
 
     visit.open(f"view=compare&{HISTORY}")
-    expect(visit.page.get_by_text("One model answers")).to_be_visible()
-    activate("others", part="canary", percent=50)
+    expect(visit.page.get_by_text("One model is loaded")).to_be_visible()
+    activate("others", part="canary", percent=1)
     try:
         visit.page.get_by_role("button", name="Look again").click()
-        expect(visit.page.get_by_role("region", name="List of films")).to_be_visible()
-        expect(visit.page.get_by_role("region", name="List of others")).to_be_visible()
+        expect(visit.page.get_by_role("region", name="List of films")).to_contain_text("The active model")
+        expect(visit.page.get_by_role("region", name="List of others")).to_contain_text("The canary model")
         expect(visit.page.locator("#compared > p")).to_contain_text("10 of 10 items are in both lists")
+        activate("others", part="shadow")
+        visit.open(f"view=compare&{HISTORY}")
+        expect(visit.page.get_by_role("region", name="List of others")).to_contain_text("The shadow model")
     finally:
         activate("films")
 
@@ -182,19 +247,7 @@ def test_a_slow_answer_is_cancelled_by_the_next_click(visit: Visit) -> None:
     ("answer", "words"),
     [
         (lambda route: route.abort(), "Check that the service runs"),
-        (
-            lambda route: route.fulfill(
-                status=429,
-                headers={"retry-after": "7", "content-type": "application/problem+json"},
-                json={
-                    "title": "Too many requests are waiting",
-                    "detail": "410 wait",
-                    "type": "overloaded",
-                    "retryable": True,
-                },
-            ),
-            "Try again in 7 s",
-        ),
+        (lambda route: refuse(route, 429, "overloaded", {"retry-after": "7"}), "Try again in 7 s"),
         (lambda route: route.fulfill(status=502, body="<html>proxy"), "Status 502"),
     ],
     ids=["no answer", "overload", "a proxy's page"],

@@ -48,6 +48,31 @@ def test_a_shadow_is_measured_and_never_seen(admin_client: TestClient) -> None:
     assert overlap["rqrec_shadow_overlap_ratio_sum"] == overlap["rqrec_shadow_overlap_ratio_count"] == 10
 
 
+def test_a_request_can_name_a_loaded_model_whatever_its_role(admin_client: TestClient) -> None:
+    for part in ("canary", "shadow"):
+        activate(admin_client, "second", part=part, percent=1)
+        assert admin_client.get("/readyz").json()["models"] == {"active": "first", part: "second"}
+        for version in ("first", "second"):  # the routing key has no effect
+            assert {
+                ask(admin_client, model_version=version, routing_key=str(n))["model_version"] for n in range(20)
+            } == {version}
+    refused = admin_client.post("/recommend", json={"history": [], "model_version": "third"})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {
+            "pointer": "/model_version",
+            "detail": "expected the version of a loaded model, 'first' (active) or 'second' (shadow), got 'third'",
+        }
+    ]
+
+
+def test_a_list_of_a_named_model_starts_no_shadow_search(admin_client: TestClient) -> None:
+    activate(admin_client, "second", part="shadow")
+    ask(admin_client, model_version="first")
+    ask(admin_client)
+    until(lambda: sum(samples(admin_client, "rqrec_shadow_answers_total").values()) == 1)
+
+
 def test_roles_pass_through_redis() -> None:
     roles = Rollout("first").with_role("second", Role.CANARY, 5.0)
     assert Rollout.from_json(roles.to_json()) == roles

@@ -172,6 +172,24 @@ def test_a_canary_that_breaks_a_guardrail_is_rolled_back(
         assert f"decided to roll back the canary second: the canary's {reason}" in caplog.text
 
 
+def test_named_models_are_no_sample_of_the_trial(three_bundles: Path, options: dict[str, Any]) -> None:
+    app = create_app(settings_for(three_bundles, admin_token=TOKEN, **options), crashing)
+    with TestClient(app, headers=HEADERS, raise_server_exceptions=False) as client:
+        activate(client, "second", part="canary", percent=1e-9)  # nobody goes to it by routing key
+        for _ in range(30):  # if they counted, the canary's errors would break the guardrail
+            assert client.post("/recommend", json={"history": ["116"], "model_version": "second"}).status_code == 500
+            ask(client)
+        shown = ask(client, user_id="a user", surface="home", model_version="first")
+        click = {"user_id": "a user", "item_id": shown["items"][0]["item_id"], "type": "click"}
+        client.post("/events", json={"events": [{**click, "recommendation_id": shown["recommendation_id"]}]})
+        ask(client, user_id="a user", surface="home")
+        until(lambda: num_shown(client) == 1)
+        assert outcomes(client)["first"]["clicks"]["count"] == 0
+        assert len(client.get("/users/a user").json()["impressions"]) == 2  # it was shown all the same
+        assert listed(client)["trial"]["action"] == "wait"
+        assert parts(client) == {"first": "active", "second": "canary"}
+
+
 def test_a_canary_is_rolled_back_at_the_deadline(three_bundles: Path, options: dict[str, Any]) -> None:
     with service(three_bundles, **options, promotion_deadline_s=0.3) as client:
         assert activate(client, "second", part="canary", percent=50)["second"] == "canary"

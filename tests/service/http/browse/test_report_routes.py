@@ -40,6 +40,15 @@ def test_the_report_comes_as_a_page_with_a_policy_and_may_be_kept(client: TestCl
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_the_evaluation_of_a_loaded_model_is_told(client: TestClient, bundle: Bundle) -> None:
+    answer = client.get(f"/models/{bundle.manifest.version}/evaluation").json()
+    assert answer["metrics"] == bundle.manifest.metrics
+    assert answer["metrics"]["rqrec"]["users"] > 0
+    assert (answer["dataset"], answer["refit"]) == (bundle.manifest.dataset, bundle.manifest.refit)
+    unloaded = client.get("/models/without/evaluation")
+    assert (unloaded.status_code, unloaded.json()["type"]) == (404, "unknown-model")
+
+
 @pytest.mark.parametrize(
     ("version", "type_", "detail"),
     [
