@@ -17,7 +17,7 @@ from rqrec.service.events.sqlite_file import chunks, insert, one_each, places, r
 from rqrec.service.events.sqlite_outcomes import SqliteOutcomes, counts_in
 from rqrec.service.events.store import AppendResult, StoreLimits
 
-TRIMMED_AT_ONCE = 10_000  # records; more would keep other calls waiting
+DELETED_AT_ONCE = 10_000  # records; more would keep other calls waiting
 SWEEP_EVERY_S, SWEPT_ROWS, SWEPT_USERS = 1.0, 10_000, 100
 
 DELETE_EXPIRED_IDS = """
@@ -47,7 +47,10 @@ ON CONFLICT (user_id) DO UPDATE SET num_entries = num_entries + excluded.num_ent
 DELETE_RECORDS = """
 DELETE FROM records WHERE position IN (SELECT position FROM records WHERE position <= ? ORDER BY position LIMIT ?)
 """
-
+DELETE_EVENTS = """
+DELETE FROM records WHERE position IN (
+  SELECT position FROM records WHERE user_id = ? AND position < ? AND event IS NOT NULL LIMIT ?)
+"""
 
 ImpressionRows = Sequence[tuple[Impression, str]]
 
@@ -175,27 +178,37 @@ class SqliteWrites:
             connection.execute(DELETE_OLDEST_IMPRESSIONS.format(one_each(some)), (*some, self._limits.user_impressions))
         return [None] * len(calls)
 
-    def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
-        """Deletes all that is stored of some users, and adds to the stream that they were forgotten.
+    def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[tuple[int, int]]:
+        """Deletes all that is stored of some users but their events, and adds to the stream that they were forgotten.
 
         Args:
             connection: The file.
             user_ids: The users.
 
         Returns:
-            How many entries of the history, events and impressions of each user were deleted, together.
+            For each user, the position of the record which says so, and how many entries of the history and impressions
+            were deleted, together.
         """
-        deleted = []
+        forgotten = []
         for user_id in user_ids:
             count = _delete_users(connection, "user_id = ?", user_id)
-            count += connection.execute(
-                "DELETE FROM records WHERE user_id = ? AND event IS NOT NULL", (user_id,)
-            ).rowcount
             count += connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,)).rowcount
             position = _next_position(connection, time.time())
             connection.execute("INSERT INTO records (position, user_id) VALUES (?, ?)", (position, user_id))
-            deleted.append(count)
-        return deleted
+            forgotten.append((position, count))
+        return forgotten
+
+    def drop_events(self, connection: sqlite3.Connection, calls: Sequence[tuple[str, int]]) -> list[int]:
+        """Deletes some of the events that users had before they were forgotten.
+
+        Args:
+            connection: The file.
+            calls: For each call, the user and the position of the record which says that the user was forgotten.
+
+        Returns:
+            How many events each call has deleted; DELETED_AT_ONCE if there may be more.
+        """
+        return [connection.execute(DELETE_EVENTS, (*call, DELETED_AT_ONCE)).rowcount for call in calls]
 
     def trim(self, connection: sqlite3.Connection, positions: Sequence[int]) -> list[bool]:
         """Deletes some of the records up to a position.
@@ -207,8 +220,8 @@ class SqliteWrites:
         Returns:
             Whether there may be more to delete, for each call.
         """
-        deleted = connection.execute(DELETE_RECORDS, (max(positions), TRIMMED_AT_ONCE)).rowcount
-        return [deleted == TRIMMED_AT_ONCE] * len(positions)
+        deleted = connection.execute(DELETE_RECORDS, (max(positions), DELETED_AT_ONCE)).rowcount
+        return [deleted == DELETED_AT_ONCE] * len(positions)
 
     def _remember(self, connection: sqlite3.Connection, hashes: Sequence[bytes], now: float) -> set[bytes]:
         """Remembers the ids of events, and returns those that were not remembered yet."""

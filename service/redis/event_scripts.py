@@ -77,9 +77,9 @@ local next_position = #found == tonumber(ARGV[4]) and found[#found][1] or ''
 """
 
 # KEYS: stream. ARGV: user, the position before the part, its last position, most records of the part.
-# Returns the position from which to go on ('' at the end), and the events of the user.
+# Returns the position from which to go on ('' at the end), the positions of the user's events, and these events.
 FIND_EVENTS = f"""{_EVENTS_OF_USER}
-return {{next_position, events}}
+return {{next_position, positions, events}}
 """
 
 # KEYS and ARGV: as for FIND_EVENTS. Returns the position from which to go on, and how many events were deleted.

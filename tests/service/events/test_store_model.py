@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         run, store = self.opened.run, self.opened.store
         for user_id in USERS:
             expected = self.model.user(user_id)
-            assert run(store.user(user_id)) == expected
+            assert self.opened.user(user_id, limit=2) == expected
             assert run(store.history(user_id, 2)) == expected.history[-2:]
             for one in expected.impressions:
                 assert run(store.impression(one.recommendation_id)) == one
