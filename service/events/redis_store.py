@@ -144,15 +144,16 @@ class RedisEventStore(EventStore):
         return UserPage(history, events, list(map(unpack_impression, shown)), next_after)
 
     @override
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:
         await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1), refused)
         keys = [stream_key(shard_of(user_id)), history_key(user_id), shown_key(user_id)]
-        forgotten_at, count = await self._run(FORGET_USER, keys, user_id)
-        position = FIRST
-        while position:
-            position, num_events = await self._run_on_events(DROP_EVENTS, user_id, position, forgotten_at)
-            count += num_events
-        return int(count)
+        return str(await self._run(FORGET_USER, keys, user_id))
+
+    @override
+    async def drop_events(self, user_id: str, position: str) -> None:
+        begin = FIRST
+        while begin:
+            begin = await self._run_on_events(DROP_EVENTS, user_id, begin, position)
 
     @override
     async def read(self, position: str, limit: int) -> RecordPage:

@@ -19,7 +19,7 @@ from rqrec.service.events.sqlite_reads import (
     read_user,
 )
 from rqrec.service.events.sqlite_writer import SqliteWriter
-from rqrec.service.events.sqlite_writes import DELETED_AT_ONCE, SqliteWrites
+from rqrec.service.events.sqlite_writes import SqliteWrites
 from rqrec.service.events.store import (
     START,
     AppendResult,
@@ -90,13 +90,13 @@ class SqliteEventStore(EventStore):
         )
 
     @override
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:  # a refused impression is not stored
-        position, count = await self._writer.run(self._writes.forget, user_id)
-        num_events = DELETED_AT_ONCE
-        while num_events == DELETED_AT_ONCE:
-            num_events = await self._writer.run(self._writes.drop_events, (user_id, position))
-            count += num_events
-        return count
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:  # a refused impression is not stored
+        return str(await self._writer.run(self._writes.forget, user_id))
+
+    @override
+    async def drop_events(self, user_id: str, position: str) -> None:
+        while await self._writer.run(self._writes.drop_events, (user_id, _number(position))):
+            pass
 
     @override
     async def read(self, position: str, limit: int) -> RecordPage:

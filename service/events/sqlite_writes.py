@@ -178,7 +178,7 @@ class SqliteWrites:
             connection.execute(DELETE_OLDEST_IMPRESSIONS.format(one_each(some)), (*some, self._limits.user_impressions))
         return [None] * len(calls)
 
-    def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[tuple[int, int]]:
+    def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
         """Deletes all that is stored of some users but their events, and adds to the stream that they were forgotten.
 
         Args:
@@ -186,19 +186,18 @@ class SqliteWrites:
             user_ids: The users.
 
         Returns:
-            For each user, the position of the record which says so, and how many entries of the history and impressions
-            were deleted, together.
+            For each user, the position of the record which says so.
         """
-        forgotten = []
+        positions = []
         for user_id in user_ids:
-            count = _delete_users(connection, "user_id = ?", user_id)
-            count += connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,)).rowcount
+            _delete_users(connection, "user_id = ?", user_id)
+            connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,))
             position = _next_position(connection, time.time())
             connection.execute("INSERT INTO records (position, user_id) VALUES (?, ?)", (position, user_id))
-            forgotten.append((position, count))
-        return forgotten
+            positions.append(position)
+        return positions
 
-    def drop_events(self, connection: sqlite3.Connection, calls: Sequence[tuple[str, int]]) -> list[int]:
+    def drop_events(self, connection: sqlite3.Connection, calls: Sequence[tuple[str, int]]) -> list[bool]:
         """Deletes some of the events that users had before they were forgotten.
 
         Args:
@@ -206,9 +205,11 @@ class SqliteWrites:
             calls: For each call, the user and the position of the record which says that the user was forgotten.
 
         Returns:
-            How many events each call has deleted; DELETED_AT_ONCE if there may be more.
+            Whether there may be more to delete, for each call.
         """
-        return [connection.execute(DELETE_EVENTS, (*call, DELETED_AT_ONCE)).rowcount for call in calls]
+        return [
+            connection.execute(DELETE_EVENTS, (*call, DELETED_AT_ONCE)).rowcount == DELETED_AT_ONCE for call in calls
+        ]
 
     def trim(self, connection: sqlite3.Connection, positions: Sequence[int]) -> list[bool]:
         """Deletes some of the records up to a position.
@@ -280,9 +281,8 @@ def _next_position(connection: sqlite3.Connection, now: float) -> int:
     return max((last or 0) + 1, int(1e6 * now))
 
 
-def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> int:
-    """Deletes the users that fulfil a condition, with their histories. Returns the number of deleted entries."""
+def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> None:
+    """Deletes the users that fulfil a condition, with their histories."""
     entries = f"DELETE FROM history WHERE user_key IN (SELECT user_key FROM users WHERE {condition})"
-    num_entries = connection.execute(entries, values).rowcount
+    connection.execute(entries, values)
     connection.execute(f"DELETE FROM users WHERE {condition}", values)
-    return num_entries

@@ -204,8 +204,8 @@ class EventStore(ABC):
         """
 
     @abstractmethod
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
-        """Deletes all that is stored of a user: the history, the events in the stream, and the impressions.
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:
+        """Deletes the history and the impressions of a user. `drop_events` must then delete the user's events.
 
         Adds a `ForgottenUser` to the stream, also if nothing of the user is stored, because exported files may hold
         older events. An event that arrives afterwards belongs to a new user; one that was stored before stays a
@@ -216,10 +216,24 @@ class EventStore(ABC):
             refused: Ids of the user's recommendations whose impressions the store refused, and may hold in part.
 
         Returns:
-            How many entries of the history, events and impressions were deleted, together.
+            The position of the `ForgottenUser`, for `drop_events`.
 
         Raises:
             StoreUnavailable: If the store does not answer. A part may be deleted nevertheless.
+        """
+
+    @abstractmethod
+    async def drop_events(self, user_id: str, position: str) -> None:
+        """Deletes the events in the stream that a user had before being forgotten.
+
+        This may search the whole stream and take seconds. Other calls run meanwhile.
+
+        Args:
+            user_id: Id of the user.
+            position: What `forget` has returned.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. A part may be deleted nevertheless; forget the user again.
         """
 
     @abstractmethod

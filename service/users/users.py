@@ -175,8 +175,9 @@ class Users:
         """
         self._histories.forget(user_id)
         async with self._impressions.forgetting(user_id) as refused:
-            await self._metrics.timed("forget", self._store.forget(user_id, refused))
+            position = await self._metrics.timed("forget", self._store.forget(user_id, refused))
         self._histories.forget(user_id)  # a request may have read it meanwhile
+        await self._metrics.timed("drop_events", self._store.drop_events(user_id, position))
 
     def _check(self, request: RecommendRequest) -> None:
         if request.exclude_types:

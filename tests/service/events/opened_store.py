@@ -46,9 +46,14 @@ class OpenedStore:
         while page.next_after is not None:
             page = self.run(self.store.user(user_id, page.next_after, limit))
             assert len(page.events) <= limit
-            assert page.history == page.impressions == []
+            assert not page.history
+            assert not page.impressions
             events = events + page.events
         return UserPage(first.history, events, first.impressions)
+
+    def forget(self, user_id: str) -> None:
+        """Deletes all that is stored of a user."""
+        self.run(self.store.drop_events(user_id, self.run(self.store.forget(user_id))))
 
     def close(self) -> None:
         self.run(self._close())

@@ -79,7 +79,7 @@ class PlainStore:
         events = [one for one in (*self.untrimmed, *self.unread) if isinstance(one, Event) and one.user_id == user_id]
         return UserPage(self.history(user_id), events, self.shown(user_id))
 
-    def forget(self, user_id: str) -> int:
+    def forget(self, user_id: str) -> None:
         found = self.user(user_id)
         self._histories.pop(user_id, None)
         for one in found.impressions:
@@ -87,7 +87,6 @@ class PlainStore:
         for records in (self.untrimmed, self.unread):
             records[:] = [one for one in records if one not in found.events]
         self.unread.append(ForgottenUser(user_id))
-        return len(found.history) + len(found.events) + len(found.impressions)
 
     def note_read(self, records: Sequence[Record]) -> None:
         for record in records:

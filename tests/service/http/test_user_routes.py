@@ -112,12 +112,12 @@ def test_a_users_data_is_shown_and_forgotten(client: TestClient) -> None:
 def test_a_user_with_many_events_is_shown_page_by_page(client: TestClient) -> None:
     films = HORROR[:5]
     send(client, "u", *films)
-    events, query = list[str](), {"limit": "2"}
+    events, query = list[str](), dict[str, Any](limit=2)
     for num_entries in (5, 0, 0):
         page = client.get("/users/u", params=query, headers=ADMIN).json()
         assert (len(page["history"]), page["impressions"]) == (num_entries, [])
         events += items_of(page["events"])
-        query = {"limit": "2", "after": page["next_after"]}
+        query["after"] = page["next_after"]
     assert (events, query["after"]) == (films, None)
 
 
