@@ -46,12 +46,19 @@ async def compare_events(
     stored = [event for event in stored if event["user_id"].startswith(prefixes)]
     wrong = list[str]()
     for user_id in ledger.users():
-        response = await ask("GET", f"/users/{user_id}")
-        if not response.is_success:
-            wrong.append(f"GET /users/{user_id}: {response.status_code} {response.text}")
+        pages = await _pages_of(user_id, ask)
+        if not pages[-1].is_success:
+            wrong.append(f"GET /users/{user_id}: {pages[-1].status_code} {pages[-1].text}")
             continue
-        reply = response.json()
-        stored += [{"user_id": user_id, **event} for event in reply["events"]]
-        wrong += ledger.faults_of_history(user_id, reply["history"], bound)
+        stored += [{"user_id": user_id, **event} for page in pages for event in page.json()["events"]]
+        wrong += ledger.faults_of_history(user_id, pages[0].json()["history"], bound)
     lost, twice, unsent = ledger.compare(stored)
     return Discrepancies(lost, twice, unsent + wrong)
+
+
+async def _pages_of(user_id: str, ask: Callable[[str, str], Awaitable[httpx.Response]]) -> list[httpx.Response]:
+    """Returns the pages of what is stored of a user; the last answer is an error if a page cannot be read."""
+    pages = [await ask("GET", f"/users/{user_id}")]
+    while pages[-1].is_success and (after := pages[-1].json()["next_after"]) is not None:
+        pages.append(await ask("GET", f"/users/{user_id}?after={after}"))
+    return pages

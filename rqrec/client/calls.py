@@ -273,9 +273,18 @@ def send_events(events: Sequence[UserEvent | Mapping[str, Any]]) -> Call[EventsR
     return Call("POST", "/events", EventsReply, body)
 
 
-def user(user_id: str) -> Call[UserReply]:
-    """The call `GET /users/{user_id}`, which returns all that is stored of a user. Needs the admin token."""
-    return Call("GET", f"/users/{_quoted(user_id)}", UserReply)
+def user(user_id: str, *, after: str | None = None, limit: int = 1000) -> Call[UserReply]:
+    """The call `GET /users/{user_id}`, which returns all that is stored of a user, page by page. Needs the admin token.
+
+    Args:
+        user_id: Id of the user.
+        after: `next_after` of the page before; None for the first page.
+        limit: Largest number of events of the page, in [1, 1000].
+    """
+    query: dict[str, int | str] = {"limit": limit}
+    return Call(
+        "GET", f"/users/{_quoted(user_id)}", UserReply, query=query if after is None else {**query, "after": after}
+    )
 
 
 def forget_user(user_id: str) -> Call[None]:

@@ -92,9 +92,17 @@ class StoredImpression(BaseModel):
 
 
 class UserReply(BaseModel):
-    """All that is stored of one user."""
+    """What is stored of one user: all pages together have everything."""
 
     user_id: str
-    history: list[StoredEntry] = Field(description="What recommendations read, oldest first.")
-    events: list[StoredEvent] = Field(description="The events that were not exported yet, in the order of arrival.")
-    impressions: list[StoredImpression] = Field(description="The lists that were shown and have not expired.")
+    history: list[StoredEntry] = Field(
+        description="What recommendations read, oldest first. Only the first page has it."
+    )
+    events: list[StoredEvent] = Field(
+        description="Some of the events that were not exported yet, in the order of arrival. A page may have fewer "
+        "than `limit`, or none, and still not be the last one."
+    )
+    impressions: list[StoredImpression] = Field(
+        description="The lists that were shown and have not expired. Only the first page has them."
+    )
+    next_after: str | None = Field(description="Value of `after` for the next page; null on the last page.")

@@ -98,3 +98,20 @@ class HistoryEntry(NamedTuple):
     item_id: str
     type: str
     at: float
+
+
+@dataclass(frozen=True)
+class UserPage:
+    """A part of what is stored of one user.
+
+    Attributes:
+        history: The user's history, oldest entry first. Only the first page has it.
+        events: Some of the user's events that are still in the stream, in the order of the stream.
+        impressions: What the user was shown, oldest first, as far as it has not expired. Only the first page has it.
+        next_after: The position from which the next page goes on; None on the last page.
+    """
+
+    history: list[HistoryEntry]
+    events: list[Event]
+    impressions: list[Impression]
+    next_after: str | None = None

@@ -27,7 +27,7 @@ from rqrec.service.redis.client import KEY_PREFIX
 
 NUM_SHARDS = 16  # never changes: the keys of most users would change
 FIRST = "0-0"  # the position before every record of one shard
-POSITION_IN_SHARD = re.compile(r"\d{1,15}-\d{1,8}")
+POSITION_IN_SHARD = re.compile(r"\d{1,15}-\d{1,8}", re.ASCII)
 
 
 def shard_of(name: str) -> int:
@@ -101,6 +101,22 @@ def split_position(position: str) -> list[str]:
     if len(positions) != NUM_SHARDS or not all(map(POSITION_IN_SHARD.fullmatch, positions)):
         raise foreign_position(position)
     return positions
+
+
+def check_position(position: str) -> str:
+    """Returns a position in the stream of one shard.
+
+    Args:
+        position: What Redis has returned as the position of a record, or START.
+
+    Raises:
+        ValueError: If the text is no such position.
+    """
+    if position == START:
+        return FIRST
+    if not POSITION_IN_SHARD.fullmatch(position):
+        raise foreign_position(position)
+    return position
 
 
 def join_positions(positions: list[str]) -> str:

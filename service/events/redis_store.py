@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from redis.asyncio import RedisCluster
 from typing_extensions import override
 
 from rqrec.service.errors import StoreRefused, StoreUnavailable
-from rqrec.service.events.event import Event, HistoryEntry, Impression, Record, RecordPage
+from rqrec.service.events.event import Event, HistoryEntry, Impression, Record, RecordPage, UserPage
 from rqrec.service.events.packing import (
     hash_event_id,
     pack_entry,
@@ -31,6 +31,7 @@ from rqrec.service.events.packing import (
 from rqrec.service.events.redis_keys import (
     FIRST,
     NUM_SHARDS,
+    check_position,
     history_key,
     impression_key,
     join_positions,
@@ -42,7 +43,7 @@ from rqrec.service.events.redis_keys import (
     stream_key,
 )
 from rqrec.service.events.redis_outcomes import Packed, RedisOutcomes, UserOutcomes, json_of
-from rqrec.service.events.store import AppendResult, EventStore, StoreLimits, UserData, check_read_limit
+from rqrec.service.events.store import START, AppendResult, EventStore, StoreLimits, check_read_limit
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts
 from rqrec.service.redis.client import RedisGate, RedisRefused, RedisUnavailable
 from rqrec.service.redis.event_scripts import (
@@ -59,6 +60,7 @@ from rqrec.service.redis.scripts import Script, evaluate, evaluate_all
 
 CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
+SCANNED_PER_EVENT = 20  # records that are read at most for each event that a page may have
 TOKENS = 1 << 62
 WHOLE_HISTORY = 1 << 30
 ItemT = TypeVar("ItemT")
@@ -133,22 +135,25 @@ class RedisEventStore(EventStore):
         return {item_id for text in await self._shown(user_id, at) for item_id in unpack_impression(text).item_ids}
 
     @override
-    async def user(self, user_id: str) -> UserData:
-        events = [text async for found in self._scan(FIND_EVENTS, user_id, "+") for text in found]
-        return UserData(
-            history=await self.history(user_id, WHOLE_HISTORY),
-            events=[unpack_event(user_id, text) for text in events],
-            impressions=list(map(unpack_impression, await self._shown(user_id, 0.0))),
-        )
+    async def user(self, user_id: str, after: str, limit: int) -> UserPage:
+        begin = check_position(after)
+        history, shown = list[HistoryEntry](), list[str]()
+        if after == START:
+            history, shown = await self.history(user_id, WHOLE_HISTORY), await self._shown(user_id, 0.0)
+        events, next_after = await self._find_events(user_id, begin, limit)
+        return UserPage(history, events, list(map(unpack_impression, shown)), next_after)
 
     @override
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:
         await self._delete_impressions(await self._call(self._gate.client.zrange, shown_key(user_id), 0, -1), refused)
         keys = [stream_key(shard_of(user_id)), history_key(user_id), shown_key(user_id)]
-        forgotten_at, count = await self._run(FORGET_USER, keys, user_id)
-        async for num_events in self._scan(DROP_EVENTS, user_id, forgotten_at):
-            count += num_events
-        return int(count)
+        return str(await self._run(FORGET_USER, keys, user_id))
+
+    @override
+    async def drop_events(self, user_id: str, position: str) -> None:
+        begin = FIRST
+        while begin:
+            begin = await self._run_on_events(DROP_EVENTS, user_id, begin, position)
 
     @override
     async def read(self, position: str, limit: int) -> RecordPage:
@@ -212,12 +217,23 @@ class RedisEventStore(EventStore):
             groups[shard(item) if self._is_cluster else 0].append(item)
         return list(groups.values())
 
-    async def _scan(self, script: str, user_id: str, last: str) -> AsyncIterator[Any]:
-        """Runs FIND_EVENTS or DROP_EVENTS on the stream of a user, part by part; yields what it has found."""
-        stream, position = stream_key(shard_of(user_id)), FIRST
-        while position:
-            position, found = await self._run(script, [stream], user_id, position, last, SCANNED_AT_ONCE)
-            yield found
+    async def _find_events(self, user_id: str, begin: str, limit: int) -> tuple[list[Event], str | None]:
+        """Returns some of a user's events after a position, and the position from which to go on; None at the end."""
+        position, found = begin, list[tuple[str, str]]()
+        for _ in range(max(limit * SCANNED_PER_EVENT // SCANNED_AT_ONCE, 1)):
+            position, positions, texts = await self._run_on_events(FIND_EVENTS, user_id, position, "+")
+            found += zip(positions, texts, strict=True)
+            if len(found) > limit:
+                position, found = found[limit - 1][0], found[:limit]
+                break
+            if not position:
+                break
+        return [unpack_event(user_id, text) for _, text in found], position or None
+
+    async def _run_on_events(self, script: str, user_id: str, position: str, last: str) -> Any:
+        """Runs FIND_EVENTS or DROP_EVENTS on the next part of the stream in which a user's events are."""
+        stream = stream_key(shard_of(user_id))
+        return await self._run(script, [stream], user_id, position, last, SCANNED_AT_ONCE)
 
     async def _shown(self, user_id: str, since: float) -> list[str]:
         since = max(since, time.time() - self._limits.impression_ttl_s)

@@ -1,7 +1,8 @@
 """The connections of a process that read the SQLite file of the event store.
 
 A short read takes some tens of microseconds if the operating system has the pages in memory. Handing it to a thread
-takes several times as long. So short reads run in the thread of the event loop, as long as they are fast.
+takes several times as long. So short reads run in the thread of the event loop, as long as they are fast. A single slow
+read says little: another program may have had the processor.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from rqrec.service.events.sqlite_file import open_for_reading
 
 ResultT = TypeVar("ResultT")
 NUM_READERS = 2
-SLOW_S, SLOW_FOR_S = 0.002, 1.0  # a read as slow as this, from a slow disk, sends all reads to the threads for so long
+SLOW_S, SLOW_READS = 0.002, 2  # so many reads in turn as slow as this come from a slow disk
+SLOW_FOR_S = 1.0  # for so long all reads then go to the threads
 
 
 class SqliteReaders:
@@ -35,6 +37,7 @@ class SqliteReaders:
         self._connections: dict[int, sqlite3.Connection] = {}  # by thread
         self._opening = threading.Lock()
         self._own: sqlite3.Connection | None = None  # of `read_at_once`
+        self._num_slow = 0  # of the last reads of `read_at_once`
         self._slow_until = 0.0  # monotonic seconds
 
     async def run(self, read: Callable[[sqlite3.Connection], ResultT], if_missing: ResultT) -> ResultT:
@@ -52,7 +55,7 @@ class SqliteReaders:
     def read_at_once(self, read: Callable[[sqlite3.Connection], ResultT]) -> ResultT | None:
         """Runs a function that reads little, in this thread. Returns None if only `run` can tell.
 
-        That is so before the first `run`, for some time after a slow read, and after an error.
+        That is so before the first `run`, for some time after slow reads, and after an error.
         """
         if self._own is None or time.monotonic() < self._slow_until:
             return None
@@ -64,7 +67,8 @@ class SqliteReaders:
             self._own = None
             return None
         finally:
-            if time.perf_counter() - begin > SLOW_S:
+            self._num_slow = self._num_slow + 1 if time.perf_counter() - begin > SLOW_S else 0
+            if self._num_slow >= SLOW_READS:
                 self._slow_until = time.monotonic() + SLOW_FOR_S
 
     async def close(self) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import orjson
 
-from rqrec.service.events.event import HistoryEntry, Impression, RecordPage
+from rqrec.service.events.event import HistoryEntry, Impression, RecordPage, UserPage
 from rqrec.service.events.packing import unpack_event, unpack_impression, unpack_record
 from rqrec.service.events.sqlite_file import read_json
-from rqrec.service.events.store import UserData
 
 # The entries and the times of each user, latest first. `{}` stands for the users, with their places in the answer.
 # Joining texts takes a third of the time of `json_group_array`.
@@ -69,21 +68,25 @@ def read_shown(connection: sqlite3.Connection, user_id: str, since: float) -> li
     return [unpack_impression(text) for text in read_json(connection, "impression", rows, user_id, since)]
 
 
-def read_user(connection: sqlite3.Connection, user_id: str, since: float) -> UserData:
-    """Returns all that is stored of a user.
+def read_user(connection: sqlite3.Connection, user_id: str, since: float, after: int, limit: int) -> UserPage:
+    """Returns a page of what is stored of a user.
 
     Args:
         connection: The file.
         user_id: Id of the user.
         since: The time of the oldest impression that has not expired, in seconds since 1970.
+        after: The position before the first event of the page; 0 for the first page.
+        limit: Most events of the page.
     """
     connection.execute("BEGIN")  # all queries see the same moment
     try:
-        rows = "records WHERE user_id = ? AND event IS NOT NULL ORDER BY position"
-        return UserData(
-            history=read_histories(connection, [user_id], -1)[0],
-            events=[unpack_event(user_id, text) for text in read_json(connection, "event", rows, user_id)],
-            impressions=read_shown(connection, user_id, since),
+        rows = "records WHERE user_id = ? AND position > ? AND event IS NOT NULL ORDER BY position LIMIT ?"
+        found = read_json(connection, "json_array(position, event)", rows, user_id, after, limit + 1)
+        return UserPage(
+            history=[] if after else read_histories(connection, [user_id], -1)[0],
+            events=[unpack_event(user_id, text) for _, text in found[:limit]],
+            impressions=[] if after else read_shown(connection, user_id, since),
+            next_after=str(found[limit - 1][0]) if len(found) > limit else None,
         )
     finally:
         connection.execute("COMMIT")

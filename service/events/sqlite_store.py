@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage
+from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage, UserPage
 from rqrec.service.events.sqlite_outcomes import read_counts
 from rqrec.service.events.sqlite_readers import SqliteReaders
 from rqrec.service.events.sqlite_reads import (
@@ -25,7 +25,6 @@ from rqrec.service.events.store import (
     AppendResult,
     EventStore,
     StoreLimits,
-    UserData,
     check_read_limit,
     foreign_position,
 )
@@ -84,13 +83,20 @@ class SqliteEventStore(EventStore):
         return {item_id for impression in shown for item_id in impression.item_ids}
 
     @override
-    async def user(self, user_id: str) -> UserData:
-        since = self._kept_since()
-        return await self._readers.run(lambda connection: read_user(connection, user_id, since), UserData([], [], []))
+    async def user(self, user_id: str, after: str, limit: int) -> UserPage:
+        since, position = self._kept_since(), _number(after)
+        return await self._readers.run(
+            lambda connection: read_user(connection, user_id, since, position, limit), UserPage([], [], [])
+        )
 
     @override
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:  # a refused impression is not stored
-        return await self._writer.run(self._writes.forget, user_id)
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:  # a refused impression is not stored
+        return str(await self._writer.run(self._writes.forget, user_id))
+
+    @override
+    async def drop_events(self, user_id: str, position: str) -> None:
+        while await self._writer.run(self._writes.drop_events, (user_id, _number(position))):
+            pass
 
     @override
     async def read(self, position: str, limit: int) -> RecordPage:

@@ -17,7 +17,7 @@ from rqrec.service.events.sqlite_file import chunks, insert, one_each, places, r
 from rqrec.service.events.sqlite_outcomes import SqliteOutcomes, counts_in
 from rqrec.service.events.store import AppendResult, StoreLimits
 
-TRIMMED_AT_ONCE = 10_000  # records; more would keep other calls waiting
+DELETED_AT_ONCE = 10_000  # records; more would keep other calls waiting
 SWEEP_EVERY_S, SWEPT_ROWS, SWEPT_USERS = 1.0, 10_000, 100
 
 DELETE_EXPIRED_IDS = """
@@ -47,7 +47,10 @@ ON CONFLICT (user_id) DO UPDATE SET num_entries = num_entries + excluded.num_ent
 DELETE_RECORDS = """
 DELETE FROM records WHERE position IN (SELECT position FROM records WHERE position <= ? ORDER BY position LIMIT ?)
 """
-
+DELETE_EVENTS = """
+DELETE FROM records WHERE position IN (
+  SELECT position FROM records WHERE user_id = ? AND position < ? AND event IS NOT NULL LIMIT ?)
+"""
 
 ImpressionRows = Sequence[tuple[Impression, str]]
 
@@ -176,26 +179,37 @@ class SqliteWrites:
         return [None] * len(calls)
 
     def forget(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> list[int]:
-        """Deletes all that is stored of some users, and adds to the stream that they were forgotten.
+        """Deletes all that is stored of some users but their events, and adds to the stream that they were forgotten.
 
         Args:
             connection: The file.
             user_ids: The users.
 
         Returns:
-            How many entries of the history, events and impressions of each user were deleted, together.
+            For each user, the position of the record which says so.
         """
-        deleted = []
+        positions = []
         for user_id in user_ids:
-            count = _delete_users(connection, "user_id = ?", user_id)
-            count += connection.execute(
-                "DELETE FROM records WHERE user_id = ? AND event IS NOT NULL", (user_id,)
-            ).rowcount
-            count += connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,)).rowcount
+            _delete_users(connection, "user_id = ?", user_id)
+            connection.execute("DELETE FROM impressions WHERE user_id = ?", (user_id,))
             position = _next_position(connection, time.time())
             connection.execute("INSERT INTO records (position, user_id) VALUES (?, ?)", (position, user_id))
-            deleted.append(count)
-        return deleted
+            positions.append(position)
+        return positions
+
+    def drop_events(self, connection: sqlite3.Connection, calls: Sequence[tuple[str, int]]) -> list[bool]:
+        """Deletes some of the events that users had before they were forgotten.
+
+        Args:
+            connection: The file.
+            calls: For each call, the user and the position of the record which says that the user was forgotten.
+
+        Returns:
+            Whether there may be more to delete, for each call.
+        """
+        return [
+            connection.execute(DELETE_EVENTS, (*call, DELETED_AT_ONCE)).rowcount == DELETED_AT_ONCE for call in calls
+        ]
 
     def trim(self, connection: sqlite3.Connection, positions: Sequence[int]) -> list[bool]:
         """Deletes some of the records up to a position.
@@ -207,8 +221,8 @@ class SqliteWrites:
         Returns:
             Whether there may be more to delete, for each call.
         """
-        deleted = connection.execute(DELETE_RECORDS, (max(positions), TRIMMED_AT_ONCE)).rowcount
-        return [deleted == TRIMMED_AT_ONCE] * len(positions)
+        deleted = connection.execute(DELETE_RECORDS, (max(positions), DELETED_AT_ONCE)).rowcount
+        return [deleted == DELETED_AT_ONCE] * len(positions)
 
     def _remember(self, connection: sqlite3.Connection, hashes: Sequence[bytes], now: float) -> set[bytes]:
         """Remembers the ids of events, and returns those that were not remembered yet."""
@@ -267,9 +281,8 @@ def _next_position(connection: sqlite3.Connection, now: float) -> int:
     return max((last or 0) + 1, int(1e6 * now))
 
 
-def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> int:
-    """Deletes the users that fulfil a condition, with their histories. Returns the number of deleted entries."""
+def _delete_users(connection: sqlite3.Connection, condition: str, *values: object) -> None:
+    """Deletes the users that fulfil a condition, with their histories."""
     entries = f"DELETE FROM history WHERE user_key IN (SELECT user_key FROM users WHERE {condition})"
-    num_entries = connection.execute(entries, values).rowcount
+    connection.execute(entries, values)
     connection.execute(f"DELETE FROM users WHERE {condition}", values)
-    return num_entries

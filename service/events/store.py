@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage
+from rqrec.service.events.event import Event, HistoryEntry, Impression, RecordPage, UserPage
 from rqrec.service.outcomes.outcome_counts import OutcomeCounts, OutcomeKind
 
 START = ""  # the position before every record of the stream
@@ -73,21 +73,6 @@ class AppendResult:
 
     accepted: int
     duplicates: int
-
-
-@dataclass(frozen=True)
-class UserData:
-    """All that is stored of one user.
-
-    Attributes:
-        history: The user's history, oldest entry first.
-        events: The user's events that are still in the stream, in the order of the stream.
-        impressions: What the user was shown, oldest first, as far as it has not expired.
-    """
-
-    history: list[HistoryEntry]
-    events: list[Event]
-    impressions: list[Impression]
 
 
 class EventStore(ABC):
@@ -201,19 +186,26 @@ class EventStore(ABC):
         """
 
     @abstractmethod
-    async def user(self, user_id: str) -> UserData:
-        """Returns all that is stored of a user. This may read the whole stream, so it is not for frequent use.
+    async def user(self, user_id: str, after: str, limit: int) -> UserPage:
+        """Returns what is stored of a user, page by page. It takes time in proportion to the limit.
+
+        The first page has the history and the impressions. A page has fewer events than the limit, or none, if the
+        store must search the events of many other users for them; then the next page goes on with the search. All
+        pages together have every event that is in the stream from the first page to the last one.
 
         Args:
             user_id: Id of the user.
+            after: `START`, or `next_after` of the page before.
+            limit: Most events of the page, at least 1.
 
         Raises:
             StoreUnavailable: If the store does not answer.
+            ValueError: If `after` is no position of this store.
         """
 
     @abstractmethod
-    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> int:
-        """Deletes all that is stored of a user: the history, the events in the stream, and the impressions.
+    async def forget(self, user_id: str, refused: Sequence[str] = ()) -> str:
+        """Deletes the history and the impressions of a user. `drop_events` must then delete the user's events.
 
         Adds a `ForgottenUser` to the stream, also if nothing of the user is stored, because exported files may hold
         older events. An event that arrives afterwards belongs to a new user; one that was stored before stays a
@@ -224,10 +216,24 @@ class EventStore(ABC):
             refused: Ids of the user's recommendations whose impressions the store refused, and may hold in part.
 
         Returns:
-            How many entries of the history, events and impressions were deleted, together.
+            The position of the `ForgottenUser`, for `drop_events`.
 
         Raises:
             StoreUnavailable: If the store does not answer. A part may be deleted nevertheless.
+        """
+
+    @abstractmethod
+    async def drop_events(self, user_id: str, position: str) -> None:
+        """Deletes the events in the stream that a user had before being forgotten.
+
+        This may search the whole stream and take seconds. Other calls run meanwhile.
+
+        Args:
+            user_id: Id of the user.
+            position: What `forget` has returned.
+
+        Raises:
+            StoreUnavailable: If the store does not answer. A part may be deleted nevertheless; forget the user again.
         """
 
     @abstractmethod

@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from rqrec.service.contract.events import EventsReply, EventsRequest, RejectedEvent, UserReply
+from rqrec.service.contract.replies import MAX_PAGE
+from rqrec.service.events.store import START
 from rqrec.service.http.admin.routes import require_admin
 from rqrec.service.http.bodies import read_json
 from rqrec.service.http.dependencies import RuntimeNow
@@ -24,11 +26,13 @@ from rqrec.service.http.problems import (
     json_pointer,
     shortened,
 )
+from rqrec.service.http.routes import JSON
 from rqrec.service.users.intake import CheckedEvents
 
 SMALL_LIST = 100  # events; checking a thousand takes milliseconds
 USER = "/users/{user_id:path}"  # the `path` converter, because a user id may contain a slash
 ADMIN_FAULTS = (ADMIN_OFF, UNAUTHORIZED, INVALID, OVERLOADED, STORE_UNAVAILABLE)
+MAX_AFTER = 64  # characters
 UserIdInPath = Annotated[str, Path(min_length=1, max_length=256, examples=["42"])]
 router = APIRouter(tags=["users"])
 
@@ -63,19 +67,33 @@ async def post_events(request: Request, runtime: RuntimeNow) -> EventsReply:
     )
 
 
-@router.get(USER, responses=declared(*ADMIN_FAULTS, UNKNOWN_USER), dependencies=[Depends(require_admin)])
-async def get_user(user_id: UserIdInPath, runtime: RuntimeNow) -> UserReply:
-    """Returns all that is stored of a user.
+@router.get(
+    USER,
+    response_model=UserReply,
+    responses=declared(*ADMIN_FAULTS, UNKNOWN_USER),
+    dependencies=[Depends(require_admin)],
+)
+async def get_user(
+    user_id: UserIdInPath,
+    runtime: RuntimeNow,
+    after: Annotated[str, Query(max_length=MAX_AFTER)] = START,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
+) -> Response:
+    """Returns all that is stored of a user, page by page.
 
-    Events that were exported are no longer stored here.
+    Follow `next_after` until it is null: a page may have few events, or none, and still not be the last one. Events
+    that were exported are no longer stored here.
 
     Args:
         user_id: Id of the user.
         runtime: The running service.
+        after: `next_after` of the page before; empty for the first page.
+        limit: Most events of the page.
     """
-    data = await runtime.users.data(user_id)
-    fields = {"history": data.history, "events": data.events, "impressions": data.impressions}
-    return UserReply.model_validate({"user_id": user_id, **fields}, from_attributes=True)
+    page = await runtime.users.page(user_id, after, limit)
+    async with runtime.long_turn():  # a thousand events take milliseconds
+        reply = UserReply.model_validate({"user_id": user_id, **vars(page)}, from_attributes=True)
+        return Response(reply.model_dump_json(), media_type=JSON)
 
 
 @router.delete(USER, status_code=204, responses=declared(*ADMIN_FAULTS), dependencies=[Depends(require_admin)])

@@ -57,11 +57,10 @@ APPEND_EVENTS = f"{APPEND}return append(#KEYS / 3)"
 
 # Deletes a user's history and impressions, and adds a record without an event to the stream.
 # KEYS: stream, history, shown. ARGV: user.
-# Returns the position of the record, and how many entries and impressions were deleted.
+# Returns the position of the record.
 FORGET_USER = """
-local deleted = redis.call('LLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])
 redis.call('DEL', KEYS[2], KEYS[3])  -- before XADD, so that a Redis whose memory is full runs this script
-return {redis.call('XADD', KEYS[1], '*', 'user', ARGV[1]), deleted}
+return redis.call('XADD', KEYS[1], '*', 'user', ARGV[1])
 """
 
 _EVENTS_OF_USER = """
@@ -77,15 +76,15 @@ local next_position = #found == tonumber(ARGV[4]) and found[#found][1] or ''
 """
 
 # KEYS: stream. ARGV: user, the position before the part, its last position, most records of the part.
-# Returns the position from which to go on ('' at the end), and the events of the user.
+# Returns the position from which to go on ('' at the end), the positions of the user's events, and these events.
 FIND_EVENTS = f"""{_EVENTS_OF_USER}
-return {{next_position, events}}
+return {{next_position, positions, events}}
 """
 
-# KEYS and ARGV: as for FIND_EVENTS. Returns the position from which to go on, and how many events were deleted.
+# KEYS and ARGV: as for FIND_EVENTS. Returns the position from which to go on ('' at the end).
 DROP_EVENTS = f"""{_EVENTS_OF_USER}
 for _, position in ipairs(positions) do redis.call('XDEL', KEYS[1], position) end
-return {{next_position, #positions}}
+return next_position
 """
 
 # KEYS: stream. ARGV: the last position to delete, most records to delete. Returns how many were deleted.

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.telemetry import SECONDS_BUCKETS
 
-OPERATIONS = ("append", "histories", "add_impressions", "impression", "shown_since", "user", "forget")
+OPERATIONS = ("append", "histories", "add_impressions", "impression", "shown_since", "user", "forget", "drop_events")
 ResultT = TypeVar("ResultT")
 
 

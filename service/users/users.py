@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from rqrec.service.contract.recommend import HistoryEntry, RecommendRequest
 from rqrec.service.errors import InvalidPart, StoreRefused, UnknownUser
-from rqrec.service.events.event import Impression
-from rqrec.service.events.store import AppendResult, EventStore, UserData
+from rqrec.service.events.event import Impression, UserPage
+from rqrec.service.events.store import START, AppendResult, EventStore
 from rqrec.service.users.entry import Entry
 from rqrec.service.users.event_rules import EventRules
 from rqrec.service.users.histories import Histories, Source
@@ -140,22 +140,29 @@ class Users:
         """Remembers a list that was shown. It is stored a moment later."""
         self._impressions.add(impression)
 
-    async def data(self, user_id: str) -> UserData:
-        """Returns all that is stored of a user.
+    async def page(self, user_id: str, after: str, limit: int) -> UserPage:
+        """Returns what is stored of a user, page by page; see `EventStore.user`.
 
         Args:
             user_id: Id of the user.
+            after: `START`, or `next_after` of the page before.
+            limit: Most events of the page, at least 1.
 
         Raises:
-            UnknownUser: If nothing is stored.
+            UnknownUser: If the first page is the last one, and nothing is stored.
+            InvalidPart: If `after` is no position of the event store.
             StoreUnavailable: If the event store does not answer.
         """
-        with suppress(StoreRefused):  # because of an impression of another user
-            await self._impressions.flush()
-        data = await self._metrics.timed("user", self._store.user(user_id))
-        if not (data.history or data.events or data.impressions):
+        if after == START:
+            with suppress(StoreRefused):  # because of an impression of another user
+                await self._impressions.flush()
+        try:
+            page = await self._metrics.timed("user", self._store.user(user_id, after, limit))
+        except ValueError as error:
+            raise InvalidPart(("after",), f"expected the next_after of the page before, got {after!r}") from error
+        if after == START and page == UserPage([], [], []):
             raise UnknownUser("nothing is stored of this user")
-        return data
+        return page
 
     async def forget(self, user_id: str) -> None:
         """Deletes all that is stored of a user. Events that arrive afterwards belong to a new user.
@@ -168,8 +175,9 @@ class Users:
         """
         self._histories.forget(user_id)
         async with self._impressions.forgetting(user_id) as refused:
-            await self._metrics.timed("forget", self._store.forget(user_id, refused))
+            position = await self._metrics.timed("forget", self._store.forget(user_id, refused))
         self._histories.forget(user_id)  # a request may have read it meanwhile
+        await self._metrics.timed("drop_events", self._store.drop_events(user_id, position))
 
     def _check(self, request: RecommendRequest) -> None:
         if request.exclude_types:

@@ -91,6 +91,10 @@ def test_the_calls_of_users(client: Client) -> None:
     assert len({item.item_id for reply in (first, second, third) for item in reply.items} | {"1", "71", "588"}) == 12
     data = client.user("a/b ü")
     assert [entry.item_id for entry in data.history] == ["1", "71"]
+    pages = [client.user("a/b ü", limit=1)]
+    while pages[-1].next_after is not None:
+        pages.append(client.user("a/b ü", limit=1, after=pages[-1].next_after))
+    assert [one.item_id for page in pages for one in page.events] == ["1", "71"]
     assert [shown.surface for shown in data.impressions] == ["home", None, None]
     client.forget_user("a/b ü")
     with pytest.raises(ProblemError, match="404"):

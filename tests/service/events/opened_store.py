@@ -5,9 +5,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rqrec.service.events.event import UserPage
 from rqrec.service.events.redis_store import RedisEventStore
 from rqrec.service.events.sqlite_store import SqliteEventStore
-from rqrec.service.events.store import EventStore, StoreLimits
+from rqrec.service.events.store import START, EventStore, StoreLimits
 from rqrec.service.redis.client import RedisGate
 from rqrec.service.redis.options import RedisOptions
 from rqrec.service.telemetry import Metrics
@@ -37,6 +38,22 @@ class OpenedStore:
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         return self._runner.run(work)
+
+    def user(self, user_id: str, limit: int = 1000) -> UserPage:
+        """All that is stored of a user: all pages, joined."""
+        first = page = self.run(self.store.user(user_id, START, limit))
+        events = page.events
+        while page.next_after is not None:
+            page = self.run(self.store.user(user_id, page.next_after, limit))
+            assert len(page.events) <= limit
+            assert not page.history
+            assert not page.impressions
+            events = events + page.events
+        return UserPage(first.history, events, first.impressions)
+
+    def forget(self, user_id: str) -> None:
+        """Deletes all that is stored of a user."""
+        self.run(self.store.drop_events(user_id, self.run(self.store.forget(user_id))))
 
     def close(self) -> None:
         self.run(self._close())

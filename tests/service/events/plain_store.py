@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record
-from rqrec.service.events.store import AppendResult, StoreLimits, UserData
+from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record, UserPage
+from rqrec.service.events.store import AppendResult, StoreLimits
 from rqrec.service.outcomes.outcome_counts import Arm, Cell, OutcomeCounts, OutcomeKind, Outcomes
 
 
@@ -75,11 +75,11 @@ class PlainStore:
     def shown(self, user_id: str | None, at: float = 0.0) -> list[Impression]:
         return [one for one in self._impressions if one.user_id == user_id and one.at >= at]
 
-    def user(self, user_id: str) -> UserData:
+    def user(self, user_id: str) -> UserPage:
         events = [one for one in (*self.untrimmed, *self.unread) if isinstance(one, Event) and one.user_id == user_id]
-        return UserData(self.history(user_id), events, self.shown(user_id))
+        return UserPage(self.history(user_id), events, self.shown(user_id))
 
-    def forget(self, user_id: str) -> int:
+    def forget(self, user_id: str) -> None:
         found = self.user(user_id)
         self._histories.pop(user_id, None)
         for one in found.impressions:
@@ -87,7 +87,6 @@ class PlainStore:
         for records in (self.untrimmed, self.unread):
             records[:] = [one for one in records if one not in found.events]
         self.unread.append(ForgottenUser(user_id))
-        return len(found.history) + len(found.events) + len(found.impressions)
 
     def note_read(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -134,7 +134,7 @@ def test_events_of_many_trials_in_one_call_count_each_in_its_own(opened: OpenedS
 def test_a_forgotten_user_leaves_counts_and_takes_the_lists_along(opened: OpenedStore) -> None:
     opened.run(opened.store.add_impressions([impression(1)]))
     opened.run(opened.store.append([event(1)]))
-    opened.run(opened.store.forget("ann"))
+    opened.forget("ann")
     opened.run(opened.store.append([event(1, kind="purchase")]))
     assert total(opened) == Outcomes(impressions=1, clicks=1)
 

@@ -9,9 +9,9 @@ from redis import RedisCluster
 
 from benchmarks.support.running import RedisServer, running_redis
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.events.event import Event, ForgottenUser, Impression
+from rqrec.service.events.event import Event, ForgottenUser, Impression, UserPage
 from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, shown_key, stream_key
-from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
+from rqrec.service.events.store import START, AppendResult, StoreLimits
 from rqrec.service.outcomes.outcome_counts import Arm, Outcomes
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
 from tests.service.events.opened_store import OpenedStore
@@ -42,12 +42,12 @@ def test_a_redis_that_keeps_a_file_has_everything_after_a_crash(tmp_path: Path) 
         run, store = opened.run, opened.store
         run(store.append([event(number) for number in range(100)]))
         run(store.add_impressions([impression(1)]))
-        before, page = run(store.user("ann")), run(store.read(START, 2000))
+        before, page = opened.user("ann"), run(store.read(START, 2000))
         server.stop()
         server.start()
         opened.reopen()
         run, store = opened.run, opened.store
-        assert run(store.user("ann")) == before
+        assert opened.user("ann") == before
         assert run(store.append([event(99), event(100)])) == AppendResult(accepted=1, duplicates=1)
         assert run(store.read(page.position, 1000)).records == [event(100)]
         opened.close()
@@ -72,8 +72,9 @@ def test_without_redis_every_call_fails_quickly(opened: OpenedStore, redis_serve
         store.add_impressions([impression(1), impression(2, None)]),
         store.impression("list 1"),
         store.shown_since("ann", 0.0),
-        store.user("ann"),
+        store.user("ann", START, 100),
         store.forget("ann"),
+        store.drop_events("ann", "5-5"),
         store.read(START, 16),
         store.trim(START),
         store.size(),
@@ -94,7 +95,7 @@ def test_a_full_redis_stores_nothing_and_can_still_forget(opened: OpenedStore, r
     redis_server.client.config_set("maxmemory", 1)
     with pytest.raises(StoreUnavailable, match="OOM"):
         run(store.append([event(2), event(3)]))
-    assert run(store.forget("ann")) == 2
+    opened.forget("ann")
     redis_server.client.config_set("maxmemory", 0)
     assert run(store.append([event(2)])).accepted == 1
     assert run(store.read(START, 100)).records == [ForgottenUser("ann"), event(2)]
@@ -113,9 +114,25 @@ def test_users_of_one_stream_are_kept_apart(opened: OpenedStore) -> None:
     run, store = opened.run, opened.store
     other = next(name for name in map(str, range(1000)) if shard_of(name) == shard_of("ann"))
     run(store.append([event(1), event(2, other), event(3)]))
-    assert run(store.user("ann")).events == [event(1), event(3)]
-    assert run(store.forget("ann")) == 4
-    assert run(store.user(other)).events == [event(2, other)]
+    assert opened.user("ann").events == [event(1), event(3)]
+    opened.forget("ann")
+    assert opened.user(other).events == [event(2, other)]
+
+
+def test_a_page_reads_a_part_of_a_long_stream(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    other = next(name for name in map(str, range(1000)) if shard_of(name) == shard_of("ann"))
+    run(store.append([event(number, other) for number in range(2500)]))
+    run(store.append([event(5000)]))
+    page = run(store.user("ann", START, 1))
+    assert (page.events, len(page.history)) == ([], 1)
+    assert page.next_after == redis_position(opened, other, 1000)
+    assert opened.user("ann", limit=1).events == [event(5000)]
+
+
+def redis_position(opened: OpenedStore, user_id: str, number: int) -> str | None:
+    """The position of an event of a user, counted from 1."""
+    return opened.run(opened.store.user(user_id, START, number)).next_after
 
 
 def test_all_keys_but_the_streams_expire(opened: OpenedStore, redis_server: RedisServer) -> None:
@@ -164,10 +181,10 @@ def test_a_cluster_does_all_that_a_server_does(cluster: list[int]) -> None:
     run(store.add_impressions([impression(number, user_id=None, trial=7) for number in range(50, 110)]))
     assert run(store.outcome_counts(7)).total(Arm("model-1", "active")) == Outcomes(impressions=250, clicks=150)
     assert [entry.item_id for entry in run(store.history("user 1", 3))] == ["item 141", "item 161", "item 181"]
-    assert run(store.user("user 1")).events == events[1::20]
-    assert run(store.forget("user 1")) == 20
-    assert run(store.forget("ann")) == 4
-    assert run(store.user("ann")) == UserData([], [], [])
+    assert opened.user("user 1").events == events[1::20]
+    opened.forget("user 1")
+    opened.forget("ann")
+    assert opened.user("ann") == UserPage([], [], [])
     records, position = list[object](), START
     while (page := run(store.read(position, 64))).records:
         records, position = records + page.records, page.position
@@ -189,7 +206,7 @@ def test_a_value_that_the_store_did_not_write_is_an_error_of_the_store(
     calls = (
         opened.store.history("ann", 1),
         opened.store.histories(["ann", "bob"], 1),
-        opened.store.user("ann"),
+        opened.store.user("ann", START, 100),
         opened.store.impression("list 1"),
     )
     for call in calls:
@@ -212,6 +229,6 @@ def test_an_impression_that_cannot_be_read_does_not_keep_its_user_from_being_for
 ) -> None:
     opened.run(opened.store.add_impressions([impression(1), impression(2)]))
     redis_server.client.zadd(shown_key("ann"), {"no JSON": NOW})
-    assert opened.run(opened.store.forget("ann")) == 3
-    assert opened.run(opened.store.user("ann")) == UserData([], [], [])
+    opened.forget("ann")
+    assert opened.user("ann") == UserPage([], [], [])
     assert [opened.run(opened.store.impression(f"list {number}")) for number in (1, 2)] == [None, None]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.events.event import Event, Impression
+from rqrec.service.events.event import Event, Impression, UserPage
 from rqrec.service.events.sqlite_file import SCHEMA, SCHEMA_VERSION, open_for_writing
-from rqrec.service.events.store import START, AppendResult, UserData
+from rqrec.service.events.sqlite_writes import DELETED_AT_ONCE
+from rqrec.service.events.store import START, AppendResult
 from rqrec.service.outcomes.outcome_counts import Arm, OutcomeCounts
 from tests.service.events.opened_store import OpenedStore
 from tests.service.events.writing_process import numbered
@@ -99,11 +100,23 @@ def test_a_file_can_be_made_by_several_at_once(tmp_path: Path) -> None:
 
 
 def test_reading_makes_no_file(file: Path, opened: OpenedStore) -> None:
-    assert opened.run(opened.store.user("ann")) == UserData([], [], [])
+    assert opened.user("ann") == UserPage([], [], [])
     assert not file.parent.exists()
     opened.run(opened.store.append([numbered(1)]))
     assert file.is_file()
-    assert len(opened.run(opened.store.user("user 1")).events) == 1
+    assert len(opened.user("user 1").events) == 1
+
+
+def test_a_user_with_many_events_is_forgotten_in_several_transactions(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    events = [replace(numbered(number), user_id="ann") for number in range(DELETED_AT_ONCE + 500)]
+    for begin in range(0, len(events), 1000):
+        run(store.append(events[begin : begin + 1000]))
+
+    position = run(store.forget("ann"))
+    run(store.append([replace(numbered(-1), user_id="ann")]))
+    run(store.drop_events("ann", position))
+    assert stored_numbers(opened) == [-1]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +200,11 @@ def test_a_value_that_the_store_did_not_write_is_an_error_of_the_store(file: Pat
         connection.execute("UPDATE history SET entry = 'no JSON'")
         connection.execute("UPDATE records SET event = '[]'")
     connection.close()
-    for call in (opened.store.history("user 1", 1), opened.store.user("user 1"), opened.store.read(START, 100)):
+    for call in (
+        opened.store.history("user 1", 1),
+        opened.store.user("user 1", START, 100),
+        opened.store.read(START, 100),
+    ):
         with pytest.raises(StoreUnavailable):
             opened.run(call)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record
-from rqrec.service.events.store import START, AppendResult, StoreLimits, UserData
+from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record, UserPage
+from rqrec.service.events.store import START, AppendResult, StoreLimits
 from tests.service.events.opened_store import OpenedStore
 
 NOW = float(round(time.time()))
@@ -34,7 +34,7 @@ def test_an_empty_store_knows_nobody(opened: OpenedStore) -> None:
     assert run(store.history("ann", 10)) == []
     assert run(store.impression("list 1")) is None
     assert run(store.shown_since("ann", 0.0)) == set()
-    assert run(store.user("ann")) == UserData([], [], [])
+    assert opened.user("ann") == UserPage([], [], [])
     assert run(store.size()) == 0
     page = run(store.read(START, 100))
     assert page.records == []
@@ -59,7 +59,7 @@ def test_an_event_comes_back_as_it_was(opened: OpenedStore) -> None:
     assert run(store.append([odd])) == AppendResult(accepted=1, duplicates=0)
     assert run(store.read(START, 100)).records == [odd]
     entry = HistoryEntry(odd.item_id, "view", 1_700_000_000.123456)
-    assert run(store.user(odd.user_id)) == UserData([entry], [odd], [])
+    assert opened.user(odd.user_id) == UserPage([entry], [odd], [])
 
 
 def test_an_event_that_is_sent_again_counts_once(opened: OpenedStore) -> None:
@@ -147,7 +147,7 @@ def test_impressions_are_found_by_recommendation_and_by_user(opened: OpenedStore
     assert run(store.shown_since("ann", NOW)) == {"item 1", "item 3", "everywhere"}
     assert run(store.shown_since("ann", NOW + 3)) == {"item 3", "everywhere"}
     assert run(store.shown_since("ann", NOW + 4)) == set()
-    assert run(store.user("ann")).impressions == [impression(1), impression(3)]
+    assert opened.user("ann").impressions == [impression(1), impression(3)]
     assert run(store.size()) == 0
 
 
@@ -162,7 +162,7 @@ def test_impressions_expire(open_store: Callable[..., OpenedStore]) -> None:
     time.sleep(0.6)
     assert [run(store.impression(f"list {number}")) for number in (1, 2, 3)] == [None, late, None]
     assert run(store.shown_since("ann", 0.0)) == {"item 2", "everywhere"}
-    assert run(store.user("ann")).impressions == [late]
+    assert opened.user("ann").impressions == [late]
 
 
 def test_of_too_many_impressions_the_latest_stay(open_store: Callable[..., OpenedStore]) -> None:
@@ -172,7 +172,7 @@ def test_of_too_many_impressions_the_latest_stay(open_store: Callable[..., Opene
     run(store.add_impressions([impression(2), impression(6, None)]))
     found = [number for number in range(1, 7) if run(store.impression(f"list {number}"))]
     assert found == [3, 4, 5, 6]
-    assert run(store.user("ann")).impressions == [impression(3), impression(4)]
+    assert opened.user("ann").impressions == [impression(3), impression(4)]
 
 
 def test_nothing_stays_of_a_forgotten_user(opened: OpenedStore) -> None:
@@ -180,19 +180,19 @@ def test_nothing_stays_of_a_forgotten_user(opened: OpenedStore) -> None:
     run(store.append([event(1, "bob"), event(1), event(2)]))
     run(store.add_impressions([impression(1), impression(2, "bob")]))
     position = run(store.read(START, 100)).position
-    assert run(store.forget("ann")) == 5
-    assert run(store.user("ann")) == UserData([], [], [])
+    opened.forget("ann")
+    assert opened.user("ann") == UserPage([], [], [])
     assert run(store.shown_since("ann", 0.0)) == set()
     assert run(store.impression("list 1")) is None
-    assert run(store.user("bob")).impressions == [impression(2, "bob")]
+    assert opened.user("bob").impressions == [impression(2, "bob")]
     assert run(store.read(position, 100)).records == [ForgottenUser("ann")]
     assert set(run(store.read(START, 100)).records) == {event(1, "bob"), ForgottenUser("ann")}
     assert run(store.append([event(2), event(3)])) == AppendResult(
         accepted=1, duplicates=1
     )  # the retry of an old event
-    assert run(store.user("ann")).events == [event(3)]
-    assert run(store.forget("ann")) == 2
-    assert run(store.forget("ann")) == 0
+    assert opened.user("ann").events == [event(3)]
+    opened.forget("ann")
+    opened.forget("ann")
 
 
 def test_a_long_stream_is_read_once_and_trimmed(opened: OpenedStore) -> None:
@@ -222,10 +222,36 @@ def test_a_long_stream_is_read_once_and_trimmed(opened: OpenedStore) -> None:
 def test_a_user_with_a_long_stream_is_found_and_forgotten(opened: OpenedStore) -> None:
     run, store = opened.run, opened.store
     run(store.append([event(number, "ann" if number % 2 else "bob") for number in range(2500)]))
-    assert len(run(store.user("ann")).events) == 1250
-    assert run(store.forget("ann")) == 1250 + 500
-    assert len(run(store.user("bob")).events) == 1250
-    assert len(run(store.user("ann")).events) == 0
+    assert len(opened.user("ann").events) == 1250
+    opened.forget("ann")
+    assert len(opened.user("bob").events) == 1250
+    assert len(opened.user("ann").events) == 0
+
+
+def test_pages_of_a_user_have_every_event_once_while_others_arrive_and_are_exported(opened: OpenedStore) -> None:
+    run, store = opened.run, opened.store
+    events = [event(number, "ann" if number % 3 else "bob") for number in range(15)]
+    mine = [one for one in events if one.user_id == "ann"]
+    run(store.append(events))
+    run(store.add_impressions([impression(1)]))
+    first = run(store.user("ann", START, 4))
+    assert (first.events, len(first.history), first.impressions) == (mine[:4], 10, [impression(1)])
+    exported = run(store.read(START, 1000)).position
+    run(store.append([event(20), event(21, "bob")]))
+    second = run(store.user("ann", str(first.next_after), 4))
+    assert (second.events, second.history, second.impressions) == (mine[4:8], [], [])
+    run(store.trim(exported))  # the next page goes on at a record that is gone
+    last = UserPage([], [event(20)], [], None)
+    assert run(store.user("ann", str(second.next_after), 4)) == last
+    assert run(store.user("ann", str(second.next_after), 1)) == last  # a full page can be the last one
+
+
+@pytest.mark.parametrize("position", ["other", "x", "-1", "1,2", "²", "٣-٣", "9" * 30])
+def test_a_page_of_a_user_after_a_position_of_another_store_is_refused(opened: OpenedStore, position: str) -> None:
+    if position == "other":
+        position = "5" if "," in opened.run(opened.store.read(START, 16)).position else "5-5"
+    with pytest.raises(ValueError, match="is no position of this event store"):
+        opened.run(opened.store.user("ann", position, 4))
 
 
 @pytest.mark.parametrize("position", ["other", "x", "-1", "1,2", "²", "9" * 30])

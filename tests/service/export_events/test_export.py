@@ -92,7 +92,7 @@ def test_forgotten_users_leave_the_files_and_come_back_as_new_users(opened: Open
     opened.run(opened.store.append([event(1), event(2, user="bert")]))
     export_all(opened, tmp_path)
     opened.run(opened.store.append([event(3)]))
-    opened.run(opened.store.forget("anna"))
+    opened.forget("anna")
     opened.run(opened.store.append([event(4), event(5, user="bert")]))
     assert export_all(opened, tmp_path) == Exported(2, 1)
     assert sorted(ids(tmp_path)) == ["e2", "e4", "e5"]
@@ -112,7 +112,7 @@ def test_a_long_export_says_how_far_it_is(
         "50 events exported so far, 0 records left",
     ]
     clock = count(step=25)
-    in_file.run(in_file.store.forget("anna"))
+    in_file.forget("anna")
     export_all(in_file, tmp_path)
     assert "0 of 1 files searched for events of forgotten users" in caplog.messages
 
@@ -145,7 +145,7 @@ def test_a_crash_at_any_step_loses_nothing_and_exports_nothing_twice(
         in_file.run(in_file.store.append([event(first + number, user=user) for number in range(3)]))
         export_all(in_file, folder)
         in_file.run(in_file.store.append([event(first + number, user="other") for number in range(3, 20)]))
-        in_file.run(in_file.store.forget(user))
+        in_file.forget(user)
         in_file.run(in_file.store.append([event(first + number, user=user) for number in range(20, 40)]))
         with monkeypatch.context() as patched:
             steps_crash(patched, in_file, crash_at)

@@ -109,6 +109,25 @@ def test_a_users_data_is_shown_and_forgotten(client: TestClient) -> None:
     assert items_of(stored(client, quote(user, safe=""))["history"]) == ["117"]
 
 
+def test_a_user_with_many_events_is_shown_page_by_page(client: TestClient) -> None:
+    films = HORROR[:5]
+    send(client, "u", *films)
+    events, query = list[str](), dict[str, Any](limit=2)
+    for num_entries in (5, 0, 0):
+        page = client.get("/users/u", params=query, headers=ADMIN).json()
+        assert (len(page["history"]), page["impressions"]) == (num_entries, [])
+        events += items_of(page["events"])
+        query["after"] = page["next_after"]
+    assert (events, query["after"]) == (films, None)
+
+
+@pytest.mark.parametrize(("name", "value"), [("after", "x"), ("after", "x" * 100), ("limit", "0"), ("limit", "1001")])
+def test_a_page_that_cannot_be_is_refused(client: TestClient, name: str, value: str) -> None:
+    response = client.get("/users/u", params={name: value}, headers=ADMIN)
+    assert (response.status_code, response.headers["content-type"]) == (422, MEDIA_TYPE)
+    assert [part["pointer"] for part in response.json()["errors"]] == [f"/{name}"]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_users_need_the_token(client: TestClient, method: str) -> None:
     assert client.request(method, "/users/u").status_code == 401

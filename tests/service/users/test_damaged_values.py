@@ -9,7 +9,7 @@ from benchmarks.support.running import RedisServer
 from rqrec.service.errors import StoreUnavailable, UnknownUser
 from rqrec.service.events.event import Event, Impression
 from rqrec.service.events.redis_keys import shown_key
-from rqrec.service.events.store import StoreLimits
+from rqrec.service.events.store import START, StoreLimits
 from rqrec.service.users.event_rules import DEFAULT_RULES, EventRules
 from rqrec.service.users.metrics import UserMetrics
 from rqrec.service.users.users import UserLimits, Users
@@ -25,10 +25,10 @@ def test_other_users_are_read_and_forgotten_while_a_list_of_a_damaged_user_is_re
         await store.append([Event("e", "u", "a", "view", 5.0)])
         store.damaged = frozenset({"damaged"})
         users.record(Impression("r", "damaged", None, "m", "active", ("a",), time.time()))
-        assert len((await users.data("u")).history) == 1
+        assert len((await users.page("u", START, 10)).history) == 1
         await users.forget("u")
         with pytest.raises(UnknownUser):
-            await users.data("u")
+            await users.page("u", START, 10)
         await users.stop()
 
     asyncio.run(scenario())

@@ -7,8 +7,10 @@ import pytest
 from rqrec.service.errors import StoreRefused
 from rqrec.service.events.event import Impression
 from rqrec.service.users import impressions as module
+from rqrec.service.users.event_rules import DEFAULT_RULES, EventRules
 from rqrec.service.users.impressions import ImpressionBuffer
 from rqrec.service.users.metrics import UserMetrics
+from rqrec.service.users.users import UserLimits, Users
 from tests.service.users.conftest import SometimesAway, counted
 
 NOW = time.time()
@@ -130,6 +132,33 @@ def test_a_user_can_be_forgotten_whose_impressions_are_refused(store: SometimesA
 
     run(store, scenario)
     assert counted(metrics.impressions) == {"written": 0, "dropped": 2}
+
+
+def test_lists_are_stored_while_the_many_events_of_a_forgotten_user_are_deleted(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def drop_slowly(user_id: str, position: str) -> None:
+            begun.set()
+            await may_end.wait()
+
+        monkeypatch.setattr(store, "drop_events", drop_slowly)
+        users = Users(store, EventRules(DEFAULT_RULES), metrics, UserLimits(100, 100, 3600.0))
+        users.start()
+        forgetting = asyncio.create_task(users.forget("u"))
+        await begun.wait()
+        users.record(shown(1, "other"))
+        async with asyncio.timeout(10):
+            while await store.impression("r1") is None:
+                await asyncio.sleep(0.01)
+        assert not forgetting.done()
+        may_end.set()
+        await forgetting
+        await users.stop()
+
+    asyncio.run(scenario())
 
 
 def test_lists_in_the_buffer_count_as_shown_to_their_user(store: SometimesAway, metrics: UserMetrics) -> None:
