@@ -33,6 +33,9 @@ VECTOR_NOISE, MAP_NOISE = 0.3, 0.03  # of a vector's length, and of the map's ha
 def check_enlargeable(bundle: Bundle) -> None:
     """Checks that a bundle has a map and the number of codes per level of synthetic IDs.
 
+    Args:
+        bundle: The bundle whose items are to be copied.
+
     Raises:
         ValueError: If it does not.
     """
@@ -41,7 +44,7 @@ def check_enlargeable(bundle: Bundle) -> None:
         found = f"{size} codes and {'no' if bundle.map is None else 'a'} map"
         raise ValueError(
             f"a larger catalogue needs a bundle with {CODEBOOK_SIZE} codes per level and a map, but {bundle.path} has "
-            f"{found}: use a bundle of the default recipe, or none of another size"
+            f"{found}: use a bundle of the default recipe, or its own catalogue"
         )
 
 
