@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.support.peer import TransformersPeer
+from rqrec.models.search.padding import pad
 from rqrec.models.search.ranking import Ranking
-from rqrec.models.search.recommender import pad
 from rqrec.service.app import create_app
 from rqrec.service.search.batch_search import Found, Key, SearchKey, SearchWork, Work
 from rqrec.service.server.draining import serve

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import BoolArray, FloatArray, Int32Array, IntArray
+from rqrec.models.search.control.further_items import FurtherItems
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_item_index import COMPARED_ALL
 from rqrec.models.search.new.new_items import NewItems
+from rqrec.models.search.padding import pad
 from rqrec.models.search.popularity import Popularity
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
@@ -211,7 +212,7 @@ class Recommender:
                 `models.search.history.transitions.is_in_session`); None for no request.
             on_found: Gets the result of the search with the prefixes of all beams, before other candidates join it.
             further: How many items to add to each ranking that the search did not find, with estimated scores; see
-                `models.search.further_items`.
+                `models.search.control.further_items`.
 
         Returns:
             One ranking for each user, with at most k items and the further ones.
@@ -282,22 +283,3 @@ class Recommender:
         """
         places, log_shares = self._popularity.best(eligibility or self.everything, k, excluded)
         return Ranking(places, log_shares, log_shares)
-
-
-def pad(rows: Sequence[Sequence[int] | IntArray], *, filler: int) -> IntArray:
-    """Stacks rows of different lengths into one array. Short rows are filled up at the end.
-
-    >>> pad([[1, 2], [3]], filler=-1).tolist()
-    [[1, 2], [3, -1]]
-
-    Args:
-        rows: Rows of integers.
-        filler: The value that fills up a short row.
-
-    Returns:
-        An int64 array, as wide as the longest row and at least one column wide.
-    """
-    padded = np.full((len(rows), max([1, *map(len, rows)])), filler, dtype=np.int64)
-    for padded_row, row in zip(padded, rows, strict=True):
-        padded_row[: len(row)] = row
-    return padded

@@ -71,10 +71,9 @@ def recommend(
             `{"filter": {"year": {"gte": 1990}}, "factor": 1.5}`.
         pins: Items at fixed ranks, such as `{"item_id": "1", "rank": 3}`, whatever the filter and exclusions say.
         diversity: How much it counts that an item is unlike the others in the list, in [0, 1].
-        routing_key: Text, by default the user's id. It decides whether the active model answers or a canary, which is a
-            new model that answers a share of the requests. It also decides whether a shadow gets a copy of the request,
-            which is a new model whose answers are only measured. Equal keys get the same models. Without a key and a
-            user, the models are chosen at random.
+        routing_key: Text, by default the user's id. It decides whether the active model answers or a canary (a new
+            model that answers a share of the requests), and whether a shadow gets a copy (a new model whose answers are
+            only measured). Equal keys get the same models. Without a key and a user, they are chosen at random.
         model_version: Version of the loaded model that answers, whatever its role; None to let the routing key choose.
             `readiness` names the loaded models. Such a list counts in no trial of a canary.
         beam_width: Number of beams kept at every level of the search, in [1, 500]; None for the service's default. If k

@@ -10,7 +10,7 @@ from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
-from rqrec.models.search.further_items import FurtherItems
+from rqrec.models.search.control.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine

@@ -19,7 +19,8 @@ from rqrec.models.search.history.bonus import HistoryBonus
 from rqrec.models.search.history.own_items import Candidates, OwnItems
 from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights, age_classes
 from rqrec.models.search.history.transitions import transition_signal
-from rqrec.models.search.recommender import SearchEngine, pad
+from rqrec.models.search.padding import pad
+from rqrec.models.search.recommender import SearchEngine
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.training.data.splits import Holdout
 from rqrec.training.evaluation.rank_holdout import last_disliked, user_batches

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.padding import pad
 from rqrec.models.search.ranked import top_k
-from rqrec.models.search.recommender import Recommender, pad
+from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_codes, random_engine, random_retriever, score_every_item
 

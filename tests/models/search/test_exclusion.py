@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import ClosedNodes, EligibleTensors
-from rqrec.models.search.recommender import pad
+from rqrec.models.search.padding import pad
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import CPU, random_codes
 

@@ -24,7 +24,7 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.history.transitions import KEPT, Following, Transitions
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
-from rqrec.models.search.recommender import pad
+from rqrec.models.search.padding import pad
 from rqrec.models.search.torch_engine import load_torch_engine
 from rqrec.models.tokenizer.config import RqVaeConfig
 from rqrec.models.tokenizer.rqvae import RqVae

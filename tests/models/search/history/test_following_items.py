@@ -12,9 +12,9 @@ from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import JOINING, FollowingTensors, Joining
 from rqrec.models.search.history.transitions import KEPT, SECOND_LAST, WEAK, Following, Transitions
 from rqrec.models.search.new.new_item_scores import NewItemScores
+from rqrec.models.search.padding import pad
 from rqrec.models.search.ranked import Found
 from rqrec.models.search.ranking import SearchOutput
-from rqrec.models.search.recommender import pad
 from rqrec.models.trie.trie import SemanticIdTrie
 
 TRIE = SemanticIdTrie.build(np.array([[0, 1], [0, 3], [1, 0], [1, 1], [2, 0]]), codebook_size=4)

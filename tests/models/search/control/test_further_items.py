@@ -1,8 +1,8 @@
 import numpy as np
 
 from rqrec.models.retriever.retriever import Retriever
+from rqrec.models.search.control.further_items import FurtherItems
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.further_items import FurtherItems
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import random_catalogue, random_engine, score_every_item
