@@ -30,7 +30,8 @@ class SearchKey(NamedTuple):
             finds as many items for each request as for the one that wants most, and then cuts the lists. A cut could
             remove such items.
         keeps_beams: Whether to return the beams too, which takes longer.
-        further: Number of items to add to each list that the search did not find; see `models.search.control.further_items`.
+        further: Number of items to add to each list that the search did not find; see
+            `models.search.control.further_items`.
     """
 
     snapshot: Snapshot
