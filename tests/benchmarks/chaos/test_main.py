@@ -42,9 +42,8 @@ def test_wrong_answers_and_what_is_lost_are_noticed(bundle: Bundle, bundles: Pat
         settings = {"RQREC_BUNDLE": str(bundles), "RQREC_REDIS_URL": redis.url, "RQREC_ADMIN_TOKEN": TOKEN}
         export = Export({**os.environ, **settings}, tmp_path / "export", Path(os.devnull))
         with running_service(settings) as (url, _):
-            chaos = Chaos(
-                url, {bundle.manifest.version: other}, redis, export, seconds=3, seed=0
-            )  # until every user has acted
+            # After three seconds every user has acted, on a loaded machine too.
+            chaos = Chaos(url, {bundle.manifest.version: other}, redis, export, seconds=3, seed=0)
             chaos.items.believe_written("chaos-9-9", {"title": "confirmed and never written"})
             chaos.users.ledger.send([ghost])
             chaos.users.ledger.acknowledge([ghost])
