@@ -11,7 +11,7 @@ from rqrec.service.contract.filter import Filter
 MAX_CAPS = 5
 MAX_BOOSTS = 5
 MAX_PINS = 20
-LARGEST_FACTOR = 1000.0
+LARGEST_FACTOR = 1e12  # adds 28 to a score; the scores of a list span tens
 
 
 class Boost(Body):
@@ -56,9 +56,14 @@ Pins = Annotated[list[Pin], Field(max_length=MAX_PINS, fail_fast=True), AfterVal
 
 CAPS_TEXT = (
     "Largest number of items in the list with the same value, by attribute: strings, whole numbers, true or false, or "
-    "lists of these. Each value of a list counts. Items without the attribute are not capped."
+    "lists of these. Each value of a list counts, of one item the first 64. Items without the attribute are not "
+    "capped."
 )
-BOOSTS_TEXT = "Factors on the probability of items that meet a condition. Several boosts of an item multiply."
+BOOSTS_TEXT = (
+    "Factors on items that meet a condition: the natural logarithm of a factor is added to the score. Scores also have "
+    "the likeness to the history, so those of a list span tens, and a factor of 1.5 decides near ties only. Several "
+    "boosts of an item multiply."
+)
 PINS_TEXT = (
     "Items at fixed ranks, whether or not the filter, the exclusions and the caps allow them. They count towards the "
     "caps. Pins that are not in the catalogue are skipped, and listed in the reply. If the list is too short for a "

@@ -16,7 +16,6 @@ from rqrec.service.contract.filter import Condition
 from rqrec.service.errors import InvalidPart
 from rqrec.service.search.candidate_search import CandidateSearch
 
-FURTHER = 512  # candidates under caps and boosts beside those that the search finds
 Filtered = Callable[[Mapping[str, Condition], Sequence[FilterTerm]], Awaitable[Eligibility]]
 
 

@@ -15,6 +15,10 @@ from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.contract.filter import MAX_FILTER_VALUES, Condition, Scalar
 from rqrec.service.errors import InvalidPart
 
+ITEM_ID = "item_id"
+READ_AT_ONCE = 64  # items; the first ones mostly suffice
+MAX_VALUES = 64  # of one attribute of an item, so that no item holds the event loop
+
 
 @dataclass(frozen=True)
 class CappedAttributes:
@@ -37,9 +41,10 @@ class CappedAttributes:
         Raises:
             InvalidPart: If an attribute is unknown, or if it holds numbers with fractions or objects.
         """
+        names = sorted(set(schema) - {ITEM_ID})
         for name in limits:
-            if name not in schema:
-                raise InvalidPart(("caps", name), f"unknown attribute; the catalogue's are {sorted(schema)}")
+            if name not in names:
+                raise InvalidPart(("caps", name), f"expected an attribute, got {name!r}; the catalogue's are {names}")
             kind = cast("pl.DataType", kind.inner) if isinstance(kind := schema[name], pl.List) else kind
             if not (kind.is_integer() or kind in (pl.String, pl.Boolean)):
                 raise InvalidPart(
@@ -59,9 +64,11 @@ class CappedAttributes:
         if not self.limits:
             yield from repeat((), len(places_M))
             return
-        for item in table.items(places_M):
-            row = orjson.loads(item.payload)
-            yield list(dict.fromkeys((name, value) for name in self.limits for value in _as_list(row[name])))
+        for begin in range(0, len(places_M), READ_AT_ONCE):
+            for item in table.items(places_M[begin : begin + READ_AT_ONCE]):
+                row = orjson.loads(item.payload)
+                pairs = ((name, value) for name in self.limits for value in _as_list(row[name])[:MAX_VALUES])
+                yield list(dict.fromkeys(pairs))
 
     def terms_without(self, full_values: Mapping[str, Sequence[Any]]) -> list[FilterTerm]:
         """Returns terms of a filter which pass the items that have none of some values.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rqrec.models.array_types import FloatArray, IntArray
+from rqrec.models.search.control.further_items import COMPARED
 from rqrec.models.search.control.list_draft import POOL, Candidates, ControlledRanking, ListDraft, Pins
 from rqrec.models.search.ranking import Ranking
 from rqrec.models.trie.trie import NO_LEAF
@@ -20,6 +21,7 @@ from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.list_control.candidate_finder import CandidateFinder
 from rqrec.service.list_control.capped_attributes import CappedAttributes
 
+FURTHER = 512  # candidates under caps beside those that the search finds
 LATER_WIDTH = 2  # largest beam width of the rounds after the first, in k: they have few places to fill
 
 
@@ -51,6 +53,17 @@ def beam_width_of(request: RecommendRequest, default_width: int) -> int:
     return max(request.beam_width or default_width, least)
 
 
+def further_candidates(request: RecommendRequest) -> int:
+    """Returns how many candidates a request needs beside those that the search finds.
+
+    Caps leave out many candidates. A boost may lift any item.
+
+    Args:
+        request: The request.
+    """
+    return COMPARED if request.boosts else FURTHER if request.caps else 0
+
+
 async def controlled_list(
     request: RecommendRequest, snapshot: Snapshot, finder: CandidateFinder, excluded: IntArray
 ) -> ControlledList:
@@ -74,6 +87,9 @@ async def controlled_list(
         wanted = draft.open_places + len(pinned_P)  # the pinned ones may be among the candidates
         depth = max(wanted, POOL * request.k + len(pinned_P) if request.caps or request.diversity else 0)
         ranking, is_all = await finder.candidates(terms, excluded, wanted=wanted, depth=depth)
+        draft.note_pinned(ranking)
+        if request.diversity and len(ranking.leaves_K) > (most := max(FURTHER, 2 * POOL * request.k)):
+            ranking, is_all = ranking.first(most), False
         if not _fill(draft, ranking, snapshot, caps, request.diversity, is_all=is_all) or is_all:
             break
         excluded = np.concatenate([excluded, draft.places])
@@ -90,7 +106,6 @@ def _fill(
     draft: ListDraft, ranking: Ranking, snapshot: Snapshot, caps: CappedAttributes, diversity: float, *, is_all: bool
 ) -> int:
     """Fills open places from candidates, and returns how many it has filled."""
-    draft.note_pinned(ranking)
     values, units_KD = caps.values_of(ranking.leaves_K, snapshot.table), _units(ranking.leaves_K, snapshot, diversity)
     if not diversity:
         return draft.add(Candidates(ranking, values, units_KD, is_all))

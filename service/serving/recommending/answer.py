@@ -14,8 +14,13 @@ from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Explanation, Ranking
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.contract.recommend import RecommendRequest
-from rqrec.service.list_control.candidate_finder import FURTHER, CandidateFinder
-from rqrec.service.list_control.controlled_list import ControlledList, beam_width_of, controlled_list
+from rqrec.service.list_control.candidate_finder import CandidateFinder
+from rqrec.service.list_control.controlled_list import (
+    ControlledList,
+    beam_width_of,
+    controlled_list,
+    further_candidates,
+)
 from rqrec.service.search.candidate_search import CandidateSearch
 from rqrec.service.serving.recommending.weights import explanation_weight, search_weight
 from rqrec.service.serving.runtime import Runtime
@@ -118,7 +123,7 @@ async def _list(
     beam_width = beam_width_of(request, runtime.limits.beam_width)
     if request.controls_list:
         filtered = functools.partial(runtime.eligibility, search.snapshot)
-        further = FURTHER if (request.caps or request.boosts) and search.can_add_further else 0
+        further = further_candidates(request) if search.can_add_further else 0
         finder = CandidateFinder(search, request.filter, eligibility, filtered, beam_width, further)
         controlled = await controlled_list(request, search.snapshot, finder, excluded)
         return controlled, controlled.best.ranking

@@ -164,7 +164,7 @@ def requests(draw: st.DrawFn) -> RecommendRequest:
     scores=st.permutations(range(FILMS + WRITTEN)),
     excluded=st.sets(st.integers(0, FILMS + WRITTEN - 1), max_size=8),
     width=st.integers(1, FILMS + WRITTEN),
-    further=st.sampled_from([0, 5, FILMS]),
+    further=st.sampled_from([0, 5, FILMS + WRITTEN]),
 )
 def test_a_list_is_that_of_brute_force(
     request: RecommendRequest, scores: list[int], excluded: set[int], width: int, further: int
@@ -173,8 +173,9 @@ def test_a_list_is_that_of_brute_force(
         np.array([score / 2 - 9 for score in scores], dtype=np.float32),
         np.array(sorted(excluded), dtype=np.int64),
     )
-    if len(request.boosts) > 1 or (request.boosts and (request.caps or request.diversity)):
-        width = FILMS + WRITTEN  # several boosts may lift an item that a narrow search does not find
+    everything = FILMS + WRITTEN
+    if further < everything and request.boosts and (request.caps or request.diversity or len(request.boosts) > 1):
+        width = everything  # several boosts may lift an item that is no candidate of a narrow search
     search = ExactSearch(scores_P)
     made = controlled(request, search, barred, width=width, further=further)
     listed = [IDS[place] for place in made.best.ranking.leaves_K.tolist()]

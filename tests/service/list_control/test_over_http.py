@@ -144,7 +144,8 @@ TOO_MANY = {"item_id": {"any_of": [str(number) for number in range(MAX_FILTER_VA
 @pytest.mark.parametrize(
     ("body", "pointer", "message"),
     [
-        ({"caps": {"colour": 1}}, "/caps/colour", "unknown attribute; the catalogue's are"),
+        ({"caps": {"colour": 1}}, "/caps/colour", "expected an attribute, got 'colour'; the catalogue's are ['genres'"),
+        ({"caps": {"item_id": 1}}, "/caps/item_id", "expected an attribute, got 'item_id'; the catalogue's are"),
         ({"caps": {"genres": 0}}, "/caps/genres", "greater than or equal to 1"),
         ({"caps": {f"a{number}": 1 for number in range(6)}}, "/caps", "expected at most 5 caps, got 6"),
         ({"boosts": [{"filter": {}, "factor": 2}]}, "/boosts/0/filter", "at least 1 item"),
