@@ -8,7 +8,6 @@ in a new page. The first time the service makes the indexes that the view needs.
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,13 +21,13 @@ from playwright.sync_api import Browser, Page, Response, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.support.chromium import CHROMIUM
 from benchmarks.support.large_bundle import check_enlargeable, enlarged
 from benchmarks.support.machine import description
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.tables import ITEM_ID
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ITEMS = 1_000_000
 READY_WITHIN_S, WITHIN_MS = 600, 120_000
 HISTORY = 5  # items

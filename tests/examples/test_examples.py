@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.chromium import CHROMIUM
 from benchmarks.support.running import running_redis, running_service
 from rqrec.models.bundle.bundle import Bundle
 from tests.service.conftest import write_variant
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 PAGE_WITHIN_S = 60.0
 
 
@@ -84,14 +84,14 @@ def page_server() -> Iterator[str]:
 
 def page_text(url: str, profile: Path) -> str:
     """Opens a page in a real browser; gives its document once its scripts have run."""
-    assert BROWSER is not None
+    assert CHROMIUM is not None
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={profile}"]
-    command = [BROWSER, *options, "--virtual-time-budget=10000", "--dump-dom", url]
+    command = [CHROMIUM, *options, "--virtual-time-budget=10000", "--dump-dom", url]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PAGE_WITHIN_S)
     return done.stdout
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 def test_the_page_shows_what_the_service_recommends(bundles: Path, bundle: Bundle, tmp_path: Path) -> None:
     known = bundle.items["item_id"][0]
     titles = bundle.items["title"].to_list()

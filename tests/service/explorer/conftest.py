@@ -1,19 +1,18 @@
 """A real Chromium that visits a real service with two models."""
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Route, expect, sync_playwright
 
+from benchmarks.support.chromium import CHROMIUM
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.store import point_current
 from tests.service.conftest import write_variant
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PREFIX = "/shop/rec"
 TOKEN = "a-secret-token"
 WITHIN_MS = 20_000

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,11 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from benchmarks.support.chromium import CHROMIUM
 from benchmarks.support.running import running_service
 from rqrec.service.app import create_app
 from tests.service.conftest import settings_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PREFIX = "/shop/rec"
 
 
