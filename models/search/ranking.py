@@ -79,7 +79,20 @@ class Ranking(NamedTuple):
         """Returns the k best items only."""
         if len(self.leaves_K) <= k:
             return self
-        return Ranking(self.leaves_K[:k], self.log_probs_K[:k], self.scores_K[:k])
+        return self.select(slice(k))
+
+    def select(self, rows: IntArray | slice) -> "Ranking":
+        """Returns the items of some rows, in the order of these rows."""
+        return Ranking(self.leaves_K[rows], self.log_probs_K[rows], self.scores_K[rows])
+
+    def by_score(self) -> "Ranking":
+        """Returns the items sorted by score, best first. Items of equal score keep their order."""
+        return self.select(np.argsort(-self.scores_K, kind="stable"))
+
+    @classmethod
+    def joined(cls, rankings: Sequence["Ranking"]) -> "Ranking":
+        """Returns the items of all rankings, in their order, with repetitions."""
+        return cls(*map(np.concatenate, zip(*rankings, strict=True)))
 
 
 def rankings(leaves_BK: Int32Array | IntArray, log_probs_BK: FloatArray, scores_BK: FloatArray) -> list[Ranking]:

@@ -91,7 +91,6 @@ class Recommender:
     Attributes:
         trie: The trie of the catalogue when the bundle was published.
         max_history: T, the number of most recent items of a history that the model reads.
-        can_add_further: Whether `recommend` can add further items to a ranking.
         everything: The eligibility without a filter: all items are eligible.
 
     Raises:
@@ -120,7 +119,6 @@ class Recommender:
         self._new_items = new_items
         self._own_items = own_items
         self._further_items = further_items
-        self.can_add_further = further_items is not None
         self.everything = self._with_few_candidates(Eligibility.everything(trie))
         self._popularity = Popularity.from_counts(popularity_N)
 

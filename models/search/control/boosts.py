@@ -15,7 +15,7 @@ from rqrec.models.search.ranking import Ranking
 
 
 class Boost(NamedTuple):
-    """A factor on the probability of the items that meet a condition.
+    """A factor on the items that meet a condition: its natural logarithm is added to their scores.
 
     Attributes:
         meeting: The items of the catalogue that meet the condition.
@@ -47,12 +47,8 @@ def joined(rankings: Sequence[Ranking]) -> Ranking:
     Returns:
         The different items, in the order of the searches.
     """
-    if len(rankings) == 1:
-        return rankings[0]
-    places_K = np.concatenate([one.leaves_K for one in rankings])
-    first_K = np.sort(np.unique(places_K, return_index=True)[1])
-    log_probs_K, scores_K = (np.concatenate([one[field] for one in rankings])[first_K] for field in (1, 2))
-    return Ranking(places_K[first_K], log_probs_K, scores_K)
+    everything = Ranking.joined(rankings)
+    return everything.select(np.sort(np.unique(everything.leaves_K, return_index=True)[1]))
 
 
 def boosted(ranking: Ranking, boosts: Sequence[Boost]) -> Ranking:
@@ -79,8 +75,7 @@ def boosted(ranking: Ranking, boosts: Sequence[Boost]) -> Ranking:
     for boost in boosts:
         added_K[boost.meeting.allows(ranking.leaves_K)] += math.log(boost.factor)
     scores_K = (ranking.scores_K + added_K).astype(np.float32)
-    order_K = np.argsort(-scores_K, kind="stable")
-    return Ranking(ranking.leaves_K[order_K], ranking.log_probs_K[order_K], scores_K[order_K])
+    return ranking._replace(scores_K=scores_K).by_score()
 
 
 def can_lift_none(ranked: Ranking, found: Ranking, boosts: Sequence[Boost], *, depth: int) -> bool:

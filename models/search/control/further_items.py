@@ -90,7 +90,8 @@ class FurtherItems:
             rows = _largest(weighted_P, count)
             log_probs = weighted_P[rows] / self._estimator.relevance_weight + offsets_B[user]
             log_probs = np.minimum(log_probs, lowest_B[user])
-            longer.append(_merged(ranking, Ranking(self._leaves_P[rows], log_probs, log_probs + weighted_P[rows])))
+            further = Ranking(self._leaves_P[rows], log_probs, log_probs + weighted_P[rows])
+            longer.append(Ranking.joined([ranking, further]).by_score())
         return longer
 
     def _rows_of(self, places: IntArray) -> IntArray:
@@ -106,12 +107,3 @@ def _largest(values_N: FloatArray, count: int) -> IntArray:
     if count < len(values_N):
         largest = np.argpartition(-values_N, count)[:count]
     return largest[values_N[largest] > -np.inf]
-
-
-def _merged(one: Ranking, other: Ranking) -> Ranking:
-    """The items of two rankings by score. Of equal scores, an item of the first ranking comes first."""
-    scores_K = np.concatenate([one.scores_K, other.scores_K])
-    order_K = np.argsort(-scores_K, kind="stable")
-    leaves_K = np.concatenate([one.leaves_K, other.leaves_K])[order_K]
-    log_probs_K = np.concatenate([one.log_probs_K, other.log_probs_K])[order_K]
-    return Ranking(leaves_K, log_probs_K, scores_K[order_K])

@@ -108,7 +108,7 @@ class ListDraft:
         ranking = candidates.ranking
         is_listed_C = np.isin(ranking.leaves_K, self.places)
         chosen_M = self._diverse(candidates, is_listed_C) if self._diversity else self._best(candidates, is_listed_C)
-        self._rounds.append(Ranking._make(field[chosen_M] for field in ranking))
+        self._rounds.append(ranking.select(chosen_M))
         self.places = np.concatenate([self.places, self._rounds[-1].leaves_K])
         return len(chosen_M)
 
@@ -149,9 +149,9 @@ class ListDraft:
 
     def finished(self) -> ControlledRanking:
         """Returns the list as far as it is filled. If too few items were found, pinned items move up."""
-        places_K, log_probs_K, scores_K = (np.concatenate(parts) for parts in zip(*self._rounds, strict=True))
-        order_K = np.arange(len(places_K)) if self._diversity else np.argsort(-scores_K, kind="stable")
-        rows = list(zip(*(field[order_K].tolist() for field in (places_K, log_probs_K, scores_K)), strict=True))
+        chosen = Ranking.joined(self._rounds)
+        chosen = chosen if self._diversity else chosen.by_score()
+        rows = list(zip(*(field.tolist() for field in chosen), strict=True))
         is_pinned = [False] * len(rows)
         pins = sorted(zip(self._pins.ranks_P.tolist(), self._pins.places_P.tolist(), strict=True))
         for rank, place in pins:
