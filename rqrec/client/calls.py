@@ -67,7 +67,7 @@ def recommend(
         filter: Conditions by attribute, such as `{"year": {"gte": 1990}}`; an item must meet all of them.
         new_item_share: Share of the k results that is reserved for items without interactions in training, in [0, 1].
         caps: Largest number of items in the list with the same value, by attribute, such as `{"genres": 2}`.
-        boosts: Factors on the probability of items that meet a condition, such as
+        boosts: Factors on items that meet a condition, such as
             `{"filter": {"year": {"gte": 1990}}, "factor": 1.5}`.
         pins: Items at fixed ranks, such as `{"item_id": "1", "rank": 3}`, whatever the filter and exclusions say.
         diversity: How much it counts that an item is unlike the others in the list, in [0, 1].

@@ -15,7 +15,7 @@ LARGEST_FACTOR = 1e12  # adds 28 to a score; the scores of a list span tens
 
 
 class Boost(Body):
-    """A factor on the probability of the items that meet a condition."""
+    """A factor on the items that meet a condition."""
 
     filter: Annotated[Filter, Field(min_length=1)] = Field(
         description="Conditions by attribute, as in the filter of a request. The boost acts on items that meet all."

@@ -27,8 +27,7 @@ class Recommendation(BaseModel):
         description="Natural logarithm of the probability that this is the next item, over the whole catalogue. For an "
         "item that nobody chose in training, and for an item that the search did not find and that has a bonus or "
         "joins by caps or boosts: an estimate from the other items of the list. In the popular fallback: of the item's "
-        "share of all training interactions. "
-        "null: a pinned item that the search did not find."
+        "share of all training interactions. null: a pinned item that the search did not find."
     )
     semantic_id: list[Code]
     payload: dict[str, Any] = Field(description="The item's attributes.")

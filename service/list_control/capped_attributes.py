@@ -9,13 +9,13 @@ import orjson
 import polars as pl
 
 from rqrec.models.array_types import IntArray
+from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.search.control.caps import Values
 from rqrec.service.catalogue.filter_conditions import FilterTerm
 from rqrec.service.catalogue.item_table import ItemTable
 from rqrec.service.contract.filter import MAX_FILTER_VALUES, Condition, Scalar
 from rqrec.service.errors import InvalidPart
 
-ITEM_ID = "item_id"
 READ_AT_ONCE = 64  # items; the first ones mostly suffice
 MAX_VALUES = 64  # of one attribute of an item, so that no item holds the event loop
 

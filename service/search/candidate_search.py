@@ -57,11 +57,6 @@ class CandidateSearch:
         """Whether the most popular items are found, because no item of the history is known."""
         return not len(self.history)
 
-    @property
-    def can_add_further(self) -> bool:
-        """Whether `best` can add items that the search did not find."""
-        return self.is_popular or self.snapshot.recommender.can_add_further
-
     async def best(
         self,
         eligibility: Eligibility,

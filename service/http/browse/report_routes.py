@@ -21,8 +21,6 @@ HEADERS = {
     "content-security-policy": f"{REPORT_POLICY}; frame-ancestors 'none'",
     "cache-control": "private, max-age=86400, immutable",  # a bundle never changes
 }
-
-
 VersionInPath = Annotated[str, InPath(max_length=256, examples=["ml-100k-83feea3933432d8e"])]
 
 
@@ -38,18 +36,18 @@ async def get_evaluation(runtime: RuntimeNow, version: VersionInPath) -> Evaluat
         runtime: The running service.
         version: Version of a loaded model; GET /readyz names these.
     """
-    for model in runtime.deployment.models:
-        if model.version == version:
-            manifest = model.bundle.manifest
-            return EvaluationReply(
-                model_version=version,
-                dataset=manifest.dataset,
-                created_at=manifest.created_at,
-                learnt_until=manifest.learnt_until or None,
-                refit=manifest.refit,
-                metrics={name: dict(figures) for name, figures in manifest.metrics.items()},
-            )
-    raise UnknownModel(f"no loaded model has the version {version!r}: GET /readyz names the loaded models")
+    model = next((one for one in runtime.deployment.models if one.version == version), None)
+    if model is None:
+        raise UnknownModel(f"no loaded model has the version {version!r}: GET /readyz names the loaded models")
+    manifest = model.bundle.manifest
+    return EvaluationReply(
+        model_version=version,
+        dataset=manifest.dataset,
+        created_at=manifest.created_at,
+        learnt_until=manifest.learnt_until or None,
+        refit=manifest.refit,
+        metrics={name: dict(figures) for name, figures in manifest.metrics.items()},
+    )
 
 
 @router.get(

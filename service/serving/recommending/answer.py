@@ -123,7 +123,7 @@ async def _list(
     beam_width = beam_width_of(request, runtime.limits.beam_width)
     if request.controls_list:
         filtered = functools.partial(runtime.eligibility, search.snapshot)
-        further = further_candidates(request) if search.can_add_further else 0
+        further = further_candidates(request)
         finder = CandidateFinder(search, request.filter, eligibility, filtered, beam_width, further)
         controlled = await controlled_list(request, search.snapshot, finder, excluded)
         return controlled, controlled.best.ranking
