@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support.chromium import CHROMIUM
-from benchmarks.support.large_bundle import check_enlargeable, enlarged
+from benchmarks.support.large_bundle import bundle_of, enlarged
 from benchmarks.support.machine import description
 from benchmarks.support.running import running_service
 from rqrec.models.bundle.bundle import read_bundle
@@ -148,12 +148,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if CHROMIUM is None:
         parser.error("needs chromium: apt-get install chromium")
-    bundle = read_bundle(arguments.bundle)
-    if arguments.items:
-        try:
-            check_enlargeable(bundle)
-        except ValueError as error:
-            parser.error(str(error))
+    bundle = bundle_of(arguments.bundle, parser, enlarges=bool(arguments.items))
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         path = enlarged(bundle, Path(name), arguments.items) if arguments.items else bundle.path
         item_ids = read_bundle(path).items[ITEM_ID].head(HISTORY).to_list()

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.support.large_bundle import check_enlargeable, enlarged
+from benchmarks.support.large_bundle import bundle_of, enlarged
 from benchmarks.support.machine import description
 from benchmarks.support.running import running_redis, running_service
 from rqrec.models.bundle.bundle import Bundle, read_bundle
@@ -93,12 +93,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="*", default=SIZES, help="catalogues beside the bundle's own")
     parser.add_argument("--writes", type=int, default=WRITES, help=f"items written to each (default {WRITES})")
     arguments = parser.parse_args()
-    bundle = read_bundle(arguments.bundle)
-    if arguments.items:
-        try:
-            check_enlargeable(bundle)
-        except ValueError as error:
-            parser.error(str(error))
+    bundle = bundle_of(arguments.bundle, parser, enlarges=bool(arguments.items))
     table = Table(title=f"{arguments.writes} writes, two replicas; {description()}", title_justify="left")
     for name in ("items", "confirmed, median ms", "at most", "on the other replica, median ms", "at most"):
         table.add_column(name, justify="right")

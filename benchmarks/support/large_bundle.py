@@ -4,6 +4,7 @@ Shapes: N items, R items of the trained bundle, D width of learnt vectors, P con
 """
 
 import shutil
+from argparse import ArgumentParser
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def check_enlargeable(bundle: Bundle) -> None:
             f"a larger catalogue needs a bundle with {CODEBOOK_SIZE} codes per level and a map, but {bundle.path} has "
             f"{found}: use a bundle of the default recipe, or its own catalogue"
         )
+
+
+def bundle_of(path: Path, parser: ArgumentParser, *, enlarges: bool) -> Bundle:
+    """Reads the bundle of a command line, and ends the program if it has to be enlarged and cannot.
+
+    Args:
+        path: A bundle, or a folder of bundles.
+        parser: Tells the reason.
+        enlarges: Whether the bundle has to be enlarged.
+    """
+    bundle = read_bundle(path)
+    if enlarges:
+        try:
+            check_enlargeable(bundle)
+        except ValueError as error:
+            parser.error(str(error))
+    return bundle
 
 
 def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
