@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from rqrec.service.errors import InvalidPart
 
 READ_AT_ONCE = 64  # items; the first ones mostly suffice
 MAX_VALUES = 64  # of one attribute of an item, so that no item holds the event loop
+REMEMBERED = 4096  # items whose values are kept
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,10 @@ class CappedAttributes:
         if not self.limits:
             yield from repeat((), len(places_M))
             return
+        names = tuple(self.limits)
         for begin in range(0, len(places_M), READ_AT_ONCE):
             for item in table.items(places_M[begin : begin + READ_AT_ONCE]):
-                row = orjson.loads(item.payload)
-                pairs = ((name, value) for name in self.limits for value in _as_list(row[name])[:MAX_VALUES])
-                yield list(dict.fromkeys(pairs))
+                yield _values_in(item.payload, names)
 
     def terms_without(self, full_values: Mapping[str, Sequence[Any]]) -> list[FilterTerm]:
         """Returns terms of a filter which pass the items that have none of some values.
@@ -81,6 +82,13 @@ class CappedAttributes:
             for name, values in full_values.items()
             for begin in range(0, len(values), MAX_FILTER_VALUES)
         ]
+
+
+@lru_cache(REMEMBERED)
+def _values_in(payload: str, names: tuple[str, ...]) -> Values:
+    """The different values of some attributes in the JSON of an item. The same items are candidates again and again."""
+    row = orjson.loads(payload)
+    return tuple(dict.fromkeys((name, value) for name in names for value in _as_list(row[name])[:MAX_VALUES]))
 
 
 def _as_list(value: Scalar | list[Scalar | None] | None) -> list[Scalar]:

@@ -143,6 +143,8 @@ class ListDraft:
         Args:
             ranking: The candidates.
         """
+        if not len(self._pins.places_P):
+            return
         for row in np.flatnonzero(np.isin(ranking.leaves_K, self._pins.places_P)).tolist():
             found = float(ranking.log_probs_K[row]), float(ranking.scores_K[row])
             self._pinned_found.setdefault(int(ranking.leaves_K[row]), found)
