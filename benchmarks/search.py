@@ -56,12 +56,12 @@ class DefaultModel:
             settings.short_term, num_items=trie.num_leaves, max_history=settings.decoder.max_history
         )
         self.config = retriever_config(settings.decoder, trie, feature_dim=1, short_term=short_term)
-        retriever = Retriever(self.config).eval()
-        for weight in retriever.parameters():
+        self.retriever = Retriever(self.config).eval()
+        for weight in self.retriever.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=WEIGHT_STD)
         self.search_graph = folder / "search.onnx"
-        export_search(retriever, trie, self.search_graph)
+        export_search(self.retriever, trie, self.search_graph)
 
 
 class Ours:

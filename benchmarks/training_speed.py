@@ -1,9 +1,12 @@
-"""Measures how fast the networks of the default recipe train, and how much of the time is not matrix products.
+"""Measures how fast the networks of a recipe train, and how much of the time is not matrix products.
 
     python -m benchmarks.training_speed --dataset /data/beauty
+    python -m benchmarks.training_speed --synthetic decoder_ml25m.gin --steps 1000
 
-Each stage trains for some steps, and then again under PyTorch's profiler. The operators' own CPU time is divided into
-matrix products (with attention, whose products are fused into it) and all other operators.
+The second form draws data of MovieLens-25M's shape: 25 million ratings of 162,541 users, and 62,423 movies. Each
+network trains for a few steps under PyTorch's profiler, and then for more steps without it. The operators' own time, on
+the device that computes, is divided into matrix products (with attention, whose products are fused into it) and all
+other operators. On a machine with a GPU, `CUDA_VISIBLE_DEVICES=` in front measures the CPU.
 """
 
 import argparse
@@ -18,105 +21,126 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.support.machine import description
+from benchmarks.support.training_data import TrainingData
+from rqrec.models.errors import UserError
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
-from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import Holdout, Split, leave_one_out, user_sequences
-from rqrec.training.features.features import load_features
+from rqrec.training.data.sequences import SeqData
+from rqrec.training.data.splits import Holdout, Sequences, Split
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
+from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
-from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import fit_retriever
-from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
+from rqrec.training.train_rqvae import fit_rqvae, rqvae_config
 from rqrec.training.train_short_term import fit_short_term, short_term_config
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
-SHOWN = 6
+SHOWN, PROFILED_STEPS = 6, 20
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of one network that can be made shorter.
+
+    Attributes:
+        fit: Trains from the start for about so many steps, with checkpoints below the folder that it is given. Returns
+            the number of items that it trained on: rows of the RQ-VAE, predicted positions of the others.
+        all_steps: The number of steps of the whole recipe, if no training ends early.
+    """
+
+    fit: Callable[[Path, int], int]
+    all_steps: int
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The results for one stage.
+    """The results for one network.
 
     Attributes:
-        items: Number of items trained on in the timed steps: rows of the RQ-VAE, predicted positions of the others.
-        seconds: Duration of the timed steps in seconds.
+        items_per_s: Number of items trained on in a second.
         matrix_share: Share of the operators' time in matrix products, in [0, 1].
         slowest: The other operators with the largest shares.
+        whole_h: Hours of the whole recipe at this speed, without validation.
     """
 
-    items: int
-    seconds: float
+    items_per_s: float
     matrix_share: float
     slowest: dict[str, float]
+    whole_h: float
 
 
-def measure(fit: Callable[[Path], object], items: int) -> Speed:
-    """Times a training, and profiles the same training.
+def measure(training: Training, steps: int) -> Speed:
+    """Profiles a training, and then times it. The time before its first step is measured apart and taken off.
 
     Args:
-        fit: Trains from the start, with checkpoints below the folder that it is given.
-        items: Number of items that it trains on.
+        training: The training.
+        steps: Number of steps to time.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        fit(Path(folder) / "timed")
-        seconds = time.perf_counter() - begin
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            fit(Path(folder) / "profiled")
-    own = {event.key: float(event.self_cpu_time_total) for event in profiler.key_averages()}
+
+    def seconds(steps: int) -> tuple[float, int]:
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            items = training.fit(Path(folder), steps)
+            return time.perf_counter() - begin, items
+
+    on_gpu = training_device().type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler, tempfile.TemporaryDirectory() as folder:
+        training.fit(Path(folder), min(steps, PROFILED_STEPS))
+    few_s, few = seconds(min(steps, PROFILED_STEPS))
+    many_s, many = seconds(steps + min(steps, PROFILED_STEPS))
+    items_per_s = (many - few) / max(many_s - few_s, 1e-9)
+    operators = [event for event in profiler.key_averages() if event.device_type == DeviceType.CPU]
+    own = {one.key: float(one.self_device_time_total if on_gpu else one.self_cpu_time_total) for one in operators}
     products = {name for name in own if name.startswith(MATRIX_PRODUCTS)}
     total = sum(own.values())
     others = sorted((time_of, name) for name, time_of in own.items() if name not in products)[: -SHOWN - 1 : -1]
+    items_per_step = (many - few) / steps
     return Speed(
-        items,
-        seconds,
+        items_per_s,
         sum(own[name] for name in products) / total,
         {name.removeprefix("aten::"): time_of / total for time_of, name in others},
+        training.all_steps * items_per_step / items_per_s / SECONDS_PER_HOUR,
     )
 
 
-def rqvae_speed(run: Run, steps: int) -> Speed:
-    """Measures stage one without its k-means initialisation.
+def rqvae_training(data: TrainingData, settings: RunSettings) -> Training:
+    """Returns the training of stage one.
 
     Args:
-        run: A run whose features are computed.
-        steps: Number of optimiser steps.
+        data: What to train on.
+        settings: The settings of the recipe.
     """
-    features = load_features(run.features)
-    features_NE = torch.from_numpy(features.features_NE)
-    settings = replace(run.settings.rqvae, steps=steps)
-    config = rqvae_config(settings, features.blocks, num_distinct=len(features_NE))
-    epochs = -(-steps // -(-len(features_NE) // settings.batch_size))
+    features_NE, rqvae = torch.from_numpy(data.features_NE), settings.rqvae
+    config = rqvae_config(rqvae, tuple(data.blocks), num_distinct=len(features_NE))
 
-    def fit(folder: Path, settings: RqVaeSettings = settings) -> object:
-        return fit_rqvae(config, features_NE, settings, folder / "checkpoints", folder / "tensorboard")
+    def fit(folder: Path, steps: int) -> int:
+        some = replace(rqvae, steps=steps)
+        fit_rqvae(config, features_NE, some, folder / "checkpoints", folder / "tensorboard")
+        # All steps of an epoch are done.
+        return -(-steps // -(-len(features_NE) // some.batch_size)) * len(features_NE)
 
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        fit(Path(folder), replace(settings, steps=1, batch_size=len(features_NE)))
-        start = time.perf_counter() - begin
-    speed = measure(fit, epochs * len(features_NE))
-    return replace(speed, seconds=max(speed.seconds - start, 0.0))
+    return Training(fit, rqvae.steps)
 
 
-def some_users(run: Run, num_users: int) -> Split:
-    """Returns the split of a run with some of its training users, and without validation and test users.
+def some_users(train: Sequences, windows: int, *, max_history: int) -> Split:
+    """Returns a split with the first users of the training sequences, and nobody to validate with.
 
     Args:
-        run: A run whose data is prepared.
-        num_users: The largest number of users.
+        train: The training sequences.
+        windows: The number of windows that the users' sequences are cut into, about.
+        max_history: The largest number of history items in a window.
     """
-    split = leave_one_out(user_sequences(load_prepared(run.data)))
-    nobody = np.zeros(len(split.validation), dtype=np.bool_)
-    asked = Holdout(split.validation.histories.select(nobody), split.validation.targets_U[nobody])
-    train = split.train.select(np.arange(len(split.train)) < num_users)
-    return replace(split, train=train, validation=asked, test=asked)
+    windows_U = -(-np.maximum(train.lengths_U - 1, 0) // max_history)
+    chosen = train.select(np.cumsum(windows_U) <= max(windows, windows_U[0]))
+    nobody = Holdout(train.select(np.zeros(len(train), dtype=np.bool_)), np.empty(0, dtype=np.int32))
+    return Split(chosen, nobody, nobody, np.ones(len(chosen.items_I), dtype=np.bool_))
 
 
 def num_targets(split: Split) -> int:
@@ -124,86 +148,118 @@ def num_targets(split: Split) -> int:
     return int(np.maximum(split.train.lengths_U - 1, 0).sum())
 
 
-def short_term_speed(run: Run, steps: int) -> Speed:
-    """Measures the training of the short-term encoder without validation, on as many users as the steps need.
+def short_term_training(data: TrainingData, settings: RunSettings) -> Training:
+    """Returns the training of the short-term encoder, without validation.
 
     Args:
-        run: A run whose data is prepared, with a short-term encoder.
-        steps: Number of optimiser steps.
+        data: What to train on.
+        settings: The settings of the recipe.
     """
-    settings = replace(run.settings.short_term, epochs=1)
-    split, max_history = some_users(run, steps * settings.batch_size), run.settings.decoder.max_history
-    num_items = len(load_prepared(run.data).items)
+    short_term, max_history = settings.short_term, settings.decoder.max_history
+    batches = SeqData(data.train, max_history=max_history, batch_size=short_term.batch_size, seed=0).num_batches(0)
 
-    def fit(folder: Path) -> object:
+    def fit(folder: Path, steps: int) -> int:
+        split = some_users(data.train, steps * short_term.batch_size, max_history=max_history)
         places = folder / "checkpoints", folder / "tensorboard"
-        return fit_short_term(split, num_items, settings, *places, max_history=max_history)
+        once = replace(short_term, epochs=1)
+        fit_short_term(split, len(data.features_NE), once, *places, max_history=max_history)
+        return num_targets(split)
 
-    return measure(fit, num_targets(split))
+    return Training(fit, short_term.epochs * batches)
 
 
-def decoder_speed(run: Run, steps: int) -> Speed:
-    """Measures the training of the retriever without validation, on as many users as the steps need.
+def retriever_training(data: TrainingData, settings: RunSettings) -> Training:
+    """Returns the training of the retriever, without validation.
 
     Its short-term encoder has random weights, which costs the same.
 
     Args:
-        run: A run whose semantic IDs are computed.
-        steps: Number of optimiser steps.
+        data: What to train on.
+        settings: The settings of the recipe.
     """
-    ids = load_semantic_ids(run.tokens)
-    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-    features_NE = load_features(run.features).features_NE
-    settings, short_term = replace(run.settings.decoder, epochs=1), run.settings.short_term
-    split = some_users(run, steps * settings.batch_size)
-    encoder = None
+    decoder, short_term, encoder = settings.decoder, settings.short_term, None
     if short_term.width:
-        sizes = short_term_config(short_term, num_items=len(features_NE), max_history=settings.max_history)
+        sizes = short_term_config(short_term, num_items=len(data.features_NE), max_history=decoder.max_history)
         encoder = ShortTermEncoder(sizes)
+    batches = SeqData(data.train, max_history=decoder.max_history, batch_size=decoder.batch_size, seed=0).num_batches(0)
 
-    def fit(folder: Path) -> object:
+    def fit(folder: Path, steps: int) -> int:
+        split = some_users(data.train, steps * decoder.batch_size, max_history=decoder.max_history)
         places = folder / "checkpoints", folder / "tensorboard"
-        return fit_retriever(trie, features_NE, split, settings, *places, short_term=encoder)
+        once = replace(decoder, epochs=1)
+        fit_retriever(data.trie, data.features_NE, split, once, *places, short_term=encoder)
+        return num_targets(split)
 
-    return measure(fit, num_targets(split))
+    return Training(fit, decoder.epochs * batches)
+
+
+def print_speeds(data: TrainingData, found: dict[str, Speed]) -> None:
+    """Prints the table and one line of JSON.
+
+    Args:
+        data: What was trained on.
+        found: The results by network.
+    """
+    device = f", {torch.cuda.get_device_name()}" if training_device().type == "cuda" else ""
+    table = Table(title=f"{data.name}; {description()}{device}", title_justify="left")
+    for column in ("stage", "items/s", "whole recipe, h", "outside matrix products", "of which"):
+        table.add_column(column)
+    for name, speed in found.items():
+        others = ", ".join(f"{operator} {share:.0%}" for operator, share in speed.slowest.items())
+        outside = f"{1 - speed.matrix_share:.0%}"
+        table.add_row(name, f"{speed.items_per_s:,.0f}", f"{speed.whole_h:.2f}", outside, others)
+    Console(width=180).print(table)
+    rows = {
+        name: {
+            "items_per_s": round(speed.items_per_s),
+            "outside_matrix_products": round(1 - speed.matrix_share, 3),
+            "whole_h": round(speed.whole_h, 3),
+        }
+        for name, speed in found.items()
+    }
+    print(json.dumps(rows))
+
+
+def measure_all(data: TrainingData, settings: RunSettings, steps: int) -> dict[str, Speed]:
+    """Measures all networks of a recipe.
+
+    Args:
+        data: What to train on.
+        settings: The settings of the recipe.
+        steps: Steps to time of each training.
+    """
+    found = {"RQ-VAE": measure(rqvae_training(data, settings), steps)}
+    if settings.short_term.width:
+        found["short-term encoder"] = measure(short_term_training(data, settings), steps)
+    return {**found, "retriever": measure(retriever_training(data, settings), steps)}
 
 
 def main() -> None:
     """Measures, and prints the table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
-    parser.add_argument("--steps", type=int, default=60, help="steps of each stage (default 60)")
+    parser.add_argument("config", type=Path, nargs="?", default=DEFAULT_CONFIG, help="default decoder.gin")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--dataset", help="a MovieLens release by name, or a folder")
+    source.add_argument("--synthetic", action="store_true", help="synthetic data of MovieLens-25M's shape")
+    parser.add_argument("--steps", type=int, default=60, help="steps to time of each training (default 60)")
     parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>/file, as the accuracy's is")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
     set_up_output()
-    source = f"DatasetSettings.source = {arguments.dataset!r}"
-    settings = read_settings(RunSettings, [DEFAULT_CONFIG], [*arguments.set, source])
-    root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
-    with command_progress("training speed"), open_workspace(root, Path("artifacts/data")) as workspace:
-        run = Run(workspace, settings)
-        found = {"RQ-VAE": rqvae_speed(run, arguments.steps)}
-        if settings.short_term.width:
-            found["short-term encoder"] = short_term_speed(run, arguments.steps)
-        found["retriever"] = decoder_speed(run, arguments.steps)
-    table = Table(title=f"{Path(arguments.dataset).name}; {description()}", title_justify="left")
-    for column in ("stage", "items/s", "outside matrix products", "of which"):
-        table.add_column(column)
-    for name, speed in found.items():
-        others = ", ".join(f"{operator} {share:.0%}" for operator, share in speed.slowest.items())
-        table.add_row(name, f"{speed.items / speed.seconds:,.0f}", f"{1 - speed.matrix_share:.0%}", others)
-    Console(width=160).print(table)
-    print(
-        json.dumps(
-            {
-                name: {
-                    "items_per_s": round(speed.items / speed.seconds),
-                    "outside_matrix_products": round(1 - speed.matrix_share, 3),
-                }
-                for name, speed in found.items()
-            }
-        )
-    )
+    bindings = [*arguments.set, *([f"DatasetSettings.source = {arguments.dataset!r}"] if arguments.dataset else [])]
+    try:
+        settings = read_settings(RunSettings, [arguments.config], bindings)
+        with command_progress("training speed"):
+            if arguments.synthetic:
+                data = TrainingData.like_ml25m()
+            else:
+                root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
+                with open_workspace(root, Path("artifacts/data")) as workspace:
+                    data = TrainingData.of_run(Run(workspace, settings))
+            found = measure_all(data, settings, arguments.steps)
+    except UserError as error:
+        parser.error(str(error))
+    print_speeds(data, found)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import settings
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
@@ -20,6 +21,12 @@ from rqrec.training.runtime.workspace import Workspace
 # A busy machine is slow now and then, which is no fault of an example.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+
 
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE = 16

@@ -18,6 +18,8 @@ from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
+from rqrec.models.search.buckets import pad_to_bucket
+from rqrec.models.search.cuda_graphs import CudaGraphs
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import FollowingTensors
@@ -53,10 +55,12 @@ class TorchEngine:
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
+        self._config = retriever.config
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
         self._following = FollowingTensors.from_following(following or Following.none(trie.num_leaves), self._device)
+        self._graphs = CudaGraphs(self._compute, device) if device.type == "cuda" else None
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "TorchEngine":
         """Makes an engine whose histories may contain items that were added after the trie was built.
@@ -68,6 +72,8 @@ class TorchEngine:
         """
         other = copy.copy(self)
         other._item_vectors_ND = self._tensor(item_vectors_PD)
+        if self._graphs is not None:
+            other._graphs = CudaGraphs(other._compute, self._device)
         return other
 
     def search(
@@ -97,26 +103,52 @@ class TorchEngine:
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
             with_prefixes: Whether to return the prefixes of all beams too.
         """
+        request = {
+            "history_BT": history_BT,
+            "lengths_B": lengths_B,
+            "excluded_BX": excluded_BX,
+            "in_session_B": np.zeros(len(lengths_B), dtype=np.int32) if in_session_B is None else in_session_B,
+        }
+        if self._config.num_event_types:
+            request["types_BT"] = np.zeros_like(history_BT) if types_BT is None else types_BT
+        levels = self._config.num_levels if with_prefixes else 0
+        outputs = NUM_RANKED + 2 * levels
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             self._beam_search.eval()  # training may set the retriever to training mode between two searches
-            found = self._beam_search(
-                self._tensor(history_BT),
-                self._tensor(lengths_B),
-                torch.arange(beam_width, dtype=torch.float32, device=self._device),
-                EligibleTensors.from_eligibility(eligibility, self._device),
-                self._tensor(excluded_BX),
-                self._item_vectors_ND,
-                self._paths_LN,
-                self._trie,
-                self._following,
-                self._tensor(np.zeros(len(lengths_B), dtype=np.int32) if in_session_B is None else in_session_B),
-                None if types_BT is None else self._tensor(types_BT),
+            if self._graphs is None:
+                tensors = {name: self._tensor(array) for name, array in request.items()}
+                eligible = EligibleTensors.from_eligibility(eligibility, self._device)
+                found = [one.cpu().numpy() for one in self._compute(tensors, eligible, beam_width)[:outputs]]
+            else:
+                padded = pad_to_bucket(request, max_history=self._config.max_history)
+                found = self._graphs.run(padded, eligibility, beam_width=beam_width, outputs=outputs)
+        ranked, prefixes = found[:NUM_RANKED], found[NUM_RANKED:]
+        result = SearchOutput(*ranked)
+        if prefixes:
+            nodes, log_probs = prefixes[:levels], prefixes[levels:]
+            result = result._replace(
+                prefix_nodes_BLK=np.stack(nodes, axis=1), prefix_log_probs_BLK=np.stack(log_probs, axis=1)
             )
-            ranked = SearchOutput(*(array.cpu().numpy() for array in found[:NUM_RANKED]))
-            if not with_prefixes:
-                return ranked
-            nodes_BLK, log_probs_BLK = (torch.stack(one, dim=1).cpu().numpy() for one in found[NUM_RANKED:])
-            return ranked._replace(prefix_nodes_BLK=nodes_BLK, prefix_log_probs_BLK=log_probs_BLK)
+        return result.of_users(slice(len(lengths_B)))
+
+    def _compute(
+        self, request: Mapping[str, torch.Tensor], eligible: EligibleTensors, beam_width: int
+    ) -> tuple[torch.Tensor, ...]:
+        """Computes a search. The results about prefixes come last: the nodes by depth, then the log-probabilities."""
+        found = self._beam_search(
+            request["history_BT"],
+            request["lengths_B"],
+            torch.arange(beam_width, dtype=torch.float32, device=self._device),
+            eligible,
+            request["excluded_BX"],
+            self._item_vectors_ND,
+            self._paths_LN,
+            self._trie,
+            self._following,
+            request["in_session_B"],
+            request.get("types_BT"),
+        )
+        return (*found[:NUM_RANKED], *found.prefix_nodes, *found.prefix_log_probs)
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -74,10 +74,10 @@ def random_retriever(
     return model
 
 
-def random_catalogue(trie: SemanticIdTrie) -> CatalogueTensors:
+def random_catalogue(trie: SemanticIdTrie, device: torch.device = CPU) -> CatalogueTensors:
     """The trie's items with random features, each chosen once."""
     features_NE = np.random.default_rng(1).normal(size=(trie.num_leaves, FEATURE_DIM)).astype(np.float32)
-    return CatalogueTensors.from_trie(trie, features_NE, np.ones(trie.num_leaves, dtype=np.int64), CPU)
+    return CatalogueTensors.from_trie(trie, features_NE, np.ones(trie.num_leaves, dtype=np.int64), device)
 
 
 def random_engine(retriever: Retriever, trie: SemanticIdTrie) -> TorchEngine:

@@ -165,7 +165,7 @@ def test_asking_for_a_gpu_without_one_says_what_to_do(bundle: Bundle, trie: Sema
         OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie), cuda=True)
 
 
-@pytest.mark.skipif(not cuda_is_available(), reason="needs a GPU and onnxruntime-gpu")
+@pytest.mark.gpu
 @pytest.mark.parametrize(("graph", "tolerance"), [(SEARCH_GRAPH, TOLERANCE), (HALF_SEARCH_GRAPH, HALF_TOLERANCE)])
 def test_gpu_finds_what_the_cpu_finds(
     bundle: Bundle, trie: SemanticIdTrie, graphs: dict[str, Path], graph: str, tolerance: float
