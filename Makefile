@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-gpu bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -87,6 +87,9 @@ bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Bea
 
 bench-training: setup ## Items a second of both stages on DATASET, and what of it is no matrix product
 	$(BIN)/python -m benchmarks.training_speed --dataset '$(DATASET)'
+
+bench-gpu: setup ## Tests and speed of all that runs on a GPU, beside the CPU (10 minutes; set up with EXTRAS=gpu,train,dev,bench)
+	benchmarks/gpu.sh
 
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
 	$(BIN)/python -m benchmarks.load --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
