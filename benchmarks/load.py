@@ -26,7 +26,7 @@ from rqrec.models.bundle.bundle import read_bundle
 CONNECTIONS = (1, 8, 32, 128)
 OVERLOAD_CONNECTIONS, OVERLOAD = 512, 2.0
 KNEE_SHARE = 0.95
-PEER = ("-m", "benchmarks.support.peer_service")
+PEER = ("-m", "benchmarks.support.peer.service")
 
 
 def knee(rows: Sequence[Measured]) -> Measured:

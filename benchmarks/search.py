@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support.machine import GEMM_FLOPS, description, gemm, median_seconds
-from benchmarks.support.peer import TransformersPeer
+from benchmarks.support.peer.search import TransformersPeer
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.array_types import IntArray
 from rqrec.models.onnx_session import open_session

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.onnx_session import cuda_is_available, open_session
-from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.gpu.buckets import pad_to_bucket
 from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.arrays import TrieArrays, by_depth
@@ -43,7 +43,7 @@ class OnnxEngine:
         item_vectors_ND: The vector of the item at each leaf, float32, shape (N, D).
         threads: The number of threads on a CPU. A large batch is split into this number of parts, and each thread
             searches one part. Most operations are too small to be split among threads themselves.
-        cuda: Whether to compute on the GPU. Inputs are then padded to a few shapes (see `models.search.buckets`).
+        cuda: Whether to compute on the GPU. Inputs are then padded to a few shapes (see `models.search.gpu.buckets`).
         max_history: The length to which histories are padded on a GPU; not used on a CPU.
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none. A
             graph of a bundle of format 9 adds none.

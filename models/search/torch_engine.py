@@ -18,10 +18,10 @@ from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
-from rqrec.models.search.buckets import pad_to_bucket
-from rqrec.models.search.cuda_graphs import CudaGraphs
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
+from rqrec.models.search.gpu.buckets import pad_to_bucket
+from rqrec.models.search.gpu.cuda_graphs import CudaGraphs
 from rqrec.models.search.history.following_items import FollowingTensors
 from rqrec.models.search.history.transitions import Following
 from rqrec.models.search.ranking import SearchOutput
@@ -103,7 +103,7 @@ class TorchEngine:
             in_session_B: 1 for a request in the session of the last history item, else 0; int32. None if no one is.
             with_prefixes: Whether to return the prefixes of all beams too.
         """
-        request = {
+        request: dict[str, NDArray[Any]] = {
             "history_BT": history_BT,
             "lengths_B": lengths_B,
             "excluded_BX": excluded_BX,

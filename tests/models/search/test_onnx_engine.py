@@ -19,9 +19,9 @@ from rqrec.models.bundle.layout import (
 )
 from rqrec.models.onnx_session import CPU_PROVIDER, cuda_is_available, open_session
 from rqrec.models.retriever.retriever import Retriever
-from rqrec.models.search.buckets import pad_to_bucket
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exporting.export import export_search
+from rqrec.models.search.gpu.buckets import pad_to_bucket
 from rqrec.models.search.history.transitions import KEPT, Following, Transitions
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.padding import pad

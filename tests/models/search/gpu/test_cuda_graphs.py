@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from rqrec.models.retriever.retriever import Retriever
-from rqrec.models.search import cuda_graphs
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.gpu import cuda_graphs
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -119,4 +119,5 @@ def test_keeps_a_bounded_number_of_graphs(
     for _ in range(2):
         for arguments, options in requests(trie):
             assert_same(engines.cpu.search(*arguments, **options), engines.gpu.search(*arguments, **options))
+    assert engines.gpu._graphs is not None
     assert len(engines.gpu._graphs._graphs) == 2

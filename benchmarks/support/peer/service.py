@@ -1,13 +1,13 @@
 """The same service with transformers.generate in place of the search, for comparison.
 
-RQREC_BUNDLE=… RQREC_PORT=… python -m benchmarks.support.peer_service
+RQREC_BUNDLE=… RQREC_PORT=… python -m benchmarks.support.peer.service
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.support.peer import TransformersPeer
+from benchmarks.support.peer.search import TransformersPeer
 from rqrec.models.search.padding import pad
 from rqrec.models.search.ranking import Ranking
 from rqrec.service.app import create_app

@@ -2,7 +2,7 @@
 
 Without a graph, the processor launches several hundred kernels for a search, and most of them are shorter than their
 launch. A CUDA graph launches all of them at once. It is captured for one combination of shapes, so the inputs are first
-padded to a few shapes (see `models.search.buckets`).
+padded to a few shapes (see `models.search.gpu.buckets`).
 
 Shapes: B users, T history items, X excluded leaves of a user, K beams.
 """
@@ -52,7 +52,7 @@ class CudaGraphs:
         """Computes a search.
 
         Args:
-            request: The inputs of the search that are integers, by name, padded by `models.search.buckets`.
+            request: The inputs of the search that are integers, by name, padded by `models.search.gpu.buckets`.
             eligibility: The items that pass the filter.
             beam_width: K, the number of beams of each user.
             outputs: How many of the results to return, the first ones.

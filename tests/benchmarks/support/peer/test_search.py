@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.support.peer import TransformersPeer
+from benchmarks.support.peer.search import TransformersPeer
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 
 
