@@ -94,14 +94,16 @@ def running_service(
     module: Sequence[str] = SERVICE,
     log: Path | None = None,
     ready_within_s: float = READY_WITHIN_S,
+    port: int | None = None,
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Starts the service on a free port, waits until it is ready, and stops it with SIGTERM at the end.
+    """Starts the service, waits until it is ready, and stops it with SIGTERM at the end.
 
     Args:
         settings: Environment variables of the service (RQREC_…).
         module: The arguments of Python, which name the service's module.
         log: The file of the service's output; None for no file.
         ready_within_s: Longest time until it is ready, in seconds.
+        port: The port of the loopback interface to listen on; None for a free one.
 
     Yields:
         The service's URL, and its process.
@@ -109,7 +111,7 @@ def running_service(
     Raises:
         RuntimeError: If the service is not ready in time.
     """
-    port = free_port()
+    port = free_port() if port is None else port
     environment = {**os.environ, "RQREC_PORT": str(port), **settings}
     with (log or Path(os.devnull)).open("ab") as output:
         process = subprocess.Popen([sys.executable, *module], env=environment, stdout=output, stderr=output)
