@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-gpu bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-gpu bench-load bench-explain bench-explorer bench-live-catalogue bench-rolling-update bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -109,6 +109,9 @@ guide: train ## Follow one item and one user through the model of DATASET step b
 soak: train ## Ten minutes of load at the knee with each event store: do memory and store stay bounded? (needs wrk)
 	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store sqlite
 	$(BIN)/python -m benchmarks.soak --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)' --store redis
+
+bench-rolling-update: setup ## Four replicas behind HAProxy: each is replaced, then the model, under load; needs haproxy (2 minutes)
+	$(BIN)/python -m benchmarks.rolling_update --bundle '$(RQREC_BUNDLE)'
 
 bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
 	$(BIN)/python -m benchmarks.large_data

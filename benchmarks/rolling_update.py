@@ -187,10 +187,12 @@ async def change_model(replicas: list[Replica], version: str) -> None:
         version: The version to activate.
     """
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=WITHIN_S) as client:
-        reply = await client.post(f"{replicas[0].url}/models/{version}/activate", json={"part": "active"})
-        if reply.status_code != httpx.codes.OK:
-            raise RuntimeError(f"the model must be activated, but the answer was {reply.status_code}: {reply.text}")
         async with asyncio.timeout(WITHIN_S):
+            # A service whose Redis does not answer in time refuses the change with 503, and says to repeat it.
+            path = f"{replicas[0].url}/models/{version}/activate"
+            while (reply := await client.post(path, json={"part": "active"})).status_code != httpx.codes.OK:
+                print(f"the change is repeated: {reply.status_code} {reply.text}", file=sys.stderr)
+                await asyncio.sleep(1)
             for replica in replicas:
                 while (await client.get(f"{replica.url}/readyz")).json()["models"]["active"] != version:
                     await asyncio.sleep(0.05)
