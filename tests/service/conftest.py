@@ -29,6 +29,17 @@ LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each
 SLOW = ("-m", "tests.service.slow_service")  # the module that `running_service` runs for a slow search
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_full_collections() -> Iterator[None]:
+    """Services in the tests' own process do not collect all garbage whenever a model was loaded or stopped.
+
+    The tests' process has half a million objects, so each collection would take 0.3 seconds of CPU.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rqrec.service.serving.model_switch.exclude_from_collection", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
