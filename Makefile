@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check check-types check-text test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,10 +36,15 @@ run: train ## Train if needed, then serve on localhost:8000 (RQREC_PORT=8000)
 	$(BIN)/rqrec serve
 
 check: setup ## Formatter, linters, docstrings, types, import rules, container files
+	$(MAKE) --no-print-directory --jobs=2 check-types check-text
+
+check-types: setup
+	$(BIN)/mypy
+
+check-text: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/flake8 models training service rqrec
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict docker-compose.yml deploy .github .pre-commit-config.yaml
