@@ -65,7 +65,8 @@ def start(
     for file in (output, errors):
         file.touch()
     variables = {**os.environ, **(environment or {})}
-    process = FORKS.Process(target=_run, args=(function, arguments, output, errors, variables))
+    # A daemon, so that none outlives the tests.
+    process = FORKS.Process(target=_run, args=(function, arguments, output, errors, variables), daemon=True)
     process.start()
     return Fork(process, output, errors)
 

@@ -99,10 +99,12 @@ def test_a_second_run_names_the_first_and_a_killed_one_leaves_nothing(shop: Path
     words = command(shop, work)
     first = start_command(*words, folder=tmp_path)
     until_checkpoints(first, work, 2)
-    os.kill(first.pid, signal.SIGSTOP)
-    second = start_command(*words, folder=tmp_path).finish()
+    os.kill(first.pid, signal.SIGSTOP)  # otherwise it might end before the second one begins
+    try:
+        second = start_command(*words, folder=tmp_path).finish()
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
     assert f"another run (process {first.pid}) uses the workspace {work}: wait" in complaint(second)
-    os.kill(first.pid, signal.SIGKILL)
     assert first.finish().returncode == -signal.SIGKILL
     leftovers = [path for path in work.iterdir() if path.name.startswith(".rqvae-")]
     assert len(leftovers) == 1
