@@ -13,7 +13,8 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-gpu bench-load bench-explain bench-explorer bench-live-catalogue bench-rolling-update bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+# No target is a file, except .venv/.ready.
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,10 +37,15 @@ run: train ## Train if needed, then serve on localhost:8000 (RQREC_PORT=8000)
 	$(BIN)/rqrec serve
 
 check: setup ## Formatter, linters, docstrings, types, import rules, container files
+	$(MAKE) --no-print-directory --jobs=2 check-types check-text
+
+check-types: setup
+	$(BIN)/mypy
+
+check-text: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/flake8 models training service rqrec
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict docker-compose.yml deploy .github .pre-commit-config.yaml

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from benchmarks.exactness import TOLERANCE, measure, real_histories
-from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.retriever.config import RetrieverConfig
+from rqrec.models.bundle.layout import SEARCH_GRAPH
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exhaustive import ExhaustiveScorer
-from rqrec.models.search.exporting.export import export_search
+from rqrec.models.search.exporting.graph_weights import replace_weights
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
+from rqrec.models.trie.semantic_ids import append_collision_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import user_sequences
@@ -38,38 +38,23 @@ def test_refuses_the_histories_of_another_data_set(bundle: Bundle) -> None:
         real_histories("ml-100k", bundle, data_dir=DATA, limit=1)
 
 
-def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(tmp_path: Path) -> None:
+def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(bundle: Bundle, tmp_path: Path) -> None:
+    """With random weights in the bundle's graph, and random codes of the real items, of which many collide."""
     sequences = user_sequences(load_dataset("ml-100k", data_dir=DATA))
-    codes_NL = synthetic_codes(1682, seed=0)
-    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
-    torch.manual_seed(0)
-    config = RetrieverConfig(
-        num_levels=trie.num_levels,
-        codebook_size=CODEBOOK_SIZE,
-        width=16,
-        num_heads=2,
-        ff_width=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        max_history=20,
-        dropout=0.0,
-        decoder_dropout=0.0,
-        generation_gradient=1.0,
-        feature_dim=1,
-        feature_dropout=0.0,
-        num_items=0,
-        num_prefixes=0,
-        temperature=0.5,
-        relevance_weight=1.0,
+    config, codebook_size = bundle.manifest.retriever_config, bundle.manifest.codebook_size
+    drawn_NL = np.random.default_rng(0).integers(codebook_size, size=(1682, config.num_levels - 1))
+    trie = SemanticIdTrie.build(
+        append_collision_codes(drawn_NL, codebook_size=codebook_size), codebook_size=codebook_size
     )
+    torch.manual_seed(0)
     retriever = Retriever(config).eval()
     for weight in retriever.parameters():
         torch.nn.init.normal_(weight, std=0.3)
-    export_search(retriever, trie, tmp_path / "search.onnx")
-    item_vectors_ND = torch.randn(trie.num_leaves, config.width)
+    replace_weights(bundle.path / SEARCH_GRAPH, retriever, tmp_path / "search.onnx")
+    item_vectors_ND = torch.randn(trie.num_leaves, config.vector_width)
     nothing_N = np.zeros(trie.num_leaves, dtype=np.int64)
     onnx, reference = (
-        Recommender(engine, trie, max_history=20, popularity_N=nothing_N)
+        Recommender(engine, trie, max_history=config.max_history, popularity_N=nothing_N)
         for engine in (
             OnnxEngine(tmp_path / "search.onnx", trie, item_vectors_ND.numpy(), threads=2),
             TorchEngine(retriever, trie, item_vectors_ND, device=CPU),
@@ -87,7 +72,7 @@ def test_engines_and_exhaustive_scoring_agree_over_thousands_of_real_histories(t
         np.testing.assert_allclose(mine.scores_K, other.scores_K, atol=TOLERANCE)
     scorer = ExhaustiveScorer(retriever, trie, item_vectors_ND)
     for history, found in zip(histories[::30], ours[::30], strict=True):
-        exact = scorer.score(history[-20:])
+        exact = scorer.score(history[-config.max_history :])
         np.testing.assert_allclose(found.log_probs_K, exact.log_probs_N[found.leaves_K], atol=TOLERANCE)
         np.testing.assert_allclose(found.scores_K, exact.scores_N[found.leaves_K], atol=TOLERANCE)
         exact.scores_N[history] = -np.inf

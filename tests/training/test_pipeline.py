@@ -2,8 +2,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from rqrec.training.runtime.workspace import Workspace, open_workspace
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_rqvae import load_rqvae
+from tests.training.forked import Fork, start_command
 
 Configure = Callable[..., RunSettings]
-REPOSITORY = Path(__file__).parents[2]
 
 
 def test_every_item_gets_its_own_semantic_id(trained: Run) -> None:
@@ -72,7 +71,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, configure: Configu
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+def train_rqvae(shop: Path, work_dir: Path, binding: str) -> Fork:
     config = work_dir.parent / "small.gin"
     bindings = [
         "FeatureSettings.text_encoder = 'lsa'",
@@ -82,37 +81,31 @@ def run_training(module: str, shop: Path, work_dir: Path, *arguments: str) -> su
         "RqVaeSettings.steps = 600",
     ]
     config.write_text("\n".join(bindings))
-    command = [sys.executable, "-m", module, str(config), "--dataset", str(shop), "--work-dir", str(work_dir)]
-    return subprocess.Popen(
-        [*command, *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    words = ["train-rqvae", str(config), "--dataset", str(shop), "--work-dir", str(work_dir), "--set", binding]
+    return start_command(*words, folder=work_dir.parent)
 
 
 def test_interrupted_training_leaves_a_checkpoint_and_nothing_half_written(shop: Path, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    process = run_training(
-        "rqrec.training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50"
-    )
+    work, binding = tmp_path / "work", "RqVaeSettings.checkpoint_every_steps = 50"
+    run = train_rqvae(shop, work, binding)
     while not list(work.glob("rqvae-checkpoints/*/step-*")):
-        assert process.poll() is None, process.communicate()
-    os.kill(process.pid, signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == EXIT_INTERRUPTED
-    assert "run the same command to resume" in complaint
+        assert run.process.exitcode is None, run.finish()
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGINT)
+    ended = run.finish(60)
+    assert ended.returncode == EXIT_INTERRUPTED
+    assert "run the same command to resume" in ended.stderr
     assert not (work / "rqvae").exists()
     assert {path.name for path in work.iterdir()} == {"data", "features", "rqvae-checkpoints", "tensorboard"}
-    again = run_training("rqrec.training.train_rqvae", shop, work, "--set", "RqVaeSettings.checkpoint_every_steps = 50")
-    again.communicate(timeout=300)
-    assert again.returncode == 0
+    assert train_rqvae(shop, work, binding).finish().returncode == 0
     assert (work / "rqvae" / "rqvae.safetensors").is_file()
 
 
 def test_bad_input_is_refused_with_one_clear_line(shop: Path, tmp_path: Path) -> None:
-    process = run_training("rqrec.training.train_rqvae", shop, tmp_path / "work", "--set", "RqVaeSettings.stepz = 1")
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == EXIT_REFUSED
-    assert "doesn't have a parameter named 'stepz'" in complaint
-    assert "Traceback" not in complaint
+    ended = train_rqvae(shop, tmp_path / "work", "RqVaeSettings.stepz = 1").finish(60)
+    assert ended.returncode == EXIT_REFUSED
+    assert "doesn't have a parameter named 'stepz'" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_table_says_how_each_column_is_used(trained: Run) -> None:

@@ -29,7 +29,8 @@ from rqrec.models.search.torch_engine import load_torch_engine
 from rqrec.models.tokenizer.config import RqVaeConfig
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
-from tests.models.conftest import random_catalogue, random_codes, random_engine, random_retriever
+from tests.models.conftest import random_catalogue, random_codes, random_engine
+from tests.models.search.conftest import CODEBOOK, LEVELS
 from tests.text_encoders import with_text_encoder
 
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of a natural log-probability
@@ -182,15 +183,14 @@ def test_gpu_finds_what_the_cpu_finds(
     np.testing.assert_allclose(cuda.log_probs_BK[0, :64], values_N[cuda.leaves_BK[0, :64]], atol=tolerance)
 
 
-def test_a_typed_retriever_has_types_as_an_input_of_its_graph(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    trie = SemanticIdTrie.build(random_codes(rng, items=40, levels=3, codebook_size=5), codebook_size=5)
-    retriever = random_retriever(trie, num_event_types=2)
-    export_search(retriever, trie, tmp_path / "search.onnx")
+def test_a_typed_retriever_has_types_as_an_input_of_its_graph(typed_retriever: Retriever, typed_graph: Path) -> None:
+    rng, retriever = np.random.default_rng(0), typed_retriever
+    codes_NL = random_codes(rng, items=60, levels=LEVELS, codebook_size=CODEBOOK)
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK)
     vectors_ND = retriever.item_vectors(random_catalogue(trie)).numpy()
-    engine, torch_engine = OnnxEngine(tmp_path / "search.onnx", trie, vectors_ND), random_engine(retriever, trie)
+    engine, torch_engine = OnnxEngine(typed_graph, trie, vectors_ND), random_engine(retriever, trie)
     history_BT, lengths_B, everything = (
-        rng.integers(0, 40, (5, 4)),
+        rng.integers(0, 60, (5, 4)),
         np.array([4, 1, 3, 2, 4]),
         Eligibility.everything(trie),
     )

@@ -10,15 +10,14 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.beam_search import BeamSearch
 from rqrec.models.search.eligibility import Eligibility
-from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.open_beams import has_one_leaf
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.tensors import TrieTensors
 from rqrec.models.trie.trie import SemanticIdTrie
-from tests.models.conftest import CPU, random_codes, random_retriever
+from tests.models.conftest import CPU, random_codes
+from tests.models.search.conftest import CODEBOOK
 
-CODEBOOK = 6
 CATALOGUES = ("nowhere alone", "alone after two codes", "mixed", "one item")
 
 
@@ -31,27 +30,16 @@ def codes(kind: str) -> IntArray:
     return np.stack([axis.ravel() for axis in grid], axis=1).astype(np.int64)
 
 
-@pytest.fixture(scope="module")
-def retriever() -> Retriever:
-    return random_retriever(SemanticIdTrie.build(codes("mixed"), codebook_size=CODEBOOK), seed=1)
-
-
-@pytest.fixture(scope="module")
-def graph(retriever: Retriever, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The search with this retriever. Traced with the least catalogue, it serves every other one as well."""
-    path = tmp_path_factory.mktemp("graph") / "search.onnx"
-    export_search(retriever, SemanticIdTrie.build(codes("one item"), codebook_size=CODEBOOK), path)
-    return path
-
-
 @pytest.mark.parametrize("kind", CATALOGUES)
-def test_the_skipped_beams_change_nothing(kind: str, retriever: Retriever, graph: Path) -> None:
+def test_the_skipped_beams_change_nothing(kind: str, typed_retriever: Retriever, typed_graph: Path) -> None:
     trie = SemanticIdTrie.build(codes(kind), codebook_size=CODEBOOK)
     rng = np.random.default_rng(1)
-    vectors_ND = rng.normal(size=(trie.num_leaves, retriever.config.vector_width)).astype(np.float32)
-    every_beam, open_beams = (TorchEngine(retriever, trie, torch.from_numpy(vectors_ND), device=CPU) for _ in range(2))
-    every_beam._beam_search = BeamSearch(retriever, fixed_shapes=True).eval()
-    engines = (open_beams, OnnxEngine(graph, trie, vectors_ND))
+    vectors_ND = rng.normal(size=(trie.num_leaves, typed_retriever.config.vector_width)).astype(np.float32)
+    every_beam, open_beams = (
+        TorchEngine(typed_retriever, trie, torch.from_numpy(vectors_ND), device=CPU) for _ in range(2)
+    )
+    every_beam._beam_search = BeamSearch(typed_retriever, fixed_shapes=True).eval()
+    engines = (open_beams, OnnxEngine(typed_graph, trie, vectors_ND))
     for share in (0, 0.5, 1):
         arguments = (
             rng.integers(0, trie.num_leaves, (5, 3)),

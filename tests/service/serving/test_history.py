@@ -16,7 +16,7 @@ from rqrec.service.serving.history import EventTypes, History
 from rqrec.training.publish import BUNDLES
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import Workspace
-from tests.conftest import small_settings
+from tests.conftest import no_search_graph, small_settings
 from tests.service.conftest import settings_for
 
 TYPES = EventTypes({"buy": 1, "view": 2}, frozenset({"return"}))
@@ -88,11 +88,12 @@ def typed_client(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = small_settings(
         root / "shop", "DecoderSettings.epochs = 2", "DatasetSettings.event_types = {'return': 'exclude', 'buy': 2}"
     )
-    manifest = read_bundle(Run(Workspace(root / "work", root), settings).bundle).manifest
+    with no_search_graph():
+        manifest = read_bundle(Run(Workspace(root / "work", root), settings).bundle).manifest
     assert manifest.format == FORMAT
     assert tuple(manifest.event_types) == ("buy", "dislike", "view")
     assert (tuple(manifest.excluding_types), tuple(manifest.disliking_types)) == (("return",), ("dislike",))
-    with TestClient(create_app(settings_for(root / "work" / BUNDLES))) as client:
+    with TestClient(create_app(settings_for(root / "work" / BUNDLES, backend="torch", device="cpu"))) as client:
         yield client
 
 

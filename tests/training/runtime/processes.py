@@ -1,4 +1,4 @@
-"""What the tests of training in several processes run in each of them: `processes.py TASK OUT ARGUMENT...`.
+"""What the tests of training in several processes run in each of them.
 
 Everything is computed in float64: rounding, which differs with the processor and with how a batch is cut, is then far
 smaller than any fault.
@@ -7,7 +7,6 @@ smaller than any fault.
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,8 +151,10 @@ TASKS: Mapping[str, Callable[[str], Weights]] = {
     "stopped": lambda folder: toy(folder, epochs=2, stop_after=3),
 }
 
-if __name__ == "__main__":
-    task, out, argument = sys.argv[1:]
+
+def run_task(task: str, out: Path, argument: str) -> None:
+    """Runs a task, and writes what it came to in this process to OUT-RANK.pt."""
+    torch.set_num_threads(1)
     init()
     torch.save(dict(TASKS[task](argument)), f"{out}-{rank()}.pt")
     barrier()

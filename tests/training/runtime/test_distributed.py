@@ -4,43 +4,35 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.support.running import free_port
 from rqrec.training.runtime.distributed import TooFewGpus, init
 from tests.conftest import SMALL_CONFIG
+from tests.training.forked import start, start_command
+from tests.training.runtime.processes import run_task
 
 REPOSITORY = Path(__file__).parents[3]
-PROCESSES = Path(__file__).parent / "processes.py"
 RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-9, 1e-12
+ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}  # everywhere: two ranks need two GPUs, and a GPU rounds in another order
 Weights = dict[str, torch.Tensor]
 
 
-def start(command: list[str], processes: int) -> subprocess.Popen[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return subprocess.Popen(
-        [sys.executable, *(torchrun if processes > 1 else []), *command],
-        cwd=REPOSITORY,
-        # On the CPU everywhere: two ranks need two GPUs, and a GPU rounds in another order.
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
-    return output
-
-
 def compute(task: str, argument: object, folder: Path, *, processes: int) -> list[Weights]:
-    """What every process came to in a task of processes.py."""
+    """What every process came to in a task of processes.py. They find each other as those of torchrun do."""
     out = folder / f"{task}-{argument}-{processes}".replace("/", "_")
-    finish(start([str(PROCESSES), task, str(out), str(argument)], processes))
+    together = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        start(run_task, task, out, str(argument), folder=folder, environment={**ON_THE_CPU, **together, **ranks})
+        for ranks in ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes))
+    ]
+    for fork in started:
+        ended = fork.finish()
+        assert ended.returncode == 0, ended.stderr
     return [torch.load(f"{out}-{number}.pt", weights_only=True) for number in range(processes)]
 
 
@@ -55,7 +47,7 @@ def assert_equal(one: Weights, other: Weights) -> None:
 def gradients(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int], list[Weights]]:
     """The gradients in each process, by model, number of processes and of accumulated parts.
 
-    One start of the processes computes them all, because it takes seconds to import PyTorch.
+    One start of the processes computes them all.
     """
     found: dict[tuple[str, int, int], list[Weights]] = {}
     # 26 parts are more than the batch has items or windows.
@@ -101,17 +93,28 @@ def test_a_stopped_training_goes_on_in_another_number_of_processes(before: int, 
 
 def test_the_command_goes_on_with_another_number_of_processes(shop: Path, tmp_path: Path) -> None:
     config, work = tmp_path / "small.gin", tmp_path / "work"
-    longer = ("RqVaeSettings.steps = 1000", "RqVaeSettings.checkpoint_every_steps = 10")
+    longer = ("RqVaeSettings.steps = 1000", "RqVaeSettings.checkpoint_every_steps = 50")
     config.write_text("\n".join([*SMALL_CONFIG, *longer]))
-    command = ["-m", "rqrec.training.train_rqvae", str(config), "--dataset", str(shop), "--work-dir", str(work)]
-    stopped = start(command, 2)
-    while not list(work.glob("rqvae-checkpoints/*/step-*")):
-        assert stopped.poll() is None, stopped.communicate()
-    stopped.send_signal(signal.SIGTERM)
-    stopped.communicate(timeout=120)
+    words = ["train-rqvae", str(config), "--dataset", str(shop), "--work-dir", str(work)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    with subprocess.Popen(
+        [*torchrun, "-m", "rqrec", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **ON_THE_CPU},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as stopped:
+        while not list(work.glob("rqvae-checkpoints/*/step-*")):
+            assert stopped.poll() is None, stopped.communicate()
+            time.sleep(0.02)
+        stopped.send_signal(signal.SIGTERM)
+        stopped.communicate(timeout=120)
     assert stopped.returncode != 0
     assert not (work / "rqvae").exists()
-    assert "resuming from step " in finish(start(command, 1))
+    ended = start_command(*words, folder=tmp_path).finish()
+    assert ended.returncode == 0, ended.stderr
+    assert "resuming from step " in ended.stderr
     assert (work / "rqvae" / "rqvae.safetensors").is_file()
     assert not list(work.glob("*-checkpoints"))
 

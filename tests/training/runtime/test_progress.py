@@ -13,6 +13,7 @@ import pytest
 
 from rqrec.training.runtime import progress as module
 from rqrec.training.runtime.progress import LINE_EVERY_S, Task, command_progress, duration, progress
+from tests.training.forked import start_command
 
 REPOSITORY = Path(__file__).parents[3]
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -24,6 +25,7 @@ from rqrec.training.runtime import progress
 progress.LINE_EVERY_S = 0.1
 main(sys.argv[1:])
 """
+PROGRAM = (sys.executable, "-c", RUN)
 LONGEST_PAUSE_S = 3.0  # with a line every 0.1 s, as 30 s are with one every 20 s; a busy machine may be late
 SMALL = ("FeatureSettings.text_encoder=lsa", "RqVaeSettings.hidden_widths=(16,)", "RqVaeSettings.codebook_size=16")
 
@@ -112,13 +114,13 @@ def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
 
 def command(shop: Path, work: Path, steps: int = 300) -> list[str]:
     bindings = [word for one in (*SMALL, f"RqVaeSettings.steps={steps}") for word in ("--set", one)]
-    return [sys.executable, "-c", RUN, "train-rqvae", "--dataset", str(shop), "--work-dir", str(work), *bindings]
+    return ["train-rqvae", "--dataset", str(shop), "--work-dir", str(work), *bindings]
 
 
 def test_without_a_terminal_a_run_writes_plain_lines_and_is_never_silent(shop: Path, tmp_path: Path) -> None:
     lines, times = list[str](), list[float]()
     with subprocess.Popen(
-        command(shop, tmp_path / "work"), cwd=REPOSITORY, stdout=PIPE, stderr=STDOUT, stdin=DEVNULL
+        [*PROGRAM, *command(shop, tmp_path / "work")], cwd=REPOSITORY, stdout=PIPE, stderr=STDOUT, stdin=DEVNULL
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:  # in bytes: a text stream would turn \r into \n
@@ -132,9 +134,8 @@ def test_without_a_terminal_a_run_writes_plain_lines_and_is_never_silent(shop: P
             number for number, line in enumerate(lines) if line.startswith(f"{stage}: finished in ")
         )
     assert any(re.match(r"rqvae: \d+ of 300 steps \(\d+ %\), loss \d\.\d{4}, about \d+ s left", line) for line in lines)
-    again = subprocess.run(
-        command(shop, tmp_path / "work"), cwd=REPOSITORY, check=True, capture_output=True, timeout=120, text=True
-    )
+    again = start_command(*command(shop, tmp_path / "work"), folder=tmp_path).finish()
+    assert again.returncode == 0, again.stderr
     assert "rqvae: nothing to do, its result is up to date" in again.stderr.splitlines()
 
 
@@ -142,7 +143,12 @@ def test_with_a_terminal_a_run_draws_a_bar_for_every_stage(shop: Path, tmp_path:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(
-        command(shop, tmp_path / "work"), cwd=REPOSITORY, stdout=theirs, stderr=theirs, stdin=theirs, env=environment
+        [*PROGRAM, *command(shop, tmp_path / "work")],
+        cwd=REPOSITORY,
+        stdout=theirs,
+        stderr=theirs,
+        stdin=theirs,
+        env=environment,
     )
     os.close(theirs)
     shown = b""
