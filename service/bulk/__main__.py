@@ -25,7 +25,6 @@ from rqrec.service.bulk.local_pool import local_pool
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.request import read_fields
 from rqrec.service.bulk.run import BulkOptions, Outcome, Pool, run_bulk
-from rqrec.service.errors import InvalidPart
 from rqrec.service.logs import set_up_logs
 from rqrec.service.serving.device import NoDevice
 from rqrec.service.settings import Settings, faults_of
@@ -56,8 +55,6 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk")
         outcome = run_bulk(bulk, settings, _pool(options))
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error))))
-    except InvalidPart as error:
-        sys.exit(_complain(program, f"the request is invalid: {'.'.join((*error.within, *error.place))}: {error}"))
     except (UserError, NoDevice, OSError) as error:
         sys.exit(_complain(program, error))
     print("\n".join(_told(outcome, options.out)))

@@ -39,7 +39,7 @@ class LocalPool:
 
         Raises:
             BundleError: If the bundle cannot be served.
-            InvalidPart: If the request does not fit the catalogue.
+            InvalidRequest: If the request does not fit the catalogue.
         """
         with _losses_told():
             self._executor.submit(_check, self._job).result()

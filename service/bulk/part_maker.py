@@ -13,8 +13,10 @@ from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.list_maker import CHUNK, ListMaker, Lists
 from rqrec.service.bulk.output import OutputFolder
 from rqrec.service.bulk.reading import RowReader
+from rqrec.service.bulk.request import InvalidRequest
 from rqrec.service.bulk.source import USER_ID, Slice
 from rqrec.service.contract.recommend import RecommendRequest
+from rqrec.service.errors import InvalidPart
 from rqrec.service.serving.loading import LoadOptions
 from rqrec.service.serving.runtime import RequestLimits
 from rqrec.service.users.event_rules import EventRule, EventRules
@@ -50,7 +52,7 @@ class PartMaker:
     Raises:
         BundleError: If the bundle cannot be served.
         NoDevice: If the engine or the device is not available.
-        InvalidPart: If the request does not fit the catalogue.
+        InvalidRequest: If the request does not fit the catalogue.
     """
 
     def __init__(self, job: Job) -> None:
@@ -59,7 +61,11 @@ class PartMaker:
         rules = None if job.rules is None else EventRules(dict(job.rules))
         self._k, self._output = request.k, OutputFolder(job.out)
         self._reader = RowReader(job.limits.max_history_items, rules, request.exclude, request.exclude_types)
-        self._maker = ListMaker.open(job.bundle, job.load, request, job.limits)
+        try:
+            self._maker = ListMaker.open(job.bundle, job.load, request, job.limits)
+        except InvalidPart as error:
+            place = ".".join((*error.within, *error.place))
+            raise InvalidRequest(f"the request is invalid: {place}: {error}") from error
         gc.freeze()  # the collector need not look at the items of the catalogue again and again
 
     def make(self, slice_: Slice) -> Figures:

@@ -84,7 +84,7 @@ def run_bulk(
     Raises:
         UserError: If the input, the request or the output folder cannot be used.
         BundleError: If the bundle cannot be served.
-        InvalidPart: If the request does not fit the catalogue.
+        InvalidRequest: If the request does not fit the catalogue.
     """
     files = event_files(options.source) if options.has_events else parquet_files(options.source)
     if not options.has_events:
