@@ -4,6 +4,7 @@
     <folder>/lists/part-00012.parquet      user_id, rank, item_id, score
     <folder>/skipped/part-00012.parquet    user_id, reason; only for slices in which users are skipped
     <folder>/summary.json                  the counts of the whole, written last
+    <folder>/histories/part-00012.parquet  histories that are made of events; removed at the end
 
 A file is written under a hidden name, flushed and renamed, so it is whole or missing. The lists of a slice are renamed
 last. So a slice is done if its file of lists is there, and a slice that is made twice replaces its files by equal ones.
@@ -27,6 +28,7 @@ from rqrec.models.files import to_disk
 from rqrec.service.bulk.figures import Figures
 
 IDENTITY, LISTS, SKIPPED, SUMMARY = "bulk.json", "lists", "skipped", "summary.json"
+HISTORIES = "histories"  # made of events
 UNFINISHED = ".unfinished-"
 FIGURES = "rqrec.bulk"  # the counts of a slice, in the metadata of its lists
 
@@ -86,8 +88,6 @@ class OutputFolder:
             OutputRefused: If another run was begun here.
         """
         if not self._identity.exists():
-            for name in (LISTS, SKIPPED):
-                (self.path / name).mkdir(exist_ok=True)
             self._write_json(self._identity, identity)
             return
         begun = json.loads(self._identity.read_text())
@@ -137,12 +137,11 @@ class OutputFolder:
         self._write_json(self.path / SUMMARY, figures.as_fields())
 
     def _remove_unfinished(self) -> None:
-        if self._identity.exists():
-            for file in [*self.path.glob(".*"), *self.path.glob("*/.*")]:
-                if file.is_dir():
-                    shutil.rmtree(file)
-                else:
-                    file.unlink()
+        for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+        for folder in self.path.glob(f".{HISTORIES}-*"):  # see models.files.new_directory
+            shutil.rmtree(folder)
 
     @property
     def is_complete(self) -> bool:
@@ -167,6 +166,9 @@ class OutputFolder:
 
 def _write(file: Path, write: Callable[[Path], object]) -> None:
     """Writes a file as a whole. The hidden name is of this writer alone, because a lost Ray node may still write."""
+    if not file.parent.exists():
+        file.parent.mkdir(exist_ok=True)
+        to_disk(file.parent.parent)
     unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{file.name}")
     write(unfinished)
     to_disk(unfinished)

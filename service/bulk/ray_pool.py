@@ -51,7 +51,7 @@ class RayPool:
         count = int(resources.get("GPU" if on_gpu else "CPU", 0))
         if not count:
             raise RayUnavailable(f"the Ray cluster must have a free core or GPU, it has {resources}: add a node")
-        self._needs = {"num_cpus": 1.0, "num_gpus": float(on_gpu)}
+        self._num_gpus = int(on_gpu)  # for each actor
         self._workers = min(workers or count, count)
 
     def check(self) -> None:
@@ -61,7 +61,7 @@ class RayPool:
             UserError: If one of these is not so.
         """
         with _causes():
-            ray.get(ray.remote(**self._needs)(_check).remote(self._job))
+            ray.get(ray.remote(_check).options(num_cpus=1, num_gpus=self._num_gpus).remote(self._job))
 
     def make(self, slices: Sequence[Slice]) -> Iterator[Figures]:
         """Makes slices, and yields the counts of each as soon as it is written, in any order.
@@ -80,7 +80,8 @@ class RayPool:
             fn_constructor_args=(self._job,),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),  # fewer go on if a node is lost
-            **self._needs,
+            num_cpus=1,
+            num_gpus=self._num_gpus,
         )
         with _causes():
             for row in made.iter_rows():
@@ -104,7 +105,9 @@ def ray_pool(job: Job, address: str, workers: int | None) -> Iterator[RayPool]:
     if address == LOCAL:
         options = {"num_cpus": workers or len(os.sched_getaffinity(0)), "include_dashboard": False}
     try:
-        ray.init(address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(
+            address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level=logging.ERROR, **options
+        )
     except (ConnectionError, ValueError) as error:
         raise RayUnavailable(
             f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start"

@@ -15,7 +15,7 @@ from rqrec.models.bundle.manifest import read_manifest
 from rqrec.models.bundle.store import bundle_folder
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.grouping import HistoryRules, event_files, group_events
-from rqrec.service.bulk.output import OutputFolder
+from rqrec.service.bulk.output import HISTORIES, OutputFolder
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.progress import user_progress
 from rqrec.service.bulk.request import checked_request
@@ -25,7 +25,6 @@ from rqrec.service.settings import Settings
 from rqrec.service.users.event_rules import EventRules
 
 FORMAT = 1  # of the output folder; another division into slices needs another one
-HISTORIES = "histories"  # the folder of the histories that are made of events
 
 
 class Pool(Protocol):
