@@ -72,7 +72,7 @@ def group_events(files: Sequence[Path], folder: Path, rules: HistoryRules) -> li
         InvalidSource: If there are no events, or if one has no user or no item.
     """
     if not folder.exists():
-        events = pl.scan_parquet(files, hive_partitioning=False, row_index_name=ROW)
+        events = pl.scan_parquet([*files], hive_partitioning=False, row_index_name=ROW)
         num_groups = -(-_num_events(events, files[0]) // EVENTS_IN_MEMORY)
         with new_directory(folder) as staged:
             divided = staged / "events"

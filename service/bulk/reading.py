@@ -63,7 +63,7 @@ class RowReader:
         if EXCLUDE in names:
             rows = rows.with_columns(pl.col(EXCLUDE).fill_null([]))
         rows = rows.with_columns(_as_text(rows, name) for name in names if name != USER_ID)
-        reasons = [pl.when(pl.col(USER_ID).is_null()).then(pl.lit("user_id is null"))]
+        reasons: list[pl.Expr] = [pl.when(pl.col(USER_ID).is_null()).then(pl.lit("user_id is null"))]
         for name in names[1:]:
             max_items = None if name == HISTORY and self.rules is not None else self.max_items
             reasons += _reasons(rows, name, max_items)

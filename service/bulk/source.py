@@ -177,9 +177,9 @@ def _is_list_of_items(kind: pl.DataType, *, with_events: bool) -> bool:
     return (
         with_events
         and set(fields) <= {"item_id", "type", "at"}
-        and _is_id(_instance(fields.get("item_id", pl.Null)))
+        and _is_id(_instance(fields.get("item_id", pl.Null())))
         and fields.get("type", pl.String) == pl.String
-        and _is_time(_instance(fields.get("at", pl.Float64)))
+        and _is_time(_instance(fields.get("at", pl.Float64())))
     )
 
 
@@ -187,5 +187,6 @@ def _is_time(kind: pl.DataType) -> bool:
     return kind.is_numeric() or (isinstance(kind, pl.Datetime) and kind.time_zone is not None)
 
 
-def _instance(kind: "pl.DataType | type[pl.DataType]") -> pl.DataType:
-    return kind if isinstance(kind, pl.DataType) else kind()
+def _instance(kind: object) -> pl.DataType:
+    assert isinstance(kind, pl.DataType)
+    return kind
