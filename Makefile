@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
 CONFIG ?= decoder.gin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= cpu,train,text,client,otel,dev,bench
+EXTRAS ?= cpu,train,text,client,otel,bulk,ray,dev,bench
 RQREC_PORT ?= 8000
 
 BIN := .venv/bin
@@ -13,7 +13,7 @@ export RQREC_PORT
 export RQREC_BUNDLE ?= $(WORKSPACE)/bundles
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
+.PHONY: help setup train run check test coverage test-portable bench-search bench-scale bench-exactness bench-accuracy bench-feedback bench-cold-start bench-training bench-load bench-explain bench-bulk bench-explorer bench-live-catalogue bench-large-data bench-loop bench-outcomes bench-durability bench-retraining guide soak fuzz chaos audit format openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,9 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 
 bench-explain: train ## How much longer a request takes if its list is explained or controlled (2 minutes)
 	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
+
+bench-bulk: train ## Users a second of rqrec bulk, its lists beside those of HTTP, and a kill in the middle (3 minutes)
+	$(BIN)/python -m benchmarks.bulk --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
 bench-explorer: train ## The explorer with a million items, in a real Chromium (8 minutes, 10 GB; needs chromium)
 	$(BIN)/python -m benchmarks.explorer --bundle '$(RQREC_BUNDLE)'

@@ -100,9 +100,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     source.add_argument("--events", type=Path, metavar="FOLDER", help="a folder of rqrec export-events")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the lists")
     parser.add_argument(
-        "--request", type=Path, metavar="FILE", help="JSON with fields of POST /recommend that hold for all users"
+        "--request",
+        type=Path,
+        metavar="FILE",
+        help="JSON with fields of POST /recommend for all users; the options below come before it",
     )
-    parser.add_argument("--k", type=int, help="items of a list (default 10); before --request")
+    parser.add_argument("--k", type=int, help="items of a list (default 10)")
     parser.add_argument("--beam-width", type=int, help="beams of the search (default RQREC_BEAM_WIDTH)")
     parser.add_argument("--filter", type=json.loads, metavar="JSON", help="a filter as in POST /recommend")
     parser.add_argument("--workers", type=_positive, help="processes, each with one core (default: all cores)")

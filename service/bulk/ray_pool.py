@@ -110,7 +110,8 @@ def ray_pool(job: Job, address: str, workers: int | None) -> Iterator[RayPool]:
         )
     except (ConnectionError, ValueError) as error:
         raise RayUnavailable(
-            f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start"
+            f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if "
+            "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
