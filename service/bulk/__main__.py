@@ -26,7 +26,7 @@ from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.request import read_fields
 from rqrec.service.bulk.run import BulkOptions, Outcome, Pool, run_bulk
 from rqrec.service.logs import set_up_logs
-from rqrec.service.serving.device import NoDevice
+from rqrec.service.serving.device import NoDevice, check_device, uses_cuda
 from rqrec.service.settings import Settings, faults_of
 
 EXIT_REFUSED = 2
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk")
             fields=read_fields(options.request, _given_fields(options)),
             out=options.out,
         )
-        outcome = run_bulk(bulk, settings, _pool(options))
+        outcome = run_bulk(bulk, settings, _pool(options, settings))
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error))))
     except (UserError, NoDevice, OSError) as error:
@@ -60,9 +60,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk")
     print("\n".join(_told(outcome, options.out)))
 
 
-def _pool(options: argparse.Namespace) -> Callable[[Job], AbstractContextManager[Pool]]:
+def _pool(options: argparse.Namespace, settings: Settings) -> Callable[[Job], AbstractContextManager[Pool]]:
     if options.ray is None:
-        return partial(local_pool, workers=options.workers or len(os.sched_getaffinity(0)))
+        check_device(settings.backend, settings.device)
+        cores = 1 if uses_cuda(settings.backend, settings.device) else len(os.sched_getaffinity(0))
+        return partial(local_pool, workers=options.workers or cores)
     from rqrec.service.bulk.ray_pool import ray_pool  # noqa: PLC0415 - Ray is an extra
 
     return partial(ray_pool, address=options.ray, workers=options.workers)
@@ -108,7 +110,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--k", type=int, help="items of a list (default 10)")
     parser.add_argument("--beam-width", type=int, help="beams of the search (default RQREC_BEAM_WIDTH)")
     parser.add_argument("--filter", type=json.loads, metavar="JSON", help="a filter as in POST /recommend")
-    parser.add_argument("--workers", type=_positive, help="processes, each with one core (default: all cores)")
+    parser.add_argument(
+        "--workers", type=_positive, help="processes, each with one core (default: all cores; on a GPU one)"
+    )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.models.files import new_directory
-from rqrec.service.bulk.source import HISTORY, USER_ID, InvalidSource, parquet_files, schema_of
+from rqrec.service.bulk.source import HISTORY, USER_ID, InputFile, InvalidSource, parquet_files, schema_of
 from rqrec.service.export_events.event_files import INTERACTIONS
 
 EVENTS_IN_MEMORY = 2_000_000
@@ -33,7 +33,7 @@ class HistoryRules:
     most_entries: int
 
 
-def event_files(folder: Path) -> list[Path]:
+def event_files(folder: Path) -> list[InputFile]:
     """Lists the files of events in a folder that `rqrec export-events` has written, in the order of their events.
 
     Args:
@@ -43,21 +43,25 @@ def event_files(folder: Path) -> list[Path]:
         InvalidSource: If there are none, or if they lack a column or have another type in it.
     """
     inside = folder / INTERACTIONS
-    files = sorted(parquet_files(inside if inside.is_dir() else folder), key=lambda file: (file.name, str(file)))
+    files = sorted(
+        parquet_files(inside if inside.is_dir() else folder), key=lambda file: (file.path.name, str(file.path))
+    )
     schema = schema_of(files)
     for name in (USER_ID, ITEM_ID, TYPE):
         if schema.get(name) != pl.String:
             got = schema.get(name, "no such column")
             raise InvalidSource(
-                f"expected the column {name} of strings in {files[0]}, got {got}: use rqrec export-events"
+                f"expected the column {name} of strings in {files[0].path}, got {got}: use rqrec export-events"
             )
     if not isinstance(schema.get(TIME), pl.Datetime):
         got = schema.get(TIME, "no such column")
-        raise InvalidSource(f"expected the column {TIME} of times in {files[0]}, got {got}: use rqrec export-events")
+        raise InvalidSource(
+            f"expected the column {TIME} of times in {files[0].path}, got {got}: use rqrec export-events"
+        )
     return files
 
 
-def group_events(files: Sequence[Path], folder: Path, rules: HistoryRules) -> list[Path]:
+def group_events(files: Sequence[InputFile], folder: Path, rules: HistoryRules) -> list[InputFile]:
     """Writes files with the columns `user_id` and `history` for all users who have events.
 
     Args:
@@ -69,16 +73,18 @@ def group_events(files: Sequence[Path], folder: Path, rules: HistoryRules) -> li
         The new files.
 
     Raises:
-        InvalidSource: If there are no events, or if one has no user or no item.
+        InvalidSource: If there are no events, if one has no user or no item, or if a file was changed.
     """
     if not folder.exists():
-        events = pl.scan_parquet([*files], hive_partitioning=False, row_index_name=ROW)
-        num_groups = -(-_num_events(events, files[0]) // EVENTS_IN_MEMORY)
+        events = pl.scan_parquet([file.path for file in files], hive_partitioning=False, row_index_name=ROW)
+        num_groups = -(-_num_events(events, files[0].path) // EVENTS_IN_MEMORY)
         with new_directory(folder) as staged:
             divided = staged / "events"
             events.select(
                 USER_ID, ITEM_ID, TYPE, TIME, ROW, (pl.col(USER_ID).hash() % num_groups).alias(GROUP)
             ).sink_parquet(pl.PartitionBy(divided, key=GROUP, include_key=False), mkdir=True, maintain_order=False)
+            for file in files:
+                file.check_unchanged()
             for number, group in enumerate(sorted(divided.iterdir())):
                 _histories(group, rules).write_parquet(staged / f"part-{number:05d}.parquet")
                 shutil.rmtree(group)

@@ -15,6 +15,7 @@ from rqrec.service.bulk.output import OutputFolder
 from rqrec.service.bulk.reading import RowReader
 from rqrec.service.bulk.request import InvalidRequest
 from rqrec.service.bulk.source import USER_ID, Slice
+from rqrec.service.contract.fields import MAX_HISTORY
 from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.errors import InvalidPart
 from rqrec.service.serving.loading import LoadOptions
@@ -60,7 +61,9 @@ class PartMaker:
         request = RecommendRequest.model_validate_json(job.request)
         rules = None if job.rules is None else EventRules(dict(job.rules))
         self._k, self._output = request.k, OutputFolder(job.out)
-        self._reader = RowReader(job.limits.max_history_items, rules, request.exclude, request.exclude_types)
+        self._reader = RowReader(
+            min(job.limits.max_history_items, MAX_HISTORY), rules, request.exclude, request.exclude_types
+        )
         try:
             self._maker = ListMaker.open(job.bundle, job.load, request, job.limits)
         except InvalidPart as error:

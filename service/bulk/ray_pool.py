@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from rqrec.models.errors import UserError
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.local_pool import ONE_THREAD
 from rqrec.service.bulk.part_maker import Job, PartMaker
-from rqrec.service.bulk.source import Slice
+from rqrec.service.bulk.source import InputFile, Slice
 from rqrec.service.settings import Device
 
 LOCAL = "local"  # the address that starts Ray on this machine
+SLICE_NUMBERS, FILE_NUMBERS = ("number", "first_row", "num_rows"), ("size", "mtime_ns")
 NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray sends statistics of its use to its makers by default
 Rows = dict[str, NDArray[Any]]
 
@@ -148,12 +148,16 @@ class _SliceActor:
 
 
 def _as_row(slice_: Slice) -> dict[str, Any]:
-    return {**asdict(slice_), "file": str(slice_.file)}
+    file = slice_.file
+    numbers = {name: getattr(slice_, name) for name in SLICE_NUMBERS} | {
+        name: getattr(file, name) for name in FILE_NUMBERS
+    }
+    return {**numbers, "path": str(file.path)}
 
 
 def _as_slice(row: Mapping[str, Any]) -> Slice:
-    numbers = {name: int(value) for name, value in row.items() if name != "file"}
-    return Slice(file=Path(row["file"]), **numbers)
+    file = InputFile(Path(row["path"]), **{name: int(row[name]) for name in FILE_NUMBERS})
+    return Slice(file=file, **{name: int(row[name]) for name in SLICE_NUMBERS})
 
 
 def _check(job: Job) -> None:

@@ -56,10 +56,10 @@ class RowReader:
         Raises:
             InvalidSource: If the file was changed meanwhile.
         """
-        scan = pl.scan_parquet(slice_.file, hive_partitioning=False)
+        scan = pl.scan_parquet(slice_.file.path, hive_partitioning=False)
         names = [name for name in (USER_ID, HISTORY, EXCLUDE) if name in scan.collect_schema()]
         rows = scan.select(names).slice(slice_.first_row, slice_.num_rows).collect()
-        slice_.check_unchanged()
+        slice_.file.check_unchanged()
         if EXCLUDE in names:
             rows = rows.with_columns(pl.col(EXCLUDE).fill_null([]))
         rows = rows.with_columns(_as_text(rows, name) for name in names if name != USER_ID)

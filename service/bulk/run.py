@@ -19,7 +19,7 @@ from rqrec.service.bulk.output import HISTORIES, OutputFolder
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.progress import user_progress
 from rqrec.service.bulk.request import checked_request
-from rqrec.service.bulk.source import Slice, check_histories, fingerprint, parquet_files, slices_of
+from rqrec.service.bulk.source import InputFile, Slice, check_histories, fingerprint, parquet_files, slices_of
 from rqrec.service.composition import load_options, request_limits
 from rqrec.service.settings import Settings
 from rqrec.service.users.event_rules import EventRules
@@ -129,7 +129,7 @@ def _job(options: BulkOptions, settings: Settings, request: str, output: OutputF
     return Job(folder, load_options(settings), request, request_limits(settings), rules, output.path)
 
 
-def _identity(options: BulkOptions, settings: Settings, job: Job, files: Sequence[Path]) -> dict[str, Any]:
+def _identity(options: BulkOptions, settings: Settings, job: Job, files: Sequence[InputFile]) -> dict[str, Any]:
     """All that the lists depend on. What only changes how fast they are made is left out."""
     manifest = read_manifest(job.bundle)
     identity: dict[str, Any] = {

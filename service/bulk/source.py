@@ -19,6 +19,39 @@ class InvalidSource(UserError):
 
 
 @dataclass(frozen=True)
+class InputFile:
+    """A file of the input, as it was when the run began.
+
+    Attributes:
+        path: The file.
+        size: Its size, in bytes.
+        mtime_ns: When it was changed last, in nanoseconds since 1970.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def now(cls, path: Path) -> "InputFile":
+        """Returns a file as it is now."""
+        status = path.stat()
+        return cls(path.absolute(), status.st_size, status.st_mtime_ns)
+
+    def check_unchanged(self) -> None:
+        """Checks that the file was not changed since.
+
+        Raises:
+            InvalidSource: If it was.
+        """
+        if InputFile.now(self.path) != self:
+            raise InvalidSource(
+                f"the input must stay as it is during the run, but {self.path} was changed: begin again with another "
+                "output folder"
+            )
+
+
+@dataclass(frozen=True)
 class Slice:
     """Some rows of a file, of which one file of lists is made.
 
@@ -27,32 +60,15 @@ class Slice:
         file: The file.
         first_row: The number of the first row in the file, from 0.
         num_rows: The number of rows.
-        size: The size of the file, in bytes.
-        mtime_ns: When the file was changed last, in nanoseconds since 1970.
     """
 
     number: int
-    file: Path
+    file: InputFile
     first_row: int
     num_rows: int
-    size: int
-    mtime_ns: int
-
-    def check_unchanged(self) -> None:
-        """Checks that the file is still the one of which the slice was made.
-
-        Raises:
-            InvalidSource: If the file was changed.
-        """
-        now = self.file.stat()
-        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
-            raise InvalidSource(
-                f"the input must stay as it is during the run, but {self.file} was changed: begin again with another "
-                "output folder"
-            )
 
 
-def parquet_files(path: Path) -> list[Path]:
+def parquet_files(path: Path) -> list[InputFile]:
     """Lists the Parquet files of a folder and its sub-folders, in the order of their paths.
 
     Args:
@@ -62,7 +78,7 @@ def parquet_files(path: Path) -> list[Path]:
         InvalidSource: If there is no such file.
     """
     if path.is_file():
-        return [path.absolute()]
+        return [InputFile.now(path)]
     found = [
         file
         for file in sorted(path.rglob("*.parquet"))
@@ -70,10 +86,10 @@ def parquet_files(path: Path) -> list[Path]:
     ]
     if not found:
         raise InvalidSource(f"expected a Parquet file or a folder of *.parquet, found none at {path}: check the path")
-    return [file.absolute() for file in found]
+    return [*map(InputFile.now, found)]
 
 
-def fingerprint(files: Sequence[Path]) -> str:
+def fingerprint(files: Sequence[InputFile]) -> str:
     """Returns a hash of the names and the content of files.
 
     Args:
@@ -81,12 +97,12 @@ def fingerprint(files: Sequence[Path]) -> str:
     """
     total = hashlib.sha256()
     for file in files:
-        with file.open("rb") as content:
-            total.update(f"{file.name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+        with file.path.open("rb") as content:
+            total.update(f"{file.path.name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
 
 
-def schema_of(files: Sequence[Path]) -> Mapping[str, pl.DataType]:
+def schema_of(files: Sequence[InputFile]) -> Mapping[str, pl.DataType]:
     """Returns the columns that all files have, with their types.
 
     Args:
@@ -95,18 +111,18 @@ def schema_of(files: Sequence[Path]) -> Mapping[str, pl.DataType]:
     Raises:
         InvalidSource: If a file is no Parquet file, or has other columns or types than the first one.
     """
-    first = _schema(files[0])
+    first = _schema(files[0].path)
     for file in files[1:]:
-        if (other := _schema(file)) != first:
+        if (other := _schema(file.path)) != first:
             differing = sorted(name for name in {*first, *other} if first.get(name) != other.get(name))
             raise InvalidSource(
-                f"all files must have the same columns and types, but {files[0]} and {file} differ in {differing}: "
-                "write them alike"
+                f"all files must have the same columns and types, but {files[0].path} and {file.path} differ in "
+                f"{differing}: write them alike"
             )
     return first
 
 
-def check_histories(files: Sequence[Path]) -> None:
+def check_histories(files: Sequence[InputFile]) -> None:
     """Checks that files have the columns `user_id` and `history`, with types that can be read.
 
     Args:
@@ -119,21 +135,23 @@ def check_histories(files: Sequence[Path]) -> None:
     for name in (USER_ID, HISTORY):
         if name not in schema:
             raise InvalidSource(
-                f"expected the columns {USER_ID} and {HISTORY}, got {sorted(schema)} in {files[0]}: rename the column "
-                f"of the {'users' if name == USER_ID else 'histories'}, or name a folder of events with --events"
+                f"expected the columns {USER_ID} and {HISTORY}, got {sorted(schema)} in {files[0].path}: rename the "
+                f"column of the {'users' if name == USER_ID else 'histories'}, or name a folder of events with --events"
             )
     if not _is_id(schema[USER_ID]):
-        raise InvalidSource(f"{USER_ID} must be of strings or integers, got {schema[USER_ID]} in {files[0]}: cast it")
+        raise InvalidSource(
+            f"{USER_ID} must be of strings or integers, got {schema[USER_ID]} in {files[0].path}: cast it"
+        )
     for name in (HISTORY, EXCLUDE):
         if name in schema and not _is_list_of_items(schema[name], with_events=name == HISTORY):
             events = ", or of structs of item_id, type (a string) and at (seconds or a time with its zone)"
             raise InvalidSource(
                 f"{name} must be lists of strings or integers{events if name == HISTORY else ''}, got {schema[name]} "
-                f"in {files[0]}: cast it"
+                f"in {files[0].path}: cast it"
             )
 
 
-def slices_of(files: Sequence[Path]) -> list[Slice]:
+def slices_of(files: Sequence[InputFile]) -> list[Slice]:
     """Divides the rows of files into slices of about one size. Equal files always give the same slices.
 
     Args:
@@ -142,17 +160,19 @@ def slices_of(files: Sequence[Path]) -> list[Slice]:
     Raises:
         InvalidSource: If the files have no rows.
     """
-    num_rows = [int(pl.scan_parquet(file, hive_partitioning=False).select(pl.len()).collect().item()) for file in files]
+    num_rows = [_num_rows(file.path) for file in files]
     if not any(num_rows):
-        raise InvalidSource(f"expected at least one user, found no row in {files[0]}: check what writes the input")
+        raise InvalidSource(f"expected at least one user, found no row in {files[0].path}: check what writes the input")
     size = min(max(-(-sum(num_rows) // SLICES), FEWEST_USERS), MOST_USERS)
     slices: list[Slice] = []
     for file, total in zip(files, num_rows, strict=True):
-        status = file.stat()
         for begin in range(0, total, size):
-            rows = min(size, total - begin)
-            slices.append(Slice(len(slices), file, begin, rows, status.st_size, status.st_mtime_ns))
+            slices.append(Slice(len(slices), file, begin, min(size, total - begin)))
     return slices
+
+
+def _num_rows(file: Path) -> int:
+    return int(pl.scan_parquet(file, hive_partitioning=False).select(pl.len()).collect().item())
 
 
 def _schema(file: Path) -> dict[str, pl.DataType]:

@@ -1,7 +1,7 @@
 """A bulk run refuses what it cannot use before it writes a list, and tells in a line how to repair it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from rqrec.models.errors import UserError
 from rqrec.service.bulk.output import OutputFolder
+from rqrec.service.bulk.source import InputFile, fingerprint
 from tests.service.bulk.conftest import Run
 
 USERS = pl.DataFrame({"user_id": ["a"], "history": [["100"]]})
@@ -82,6 +83,21 @@ def test_users_that_http_would_refuse_are_skipped_with_the_reason(run: Run, tmp_
         ("long", "history has more than 1000 items (RQREC_MAX_HISTORY_ITEMS)"),
     ]
     assert json.loads((tmp_path / "out/summary.json").read_text())["skipped"] == 6
+
+
+def test_an_input_that_changes_during_the_run_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+
+    def changing(files: Sequence[InputFile]) -> str:
+        pl.concat([USERS, USERS]).write_parquet(files[0].path)
+        return fingerprint(files)
+
+    monkeypatch.setattr("rqrec.service.bulk.run.fingerprint", changing)
+    with pytest.raises(UserError, match="in.parquet was changed: begin again"):
+        run(tmp_path / "in.parquet")
+    assert not list(tmp_path.rglob("part-*"))
 
 
 def a_file(out: Path) -> None:
