@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= ml-100k
 CONFIG ?= decoder.gin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= cpu,train,text,client,otel,dev,bench
+EXTRAS ?= cpu,train,text,client,otel,bulk,ray,dev,bench
 RQREC_PORT ?= 8000
 
 BIN := .venv/bin
@@ -102,6 +102,9 @@ bench-load: train ## The service under load from wrk (apt-get install wrk), besi
 
 bench-explain: train ## How much longer a request takes if its list is explained or controlled (2 minutes)
 	$(BIN)/python -m benchmarks.explain --bundle '$(RQREC_BUNDLE)'
+
+bench-bulk: train ## Users a second of rqrec bulk, its lists beside those of HTTP, and a kill in the middle (3 minutes)
+	$(BIN)/python -m benchmarks.bulk --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
 
 bench-explorer: train ## The explorer with a million items, in a real Chromium (8 minutes, 10 GB; needs chromium)
 	$(BIN)/python -m benchmarks.explorer --bundle '$(RQREC_BUNDLE)'

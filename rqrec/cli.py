@@ -15,6 +15,7 @@ DESCRIPTION = """Trains a generative recommender and serves it.
 
 commands:
   serve             serve a bundle over HTTP
+  bulk              make the lists of all users of a file
   export-events     move users' events from the service's event store to files
   train             run every stage, from raw data to a published bundle
   retrain           go on from a bundle with the events that came after it
@@ -63,6 +64,13 @@ def _serve(arguments: Sequence[str]) -> None:
     with _extras("serve", "cpu"):
         from rqrec.service.__main__ import main as serve
     serve()
+
+
+def _bulk(arguments: Sequence[str]) -> None:
+    with _extras("bulk", "cpu,bulk,ray" if "--ray" in arguments else "cpu,bulk"):
+        from rqrec.service.bulk.__main__ import main as bulk
+
+        bulk(arguments)
 
 
 def _export_events(arguments: Sequence[str]) -> None:
@@ -123,6 +131,7 @@ def _extras(command: str, extras: str) -> Iterator[None]:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": _serve,
+    "bulk": _bulk,
     "export-events": _export_events,
     "train": _train,
     "retrain": _retrain,

@@ -63,12 +63,17 @@ def build_runtime(settings: Settings, metrics: Metrics, search: Search) -> Runti
         users=_users(settings, store, metrics),
         promotion=_promotion(settings, models, store, metrics),
         metrics=metrics,
-        limits=RequestLimits(
-            max_body_bytes=settings.max_body_bytes,
-            max_history_items=settings.max_history_items,
-            beam_width=settings.beam_width,
-            timeout_s=settings.timeout_ms / 1000,
-        ),
+        limits=request_limits(settings),
+    )
+
+
+def request_limits(settings: Settings) -> RequestLimits:
+    """Returns the limits and default values of one request."""
+    return RequestLimits(
+        max_body_bytes=settings.max_body_bytes,
+        max_history_items=settings.max_history_items,
+        beam_width=settings.beam_width,
+        timeout_s=settings.timeout_ms / 1000,
     )
 
 

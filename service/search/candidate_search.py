@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,11 +14,27 @@ from rqrec.service.search.batch_search import (
     ExplainKey,
     ExplainWork,
     Found,
-    SearchBatcher,
+    Key,
+    Result,
     SearchWork,
+    Work,
     search_key,
 )
 from rqrec.service.telemetry import Metrics
+
+
+class Searches(Protocol):
+    """Runs searches in batches: the `Batcher` of the service, or what stands in its place for lists of many users."""
+
+    async def submit(self, key: Key, work: Work, *, client: str = "", weight: int = 1) -> Result:
+        """Waits for the result of one search; see `Batcher.submit`.
+
+        Args:
+            key: Batch key: only work with equal keys runs in the same batch.
+            work: The work.
+            client: Name of the client.
+            weight: Weight of the work: what it costs, at least 1.
+        """
 
 
 @dataclass
@@ -42,7 +59,7 @@ class CandidateSearch:
     """
 
     snapshot: Snapshot
-    batcher: SearchBatcher
+    batcher: Searches
     metrics: Metrics
     history: IntArray
     types: IntArray | None

@@ -29,6 +29,16 @@ def check_device(backend: Backend, device: Device) -> None:
         )
 
 
+def uses_cuda(backend: Backend, device: Device) -> bool:
+    """Returns whether the search of an engine runs on a GPU.
+
+    Args:
+        backend: The engine of the search.
+        device: The device of the search.
+    """
+    return device is Device.CUDA or (device is Device.AUTO and _has_cuda(backend))
+
+
 def _has_cuda(backend: Backend) -> bool:
     if backend is Backend.ONNX:
         return cuda_is_available()

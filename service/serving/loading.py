@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError, reading
+from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
@@ -44,6 +45,27 @@ class LoadOptions:
     precision: Precision
     beam_width: int
     filter_cache_bytes: int
+
+
+def load_proven_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
+    """Loads a bundle as `load_snapshot` does, and checks that it gives the answers that were recorded at publishing.
+
+    Args:
+        bundle: The bundle.
+        options: How to load the bundle.
+        metrics: Counts lookups in the filter cache.
+
+    Raises:
+        BundleError: If the content of the bundle is invalid, or if it does not give the recorded answers.
+        NoDevice: If the engine or the device is not available.
+    """
+    snapshot = load_snapshot(bundle, options, metrics)
+    golden = [Golden.from_json(fields) for fields in bundle.manifest.golden]
+    if faults := golden_faults(snapshot.recommender, golden):
+        raise BundleError(
+            f"bundle {bundle.path} does not give its recorded answers here, so it is not served: {faults[0]}"
+        )
+    return snapshot
 
 
 def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.bundle.error import BundleError
-from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.service.browse.browser import Browser
 from rqrec.service.catalogue.changes import Put
@@ -25,7 +23,7 @@ from rqrec.service.replication.live_catalogue import LiveCatalogue
 from rqrec.service.replication.redis_table import RedisTable
 from rqrec.service.replication.tombstones import Tombstones
 from rqrec.service.serving.history import EventTypes
-from rqrec.service.serving.loading import load_snapshot
+from rqrec.service.serving.loading import load_proven_snapshot
 from rqrec.service.serving.model_options import ModelOptions
 from rqrec.service.telemetry import Metrics
 
@@ -117,12 +115,7 @@ class ServedModel:
         """
 
         def load() -> tuple[Snapshot, ItemTokenizer]:
-            published = load_snapshot(bundle, options.load, metrics)
-            golden = [Golden.from_json(fields) for fields in bundle.manifest.golden]
-            if faults := golden_faults(published.recommender, golden):
-                raise BundleError(
-                    f"bundle {bundle.path} does not give its recorded answers here, so it is not served: {faults[0]}"
-                )
+            published = load_proven_snapshot(bundle, options.load, metrics)
             tokenizer = ItemTokenizer(bundle)
             _check_text_encoder(tokenizer, is_kept=gate is not None and options.accepts_writes)
             return published, tokenizer

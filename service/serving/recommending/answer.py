@@ -6,13 +6,15 @@ was written later.
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.ranking import Explanation, Ranking
+from rqrec.service.catalogue.filter_conditions import FilterTerm
 from rqrec.service.catalogue.snapshot import Snapshot
+from rqrec.service.contract.filter import Condition
 from rqrec.service.contract.recommend import RecommendRequest
 from rqrec.service.list_control.candidate_finder import CandidateFinder
 from rqrec.service.list_control.controlled_list import (
@@ -21,11 +23,51 @@ from rqrec.service.list_control.controlled_list import (
     controlled_list,
     further_candidates,
 )
-from rqrec.service.search.candidate_search import CandidateSearch
+from rqrec.service.search.candidate_search import CandidateSearch, Searches
+from rqrec.service.serving.history import EventTypes
 from rqrec.service.serving.recommending.weights import explanation_weight, search_weight
-from rqrec.service.serving.runtime import Runtime
-from rqrec.service.serving.served_model import ServedModel
+from rqrec.service.serving.runtime import RequestLimits
+from rqrec.service.telemetry import Metrics
 from rqrec.service.users.users import Profile
+
+
+class AnsweringModel(Protocol):
+    """What an answer reads of its model: a `ServedModel`, or the model of a bulk run."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present state of the model's catalogue."""
+
+    @property
+    def event_types(self) -> EventTypes:
+        """The event types that items of a history may have."""
+
+
+class AnsweringRuntime(Protocol):
+    """What an answer needs around its model: the `Runtime` of the service, or the searches of a bulk run."""
+
+    @property
+    def batcher(self) -> Searches:
+        """Runs searches in batches."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics."""
+
+    @property
+    def limits(self) -> RequestLimits:
+        """Limits and default values of one request."""
+
+    async def eligibility(
+        self, snapshot: Snapshot, conditions: Mapping[str, Condition], further: Sequence[FilterTerm] = ()
+    ) -> Eligibility:
+        """Finds the items that meet every condition of a filter.
+
+        Args:
+            snapshot: The state of the catalogue.
+            conditions: The conditions, by the name of the attribute. Without conditions, all items are eligible.
+            further: Terms that the items must pass too.
+        """
 
 
 class Answer(NamedTuple):
@@ -56,14 +98,14 @@ class Answer(NamedTuple):
 
 
 async def answer(
-    request: RecommendRequest, profile: Profile, runtime: Runtime, model: ServedModel, *, client: str
+    request: RecommendRequest, profile: Profile, runtime: AnsweringRuntime, model: AnsweringModel, *, client: str
 ) -> Answer:
     """Searches with one model, or takes the popular items if no item of the history is known.
 
     Args:
         request: The request.
         profile: The history, and ids of items that must not be returned.
-        runtime: The running service.
+        runtime: The running service, or the searches of a bulk run.
         model: The model that answers.
         client: Name of the client in the search queue.
 
@@ -114,7 +156,7 @@ async def answer(
 
 async def _list(
     request: RecommendRequest,
-    runtime: Runtime,
+    runtime: AnsweringRuntime,
     search: CandidateSearch,
     eligibility: Eligibility,
     excluded: IntArray,

@@ -1,0 +1,1 @@
+"""Lists for all users of a file, without HTTP: `rqrec bulk`."""

@@ -1,0 +1,189 @@
+"""The folder that a bulk run writes: a file of lists for each slice, and what the whole is made of.
+
+    <folder>/bulk.json                     what the lists depend on: input, bundle, request and limits
+    <folder>/lists/part-00012.parquet      user_id, rank, item_id, score
+    <folder>/skipped/part-00012.parquet    user_id, reason; only for slices in which users are skipped
+    <folder>/summary.json                  the counts of the whole, written last
+    <folder>/histories/part-00012.parquet  histories that are made of events; removed at the end
+
+A file is written under a hidden name, flushed and renamed, so it is whole or missing. The lists of a slice are renamed
+last. So a slice is done if its file of lists is there, and a slice that is made twice replaces its files by equal ones.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rqrec.models.errors import UserError
+from rqrec.models.files import to_disk
+from rqrec.service.bulk.figures import Figures
+
+IDENTITY, LISTS, SKIPPED, SUMMARY = "bulk.json", "lists", "skipped", "summary.json"
+HISTORIES = "histories"  # made of events
+UNFINISHED = ".unfinished-"
+FIGURES = "rqrec.bulk"  # the counts of a slice, in the metadata of its lists
+
+
+class OutputRefused(UserError):
+    """Raised when the output folder of a bulk run cannot be used."""
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The folder of a bulk run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and holds its lock during the block. Removes files that a killed run left unfinished.
+
+        Raises:
+            OutputRefused: If the folder has other content, or if another run holds the lock.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputRefused(f"expected a folder for the lists, {self.path} is a file: choose another --out")
+        if (
+            self.path.is_dir()
+            and not self._identity.exists()
+            and any(not _is_hidden(one) for one in self.path.iterdir())
+        ):
+            raise OutputRefused(
+                f"expected an empty folder or one of rqrec bulk, {self.path} has other content: choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputRefused(
+                    f"another run writes to {self.path}: wait until it has ended, or stop it"
+                ) from error
+            self._remove_unfinished()
+            yield
+        finally:
+            os.close(handle)  # this unlocks the folder, and so does the end of the process
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Begins the run, or checks that the run which was begun here has the same input, bundle and options.
+
+        Args:
+            identity: All that the lists depend on, as JSON values by name.
+
+        Raises:
+            OutputRefused: If another run was begun here.
+        """
+        if not self._identity.exists():
+            self._write_json(self._identity, identity)
+            return
+        begun = json.loads(self._identity.read_text())
+        if begun != identity:
+            differing = sorted(name for name in {*begun, *identity} if begun.get(name) != identity.get(name))
+            shown = "; ".join(
+                f"{name} was {_short(begun.get(name))}, is {_short(identity.get(name))}" for name in differing
+            )
+            raise OutputRefused(
+                f"{self.path} was begun with other input or options ({shown}): give the same ones to go on, or choose "
+                "another --out"
+            )
+
+    def begun_with(self, name: str) -> Any:
+        """Returns one value with which the run in this folder was begun; None if no run was begun.
+
+        Args:
+            name: The name of the value in the identity.
+        """
+        return json.loads(self._identity.read_text()).get(name) if self._identity.exists() else None
+
+    def done(self) -> dict[int, Figures]:
+        """Returns the counts of each slice that is done, by its number."""
+        files = sorted((self.path / LISTS).glob("part-*.parquet"))
+        return {int(file.stem.removeprefix("part-")): self._figures(file) for file in files}
+
+    def write_slice(self, number: int, lists: pl.DataFrame, skipped: pl.DataFrame, figures: Figures) -> None:
+        """Writes the lists of a slice, after which the slice is done.
+
+        Args:
+            number: The number of the slice.
+            lists: The lists.
+            skipped: The users without a list, and the reasons.
+            figures: The counts of the slice.
+        """
+        if len(skipped):
+            _write(self.path / SKIPPED / _name(number), skipped.write_parquet)
+        metadata = {FIGURES: json.dumps(figures.as_fields())}
+        _write(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
+
+    def write_summary(self, figures: Figures) -> None:
+        """Writes the counts of the whole, which say that the run is complete.
+
+        Args:
+            figures: The counts.
+        """
+        self._write_json(self.path / SUMMARY, figures.as_fields())
+
+    def _remove_unfinished(self) -> None:
+        for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+        for folder in self.path.glob(f".{HISTORIES}-*"):  # see models.files.new_directory
+            shutil.rmtree(folder)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all lists are there."""
+        return (self.path / SUMMARY).exists()
+
+    @property
+    def _identity(self) -> Path:
+        return self.path / IDENTITY
+
+    def _figures(self, file: Path) -> Figures:
+        try:
+            return Figures(**json.loads(pl.read_parquet_metadata(file)[FIGURES]))
+        except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
+            raise OutputRefused(
+                f"expected a file of rqrec bulk, {file} is none or is damaged: remove it, and its slice is made again"
+            ) from error
+
+    def _write_json(self, file: Path, fields: Mapping[str, Any]) -> None:
+        _write(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
+
+
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file as a whole. The hidden name is of this writer alone, because a lost Ray node may still write."""
+    if not file.parent.exists():
+        file.parent.mkdir(exist_ok=True)
+        to_disk(file.parent.parent)
+    unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{file.name}")
+    write(unfinished)
+    to_disk(unfinished)
+    unfinished.rename(file)
+    to_disk(file.parent)
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _is_hidden(file: Path) -> bool:
+    return file.name.startswith(UNFINISHED)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

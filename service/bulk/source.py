@@ -1,0 +1,212 @@
+"""The Parquet files that a bulk run reads: their checks, their fingerprint, and their division into slices."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from rqrec.models.errors import UserError
+
+USER_ID, HISTORY, EXCLUDE = "user_id", "history", "exclude"
+HIDDEN = (".", "_")  # first characters of the names of files and folders that are no data
+SLICES, FEWEST_USERS, MOST_USERS = 64, 1024, 65_536  # how many slices there are at least, as far as their sizes allow
+
+
+class InvalidSource(UserError):
+    """Raised when the input of a bulk run cannot be used."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of the input, as it was when the run began.
+
+    Attributes:
+        path: The file.
+        size: Its size, in bytes.
+        mtime_ns: When it was changed last, in nanoseconds since 1970.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def now(cls, path: Path) -> "InputFile":
+        """Returns a file as it is now."""
+        status = path.stat()
+        return cls(path.absolute(), status.st_size, status.st_mtime_ns)
+
+    def check_unchanged(self) -> None:
+        """Checks that the file was not changed since.
+
+        Raises:
+            InvalidSource: If it was.
+        """
+        if InputFile.now(self.path) != self:
+            raise InvalidSource(
+                f"the input must stay as it is during the run, but {self.path} was changed: begin again with another "
+                "output folder"
+            )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some rows of a file, of which one file of lists is made.
+
+    Attributes:
+        number: The number of the slice, from 0.
+        file: The file.
+        first_row: The number of the first row in the file, from 0.
+        num_rows: The number of rows.
+    """
+
+    number: int
+    file: InputFile
+    first_row: int
+    num_rows: int
+
+
+def parquet_files(path: Path) -> list[InputFile]:
+    """Lists the Parquet files of a folder and its sub-folders, in the order of their paths.
+
+    Args:
+        path: The folder, or one file.
+
+    Raises:
+        InvalidSource: If there is no such file.
+    """
+    if path.is_file():
+        return [InputFile.now(path)]
+    found = [
+        file
+        for file in sorted(path.rglob("*.parquet"))
+        if not any(part.startswith(HIDDEN) for part in file.relative_to(path).parts)
+    ]
+    if not found:
+        raise InvalidSource(f"expected a Parquet file or a folder of *.parquet, found none at {path}: check the path")
+    return [*map(InputFile.now, found)]
+
+
+def fingerprint(files: Sequence[InputFile]) -> str:
+    """Returns a hash of the names and the content of files.
+
+    Args:
+        files: The files.
+    """
+    total = hashlib.sha256()
+    for file in files:
+        with file.path.open("rb") as content:
+            total.update(f"{file.path.name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def schema_of(files: Sequence[InputFile]) -> Mapping[str, pl.DataType]:
+    """Returns the columns that all files have, with their types.
+
+    Args:
+        files: The files, at least one.
+
+    Raises:
+        InvalidSource: If a file is no Parquet file, or has other columns or types than the first one.
+    """
+    first = _schema(files[0].path)
+    for file in files[1:]:
+        if (other := _schema(file.path)) != first:
+            differing = sorted(name for name in {*first, *other} if first.get(name) != other.get(name))
+            raise InvalidSource(
+                f"all files must have the same columns and types, but {files[0].path} and {file.path} differ in "
+                f"{differing}: write them alike"
+            )
+    return first
+
+
+def check_histories(files: Sequence[InputFile]) -> None:
+    """Checks that files have the columns `user_id` and `history`, with types that can be read.
+
+    Args:
+        files: The files, at least one.
+
+    Raises:
+        InvalidSource: If they have not.
+    """
+    schema = schema_of(files)
+    for name in (USER_ID, HISTORY):
+        if name not in schema:
+            raise InvalidSource(
+                f"expected the columns {USER_ID} and {HISTORY}, got {sorted(schema)} in {files[0].path}: rename the "
+                f"column of the {'users' if name == USER_ID else 'histories'}, or name a folder of events with --events"
+            )
+    if not _is_id(schema[USER_ID]):
+        raise InvalidSource(
+            f"{USER_ID} must be of strings or integers, got {schema[USER_ID]} in {files[0].path}: cast it"
+        )
+    for name in (HISTORY, EXCLUDE):
+        if name in schema and not _is_list_of_items(schema[name], with_events=name == HISTORY):
+            events = ", or of structs of item_id, type (a string) and at (seconds or a time with its zone)"
+            raise InvalidSource(
+                f"{name} must be lists of strings or integers{events if name == HISTORY else ''}, got {schema[name]} "
+                f"in {files[0].path}: cast it"
+            )
+
+
+def slices_of(files: Sequence[InputFile]) -> list[Slice]:
+    """Divides the rows of files into slices of about one size. Equal files always give the same slices.
+
+    Args:
+        files: Files with a row for each user.
+
+    Raises:
+        InvalidSource: If the files have no rows.
+    """
+    num_rows = [_num_rows(file.path) for file in files]
+    if not any(num_rows):
+        raise InvalidSource(f"expected at least one user, found no row in {files[0].path}: check what writes the input")
+    size = min(max(-(-sum(num_rows) // SLICES), FEWEST_USERS), MOST_USERS)
+    slices: list[Slice] = []
+    for file, total in zip(files, num_rows, strict=True):
+        for begin in range(0, total, size):
+            slices.append(Slice(len(slices), file, begin, min(size, total - begin)))
+    return slices
+
+
+def _num_rows(file: Path) -> int:
+    return int(pl.scan_parquet(file, hive_partitioning=False).select(pl.len()).collect().item())
+
+
+def _schema(file: Path) -> dict[str, pl.DataType]:
+    try:
+        return dict(pl.read_parquet_schema(file))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidSource(f"expected a Parquet file, {file} is none that can be read ({error})") from error
+
+
+def _is_id(kind: pl.DataType) -> bool:
+    return kind == pl.String or kind.is_integer()
+
+
+def _is_list_of_items(kind: pl.DataType, *, with_events: bool) -> bool:
+    if not isinstance(kind, pl.List):
+        return False
+    inner = kind.inner
+    assert isinstance(inner, pl.DataType)
+    if not isinstance(inner, pl.Struct):
+        return _is_id(inner)
+    fields = {field.name: field.dtype for field in inner.fields}
+    return (
+        with_events
+        and set(fields) <= {"item_id", "type", "at"}
+        and _is_id(_instance(fields.get("item_id", pl.Null())))
+        and fields.get("type", pl.String) == pl.String
+        and _is_time(_instance(fields.get("at", pl.Float64())))
+    )
+
+
+def _is_time(kind: pl.DataType) -> bool:
+    return kind.is_numeric() or (isinstance(kind, pl.Datetime) and kind.time_zone is not None)
+
+
+def _instance(kind: object) -> pl.DataType:
+    assert isinstance(kind, pl.DataType)
+    return kind

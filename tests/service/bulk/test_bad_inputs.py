@@ -1,0 +1,133 @@
+"""A bulk run refuses what it cannot use before it writes a list, and tells in a line how to repair it."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rqrec.models.errors import UserError
+from rqrec.service.bulk.output import OutputFolder
+from rqrec.service.bulk.source import InputFile, fingerprint
+from tests.service.bulk.conftest import Run
+
+USERS = pl.DataFrame({"user_id": ["a"], "history": [["100"]]})
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (USERS.drop("history"), "expected the columns user_id and history, got \\['user_id'\\]"),
+        (USERS.rename({"user_id": "user"}), "rename the column of the users"),
+        (USERS.with_columns(history=pl.lit("100")), "history must be lists of strings or integers.*got String"),
+        (USERS.with_columns(user_id=pl.lit(1.5)), "user_id must be of strings or integers, got Float64"),
+        (USERS.with_columns(exclude=pl.lit(1)), "exclude must be lists of strings or integers, got Int32"),
+        (USERS.with_columns(history=[[{"id": "1"}]]), "structs of item_id, type"),
+        (USERS.clear(), "expected at least one user"),
+    ],
+)
+def test_other_columns_are_refused(run: Run, tmp_path: Path, frame: pl.DataFrame, said: str) -> None:
+    frame.write_parquet(tmp_path / "in.parquet")
+    with pytest.raises(UserError, match=said):
+        run(tmp_path / "in.parquet")
+
+
+def test_files_that_differ_or_are_none_are_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    with pytest.raises(UserError, match="found none at"):
+        run(folder)
+    folder.mkdir()
+    USERS.write_parquet(folder / "1.parquet")
+    USERS.with_columns(user_id=pl.lit(7)).write_parquet(folder / "2.parquet")
+    with pytest.raises(UserError, match="1.parquet and .*2.parquet differ in \\['user_id'\\]"):
+        run(folder)
+    (folder / "2.parquet").write_text("")
+    with pytest.raises(UserError, match="expected a Parquet file, .*2.parquet"):
+        run(folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"user_id": "a"}, "must have no user_id: the input has a column"),
+        ({"k": 0}, "k: Input should be greater than or equal to 1"),
+        ({"K": 5}, "K: Extra inputs are not permitted"),
+        ({"filter": {"genre": {"any_of": ["War"]}}}, "filter.genre"),
+        ({"caps": {"price": 1}}, "caps.price: expected an attribute"),
+        ({"exclude_types": ["view"]}, "give them with --events"),
+    ],
+)
+def test_a_request_that_http_would_refuse_is_refused(
+    run: Run, tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+    with pytest.raises(UserError, match=said):
+        run(tmp_path / "in.parquet", fields)
+    run(tmp_path / "in.parquet")  # nothing was begun, so a better request is welcome
+
+
+def test_users_that_http_would_refuse_are_skipped_with_the_reason(run: Run, tmp_path: Path) -> None:
+    users = [("good", ["100"]), (None, ["100"]), ("null", None), ("null item", ["100", None]), ("no id", [""])]
+    users += [("long id", ["x" * 257]), ("long", ["100"] * 1001), ("longest", ["100"] * 1000)]
+    pl.DataFrame(users, schema=["user_id", "history"], orient="row").write_parquet(tmp_path / "in.parquet")
+    figures = run(tmp_path / "in.parquet", {"k": 3}).figures
+    assert (figures.users, figures.lists, figures.skipped, figures.items) == (8, 2, 6, 6)
+    assert pl.read_parquet(tmp_path / "out/skipped").rows() == [
+        (None, "user_id is null"),
+        ("null", "history is null"),
+        ("null item", "history holds a null"),
+        ("no id", "history holds an id that has not 1 to 256 characters"),
+        ("long id", "history holds an id that has not 1 to 256 characters"),
+        ("long", "history has more than 1000 items (RQREC_MAX_HISTORY_ITEMS)"),
+    ]
+    assert json.loads((tmp_path / "out/summary.json").read_text())["skipped"] == 6
+
+
+def test_an_input_that_changes_during_the_run_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+
+    def changing(files: Sequence[InputFile]) -> str:
+        pl.concat([USERS, USERS]).write_parquet(files[0].path)
+        return fingerprint(files)
+
+    monkeypatch.setattr("rqrec.service.bulk.run.fingerprint", changing)
+    with pytest.raises(UserError, match="in.parquet was changed: begin again"):
+        run(tmp_path / "in.parquet")
+    assert not list(tmp_path.rglob("part-*"))
+
+
+def a_file(out: Path) -> None:
+    out.write_text("")
+
+
+def other_content(out: Path) -> None:
+    out.mkdir()
+    (out / "notes.txt").touch()
+
+
+def another_run(out: Path) -> None:
+    out.mkdir()
+    OutputFolder(out).claim({"input": "another", "request": {"at": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [(a_file, "is a file"), (other_content, "has other content"), (another_run, "begun with other input or options")],
+)
+def test_a_folder_with_other_content_is_refused(
+    run: Run, tmp_path: Path, prepare: Callable[[Path], None], said: str
+) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+    prepare(tmp_path / "out")
+    with pytest.raises(UserError, match=said):
+        run(tmp_path / "in.parquet")
+
+
+def test_two_runs_do_not_write_to_one_folder(run: Run, tmp_path: Path) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+    with OutputFolder(tmp_path / "out").locked(), pytest.raises(UserError, match="another run writes to"):
+        run(tmp_path / "in.parquet")
