@@ -242,8 +242,8 @@ async def _measure(name: str, phase: Callable[[], Awaitable[object]], load: Load
     await phase()
     await asyncio.sleep(AFTERWARDS_S)
     p50_ms, p99_ms = np.percentile(load.milliseconds, (50, 99))
-    counts = [caller.counts[kind] for kind in ("sent", "lost", "shed", "wrong")]
-    return Phase(name, time.monotonic() - begin, *counts, float(p50_ms), float(p99_ms))
+    sent, lost, shed, wrong = (caller.counts[kind] for kind in ("sent", "lost", "shed", "wrong"))
+    return Phase(name, time.monotonic() - begin, sent, lost, shed, wrong, float(p50_ms), float(p99_ms))
 
 
 def run(bundle: Bundle, folder: Path, *, steady_s: float) -> list[Phase]:

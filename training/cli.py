@@ -2,11 +2,12 @@
 
 import argparse
 import errno
+import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 from rqrec.models.errors import UserError
@@ -20,6 +21,9 @@ from rqrec.training.runtime.workspace import open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
+RAY_FILES = ".ray"  # in the workspace
+# Without Ray's dashboard, its workers say this each second.
+UNWANTED_LINES = "Failed to query Ray Train Controller|No path found after"
 # Problems of the machine (a full disk, a quota, a missing permission, a read-only file system), and what to do.
 FREE_SPACE = "free space there, or use another folder (--work-dir); finished stages are kept"
 USE_YOUR_OWN = "use a folder that you may write to (--work-dir)"
@@ -31,6 +35,10 @@ MACHINE_ERRORS = {
     errno.EPERM: USE_YOUR_OWN,
     errno.EROFS: USE_YOUR_OWN,
 }
+
+
+class NoRay(UserError):
+    """Raised when a training on Ray is asked for and Ray is not installed."""
 
 
 def stage_command(
@@ -54,15 +62,53 @@ def stage_command(
         arguments: The arguments after the name of the command; None for those of this process (`sys.argv`).
     """
     program = program or Path(sys.argv[0]).name
-    options = _parser(description, program).parse_args(arguments)
+    parser = _parser(description, program)
+    options = parser.parse_args(arguments)
+    if options.ray is None and options.workers is not None:
+        parser.error("--workers needs --ray; to start processes on this machine without Ray, use torchrun")
+    if options.ray is not None and not options.resume:
+        parser.error("--no-resume cannot be used with --ray: a training that has lost a worker resumes")
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with training_process(program):
         settings = read_settings(RunSettings, options.config, _bindings(options))
-        opened = open_workspace(options.work_dir, options.data_dir, resume=options.resume)
-        with command_progress(program), opened as workspace:
+        folders = options.work_dir, options.data_dir
+        if options.ray is not None:
+            _train_on_ray(ask, settings, *folders, address=options.ray, workers=options.workers)
+        with command_progress(program), open_workspace(*folders, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
             barrier()  # a rank that exits early would break the connections of the others
+
+
+def _train_on_ray(
+    ask: Callable[[Run], object],
+    settings: RunSettings,
+    work_dir: Path,
+    data_dir: Path,
+    *,
+    address: str,
+    workers: int | None,
+) -> None:
+    """Runs all stages in the workers of a Ray cluster. Afterwards, reading a result in this process runs nothing."""
+    if importlib.util.find_spec("ray") is None:
+        raise NoRay("--ray needs the extra ray, which is not installed: pip install 'rqrec[ray]'")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", UNWANTED_LINES)  # Ray reads it when it is imported
+    from rqrec.training.runtime.ray_workers import train_on_ray  # noqa: PLC0415 - needs the extra `ray`
+
+    with open_workspace(work_dir, data_dir) as workspace:
+        assert Run(workspace, settings).data  # mistakes in the data are told before any worker starts
+
+    def work() -> None:
+        set_up_output()
+        init()
+        with ExitStack() as opened:
+            # The results are printed at the end, by the process that started the training.
+            opened.enter_context(redirect_stdout(opened.enter_context(Path(os.devnull).open("w"))))
+            opened.enter_context(command_progress("worker"))
+            ask(Run(opened.enter_context(open_workspace(work_dir, data_dir)), settings))
+            barrier()
+
+    train_on_ray(work, address, workers=workers, files=work_dir / RAY_FILES)
 
 
 @contextmanager
@@ -124,6 +170,12 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
         help=f"gin files, or names of packaged ones: {packaged} (default: {DEFAULT_CONFIG.name})",
     )
     parser.add_argument("--dataset", help="a MovieLens release by name, or a folder; overrides DatasetSettings.source")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="train in workers of a Ray cluster: its address, auto, or local to start Ray on this machine",
+    )
+    parser.add_argument("--workers", type=int, help="workers of --ray (default: one a GPU, or else one a machine)")
     add_run_options(parser, work_dir=Path("artifacts/work"))
     return parser
 

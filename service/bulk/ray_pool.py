@@ -6,7 +6,6 @@ must see the same files under the same paths.
 """
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,20 +17,15 @@ import ray.data
 from numpy.typing import NDArray
 
 from rqrec.models.errors import UserError
+from rqrec.models.ray_cluster import RayUnavailable, ray_cluster
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.local_pool import ONE_THREAD
 from rqrec.service.bulk.part_maker import Job, PartMaker
 from rqrec.service.bulk.source import InputFile, Slice
 from rqrec.service.settings import Device
 
-LOCAL = "local"  # the address that starts Ray on this machine
 SLICE_NUMBERS, FILE_NUMBERS = ("number", "first_row", "num_rows"), ("size", "mtime_ns")
-NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray sends statistics of its use to its makers by default
 Rows = dict[str, NDArray[Any]]
-
-
-class RayUnavailable(UserError):
-    """Raised when there is no Ray cluster at an address, or when it has no core or GPU for an actor."""
 
 
 class RayPool:
@@ -100,25 +94,10 @@ def ray_pool(job: Job, address: str, workers: int | None) -> Iterator[RayPool]:
     Raises:
         RayUnavailable: If there is no cluster at the address.
     """
-    os.environ.update(NO_STATISTICS)
-    options: dict[str, Any] = {}
-    if address == LOCAL:
-        options = {"num_cpus": workers or len(os.sched_getaffinity(0)), "include_dashboard": False}
-    try:
-        ray.init(
-            address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False, logging_level=logging.ERROR, **options
-        )
-    except (ConnectionError, ValueError) as error:
-        raise RayUnavailable(
-            f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if "
-            "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
+    with ray_cluster(address, cores=workers, variables=ONE_THREAD):
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield RayPool(job, workers)
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The training loop of all models: optimiser steps, checkpoints, validation, and a clean stop on a signal."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,7 +247,13 @@ def add_gradients(
 
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether SIGINT or SIGTERM came; inside the block these signals do nothing else."""
+    """Yields a function that returns whether SIGINT or SIGTERM came; inside the block these signals do nothing else.
+
+    Only the main thread gets signals. Ray trains in another one, and ends its processes itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     requested = False
 
     def request(_signal: int, _frame: FrameType | None) -> None:

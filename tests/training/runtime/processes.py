@@ -116,8 +116,11 @@ def gradients_of(model: nn.Module, work: Work[Any], accumulate: int) -> Weights:
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
-def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
-    """A regression from weights that differ from process to process; returns what it ends with."""
+def toy(folder: str, *, epochs: int, stop_after: int | None = None, killed_after: int | None = None) -> Weights:
+    """A regression from weights that differ from process to process; returns what it ends with.
+
+    It can be stopped after a step, or its second process can be killed once.
+    """
     torch.manual_seed(rank())
     model = nn.Linear(4, 2).double()
 
@@ -135,9 +138,12 @@ def toy(folder: str, *, epochs: int, stop_after: int | None = None) -> Weights:
     def after_step(step: int) -> None:
         if step == stop_after and rank() == 0:
             os.kill(os.getpid(), signal.SIGTERM)
+        if step == killed_after and rank() == 1 and not (killed := Path(folder) / "killed").exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     work = Work(lambda _: 5, batches, losses, after_step=after_step, split=split)
-    schedule = Schedule(epochs, 0.05, 0.1, 1.0, checkpoint_every_steps=100)
+    schedule = Schedule(epochs, 0.05, 0.1, 1.0, checkpoint_every_steps=2 if killed_after else 100)
     optimizer = torch.optim.AdamW(model.parameters())
     with contextlib.suppress(TrainingInterrupted):
         train("toy", model, optimizer, work, schedule, checkpoints=Path(folder) / "c", tensorboard=Path(folder) / "t")
@@ -149,6 +155,7 @@ TASKS: Mapping[str, Callable[[str], Weights]] = {
     "start": lambda folder: toy(folder, epochs=0),
     "whole": lambda folder: toy(folder, epochs=2),
     "stopped": lambda folder: toy(folder, epochs=2, stop_after=3),
+    "killed": lambda folder: toy(folder, epochs=2, killed_after=5),
 }
 
 
@@ -156,6 +163,11 @@ def run_task(task: str, out: Path, argument: str) -> None:
     """Runs a task, and writes what it came to in this process to OUT-RANK.pt."""
     torch.set_num_threads(1)
     init()
+    write_result(task, out, argument)
+    destroy()
+
+
+def write_result(task: str, out: Path, argument: str) -> None:
+    """The same in a process that has joined the others."""
     torch.save(dict(TASKS[task](argument)), f"{out}-{rank()}.pt")
     barrier()
-    destroy()

@@ -1,0 +1,56 @@
+"""Connects to a Ray cluster, or starts one on this machine. It needs the package ray, the extra `ray`."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from rqrec.models.errors import UserError
+
+LOCAL = "local"  # the address that starts Ray on this machine
+NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray sends statistics of its use to its makers by default
+
+
+class RayUnavailable(UserError):
+    """Raised when there is no Ray cluster at an address, or when it has no core or GPU for a worker."""
+
+
+@contextmanager
+def ray_cluster(
+    address: str, *, cores: int | None = None, variables: Mapping[str, str] | None = None, shows_output: bool = False
+) -> Iterator[dict[str, float]]:
+    """Connects to a Ray cluster until the end of the block. Yields its resources by name, such as "CPU" and "GPU".
+
+    Args:
+        address: `local` to start Ray on this machine; `auto` or an address for a cluster that is running.
+        cores: The number of cores of a cluster that starts here; None for all that this process may use.
+        variables: Environment variables of the cluster's workers.
+        shows_output: Whether this process prints what the workers print.
+
+    Raises:
+        RayUnavailable: If there is no cluster at the address.
+    """
+    os.environ.update(NO_STATISTICS)
+    options: dict[str, Any] = {}
+    if address == LOCAL:
+        options = {"num_cpus": cores or len(os.sched_getaffinity(0)), "include_dashboard": False}
+    try:
+        ray.init(
+            address,
+            runtime_env={"env_vars": dict(variables or {})},
+            log_to_driver=shows_output,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise RayUnavailable(
+            f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if "
+            "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from error
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()

@@ -1,0 +1,99 @@
+"""Training in processes that Ray Train starts, on one machine or on a cluster. It needs the extra `ray`.
+
+A worker of Ray is a rank like a process of torchrun, and runs the same function (`training.runtime.distributed`). If a
+worker or its machine is lost, Ray starts all workers again, and they go on from the last checkpoint in the workspace.
+So all machines must see the workspace, the data and the current folder under the same paths.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import WorkerGroupError
+
+from rqrec.models.errors import UserError
+from rqrec.models.ray_cluster import RayUnavailable, ray_cluster
+from rqrec.training.runtime.distributed import LONGEST_STAGE
+
+MOST_LOST = 3
+
+
+class WorkersLost(UserError):
+    """Raised when the workers of a training failed too often. The message has the last reason."""
+
+
+def train_on_ray(
+    train: Callable[[], object], address: str, *, workers: int | None, files: Path, most_lost: int = MOST_LOST
+) -> None:
+    """Runs a function in each of several workers of a Ray cluster, as one training.
+
+    Args:
+        train: The function. It is copied to the workers, and must resume from checkpoints if it is called again.
+        address: `local` to start Ray on this machine; `auto` or an address for a cluster that is running.
+        workers: The number of workers; None for one for each GPU, or without GPUs one for each machine.
+        files: A folder that all machines see, for Ray's own files. It is deleted.
+        most_lost: How often workers may fail before the training is given up.
+
+    Raises:
+        RayUnavailable: If there is no such cluster, or if it has too few cores or GPUs.
+        UserError: If the function raised one in a worker.
+        WorkersLost: If workers failed more often than `most_lost`.
+    """
+    with ray_cluster(address, variables={"PYTHONPATH": os.environ.get("PYTHONPATH", "")}, shows_output=True) as found:
+        scaling = _scaling(found, workers)
+        trainer = TorchTrainer(
+            partial(_in_folder, Path.cwd(), train),
+            torch_config=TorchConfig(
+                backend="nccl" if scaling.use_gpu else "gloo", timeout_s=int(LONGEST_STAGE.total_seconds())
+            ),
+            scaling_config=scaling,
+            run_config=RunConfig(
+                name="training", storage_path=str(files.resolve()), failure_config=FailureConfig(most_lost)
+            ),
+        )
+        logging.getLogger("ray.train").setLevel(logging.ERROR)
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            raise _cause(error) from None
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
+
+
+def _scaling(resources: dict[str, float], workers: int | None) -> ScalingConfig:
+    """Returns the number of workers and what each of them gets: a GPU, or its share of its machine's cores."""
+    gpus = int(resources.get("GPU", 0))
+    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    cores = [count for count in cores if count]
+    count = workers or gpus or len(cores)
+    kind, available = ("GPU", gpus) if gpus else ("core", sum(cores))
+    if not count or count > available:
+        raise RayUnavailable(
+            f"expected a Ray cluster with a {kind} for each of {max(count, 1)} workers, found {available}: add nodes, "
+            "or ask for fewer workers (--workers)"
+        )
+    share = max(min(cores) // -(-count // len(cores)), 1)
+    return ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker={"CPU": share})
+
+
+def _in_folder(folder: Path, train: Callable[[], object]) -> None:
+    os.chdir(folder)  # relative paths in the settings mean the same as in the process that started the training
+    train()
+
+
+def _cause(error: TrainingFailedError) -> UserError:
+    failures = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else [error]
+    for failure in failures:
+        original: object = getattr(failure, "cause", failure)
+        if isinstance(original, UserError):
+            return original
+    return WorkersLost(
+        f"the training on Ray failed: {failures[0] if failures else error}. Run the same command to resume; its log is "
+        "above"
+    )
