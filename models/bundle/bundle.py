@@ -13,12 +13,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rqrec.models.bundle.checksums import check_file
+from rqrec.models.bundle.checksums import check_files
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.item_map import ItemMap, read_map
 from rqrec.models.bundle.layout import (
+    CONTENT_CLUSTERS,
     CONTENTS,
     FEATURIZER,
+    FOLLOWING,
     ITEMS,
     LEARNED_ITEMS,
     MAP,
@@ -26,14 +28,17 @@ from rqrec.models.bundle.layout import (
     PROJECTION,
     TRANSITIONS,
 )
-from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.learned_items import LearnedItems, read_learned_items
 from rqrec.models.bundle.manifest import Manifest, read_manifest
+from rqrec.models.bundle.mapped.content_clusters import read_content_clusters
+from rqrec.models.bundle.mapped.transitions import read_mapped_transitions
 from rqrec.models.bundle.meanings import Meanings, read_meanings
 from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
 from rqrec.models.bundle.tables import read_items, read_matrix
 from rqrec.models.bundle.transition_table import read_transitions
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.tokenizer.featurizer import Featurizer
+from rqrec.models.vector_index import VectorIndex
 
 # Within these bounds, the vector of a new item is finite: products and squares of the numbers stay within float32.
 LARGEST_PROJECTION = 1e6
@@ -51,13 +56,14 @@ class Bundle:
         manifest: The bundle's metadata, such as its version and sizes.
         items: One row per item: the column `item_id` and the attributes of the item.
         learned: What training learned about each item: its semantic ID, its popularity, and the item vector that the
-            search reads. The rows are in the order of `items`.
-        transitions: The items that followed each item in the training data, in the row order of `items`; None if they
-            are no candidates.
+            search reads.
+        transitions: The items that followed each item in the training data, in the order of the leaves of
+            `learned.trie`; None if they are no candidates.
         featurizer: Computes the features of an item from its attributes.
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32.
         contents_RP: The content vector of each item, with which the contents of new items are compared; at unit
-            length, in the row order of `items`, float16 or float32.
+            length, in the row order of `items`, float16 or float32. They are mapped from the file.
+        content_clusters: The clusters of the contents of the known items; None to compute them when they are needed.
         meanings: What the items below each prefix of semantic IDs have in common; None if the bundle does not say it.
         map: The place of each item on a map of the catalogue, in the row order of `items`; None if there is no map.
     """
@@ -70,6 +76,7 @@ class Bundle:
     featurizer: Featurizer
     projection_EP: NDArray[np.float32]
     contents_RP: NDArray[np.floating]
+    content_clusters: VectorIndex | None
     meanings: Meanings | None
     map: ItemMap | None
 
@@ -86,23 +93,20 @@ def read_bundle(path: Path) -> Bundle:
     """
     folder = bundle_folder(path)
     manifest = read_manifest(folder)
-    for name in manifest.files:
-        check_file(folder, name, manifest.checksums.get(name))
+    check_files(folder, manifest.files, manifest.checksums)
     rows, config = manifest.num_items, manifest.retriever_config
     with reading(folder, ITEMS):
         items = read_items(folder / ITEMS, rows=rows)
     with reading(folder, LEARNED_ITEMS):
-        learned = LearnedItems.read(
-            folder / LEARNED_ITEMS,
+        learned = read_learned_items(
+            folder,
             rows=rows,
             levels=config.num_levels,
             codebook_size=config.codebook_size,
             width=config.vector_width,
+            is_mapped=manifest.is_mapped,
         )
-    transitions = None
-    if manifest.following_weight is not None:
-        with reading(folder, TRANSITIONS):
-            transitions = read_transitions(folder / TRANSITIONS, rows=rows)
+    transitions = _read_transitions(folder, manifest, learned)
     with reading(folder, FEATURIZER):
         featurizer = Featurizer.from_json((folder / FEATURIZER).read_text(encoding="utf-8"))
         if featurizer.width != config.feature_dim:
@@ -114,10 +118,27 @@ def read_bundle(path: Path) -> Bundle:
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
         contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=LARGEST_CONTENT)
-    meanings, item_map = _read_insight(folder, manifest)
+    clusters = None
+    if manifest.is_mapped:
+        with reading(folder, CONTENT_CLUSTERS[0]):
+            known = len(learned.known_rows)
+            clusters = read_content_clusters(folder, known=known, columns=contents_RP.shape[1])
+    insight = _read_insight(folder, manifest)
     return Bundle(
-        folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP, meanings, item_map
+        folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP, clusters, *insight
     )
+
+
+def _read_transitions(folder: Path, manifest: Manifest, learned: LearnedItems) -> Transitions | None:
+    """Reads what followed the item of each leaf, if the model asks for it."""
+    if manifest.following_weight is None:
+        return None
+    if manifest.is_mapped:
+        with reading(folder, FOLLOWING[0]):
+            return read_mapped_transitions(folder, rows=manifest.num_items)
+    with reading(folder, TRANSITIONS):
+        transitions = read_transitions(folder / TRANSITIONS, rows=manifest.num_items)
+        return transitions.reordered(learned.trie.row_of_leaf_N)
 
 
 def _read_insight(folder: Path, manifest: Manifest) -> tuple[Meanings | None, ItemMap | None]:

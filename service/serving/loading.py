@@ -68,9 +68,7 @@ def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Sna
 
 def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     manifest, items, learned = bundle.manifest, as_shown(bundle.items), bundle.learned
-    trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
-    # There is room for as many written items. It takes memory only when they are written.
-    item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
+    trie, item_vectors = learned.trie, learned.vectors
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     is_new_N, vectors_ND, weight = popularity_N == 0, item_vectors.rows, manifest.relevance_weight
     own = manifest.history_bonus.own
@@ -134,8 +132,7 @@ def load_search_engine(
         BundleError: If a file of the bundle is invalid, or if half precision is asked for and the bundle lacks it.
     """
     half = options.precision is Precision.HALF
-    transitions = None if bundle.transitions is None else bundle.transitions.reordered(trie.row_of_leaf_N)
-    following = bundle.manifest.history_bonus.following_items(transitions)
+    following = bundle.manifest.history_bonus.following_items(bundle.transitions)
     if options.backend is Backend.TORCH:
         # Imported here, because serving with ONNX Runtime must work without torch.
         from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415

@@ -78,7 +78,8 @@ class ServedModel:
         self._is_stopped = False
         self._maintenance = Periodic(self._maintain, options.check_every_s)
         if gate is not None:
-            self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
+            if options.table_lives_s:
+                self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
             log = ChangeLog(gate, published.version)
             self.live = LiveCatalogue(
                 published,
@@ -215,11 +216,11 @@ class ServedModel:
             await self._migration.absorb(other.live)
 
     async def _start(self) -> None:
-        if self.live is None or self._shared is None:
+        if self.live is None:
             return
         with contextlib.suppress(RedisUnavailable):  # already logged by the client
             await self.live.start()
-            await self._shared.keep_whole(self.snapshot.table, self.live.point)
+            await self._keep_table()
         self._maintenance.start()
 
     async def _stop(self) -> None:
@@ -231,7 +232,6 @@ class ServedModel:
 
     async def _maintain(self) -> None:
         """Checks and repairs what this model has in Redis, and migrates further changes."""
-        assert self._shared is not None
         assert self._migration is not None
         assert self._tombstones is not None
         assert self.live is not None
@@ -239,9 +239,14 @@ class ServedModel:
             return
         with contextlib.suppress(RedisUnavailable):
             await self.live.check_entries()
-            await self._shared.keep_whole(self.snapshot.table, self.live.point)
+            await self._keep_table()
             await self._migration.step()
             await self._tombstones.forget()
+
+    async def _keep_table(self) -> None:
+        """Keeps the table in Redis complete, if the settings want one."""
+        if self._shared is not None and self.live is not None:
+            await self._shared.keep_whole(self.snapshot.table, self.live.point)
 
     async def _notify(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
         """Writes changed items into the table in Redis. The live catalogue calls this after every change."""
