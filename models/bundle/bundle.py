@@ -21,20 +21,22 @@ from rqrec.models.bundle.layout import (
     CONTENTS,
     FEATURIZER,
     FOLLOWING,
+    ITEM_VECTORS,
     ITEMS,
+    LARGE_FILES,
     LEARNED_ITEMS,
     MAP,
     MEANINGS,
     PROJECTION,
     TRANSITIONS,
 )
-from rqrec.models.bundle.learned_items import LearnedItems, read_learned_items
+from rqrec.models.bundle.learned_items import LARGEST_VECTOR, LearnedItems, read_learned_items
 from rqrec.models.bundle.manifest import Manifest, read_manifest
 from rqrec.models.bundle.mapped.content_clusters import read_content_clusters
-from rqrec.models.bundle.mapped.transitions import read_mapped_transitions
+from rqrec.models.bundle.mapped.transitions import check_transitions, read_mapped_transitions
 from rqrec.models.bundle.meanings import Meanings, read_meanings
 from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
-from rqrec.models.bundle.tables import read_items, read_matrix
+from rqrec.models.bundle.tables import check_numbers, read_items, read_matrix
 from rqrec.models.bundle.transition_table import read_transitions
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.tokenizer.featurizer import Featurizer
@@ -81,11 +83,13 @@ class Bundle:
     map: ItemMap | None
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, defer_mapped: bool = False) -> Bundle:
     """Reads and verifies a bundle.
 
     Args:
         path: A bundle's folder, or a folder of bundles whose `current` link names one of them.
+        defer_mapped: Whether to leave out the checks that read the files that are mapped into memory. The caller must
+            call `check_mapped_files` soon.
 
     Raises:
         BundleError: If the bundle is missing, has an unreadable format, or is truncated, altered or invalid. No other
@@ -93,7 +97,8 @@ def read_bundle(path: Path) -> Bundle:
     """
     folder = bundle_folder(path)
     manifest = read_manifest(folder)
-    check_files(folder, manifest.files, manifest.checksums)
+    deferred = LARGE_FILES if manifest.is_mapped else ()
+    check_files(folder, [name for name in manifest.files if name not in deferred], manifest.checksums)
     rows, config = manifest.num_items, manifest.retriever_config
     with reading(folder, ITEMS):
         items = read_items(folder / ITEMS, rows=rows)
@@ -117,16 +122,42 @@ def read_bundle(path: Path) -> Bundle:
         )
     with reading(folder, CONTENTS):
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
-        contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=LARGEST_CONTENT)
+        largest = None if manifest.is_mapped else LARGEST_CONTENT
+        contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=largest)
     clusters = None
     if manifest.is_mapped:
         with reading(folder, CONTENT_CLUSTERS[0]):
             known = len(learned.known_rows)
             clusters = read_content_clusters(folder, known=known, columns=contents_RP.shape[1])
     insight = _read_insight(folder, manifest)
-    return Bundle(
+    bundle = Bundle(
         folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP, clusters, *insight
     )
+    if not defer_mapped:
+        check_mapped_files(bundle)
+    return bundle
+
+
+def check_mapped_files(bundle: Bundle) -> None:
+    """Checks the checksums and the values of the files that are mapped into memory. It reads them twice.
+
+    Args:
+        bundle: The bundle, which was read with `defer_mapped`.
+
+    Raises:
+        BundleError: If a file is damaged, or a value is out of range.
+    """
+    folder, manifest = bundle.path, bundle.manifest
+    if not manifest.is_mapped:
+        return
+    check_files(folder, [name for name in LARGE_FILES if name in manifest.files], manifest.checksums)
+    with reading(folder, ITEM_VECTORS):
+        check_numbers(bundle.learned.vectors.rows, LARGEST_VECTOR)
+    with reading(folder, CONTENTS):
+        check_numbers(bundle.contents_RP, LARGEST_CONTENT)
+    if bundle.transitions is not None:
+        with reading(folder, FOLLOWING[1]):
+            check_transitions(bundle.transitions)
 
 
 def _read_transitions(folder: Path, manifest: Manifest, learned: LearnedItems) -> Transitions | None:
@@ -152,12 +183,13 @@ def _read_insight(folder: Path, manifest: Manifest) -> tuple[Meanings | None, It
         return meanings, read_map(folder / MAP, rows=manifest.num_items)
 
 
-def read_version(path: Path, version: str) -> Bundle:
+def read_version(path: Path, version: str, *, defer_mapped: bool = False) -> Bundle:
     """Reads and verifies the bundle of a given version in a folder of bundles.
 
     Args:
         path: A folder of bundles, or one bundle's folder.
         version: The version of the bundle to read.
+        defer_mapped: Whether to leave out the checks of `check_mapped_files`.
 
     Raises:
         BundleError: If the folder has no bundle of this version, or the bundle cannot be used.
@@ -165,7 +197,7 @@ def read_version(path: Path, version: str) -> Bundle:
     folder = bundles_at_hand(path).get(version)
     if folder is None:
         raise BundleError(f"there is no bundle {version!r} in {path}: publish it there, or copy it there")
-    bundle = read_bundle(folder)
+    bundle = read_bundle(folder, defer_mapped=defer_mapped)
     if bundle.manifest.version != version:
         raise BundleError(f"the bundle in {folder} is {bundle.manifest.version!r}: name its folder by its version")
     return bundle

@@ -49,6 +49,7 @@ FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, 
 ITEM_VECTORS = "item_vectors.npy"
 FOLLOWING = ("following_starts.npy", "following_items.npy", "following_strengths.npy")
 CONTENT_CLUSTERS = ("content_centroids.npy", "content_clusters.npy")
+LARGE_FILES = (ITEM_VECTORS, CONTENTS, *FOLLOWING)  # files to be mapped that take long to read
 MAPPED_FROM = (
     100_000  # items from which a catalogue is published with files to be mapped; older releases cannot read them
 )

@@ -90,7 +90,7 @@ def read_learned_items(
         levels: L, the expected number of codes in a semantic ID.
         codebook_size: V; codes must be in [0, V).
         width: D, the expected width of the item vectors.
-        is_mapped: Whether the vectors are in a file of their own, which is mapped into memory.
+        is_mapped: Whether the vectors are in a file of their own, which is mapped into memory. They are not checked.
 
     Raises:
         ValueError: If a shape or type is wrong, a value is missing or out of range, or two semantic IDs are equal.
@@ -120,7 +120,6 @@ def _mapped_vectors(path: Path, rows: int, width: int) -> GrowingArray[np.float3
     if memory.dtype != np.float32 or memory.shape != (2 * rows, width):
         found = (len(memory) - rows, *memory.shape[1:])
         raise ValueError(f"expected float32 vectors of the shape ({rows}, {width}), got {memory.dtype} {found}")
-    check_numbers(memory[:rows], LARGEST_VECTOR)
     return GrowingArray.from_memory(memory, rows)
 
 

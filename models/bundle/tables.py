@@ -53,16 +53,16 @@ def _is_shown(kind: pl.DataType) -> bool:
 
 
 def read_matrix(
-    path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float
+    path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float | None
 ) -> NDArray[Any]:
-    """Maps a matrix of finite numbers from a file into memory, and checks it.
+    """Maps a matrix of numbers from a file into memory, and checks it.
 
     Args:
         path: The path of the .npy file.
         kinds: The allowed types of the numbers, such as `(np.float32,)`.
         rows: The expected number of rows.
         columns: The expected number of columns; None for any number.
-        largest: The largest allowed absolute value of a number.
+        largest: The largest allowed absolute value of a number, which must be finite; None to check no number.
 
     Raises:
         ValueError: If the file holds no matrix of this type and shape, or a number is not finite or too large.
@@ -73,7 +73,8 @@ def read_matrix(
         raise ValueError(f"expected a matrix of {[kind.__name__ for kind in kinds]}, got {shortened(matrix)}")
     if len(matrix) != rows or matrix.shape[1] != (matrix.shape[1] if columns is None else columns):
         raise ValueError(f"expected the shape ({rows}, {columns or 'any'}), got {matrix.shape}")
-    check_numbers(matrix, largest)
+    if largest is not None:
+        check_numbers(matrix, largest)
     return matrix
 
 

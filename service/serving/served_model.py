@@ -6,9 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from threading import Thread
 from typing import Any
 
-from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.bundle import Bundle, check_mapped_files
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden, golden_faults
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
@@ -76,6 +77,7 @@ class ServedModel:
         # their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
         self._is_stopped = False
+        self._damage = ""
         self._maintenance = Periodic(self._maintain, options.check_every_s)
         if gate is not None:
             if options.table_lives_s:
@@ -156,12 +158,29 @@ class ServedModel:
         """The number of written items of other models that this replica could not migrate to this model."""
         return len(self._migration.left_out) if self._migration is not None else 0
 
+    def check_mapped_files(self) -> None:
+        """Starts to check the files of the bundle that are mapped into memory, in a thread. See `check_ready`."""
+        if self.bundle.manifest.is_mapped:
+            Thread(target=self._check_mapped_files, name="rqrec-check", daemon=True).start()
+
+    def _check_mapped_files(self) -> None:
+        try:
+            check_mapped_files(self.bundle)
+        except BundleError as error:
+            logger.error("%s", error)  # noqa: TRY400 - no traceback
+            self._damage = str(error)
+        else:
+            logger.info("the mapped files of %s are undamaged", self.version)
+
     def check_ready(self) -> None:
         """Checks that all changes of the catalogue in Redis were applied at least once since the model was opened.
 
         Raises:
-            NotReady: If not all changes were applied, and the option `ready_without_redis` is off.
+            NotReady: If not all changes were applied, and the option `ready_without_redis` is off; or if a mapped file
+                of the bundle is damaged.
         """
+        if self._damage:
+            raise NotReady(self._damage)
         if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
             raise NotReady(
                 "the changes of the catalogue are not read yet: Redis does not answer, or they are still being read"

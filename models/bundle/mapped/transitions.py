@@ -35,14 +35,16 @@ def write_mapped_transitions(transitions: Transitions, folder: Path) -> None:
 
 
 def read_mapped_transitions(folder: Path, *, rows: int) -> Transitions:
-    """Maps and checks the table that `write_mapped_transitions` wrote: the items that followed the item of each leaf.
+    """Maps the table that `write_mapped_transitions` wrote: the items that followed the item of each leaf.
+
+    It checks the number of pairs of each item. `check_transitions` checks the pairs.
 
     Args:
         folder: The bundle's folder.
         rows: N, the expected number of items.
 
     Raises:
-        ValueError: If a type or a length is wrong, or a value is out of range.
+        ValueError: If a type or a length is wrong.
     """
     inputs = TransitionInputs(*(map_rows(folder / name) for name in FOLLOWING))
     kinds = [array.dtype for array in inputs]
@@ -54,17 +56,28 @@ def read_mapped_transitions(folder: Path, *, rows: int) -> Transitions:
     counts = np.diff(inputs.starts)
     if inputs.starts[0] != 0 or inputs.starts[-1] != num_pairs or counts[-1] or counts.min() < 0 or counts.max() > KEPT:
         raise ValueError(f"every item must have 0 to {KEPT} following items, and the last row none")
-    transitions = Transitions.from_inputs(inputs)
-    for begin in range(0, num_pairs, CHECKED_AT_ONCE):
-        items = transitions.items_P[begin : begin + CHECKED_AT_ONCE]
-        if items.min() < 0 or items.max() >= rows:
-            raise ValueError(f"following items must be in [0, {rows}), got {items.min()} to {items.max()}")
     if inputs.items[-1] != NO_LEAF or inputs.strengths[num_pairs] or inputs.strengths[-1]:
         raise ValueError(f"the pair of an empty entry must have the item {NO_LEAF} and the strength 0")
+    return Transitions.from_inputs(inputs)
+
+
+def check_transitions(transitions: Transitions) -> None:
+    """Checks every pair of a table. It reads the whole table.
+
+    Args:
+        transitions: The table, from `read_mapped_transitions`.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    items_P, rows = transitions.items_P, len(transitions.starts_N) - 1
+    for begin in range(0, len(items_P), CHECKED_AT_ONCE):
+        items = items_P[begin : begin + CHECKED_AT_ONCE]
+        if items.min() < 0 or items.max() >= rows:
+            raise ValueError(f"following items must be in [0, {rows}), got {items.min()} to {items.max()}")
     _check_strengths(transitions.strengths_P, above=True)
     if transitions.session_strengths_P is not None:
         _check_strengths(transitions.session_strengths_P, above=False)
-    return transitions
 
 
 def _check_strengths(strengths_P: NDArray[np.float32], *, above: bool) -> None:
