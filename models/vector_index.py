@@ -76,7 +76,12 @@ class VectorIndex:
 
     @classmethod
     def from_clusters(cls, centroids_CD: FloatArray, cluster_M: NDArray[np.uint16]) -> "VectorIndex":
-        """Makes the index again that `build` made, from its centroids and the cluster of each vector."""
+        """Makes the index again that `build` made.
+
+        Args:
+            centroids_CD: Its centroids, float32.
+            cluster_M: The cluster of each vector, uint16.
+        """
         return cls._of(centroids_CD, cluster_M, len(cluster_M))
 
     @classmethod

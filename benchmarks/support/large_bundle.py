@@ -27,11 +27,14 @@ from rqrec.models.bundle.layout import (
     MAP,
     MAPPED_FROM,
     MEANINGS,
+    NEW_ITEMS,
+    NEW_VECTORS,
     TRANSITIONS,
 )
 from rqrec.models.bundle.learned_items import write_learned_items
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.mapped.content_clusters import write_content_clusters
+from rqrec.models.bundle.mapped.new_items import write_new_items
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.bundle.transition_table import write_transitions
 from rqrec.models.items.content_neighbours import SomeRows, content_clusters
@@ -60,6 +63,8 @@ REPLACED = (
     TRANSITIONS,
     ITEM_VECTORS,
     *FOLLOWING,
+    *NEW_ITEMS,
+    NEW_VECTORS,
 )
 
 
@@ -154,6 +159,8 @@ def _write_arrays(
     if num_items >= MAPPED_FROM:
         write_learned_items(target, trie, popularity_N, None)
         _write_noisy(target / ITEM_VECTORS, bundle.learned.vectors_RD, row_of_leaf_N, VECTOR_NOISE, rng)
+        vectors_ND = np.load(target / ITEM_VECTORS, mmap_mode="r", allow_pickle=False)
+        write_new_items(target, popularity_N[trie.row_of_leaf_N], vectors_ND)
         contents_NP = np.load(target / CONTENTS, mmap_mode="r", allow_pickle=False)
         write_content_clusters(content_clusters(SomeRows(contents_NP, np.flatnonzero(popularity_N))), target)
         if by_row is not None:

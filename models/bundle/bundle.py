@@ -27,18 +27,22 @@ from rqrec.models.bundle.layout import (
     LEARNED_ITEMS,
     MAP,
     MEANINGS,
+    NEW_ITEMS,
+    NEW_VECTORS,
     PROJECTION,
     TRANSITIONS,
 )
 from rqrec.models.bundle.learned_items import LARGEST_VECTOR, LearnedItems, read_learned_items
 from rqrec.models.bundle.manifest import Manifest, read_manifest
 from rqrec.models.bundle.mapped.content_clusters import read_content_clusters
+from rqrec.models.bundle.mapped.new_items import LARGEST_UNIT, read_new_items
 from rqrec.models.bundle.mapped.transitions import check_transitions, read_mapped_transitions
 from rqrec.models.bundle.meanings import Meanings, read_meanings
 from rqrec.models.bundle.store import bundle_folder, bundles_at_hand
 from rqrec.models.bundle.tables import check_numbers, read_items, read_matrix
 from rqrec.models.bundle.transition_table import read_transitions
 from rqrec.models.search.history.transitions import Transitions
+from rqrec.models.search.new.new_item_index import NewItemIndex
 from rqrec.models.tokenizer.featurizer import Featurizer
 from rqrec.models.vector_index import VectorIndex
 
@@ -66,6 +70,7 @@ class Bundle:
         contents_RP: The content vector of each item, with which the contents of new items are compared; at unit
             length, in the row order of `items`, float16 or float32. They are mapped from the file.
         content_clusters: The clusters of the contents of the known items; None to compute them when they are needed.
+        new_items: The index of the items that nobody chose in the training data; None to make it when it is needed.
         meanings: What the items below each prefix of semantic IDs have in common; None if the bundle does not say it.
         map: The place of each item on a map of the catalogue, in the row order of `items`; None if there is no map.
     """
@@ -79,6 +84,7 @@ class Bundle:
     projection_EP: NDArray[np.float32]
     contents_RP: NDArray[np.floating]
     content_clusters: VectorIndex | None
+    new_items: NewItemIndex | None
     meanings: Meanings | None
     map: ItemMap | None
 
@@ -124,18 +130,29 @@ def read_bundle(path: Path, *, defer_mapped: bool = False) -> Bundle:
         kinds, columns = (np.float16, np.float32), projection_EP.shape[1]
         largest = None if manifest.is_mapped else LARGEST_CONTENT
         contents_RP = read_matrix(folder / CONTENTS, kinds, rows=rows, columns=columns, largest=largest)
-    clusters = None
-    if manifest.is_mapped:
-        with reading(folder, CONTENT_CLUSTERS[0]):
-            known = len(learned.known_rows)
-            clusters = read_content_clusters(folder, known=known, columns=contents_RP.shape[1])
+    clusters, new_items = _read_indexes(folder, manifest, learned, contents_RP)
     insight = _read_insight(folder, manifest)
     bundle = Bundle(
-        folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP, clusters, *insight
+        *(folder, manifest, items, learned, transitions, featurizer, projection_EP, contents_RP),
+        *(clusters, new_items, *insight),
     )
     if not defer_mapped:
         check_mapped_files(bundle)
     return bundle
+
+
+def _read_indexes(
+    folder: Path, manifest: Manifest, learned: LearnedItems, contents_RP: NDArray[np.floating]
+) -> tuple[VectorIndex | None, NewItemIndex | None]:
+    """Reads the clusters of contents and the index of new items, which the bundle of a large catalogue has."""
+    if not manifest.is_mapped:
+        return None, None
+    with reading(folder, CONTENT_CLUSTERS[0]):
+        known = len(learned.known_rows)
+        clusters = read_content_clusters(folder, known=known, columns=contents_RP.shape[1])
+    with reading(folder, NEW_ITEMS[0]):
+        popularity_N = learned.popularity_R[learned.trie.row_of_leaf_N]
+        return clusters, read_new_items(folder, popularity_N=popularity_N, width=learned.vectors.rows.shape[1])
 
 
 def check_mapped_files(bundle: Bundle) -> None:
@@ -153,6 +170,9 @@ def check_mapped_files(bundle: Bundle) -> None:
     check_files(folder, [name for name in LARGE_FILES if name in manifest.files], manifest.checksums)
     with reading(folder, ITEM_VECTORS):
         check_numbers(bundle.learned.vectors.rows, LARGEST_VECTOR)
+    if bundle.new_items is not None:
+        with reading(folder, NEW_VECTORS):
+            check_numbers(bundle.new_items.units.rows, LARGEST_UNIT)
     with reading(folder, CONTENTS):
         check_numbers(bundle.contents_RP, LARGEST_CONTENT)
     if bundle.transitions is not None:

@@ -16,6 +16,7 @@ transitions.parquet    the items that followed each item in training, in the row
 item_vectors.npy       the vectors of the items of a large catalogue, in the order of their semantic IDs, in place of
                        those in learned_items.parquet; the service maps this file and the next ones into its memory
 following_*.npy        three arrays: the transitions of a large catalogue, in place of transitions.parquet
+new_*.npy              four arrays: the index of the items of a large catalogue that nobody chose in training
 content_*.npy          two arrays: the clusters of the contents of a large catalogue
 text_encoder.onnx      graph of the sentence encoder: tokens of texts → vectors of texts (optional)
 text_tokenizer.json    the tokenizer of the sentence encoder: text → tokens (optional)
@@ -49,7 +50,8 @@ FILES = (RETRIEVER_WEIGHTS, TOKENIZER_WEIGHTS, *GRAPHS, FEATURIZER, PROJECTION, 
 ITEM_VECTORS = "item_vectors.npy"
 FOLLOWING = ("following_starts.npy", "following_items.npy", "following_strengths.npy")
 CONTENT_CLUSTERS = ("content_centroids.npy", "content_clusters.npy")
-LARGE_FILES = (ITEM_VECTORS, CONTENTS, *FOLLOWING)  # files to be mapped that take long to read
+NEW_VECTORS, NEW_ITEMS = "new_vectors.npy", ("new_leaves.npy", "new_centroids.npy", "new_clusters.npy")
+LARGE_FILES = (ITEM_VECTORS, NEW_VECTORS, CONTENTS, *FOLLOWING)  # files to be mapped that take long to read
 MAPPED_FROM = (
     100_000  # items from which a catalogue is published with files to be mapped; older releases cannot read them
 )
@@ -74,7 +76,7 @@ def needed_files(
     """
     optional = (
         ((HALF_SEARCH_GRAPH,), half_search),
-        ((ITEM_VECTORS, *CONTENT_CLUSTERS), is_mapped),
+        ((ITEM_VECTORS, *CONTENT_CLUSTERS, NEW_VECTORS, *NEW_ITEMS), is_mapped),
         (FOLLOWING if is_mapped else (TRANSITIONS,), transitions),
         ((MEANINGS, MAP), insight),
         (TEXT_FILES, text_encoder),

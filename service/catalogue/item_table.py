@@ -27,9 +27,9 @@ from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie, pack_codes
-from rqrec.service.catalogue.bundle_items import BundleItems
 from rqrec.service.catalogue.item import Item
-from rqrec.service.catalogue.leaf_index import LeafIndex
+from rqrec.service.catalogue.published.bundle_items import BundleItems
+from rqrec.service.catalogue.published.leaf_index import LeafIndex
 
 NO_ROW = -1
 Codes = tuple[int, ...]

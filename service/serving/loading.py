@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_types import BoolArray, FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import HALF_SEARCH_GRAPH, RETRIEVER_WEIGHTS, SEARCH_GRAPH
@@ -12,6 +13,7 @@ from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
 from rqrec.models.search.control.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
+from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.recommender import Recommender, SearchEngine
@@ -77,7 +79,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
+        new_items=_new_items(bundle, is_new_N, vectors_ND),
         own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
         further_items=FurtherItems(popularity_N, vectors_ND, relevance_weight=weight) if weight else None,
     )
@@ -95,6 +97,14 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         GrowingArray(np.empty((0, bundle.projection_EP.shape[1]), dtype=np.float32)),
         exclude_history=manifest.exclude_history,
     )
+
+
+def _new_items(bundle: Bundle, is_new_N: BoolArray, vectors_ND: FloatArray) -> NewItems:
+    """The new items, with the index of the bundle if it has one."""
+    weight = bundle.manifest.relevance_weight
+    if bundle.new_items is None or not weight:
+        return NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight)
+    return NewItems(bundle.new_items, is_new_N, NewItemScores(weight))
 
 
 def _warm_up(recommender: Recommender, beam_width: int) -> None:

@@ -15,7 +15,7 @@ from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.items import content_neighbours
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.items.mapped_files import write_mapped_files
-from rqrec.service.catalogue import bundle_items, leaf_index
+from rqrec.service.catalogue.published import bundle_items, leaf_index
 from rqrec.service.composition import load_options
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.settings import Settings

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from rqrec.models.bundle.layout import FOLLOWING
-from rqrec.models.bundle.mapped.transitions import read_mapped_transitions, write_mapped_transitions
+from rqrec.models.bundle.mapped.transitions import (
+    check_transitions,
+    read_mapped_transitions,
+    write_mapped_transitions,
+)
 from rqrec.models.search.history.transitions import Following, Transitions
 
 # Item 0 was followed by the items 1 and 2, item 2 by item 1.
@@ -21,6 +25,7 @@ def test_the_search_reads_the_same_from_the_files(table: Transitions, tmp_path: 
     for name, array in Following(found, 1.5).by_input_name().items():
         assert array.dtype == expected[name].dtype
         assert array.tolist() == expected[name].tolist()
+    check_transitions(found)
     in_other_order, expected_there = found.reordered(np.array([2, 0, 1])), table.reordered(np.array([2, 0, 1]))
     assert in_other_order.items_P.tolist() == expected_there.items_P.tolist()
     assert (found.session_strengths_P is None) == (table.session_strengths_P is None)
@@ -45,4 +50,4 @@ def test_wrong_values_are_refused(file: int, values: np.ndarray, reason: str, tm
     write_mapped_transitions(PLAIN, tmp_path)
     np.save(tmp_path / FOLLOWING[file], values)
     with pytest.raises(ValueError, match=reason):
-        read_mapped_transitions(tmp_path, rows=3)
+        check_transitions(read_mapped_transitions(tmp_path, rows=3))

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from rqrec.models.trie.trie import NO_LEAF
-from rqrec.service.catalogue import leaf_index
-from rqrec.service.catalogue.leaf_index import LeafIndex
+from rqrec.service.catalogue.published import leaf_index
+from rqrec.service.catalogue.published.leaf_index import LeafIndex
 
 IDS = [f"ü{number}" for number in range(300)]
 ROW_OF_LEAF_N = np.random.default_rng(0).permutation(300).astype(np.int32)
