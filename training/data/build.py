@@ -63,20 +63,7 @@ def build_dataset(
     settings, report = settings or DatasetSettings(), report or DataReport()
     with report.all_faults():
         items, feedback = _decided(interactions, items, settings, log, catalogue, report, known_types)
-    frame = feedback.interactions
-    known = items.select(ITEM_ID).with_row_index("item_index")
-    indexed = frame.join(known, on=ITEM_ID, how="left")
-    users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
-    numbered = indexed.join(users, on=USER_ID)
-    ordered = (
-        numbered.with_columns(_tie_order(numbered))
-        .sort("user_index", TIMESTAMP, "tie_order", *(name for name in (TYPE,) if name in frame.columns))
-        .select(
-            pl.col("user_index", "item_index").cast(pl.Int32),
-            TIMESTAMP,
-            *(name for name in (WEIGHT, TYPE) if name in frame.columns),
-        )
-    )
+    users, ordered = _numbered(feedback.interactions, items)
     report.note(
         f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
         f"{len(items):,} items{_period(ordered[TIMESTAMP])}"
@@ -91,6 +78,27 @@ def build_dataset(
         feedback.disliking_types,
         users[USER_ID],
     )
+
+
+def _numbered(frame: pl.DataFrame, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Numbers users and items, and sorts the interactions. Ids are dropped as soon as they have numbers.
+
+    Returns:
+        The users with `user_index`, and the interactions.
+    """
+    known = items.select(ITEM_ID).with_row_index("item_index")
+    users = frame.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
+    frame = frame.join(known, on=ITEM_ID, how="left").drop(ITEM_ID)
+    frame = frame.join(users, on=USER_ID).drop(USER_ID)
+    further = [name for name in (TYPE, WEIGHT) if name in frame.columns]
+    frame = frame.select("user_index", "item_index", TIMESTAMP, *further).with_columns(_tie_order(frame))
+    frame = frame.sort("user_index", TIMESTAMP, "tie_order", *(name for name in further if name == TYPE))
+    ordered = frame.select(
+        pl.col("user_index", "item_index").cast(pl.Int32),
+        TIMESTAMP,
+        *(name for name in (WEIGHT, TYPE) if name in further),
+    )
+    return users, ordered
 
 
 def _decided(

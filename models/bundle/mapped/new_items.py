@@ -27,13 +27,13 @@ def write_new_items(folder: Path, popularity_N: IntArray, vectors_ND: FloatArray
         vectors_ND: The vector of the item of each leaf, float32.
     """
     index = NewItemIndex.from_vectors(leaves_M := np.flatnonzero(popularity_N == 0), vectors_ND[leaves_M])
+    leaves, centroids, numbers = (folder / name for name in NEW_ITEMS)
     clusters = index.clusters
     if clusters is None:  # the service makes the index of few items itself
-        arrays = [np.empty(0, dtype=np.int32), np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.uint16)]
-    else:
-        arrays = [index.places.rows.astype(np.int32), clusters.centroids_CD, clusters.cluster_M]
-    for name, array in zip(NEW_ITEMS, arrays, strict=True):
-        np.save(folder / name, array, allow_pickle=False)
+        clusters = VectorIndex.from_clusters(np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.uint16))
+    np.save(leaves, index.places.rows[: len(clusters)].astype(np.int32), allow_pickle=False)
+    np.save(centroids, clusters.centroids_CD, allow_pickle=False)
+    np.save(numbers, clusters.cluster_M, allow_pickle=False)
     np.save(folder / NEW_VECTORS, index.units.rows, allow_pickle=False)
 
 

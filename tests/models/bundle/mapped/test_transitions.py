@@ -13,8 +13,10 @@ from rqrec.models.search.history.transitions import Following, Transitions
 
 # Item 0 was followed by the items 1 and 2, item 2 by item 1.
 STARTS_N, ITEMS_P = np.array([0, 2, 2, 3]), np.array([1, 2, 1], dtype=np.int32)
-PLAIN = Transitions(STARTS_N, ITEMS_P, np.float32([0.5, 0.25, 1]))
-IN_SESSIONS = Transitions(STARTS_N, ITEMS_P, np.float32([0.5, 0.25, 1]), np.float32([0, 0.125, 2]))
+PLAIN = Transitions(STARTS_N, ITEMS_P, np.array([0.5, 0.25, 1], dtype=np.float32))
+IN_SESSIONS = Transitions(
+    STARTS_N, ITEMS_P, np.array([0.5, 0.25, 1], dtype=np.float32), np.array([0, 0.125, 2], dtype=np.float32)
+)
 
 
 @pytest.mark.parametrize("table", [PLAIN, IN_SESSIONS])
@@ -34,16 +36,16 @@ def test_the_search_reads_the_same_from_the_files(table: Transitions, tmp_path: 
 @pytest.mark.parametrize(
     ("file", "values", "reason"),
     [
-        (0, np.int32([0, 2, 2, 3]), "expected 5 starts"),
-        (0, np.int32([0, 2, 1, 3, 3]), "0 to 64 following items"),
-        (0, np.int32([0, 2, 2, 2, 3]), "0 to 64 following items"),
-        (0, np.float32([0, 2, 2, 3, 3]), "arrays of int32"),
-        (1, np.int32([1, 3, 1, -1]), "must be in"),
-        (1, np.int32([1, 2, 1, 0]), "empty entry"),
-        (2, np.float32([0.5, 0, 1, 0]), "above 0"),
-        (2, np.float32([0.5, np.nan, 1, 0]), "finite"),
-        (2, np.float32([0.5, 1, 0]), "a strength or two"),
-        (2, np.float32([0.5, 1, 1, 0, 1, -1, 1, 0]), "at least 0"),
+        (0, np.array([0, 2, 2, 3], dtype=np.int32), "expected 5 starts"),
+        (0, np.array([0, 2, 1, 3, 3], dtype=np.int32), "0 to 64 following items"),
+        (0, np.array([0, 2, 2, 2, 3], dtype=np.int32), "0 to 64 following items"),
+        (0, np.array([0, 2, 2, 3, 3], dtype=np.float32), "arrays of int32"),
+        (1, np.array([1, 3, 1, -1], dtype=np.int32), "must be in"),
+        (1, np.array([1, 2, 1, 0], dtype=np.int32), "empty entry"),
+        (2, np.array([0.5, 0, 1, 0], dtype=np.float32), "above 0"),
+        (2, np.array([0.5, np.nan, 1, 0], dtype=np.float32), "finite"),
+        (2, np.array([0.5, 1, 0], dtype=np.float32), "a strength or two"),
+        (2, np.array([0.5, 1, 1, 0, 1, -1, 1, 0], dtype=np.float32), "at least 0"),
     ],
 )
 def test_wrong_values_are_refused(file: int, values: np.ndarray, reason: str, tmp_path: Path) -> None:
