@@ -246,7 +246,9 @@ def _rows_that_pass(items: pl.DataFrame, passes: pl.Expr) -> BoolArray:
 
 def _mask(table: ItemTable, meets_N: BoolArray, meets_S: BoolArray) -> BoolArray:
     """Which leaves hold an item that passes, shape (N,): by its written row if there is one, else by the bundle."""
-    mask_N: BoolArray = meets_N & (table.place_of_leaf_N == np.arange(table.trie.num_leaves))
+    if not len(table.rows) and table.num_occupied_leaves == table.trie.num_leaves:
+        return meets_N
+    mask_N: BoolArray = meets_N & (table.place_of_leaf_N == np.arange(table.trie.num_leaves, dtype=np.int32))
     is_written_N = table.row_of_leaf_N != NO_ROW
     mask_N[is_written_N] = meets_S[table.row_of_leaf_N[is_written_N]]
     return mask_N
