@@ -30,7 +30,9 @@ def test_few_eligible_items_are_found_in_the_same_order(monkeypatch: pytest.Monk
     thorough = popularity.best(few, 30, excluded)
     assert quick.places_X.tolist() == thorough.places_X.tolist()
     assert quick.log_shares_X.tolist() == thorough.log_shares_X.tolist()
-    expected = sorted(set(np.flatnonzero(few.mask_N).tolist()) - {*excluded.tolist()}, key=lambda leaf: -counts[leaf])
+    expected = sorted(
+        set(np.flatnonzero(few.mask_N).tolist()) - {*excluded.tolist()}, key=lambda leaf: (-counts[leaf], leaf)
+    )
     assert quick.places_X.tolist() == expected[:30]
 
 
