@@ -94,7 +94,7 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     begin = time.perf_counter()
     with open_workspace(root, root) as workspace:
         stage = prepare_data(workspace, DatasetSettings(source=str(folder)))
-    seconds["read_s"] = time.perf_counter() - begin
+    seconds["read_s"], read_gb = time.perf_counter() - begin, _peak_gb()
     begin = time.perf_counter()
     dataset = load_prepared(stage)
     interactions, items = len(dataset.interactions), len(dataset.items)
@@ -106,10 +106,14 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     batches = SeqData(tokens, max_history=50, batch_size=256, seed=0).epoch(0)
     positions = sum(int((batch.targets_BT >= 0).sum()) for batch in islice(batches, BATCHES))
     seconds["sequence_s"] = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     total, cpu_s = sum(seconds.values()), time.process_time()
     read = {"interactions": interactions, "items": items, "positions": positions}
-    return {**seconds, "total_s": total, "cpu_s": cpu_s, "peak_gb": peak, **read}
+    return {**seconds, "total_s": total, "cpu_s": cpu_s, "read_peak_gb": read_gb, "peak_gb": _peak_gb(), **read}
+
+
+def _peak_gb() -> float:
+    """The peak resident memory of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:
