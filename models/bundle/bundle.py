@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rqrec.models.bundle.checksums import check_files
+from rqrec.models.bundle.checksums import check_file, check_files
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.item_map import ItemMap, read_map
 from rqrec.models.bundle.layout import (
@@ -167,7 +167,9 @@ def check_mapped_files(bundle: Bundle) -> None:
     folder, manifest = bundle.path, bundle.manifest
     if not manifest.is_mapped:
         return
-    check_files(folder, [name for name in LARGE_FILES if name in manifest.files], manifest.checksums)
+    for name in LARGE_FILES:  # one after the other: at the end of the program, nobody waits for the thread that checks
+        if name in manifest.files:
+            check_file(folder, name, manifest.checksums.get(name))
     with reading(folder, ITEM_VECTORS):
         check_numbers(bundle.learned.vectors.rows, LARGEST_VECTOR)
     if bundle.new_items is not None:

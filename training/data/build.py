@@ -173,8 +173,8 @@ def _matched(
     if items is None:
         report.note(f"there is no items table: the items are those of {log}, without attributes")
         return frame.select(pl.col(ITEM_ID).unique().sort()), frame
-    unknown = frame.select(pl.col(ITEM_ID).unique().sort()).join(items, on=ITEM_ID, how="anti", maintain_order="left")
-    unknown = unknown[ITEM_ID]
+    ids = frame.select(pl.col(ITEM_ID).unique().sort())
+    unknown = ids.join(items.select(ITEM_ID), on=ITEM_ID, how="anti", maintain_order="left")[ITEM_ID]
     if not len(unknown):
         return items, frame
     if settings.unknown_items == "error":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.error import BundleError
@@ -15,11 +16,13 @@ from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.items import content_neighbours
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.models.items.mapped_files import write_mapped_files
+from rqrec.service.app import create_app
 from rqrec.service.catalogue.published import bundle_items, leaf_index
 from rqrec.service.composition import load_options
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.settings import Settings
 from rqrec.service.telemetry import Metrics
+from tests.service.conftest import settings_for, until
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +67,17 @@ def test_clusters_from_the_bundle_give_new_items_the_same_vectors(bundle: Bundle
     features = np.random.default_rng(0).normal(size=(5, bundle.featurizer.width)).astype(np.float32)
     clustered, expected = (ItemTokenizer(one).vectors(features) for one in (read_bundle(mapped), bundle))
     assert clustered.tolist() == expected.tolist()
+
+
+def test_a_replica_that_serves_a_damaged_mapped_file_becomes_not_ready(mapped: Path) -> None:
+    with (mapped / ITEM_VECTORS).open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\0\0\0\1")
+    with pytest.raises(BundleError, match="does not match the checksum"):
+        read_bundle(mapped)
+    with TestClient(create_app(settings_for(mapped))) as client:
+        until(lambda: client.get("/readyz").status_code == 503)
+        assert f"{ITEM_VECTORS} of bundle" in client.get("/readyz").json()["detail"]
 
 
 def _shorter(array: np.ndarray) -> np.ndarray:
