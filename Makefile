@@ -122,7 +122,10 @@ soak: train ## Ten minutes of load at the knee with each event store: do memory 
 bench-rolling-update: setup ## Four replicas behind HAProxy: each is replaced, then the model, under load; needs haproxy (2 minutes)
 	$(BIN)/python -m benchmarks.rolling_update --bundle '$(RQREC_BUNDLE)'
 
-bench-large-data: setup ## Reading, splitting and batching 25 million ratings (1 minute, 6 GB)
+bench-large-catalogue: train ## Start, memory, latency and writes up to ten million items (10 minutes, 16 GB of disk)
+	$(BIN)/python -m benchmarks.large_catalogue --bundle '$(RQREC_BUNDLE)'
+
+bench-large-data: setup ## Reading, splitting and batching 5 and 25 million ratings (2 minutes, 6 GB)
 	$(BIN)/python -m benchmarks.large_data
 
 bench-loop: setup ## Real events in time against the running service, with and without retraining, on DATASET (40 minutes)

@@ -1,9 +1,10 @@
-"""Measures time and memory from files to training batches, for data of MovieLens-25M's size.
+"""Measures time and memory from files to training batches, for data of MovieLens-25M's size and a fifth of it.
 
     python -m benchmarks.large_data
 
 The files are synthetic, in the layout of the release: 25 million ratings of 162,000 users, and 62,000 movies with
-poster vectors of 1,128 numbers. The measurement runs in a process of its own.
+poster vectors of 1,128 numbers. Each measurement runs in a process of its own. The last line has the growth: time and
+memory for an interaction of the largest data, as a multiple of those of the smallest.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splits import leave_one_out, user_sequences
 from rqrec.training.runtime.workspace import open_workspace
 
+SIZES = (5_000_000, 25_000_000)
 RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
 FIRST_TIME, LAST_TIME = 789_652_009, 1_574_327_703
@@ -91,7 +94,7 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     begin = time.perf_counter()
     with open_workspace(root, root) as workspace:
         stage = prepare_data(workspace, DatasetSettings(source=str(folder)))
-    seconds["read_s"] = time.perf_counter() - begin
+    seconds["read_s"], read_gb = time.perf_counter() - begin, _peak_gb()
     begin = time.perf_counter()
     dataset = load_prepared(stage)
     interactions, items = len(dataset.interactions), len(dataset.items)
@@ -103,31 +106,38 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     batches = SeqData(tokens, max_history=50, batch_size=256, seed=0).epoch(0)
     positions = sum(int((batch.targets_BT >= 0).sum()) for batch in islice(batches, BATCHES))
     seconds["sequence_s"] = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    total = sum(seconds.values())
+    total, cpu_s = sum(seconds.values()), time.process_time()
     read = {"interactions": interactions, "items": items, "positions": positions}
-    return {**seconds, "total_s": total, "peak_gb": peak, **read}
+    return {**seconds, "total_s": total, "cpu_s": cpu_s, "read_peak_gb": read_gb, "peak_gb": _peak_gb(), **read}
+
+
+def _peak_gb() -> float:
+    """The peak resident memory of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:
-    """Writes the release to a temporary folder, measures, and prints one line of JSON."""
+    """Writes each release to a temporary folder, measures, and prints one line of JSON for each, and the growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ratings", type=int, default=RATINGS)
+    parser.add_argument("--ratings", type=int, nargs="+", default=SIZES, help="numbers of ratings, ascending")
     arguments = parser.parse_args()
-    share = arguments.ratings / RATINGS
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "ml-25m"
-        write_release(
-            folder,
-            ratings=arguments.ratings,
-            users=max(int(USERS * share), 100),
-            movies=max(int(MOVIES * share), 100),
-            vector_dim=VECTOR_DIM,
-        )
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(measure, (folder, Path(name) / "work"))
     print(description())
-    print(json.dumps({name: round(value, 2) for name, value in found.items()}))
+    found = []
+    for ratings in arguments.ratings:
+        share = ratings / RATINGS
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "ml-25m"
+            users, movies = (max(int(count * share), 100) for count in (USERS, MOVIES))
+            write_release(folder, ratings=ratings, users=users, movies=movies, vector_dim=VECTOR_DIM)
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found.append(pool.apply(measure, (folder, Path(name) / "work")))
+        print(json.dumps({name: round(value, 2) for name, value in found[-1].items()}), flush=True)
+    growth = {name: _of_one(found[-1], name) / _of_one(found[0], name) for name in ("total_s", "cpu_s", "peak_gb")}
+    print(json.dumps({"growth": {name: round(ratio, 2) for name, ratio in growth.items()}}))
+
+
+def _of_one(figures: Mapping[str, float], name: str) -> float:
+    return figures[name] / figures["interactions"]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ GROWTH = 2
 class _Memory:
     """Memory for rows and the number of rows in use. Longer memory replaces it when it is full."""
 
-    def __init__(self, rows: NDArray[Any], room: int) -> None:
+    def __init__(self, rows: NDArray[Any], used: int) -> None:
         self.lock = threading.Lock()
-        self.used = len(rows)
-        self.rows = _with_room(rows, room)
+        self.used = used
+        self.rows = rows
 
 
 class GrowingArray(Generic[Scalar]):
@@ -36,8 +36,18 @@ class GrowingArray(Generic[Scalar]):
     """
 
     def __init__(self, rows: NDArray[Scalar], *, room: int = 0) -> None:
-        self._memory = _Memory(rows, max(room, SMALLEST_ROOM))
+        self._memory = _Memory(_with_room(rows, max(room, SMALLEST_ROOM)), len(rows))
         self.rows: NDArray[Scalar] = self._memory.rows[: len(rows)]
+
+    @classmethod
+    def from_memory(cls, memory: NDArray[Scalar], used: int) -> "GrowingArray[Scalar]":
+        """Makes an array of the first rows of some memory, without a copy. Further rows are written behind them.
+
+        Args:
+            memory: Writable memory that nobody else writes.
+            used: The number of rows of the array, at most `len(memory)`.
+        """
+        return cls._of(_Memory(memory, used), used)
 
     def __len__(self) -> int:
         return len(self.rows)

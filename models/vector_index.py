@@ -7,6 +7,7 @@ Shapes: M vectors, D width, C clusters, X vectors that the index can find.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,16 @@ MOST_CLUSTERS = 1024
 SAMPLE_PER_CLUSTER = 32  # vectors that k-means reads
 ROUNDS = 5  # of k-means
 PRODUCTS_AT_ONCE = 1 << 24  # of vectors and centroids
+
+
+class Vectors(Protocol):
+    """Vectors at unit length: an array, or an object that reads them when they are asked for."""
+
+    def __len__(self) -> int:
+        """Returns the number of vectors."""
+
+    def __getitem__(self, rows: slice | IntArray, /) -> FloatArray:
+        """Returns the vectors of some rows, float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +53,7 @@ class VectorIndex:
     trained_on: int
 
     @classmethod
-    def build(cls, units_MD: FloatArray, *, most_clusters: int = MOST_CLUSTERS) -> "VectorIndex":
+    def build(cls, units_MD: Vectors, *, most_clusters: int = MOST_CLUSTERS) -> "VectorIndex":
         """Builds an index of vectors. The centroids come from k-means on a sample of the vectors.
 
         The random numbers have a fixed seed, so equal vectors give an equal index.
@@ -62,6 +73,16 @@ class VectorIndex:
             lengths_C1 = np.linalg.norm(sums_CD, axis=1, keepdims=True)
             centroids_CD = np.where(lengths_C1 > 0, sums_CD / np.maximum(lengths_C1, 1e-12), centroids_CD)
         return cls._of(centroids_CD, _nearest(units_MD, centroids_CD), len(units_MD))
+
+    @classmethod
+    def from_clusters(cls, centroids_CD: FloatArray, cluster_M: NDArray[np.uint16]) -> "VectorIndex":
+        """Makes the index again that `build` made.
+
+        Args:
+            centroids_CD: Its centroids, float32.
+            cluster_M: The cluster of each vector, uint16.
+        """
+        return cls._of(centroids_CD, cluster_M, len(cluster_M))
 
     @classmethod
     def _of(cls, centroids_CD: FloatArray, cluster_M: NDArray[np.uint16], trained_on: int) -> "VectorIndex":
@@ -111,7 +132,7 @@ class VectorIndex:
         return np.concatenate(parts)[:count]
 
 
-def _nearest(units_MD: FloatArray, centroids_CD: FloatArray) -> NDArray[np.uint16]:
+def _nearest(units_MD: Vectors, centroids_CD: FloatArray) -> NDArray[np.uint16]:
     """The nearest centroid of each vector."""
     step = max(PRODUCTS_AT_ONCE // len(centroids_CD), 1)
     parts = [

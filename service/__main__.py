@@ -9,6 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.error import BundleError
+from rqrec.models.bundle.manifest import read_manifest
+from rqrec.models.bundle.store import bundle_folder
 from rqrec.service.app import create_app
 from rqrec.service.default_bundle import describe_choice
 from rqrec.service.logs import set_up_logs
@@ -40,7 +42,8 @@ def main() -> None:
         check_device(settings.backend, settings.device)
         if "bundle" not in settings.model_fields_set:
             logger.info("%s", describe_choice(settings.bundle))
-        read_bundle(settings.bundle)
+        if not read_manifest(bundle_folder(settings.bundle)).is_mapped:  # the bundle of a large catalogue is read once
+            read_bundle(settings.bundle)
     except ValidationError as error:
         for fault in faults_of(error):
             print(f"rqrec: {fault}", file=sys.stderr)

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         False, description="be ready even if Redis was never reached, so that written and deleted items are unknown"
     )
     redis_table_ttl_s: int = Field(
-        86_400, ge=60, description="how long a version's table stays in Redis after its last replica stops"
+        86_400, ge=0, description="how long a version's table stays in Redis after its last replica; 0: no table at all"
     )
     catalogue_poll_s: float = Field(0.1, gt=0, description="interval of the polls for changes of the catalogue")
     catalogue_save_every: int = Field(

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden
-from rqrec.models.bundle.layout import FORMAT, REPORT
+from rqrec.models.bundle.layout import FORMAT, MAPPED_FROM, REPORT
 from rqrec.models.bundle.manifest import Manifest, seal_bundle
 from rqrec.models.bundle.store import point_current
 from rqrec.models.files import new_directory
@@ -160,6 +160,7 @@ def _manifest(
         refit=trained.refit is not None,
         has_features=True,
         has_insight=True,
+        is_mapped=len(dataset.items) >= MAPPED_FROM,
         learnt_until=learned.learnt_until,
         retrained_from="" if parent is None else parent.version,
         retrainings=0 if parent is None else parent.retrainings + 1,

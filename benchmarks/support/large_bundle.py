@@ -10,15 +10,36 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
-from rqrec.models.array_types import FloatArray
+from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.golden import record_golden
-from rqrec.models.bundle.layout import CONTENTS, FEATURES, ITEMS, LEARNED_ITEMS, MAP, MEANINGS, TRANSITIONS
-from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.layout import (
+    CONTENT_CLUSTERS,
+    CONTENTS,
+    FEATURES,
+    FOLLOWING,
+    ITEM_VECTORS,
+    ITEMS,
+    LEARNED_ITEMS,
+    MAP,
+    MAPPED_FROM,
+    MEANINGS,
+    NEW_ITEMS,
+    NEW_VECTORS,
+    TRANSITIONS,
+)
+from rqrec.models.bundle.learned_items import write_learned_items
 from rqrec.models.bundle.manifest import seal_bundle
+from rqrec.models.bundle.mapped.content_clusters import write_content_clusters
+from rqrec.models.bundle.mapped.new_items import write_new_items
 from rqrec.models.bundle.tables import ITEM_ID
+from rqrec.models.bundle.transition_table import write_transitions
+from rqrec.models.items.content_neighbours import SomeRows, content_clusters
+from rqrec.models.search.history.transitions import Transitions
+from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie
 from rqrec.service.composition import load_options
 from rqrec.service.serving.loading import load_snapshot
 from rqrec.service.settings import Settings
@@ -28,7 +49,23 @@ from rqrec.training.insight.meanings import find_meanings
 TITLE, MAKER = "title", "maker"
 MAKERS, WORDS = 20_000, 200_000
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
-VECTOR_NOISE, MAP_NOISE = 0.3, 0.03  # of a vector's length, and of the map's half width
+VECTOR_NOISE, MAP_NOISE = 0.3, 0.05  # of a vector's length
+AT_ONCE = 1 << 17  # items
+# Files that the new bundle has of its own, or lacks; only a retraining reads the features.
+REPLACED = (
+    ITEMS,
+    LEARNED_ITEMS,
+    CONTENTS,
+    *CONTENT_CLUSTERS,
+    MAP,
+    MEANINGS,
+    FEATURES,
+    TRANSITIONS,
+    ITEM_VECTORS,
+    *FOLLOWING,
+    *NEW_ITEMS,
+    NEW_VECTORS,
+)
 
 
 def check_enlargeable(bundle: Bundle) -> None:
@@ -66,38 +103,44 @@ def bundle_of(path: Path, parser: ArgumentParser, *, enlarges: bool) -> Bundle:
     return bundle
 
 
-def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
+def enlarged(bundle: Bundle, folder: Path, num_items: int, *, insight: bool = True) -> Path:
     """Writes a bundle with copies of the given bundle's items. Returns its folder.
 
     Semantic IDs are synthetic. Two words of a vocabulary of 200,000 are added to each title, noise to each vector, and
-    a label `maker` with 20,000 values to each item. One million items take about 4 GB of memory and some minutes.
+    a label `maker` with 20,000 values to each item. Arrays are written part by part. Ten million items take about 16 GB
+    of disk, and memory for the items, which are strings, and for the start of the service.
 
     Args:
         bundle: The bundle whose items are copied; see `check_enlargeable`.
         folder: The parent of the new bundle's folder.
         num_items: N, the number of items in the new bundle.
+        insight: Whether the bundle gets the meaning of codes and a map, which take most of the time.
 
     Raises:
         ValueError: If the bundle cannot be enlarged.
     """
     check_enlargeable(bundle)
-    assert bundle.map is not None
-    shutil.copytree(bundle.path, target := folder / f"{num_items}-items")
-    (target / FEATURES).unlink(missing_ok=True)  # only a retraining reads them
+    shutil.copytree(bundle.path, target := folder / f"{num_items}-items", ignore=shutil.ignore_patterns(*REPLACED))
     rng, rows_N = np.random.default_rng(0), np.arange(num_items) % len(bundle.items)
     codes_NL, popularity_N = synthetic_codes(num_items, seed=0), bundle.learned.popularity_R[rows_N]
+    trie = SemanticIdTrie.build(codes_NL, codebook_size=CODEBOOK_SIZE)
     items = _items(bundle.items[rows_N], rng)
     items.write_parquet(target / ITEMS)
-    vectors_ND = _noisy(bundle.learned.vectors_RD[rows_N], VECTOR_NOISE, rng)
-    LearnedItems(codes_NL, popularity_N, vectors_ND).write(target / LEARNED_ITEMS)
-    contents_RP = np.load(bundle.path / CONTENTS, allow_pickle=False)
-    np.save(target / CONTENTS, _noisy(contents_RP[rows_N], VECTOR_NOISE, rng), allow_pickle=False)
-    noise_N2 = rng.normal(scale=MAP_NOISE, size=(num_items, 2))
-    np.save(target / MAP, (bundle.map.places_R2[rows_N] + noise_N2).astype(np.float32), allow_pickle=False)
-    if bundle.transitions is not None:  # the items that followed a copy are those of the trained bundle
-        pl.read_parquet(bundle.path / TRANSITIONS)[rows_N].write_parquet(target / TRANSITIONS)
-    find_meanings(codes_NL, items, bundle.featurizer, codebook_size=CODEBOOK_SIZE).write_parquet(target / MEANINGS)
-    manifest = replace(bundle.manifest, version=target.name, num_items=num_items, golden=[], has_features=False)
+    if insight:
+        assert bundle.map is not None
+        _write_noisy(target / MAP, bundle.map.places_R2, rows_N, MAP_NOISE, rng)
+        find_meanings(codes_NL, items, bundle.featurizer, codebook_size=CODEBOOK_SIZE).write_parquet(target / MEANINGS)
+    del codes_NL, items
+    _write_arrays(target, bundle, trie, popularity_N, rng)
+    manifest = replace(
+        bundle.manifest,
+        version=target.name,
+        num_items=num_items,
+        golden=[],
+        has_features=False,
+        has_insight=insight,
+        is_mapped=num_items >= MAPPED_FROM,
+    )
     seal_bundle(target, manifest)
     snapshot = load_snapshot(read_bundle(target), load_options(Settings(bundle=target)), Metrics())
     golden = record_golden(snapshot.recommender, popularity_N)
@@ -105,22 +148,78 @@ def enlarged(bundle: Bundle, folder: Path, num_items: int) -> Path:
     return target
 
 
+def _write_arrays(
+    target: Path, bundle: Bundle, trie: SemanticIdTrie, popularity_N: IntArray, rng: np.random.Generator
+) -> None:
+    """Writes contents, vectors and transitions, those of a large catalogue as files to be mapped."""
+    num_items, num_rows = trie.num_leaves, len(bundle.items)
+    rows_N, row_of_leaf_N = np.arange(num_items) % num_rows, trie.row_of_leaf_N.astype(np.int64) % num_rows
+    _write_noisy(target / CONTENTS, bundle.contents_RP, rows_N, VECTOR_NOISE, rng)
+    by_row = None if bundle.transitions is None else bundle.transitions.reordered(bundle.learned.leaf_of_row_R)
+    if num_items >= MAPPED_FROM:
+        write_learned_items(target, trie, popularity_N, None)
+        _write_noisy(target / ITEM_VECTORS, bundle.learned.vectors_RD, row_of_leaf_N, VECTOR_NOISE, rng)
+        vectors_ND = np.load(target / ITEM_VECTORS, mmap_mode="r", allow_pickle=False)
+        write_new_items(target, popularity_N[trie.row_of_leaf_N], vectors_ND)
+        contents_NP = np.load(target / CONTENTS, mmap_mode="r", allow_pickle=False)
+        write_content_clusters(content_clusters(SomeRows(contents_NP, np.flatnonzero(popularity_N))), target)
+        if by_row is not None:
+            _write_mapped_copies(target, by_row, row_of_leaf_N, trie.leaf_of_row_N[:num_rows])
+        return
+    write_learned_items(target, trie, popularity_N, _noisy(bundle.learned.vectors_RD[rows_N], VECTOR_NOISE, rng))
+    if by_row is not None:
+        write_transitions(by_row, target / TRANSITIONS)
+        copies = pl.read_parquet(target / TRANSITIONS)[rows_N]  # what followed a copy are items of the trained bundle
+        copies.write_parquet(target / TRANSITIONS)
+
+
+def _write_mapped_copies(target: Path, by_row: Transitions, row_of_leaf_N: IntArray, leaf_of_row_R: IntArray) -> None:
+    """Writes the transitions of copies: after a copy, items of the trained bundle follow."""
+    counts_R = np.diff(by_row.starts_N)
+    starts_N = np.concatenate([[0], np.cumsum(counts_R[row_of_leaf_N])])
+    kinds = [one_P for one_P in (by_row.strengths_P, by_row.session_strengths_P) if one_P is not None]
+    size = int(starts_N[-1]) + 1  # with the pair of an empty entry
+    starts, items, strengths = (target / name for name in FOLLOWING)
+    np.save(starts, np.append(starts_N, starts_N[-1]).astype(np.int32), allow_pickle=False)
+    to_items = np.lib.format.open_memmap(items, mode="w+", dtype=np.int32, shape=(size,))
+    to_strengths = np.lib.format.open_memmap(strengths, mode="w+", dtype=np.float32, shape=(len(kinds) * size,))
+    to_items[-1] = NO_LEAF
+    for begin in range(0, len(row_of_leaf_N), AT_ONCE):
+        rows = row_of_leaf_N[begin : begin + AT_ONCE]
+        first, last = starts_N[begin], starts_N[begin + len(rows)]
+        shift = by_row.starts_N[rows] - starts_N[begin : begin + len(rows)]
+        pairs_P = np.arange(first, last) + np.repeat(shift, counts_R[rows])
+        to_items[first:last] = leaf_of_row_R[by_row.items_P[pairs_P]]
+        for number, strengths_P in enumerate(kinds):
+            to_strengths[number * size + first : number * size + last] = strengths_P[pairs_P]
+
+
+def _write_noisy(
+    path: Path, vectors_RX: NDArray[np.floating], rows_N: IntArray, share: float, rng: np.random.Generator
+) -> None:
+    """Writes copies of vectors with noise, part by part."""
+    shape = (len(rows_N), vectors_RX.shape[1])
+    memory = np.lib.format.open_memmap(path, mode="w+", dtype=vectors_RX.dtype, shape=shape)
+    for begin in range(0, len(rows_N), AT_ONCE):
+        memory[begin : begin + AT_ONCE] = _noisy(vectors_RX[rows_N[begin : begin + AT_ONCE]], share, rng)
+    memory.flush()
+
+
 def _items(copies: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """The copies of items with other ids, longer titles, and makers."""
-    ids = pl.Series(ITEM_ID, [f"copy-{number}" for number in range(len(copies))])
-    makers = _skewed(MAKERS, len(copies), rng)
-    named = copies.with_columns(ids, pl.Series(MAKER, [f"{_word(number)} & co" for number in makers]))
+    numbers = pl.Series(ITEM_ID, np.arange(len(copies))).cast(pl.String)
+    words = pl.Series([_word(number) for number in range(max(MAKERS, WORDS))])
+    makers = words.gather(_skewed(MAKERS, len(copies), rng))
+    named = copies.with_columns(("copy-" + numbers).alias(ITEM_ID), (makers + " & co").alias(MAKER))
     if TITLE not in named.columns:
         return named
-    pairs = zip(*(_skewed(WORDS, len(copies), rng) for _ in range(2)), strict=True)
-    added = pl.Series([f" {_word(one)} {_word(other)}" for one, other in pairs])
-    return named.with_columns(named[TITLE].fill_null("") + added)
+    added = [words.gather(_skewed(WORDS, len(copies), rng)) for _ in range(2)]
+    return named.with_columns(named[TITLE].fill_null("") + " " + added[0] + " " + added[1])
 
 
-def _skewed(count: int, draws: int, rng: np.random.Generator) -> list[int]:
+def _skewed(count: int, draws: int, rng: np.random.Generator) -> IntArray:
     """Numbers below a count, of which small ones are more common."""
-    numbers: list[int] = (count * rng.random(draws) ** 3).astype(np.int64).tolist()
-    return numbers
+    return (count * rng.random(draws) ** 3).astype(np.int64)
 
 
 def _word(number: int) -> str:
@@ -132,9 +231,9 @@ def _word(number: int) -> str:
     return word
 
 
-def _noisy(vectors_NX: FloatArray, share: float, rng: np.random.Generator) -> FloatArray:
+def _noisy(vectors_NX: NDArray[np.floating], share: float, rng: np.random.Generator) -> NDArray[np.floating]:
     """Vectors with noise, whose length is a share of the mean vector's length; of the same type."""
     length = float(np.linalg.norm(vectors_NX[:1000].astype(np.float32), axis=1).mean())
     noise_NX = rng.standard_normal(vectors_NX.shape, dtype=np.float32) * (share * length / vectors_NX.shape[1] ** 0.5)
-    noisy_NX: FloatArray = (vectors_NX + noise_NX).astype(vectors_NX.dtype)
+    noisy_NX: NDArray[np.floating] = (vectors_NX + noise_NX).astype(vectors_NX.dtype)
     return noisy_NX

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,20 @@ def check_file(folder: Path, name: str, checksum: str | None) -> None:
                 f"{name} of bundle {folder} does not match the checksum in its manifest: the file was truncated or "
                 "altered; copy or publish the bundle again"
             )
+
+
+def check_files(folder: Path, names: Sequence[str], checksums: Mapping[str, str]) -> None:
+    """Checks that a bundle's files are there and have the content that their checksums say. Uses all cores.
+
+    Args:
+        folder: The bundle's folder.
+        names: The names of the files.
+        checksums: The SHA-256 that the manifest has for each file, hexadecimal.
+
+    Raises:
+        BundleError: If a file is missing, cannot be read, or has another content.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing releases the GIL
+        checks = [pool.submit(check_file, folder, name, checksums.get(name)) for name in names]
+        for check in checks:
+            check.result()

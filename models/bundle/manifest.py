@@ -19,16 +19,11 @@ from rqrec.models.bundle.checksums import file_checksum, manifest_checksum
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.layout import (
     FEATURES,
-    FILES,
-    HALF_SEARCH_GRAPH,
     MANIFEST,
-    MAP,
-    MEANINGS,
     READABLE_FORMATS,
     REPORT,
-    TEXT_FILES,
-    TRANSITIONS,
     format_advice,
+    needed_files,
 )
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.search.history.bonus import HistoryBonus
@@ -82,12 +77,13 @@ class Manifest:
             included. `manifest.json` has this field only if it is true.
         has_features: Whether the bundle has the features of its items, so that a retraining can go on from it.
         has_insight: Whether the bundle has the meaning of its codes and a map of its items.
+        is_mapped: Whether the bundle has the arrays of a large catalogue as files that are mapped into memory.
         learnt_until: The time of the latest interaction that the model has learnt, ISO 8601, UTC. Empty if the data has
             no times.
         retrained_from: Version of the bundle from which a retraining made this one; empty after a full training.
         retrainings: Number of retrainings since the last full training.
         num_first_items: Number of the items that the last full training knew, which are the first rows. None if it knew
-            all items. `manifest.json` has these six fields only if they differ from `DEFAULTS`.
+            all items. `manifest.json` has these seven fields only if they differ from `DEFAULTS`.
     """
 
     format: int
@@ -113,6 +109,7 @@ class Manifest:
     refit: bool = False
     has_features: bool = False
     has_insight: bool = False
+    is_mapped: bool = False
     learnt_until: str = ""
     retrained_from: str = ""
     retrainings: int = 0
@@ -121,10 +118,13 @@ class Manifest:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the files that the service reads at its start, without `manifest.json`."""
-        half = (HALF_SEARCH_GRAPH,) if self.half_search else ()
-        transitions = () if self.following_weight is None else (TRANSITIONS,)
-        insight = (MEANINGS, MAP) if self.has_insight else ()
-        return (*FILES, *half, *transitions, *insight, *(() if self.no_text_encoder else TEXT_FILES))
+        return needed_files(
+            half_search=self.half_search,
+            is_mapped=self.is_mapped,
+            transitions=self.following_weight is not None,
+            insight=self.has_insight,
+            text_encoder=not self.no_text_encoder,
+        )
 
     @property
     def digest(self) -> str:
@@ -238,6 +238,7 @@ DEFAULTS = {
     "refit": False,
     "has_features": False,
     "has_insight": False,
+    "is_mapped": False,
     "learnt_until": "",
     "retrained_from": "",
     "retrainings": 0,

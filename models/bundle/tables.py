@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 ITEM_ID = "item_id"
 MAX_ITEM_ID = 256  # characters, as in the HTTP contract
+CHECKED_AT_ONCE = 1 << 22  # numbers
 CONTROL = r"[\x00-\x1f\x7f]"  # characters that no path of a request may hold
 
 
@@ -24,7 +25,7 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
         ValueError: If the number of items is wrong, if an attribute has a type that JSON cannot express, or if an
             item_id is missing, empty, not unique, longer than `MAX_ITEM_ID` or contains a control character.
     """
-    items = pl.read_parquet(path)
+    items = pl.read_parquet(path).rechunk()  # rows of lists in several chunks would be slow to look up
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
         raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
     if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:
@@ -52,28 +53,52 @@ def _is_shown(kind: pl.DataType) -> bool:
 
 
 def read_matrix(
-    path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float
+    path: Path, kinds: tuple[type[np.floating], ...], *, rows: int, columns: int | None, largest: float | None
 ) -> NDArray[Any]:
-    """Reads a matrix of finite numbers from a file, and checks it.
+    """Maps a matrix of numbers from a file into memory, and checks it.
 
     Args:
         path: The path of the .npy file.
         kinds: The allowed types of the numbers, such as `(np.float32,)`.
         rows: The expected number of rows.
         columns: The expected number of columns; None for any number.
-        largest: The largest allowed absolute value of a number.
+        largest: The largest allowed absolute value of a number, which must be finite; None to check no number.
 
     Raises:
         ValueError: If the file holds no matrix of this type and shape, or a number is not finite or too large.
     """
-    with path.open("rb") as file:  # not `numpy.load`, which opens archives too
-        matrix = np.lib.format.read_array(file, allow_pickle=False)
+    # Not `numpy.load`, which opens archives too. Mode c: PyTorch warns of arrays that are not writable.
+    matrix = np.asarray(np.lib.format.open_memmap(path, mode="c"))
     if matrix.dtype not in kinds or matrix.ndim != 2:
         raise ValueError(f"expected a matrix of {[kind.__name__ for kind in kinds]}, got {shortened(matrix)}")
     if len(matrix) != rows or matrix.shape[1] != (matrix.shape[1] if columns is None else columns):
         raise ValueError(f"expected the shape ({rows}, {columns or 'any'}), got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise ValueError("every number must be finite")
-    if (np.abs(matrix) > largest).any():
-        raise ValueError(f"every number must be within -{largest:g} and {largest:g}, got {np.abs(matrix).max():g}")
+    if largest is not None:
+        check_numbers(matrix, largest)
     return matrix
+
+
+def check_numbers(numbers: NDArray[np.floating], largest: float) -> None:
+    """Checks that numbers are finite and not too large. It reads them once, part by part, and makes no copy of all.
+
+    Args:
+        numbers: An array of float16 or float32 numbers, of one or more axes.
+        largest: The largest allowed absolute value.
+
+    Raises:
+        ValueError: If a number is not finite or too large.
+    """
+    step = max(CHECKED_AT_ONCE // max(int(np.prod(numbers.shape[1:])), 1), 1)
+    for begin in range(0, len(numbers), step):
+        found = _largest(np.ascontiguousarray(numbers[begin : begin + step]))
+        if not np.isfinite(found):
+            raise ValueError("every number must be finite")
+        if found > largest:
+            raise ValueError(f"every number must be within -{largest:g} and {largest:g}, got {found:g} beyond them")
+
+
+def _largest(numbers: NDArray[np.floating]) -> float:
+    """The largest absolute value; NaN if a number is NaN. Without the sign, the bits of floats sort like the floats."""
+    kind = np.dtype(f"u{numbers.itemsize}")
+    without_sign = kind.type(np.iinfo(kind).max >> 1)
+    return float((numbers.view(kind) & without_sign).max().view(numbers.dtype))

@@ -67,5 +67,5 @@ def read_transitions(path: Path, *, rows: int) -> Transitions:
         raise ValueError(f"strengths must be numbers above 0 and at most {LARGEST_STRENGTH:g}")
     if not all(((one_P >= 0) & (one_P <= LARGEST_STRENGTH)).all() for one_P in session):
         raise ValueError(f"strengths in a session must be numbers from 0 to {LARGEST_STRENGTH:g}")
-    strengths = (one_P.astype(np.float32) for one_P in (strengths_P, *session))
-    return Transitions(starts_R, items_P.astype(np.int32), *strengths)
+    strengths_P, *in_session = (one_P.astype(np.float32) for one_P in (strengths_P, *session))
+    return Transitions(starts_R, items_P.astype(np.int32), strengths_P, in_session[0] if in_session else None)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.array_types import FloatArray, IntArray
-from rqrec.models.vector_index import VectorIndex, unit_rows
+from rqrec.models.vector_index import VectorIndex, Vectors, unit_rows
 
 NEIGHBOURS = 20
 NEIGHBOUR_SHARPNESS = 10.0  # factor of the cosines in the softmax over the neighbours
@@ -31,23 +31,29 @@ class ContentNeighbours:
     Args:
         projection_EP: The matrix that projects E feature columns to a content vector of width P, float32. Its rows are
             zero for the feature columns that a new item lacks.
-        contents_NP: The content vectors of the N known items, at unit length, any float type.
-        vectors_NW: The item vectors of the N known items, float32.
+        contents_NP: The content vectors of the N known items, at unit length, any float type: an array or `SomeRows`.
+        vectors_NW: The item vectors of the N known items, float32: an array, or `SomeRows`.
         short_term_width: The number of columns, the last ones, that are for the short-term encoder. Means are computed
             for these columns and for the others separately, so each part keeps its share of the length.
+        clusters: The clusters of the contents, if they are known; None to compute them when they are needed.
     """
 
     def __init__(
         self,
         projection_EP: FloatArray,
-        contents_NP: NDArray[np.floating],
-        vectors_NW: FloatArray,
+        contents_NP: "NDArray[np.floating] | SomeRows",
+        vectors_NW: "FloatArray | SomeRows",
         *,
         short_term_width: int = 0,
+        clusters: VectorIndex | None = None,
     ) -> None:
         self._projection_EP = projection_EP
-        self._contents_NP = contents_NP.astype(np.float32)
-        self._vectors_NW, self._short_term_width = vectors_NW, short_term_width
+        contents = contents_NP
+        if not isinstance(contents, SomeRows):
+            contents = SomeRows(contents, np.arange(len(contents)))
+        # The contents of many items stay where they are, such as in a file.
+        self._contents_NP: Vectors = contents if len(contents) > COMPARED_ALL else contents[:]
+        self._vectors_NW, self._short_term_width, self._clusters = vectors_NW, short_term_width, clusters
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """Computes the vectors of new items as a mean over the `NEIGHBOURS` known items with the most similar content.
@@ -66,24 +72,24 @@ class ContentNeighbours:
         if self._index is not None:
             rows = [self._index.rows(content_P, COMPARED) for content_P in contents_MP]
             parts = [
-                self._mean(content_P[None] @ self._contents_NP.take(row_X, axis=0).T, row_X)
+                self._mean(content_P[None] @ self._contents_NP[row_X].T, row_X)
                 for content_P, row_X in zip(contents_MP, rows, strict=True)
             ]
         else:
             at_once = max(COSINES_AT_ONCE // len(self._contents_NP), 1)
             everyone_N = np.arange(len(self._contents_NP))
             parts = [
-                self._mean(contents_MP[begin : begin + at_once] @ self._contents_NP.T, everyone_N)
+                self._mean(contents_MP[begin : begin + at_once] @ self._contents_NP[:].T, everyone_N)
                 for begin in range(0, len(contents_MP), at_once)
             ]
-        return np.concatenate([np.zeros((0, self._vectors_NW.shape[1]), dtype=np.float32), *parts])
+        return np.concatenate([self._vectors_NW[:0], *parts])
 
     @cached_property
     def _index(self) -> VectorIndex | None:
         """The clusters of many known items; None for few known items, which are all compared."""
         if len(self._contents_NP) <= COMPARED_ALL:
             return None
-        return VectorIndex.build(self._contents_NP, most_clusters=CONTENT_CLUSTERS)
+        return self._clusters or content_clusters(self._contents_NP)
 
     def _mean(self, cosines_MX: FloatArray, row_X: IntArray) -> FloatArray:
         """The mean direction of the nearest of the known items in `row_X`, at their mean length, shape (M, W)."""
@@ -95,6 +101,35 @@ class ContentNeighbours:
         vectors_MYW = self._vectors_NW[row_X[nearest_MY]]
         parts = np.split(vectors_MYW, [vectors_MYW.shape[2] - self._short_term_width], axis=2)
         return np.concatenate([_mean_vectors(part_MYD, weights_MY) for part_MYD in parts], axis=1)
+
+
+class SomeRows:
+    """Some rows of an array that need not be in memory. They are read when they are asked for.
+
+    Args:
+        array: Rows of numbers, of any float type.
+        rows_N: The rows of the array that belong to these.
+    """
+
+    def __init__(self, array: NDArray[np.floating], rows_N: NDArray[np.integer]) -> None:
+        self._array, self._rows_N = array, rows_N
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self._rows_N)
+
+    def __getitem__(self, numbers: slice | IntArray) -> FloatArray:
+        """Returns some of the rows, float32. They are given by their numbers among these rows."""
+        return np.asarray(self._array[self._rows_N[numbers]], dtype=np.float32)
+
+
+def content_clusters(contents_NP: Vectors) -> VectorIndex:
+    """Makes the clusters of the contents of many known items, from which a new item is compared with the nearest.
+
+    Args:
+        contents_NP: The contents, at unit length.
+    """
+    return VectorIndex.build(contents_NP, most_clusters=CONTENT_CLUSTERS)
 
 
 def _mean_vectors(vectors_MYD: FloatArray, weights_MY: FloatArray) -> FloatArray:

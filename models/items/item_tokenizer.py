@@ -18,7 +18,8 @@ from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import LONGEST_REASON, reading
 from rqrec.models.bundle.layout import CONTENTS, FEATURIZER, TEXT_ENCODER_GRAPH, TEXT_TOKENIZER, TOKENIZER_GRAPH
-from rqrec.models.items.content_neighbours import ContentNeighbours, content_of
+from rqrec.models.items.content_neighbours import content_of
+from rqrec.models.items.known_neighbours import known_neighbours
 from rqrec.models.onnx_session import open_session
 from rqrec.models.tokenizer.featurizer import TEXT, Given, Source
 from rqrec.models.tokenizer.text_encoder import TextEncoder, shared_text_encoder
@@ -38,7 +39,7 @@ class ItemTokenizer:
     Attributes:
         featurizer: Computes the features of an item from its attributes.
         is_known_R: Whether users chose each of the bundle's R items at least once in the training data, bool.
-        vectors_RD: The item vectors of the bundle's items, float32, shape (R, D).
+        vectors_ND: The item vectors of the bundle's items, in the order of the leaves, float32, shape (N, D).
 
     Raises:
         BundleError: If the files of the bundle do not fit together.
@@ -47,17 +48,11 @@ class ItemTokenizer:
     def __init__(self, bundle: Bundle) -> None:
         self.featurizer = bundle.featurizer
         self.is_known_R: NDArray[np.bool_] = bundle.learned.popularity_R > 0
-        self.vectors_RD = bundle.learned.vectors_RD
+        self.vectors_ND = bundle.learned.vectors.rows
         self._bundle = bundle
         self._text_encoder: TextEncoder | None = None
         with reading(bundle.path, CONTENTS):
-            known = self.is_known_R if self.is_known_R.any() else ~self.is_known_R
-            self._neighbours = ContentNeighbours(
-                bundle.projection_EP,
-                bundle.contents_RP[known],
-                self.vectors_RD[known],
-                short_term_width=bundle.manifest.retriever_config.short_term_width,
-            )
+            self._neighbours = known_neighbours(bundle)
         with reading(bundle.path, TOKENIZER_GRAPH):
             self._tokenizer = open_session(bundle.path / TOKENIZER_GRAPH)
         self._try(bundle)

@@ -16,6 +16,7 @@ from rqrec.models.search.eligibility import Eligibility, Popular
 from rqrec.models.trie.trie import NO_LEAF
 
 FIRST_CHUNK = 256  # items that are checked first; every further chunk is twice as long
+FEW = 16  # one in so many leaves, or fewer, is eligible
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
@@ -75,6 +76,8 @@ class Popularity:
     def _find(self, eligibility: Eligibility, k: int, excluded: IntArray) -> Popular:
         """Checks the items in order of popularity until k are found. Items that the bundle does not know come last."""
         num_leaves, size, begin, count = len(self.order_N), FIRST_CHUNK, 0, 0
+        if not eligibility.num_added and eligibility.num_leaves * FEW < num_leaves:
+            return self._find_few(eligibility, k, excluded)
         found, shares = list[IntArray](), list[FloatArray]()
         while begin < num_leaves and count < k:
             leaves = self.order_N[begin : begin + size]
@@ -91,3 +94,9 @@ class Popularity:
             found.append(newer[~np.isin(newer, excluded)])
             shares.append(np.full(len(found[-1]), self.log_share_of_none, dtype=np.float32))
         return Popular(np.concatenate(found)[:k], np.concatenate(shares)[:k])
+
+    def _find_few(self, eligibility: Eligibility, k: int, excluded: IntArray) -> Popular:
+        """Finds the same as `_find` if few items are eligible, all at leaves, in one pass over all leaves."""
+        leaves = self.order_N[eligibility.mask_N[self.order_N]]
+        leaves = leaves[~np.isin(leaves, excluded)][:k]
+        return Popular(leaves, self.log_share_N[leaves])

@@ -75,7 +75,8 @@ class Titles:
         rows = snapshot.table.rows
         with self._lock:
             if self._leaves is None:
-                self._leaves = TitleIndex.build(self._published.filters.bundle_items[self._attribute])
+                titles = self._published.filters.bundle_items[self._attribute]
+                self._leaves = TitleIndex.build(titles.gather(self._published.trie.row_of_leaf_N))
             if self._rows is None or self._rows[0] is not rows.lineage or len(self._rows[1]) < len(rows):
                 written = snapshot.filters.written_items()[self._attribute]
                 self._rows = rows.lineage, TitleIndex.build(written)

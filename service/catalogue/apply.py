@@ -149,7 +149,8 @@ def _all_items(snapshot: Snapshot, table: ItemTable, entries: Mapping[str, Entry
     """The eligibility of all items of the next state: bundle leaves that still hold their item, and added places."""
     before, everything = snapshot.table, snapshot.recommender.everything
     if table.leaf_state is not before.leaf_state:
-        leaves_M = np.array([before.leaf_of_id[one] for one in entries if one in before.leaf_of_id])
+        leaves_M = before.leaf_of_id.leaves([*entries])
+        leaves_M = leaves_M[leaves_M != NO_LEAF]
         everything = everything.with_changes(leaves_M, table.place_of_leaf_N[leaves_M] == leaves_M)
     return everything.with_added(table.is_occupied.rows, table.num_added)
 

@@ -88,8 +88,7 @@ class Filters:
         cache_bytes: int,
         prepare: Prepare = lambda eligibility: eligibility,
     ) -> None:
-        by_leaf = items[table.trie.row_of_leaf_N]
-        self._shared = _Shared(by_leaf, metrics, cache_bytes)
+        self._shared = _Shared(items, metrics, cache_bytes)
         self._table, self._prepare = table, prepare
 
     def with_table(self, table: ItemTable, prepare: Prepare) -> "Filters":
@@ -111,7 +110,7 @@ class Filters:
 
     @property
     def bundle_items(self) -> pl.DataFrame:
-        """The attributes of the bundle's items as they were published, in the order of the leaves."""
+        """The attributes of the bundle's items as they were published, in the order of the bundle."""
         return self._shared.items
 
     def written_items(self) -> pl.DataFrame:
@@ -128,7 +127,7 @@ class Filters:
         is_written_P = row_P != NO_ROW
         if table.num_occupied_leaves == table.trie.num_leaves and not is_written_P.any():
             return self.bundle_items
-        published: pl.DataFrame = self.bundle_items[table.places[~is_written_P]]
+        published: pl.DataFrame = self.bundle_items[table.trie.row_of_leaf_N[table.places[~is_written_P]]]
         return published.vstack(self.written_items()[row_P[is_written_P]])
 
     @property
@@ -185,7 +184,8 @@ class Filters:
         passes = compile_filter(conditions, further, self.schema)
         with shared.lock:
             known = shared.answers.get(key)
-        meets_N = known.meets_N if known is not None else _rows_that_pass(shared.items, passes)
+        rows_N = table.trie.row_of_leaf_N
+        meets_N = known.meets_N if known is not None else _rows_that_pass(shared.items, passes)[rows_N]
         meets_S = self._written_that_pass(known, passes)
         added_S = meets_S & table.is_occupied.rows
         if known is not None and known.leaf_state is table.leaf_state:
@@ -246,7 +246,9 @@ def _rows_that_pass(items: pl.DataFrame, passes: pl.Expr) -> BoolArray:
 
 def _mask(table: ItemTable, meets_N: BoolArray, meets_S: BoolArray) -> BoolArray:
     """Which leaves hold an item that passes, shape (N,): by its written row if there is one, else by the bundle."""
-    mask_N: BoolArray = meets_N & (table.place_of_leaf_N == np.arange(table.trie.num_leaves))
+    if not len(table.rows) and table.num_occupied_leaves == table.trie.num_leaves:
+        return meets_N
+    mask_N: BoolArray = meets_N & (table.place_of_leaf_N == np.arange(table.trie.num_leaves, dtype=np.int32))
     is_written_N = table.row_of_leaf_N != NO_ROW
     mask_N[is_written_N] = meets_S[table.row_of_leaf_N[is_written_N]]
     return mask_N

@@ -15,7 +15,7 @@ copied.
 Shapes: N leaves, S rows and added places, P places that hold an item, L levels, M looked-up or written items.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,9 +24,12 @@ import polars as pl
 from rpds import HashTrieMap
 
 from rqrec.models.array_types import Int32Array, IntArray
+from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.growing_array import GrowingArray
 from rqrec.models.trie.trie import NO_LEAF, SemanticIdTrie, pack_codes
-from rqrec.service.catalogue.item import Item, items_of
+from rqrec.service.catalogue.item import Item
+from rqrec.service.catalogue.published.bundle_items import BundleItems
+from rqrec.service.catalogue.published.leaf_index import LeafIndex
 
 NO_ROW = -1
 Codes = tuple[int, ...]
@@ -41,7 +44,7 @@ class ItemTable:
 
     Attributes:
         trie: The trie of the semantic IDs of the bundle (the published model).
-        bundle_items: The bundle's items, in the order of the leaves.
+        bundle_items: The bundle's items, in the order of the leaves. Those of a large catalogue are made when needed.
         leaf_of_id: The leaf of each item of the bundle, by item id.
         place_of_leaf_N: For each leaf, the present place of its bundle item: the leaf itself, an added place if the
             item has moved, or `NO_LEAF` if it is deleted.
@@ -65,8 +68,8 @@ class ItemTable:
     """
 
     trie: SemanticIdTrie
-    bundle_items: Sequence[Item]
-    leaf_of_id: Mapping[str, int]
+    bundle_items: BundleItems
+    leaf_of_id: LeafIndex
     place_of_leaf_N: Int32Array
     row_of_leaf_N: Int32Array
     rows: GrowingArray[np.object_]
@@ -90,12 +93,11 @@ class ItemTable:
                 converted their numbers to those that clients see.
             trie: The trie of the bundle's semantic IDs.
         """
-        by_leaf = items_of(items[trie.row_of_leaf_N])
         none, nothing = np.zeros(0, dtype=np.bool_), np.empty((0, trie.num_levels), dtype=np.int64)
         return cls(
             trie,
-            by_leaf,
-            {item.item_id: leaf for leaf, item in enumerate(by_leaf)},
+            BundleItems(items, trie.row_of_leaf_N),
+            LeafIndex(items[ITEM_ID], trie.row_of_leaf_N),
             np.arange(trie.num_leaves, dtype=np.int32),
             np.full(trie.num_leaves, NO_ROW, dtype=np.int32),
             GrowingArray(np.empty(0, dtype=np.object_)),
@@ -121,7 +123,7 @@ class ItemTable:
         # Here M counts the removed items first, then the written ones: each one's old place, bundle leaf and new place.
         ids = [*removed, *(item.item_id for item in written)]
         old_M, num_leaves, first = self.find(ids), self.trie.num_leaves, len(self.rows)
-        home_M = np.array([self.leaf_of_id.get(item_id, NO_LEAF) for item_id in ids], dtype=np.int64)
+        home_M = self.leaf_of_id.leaves(ids)
         row_M = np.arange(first, first + len(written))
         is_added_M, nowhere = leaf_M == NO_LEAF, np.full(len(removed), NO_LEAF)
         place_M = np.concatenate([nowhere, np.where(is_added_M, num_leaves + row_M, leaf_M)]).astype(np.int64)
@@ -191,8 +193,7 @@ class ItemTable:
         Args:
             item_ids: The ids of the M items.
         """
-        leaf_of_id = self.leaf_of_id
-        leaf_M = np.array([leaf_of_id.get(item_id, NO_LEAF) for item_id in item_ids], dtype=np.int64)
+        leaf_M = self.leaf_of_id.leaves(item_ids)
         if not len(self.rows) and self.num_occupied_leaves == self.trie.num_leaves:
             return leaf_M
         place_M = np.where(leaf_M == NO_LEAF, NO_LEAF, self.place_of_leaf_N[leaf_M]).astype(np.int64)
@@ -209,11 +210,10 @@ class ItemTable:
         """
         bundle_items, rows = self.bundle_items, self.rows.rows
         if not len(rows):
-            return [bundle_items[leaf] for leaf in places_M.tolist()]
-        return [
-            bundle_items[place] if row == NO_ROW else rows[row]
-            for place, row in zip(places_M.tolist(), self.rows_of(places_M).tolist(), strict=True)
-        ]
+            return bundle_items.at(places_M)
+        row_M = self.rows_of(places_M)
+        published = iter(bundle_items.at(places_M[row_M == NO_ROW]))
+        return [next(published) if row == NO_ROW else rows[row] for row in row_M.tolist()]
 
     def rows_of(self, places_M: IntArray) -> IntArray:
         """Returns the row with the content of the item at each of M places; `NO_ROW` if it is that of the bundle."""

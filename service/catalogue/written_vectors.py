@@ -31,7 +31,7 @@ def vectors_of(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokeni
         tokenizer: The model's item tokenizer: it has the learned vectors, and computes vectors from content.
     """
     leaf_M = _trained_leaves(written, table, tokenizer)
-    vectors_MD = tokenizer.vectors_RD[table.trie.row_of_leaf_N[leaf_M]]
+    vectors_MD = tokenizer.vectors_ND[leaf_M]
     unknown = np.flatnonzero(leaf_M == NO_LEAF)
     if len(unknown):
         vectors_MD[unknown] = tokenizer.vectors(_features([written[number] for number in unknown.tolist()]))
@@ -80,5 +80,5 @@ def _features(written: Sequence[Entry]) -> NDArray[np.float32]:
 
 def _trained_leaves(written: Sequence[Entry], table: ItemTable, tokenizer: ItemTokenizer) -> IntArray:
     """The leaves of the items that training knew, `NO_LEAF` for the others; shape (M,)."""
-    leaf_M = np.array([table.leaf_of_id.get(one.put.item_id, NO_LEAF) for one in written], dtype=np.int64)
+    leaf_M = table.leaf_of_id.leaves([one.put.item_id for one in written])
     return np.where(tokenizer.is_known_R[table.trie.row_of_leaf_N[leaf_M]], leaf_M, NO_LEAF)

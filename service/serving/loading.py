@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_types import BoolArray, FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.error import BundleError, reading
 from rqrec.models.bundle.golden import Golden, golden_faults
@@ -13,6 +14,7 @@ from rqrec.models.growing_array import GrowingArray
 from rqrec.models.onnx_session import cuda_is_available
 from rqrec.models.search.control.further_items import FurtherItems
 from rqrec.models.search.history.own_items import OwnItems
+from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.new.new_items import NewItems
 from rqrec.models.search.onnx_engine import OnnxEngine
 from rqrec.models.search.recommender import Recommender, SearchEngine
@@ -90,9 +92,7 @@ def load_snapshot(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Sna
 
 def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     manifest, items, learned = bundle.manifest, as_shown(bundle.items), bundle.learned
-    trie = SemanticIdTrie.build(learned.codes_RL, codebook_size=manifest.codebook_size)
-    # There is room for as many written items. It takes memory only when they are written.
-    item_vectors = GrowingArray(learned.vectors_RD[trie.row_of_leaf_N], room=trie.num_leaves)
+    trie, item_vectors = learned.trie, learned.vectors
     popularity_N = learned.popularity_R[trie.row_of_leaf_N]
     is_new_N, vectors_ND, weight = popularity_N == 0, item_vectors.rows, manifest.relevance_weight
     own = manifest.history_bonus.own
@@ -101,7 +101,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         trie,
         max_history=manifest.max_history,
         popularity_N=popularity_N,
-        new_items=NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight),
+        new_items=_new_items(bundle, is_new_N, vectors_ND),
         own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
         further_items=FurtherItems(popularity_N, vectors_ND, relevance_weight=weight) if weight else None,
     )
@@ -119,6 +119,14 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         GrowingArray(np.empty((0, bundle.projection_EP.shape[1]), dtype=np.float32)),
         exclude_history=manifest.exclude_history,
     )
+
+
+def _new_items(bundle: Bundle, is_new_N: BoolArray, vectors_ND: FloatArray) -> NewItems:
+    """The new items, with the index of the bundle if it has one."""
+    weight = bundle.manifest.relevance_weight
+    if bundle.new_items is None or not weight:
+        return NewItems.from_mask(is_new_N, vectors_ND, relevance_weight=weight)
+    return NewItems(bundle.new_items, is_new_N, NewItemScores(weight))
 
 
 def _warm_up(recommender: Recommender, beam_width: int) -> None:
@@ -156,8 +164,7 @@ def load_search_engine(
         BundleError: If a file of the bundle is invalid, or if half precision is asked for and the bundle lacks it.
     """
     half = options.precision is Precision.HALF
-    transitions = None if bundle.transitions is None else bundle.transitions.reordered(trie.row_of_leaf_N)
-    following = bundle.manifest.history_bonus.following_items(transitions)
+    following = bundle.manifest.history_bonus.following_items(bundle.transitions)
     if options.backend is Backend.TORCH:
         # Imported here, because serving with ONNX Runtime must work without torch.
         from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415

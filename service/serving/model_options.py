@@ -16,7 +16,8 @@ class ModelOptions:
         write_timeout_s: Longest time until a write is confirmed, in seconds.
         tombstones_live_s: Shortest time for which the deletion of an item is remembered, in seconds.
         check_every_s: Pause between two checks of the data in Redis, in seconds.
-        table_lives_s: How long the table of items stays in Redis after the last replica stops, in seconds.
+        table_lives_s: How long the table of items stays in Redis after the last replica stops, in seconds; 0 for no
+            table.
         ready_without_redis: Whether the model is ready even if the changes in Redis were never read.
         accepts_writes: Whether items can be written, so that the text encoder is kept in memory.
     """

@@ -257,7 +257,7 @@ class ModelSwitch:
         is_start, models = self.deployment is None, list[ServedModel]()
         for version in rollout.versions:
             running = [model for model in self._running if model.version == version]
-            models.append(running[0] if running else await self._open.open(version))
+            models.append(running[0] if running else await self._open.open(version, defer_mapped=is_start))
             try:
                 if (last := await self._shared.last_active()) is not None:
                     await models[-1].take_over(last)

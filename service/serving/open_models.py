@@ -38,18 +38,19 @@ class OpenModels:
         """All models that this replica has loaded and not stopped yet."""
         return list(self._stacks)
 
-    async def open(self, version: str) -> ServedModel:
+    async def open(self, version: str, *, defer_mapped: bool = False) -> ServedModel:
         """Loads the bundle (the published files) of a model version, and returns the model.
 
         Args:
             version: Version of the model.
+            defer_mapped: Whether the model checks the files that are mapped into memory while it serves.
 
         Raises:
             UnusableModel: If the bundle cannot be loaded.
         """
         async with AsyncExitStack() as stack:
             try:
-                bundle = await asyncio.to_thread(read_version, self._bundles, version)
+                bundle = await asyncio.to_thread(read_version, self._bundles, version, defer_mapped=defer_mapped)
                 model = await stack.enter_async_context(self._open_model(bundle))
             except Exception as error:
                 self._metrics.model_loads.labels("failed").inc()
@@ -58,6 +59,8 @@ class OpenModels:
                 logger.exception("model %s cannot be loaded", version)
                 raise UnusableModel(f"model {version} cannot be loaded: {type(error).__name__}: {error}") from error
             self._stacks[model] = stack.pop_all()
+        if defer_mapped:
+            model.check_mapped_files()
         self._metrics.model_loads.labels("loaded").inc()
         return model
 

@@ -6,9 +6,11 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from threading import Thread
 from typing import Any
 
-from rqrec.models.bundle.bundle import Bundle
+from rqrec.models.bundle.bundle import Bundle, check_mapped_files
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
 from rqrec.service.browse.browser import Browser
 from rqrec.service.catalogue.changes import Put
@@ -74,9 +76,11 @@ class ServedModel:
         # their own vectors meanwhile.
         self._tokenising = ThreadPoolExecutor(2, "rqrec-tokenise")
         self._is_stopped = False
+        self._damage = ""
         self._maintenance = Periodic(self._maintain, options.check_every_s)
         if gate is not None:
-            self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
+            if options.table_lives_s:
+                self._shared = RedisTable(gate, published.version, keys_live_s=options.table_lives_s)
             log = ChangeLog(gate, published.version)
             self.live = LiveCatalogue(
                 published,
@@ -148,12 +152,29 @@ class ServedModel:
         """The number of written items of other models that this replica could not migrate to this model."""
         return len(self._migration.left_out) if self._migration is not None else 0
 
+    def check_mapped_files(self) -> None:
+        """Starts to check the files of the bundle that are mapped into memory, in a thread. See `check_ready`."""
+        if self.bundle.manifest.is_mapped:
+            Thread(target=self._check_mapped_files, name="rqrec-check", daemon=True).start()
+
+    def _check_mapped_files(self) -> None:
+        try:
+            check_mapped_files(self.bundle)
+        except BundleError as error:
+            logger.error("%s", error)  # noqa: TRY400 - no traceback
+            self._damage = str(error)
+        else:
+            logger.info("the mapped files of %s are undamaged", self.version)
+
     def check_ready(self) -> None:
         """Checks that all changes of the catalogue in Redis were applied at least once since the model was opened.
 
         Raises:
-            NotReady: If not all changes were applied, and the option `ready_without_redis` is off.
+            NotReady: If not all changes were applied, and the option `ready_without_redis` is off; or if a mapped file
+                of the bundle is damaged.
         """
+        if self._damage:
+            raise NotReady(self._damage)
         if self.live is not None and not (self.live.has_caught_up or self._options.ready_without_redis):
             raise NotReady(
                 "the changes of the catalogue are not read yet: Redis does not answer, or they are still being read"
@@ -208,11 +229,11 @@ class ServedModel:
             await self._migration.absorb(other.live)
 
     async def _start(self) -> None:
-        if self.live is None or self._shared is None:
+        if self.live is None:
             return
         with contextlib.suppress(RedisUnavailable):  # already logged by the client
             await self.live.start()
-            await self._shared.keep_whole(self.snapshot.table, self.live.point)
+            await self._keep_table()
         self._maintenance.start()
 
     async def _stop(self) -> None:
@@ -224,7 +245,6 @@ class ServedModel:
 
     async def _maintain(self) -> None:
         """Checks and repairs what this model has in Redis, and migrates further changes."""
-        assert self._shared is not None
         assert self._migration is not None
         assert self._tombstones is not None
         assert self.live is not None
@@ -232,9 +252,14 @@ class ServedModel:
             return
         with contextlib.suppress(RedisUnavailable):
             await self.live.check_entries()
-            await self._shared.keep_whole(self.snapshot.table, self.live.point)
+            await self._keep_table()
             await self._migration.step()
             await self._tombstones.forget()
+
+    async def _keep_table(self) -> None:
+        """Keeps the table in Redis complete, if the settings want one."""
+        if self._shared is not None and self.live is not None:
+            await self._shared.keep_whole(self.snapshot.table, self.live.point)
 
     async def _notify(self, before: Snapshot, after: Snapshot, item_ids: Sequence[str]) -> None:
         """Writes changed items into the table in Redis. The live catalogue calls this after every change."""

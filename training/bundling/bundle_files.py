@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from rqrec.models.array_types import FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.golden import Golden, golden_faults, record_golden
 from rqrec.models.bundle.layout import (
@@ -17,17 +19,18 @@ from rqrec.models.bundle.layout import (
     FEATURES,
     FEATURIZER,
     ITEMS,
-    LEARNED_ITEMS,
     MAP,
+    MAPPED_FROM,
     MEANINGS,
     PROJECTION,
     RETRIEVER_WEIGHTS,
     TOKENIZER_WEIGHTS,
     TRANSITIONS,
 )
-from rqrec.models.bundle.learned_items import LearnedItems
+from rqrec.models.bundle.learned_items import write_learned_items
 from rqrec.models.bundle.transition_table import write_transitions
 from rqrec.models.items.content_neighbours import content_of
+from rqrec.models.items.mapped_files import write_mapped_files
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.bundling.graphs import write_graphs
 from rqrec.training.bundling.trained import Learned
@@ -68,9 +71,7 @@ def write_files(
     np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
     np.save(folder / FEATURES, features.features_NE, allow_pickle=False)
     (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
-    LearnedItems(codes_NL, popularity_N, item_vectors_ND).write(folder / LEARNED_ITEMS)
-    if learned.bonus.following is not None:
-        write_transitions(learned.transitions, folder / TRANSITIONS)
+    _write_arrays(folder, learned, trie, item_vectors_ND, contents_NP)
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
     pl.DataFrame([column for column in shown if column.dtype != pl.Null]).write_parquet(folder / ITEMS)
     task.next_step("the meaning of codes, and the map of the items")
@@ -92,6 +93,19 @@ def write_files(
         faults=lambda graph: golden_faults(recommender(graph=graph), golden),
     )
     return golden
+
+
+def _write_arrays(
+    folder: Path, learned: Learned, trie: SemanticIdTrie, item_vectors_ND: FloatArray, contents_NP: NDArray[np.floating]
+) -> None:
+    """Writes semantic IDs, popularity, vectors and transitions; those of a large catalogue as files to be mapped."""
+    is_mapped, popularity_N = len(item_vectors_ND) >= MAPPED_FROM, learned.popularity_N
+    transitions = None if learned.bonus.following is None else learned.transitions
+    write_learned_items(folder, trie, popularity_N, None if is_mapped else item_vectors_ND)
+    if is_mapped:
+        write_mapped_files(folder, trie, popularity_N, item_vectors_ND, contents_NP, transitions)
+    elif transitions is not None:
+        write_transitions(transitions, folder / TRANSITIONS)
 
 
 def payload_column(column: pl.Series) -> pl.Series:

@@ -25,6 +25,7 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splitting.time_unit import ticks_per_second
 
+DISTINCT_AT_ONCE = 4_000_000  # interactions, about
 LOG, CATALOGUE = "the interactions table", "the items table"
 
 
@@ -63,20 +64,12 @@ def build_dataset(
     settings, report = settings or DatasetSettings(), report or DataReport()
     with report.all_faults():
         items, feedback = _decided(interactions, items, settings, log, catalogue, report, known_types)
-    frame = feedback.interactions
-    known = items.select(ITEM_ID).with_row_index("item_index")
-    indexed = frame.join(known, on=ITEM_ID, how="left")
-    users = indexed.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
-    numbered = indexed.join(users, on=USER_ID)
-    ordered = (
-        numbered.with_columns(_tie_order(numbered))
-        .sort("user_index", TIMESTAMP, "tie_order", *(name for name in (TYPE,) if name in frame.columns))
-        .select(
-            pl.col("user_index", "item_index").cast(pl.Int32),
-            TIMESTAMP,
-            *(name for name in (WEIGHT, TYPE) if name in frame.columns),
-        )
-    )
+    # Only one table of interactions stands in memory at a time, and ids are dropped as soon as they have numbers.
+    frame, feedback = feedback.interactions, feedback._replace(interactions=pl.DataFrame())
+    users = frame.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
+    frame = frame.join(items.select(ITEM_ID).with_row_index("item_index"), on=ITEM_ID, how="left").drop(ITEM_ID)
+    frame = frame.join(users, on=USER_ID).drop(USER_ID)
+    ordered = _ordered(frame)
     report.note(
         f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
         f"{len(items):,} items{_period(ordered[TIMESTAMP])}"
@@ -90,6 +83,17 @@ def build_dataset(
         feedback.excluding_types,
         feedback.disliking_types,
         users[USER_ID],
+    )
+
+
+def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sorts numbered interactions by user and time, and keeps the columns of the data set."""
+    further = [name for name in (WEIGHT, TYPE) if name in frame.columns]
+    numbers = frame.select(pl.col("user_index", "item_index").cast(pl.Int32), TIMESTAMP, *further)
+    return (
+        numbers.with_columns(_tie_order(frame))
+        .sort("user_index", TIMESTAMP, "tie_order", *(name for name in further if name == TYPE))
+        .drop("tie_order")
     )
 
 
@@ -133,7 +137,7 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
     if settings.duplicates == "keep":
         return frame
     key = [name for name in frame.columns if name != WEIGHT]
-    repeats = len(frame) - frame.select(key).n_unique()
+    repeats = len(frame) - _num_distinct(frame.select(key))
     if not repeats:
         return frame
     if settings.duplicates == "error":
@@ -150,6 +154,13 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
     return frame.unique(key, maintain_order=True, keep="first")
 
 
+def _num_distinct(frame: pl.DataFrame) -> int:
+    """Counts distinct rows, those of some users after those of others: all at once would take much memory."""
+    parts = -(-len(frame) // DISTINCT_AT_ONCE)
+    part_I = frame[USER_ID].hash() % max(parts, 1)
+    return sum(frame.filter(part_I == part).n_unique() for part in range(parts))
+
+
 def _matched(
     items: pl.DataFrame | None,
     frame: pl.DataFrame,
@@ -162,8 +173,8 @@ def _matched(
     if items is None:
         report.note(f"there is no items table: the items are those of {log}, without attributes")
         return frame.select(pl.col(ITEM_ID).unique().sort()), frame
-    strangers = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="anti")
-    unknown = strangers[ITEM_ID].unique().sort()
+    ids = frame.select(pl.col(ITEM_ID).unique().sort())
+    unknown = ids.join(items.select(ITEM_ID), on=ITEM_ID, how="anti", maintain_order="left")[ITEM_ID]
     if not len(unknown):
         return items, frame
     if settings.unknown_items == "error":
@@ -176,6 +187,7 @@ def _matched(
     if settings.unknown_items == "add":
         report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
+    strangers = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="anti")
     report.note(
         f"{log}: {len(strangers)} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
         f"({len(unknown)})"
@@ -214,12 +226,17 @@ def _period(times: pl.Series) -> str:
 
 def _tie_order(frame: pl.DataFrame) -> pl.Series:
     """Returns a fixed hash of (user_index, item_index). splitmix64 never changes with the version of a library."""
-    pairs = frame["user_index"].to_numpy().astype(np.uint64) << np.uint64(32)
-    return pl.Series("tie_order", _splitmix64(pairs | frame["item_index"].to_numpy().astype(np.uint64)))
+    pairs = frame["user_index"].to_numpy().astype(np.uint64)
+    pairs <<= np.uint64(32)
+    pairs |= frame["item_index"].to_numpy()
+    return pl.Series("tie_order", _splitmix64(pairs))
 
 
 def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+    """Mixes the bits of each value, in place."""
+    values += np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values ^= values >> np.uint64(shift)
+        values *= np.uint64(factor)
+    values ^= values >> np.uint64(31)
+    return values

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_types import Int32Array
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.items.content_neighbours import ContentNeighbours
+from rqrec.models.items.known_neighbours import known_neighbours
 from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
@@ -167,14 +168,7 @@ def parent_recommender(parent: Bundle, features: Features, ids: SemanticIds) -> 
     """
     trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
     learned, num_new = parent.learned, len(ids.codes_NL) - len(parent.items)
-    known = learned.popularity_R > 0
-    known = known if known.any() else ~known
-    neighbours = ContentNeighbours(
-        parent.projection_EP,
-        parent.contents_RP[known],
-        learned.vectors_RD[known],
-        short_term_width=parent.manifest.retriever_config.short_term_width,
-    )
+    neighbours = known_neighbours(parent)
     vectors_ND = np.concatenate([learned.vectors_RD, neighbours.vectors(features.features_NE[len(parent.items) :])])
     return make_recommender(
         bundle_retriever(parent).to(training_device()),
@@ -182,14 +176,15 @@ def parent_recommender(parent: Bundle, features: Features, ids: SemanticIds) -> 
         vectors_ND,
         np.append(learned.popularity_R, np.zeros(num_new, dtype=np.int64)),
         parent.manifest.history_bonus,
-        None if parent.transitions is None else _with_rows(parent.transitions, num_new),
+        None if parent.transitions is None else _by_row(parent.transitions, learned.leaf_of_row_R, num_new),
     )
 
 
-def _with_rows(transitions: Transitions, count: int) -> Transitions:
-    """Returns the table with more items, after which nothing followed."""
-    starts_N = transitions.starts_N
-    return replace(transitions, starts_N=np.append(starts_N, np.full(count, starts_N[-1])))
+def _by_row(transitions: Transitions, leaf_of_row_R: Int32Array, count: int) -> Transitions:
+    """Returns the table of a bundle by row, with more items, after which nothing followed."""
+    by_row = transitions.reordered(leaf_of_row_R)
+    starts_N = by_row.starts_N
+    return replace(by_row, starts_N=np.append(starts_N, np.full(count, starts_N[-1])))
 
 
 def _sampled(is_asked_I: NDArray[np.bool_], key: _Judged) -> NDArray[np.bool_]:

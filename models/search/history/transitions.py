@@ -8,7 +8,7 @@ Shapes: N items, P pairs of an item and an item that followed it.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +22,60 @@ SESSION_GAP_S = 1800  # a longer time between two choices of a user begins anoth
 WEAK = 0.01  # a strength well below this one changes a score little
 
 
+class TransitionInputs(NamedTuple):
+    """A table of transitions as the search reads it: with one more row and one more pair at the end.
+
+    The row is that of no item, which has no pairs. The pair is that of an empty entry.
+
+    Attributes:
+        starts: `Transitions.starts_N`, and the end once more; int32, shape (N + 2,).
+        items: `Transitions.items_P`, and -1; int32, shape (P + 1,).
+        strengths: `Transitions.strengths_P`, and 0; then the strengths in sessions and 0, if there are any; float32.
+    """
+
+    starts: Int32Array
+    items: Int32Array
+    strengths: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """For each of N items, the items that followed it most strongly in the training data.
 
     Attributes:
-        starts_N: The pairs of item n are the entries `starts_N[n]` to `starts_N[n + 1] - 1` of the other arrays; int64,
-            shape (N + 1,).
+        starts_N: The pairs of item n are the entries `starts_N[n]` to `starts_N[n + 1] - 1` of the other arrays; int64
+            or int32, shape (N + 1,).
         items_P: The item that followed, int32, in [0, N). An item has at most `KEPT`.
         strengths_P: The strength of each pair, float32, above 0; see `training.history.transitions`.
         session_strengths_P: The strength of each pair among the pairs of one session alone, float32, at least 0. None
             if the training data has no times.
+        mapped: The same table as the search reads it, if a file holds it in this form; None to make it when needed.
     """
 
-    starts_N: NDArray[np.int64]
+    starts_N: NDArray[np.integer]
     items_P: Int32Array
     strengths_P: FloatArray
     session_strengths_P: FloatArray | None = None
+    mapped: TransitionInputs | None = None
+
+    @classmethod
+    def from_inputs(cls, inputs: TransitionInputs) -> "Transitions":
+        """Makes the table whose `inputs` are given, without a copy."""
+        num_pairs = len(inputs.items) - 1
+        in_session_P = inputs.strengths[num_pairs + 1 : -1] if len(inputs.strengths) > num_pairs + 1 else None
+        return cls(inputs.starts[:-1], inputs.items[:-1], inputs.strengths[:num_pairs], in_session_P, inputs)
+
+    @property
+    def inputs(self) -> TransitionInputs:
+        """The table as the search reads it."""
+        if self.mapped is not None:
+            return self.mapped
+        kinds = [one_P for one_P in (self.strengths_P, self.session_strengths_P) if one_P is not None]
+        return TransitionInputs(
+            np.append(self.starts_N, self.starts_N[-1]).astype(np.int32),
+            np.append(self.items_P, np.int32(NO_LEAF)).astype(np.int32),
+            np.concatenate([np.append(one_P, np.float32(0)) for one_P in kinds]),
+        )
 
     def reordered(self, row_of_place_N: NDArray[np.integer]) -> "Transitions":
         """Makes the same table for items with other numbers.
@@ -86,19 +123,9 @@ class Following:
         return cls(Transitions(starts_N, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)), 0.0)
 
     def by_input_name(self) -> dict[str, NDArray[Any]]:
-        """Returns the table as inputs of the search's ONNX graph, by input name, in the graph's order.
-
-        One row and one pair are added at the end: the row of no item, which has no pairs, and the pair of an empty
-        entry, with the item -1 and the strength 0. The strengths in sessions come after all others, if there are any.
-        """
-        table = self.transitions
-        kinds = [one_P for one_P in (table.strengths_P, table.session_strengths_P) if one_P is not None]
-        return {
-            "following_starts": np.append(table.starts_N, table.starts_N[-1]).astype(np.int32),
-            "following_items": np.append(table.items_P, np.int32(NO_LEAF)).astype(np.int32),
-            "following_strengths": np.concatenate([np.append(one_P, np.float32(0)) for one_P in kinds]),
-            "following_weight": np.array([self.weight], dtype=np.float32),
-        }
+        """Returns the table as inputs of the search's ONNX graph, by input name, in the graph's order."""
+        named = {f"following_{name}": array for name, array in self.transitions.inputs._asdict().items()}
+        return {**named, "following_weight": np.array([self.weight], dtype=np.float32)}
 
 
 def is_in_session(last_time: float | None, request_time: float) -> bool:

@@ -72,6 +72,31 @@ class NewItemIndex:
     ) -> None:
         self._places, self._units, self._clusters = _clustered(places, units, clusters)
 
+    @classmethod
+    def from_vectors(cls, places_M: IntArray, vectors_MD: FloatArray) -> "NewItemIndex":
+        """Makes the index of some items.
+
+        Args:
+            places_M: The places (item numbers) of the items, int64.
+            vectors_MD: The vectors of the items, float32. They need not have unit length.
+        """
+        return cls(GrowingArray(places_M), GrowingArray(unit_rows(vectors_MD)))
+
+    @property
+    def places(self) -> GrowingArray[np.int64]:
+        """The place of the item of each row."""
+        return self._places
+
+    @property
+    def units(self) -> GrowingArray[np.float32]:
+        """The vector of the item of each row, at unit length. With clusters, the rows are sorted by cluster."""
+        return self._units
+
+    @property
+    def clusters(self) -> VectorIndex | None:
+        """The nearest-neighbour index of the rows; None if there are few rows."""
+        return self._clusters
+
     def __len__(self) -> int:
         return len(self._places)
 

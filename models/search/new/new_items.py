@@ -19,7 +19,6 @@ from rqrec.models.search.new.new_item_index import COMPARED, ComparedItems, NewI
 from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.ranking import Ranking, SearchOutput, rankings
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.models.vector_index import unit_rows
 
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
@@ -64,7 +63,7 @@ class NewItems:
         """
         is_new_N = is_new_N & (relevance_weight > 0)
         leaves_M = np.flatnonzero(is_new_N)
-        index = NewItemIndex(GrowingArray(leaves_M), GrowingArray(unit_rows(item_vectors_ND[leaves_M])))
+        index = NewItemIndex.from_vectors(leaves_M, item_vectors_ND[leaves_M])
         return cls(index, is_new_N, NewItemScores(relevance_weight))
 
     @classmethod

@@ -57,8 +57,8 @@ def read_points(
     assert bundle.map is not None
     if attribute is not None and attribute not in (known := [name for name in bundle.items.columns if name != ITEM_ID]):
         raise InvalidPart(("attribute",), f"expected one of {shortened(known)}, got {shortened(attribute)}")
-    wanted = [table.leaf_of_id[one] for one in item_ids if one in table.leaf_of_id]
-    rows_M = table.trie.row_of_leaf_N[np.array(list(dict.fromkeys(wanted)), dtype=np.int64)].astype(np.int64)
+    wanted = table.leaf_of_id.leaves(list(dict.fromkeys(item_ids)))
+    rows_M = table.trie.row_of_leaf_N[wanted[wanted != NO_LEAF]].astype(np.int64)
     rows_M = rows_M[_places(table, bundle, rows_M) != NO_LEAF]
     rows_M = np.concatenate([rows_M, _sample(table, bundle, limit, rows_M)])
     places = _places(table, bundle, rows_M)
@@ -89,7 +89,7 @@ def _sample(table: ItemTable, bundle: Bundle, limit: int, taken: IntArray) -> In
 
 def _places(table: ItemTable, bundle: Bundle, rows_M: IntArray) -> IntArray:
     """The present place of the item of each row of the bundle; `NO_LEAF` for a deleted one."""
-    places_M: IntArray = table.place_of_leaf_N[table.trie.find(bundle.learned.codes_RL[rows_M])].astype(np.int64)
+    places_M: IntArray = table.place_of_leaf_N[bundle.learned.leaf_of_row_R[rows_M]].astype(np.int64)
     return places_M
 
 

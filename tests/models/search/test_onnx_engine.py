@@ -79,8 +79,8 @@ def item_vectors(bundle: Bundle, trie: SemanticIdTrie) -> NDArray[np.float32]:
 def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
     rng = np.random.default_rng(0)
     pairs_P = np.concatenate([rng.permutation(64)[:KEPT] for _ in range(64)]).astype(np.int32)
-    strengths = (rng.random(len(pairs_P), dtype=np.float32) for _ in range(2))
-    table = Transitions(np.arange(65) * KEPT, pairs_P, *strengths)
+    first_P, in_session_P = (rng.random(len(pairs_P), dtype=np.float32) for _ in range(2))
+    table = Transitions(np.arange(65) * KEPT, pairs_P, first_P, in_session_P)
     following = Following(table, weight=3.0)
     vectors_ND, config = item_vectors(bundle, trie), bundle.manifest.retriever
     onnx = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, vectors_ND, threads=2, following=following)

@@ -99,6 +99,12 @@ def test_the_error_of_duplicates_counts_what_dropping_them_drops_and_names_the_t
     assert any("2 interactions dropped, because they are equal to an earlier one in" in line for line in report.lines)
 
 
+def test_equal_rows_are_counted_however_few_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"u{number % 7}", "ab"[number % 2], number % 5, "view") for number in range(100)]
+    monkeypatch.setattr("rqrec.training.data.build.DISTINCT_AT_ONCE", 9)
+    assert_faults(faults_of(log_of(rows)), [f"but {100 - len(set(rows))} are equal to an earlier one"])
+
+
 def test_ids_of_both_tables_are_shown_if_none_agree_and_leading_zeros_are_named() -> None:
     items = pl.DataFrame({"item_id": ["1", "20", "3"]})
     log = log_of([("u", "001", 1), ("u", "x", 2)])

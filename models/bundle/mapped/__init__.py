@@ -1,0 +1,1 @@
+"""Arrays of a large catalogue in files that are mapped into memory."""
