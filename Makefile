@@ -77,7 +77,7 @@ bench-search: setup ## Speed of the search beside transformers.generate (5 minut
 	$(BIN)/python -m benchmarks.search
 
 bench-scale: setup ## Latency, memory and build time up to ten million items (5 minutes, 7 GiB)
-	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.large.search
 
 bench-exactness: train ## Agreement of the search with scoring every item, on real histories
 	$(BIN)/python -m benchmarks.exactness --dataset '$(DATASET)' --bundle '$(RQREC_BUNDLE)'
@@ -123,10 +123,10 @@ bench-rolling-update: setup ## Four replicas behind HAProxy: each is replaced, t
 	$(BIN)/python -m benchmarks.rolling_update --bundle '$(RQREC_BUNDLE)'
 
 bench-large-catalogue: train ## Start, memory, latency and writes up to ten million items (10 minutes, 16 GB of disk)
-	$(BIN)/python -m benchmarks.large_catalogue --bundle '$(RQREC_BUNDLE)'
+	$(BIN)/python -m benchmarks.large.catalogue --bundle '$(RQREC_BUNDLE)'
 
 bench-large-data: setup ## Reading, splitting and batching 5 and 25 million ratings (2 minutes, 6 GB)
-	$(BIN)/python -m benchmarks.large_data
+	$(BIN)/python -m benchmarks.large.data
 
 bench-loop: setup ## Real events in time against the running service, with and without retraining, on DATASET (40 minutes)
 	$(BIN)/python -m benchmarks.loop --dataset '$(DATASET)'

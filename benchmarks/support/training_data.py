@@ -20,7 +20,7 @@ from rqrec.training.tokenize_items import load_semantic_ids
 
 # The README of the release. Every user has at least 20 ratings.
 USERS, MOVIES, RATINGS, FEWEST_RATINGS = 162_541, 62_423, 25_000_095, 20
-# Exponents and shifts of Zipf laws, as in `benchmarks.large_data`.
+# Exponents and shifts of Zipf laws, as in `benchmarks.large.data`.
 ACTIVITY, POPULARITY = (0.7, 50.0), (0.9, 10.0)
 # The columns that the recipe makes of the release: year, genres, title, who chose what, and posters.
 BLOCKS = (

@@ -1,6 +1,6 @@
 """Measures how latency, memory and build time of the search grow from ten thousand to ten million items.
 
-    python -m benchmarks.scale
+    python -m benchmarks.large.search
 
 Model and beam are the same at every size: the default configuration's, with random weights. Semantic IDs are as skewed
 as real ones. Every size runs in a process of its own, so each peak of memory belongs to one size. The smallest

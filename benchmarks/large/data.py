@@ -1,6 +1,6 @@
 """Measures time and memory from files to training batches, for data of MovieLens-25M's size and a fifth of it.
 
-    python -m benchmarks.large_data
+    python -m benchmarks.large.data
 
 The files are synthetic, in the layout of the release: 25 million ratings of 162,000 users, and 62,000 movies with
 poster vectors of 1,128 numbers. Each measurement runs in a process of its own. The last line has the growth: time and

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from benchmarks.large_data import measure, write_release
+from benchmarks.large.data import measure, write_release
 
 
 def test_a_small_release_goes_the_whole_way(tmp_path: Path) -> None:

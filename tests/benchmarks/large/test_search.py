@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from benchmarks.scale import figures, measure, measure_apart
+from benchmarks.large.search import figures, measure, measure_apart
 
 
 @pytest.mark.usefixtures("no_export")

@@ -1,6 +1,6 @@
 """Measures the service with catalogues of up to ten million items: start, memory, latency and writes.
 
-    python -m benchmarks.large_catalogue --bundle artifacts/ml-100k/bundles
+    python -m benchmarks.large.catalogue --bundle artifacts/ml-100k/bundles
 
 The catalogues are `benchmarks.support.large_bundle`'s: copies of the bundle's items. The largest needs 16 GB of disk
 below `--folder`, and 16 GB for the page cache if its files are to stay in memory. Items are written through a Redis
