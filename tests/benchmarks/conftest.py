@@ -26,5 +26,5 @@ def default_model(run_folder: Path) -> DefaultModel:
 @pytest.fixture
 def no_export(default_model: DefaultModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the benchmarks of speed measure this model instead of exporting another of the same size."""
-    for benchmark in ("search", "scale"):
+    for benchmark in ("search", "large.search"):
         monkeypatch.setattr(f"benchmarks.{benchmark}.DefaultModel", lambda _trie, _folder: default_model)
