@@ -100,7 +100,9 @@ def failing(error: Exception) -> Callable[..., None]:
     return fail
 
 
-@pytest.mark.parametrize("place", ["load_proven_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"])
+@pytest.mark.parametrize(
+    "place", ["load_proven_snapshot", "ItemTokenizer", "LiveCatalogue.start", "RedisTable.keep_whole"]
+)
 def test_whatever_fails_while_a_model_is_loaded_leaves_nothing_behind(
     three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
