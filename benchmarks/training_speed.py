@@ -51,10 +51,16 @@ class Training:
         fit: Trains from the start for about so many steps, with checkpoints below the folder that it is given. Returns
             the number of items that it trained on: rows of the RQ-VAE, predicted positions of the others.
         all_steps: The number of steps of the whole recipe, if no training ends early.
+        steps_at_once: `fit` trains for a multiple of this number of steps: it rounds up.
     """
 
     fit: Callable[[Path, int], int]
     all_steps: int
+    steps_at_once: int = 1
+
+    def whole(self, steps: int) -> int:
+        """Returns the number of steps that `fit` trains for if it is asked for `steps`."""
+        return -(-steps // self.steps_at_once) * self.steps_at_once
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def measure(training: Training, steps: int) -> Speed:
 
     Args:
         training: The training.
-        steps: Number of steps to time.
+        steps: Number of steps to time, rounded up to what the training can do.
     """
 
     def seconds(steps: int) -> tuple[float, int]:
@@ -92,15 +98,16 @@ def measure(training: Training, steps: int) -> Speed:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler, tempfile.TemporaryDirectory() as folder:
         training.fit(Path(folder), min(steps, PROFILED_STEPS))
-    few_s, few = seconds(min(steps, PROFILED_STEPS))
-    many_s, many = seconds(steps + min(steps, PROFILED_STEPS))
+    before, timed = training.whole(min(steps, PROFILED_STEPS)), training.whole(steps)
+    few_s, few = seconds(before)
+    many_s, many = seconds(before + timed)
     items_per_s = (many - few) / max(many_s - few_s, 1e-9)
     operators = [event for event in profiler.key_averages() if event.device_type.name == "CPU"]  # not kernels
     own = {one.key: float(one.self_device_time_total if on_gpu else one.self_cpu_time_total) for one in operators}
     products = {name for name in own if name.startswith(MATRIX_PRODUCTS)}
     total = sum(own.values())
     others = sorted((time_of, name) for name, time_of in own.items() if name not in products)[: -SHOWN - 1 : -1]
-    items_per_step = (many - few) / steps
+    items_per_step = (many - few) / timed
     return Speed(
         items_per_s,
         sum(own[name] for name in products) / total,
@@ -118,14 +125,13 @@ def rqvae_training(data: TrainingData, settings: RunSettings) -> Training:
     """
     features_NE, rqvae = torch.from_numpy(data.features_NE), settings.rqvae
     config = rqvae_config(rqvae, tuple(data.blocks), num_distinct=len(features_NE))
+    steps_of_epoch = -(-len(features_NE) // rqvae.batch_size)
 
     def fit(folder: Path, steps: int) -> int:
-        some = replace(rqvae, steps=steps)
-        fit_rqvae(config, features_NE, some, folder / "checkpoints", folder / "tensorboard")
-        # All steps of an epoch are done.
-        return -(-steps // -(-len(features_NE) // some.batch_size)) * len(features_NE)
+        fit_rqvae(config, features_NE, replace(rqvae, steps=steps), folder / "checkpoints", folder / "tensorboard")
+        return -(-steps // steps_of_epoch) * len(features_NE)
 
-    return Training(fit, rqvae.steps)
+    return Training(fit, rqvae.steps, steps_of_epoch)
 
 
 def some_users(train: Sequences, windows: int, *, max_history: int) -> Split:
