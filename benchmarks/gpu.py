@@ -35,7 +35,6 @@ from rqrec.models.trie.trie import SemanticIdTrie
 BEAM_WIDTH, COMPARED = 20, 5
 BATCHES, CPU_BATCHES = (1, 8, 32, 128, 512), (1, 8, 32)
 CPU = "ONNX Runtime, one CPU core"
-Search = Callable[..., object]
 
 
 class Engines:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,8 @@ import ray
 
 from rqrec.models.errors import UserError
 
-LOCAL = "local"  # the address that starts Ray on this machine
+LOCAL, AUTO = "local", "auto"  # addresses: start Ray on this machine, and take the cluster of this machine
+REACHED_WITHIN_S = 10.0
 NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray sends statistics of its use to its makers by default
 
 
@@ -33,6 +35,8 @@ def ray_cluster(
     Raises:
         RayUnavailable: If there is no cluster at the address.
     """
+    if address not in (LOCAL, AUTO):
+        _check_reachable(address)
     os.environ.update(NO_STATISTICS)
     options: dict[str, Any] = {}
     if address == LOCAL:
@@ -46,11 +50,28 @@ def ray_cluster(
             **options,
         )
     except (ConnectionError, ValueError) as error:
-        raise RayUnavailable(
-            f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if "
-            "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from error
+        raise _unavailable(address, error) from error
     try:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Checks that somebody listens at an address. Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        raise RayUnavailable(
+            f"expected the address of a Ray cluster, as 10.0.0.5:6379, or {LOCAL} or {AUTO}, got {address!r}"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unavailable(address, error) from error
+
+
+def _unavailable(address: str, error: Exception) -> RayUnavailable:
+    return RayUnavailable(
+        f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if it wants a token, set "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+    )

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import settings
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
@@ -24,8 +23,11 @@ settings.load_profile("no deadline")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("needs a GPU")
+    if item.get_closest_marker("gpu"):
+        import torch  # noqa: PLC0415 - many tests need no torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")
 
 
 GENRES = ("Animation", "Horror", "Romance", "War")

@@ -66,6 +66,8 @@ def stage_command(
     options = parser.parse_args(arguments)
     if options.ray is None and options.workers is not None:
         parser.error("--workers needs --ray; to start processes on this machine without Ray, use torchrun")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers must be at least 1, got {options.workers}")
     if options.ray is not None and not options.resume:
         parser.error("--no-resume cannot be used with --ray: a training that has lost a worker resumes")
     # The signal raises an exception, so that half-written folders are removed.

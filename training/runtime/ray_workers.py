@@ -45,7 +45,7 @@ def train_on_ray(
         UserError: If the function raised one in a worker.
         WorkersLost: If workers failed more often than `most_lost`.
     """
-    with ray_cluster(address, variables={"PYTHONPATH": os.environ.get("PYTHONPATH", "")}, shows_output=True) as found:
+    with ray_cluster(address, shows_output=True) as found:
         scaling = _scaling(found, workers)
         trainer = TorchTrainer(
             partial(_in_folder, Path.cwd(), train),
