@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rqrec.models.array_types import Int32Array, IntArray
 from rqrec.models.bundle.layout import ITEM_VECTORS, LEARNED_ITEMS
+from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
 from rqrec.models.growing_array import GrowingArray
-from rqrec.models.mapped_rows import map_rows
 from rqrec.models.trie.trie import SemanticIdTrie
 
 SEMANTIC_ID, POPULARITY, ITEM_VECTOR = "semantic_id", "popularity", "item_vector"
@@ -111,12 +111,12 @@ def read_learned_items(
     if popularity_R.min() < 0:
         raise ValueError("popularity must not be negative")
     trie = SemanticIdTrie.build(codes_RL, codebook_size=codebook_size)
-    vectors = _mapped_vectors(folder / ITEM_VECTORS, rows, width) if is_mapped else _vectors(frame, trie)
+    vectors = _mapped_vectors(folder, rows, width) if is_mapped else _vectors(frame, trie)
     return LearnedItems(trie, popularity_R, vectors)
 
 
-def _mapped_vectors(path: Path, rows: int, width: int) -> GrowingArray[np.float32]:
-    memory = map_rows(path, room=rows)
+def _mapped_vectors(folder: Path, rows: int, width: int) -> GrowingArray[np.float32]:
+    memory = map_file(folder, ITEM_VECTORS, room=rows)
     if memory.dtype != np.float32 or memory.shape != (2 * rows, width):
         found = (len(memory) - rows, *memory.shape[1:])
         raise ValueError(f"expected float32 vectors of the shape ({rows}, {width}), got {memory.dtype} {found}")

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from rqrec.models.errors import UserError
@@ -29,7 +30,7 @@ from rqrec.service.logs import set_up_logs
 from rqrec.service.serving.device import NoDevice, check_device, uses_cuda
 from rqrec.service.settings import Settings, faults_of
 
-EXIT_REFUSED = 2
+EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk") -> None:
@@ -55,8 +56,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk")
         outcome = run_bulk(bulk, settings, _pool(options, settings))
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error))))
-    except (UserError, NoDevice, OSError) as error:
+    except (UserError, NoDevice, OSError, PolarsError) as error:
         sys.exit(_complain(program, error))
+    except KeyboardInterrupt:
+        _complain(program, "interrupted - run the same command to go on")
+        sys.exit(EXIT_INTERRUPTED)
     print("\n".join(_told(outcome, options.out)))
 
 
@@ -79,10 +83,12 @@ def _told(outcome: Outcome, out: Path) -> list[str]:
     figures, rate = outcome.figures, outcome.num_users / outcome.seconds if outcome.seconds else 0.0
     lines = [
         f"{figures.users:,} users: {figures.lists:,} lists with {figures.items:,} items in {out / 'lists'}",
-        f"{figures.popular:,} lists are the most popular items, because no item of the history is known",
+        f"{figures.popular:,} users have no known item in the history: they get the most popular items",
         f"{figures.unknown_items:,} history items are unknown; {figures.short:,} lists have fewer than k items, "
         f"{figures.empty:,} of them none",
     ]
+    if figures.users and not figures.lists:
+        lines.append("nobody has a list: no item passes the filter and the exclusions, or all users are skipped")
     if figures.skipped:
         lines.append(f"{figures.skipped:,} users are skipped: {out / 'skipped'} says why")
     if outcome.num_users:
@@ -109,7 +115,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--k", type=int, help="items of a list (default 10)")
     parser.add_argument("--beam-width", type=int, help="beams of the search (default RQREC_BEAM_WIDTH)")
-    parser.add_argument("--filter", type=json.loads, metavar="JSON", help="a filter as in POST /recommend")
+    parser.add_argument("--filter", type=_json, metavar="JSON", help="a filter as in POST /recommend")
     parser.add_argument(
         "--workers", type=_positive, help="processes, each with one core (default: all cores; on a GPU one)"
     )
@@ -120,6 +126,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "machine) or the address of a cluster; needs the extra ray",
     )
     return parser
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(
+            f'expected JSON such as {{"genres": {{"any_of": ["Drama"]}}}}, got {text!r}'
+        ) from error
 
 
 def _positive(text: str) -> int:

@@ -76,7 +76,7 @@ def group_events(files: Sequence[InputFile], folder: Path, rules: HistoryRules) 
         InvalidSource: If there are no events, if one has no user or no item, or if a file was changed.
     """
     if not folder.exists():
-        events = pl.scan_parquet([file.path for file in files], hive_partitioning=False, row_index_name=ROW)
+        events = pl.scan_parquet([file.path for file in files], hive_partitioning=False, glob=False, row_index_name=ROW)
         num_groups = -(-_num_events(events, files[0].path) // EVENTS_IN_MEMORY)
         with new_directory(folder) as staged:
             divided = staged / "events"

@@ -74,7 +74,7 @@ class ListMaker:
         eligible = eligible_items(model.snapshot, request.filter)
         self._runtime = BulkRuntime(GatheredSearches(), metrics, limits, request.filter, eligible)
         self._model, self._request = model, request
-        self._item_ids_N = pl.Series("item_id", [item.item_id for item in model.snapshot.table.bundle_items], pl.String)
+        self._item_ids_N = model.snapshot.table.bundle_items.ids
 
     @classmethod
     def open(cls, folder: Path, options: LoadOptions, request: RecommendRequest, limits: RequestLimits) -> "ListMaker":

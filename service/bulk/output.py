@@ -30,7 +30,8 @@ from rqrec.service.bulk.figures import Figures
 IDENTITY, LISTS, SKIPPED, SUMMARY = "bulk.json", "lists", "skipped", "summary.json"
 HISTORIES = "histories"  # made of events
 UNFINISHED = ".unfinished-"
-FIGURES = "rqrec.bulk"  # the counts of a slice, in the metadata of its lists
+FIGURES, NUMBER = "rqrec.bulk", "rqrec.slice"  # the counts and the number of a slice, in the metadata of its lists
+SLICES = "slices"  # in the summary
 
 
 class OutputRefused(UserError):
@@ -90,7 +91,7 @@ class OutputFolder:
         if not self._identity.exists():
             self._write_json(self._identity, identity)
             return
-        begun = json.loads(self._identity.read_text())
+        begun = self._begun()
         if begun != identity:
             differing = sorted(name for name in {*begun, *identity} if begun.get(name) != identity.get(name))
             shown = "; ".join(
@@ -107,12 +108,15 @@ class OutputFolder:
         Args:
             name: The name of the value in the identity.
         """
-        return json.loads(self._identity.read_text()).get(name) if self._identity.exists() else None
+        return self._begun().get(name) if self._identity.exists() else None
 
     def done(self) -> dict[int, Figures]:
-        """Returns the counts of each slice that is done, by its number."""
-        files = sorted((self.path / LISTS).glob("part-*.parquet"))
-        return {int(file.stem.removeprefix("part-")): self._figures(file) for file in files}
+        """Returns the counts of each slice that is done, by its number.
+
+        Raises:
+            OutputRefused: If a file is damaged, or is none that a run has written under this name.
+        """
+        return dict(map(self._numbered_figures, sorted((self.path / LISTS).glob("part-*.parquet"))))
 
     def write_slice(self, number: int, lists: pl.DataFrame, skipped: pl.DataFrame, figures: Figures) -> None:
         """Writes the lists of a slice, after which the slice is done.
@@ -125,16 +129,17 @@ class OutputFolder:
         """
         if len(skipped):
             _write(self.path / SKIPPED / _name(number), skipped.write_parquet)
-        metadata = {FIGURES: json.dumps(figures.as_fields())}
+        metadata = {FIGURES: json.dumps(figures.as_fields()), NUMBER: str(number)}
         _write(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
 
-    def write_summary(self, figures: Figures) -> None:
+    def write_summary(self, figures: Figures, num_slices: int) -> None:
         """Writes the counts of the whole, which say that the run is complete.
 
         Args:
             figures: The counts.
+            num_slices: The number of slices.
         """
-        self._write_json(self.path / SUMMARY, figures.as_fields())
+        self._write_json(self.path / SUMMARY, {**figures.as_fields(), SLICES: num_slices})
 
     def _remove_unfinished(self) -> None:
         for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
@@ -143,22 +148,31 @@ class OutputFolder:
         for folder in self.path.glob(f".{HISTORIES}-*"):  # see models.files.new_directory
             shutil.rmtree(folder)
 
-    @property
     def is_complete(self) -> bool:
-        """Whether all lists are there."""
-        return (self.path / SUMMARY).exists()
+        """Returns whether all lists are there."""
+        summary = self.path / SUMMARY
+        return summary.exists() and set(self.done()) == set(range(_read_json(summary).get(SLICES, 0)))
 
     @property
     def _identity(self) -> Path:
         return self.path / IDENTITY
 
-    def _figures(self, file: Path) -> Figures:
+    def _begun(self) -> dict[str, Any]:
+        return _read_json(self._identity)
+
+    def _numbered_figures(self, file: Path) -> tuple[int, Figures]:
         try:
-            return Figures(**json.loads(pl.read_parquet_metadata(file)[FIGURES]))
-        except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
+            with file.open("rb") as content:
+                metadata = pl.read_parquet_metadata(content)
+            number, figures = int(metadata[NUMBER]), Figures(**json.loads(metadata[FIGURES]))
+            if file.name != _name(number):
+                raise ValueError(f"it has the lists of {_name(number)}")  # noqa: TRY301 - told as the others are
+        except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError) as error:
             raise OutputRefused(
-                f"expected a file of rqrec bulk, {file} is none or is damaged: remove it, and its slice is made again"
+                f"expected a file of rqrec bulk, {file} is none or is damaged ({error}): remove it, and its slice is "
+                "made again"
             ) from error
+        return number, figures
 
     def _write_json(self, file: Path, fields: Mapping[str, Any]) -> None:
         _write(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
@@ -174,6 +188,16 @@ def _write(file: Path, write: Callable[[Path], object]) -> None:
     to_disk(unfinished)
     unfinished.rename(file)
     to_disk(file.parent)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(file.read_text())
+    except ValueError as error:
+        raise OutputRefused(f"{file} is damaged ({error}): choose another --out") from error
+    if not isinstance(fields, dict):
+        raise OutputRefused(f"{file} is damaged (it holds no object): choose another --out")
+    return fields
 
 
 def _name(number: int) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rqrec.service.bulk.source import EXCLUDE, HISTORY, USER_ID, Slice
+from rqrec.service.bulk.source import EXCLUDE, HISTORY, USER_ID, InvalidSource, Slice, scanned
 from rqrec.service.contract.fields import LAST_SECOND
 from rqrec.service.events.event import HistoryEntry
 from rqrec.service.users.event_rules import EventRules
@@ -54,11 +54,15 @@ class RowReader:
             slice_: The slice.
 
         Raises:
-            InvalidSource: If the file was changed meanwhile.
+            InvalidSource: If the file was changed meanwhile, or cannot be read.
         """
-        scan = pl.scan_parquet(slice_.file.path, hive_partitioning=False)
-        names = [name for name in (USER_ID, HISTORY, EXCLUDE) if name in scan.collect_schema()]
-        rows = scan.select(names).slice(slice_.first_row, slice_.num_rows).collect()
+        scan = scanned(slice_.file.path)
+        try:
+            names = [name for name in (USER_ID, HISTORY, EXCLUDE) if name in scan.collect_schema()]
+            rows = scan.select(names).slice(slice_.first_row, slice_.num_rows).collect()
+        except pl.exceptions.PolarsError as error:
+            slice_.file.check_unchanged()
+            raise InvalidSource(f"{slice_.file.path} cannot be read ({error}): write it again") from error
         slice_.file.check_unchanged()
         if EXCLUDE in names:
             rows = rows.with_columns(pl.col(EXCLUDE).fill_null([]))
@@ -66,6 +70,8 @@ class RowReader:
         reasons: list[pl.Expr] = [pl.when(pl.col(USER_ID).is_null()).then(pl.lit("user_id is null"))]
         for name in names[1:]:
             max_items = None if name == HISTORY and self.rules is not None else self.max_items
+            if name == EXCLUDE:  # the ids of the request are in the list too
+                max_items = self.max_items - len(self.exclude)
             reasons += _reasons(rows, name, max_items)
         judged = rows.with_columns(pl.coalesce(reasons).alias(REASON))
         return CheckedRows(

@@ -44,21 +44,24 @@ def read_fields(file: Path | None, further: Mapping[str, Any]) -> dict[str, Any]
     fields: object = {}
     if file is not None:
         try:
-            fields = json.loads(file.read_text())
-        except ValueError as error:
+            fields = json.loads(file.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise InvalidRequest(f"the file of the request cannot be read: {error}") from error
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"expected JSON in {file}, got something else ({error})") from error
         if not isinstance(fields, dict):
             raise InvalidRequest(f'expected an object such as {{"k": 10}} in {file}, got {type(fields).__name__}')
     return {**fields, **further}  # type: ignore[dict-item]
 
 
-def checked_request(fields: Mapping[str, Any], *, at: float | None, has_events: bool) -> str:
+def checked_request(fields: Mapping[str, Any], *, at: float | None, has_events: bool, most_excluded: int) -> str:
     """Checks the request by the rules of POST /recommend.
 
     Args:
         fields: The fields of the request.
         at: When the lists are wanted if the fields do not say it, in seconds since 1970; None for now.
         has_events: Whether the histories are made of events, so that items can be excluded by their types.
+        most_excluded: Largest number of ids in `exclude`.
 
     Returns:
         The request as JSON.
@@ -77,6 +80,10 @@ def checked_request(fields: Mapping[str, Any], *, at: float | None, has_events: 
         faults = error.errors()[:MOST_FAULTS]
         told = "; ".join(f"{_place(one['loc'])}{one['msg'].removeprefix(VALUE_ERROR)}" for one in faults)
         raise InvalidRequest(f"the request is invalid: {told}") from error
+    if len(request.exclude) > most_excluded:
+        raise InvalidRequest(
+            f"exclude may have at most {most_excluded} items, got {len(request.exclude)} (RQREC_MAX_HISTORY_ITEMS)"
+        )
     return json.dumps({**fields, "at": request.at}, sort_keys=True)
 
 

@@ -15,7 +15,7 @@ from rqrec.models.bundle.manifest import read_manifest
 from rqrec.models.bundle.store import bundle_folder
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.grouping import HistoryRules, event_files, group_events
-from rqrec.service.bulk.output import HISTORIES, OutputFolder
+from rqrec.service.bulk.output import HISTORIES, OutputFolder, OutputRefused
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.progress import user_progress
 from rqrec.service.bulk.request import checked_request
@@ -92,21 +92,25 @@ def run_bulk(
     with output.locked():
         begun = output.begun_with("request")
         at = None if begun is None else begun["at"]
-        request = checked_request(options.fields, at=at, has_events=options.has_events)
+        limits = request_limits(settings)
+        request = checked_request(
+            options.fields, at=at, has_events=options.has_events, most_excluded=limits.max_history_items
+        )
         job = _job(options, settings, request, output)
         identity = _identity(options, settings, job, files)
         if begun is not None:
             output.claim(identity)
-            if output.is_complete:
+            if output.is_complete():
                 return Outcome(sum(output.done().values(), Figures()), 0, 0.0)
+        slices = None if options.has_events else slices_of(files)
         with open_pool(job) as pool:
             if begun is None:
                 pool.check()
                 output.claim(identity)
-            if options.has_events:
-                files = group_events(files, output.path / HISTORIES, _history_rules(settings))
-            outcome = _make(pool, slices_of(files), output)
-        output.write_summary(outcome.figures)
+            if slices is None:
+                slices = slices_of(group_events(files, output.path / HISTORIES, _history_rules(settings)))
+            outcome = _make(pool, slices, output)
+        output.write_summary(outcome.figures, len(slices))
         if options.has_events:
             shutil.rmtree(output.path / HISTORIES)
     return outcome
@@ -114,6 +118,10 @@ def run_bulk(
 
 def _make(pool: Pool, slices: Sequence[Slice], output: OutputFolder) -> Outcome:
     done = output.done()
+    if unknown := sorted(done.keys() - {one.number for one in slices}):
+        raise OutputRefused(
+            f"{output.path} has lists of parts {unknown}, but the input has {len(slices)} parts: choose another --out"
+        )
     figures, open_slices = sum(done.values(), Figures()), [one for one in slices if one.number not in done]
     num_done, begin = figures.users, time.perf_counter()
     with user_progress(sum(one.num_rows for one in slices), num_done) as advance:

@@ -1,7 +1,7 @@
 """The Parquet files that a bulk run reads: their checks, their fingerprint, and their division into slices."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,24 @@ def parquet_files(path: Path) -> list[InputFile]:
     """
     if path.is_file():
         return [InputFile.now(path)]
-    found = [
-        file
-        for file in sorted(path.rglob("*.parquet"))
-        if not any(part.startswith(HIDDEN) for part in file.relative_to(path).parts)
-    ]
+    found = sorted(_visible_files(path, set()))
     if not found:
         raise InvalidSource(f"expected a Parquet file or a folder of *.parquet, found none at {path}: check the path")
     return [*map(InputFile.now, found)]
+
+
+def _visible_files(folder: Path, entered: set[Path]) -> Iterator[Path]:
+    """The Parquet files of a folder and its sub-folders, also behind links. No folder is entered twice."""
+    if not folder.is_dir() or folder.resolve() in entered:
+        return
+    entered.add(folder.resolve())
+    for one in folder.iterdir():
+        if one.name.startswith(HIDDEN):
+            continue
+        if one.is_dir():
+            yield from _visible_files(one, entered)
+        elif one.suffix.lower() == ".parquet":
+            yield one
 
 
 def fingerprint(files: Sequence[InputFile]) -> str:
@@ -147,7 +157,7 @@ def check_histories(files: Sequence[InputFile]) -> None:
             events = ", or of structs of item_id, type (a string) and at (seconds or a time with its zone)"
             raise InvalidSource(
                 f"{name} must be lists of strings or integers{events if name == HISTORY else ''}, got {schema[name]} "
-                f"in {files[0].path}: cast it"
+                f"in {files[0].path}: {'split it into lists' if schema[name] == pl.String else 'cast it'}"
             )
 
 
@@ -171,13 +181,22 @@ def slices_of(files: Sequence[InputFile]) -> list[Slice]:
     return slices
 
 
+def scanned(file: Path) -> pl.LazyFrame:
+    """Returns the rows of one Parquet file, to be read later. Its name may hold any character.
+
+    Args:
+        file: The file.
+    """
+    return pl.scan_parquet(file, hive_partitioning=False, glob=False)
+
+
 def _num_rows(file: Path) -> int:
-    return int(pl.scan_parquet(file, hive_partitioning=False).select(pl.len()).collect().item())
+    return int(scanned(file).select(pl.len()).collect().item())
 
 
 def _schema(file: Path) -> dict[str, pl.DataType]:
     try:
-        return dict(pl.read_parquet_schema(file))
+        return dict(scanned(file).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidSource(f"expected a Parquet file, {file} is none that can be read ({error})") from error
 

@@ -56,7 +56,10 @@ class DrainingServer(uvicorn.Server):
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         try:
             await super().startup(sockets)
-        except SystemExit:  # uvicorn has logged the operating system's error
+        except SystemExit:
+            if self.lifespan.should_exit:  # the app cannot start, and has said why
+                raise
+            # Uvicorn has logged the operating system's error.
             address = f"{host}:{self._settings.port}"
             print(f"rqrec: cannot listen on {address}: set RQREC_PORT or RQREC_HOST to a free address", file=sys.stderr)
             raise

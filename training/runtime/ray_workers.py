@@ -62,6 +62,8 @@ def train_on_ray(
             trainer.fit()
         except TrainingFailedError as error:
             raise _cause(error) from None
+        except SystemExit:  # Ray ends the process at Ctrl-C, without a word
+            raise KeyboardInterrupt from None
         finally:
             shutil.rmtree(files, ignore_errors=True)
 
@@ -75,8 +77,8 @@ def _scaling(resources: dict[str, float], workers: int | None) -> ScalingConfig:
     kind, available = ("GPU", gpus) if gpus else ("core", sum(cores))
     if not count or count > available:
         raise RayUnavailable(
-            f"expected a Ray cluster with a {kind} for each of {max(count, 1)} workers, found {available}: add nodes, "
-            "or ask for fewer workers (--workers)"
+            f"each of {max(count, 1)} workers needs a {kind}, and Ray has {available} (of this machine alone, or of "
+            "its cluster): ask for fewer workers (--workers), or add nodes to the cluster"
         )
     share = max(min(cores) // -(-count // len(cores)), 1)
     return ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker={"CPU": share})

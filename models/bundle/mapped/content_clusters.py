@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rqrec.models.bundle.layout import CONTENT_CLUSTERS
+from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
-from rqrec.models.mapped_rows import map_rows
 from rqrec.models.vector_index import VectorIndex
 
 LARGEST_CENTROID = 2.0  # centroids have unit length
@@ -38,7 +38,7 @@ def read_content_clusters(folder: Path, *, known: int, columns: int) -> VectorIn
     Raises:
         ValueError: If a type or a shape is wrong, or a value is out of range.
     """
-    centroids_CP, cluster_N = (map_rows(folder / name) for name in CONTENT_CLUSTERS)
+    centroids_CP, cluster_N = (map_file(folder, name) for name in CONTENT_CLUSTERS)
     if centroids_CP.dtype != np.float32 or centroids_CP.shape != (len(centroids_CP), columns):
         raise ValueError(
             f"expected float32 centroids of width {columns}, got {centroids_CP.dtype} {centroids_CP.shape}"

@@ -9,9 +9,9 @@ import numpy as np
 
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.layout import NEW_ITEMS, NEW_VECTORS
+from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
 from rqrec.models.growing_array import GrowingArray
-from rqrec.models.mapped_rows import map_rows
 from rqrec.models.search.new.new_item_index import NewItemIndex
 from rqrec.models.vector_index import VectorIndex
 
@@ -62,7 +62,7 @@ def read_new_items(folder: Path, *, popularity_N: IntArray, width: int) -> NewIt
     is_fitting = cluster_M.dtype == np.uint16 and cluster_M.shape == leaves_M.shape
     if not is_fitting or (cluster_M[1:] < cluster_M[:-1]).any() or cluster_M[-1] >= len(centroids_CD):
         raise ValueError(f"expected {len(leaves_M)} clusters below {len(centroids_CD)}, uint16, in ascending order")
-    memory = map_rows(folder / NEW_VECTORS, room=len(leaves_M))
+    memory = map_file(folder, NEW_VECTORS, room=len(leaves_M))
     if memory.dtype != np.float32 or memory.shape != (2 * len(leaves_M), width):
         found = (len(memory) - len(leaves_M), *memory.shape[1:])
         raise ValueError(f"expected {len(leaves_M)} float32 vectors of width {width}, got {memory.dtype} {found}")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.models.bundle.layout import FOLLOWING
+from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
 from rqrec.models.bundle.transition_table import LARGEST_STRENGTH
-from rqrec.models.mapped_rows import map_rows
 from rqrec.models.search.history.transitions import KEPT, TransitionInputs, Transitions
 from rqrec.models.trie.trie import NO_LEAF
 
@@ -46,7 +46,7 @@ def read_mapped_transitions(folder: Path, *, rows: int) -> Transitions:
     Raises:
         ValueError: If a type or a length is wrong.
     """
-    inputs = TransitionInputs(*(map_rows(folder / name) for name in FOLLOWING))
+    inputs = TransitionInputs(*(map_file(folder, name) for name in FOLLOWING))
     kinds = [array.dtype for array in inputs]
     if kinds != [np.int32, np.int32, np.float32] or any(array.ndim != 1 for array in inputs):
         raise ValueError(f"expected two arrays of int32 and one of float32, got {kinds}")

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from rqrec.models.array_types import Int32Array, IntArray
+from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.service.catalogue.item import Item, items_of
 
 MADE_WHEN_NEEDED_FROM = 100_000  # items; as objects they would take about 400 bytes each
@@ -29,6 +30,11 @@ class BundleItems(Sequence[Item]):
     def __init__(self, items: pl.DataFrame, row_of_leaf_N: Int32Array) -> None:
         self._frame, self._row_of_leaf_N = items, row_of_leaf_N
         self._items = items_of(items[row_of_leaf_N]) if len(items) < MADE_WHEN_NEEDED_FROM else None
+
+    @property
+    def ids(self) -> pl.Series:
+        """The id of each of N items. No item is made for it."""
+        return self._frame[ITEM_ID].gather(self._row_of_leaf_N)
 
     def at(self, leaves_M: IntArray) -> list[Item]:
         """Returns the items of M leaves."""

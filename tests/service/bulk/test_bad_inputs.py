@@ -11,7 +11,7 @@ import pytest
 from rqrec.models.errors import UserError
 from rqrec.service.bulk.output import OutputFolder
 from rqrec.service.bulk.source import InputFile, fingerprint
-from tests.service.bulk.conftest import Run
+from tests.service.bulk.conftest import Run, lists_in, random_histories
 
 USERS = pl.DataFrame({"user_id": ["a"], "history": [["100"]]})
 
@@ -57,6 +57,7 @@ def test_files_that_differ_or_are_none_are_refused(run: Run, tmp_path: Path) -> 
         ({"filter": {"genre": {"any_of": ["War"]}}}, "filter.genre"),
         ({"caps": {"price": 1}}, "caps.price: expected an attribute"),
         ({"exclude_types": ["view"]}, "give them with --events"),
+        ({"exclude": ["100"] * 1001}, "exclude may have at most 1000 items, got 1001"),
     ],
 )
 def test_a_request_that_http_would_refuse_is_refused(
@@ -83,6 +84,45 @@ def test_users_that_http_would_refuse_are_skipped_with_the_reason(run: Run, tmp_
         ("long", "history has more than 1000 items (RQREC_MAX_HISTORY_ITEMS)"),
     ]
     assert json.loads((tmp_path / "out/summary.json").read_text())["skipped"] == 6
+
+
+def test_an_exclusion_counts_with_those_of_the_request(run: Run, tmp_path: Path) -> None:
+    users = pl.concat([USERS] * 2).with_columns(exclude=pl.Series([["101"] * 990, ["101"] * 991]))
+    users.write_parquet(tmp_path / "in.parquet")
+    figures = run(tmp_path / "in.parquet", {"k": 3, "exclude": ["102"] * 10}).figures
+    assert (figures.lists, figures.skipped) == (1, 1)
+
+
+def test_the_files_of_a_folder_may_have_any_name_and_be_linked(run: Run, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "in[1]", tmp_path / "elsewhere"
+    for place in (folder, elsewhere):
+        place.mkdir()
+    names = [folder / "u*.parquet", folder / "users[1].PARQUET", folder / "_no.parquet", elsewhere / "?.parquet"]
+    for number, name in enumerate(names):
+        with name.open("wb") as file:
+            USERS.with_columns(user_id=pl.lit(str(number))).write_parquet(file)
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    assert run(folder, {"k": 3}).figures.users == 3
+    assert set(lists_in(tmp_path / "out")) == {"0", "1", "3"}
+
+
+def test_an_input_that_cannot_be_read_is_named(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "in.parquet"
+    random_histories(2000).write_parquet(source)
+    content = bytearray(source.read_bytes())
+    content[200:2000] = bytes(1800)
+    source.write_bytes(content)
+    with pytest.raises(UserError, match="in.parquet cannot be read .*write it again"):
+        run(source)
+
+
+def test_an_input_without_users_leaves_the_folder_to_another(run: Run, tmp_path: Path) -> None:
+    USERS.clear().write_parquet(tmp_path / "in.parquet")
+    with pytest.raises(UserError, match="expected at least one user"):
+        run(tmp_path / "in.parquet")
+    USERS.write_parquet(tmp_path / "in.parquet")
+    assert run(tmp_path / "in.parquet").figures.lists == 1
 
 
 def test_an_input_that_changes_during_the_run_is_refused(

@@ -65,6 +65,28 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(run: Run, tmp_path: 
         run(source, {"k": 2})
 
 
+def test_lists_that_were_lost_after_the_end_are_made_again(run: Run, tmp_path: Path) -> None:
+    source, lists = tmp_path / "in.parquet", tmp_path / "out" / "lists"
+    random_histories(USERS).write_parquet(source)
+    request = {"k": 2, "beam_width": 4}
+    run(source, request)
+    whole = lists_in(tmp_path / "out")
+    (lists / "part-00001.parquet").unlink()
+    assert run(source, request).num_users == USERS - 1024
+    assert lists_in(tmp_path / "out") == whole
+    shutil.copy(lists / "part-00000.parquet", lists / "part-00001.parquet")
+    with pytest.raises(UserError, match="part-00001.parquet is none .*it has the lists of part-00000"):
+        run(source, request)
+    (lists / "part-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="part-00001.parquet is none or is damaged"):
+        run(source, request)
+    (lists / "part-00001.parquet").unlink()
+    run(source, request)
+    (tmp_path / "out" / "bulk.json").write_text("{")
+    with pytest.raises(UserError, match="bulk.json is damaged"):
+        run(source, request)
+
+
 def test_the_command_is_killed_and_goes_on(bundles: Path, tmp_path: Path) -> None:
     random_histories(16_000).write_parquet(tmp_path / "in.parquet")
     out = tmp_path / "out"

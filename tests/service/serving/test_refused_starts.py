@@ -59,3 +59,4 @@ def test_an_unusable_bundle_is_one_line_at_the_start(copy: Path, name: str) -> N
     assert done.returncode in (2, 3)
     assert "Traceback" not in done.stderr
     assert sum(name in line for line in done.stderr.splitlines()) == 1
+    assert "cannot listen" not in done.stderr
