@@ -98,7 +98,7 @@ def read_learned_items(
     expected = {SEMANTIC_ID: pl.Array(pl.Int32, levels), POPULARITY: pl.Int64}
     if not is_mapped:
         expected[ITEM_VECTOR] = pl.Array(pl.Float32, width)
-    frame = pl.read_parquet(folder / LEARNED_ITEMS)
+    frame = pl.read_parquet(folder / LEARNED_ITEMS, glob=False)
     if dict(frame.schema) != expected or len(frame) != rows:
         raise ValueError(f"expected {rows} rows of {expected}, got {len(frame)} of {dict(frame.schema)}")
     for column in frame.iter_columns():

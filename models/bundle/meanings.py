@@ -124,7 +124,7 @@ def read_meanings(path: Path, *, codebook_size: int, levels: int) -> Meanings:
     Raises:
         ValueError: If a type is wrong, or a value is missing or out of range.
     """
-    return Meanings(pl.read_parquet(path), codebook_size=codebook_size, levels=levels)
+    return Meanings(pl.read_parquet(path, glob=False), codebook_size=codebook_size, levels=levels)
 
 
 def _check(table: pl.DataFrame, codebook_size: int, levels: int) -> None:

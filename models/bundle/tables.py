@@ -25,7 +25,7 @@ def read_items(path: Path, *, rows: int) -> pl.DataFrame:
         ValueError: If the number of items is wrong, if an attribute has a type that JSON cannot express, or if an
             item_id is missing, empty, not unique, longer than `MAX_ITEM_ID` or contains a control character.
     """
-    items = pl.read_parquet(path).rechunk()  # rows of lists in several chunks would be slow to look up
+    items = pl.read_parquet(path, glob=False).rechunk()  # rows of lists in several chunks would be slow to look up
     if items.schema.get(ITEM_ID) != pl.String or len(items) != rows:
         raise ValueError(f"expected {rows} rows with {ITEM_ID}, a string, got {len(items)} of {dict(items.schema)}")
     if items[ITEM_ID].null_count() or items[ITEM_ID].n_unique() != rows:

@@ -46,7 +46,7 @@ def read_transitions(path: Path, *, rows: int) -> Transitions:
     Raises:
         ValueError: If a type or the number of rows is wrong, or a value is missing or out of range.
     """
-    table = pl.read_parquet(path)
+    table = pl.read_parquet(path, glob=False)
     if dict(table.schema) not in (SCHEMA, SESSION_SCHEMA) or len(table) != rows:
         raise ValueError(f"expected {rows} rows of {SCHEMA}, got {len(table)} of {dict(table.schema)}")
     lengths = table.select(pl.all().list.len())

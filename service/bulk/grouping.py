@@ -107,5 +107,5 @@ def _histories(group: Path, rules: HistoryRules) -> pl.DataFrame:
     """The histories of the users of a group."""
     entry = pl.struct(pl.col(ITEM_ID), pl.col(TYPE).alias("type"), (pl.col(TIME).dt.timestamp("us") / 1e6).alias("at"))
     kept = entry.filter(pl.col(TYPE).is_in(list(rules.stored_types))).tail(rules.most_entries)
-    events = pl.read_parquet(group, hive_partitioning=False).sort(USER_ID, ROW)
+    events = pl.read_parquet(group, hive_partitioning=False, glob=False).sort(USER_ID, ROW)
     return events.group_by(USER_ID, maintain_order=True).agg(kept.alias(HISTORY))

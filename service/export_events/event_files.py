@@ -112,7 +112,7 @@ class EventFiles:
         day = self._folder / f"day={today or datetime.now(UTC).date()}"
         added, last = _as_table(events), self._last()
         if last is not None and last.parent == day:
-            before = pl.read_parquet(last, hive_partitioning=False)
+            before = pl.read_parquet(last, hive_partitioning=False, glob=False)
             if len(before) + len(added) <= EVENTS_IN_FILE:
                 _write(pl.concat([before, added]), last, progress)
                 return
@@ -134,13 +134,13 @@ class EventFiles:
             log.tell("%d of %d files searched for events of forgotten users", number, len(parts))
             progress = _progress(file)
             num_events, num_kept = (
-                pl.scan_parquet(file, hive_partitioning=False)
+                pl.scan_parquet(file, hive_partitioning=False, glob=False)
                 .select(pl.len(), is_kept.sum().alias("kept"))
                 .collect()
                 .row(0)
             )
             if num_kept < num_events:
-                kept = pl.read_parquet(file, hive_partitioning=False).filter(is_kept)
+                kept = pl.read_parquet(file, hive_partitioning=False, glob=False).filter(is_kept)
                 _write(kept, file, progress)
                 removed += num_events - num_kept
         return removed

@@ -61,7 +61,9 @@ class ML25MItemData:
                 numbers.
         """
         path = require_file(self.folder / "movies.csv", expected="movieId,title,genres")
-        movies = pl.read_csv(path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String})
+        movies = pl.read_csv(
+            path, schema_overrides={"movieId": pl.String, "title": pl.String, "genres": pl.String}, glob=False
+        )
         require_columns(movies.columns, ["movieId", "title", "genres"], path=path)
         items = _movie_table(movies["movieId"], movies["title"], movies["genres"].str.split("|"))
         return self._with_posters(items)
@@ -76,7 +78,7 @@ class ML25MItemData:
             vectors = np.load(vectors_path, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise DataError(f"{vectors_path} must be an array that numpy.save wrote: {error}") from error
-        ids = pl.read_csv(ids_path, schema_overrides={"movieId": pl.String})
+        ids = pl.read_csv(ids_path, schema_overrides={"movieId": pl.String}, glob=False)
         require_columns(ids.columns, ["movieId"], path=ids_path)
         if vectors.ndim != 2 or len(vectors) != len(ids):
             raise DataError(
@@ -112,7 +114,9 @@ def read_csv_layout(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
         DataError: If a file or column is missing or a value cannot be read.
     """
     path = require_file(folder / "ratings.csv", expected="userId,movieId,rating,timestamp")
-    ratings = pl.scan_csv(path, schema_overrides={"userId": pl.String, "movieId": pl.String, "timestamp": pl.String})
+    ratings = pl.scan_csv(
+        path, schema_overrides={"userId": pl.String, "movieId": pl.String, "timestamp": pl.String}, glob=False
+    )
     require_columns(ratings.collect_schema().names(), ["userId", "movieId", "timestamp"], path=path)
     return _interactions(ratings, "userId", "movieId"), ML25MItemData(folder).read()
 
@@ -146,7 +150,7 @@ def read_100k_parquet(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """
     ratings_path = require_file(folder / "MovieLens100k_data.parquet.brotli", expected="the ratings of MovieLens-100K")
     movies_path = require_file(folder / "MovieLens100k_items.parquet.brotli", expected="the movies of MovieLens-100K")
-    ratings, movies = pl.scan_parquet(ratings_path), pl.read_parquet(movies_path)
+    ratings, movies = pl.scan_parquet(ratings_path, glob=False), pl.read_parquet(movies_path, glob=False)
     require_columns(ratings.collect_schema().names(), ["user_id", "movie_id", "timestamp"], path=ratings_path)
     require_columns(movies.columns, ["movie_id", "movie_title", *GENRES_100K], path=movies_path)
     return _interactions(ratings, "user_id", "movie_id"), _movies_with_flags(movies)

@@ -182,8 +182,8 @@ def load_prepared(stage: Stage) -> Dataset:
     description = _description(stage)
     return Dataset(
         description["name"],
-        pl.read_parquet(stage.path / ITEMS),
-        pl.read_parquet(stage.path / INTERACTIONS),
+        pl.read_parquet(stage.path / ITEMS, glob=False),
+        pl.read_parquet(stage.path / INTERACTIONS, glob=False),
         description["fingerprint"],
         tuple(description["event_types"]),
         tuple(description["excluding_types"]),
@@ -193,7 +193,7 @@ def load_prepared(stage: Stage) -> Dataset:
 
 def load_user_ids(stage: Stage) -> pl.Series:
     """Reads the ids of the users that `prepare_data` saved: strings, by user_index."""
-    return pl.read_parquet(stage.path / USERS)[USER_ID]
+    return pl.read_parquet(stage.path / USERS, glob=False)[USER_ID]
 
 
 def load_columns(stage: Stage) -> list[Column]:

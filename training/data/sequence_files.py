@@ -116,7 +116,7 @@ def _rows(path: Path) -> list[list[str]]:
 def _read_items(path: Path) -> pl.DataFrame:
     require_file(path, expected="one JSON object a line with item_id and any attributes")
     try:
-        items = pl.read_ndjson(path, infer_schema_length=None)
+        items = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} must hold one JSON object a line: {str(error).splitlines()[0]}") from error
     require_columns(items.columns, ["item_id"], path=path)

@@ -93,8 +93,8 @@ class EvaluationDetails:
         """Reads the details that `write` wrote; None if the folder has none."""
         if not (directory / USERS).is_file():
             return None
-        users, shown = pl.read_parquet(directory / USERS), pl.read_parquet(directory / SHOWN)
-        entries = pl.read_parquet(directory / ENTRIES)
+        users, shown = pl.read_parquet(directory / USERS, glob=False), pl.read_parquet(directory / SHOWN, glob=False)
+        entries = pl.read_parquet(directory / ENTRIES, glob=False)
         ranks = {}
         for name in users.columns[2:]:
             ranks_U = users[name].to_numpy().astype(np.float64)

@@ -98,7 +98,7 @@ def make_features(workspace: Workspace, parent: Bundle, data: Stage) -> Stage:
     """
 
     def write(directory: Path) -> None:
-        new_items, known_RE = pl.read_parquet(data.path / NEW_ITEMS), read_item_features(parent)
+        new_items, known_RE = pl.read_parquet(data.path / NEW_ITEMS, glob=False), read_item_features(parent)
         new_ME = features_of(new_items, ItemTokenizer(parent)) if len(new_items) else known_RE[:0]
         save_file({"features_NE": np.concatenate([known_RE, new_ME])}, directory / item_features.FEATURES)
         shutil.copyfile(parent.path / FEATURIZER, directory / item_features.FEATURIZER)

@@ -78,7 +78,7 @@ def load_curves(directory: Path) -> Mapping[str, Curve]:
     """
     if not (directory / FILE).is_file():
         return {}
-    table = pl.read_parquet(directory / FILE)
+    table = pl.read_parquet(directory / FILE, glob=False)
     return {
         str(name): Curve(one["step"].to_numpy(), one["value"].to_numpy())
         for (name,), one in table.partition_by("curve", as_dict=True, maintain_order=True).items()

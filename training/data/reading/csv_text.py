@@ -52,6 +52,7 @@ class CsvSource(NamedTuple):
             infer_schema=False,
             encoding="utf8-lossy",
             truncate_ragged_lines=True,
+            glob=False,
         )
 
     def rows(self, settings: DatasetSettings) -> pl.LazyFrame:
@@ -64,6 +65,7 @@ class CsvSource(NamedTuple):
             skip_lines=self.skipped_lines,
             with_column_names=_stripped if settings.has_header else _numbered,
             infer_schema=False,
+            glob=False,
         )
 
     def _readable(self) -> Path | io.BytesIO:
@@ -171,7 +173,9 @@ def open_binary(path: Path) -> BinaryIO:
 
 def _first_line(path: Path) -> str:
     if path.suffix.lower() == ".zst":
-        columns = pl.scan_csv(path, separator=NO_SEPARATOR, quote_char=None, infer_schema=False).collect_schema()
+        columns = pl.scan_csv(
+            path, separator=NO_SEPARATOR, quote_char=None, infer_schema=False, glob=False
+        ).collect_schema()
         return columns.names()[0]
     with open_binary(path) as file:
         return file.readline().removeprefix(codecs.BOM_UTF8).decode(UTF_8, errors="replace")

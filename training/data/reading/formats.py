@@ -30,6 +30,7 @@ FORMATS = {
     ".item": CSV,
 }
 COMPRESSIONS = (".gz", ".zst")
+PATTERN_SIGNS = frozenset("*?[")
 MALFORMED = ("more fields", "could not parse", "CSV malformed")  # words of polars
 EXAMPLE_SUFFIXES = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, also with .gz or .zst"
 
@@ -209,7 +210,7 @@ def _located(reason: str, path: Path, settings: DatasetSettings) -> DataError | 
 def _scan_file(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
     kind = format_of(path)
     if kind == PARQUET:
-        return pl.scan_parquet(path, hive_partitioning=False)
+        return pl.scan_parquet(path, hive_partitioning=False, glob=False)
     if kind == CSV:
         frame = scan_csv(path, settings, report)
         _require_distinct(frame.collect_schema().names(), path)
@@ -227,7 +228,9 @@ def _scan_json(path: Path) -> pl.LazyFrame:
         is_array, has_mark = _is_array(file)
         if is_array:
             return pl.read_json(file.read(), infer_schema_length=None).lazy()
-        return pl.scan_ndjson(io.BytesIO(file.read()) if has_mark else path, infer_schema_length=None)
+        # Polars would take the signs of a pattern in the path of a file of JSON for one.
+        is_plain = not (has_mark or PATTERN_SIGNS & set(str(path)))
+        return pl.scan_ndjson(path if is_plain else io.BytesIO(file.read()), infer_schema_length=None)
 
 
 def _is_array(file: BinaryIO) -> tuple[bool, bool]:
