@@ -73,7 +73,8 @@ class RayPool:
             _SliceActor,
             fn_constructor_args=(self._job,),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),  # fewer go on if a node is lost
+            # all actors start at once; fewer go on if a node is lost
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers, initial_size=self._workers),
             num_cpus=1,
             num_gpus=self._num_gpus,
         )

@@ -47,6 +47,10 @@ class RayNode:
         rows = (line.split(maxsplit=1) for line in listed.stdout.splitlines())
         return {int(pid): title for pid, title in rows if "defunct" not in title}
 
+    def workers(self) -> list[int]:
+        """The ids of the processes that make lists."""
+        return [pid for pid, title in self.processes().items() if "MapWorker" in title]
+
     def kill(self) -> None:
         """Kills all processes of the node at once."""
         while found := self.processes():
@@ -60,11 +64,11 @@ class RayNode:
 
 
 @contextmanager
-def two_nodes(folder: Path) -> Iterator[tuple[str, Mapping[str, str], RayNode]]:
+def two_nodes(folder: Path) -> Iterator[tuple[str, Mapping[str, str], list[RayNode]]]:
     """Starts a cluster of two nodes, and kills it at the end of the block.
 
     Yields:
-        The address of the cluster, the environment of its clients, and the node without the head.
+        The address of the cluster, the environment of its clients, and the nodes, the head first.
     """
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment, nodes = {**os.environ, **own, "OMP_NUM_THREADS": "1"}, list[RayNode]()
@@ -75,7 +79,7 @@ def two_nodes(folder: Path) -> Iterator[tuple[str, Mapping[str, str], RayNode]]:
         head = ("--head", f"--port={port}", "--include-dashboard=false", client_port, temporary)
         nodes.append(RayNode(folder, "head", environment, *head))
         nodes.append(RayNode(folder, "other", environment, f"--address={address}"))
-        yield address, environment, nodes[1]
+        yield address, environment, nodes
     finally:
         for node in reversed(nodes):
             node.kill()
