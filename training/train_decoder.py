@@ -44,7 +44,7 @@ NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 BONUS, TRANSITIONS = "history_bonus.json", "transitions.parquet"
 VALIDATION_K = 10
-CODE_VERSION = 9  # 9: following items have strengths in a session
+CODE_VERSION = 10  # 9: following items have strengths in a session; 10: they follow one of the last four items
 
 
 def train_decoder(

@@ -73,8 +73,8 @@ class BeamSearch(nn.Module):
                 trie was built.
             paths_LN: The nodes on the path to each leaf, from `models.trie.trie.SemanticIdTrie.paths_LN`.
             trie: The arrays of the catalogue's trie.
-            following: The items that followed each item in the training data. Those that followed the last two items of
-                a history are found too.
+            following: The items that followed each item in the training data. Those that followed the last items of a
+                history are found too.
             in_session_B: 1 for a request in the session of the last history item, else 0; int32.
             types_BT: The event type of each history item, 0 for unknown, int64; None if all are unknown.
         """

@@ -22,7 +22,7 @@ class SearchOutput(NamedTuple):
         scores_BK: The score of each item, float32; -inf in an empty entry.
         queries_BD: The query of each user, float32. Its dot product with an item vector at unit length is
             relevance_weight * relevance.
-        strengths_BK: How strongly each item follows the user's last two items, float32. The last three fields may be
+        strengths_BK: How strongly each item follows the user's last items, float32. The last three fields may be
             None if the search added no following items (see `models.search.history.following_items`).
         offsets_B: The offset of each user for estimates of log-probabilities, float32; see
             `models.search.new.new_item_scores.NewItemScores.offsets`.

@@ -18,7 +18,7 @@ class Recommendation(BaseModel):
     rank: int = Field(ge=1, description="1 is the best.")
     score: float | None = Field(
         description="The list is sorted by this score: log_prob plus the weighted relevance of the item to the "
-        "history, plus a bonus for an item that in training followed the last two items of the history and, where "
+        "history, plus a bonus for an item that in training followed the last items of the history and, where "
         "items may repeat, for an item of the history; plus the logarithms of the factors of its boosts. Comparable "
         "within one list only. With diversity and for pinned items, the list is not sorted by it. null: a pinned item "
         "that the search did not find."

@@ -1,6 +1,6 @@
 """Fits the score bonus of the candidates that a user's history points at: own items and following items.
 
-An own item is an item of the user's history. A following item followed one of the user's last two items in the training
+An own item is an item of the user's history. A following item followed one of the user's last items in the training
 data. A candidate is an item that the search found for a user, an own item or a following item.
 
 Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
@@ -27,7 +27,8 @@ from rqrec.training.evaluation.rank_holdout import last_disliked, user_batches
 from rqrec.training.runtime.progress import progress
 
 NO_OWN_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights but the scale; one is chosen
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights of own items; one is chosen
+FOLLOWING_PENALTY = 1.0  # of the squared weight of following items
 FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
 COMPARED = 512  # different items of a history, the latest ones
@@ -176,13 +177,14 @@ def _best_penalty(parts: Sequence[_OfUser]) -> float:
 
 def _fitted(choices: _Choices, penalty: float) -> NDArray[np.float64]:
     """Fits the scale, the weight of following items, which is not negative, and the steps, in this order."""
+    penalties_F = np.full(choices.features_CF.shape[1], penalty)
+    penalties_F[:2] = 0.0, FOLLOWING_PENALTY
 
     def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        penalised_F = np.concatenate([[0.0], weights_F[1:]])
         value, gradient_F = choices.loss(weights_F)
-        return value + penalty * penalised_F @ penalised_F / 2, gradient_F + penalty * penalised_F
+        return value + penalties_F @ weights_F**2 / 2, gradient_F + penalties_F * weights_F
 
-    start_F = np.zeros(choices.features_CF.shape[1])
+    start_F = np.zeros(len(penalties_F))
     start_F[0] = 0.1
     bounds = [(LOWEST_SCALE, None), (0.0, None), *[(None, None)] * (len(start_F) - 2)]
     return np.asarray(minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x)

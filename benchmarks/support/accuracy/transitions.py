@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
-from rqrec.models.search.history.transitions import SECOND_LAST
 from rqrec.training.data.splits import Holdout, Sequences
 from rqrec.training.evaluation.rank_holdout import USERS_PER_BATCH
 from rqrec.training.history.transitions import SHARPNESS, transition_shares
 
+SECOND_LAST = 0.3  # the last item but one counts this much beside the last item
 TIE_BREAK = 1e-6  # items that never followed are ranked by content alone, behind the others
 
 

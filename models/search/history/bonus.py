@@ -10,7 +10,7 @@ from rqrec.models.search.history.transitions import Following, Transitions
 class HistoryBonus:
     """The learnt bonus that is added to the scores of own items and of following items.
 
-    Own items are items of the user's history. Following items followed the last two of them in the training data.
+    Own items are items of the user's history. Following items followed the last ones of them in the training data.
 
     Attributes:
         own: The weights of own items; None if they get no bonus and are not added to the candidates.

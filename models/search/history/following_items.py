@@ -1,4 +1,4 @@
-"""Adds following items to the found items: items that followed the user's last two items in the training data.
+"""Adds following items to the found items: items that followed the user's last items in the training data.
 
 A network remembers badly what followed an item once or twice; the table of transitions does not (docs/experiments.md,
 "What neighbouring positions know"). Following items get a bonus on their score, whose weight is learnt in training
@@ -6,8 +6,8 @@ A network remembers badly what followed an item once or twice; the table of tran
 for the GIL at each operation under load.
 
 Shapes: B users, T history items, K beams, E excluded leaves of a user, N leaves, P pairs of an item and an item that
-followed it, S following items of an item, X = 2 S following items of a user, J joining items of a user, Y = K + J
-candidates of a user, D width.
+followed it, R last items of a user, S following items of an item, X = R S following items of a user, J joining items of
+a user, Y = K + J candidates of a user, D width.
 """
 
 from typing import NamedTuple, Self
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rqrec.models.search.exclusion import EligibleTensors
-from rqrec.models.search.history.transitions import KEPT, SECOND_LAST, WEAK, Following
+from rqrec.models.search.history.transitions import KEPT, RECENT, WEAK, Following
 from rqrec.models.search.new.new_item_scores import ANCHORS
 from rqrec.models.search.ranked import BeamSearchOutput, Found, top_k
 from rqrec.models.trie.trie import NO_LEAF
@@ -52,7 +52,7 @@ class FollowingTensors(NamedTuple):
         return cls(*(torch.from_numpy(array).to(device) for array in following.by_input_name().values()))
 
     def after(self, history_BT: Tensor, lengths_B: Tensor, in_session_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the items that followed the last two items of each history.
+        """Finds the items that followed the last items of each history, as many items as `RECENT` has weights.
 
         Args:
             history_BT: The places (item numbers) of the history items, oldest first, padded at the end; int64. After a
@@ -63,8 +63,8 @@ class FollowingTensors(NamedTuple):
 
         Returns:
             The items, int32, shape (B, X), -1 in an empty entry; and their strengths, float32, 0 in an empty entry.
-            Strengths after the last item but one are multiplied by `SECOND_LAST`. An item that followed both stands in
-            the first S entries, with the sum of its strengths; in the others, its strength is 0.
+            The strengths after each last item are multiplied by its weight in `RECENT`. An item that followed several
+            of them has the sum of its strengths in the first entry, and 0 in the others.
 
         Example:
             Item 0 was followed by the items 1 and 2, item 2 by item 1. The last item is 0, the last but one is 2.
@@ -77,34 +77,33 @@ class FollowingTensors(NamedTuple):
             >>> request = torch.tensor([[2, 0]]), torch.tensor([2]), torch.zeros(1, dtype=torch.int32)
             >>> items_BX, strengths_BX = tensors.after(*request)
             >>> items_BX[0, :2].tolist(), strengths_BX[0, :2].tolist(), strengths_BX[0, 2:].sum().item()
-            ([1, 2], [0.800000011920929, 0.25], 0.0)
+            ([1, 2], [1.0, 0.25], 0.0)
         """
         device = history_BT.device
         nobody, no_pair = self.starts.shape[0] - 2, self.items.shape[0] - 1
-        positions_B2 = lengths_B[:, None] - torch.arange(1, 3, device=device)
-        places_B2 = history_BT.gather(1, positions_B2.clamp_min(0)).clamp_max(nobody)
-        places_B2 = torch.where(positions_B2 >= 0, places_B2, nobody)
-        begins_B2, ends_B2 = self.starts[places_B2], self.starts[places_B2 + 1]
-        pairs_B2S = begins_B2[:, :, None] + torch.arange(KEPT, dtype=torch.int32, device=device)
-        pairs_BX = torch.where(pairs_B2S < ends_B2[:, :, None], pairs_B2S, no_pair).flatten(1)
+        weights_R = torch.tensor(RECENT, device=device)
+        positions_BR = lengths_B[:, None] - torch.arange(1, 1 + len(RECENT), device=device)
+        places_BR = history_BT.gather(1, positions_BR.clamp_min(0)).clamp_max(nobody)
+        places_BR = torch.where(positions_BR >= 0, places_BR, nobody)
+        begins_BR, ends_BR = self.starts[places_BR], self.starts[places_BR + 1]
+        pairs_BRS = begins_BR[:, :, None] + torch.arange(KEPT, dtype=torch.int32, device=device)
+        pairs_BRS = torch.where(pairs_BRS < ends_BR[:, :, None], pairs_BRS, no_pair)
         in_sessions = self.strengths.shape[0] - self.items.shape[0]  # where the strengths in sessions begin, or 0
-        items_BX = self.items[pairs_BX]
-        strengths_BX = self.strengths[pairs_BX + in_session_B[:, None] * in_sessions]
-        last_BS, before_BS = items_BX.split(KEPT, dim=1)
-        of_last_BS, of_before_BS = strengths_BX.split(KEPT, dim=1)
-        of_before_BS = of_before_BS * SECOND_LAST
-        is_same_BSS = _equal(last_BS, before_BS)
-        of_last_BS = of_last_BS + (is_same_BSS @ of_before_BS[:, :, None]).squeeze(2)
-        return items_BX, torch.cat([of_last_BS, of_before_BS * (1 - is_same_BSS.amax(1))], dim=1)
+        items_BX = self.items[pairs_BRS].flatten(1)
+        strengths_BRS = self.strengths[pairs_BRS + in_session_B[:, None, None] * in_sessions] * weights_R[:, None]
+        is_same_BXX = _equal(items_BX, items_BX)
+        sums_BX = (is_same_BXX @ strengths_BRS.flatten(1)[:, :, None]).squeeze(2)
+        is_repeated_BX = (is_same_BXX * torch.ones_like(is_same_BXX[0]).tril(-1)).amax(2)
+        return items_BX, sums_BX * (1 - is_repeated_BX)
 
 
 class Joining(NamedTuple):
     """The following items of B users, divided into those that the search found too and those that join them.
 
     Attributes:
-        found_strengths_BK: How strongly each found item follows the user's last two items, float32; 0 if it does not.
+        found_strengths_BK: How strongly each found item follows the user's last items, float32; 0 if it does not.
         leaves_BJ: The leaf of each item that joins, int32; of no meaning where the strength is 0.
-        strengths_BJ: How strongly it follows the user's last two items, float32; 0 in an empty entry.
+        strengths_BJ: How strongly it follows the user's last items, float32; 0 in an empty entry.
     """
 
     found_strengths_BK: Tensor

@@ -42,7 +42,7 @@ class Candidates(NamedTuple):
         counts_BX: How often the user chose the item. It is 0 for an item that gets no bonus: because it is not in the
             history, because it is new, or because too many items of the history have a larger bonus.
         ages_BX: How many choices the user made after the last choice of the item; 0 where `counts_BX` is 0.
-        strengths_BX: How strongly the item follows the user's last two items; 0 for items that the search did not find.
+        strengths_BX: How strongly the item follows the user's last items; 0 for items that the search did not find.
     """
 
     leaves_BX: IntArray

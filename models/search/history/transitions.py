@@ -1,7 +1,7 @@
 """The transition table: which items followed each item in the training data, and how strongly.
 
 A network remembers badly what followed an item once or twice; a sparse table does not. Here the items that followed a
-user's last two items become candidates, and get a bonus on their score (see `models.search.history.following_items`).
+user's last items become candidates, and get a bonus on their score (see `models.search.history.following_items`).
 This module does not need PyTorch.
 
 Shapes: N items, P pairs of an item and an item that followed it.
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rqrec.models.array_types import FloatArray, Int32Array
 from rqrec.models.trie.trie import NO_LEAF
 
-KEPT = 64  # the largest number of items that followed an item
-SECOND_LAST = 0.3  # the last item but one counts this much beside the last item
+KEPT = 16  # the largest number of items that followed an item
+RECENT = (1.0, 1 / 2, 1 / 3, 1 / 4)  # what followed the last item counts this much, the last item but one, and so on
 SESSION_GAP_S = 1800  # a longer time between two choices of a user begins another session
-WEAK = 0.01  # a strength well below this one changes a score little
+WEAK = 0.1  # a strength well below this one changes a score little
 
 
 class TransitionInputs(NamedTuple):
@@ -141,7 +141,7 @@ def is_in_session(last_time: float | None, request_time: float) -> bool:
 def transition_signal(strengths: FloatArray) -> FloatArray:
     """Returns ln(1 + strength / `WEAK`), float32: the bonus of a candidate is a learnt weight times this signal.
 
-    >>> transition_signal(np.float32([0, 0.01, 1])).astype(float).round(2).tolist()
-    [0.0, 0.69, 4.62]
+    >>> transition_signal(np.float32([0, 0.1, 1])).astype(float).round(2).tolist()
+    [0.0, 0.69, 2.4]
     """
     return np.asarray(np.log1p(strengths / np.float32(WEAK)), dtype=np.float32)

@@ -37,8 +37,8 @@ def test_the_search_reads_the_same_from_the_files(table: Transitions, tmp_path: 
     ("file", "values", "reason"),
     [
         (0, np.array([0, 2, 2, 3], dtype=np.int32), "expected 5 starts"),
-        (0, np.array([0, 2, 1, 3, 3], dtype=np.int32), "0 to 64 following items"),
-        (0, np.array([0, 2, 2, 2, 3], dtype=np.int32), "0 to 64 following items"),
+        (0, np.array([0, 2, 1, 3, 3], dtype=np.int32), "0 to 16 following items"),
+        (0, np.array([0, 2, 2, 2, 3], dtype=np.int32), "0 to 16 following items"),
         (0, np.array([0, 2, 2, 3, 3], dtype=np.float32), "arrays of int32"),
         (1, np.array([1, 3, 1, -1], dtype=np.int32), "must be in"),
         (1, np.array([1, 2, 1, 0], dtype=np.int32), "empty entry"),

@@ -10,7 +10,7 @@ from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
 from rqrec.models.search.exclusion import EligibleTensors
 from rqrec.models.search.history.following_items import JOINING, FollowingTensors, Joining
-from rqrec.models.search.history.transitions import KEPT, SECOND_LAST, WEAK, Following, Transitions
+from rqrec.models.search.history.transitions import KEPT, RECENT, WEAK, Following, Transitions
 from rqrec.models.search.new.new_item_scores import NewItemScores
 from rqrec.models.search.padding import pad
 from rqrec.models.search.ranked import Found
@@ -46,13 +46,13 @@ def merged(
     return {leaf: score for leaf, score in pairs if leaf >= 0}
 
 
-def test_items_that_followed_the_last_two_items_join_with_a_bonus() -> None:
+def test_items_that_followed_the_last_items_join_with_a_bonus() -> None:
     scores = merged([0, 1, 3])
     # Relevance 2 (items 2 and 4) and 1 (item 3); the offset is -3; at most -2, as the last found item.
-    strength = 0.2 + SECOND_LAST * 1
+    strength = 0.2 + RECENT[1] * 1
     assert scores[2] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(strength / WEAK), rel=1e-5)
     assert scores[4] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(1 / WEAK), rel=1e-5)
-    assert scores[3] == pytest.approx(min(1 - 3, -2) + 1 + 2 * np.log1p(SECOND_LAST * 0.5 / WEAK), rel=1e-5)
+    assert scores[3] == pytest.approx(min(1 - 3, -2) + 1 + 2 * np.log1p(RECENT[1] * 0.5 / WEAK), rel=1e-5)
     assert (scores[0], scores[1]) == (1, -1)  # found, and nothing that followed
 
 
@@ -82,7 +82,7 @@ def test_without_a_table_nothing_changes(in_session: int) -> None:
     assert not strengths_BX.any()
 
 
-@given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=4), min_size=1, max_size=5))
+@given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
     dense = np.zeros((7, 5))
     for item in range(5):
@@ -95,7 +95,7 @@ def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
     items_BX, strengths_BX = tensors.after(torch.from_numpy(pad(histories, filler=0)), lengths, nobody)
     found = np.zeros((len(rows), 6))  # the last column takes empty entries
     np.add.at(found, (np.arange(len(rows))[:, None], items_BX.numpy()), strengths_BX.numpy())
-    expected = [dense[row[-1]] + (SECOND_LAST * dense[row[-2]] if len(row) > 1 else 0) for row in rows]
+    expected = [sum(weight * dense[item] for weight, item in zip(RECENT, row[::-1], strict=False)) for row in rows]
     np.testing.assert_allclose(found[:, :5], expected, rtol=1e-6)
     assert not found[:, 5].any()
 
@@ -116,16 +116,17 @@ def test_in_a_session_the_strengths_of_sessions_count_for_those_users_alone() ->
 
 def test_the_strongest_items_join() -> None:
     trie = SemanticIdTrie.build(np.arange(200)[:, None], codebook_size=200)
-    strengths_P = np.random.default_rng(0).random(2 * KEPT).astype(np.float32) + 1
-    starts_N = np.array([0, KEPT, 2 * KEPT, *[2 * KEPT] * 198])
-    table = Transitions(starts_N, np.arange(2 * KEPT, dtype=np.int32), strengths_P)
+    num_pairs = len(RECENT) * KEPT
+    strengths_P = np.random.default_rng(0).random(num_pairs).astype(np.float32) + 1
+    starts_N = np.minimum(np.arange(201) * KEPT, num_pairs)
+    table = Transitions(starts_N, np.arange(num_pairs, dtype=np.int32), strengths_P)
     tensors = FollowingTensors.from_following(Following(table, 1.0), CPU)
     eligible = EligibleTensors.from_eligibility(Eligibility.everything(trie), CPU)
-    after = tensors.after(torch.tensor([[0, 1]]), torch.tensor([2]), NO_SESSION)
-    joining = Joining.from_following(*after, torch.tensor([[70, 150]]), torch.tensor([[80, 3]]), eligible)
-    strength = strengths_P * np.repeat([SECOND_LAST, 1], KEPT)
-    assert joining.found_strengths_BK[0].tolist() == pytest.approx([strength[70], 0])
-    strength[[70, 80, 3]] = 0
+    after = tensors.after(torch.tensor([[3, 2, 1, 0]]), torch.tensor([4]), NO_SESSION)
+    joining = Joining.from_following(*after, torch.tensor([[50, 150]]), torch.tensor([[60, 3]]), eligible)
+    strength = strengths_P * np.repeat(np.float32(RECENT), KEPT)
+    assert joining.found_strengths_BK[0].tolist() == pytest.approx([strength[50], 0])
+    strength[[50, 60, 3]] = 0
     assert joining.leaves_BJ[0].tolist() == np.argsort(-strength, kind="stable")[:JOINING].tolist()
 
 
