@@ -14,7 +14,7 @@ with figures for each scenario. Progress is written to standard error.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -28,10 +28,11 @@ from rqrec.service.outcomes.design_effect import design_effects
 from rqrec.service.outcomes.outcome_counts import NUM_BUCKETS
 
 MEAN_IMPRESSIONS, MOST_IMPRESSIONS = 20, 2_000  # of a user
+TAIL = 1.5  # exponent of the Pareto distribution of the impressions of a user; its variance is infinite
 CORRELATIONS, MODELS, LIFT = (0.0, 0.05, 0.2), ((0.1, 0.5), (0.1, 0.1), (0.3, 0.5)), 0.1
 SHOWN_AT = (1_000, 5_000, 20_000, 50_000)  # impressions of both models
 Figures = dict[str, float]
-TAIL = 1.5  # exponent of the Pareto distribution of the impressions of a user; its variance is infinite
+Estimate = Callable[[IntArray, IntArray], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class ReturningUsers:
         return f"{model}, correlation {self.correlation:g}, {counts}, {order}"
 
 
-def simulate_returning(scenario: ReturningUsers, *, runs: int, step: int = 100, seed: int = 0) -> Found:
+def simulate_returning(
+    scenario: ReturningUsers, *, runs: int, step: int = 100, seed: int = 0, estimate: Estimate = design_effects
+) -> Found:
     """Runs a scenario many times, and judges it as the service does: with the larger design effect of both models.
 
     Args:
@@ -71,12 +74,14 @@ def simulate_returning(scenario: ReturningUsers, *, runs: int, step: int = 100, 
         runs: How many times to run it, at least 1.
         step: How many impressions lie between two looks at the interval; a divisor of the scenario's impressions.
         seed: Seed of the random numbers.
+        estimate: Estimates the design effects from the impressions and the successes, each of shape (looks, models,
+            buckets).
     """
     rng, sequence = np.random.default_rng(seed), ConfidenceSequence()
     better, worse = np.full(runs, np.inf), np.full(runs, np.inf)
     for run in range(runs):
         shown_TMB, successes_TMB = _counts(scenario, rng, step)
-        effects_T = design_effects(shown_TMB, successes_TMB).max(axis=1)
+        effects_T = estimate(shown_TMB, successes_TMB).max(axis=1)
         (active_n, canary_n), (active_s, canary_s) = shown_TMB.sum(axis=2).T, successes_TMB.sum(axis=2).T
         lower_T, upper_T = sequence.difference_bounds(canary_n, canary_s, active_n, active_s, design_effects=effects_T)
         for found, is_found_T in ((better, lower_T > 0), (worse, upper_T < 0)):
