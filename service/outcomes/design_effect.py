@@ -50,4 +50,5 @@ def design_effects(impressions_TU: IntArray, successes_TU: IntArray) -> NDArray[
     rate = successes / np.where(known, impressions, np.nan)
     residuals_TU = successes_TU - rate[..., None] * impressions_TU
     variance_of_sum = np.sum(residuals_TU**2, axis=-1) * num_users / np.maximum(num_users - 1, 1)
-    return np.fmax(variance_of_sum / (impressions * rate * (1 - rate)), 1.0)  # fmax takes 1 instead of NaN
+    effects: NDArray[np.float64] = np.fmax(variance_of_sum / (impressions * rate * (1 - rate)), 1.0)  # 1 where NaN
+    return effects

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from circuitbreaker import CircuitBreaker
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import Connection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
@@ -175,7 +175,7 @@ def _quick_reads(client: Redis | RedisCluster, timeout_s: float) -> QuickReads |
     """A connection of its own. Sentinels may name another master at any time; only the pool of the client learns it."""
     if isinstance(client, RedisCluster) or type(client.connection_pool) is not ConnectionPool:
         return None
-    connection = client.connection_pool.make_connection()
+    connection: Connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     connection.socket_timeout = None
     return QuickReads(connection, timeout_s)
 

@@ -4,7 +4,7 @@
 - FORGET_USER deletes a user's history and impressions, and adds to the stream that the user was forgotten.
 - FIND_EVENTS reads, and DROP_EVENTS deletes, a user's events in a part of the stream.
 - TRIM_EVENTS deletes the beginning of the stream.
-- READ_HISTORIES reads users' histories.
+- READ_HISTORIES reads users' histories, where `service.redis.quick_reads` cannot.
 - ADD_SHOWN adds to the impressions of users.
 """
 

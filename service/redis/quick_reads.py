@@ -42,7 +42,7 @@ class QuickReads:
             RedisError: If Redis did not answer, also after the retries of the connection.
             OSError: Likewise.
         """
-        packed = b"".join(map(pack_command, commands))
+        packed = b"".join(pack_command(words) for words in commands)  # type: ignore[arg-type]  # its stub says one word
         async with self._turn:
             retry = self._connection.retry
             answers = await retry.call_with_retry(
@@ -65,7 +65,7 @@ class QuickReads:
             except RedisConnectionError:  # Redis has closed it since the last call: this is no failure yet
                 await self._connection.disconnect()
         async with asyncio.timeout(self._timeout_s):
-            await self._connection.connect()
+            await self._connection.connect()  # type: ignore[no-untyped-call]
         return await self._exchange(packed, num_answers)
 
     async def _exchange(self, packed: bytes, num_answers: int) -> list[Any]:
