@@ -134,6 +134,9 @@ bench-loop: setup ## Real events in time against the running service, with and w
 bench-outcomes: setup ## How often the test of a canary's outcomes is wrong, and how soon it is right (5 minutes)
 	$(BIN)/python -m benchmarks.outcomes
 
+bench-returning-users: setup ## The same where users return, with the design effect that is estimated from the counts (6 minutes)
+	$(BIN)/python -m benchmarks.outcomes.returning_users
+
 bench-durability: train ## What is lost or counted twice when replicas, Redis and exports are killed (11 minutes)
 	$(BIN)/python -m benchmarks.events.durability --bundle '$(RQREC_BUNDLE)' --store sqlite
 	$(BIN)/python -m benchmarks.events.durability --bundle '$(RQREC_BUNDLE)' --store redis

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     redis_timeout_s: float = Field(0.25, gt=0, description="longest wait for one answer of Redis")
     redis_retries: int = Field(1, ge=0, le=10, description="retries of a failed call, after a jittered pause")
-    redis_connections: int = Field(16, ge=1, description="most connections to Redis")
+    redis_connections: int = Field(16, ge=1, description="most connections to Redis, beside one for users' histories")
     redis_pause_s: float = Field(1.0, ge=0, description="pause after an error, in which Redis is not called")
     redis_check_s: float = Field(5.0, gt=0, description="interval of the checks of the table and the entries in Redis")
     rollout_poll_s: float = Field(0.5, gt=0, description="interval of the polls for changes of the models' roles")

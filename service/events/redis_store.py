@@ -60,6 +60,8 @@ from rqrec.service.redis.scripts import Script, evaluate, evaluate_all
 
 CONCURRENT_CALLS = 8  # each takes a connection; a client that has no connection left raises an error
 SCANNED_AT_ONCE = 1000  # records that one script reads; Redis serves nobody else meanwhile
+DROPPED_AT_ONCE = 500  # likewise, of a script that also deletes; it takes about two milliseconds
+LONGEST_PAUSE_S = 0.1  # between two of these scripts
 SCANNED_PER_EVENT = 20  # records that are read at most for each event that a page may have
 TOKENS = 1 << 62
 WHOLE_HISTORY = 1 << 30
@@ -79,6 +81,7 @@ class RedisEventStore(EventStore):
         self._limits = limits
         self._turns = asyncio.Semaphore(CONCURRENT_CALLS)
         self._is_cluster = isinstance(gate.client, RedisCluster)
+        self._quick_reads = gate.quick_reads
         self._outcomes = RedisOutcomes(gate.client, self._call, self._run_all, limits)
 
     @override
@@ -99,6 +102,10 @@ class RedisEventStore(EventStore):
 
     @override
     async def histories(self, user_ids: Sequence[str], limit: int) -> list[list[HistoryEntry]]:
+        if self._quick_reads is not None:
+            commands = [("LRANGE", history_key(user_id), str(-limit), "-1") for user_id in user_ids]
+            lists = await self._checked(self._quick_reads.run, commands)
+            return [unpack_entries(f"[{','.join(entries)}]") for entries in lists]
         groups = self._in_slots(user_ids, shard_of)
         calls = [Script(READ_HISTORIES, list(map(history_key, group)), [limit]) for group in groups]
         found = dict[str, list[HistoryEntry]]()
@@ -153,7 +160,10 @@ class RedisEventStore(EventStore):
     async def drop_events(self, user_id: str, position: str) -> None:
         begin = FIRST
         while begin:
-            begin = await self._run_on_events(DROP_EVENTS, user_id, begin, position)
+            started = time.perf_counter()
+            begin = await self._run_on_events(DROP_EVENTS, user_id, begin, position, DROPPED_AT_ONCE)
+            # Leaves Redis to the others for as long as the script took it, which is longer on a loaded machine.
+            await asyncio.sleep(min(time.perf_counter() - started, LONGEST_PAUSE_S))
 
     @override
     async def read(self, position: str, limit: int) -> RecordPage:
@@ -221,7 +231,7 @@ class RedisEventStore(EventStore):
         """Returns some of a user's events after a position, and the position from which to go on; None at the end."""
         position, found = begin, list[tuple[str, str]]()
         for _ in range(max(limit * SCANNED_PER_EVENT // SCANNED_AT_ONCE, 1)):
-            position, positions, texts = await self._run_on_events(FIND_EVENTS, user_id, position, "+")
+            position, positions, texts = await self._run_on_events(FIND_EVENTS, user_id, position, "+", SCANNED_AT_ONCE)
             found += zip(positions, texts, strict=True)
             if len(found) > limit:
                 position, found = found[limit - 1][0], found[:limit]
@@ -230,10 +240,9 @@ class RedisEventStore(EventStore):
                 break
         return [unpack_event(user_id, text) for _, text in found], position or None
 
-    async def _run_on_events(self, script: str, user_id: str, position: str, last: str) -> Any:
-        """Runs FIND_EVENTS or DROP_EVENTS on the next part of the stream in which a user's events are."""
-        stream = stream_key(shard_of(user_id))
-        return await self._run(script, [stream], user_id, position, last, SCANNED_AT_ONCE)
+    async def _run_on_events(self, script: str, user_id: str, position: str, last: str, most: int) -> Any:
+        """Runs FIND_EVENTS or DROP_EVENTS on the next `most` records of the stream in which a user's events are."""
+        return await self._run(script, [stream_key(shard_of(user_id))], user_id, position, last, most)
 
     async def _shown(self, user_id: str, since: float) -> list[str]:
         since = max(since, time.time() - self._limits.impression_ttl_s)
@@ -267,9 +276,12 @@ class RedisEventStore(EventStore):
         return await self._call(evaluate, self._gate.client, Script(script, keys, arguments))
 
     async def _call(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        async with self._turns:
+            return await self._checked(command, *arguments)
+
+    async def _checked(self, command: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         try:
-            async with self._turns:
-                return await self._gate.call(command, *arguments)
+            return await self._gate.call(command, *arguments)
         except RedisUnavailable as error:
             kind = StoreRefused if isinstance(error, RedisRefused) else StoreUnavailable
             raise kind(f"the event store in Redis: {error}") from error

@@ -69,7 +69,8 @@ class ConfidenceSequence:
 
     def rate(self, outcomes: BinaryOutcomes) -> Interval:
         """Returns the interval of a model's rate, within [0, 1]."""
-        size, rate = self._size_and_rate(np.asarray(outcomes.impressions), np.asarray(outcomes.successes))
+        shown, successes = np.asarray(outcomes.impressions), np.asarray(outcomes.successes)
+        size, rate = self._size_and_rate(shown, successes, np.asarray(self.design_effect))
         lower, upper = self._bounds(rate, rate * (1 - rate) / size, size, lowest=0)
         return Interval(lower.item(), upper.item())
 
@@ -94,6 +95,8 @@ class ConfidenceSequence:
         canary_successes: IntArray,
         active_impressions: IntArray,
         active_successes: IntArray,
+        *,
+        design_effects: FloatArray | None = None,
     ) -> Bounds:
         """Computes the intervals of `difference` for arrays of counts, which all have one shape.
 
@@ -102,12 +105,14 @@ class ConfidenceSequence:
             canary_successes: How many of them had the outcome.
             active_impressions: How many recommendations of the active model were shown.
             active_successes: How many of them had the outcome.
+            design_effects: The design effect of each place; None for that of the sequence.
 
         Returns:
             The lower and the upper bounds, in the shape of the counts.
         """
-        canary_size, canary_rate = self._size_and_rate(canary_impressions, canary_successes)
-        active_size, active_rate = self._size_and_rate(active_impressions, active_successes)
+        effects = np.asarray(self.design_effect) if design_effects is None else design_effects
+        canary_size, canary_rate = self._size_and_rate(canary_impressions, canary_successes, effects)
+        active_size, active_rate = self._size_and_rate(active_impressions, active_successes, effects)
         total = canary_size + active_size
         size = canary_size * active_size / total
         separate = canary_rate * (1 - canary_rate) / canary_size + active_rate * (1 - active_rate) / active_size
@@ -115,11 +120,13 @@ class ConfidenceSequence:
         pooled = rate * (1 - rate) / size
         return self._bounds(canary_rate - active_rate, np.maximum(separate, pooled), size, lowest=-1)
 
-    def _size_and_rate(self, impressions: IntArray, successes: IntArray) -> tuple[FloatArray, FloatArray]:
+    def _size_and_rate(
+        self, impressions: IntArray, successes: IntArray, design_effects: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """The effective number of impressions, and the rate; NaN where there are too few outcomes."""
-        known = np.minimum(successes, impressions - successes) >= self.least_count * self.design_effect
+        known = np.minimum(successes, impressions - successes) >= self.least_count * design_effects
         shown = np.where(known, impressions, np.nan)
-        return shown / self.design_effect, successes / shown
+        return shown / design_effects, successes / shown
 
     def _bounds(self, estimate: FloatArray, variance: FloatArray, size: FloatArray, *, lowest: float) -> Bounds:
         level = -2 * math.log(self.alpha)

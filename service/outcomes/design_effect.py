@@ -1,6 +1,7 @@
 """The design effect: how much less many impressions of one user say than impressions of as many users."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rqrec.models.array_types import IntArray
 
@@ -30,7 +31,24 @@ def design_effect(impressions_U: IntArray, successes_U: IntArray) -> float:
             f"expected two or more users, and impressions both with and without the outcome, got {num_users} users and "
             f"{successes} of {impressions} impressions: use more days"
         )
-    rate = successes / impressions
-    residuals_U = successes_U - rate * impressions_U
-    variance_of_sum = np.sum(residuals_U**2) * num_users / (num_users - 1)
-    return max(1.0, float(variance_of_sum / (impressions * rate * (1 - rate))))
+    return float(design_effects(impressions_U, successes_U))
+
+
+def design_effects(impressions_TU: IntArray, successes_TU: IntArray) -> NDArray[np.float64]:
+    """Estimates the design effect at many times, as `design_effect` does at one.
+
+    Args:
+        impressions_TU: How many recommendations each user was shown until each time, 0 or more. Shape (..., U).
+        successes_TU: How many of them had the outcome. Shape (..., U).
+
+    Returns:
+        The design effects, shape (...); 1.0 where the estimate is less, or where the counts tell nothing.
+    """
+    num_users, impressions = (impressions_TU > 0).sum(axis=-1), impressions_TU.sum(axis=-1)
+    successes = successes_TU.sum(axis=-1)
+    known = (num_users >= 2) & (successes > 0) & (successes < impressions)
+    rate = successes / np.where(known, impressions, np.nan)
+    residuals_TU = successes_TU - rate[..., None] * impressions_TU
+    variance_of_sum = np.sum(residuals_TU**2, axis=-1) * num_users / np.maximum(num_users - 1, 1)
+    effects: NDArray[np.float64] = np.fmax(variance_of_sum / (impressions * rate * (1 - rate)), 1.0)  # 1 where NaN
+    return effects

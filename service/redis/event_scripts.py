@@ -4,7 +4,7 @@
 - FORGET_USER deletes a user's history and impressions, and adds to the stream that the user was forgotten.
 - FIND_EVENTS reads, and DROP_EVENTS deletes, a user's events in a part of the stream.
 - TRIM_EVENTS deletes the beginning of the stream.
-- READ_HISTORIES reads users' histories.
+- READ_HISTORIES reads users' histories, where `service.redis.quick_reads` cannot.
 - ADD_SHOWN adds to the impressions of users.
 """
 
@@ -59,7 +59,7 @@ APPEND_EVENTS = f"{APPEND}return append(#KEYS / 3)"
 # KEYS: stream, history, shown. ARGV: user.
 # Returns the position of the record.
 FORGET_USER = """
-redis.call('DEL', KEYS[2], KEYS[3])  -- before XADD, so that a Redis whose memory is full runs this script
+redis.call('UNLINK', KEYS[2], KEYS[3])  -- before XADD, so that a Redis whose memory is full runs this script
 return redis.call('XADD', KEYS[1], '*', 'user', ARGV[1])
 """
 
@@ -83,7 +83,7 @@ return {{next_position, positions, events}}
 
 # KEYS and ARGV: as for FIND_EVENTS. Returns the position from which to go on ('' at the end).
 DROP_EVENTS = f"""{_EVENTS_OF_USER}
-for _, position in ipairs(positions) do redis.call('XDEL', KEYS[1], position) end
+if #positions > 0 then redis.call('XDEL', KEYS[1], unpack(positions)) end
 return next_position
 """
 
@@ -91,7 +91,9 @@ return next_position
 # Not XTRIM: in some Redis releases its MINID deletes too much of a stream whose records lie far apart.
 TRIM_EVENTS = """
 local found = redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', ARGV[2])
-for _, record in ipairs(found) do redis.call('XDEL', KEYS[1], record[1]) end
+local positions = {}
+for i, record in ipairs(found) do positions[i] = record[1] end
+if #found > 0 then redis.call('XDEL', KEYS[1], unpack(positions)) end
 return #found
 """
 

@@ -11,6 +11,7 @@ from benchmarks.support.running import RedisServer, running_redis
 from rqrec.service.errors import StoreUnavailable
 from rqrec.service.events.event import Event, ForgottenUser, Impression, UserPage
 from rqrec.service.events.redis_keys import history_key, impression_key, mark_key, shard_of, shown_key, stream_key
+from rqrec.service.events.redis_store import DROPPED_AT_ONCE
 from rqrec.service.events.store import START, AppendResult, StoreLimits
 from rqrec.service.outcomes.outcome_counts import Arm, Outcomes
 from rqrec.service.redis.event_scripts import APPEND_EVENTS
@@ -128,6 +129,21 @@ def test_a_page_reads_a_part_of_a_long_stream(opened: OpenedStore) -> None:
     assert (page.events, len(page.history)) == ([], 1)
     assert page.next_after == redis_position(opened, other, 1000)
     assert opened.user("ann", limit=1).events == [event(5000)]
+
+
+def test_a_user_is_forgotten_in_parts_that_spare_the_events_of_others(
+    opened: OpenedStore, redis_server: RedisServer
+) -> None:
+    run, store, num = opened.run, opened.store, 2 * DROPPED_AT_ONCE + 100
+    other = next(name for name in map(str, range(1000)) if shard_of(name) == shard_of("ann"))
+    run(store.append([event(number, "ann" if number % 10 else other) for number in range(num)]))
+    redis_server.client.config_resetstat()
+    opened.forget("ann")
+    assert run(store.read(START, 16 * num)).records == [
+        *(event(number, other) for number in range(0, num, 10)),
+        ForgottenUser("ann"),
+    ]
+    assert redis_server.client.info("commandstats")["cmdstat_xdel"]["calls"] == 3
 
 
 def redis_position(opened: OpenedStore, user_id: str, number: int) -> str | None:

@@ -126,6 +126,14 @@ def test_bounds_of_arrays_are_those_of_their_elements() -> None:
     assert bounds.tolist() == [list(one) for one in single]
 
 
+def test_bounds_of_places_with_design_effects_are_those_of_sequences_with_them() -> None:
+    counts = [np.array(one) for one in ([5_000, 5_000], [600, 600], [5_000, 5_000], [500, 500])]
+    bounds = SEQUENCE.difference_bounds(*counts, design_effects=np.array([1.0, 3.0]))
+    for place, effect in enumerate((1.0, 3.0)):
+        expected = ConfidenceSequence(design_effect=effect).difference_bounds(*(one[:1] for one in counts))
+        assert [one[place] for one in bounds] == [one[0] for one in expected]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rqrec.models.array_types import IntArray
-from rqrec.service.outcomes.design_effect import design_effect
+from rqrec.service.outcomes.design_effect import design_effect, design_effects
 
 
 def users(*counts: tuple[int, int]) -> tuple[IntArray, IntArray]:
@@ -41,3 +41,19 @@ def test_more_equal_users_than_chance_has_are_no_bonus() -> None:
 def test_data_that_tells_nothing_is_refused(counts: tuple[tuple[int, int], ...]) -> None:
     with pytest.raises(ValueError, match="expected two or more users, .* use more days"):
         design_effect(*users(*counts))
+
+
+def test_the_effects_of_many_times_are_those_of_each_time() -> None:
+    rng = np.random.default_rng(0)
+    shown_TU = rng.integers(0, 4, (30, 12)).cumsum(axis=0)
+    successes_TU = rng.binomial(shown_TU, rng.beta(1, 2, 12))
+    effects_T = design_effects(shown_TU, successes_TU)
+    for shown_U, successes_U, effect in zip(shown_TU[1:], successes_TU[1:], effects_T[1:], strict=True):
+        are_seen = shown_U > 0
+        assert effect == pytest.approx(design_effect(shown_U[are_seen], successes_U[are_seen]))
+    assert effects_T.max() > 1.5
+
+
+def test_counts_that_tell_nothing_have_no_design_effect() -> None:
+    shown_TU, successes_TU = np.array([[0, 0], [3, 0], [3, 2], [3, 2]]), np.array([[0, 0], [1, 0], [0, 0], [3, 2]])
+    assert design_effects(shown_TU, successes_TU).tolist() == [1, 1, 1, 1]
