@@ -14,7 +14,8 @@ from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
 from rqrec.training.run import Run
 from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.loop import TrainingDiverged, TrainingInterrupted
-from rqrec.training.runtime.workspace import WorkspaceBusy, open_workspace
+from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace_lock import WorkspaceBusy
 
 FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
 

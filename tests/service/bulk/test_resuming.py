@@ -39,7 +39,7 @@ def test_a_crash_at_any_step_of_the_files_loses_and_repeats_nothing(
             raise Killed
         to_disk(path)
 
-    monkeypatch.setattr("rqrec.service.bulk.output.to_disk", crashing)
+    monkeypatch.setattr("rqrec.models.files.to_disk", crashing)
     while steps >= crash_at:
         shutil.rmtree(out, ignore_errors=True)
         steps, crash_at = 0, crash_at + 1
