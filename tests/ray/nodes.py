@@ -16,6 +16,8 @@ from benchmarks.support.running import free_port
 
 STARTS_WITHIN_S = 120.0
 RAY = Path(sys.executable).with_name("ray")
+# A killed node counts as lost after five failed checks, by default one in three seconds.
+CHECKS = {"RAY_health_check_period_ms": "500", "RAY_health_check_initial_delay_ms": "500"}
 
 
 class RayNode:
@@ -95,7 +97,7 @@ class RayNodes:
 def ray_nodes() -> Iterator[RayNodes]:
     """Starts a cluster of one node, and kills it at the end of the block."""
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    environment = {**os.environ, **own, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **CHECKS, **own, "OMP_NUM_THREADS": "1"}
     port = free_port()
     with TemporaryDirectory(dir="/tmp") as folder:  # a short path, because it holds sockets
         options = ("--include-dashboard=false", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}")
