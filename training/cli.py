@@ -201,9 +201,16 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="train in workers of a Ray cluster: its address, auto, or local to start Ray on this machine",
+        help="train in workers of a Ray cluster: its address, auto (the cluster of this machine), or local to start Ray "
+        "here; embed and tokenise items by an actor for each core or GPU. After Ctrl-C the same command goes on from the "
+        "last periodic checkpoint; --no-resume is refused. A cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
     )
-    parser.add_argument("--workers", type=int, help="workers of --ray (default: one a GPU, or else one a machine)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="workers and actors of --ray, each with a core or more (default: a worker for each GPU, or else for each "
+        "machine, and an actor for each GPU or core)",
+    )
     add_run_options(parser, work_dir=Path("artifacts/work"))
     return parser
 
@@ -231,7 +238,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, work_dir: Path) -> None:
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="resume from the newest checkpoint of the same inputs (default), or start over",
+        help="resume from the newest checkpoint or parts of the same inputs (default), or start over",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="BINDING", help="a gin binding, such as DecoderSettings.epochs=3"

@@ -14,7 +14,8 @@ from rqrec.models.errors import UserError
 USER_ID, HISTORY, EXCLUDE = "user_id", "history", "exclude"
 HIDDEN = (".", "_")  # first characters of the names of files and folders that are no data
 SLICES, FEWEST_USERS, MOST_USERS = 64, 1024, 65_536  # how many slices there are at least, as far as their sizes allow
-MOST_ITEMS = 4_000_000  # of the histories and exclusions of a slice, if the users of a file have about equally many
+MOST_ITEMS = 4_000_000  # of the histories and exclusions of a slice, as far as samples of its file tell
+SAMPLES, SAMPLED_ROWS = 4, 1024  # of a file
 FIRST_CHANGES = 3  # named in an error
 
 
@@ -202,16 +203,15 @@ def slices_of(files: Sequence[InputFile]) -> list[Slice]:
     Raises:
         InvalidSource: If the files have no rows, or if one cannot be read.
     """
-    counts = [_num_rows_and_items(file.path) for file in files]
-    num_rows = sum(rows for rows, _ in counts)
-    if not num_rows:
+    num_rows = [_num_rows(file.path) for file in files]
+    if not any(num_rows):
         raise InvalidSource(f"expected at least one user, found no row in {files[0].path}: check what writes the input")
-    size = min(max(-(-num_rows // SLICES), FEWEST_USERS), MOST_USERS)
+    size = min(max(-(-sum(num_rows) // SLICES), FEWEST_USERS), MOST_USERS)
     slices: list[Slice] = []
-    for file, (rows, items) in zip(files, counts, strict=True):
-        step = max(min(size, MOST_ITEMS * rows // max(items, 1)), 1)
-        for begin in range(0, rows, step):
-            slices.append(Slice(len(slices), file, begin, min(step, rows - begin)))
+    for file, total in zip(files, num_rows, strict=True):
+        step = max(min(size, int(MOST_ITEMS / max(_items_of_a_row(file.path, total), 1))), 1)
+        for begin in range(0, total, step):
+            slices.append(Slice(len(slices), file, begin, min(step, total - begin)))
     return slices
 
 
@@ -224,15 +224,21 @@ def scanned(file: Path) -> pl.LazyFrame:
     return pl.scan_parquet(file, hive_partitioning=False, glob=False)
 
 
-def _num_rows_and_items(file: Path) -> tuple[int, int]:
-    """The number of rows, and of items in all lists."""
-    scan = scanned(file)
+def _num_rows(file: Path) -> int:
+    return int(scanned(file).select(pl.len()).collect().item())
+
+
+def _items_of_a_row(file: Path, num_rows: int) -> float:
+    """The mean number of items in the lists of a row, of some rows in all places of a file."""
+    scan, sampled, items = scanned(file), 0, 0
     try:
         lists = [pl.col(name).list.len().sum() for name in (HISTORY, EXCLUDE) if name in scan.collect_schema()]
-        rows, *items = scan.select(pl.len(), *lists).collect(engine="streaming").row(0)
+        for begin in range(0, num_rows, -(-num_rows // SAMPLES) or 1):
+            rows, *some = scan.slice(begin, SAMPLED_ROWS).select(pl.len(), *lists).collect().row(0)
+            sampled, items = sampled + rows, items + sum(some)
     except pl.exceptions.PolarsError as error:
         raise InvalidSource(f"{file} cannot be read ({error}): write it again") from error
-    return rows, sum(items)
+    return items / max(sampled, 1)
 
 
 def _schema(file: Path) -> dict[str, pl.DataType]:
