@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -117,6 +118,7 @@ def _run_on_ray(
 
     def work() -> None:
         set_up_output()
+        logging.getLogger().setLevel(logging.WARNING)  # Ray lets all libraries tell what they do
         init()
         with ExitStack() as opened:
             # The results are printed at the end, by the process that started the training.
@@ -201,9 +203,10 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="train in workers of a Ray cluster: its address, auto (the cluster of this machine), or local to start Ray "
-        "here; embed and tokenise items by an actor for each core or GPU. After Ctrl-C the same command goes on from the "
-        "last periodic checkpoint; --no-resume is refused. A cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN",
+        help="train in workers of a Ray cluster: its address, auto (the cluster of this machine), or local to start "
+        "Ray here; embed and tokenise items by an actor for each core or GPU. After Ctrl-C the same command goes on "
+        "from the last periodic checkpoint; --no-resume is refused. A cluster with a token needs RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN",
     )
     parser.add_argument(
         "--workers",
