@@ -7,7 +7,6 @@ lost a node, must write the same as before.
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,7 +44,7 @@ def run_in_actors(
     """Runs tasks, and yields the result of each as soon as it is there, in any order. Needs an open `ray_cluster`.
 
     Args:
-        open_worker: Returns the function that runs a task. Each actor calls it once.
+        open_worker: Returns the function that runs a task. Each actor calls it at its first task.
         tasks: The tasks.
         actors: The actors.
 
@@ -66,35 +65,26 @@ def run_in_actors(
         num_cpus=actors.cores,
         num_gpus=actors.gpus,
     )
-    with user_errors():
-        for row in results.iter_rows():
-            yield pickle.loads(row[RESULT])  # noqa: S301 - from this cluster, to which Ray sends functions this way
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Raises the errors that a user can repair as they were raised in the cluster.
-
-    Raises:
-        UserError: If the block raises an error of Ray whose cause is this one.
-    """
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(getattr(cause, "cause", cause), UserError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise getattr(cause, "cause", cause) from None
+    for row in results.iter_rows():
+        result, error = pickle.loads(row[RESULT])  # noqa: S301 - from this cluster, to which Ray sends functions this way
+        if error is not None:
+            raise error
+        yield result
 
 
 class _Actor:
-    """Runs the tasks that Ray gives to one actor."""
+    """Runs the tasks that Ray gives to one actor. An error for users is a result, because Ray loses its type."""
 
     def __init__(self, open_worker: Callable[[], Callable[[Any], Any]]) -> None:
-        self._work = open_worker()
+        self._open_worker = open_worker
+        self._work: Callable[[Any], Any] | None = None
 
     def __call__(self, rows: Rows) -> Rows:
-        tasks = map(pickle.loads, rows[TASK])
-        return {RESULT: np.array([pickle.dumps(self._work(task)) for task in tasks], dtype=np.object_)}
+        return {RESULT: np.array([pickle.dumps(self._done(task)) for task in rows[TASK]], dtype=np.object_)}
+
+    def _done(self, task: bytes) -> tuple[Any, UserError | None]:
+        try:
+            work = self._work = self._work or self._open_worker()
+            return work(pickle.loads(task)), None  # noqa: S301 - from the process that started this actor
+        except UserError as error:
+            return None, error

@@ -11,8 +11,9 @@ from functools import partial
 
 import ray
 
+from rqrec.models.errors import UserError
 from rqrec.models.ray_cluster import RayUnavailable, ray_cluster
-from rqrec.models.ray_tasks import Actors, run_in_actors, user_errors
+from rqrec.models.ray_tasks import Actors, run_in_actors
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.local_pool import ONE_THREAD
 from rqrec.service.bulk.part_maker import Job, PartMaker
@@ -45,7 +46,7 @@ class RayPool:
         Raises:
             UserError: If one of these is not so.
         """
-        with user_errors():
+        with _causes():
             ray.get(ray.remote(_check).options(num_cpus=1, num_gpus=self._actors.gpus).remote(self._job))
 
     def make(self, slices: Sequence[Slice]) -> Iterator[Figures]:
@@ -74,6 +75,20 @@ def ray_pool(job: Job, address: str, workers: int | None) -> Iterator[RayPool]:
     """
     with ray_cluster(address, cores=workers, variables=ONE_THREAD):
         yield RayPool(job, workers)
+
+
+@contextmanager
+def _causes() -> Iterator[None]:
+    """Raises the errors that a user can repair as they were raised in the cluster."""
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(getattr(cause, "cause", cause), UserError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise getattr(cause, "cause", cause) from None
 
 
 def _open(job: Job) -> Callable[[Slice], Figures]:
