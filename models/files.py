@@ -1,4 +1,4 @@
-"""Writes folders atomically: readers see the complete old folder or the complete new one, never a folder in part.
+"""Writes files and folders atomically. Readers of a folder see the complete old or the complete new one, never a part.
 
 For an instant, while the new folder replaces the old one, readers may see no folder.
 """
@@ -6,11 +6,13 @@ For an instant, while the new folder replaces the old one, readers may see no fo
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
+UNFINISHED = ".unfinished-"  # the beginning of the names of files that are being written
 
 
 @contextmanager
@@ -44,6 +46,26 @@ def new_directory(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
+
+
+def write_file(target: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file atomically: it is whole or missing, also after a loss of power.
+
+    Several processes may write the same file at the same time; the last one counts. A killed process leaves a file
+    whose name begins with `UNFINISHED`.
+
+    Args:
+        target: The path of the file. Its folder is created if needed.
+        write: Writes the content to the path that it is given.
+    """
+    if not target.parent.exists():
+        target.parent.mkdir(exist_ok=True)
+        to_disk(target.parent.parent)
+    unfinished = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{target.name}")
+    write(unfinished)
+    to_disk(unfinished)
+    unfinished.rename(target)
+    to_disk(target.parent)
 
 
 def make_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from rqrec.models.errors import UserError
 
@@ -17,7 +18,7 @@ NO_STATISTICS = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray sends statistics of its 
 
 
 class RayUnavailable(UserError):
-    """Raised when there is no Ray cluster at an address, or when it has no core or GPU for a worker."""
+    """Raised when no Ray cluster at an address can be joined, or when it has no core or GPU for a worker."""
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def ray_cluster(
         shows_output: Whether this process prints what the workers print.
 
     Raises:
-        RayUnavailable: If there is no cluster at the address.
+        RayUnavailable: If there is no cluster at the address, or if it refuses this process.
     """
     if address not in (LOCAL, AUTO):
         _check_reachable(address)
@@ -49,8 +50,12 @@ def ray_cluster(
             logging_level=logging.ERROR,
             **options,
         )
-    except (ConnectionError, ValueError) as error:
-        raise _unavailable(address, error) from error
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
+        raise RayUnavailable(
+            f"the Ray cluster at {address} cannot be joined ({_first_line(error)}): begin one by `ray start --head` if "
+            "none is running; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes (`ray "
+            f"get-auth-token` there prints it); it must run Ray {ray.__version__}, as this machine does"
+        ) from error
     try:
         yield ray.cluster_resources()
     finally:
@@ -67,11 +72,11 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
     except (OSError, OverflowError) as error:
-        raise _unavailable(address, error) from error
+        raise RayUnavailable(
+            f"expected a Ray cluster at {address}, nothing answers there ({error}): check the address, or begin a "
+            "cluster by `ray start --head`"
+        ) from error
 
 
-def _unavailable(address: str, error: Exception) -> RayUnavailable:
-    return RayUnavailable(
-        f"expected a Ray cluster at {address}, found none ({error}): begin one by ray start; if it wants a token, set "
-        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-    )
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

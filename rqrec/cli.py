@@ -20,6 +20,7 @@ commands:
   train             run every stage, from raw data to a published bundle
   retrain           go on from a bundle with the events that came after it
   train-rqvae       run the stages up to the RQ-VAE
+  tokenize-items    run the stages up to the semantic IDs of all items
   train-short-term  run the stages up to the short-term encoder
   train-decoder     run the stages up to the retriever
 
@@ -30,6 +31,10 @@ The settings are environment variables: RQREC_BUNDLE names a bundle or a folder 
 the address. Without RQREC_BUNDLE, the folder artifacts/*/bundles that was published last is served. The README has a
 table of all settings."""
 RQVAE_DESCRIPTION = "Trains the RQ-VAE, the model that gives items their semantic IDs. Runs the stages before it first."
+TOKENS_DESCRIPTION = (
+    "Embeds all items and gives them semantic IDs. Runs the stages before it first. A large catalogue takes hours: "
+    "--ray spreads it over a cluster. The same command goes on with the parts of an interrupted run."
+)
 SHORT_TERM_DESCRIPTION = (
     "Trains the short-term encoder, which learns what items follow each other. Runs the stage before it first."
 )
@@ -98,6 +103,12 @@ def _train_rqvae(arguments: Sequence[str]) -> None:
     stage_command(lambda run: run.rqvae, RQVAE_DESCRIPTION, program="rqrec train-rqvae", arguments=arguments)
 
 
+def _tokenize_items(arguments: Sequence[str]) -> None:
+    with _extras("tokenize-items", "cpu,train,text"):
+        from rqrec.training.cli import stage_command
+    stage_command(lambda run: run.tokens, TOKENS_DESCRIPTION, program="rqrec tokenize-items", arguments=arguments)
+
+
 def _train_short_term(arguments: Sequence[str]) -> None:
     with _extras("train-short-term", "cpu,train,text"):
         from rqrec.training.cli import stage_command
@@ -136,6 +147,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": _train,
     "retrain": _retrain,
     "train-rqvae": _train_rqvae,
+    "tokenize-items": _tokenize_items,
     "train-short-term": _train_short_term,
     "train-decoder": _train_decoder,
 }

@@ -3,11 +3,13 @@
 import argparse
 import errno
 import importlib.util
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 
 from rqrec.models.errors import UserError
@@ -15,13 +17,20 @@ from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
 from rqrec.training.runtime.loop import TrainingInterrupted
+from rqrec.training.runtime.parts import RunTasks, run_here
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.shared_cores import warn_of_shared_cores
-from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace import StageElsewhere, open_workspace
 
 EXIT_INTERRUPTED = 130
 EXIT_REFUSED = 2
 RAY_FILES = ".ray"  # in the workspace
+DATA = "data"
+ITEM_STAGES = (
+    DATA,
+    "features",
+    "semantic_ids",
+)  # with --ray they run in the first process, and their parts by Ray Data
 # Without Ray's dashboard, its workers say this each second.
 UNWANTED_LINES = "Failed to query Ray Train Controller|No path found after"
 # Problems of the machine (a full disk, a quota, a missing permission, a read-only file system), and what to do.
@@ -76,41 +85,60 @@ def stage_command(
         settings = read_settings(RunSettings, options.config, _bindings(options))
         folders = options.work_dir, options.data_dir
         if options.ray is not None:
-            _train_on_ray(ask, settings, *folders, address=options.ray, workers=options.workers)
+            _run_on_ray(ask, settings, *folders, program=program, address=options.ray, workers=options.workers)
+            return
         with command_progress(program), open_workspace(*folders, resume=options.resume) as workspace:
             ask(Run(workspace, settings))
             barrier()  # a rank that exits early would break the connections of the others
 
 
-def _train_on_ray(
+def _run_on_ray(
     ask: Callable[[Run], object],
     settings: RunSettings,
     work_dir: Path,
     data_dir: Path,
     *,
+    program: str,
     address: str,
     workers: int | None,
 ) -> None:
-    """Runs all stages in the workers of a Ray cluster. Afterwards, reading a result in this process runs nothing."""
+    """Runs the stages on a Ray cluster: those of ITEM_STAGES by this process and Ray Data, the others by Ray Train."""
     if importlib.util.find_spec("ray") is None:
         raise NoRay("--ray needs the extra ray, which is not installed: pip install 'rqrec[ray]'")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", UNWANTED_LINES)  # Ray reads it when it is imported
-    from rqrec.training.runtime.ray_workers import train_on_ray  # noqa: PLC0415 - needs the extra `ray`
+    from rqrec.models.ray_cluster import ray_cluster  # noqa: PLC0415 - needs the extra `ray`
+    from rqrec.training.runtime.ray_workers import run_tasks_on_ray, train_on_ray  # noqa: PLC0415 - needs it too
 
-    with open_workspace(work_dir, data_dir) as workspace:
-        assert Run(workspace, settings).data  # mistakes in the data are told before any worker starts
+    def ask_here(run_tasks: RunTasks, may_run: Callable[[str], bool], *, tells_current: bool = False) -> bool:
+        opened = open_workspace(work_dir, data_dir, may_run=may_run, tells_current=tells_current)
+        with command_progress(program), opened as workspace, suppress(StageElsewhere):
+            ask(Run(workspace, settings, run_tasks))
+            return True
+        return False
 
     def work() -> None:
         set_up_output()
+        logging.getLogger().setLevel(logging.WARNING)  # Ray lets all libraries tell what they do
         init()
         with ExitStack() as opened:
             # The results are printed at the end, by the process that started the training.
             opened.enter_context(redirect_stdout(opened.enter_context(Path(os.devnull).open("w"))))
             opened.enter_context(command_progress("worker"))
-            ask(Run(opened.enter_context(open_workspace(work_dir, data_dir)), settings))
+            others = open_workspace(work_dir, data_dir, may_run=_trains, tells_current=False)
+            with suppress(StageElsewhere):
+                ask(Run(opened.enter_context(others), settings))
             barrier()
 
-    train_on_ray(work, address, workers=workers, files=work_dir / RAY_FILES)
+    # Mistakes in the data are told before Ray starts.
+    if ask_here(run_here, lambda stage: stage == DATA, tells_current=True):
+        return
+    with ray_cluster(address, shows_output=True):
+        while not ask_here(partial(run_tasks_on_ray, workers=workers), ITEM_STAGES.__contains__):
+            train_on_ray(work, workers=workers, files=work_dir / RAY_FILES)
+
+
+def _trains(stage: str) -> bool:
+    return stage not in ITEM_STAGES
 
 
 @contextmanager
@@ -175,9 +203,17 @@ def _parser(description: str | None, program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="train in workers of a Ray cluster: its address, auto, or local to start Ray on this machine",
+        help="train in workers of a Ray cluster: its address, auto (the cluster of this machine), or local to start "
+        "Ray here; embed and tokenise items by an actor for each core or GPU. After Ctrl-C the same command goes on "
+        "from the last periodic checkpoint; --no-resume is refused. A cluster with a token needs RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN",
     )
-    parser.add_argument("--workers", type=int, help="workers of --ray (default: one a GPU, or else one a machine)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="workers and actors of --ray, each with a core or more (default: a worker for each GPU, or else for each "
+        "machine, and an actor for each GPU or core)",
+    )
     add_run_options(parser, work_dir=Path("artifacts/work"))
     return parser
 
@@ -205,7 +241,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, work_dir: Path) -> None:
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="resume from the newest checkpoint of the same inputs (default), or start over",
+        help="resume from the newest checkpoint or parts of the same inputs (default), or start over",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="BINDING", help="a gin binding, such as DecoderSettings.epochs=3"

@@ -88,7 +88,8 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, r
     if rank() > 0:
         return bundle
     if _is_intact(bundle):
-        logger.info("%s: nothing to do, the bundle is up to date", NAME)
+        if workspace.tells_current:
+            logger.info("%s: nothing to do, the bundle is up to date", NAME)
     else:
         logger.info("%s: started", NAME)
         with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:

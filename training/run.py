@@ -17,6 +17,7 @@ from rqrec.training.publish import PublishSettings, publish
 from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
 from rqrec.training.report.report import write_report
 from rqrec.training.runtime.config import settings_as_gin
+from rqrec.training.runtime.parts import RunTasks, run_here
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import tokenize_items
 from rqrec.training.train_decoder import train_decoder
@@ -49,10 +50,12 @@ class Run:
     Attributes:
         workspace: The folder that stores the results of all stages.
         settings: The settings of every stage.
+        run_tasks: Runs the parts of the stages that embed and tokenise items; see `training.runtime.parts`.
     """
 
     workspace: Workspace
     settings: RunSettings
+    run_tasks: RunTasks = run_here
 
     @cached_property
     def data(self) -> Stage:
@@ -62,7 +65,7 @@ class Run:
     @cached_property
     def features(self) -> Stage:
         """The stored result of the stage "features": item features. Reading it runs the stage if needed."""
-        return make_features(self.workspace, self.data, self.settings.features)
+        return make_features(self.workspace, self.data, self.settings.features, run_tasks=self.run_tasks)
 
     @cached_property
     def rqvae(self) -> Stage:
@@ -72,7 +75,8 @@ class Run:
     @cached_property
     def tokens(self) -> Stage:
         """The stored result of the stage "semantic_ids": the ID of each item. Reading it runs the stage if needed."""
-        return tokenize_items(self.workspace, self.data, self.features, self.rqvae, self.settings.semantic_ids)
+        stages, settings = (self.data, self.features, self.rqvae), self.settings.semantic_ids
+        return tokenize_items(self.workspace, *stages, settings, run_tasks=self.run_tasks)
 
     @cached_property
     def short_term(self) -> Stage | None:

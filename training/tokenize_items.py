@@ -4,7 +4,9 @@ Shapes: N items, L levels, V codes per level, E feature columns.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,15 @@ from rqrec.training.evaluation.semantic_id_health import (
     neighbourhood_figures,
 )
 from rqrec.training.features.distinct import groups_of_equal_items
-from rqrec.training.features.features import load_features
+from rqrec.training.features.features import feature_rows, load_features
+from rqrec.training.runtime.parts import Arrays, Parts, RunTasks, run_here
 from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.train_rqvae import load_rqvae
+from rqrec.training.train_rqvae import load_rqvae, load_rqvae_config
 
 CODES, FIGURES = "semantic_ids.safetensors", "figures.json"
+ITEMS_OF_A_PART = 4096
+CODES_NL, LOSSES = "codes_NL", ("reconstruction_loss", "rqvae_loss")  # means over items
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,13 @@ class SemanticIds:
 
 
 def tokenize_items(
-    workspace: Workspace, data: Stage, features: Stage, rqvae: Stage, settings: SemanticIdSettings
+    workspace: Workspace,
+    data: Stage,
+    features: Stage,
+    rqvae: Stage,
+    settings: SemanticIdSettings,
+    *,
+    run_tasks: RunTasks = run_here,
 ) -> Stage:
     """Runs the stage "semantic_ids": computes a unique semantic ID for every item, and stores them in the workspace.
 
@@ -58,6 +69,7 @@ def tokenize_items(
         features: The result of `make_features`: the features of all items.
         rqvae: The result of `train_rqvae`: the trained RQ-VAE.
         settings: The limits beyond which semantic IDs count as collapsed.
+        run_tasks: Runs the RQ-VAE on parts of the items. An interrupted stage leaves the finished parts.
 
     Returns:
         The finished stage. Its result is in the folder `Stage.path`; `load_semantic_ids` reads it.
@@ -66,40 +78,55 @@ def tokenize_items(
         CollapsedSemanticIds: If too many items have the same or similar codes.
     """
 
-    def write(directory: Path) -> None:
-        model = load_rqvae(rqvae)
-        loaded = load_features(features)
-        features_NE = torch.from_numpy(loaded.features_NE)
-        with torch.no_grad(), progress("codes of all items"):
-            codes_NL = model.get_codebook_indices(features_NE).numpy()
-            losses = model(features_NE, temperature=1.0)
-        size = model.config.codebook_size
+    def write(directory: Path, parts: Path) -> None:
+        config, loaded = load_rqvae_config(rqvae), load_features(features)
+        num_items, size = len(loaded.features_NE), config.codebook_size
+        made = Parts(parts, run_tasks).arrays(
+            "codes of all items",
+            partial(_open_rqvae, rqvae, features),
+            [range(begin, min(begin + ITEMS_OF_A_PART, num_items)) for begin in range(0, num_items, ITEMS_OF_A_PART)],
+            unit="items",
+        )
+        codes_NL = made[CODES_NL]
         figures = {
-            "reconstruction_loss": float(losses.reconstruction_loss),
-            "rqvae_loss": float(losses.rqvae_loss),
+            **{name: float(made[name].sum() / num_items) for name in LOSSES},
             **codebook_figures(codes_NL, codebook_size=size),
         }
         with progress("comparing codes of similar items"):
-            figures |= neighbourhood_figures(codes_NL, features_NE.numpy(), load_split(data).train)
+            figures |= neighbourhood_figures(codes_NL, loaded.features_NE, load_split(data).train)
         check_not_collapsed(
             figures,
             groups_of_equal_items(loaded.without_identity_NE),
             codebook_size=size,
-            num_levels=model.config.num_levels,
+            num_levels=config.num_levels,
             settings=settings,
         )
         try:
             unique_NL = append_collision_codes(codes_NL, codebook_size=size)
         except ValueError as error:
             raise CollapsedSemanticIds(str(error)) from error
-        save_file({"codes_NL": unique_NL, "codebook_size": np.array(size)}, directory / CODES)
+        save_file({CODES_NL: unique_NL, "codebook_size": np.array(size)}, directory / CODES)
         (directory / FIGURES).write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
-    return workspace.run("semantic_ids", inputs=[data, features, rqvae], settings=settings, write=write)
+    return workspace.run_in_parts("semantic_ids", inputs=[data, features, rqvae], settings=settings, write=write)
+
+
+def _open_rqvae(rqvae: Stage, features: Stage) -> Callable[[range], Arrays]:
+    """Returns a function that computes the codes of adjacent items, and the sum of each loss over them."""
+    model = load_rqvae(rqvae)
+
+    def codes_of(rows: range) -> Arrays:
+        features_BE = torch.from_numpy(feature_rows(features, rows))
+        with torch.no_grad():
+            codes_BL, losses = model.get_codebook_indices(features_BE), model(features_BE, temperature=1.0)
+        sums = {name: np.array([float(getattr(losses, name)) * len(rows)]) for name in LOSSES}
+        return {CODES_NL: codes_BL.numpy(), **sums}
+
+    return codes_of
 
 
 def load_semantic_ids(stage: Stage) -> SemanticIds:
     """Reads the semantic IDs that `tokenize_items` saved."""
     arrays = load_file(stage.path / CODES)
     figures = json.loads((stage.path / FIGURES).read_text(encoding="utf-8"))
-    return SemanticIds(arrays["codes_NL"], int(arrays["codebook_size"]), figures)
+    return SemanticIds(arrays[CODES_NL], int(arrays["codebook_size"]), figures)

@@ -225,10 +225,14 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
     return Work(lambda _: num_batches, epoch_batches, losses, after_step=after_step, split=split, measure=measure)
 
 
+def load_rqvae_config(stage: Stage) -> RqVaeConfig:
+    """Reads the configuration of the RQ-VAE that `train_rqvae` saved."""
+    return RqVaeConfig.from_fields(json.loads((stage.path / CONFIG).read_text(encoding="utf-8")))
+
+
 def load_rqvae(stage: Stage) -> RqVae:
     """Reads the RQ-VAE that `train_rqvae` saved. The model is on the CPU and in evaluation mode."""
-    from_file = json.loads((stage.path / CONFIG).read_text(encoding="utf-8"))
-    model = RqVae(RqVaeConfig.from_fields(from_file))
+    model = RqVae(load_rqvae_config(stage))
     model.load_state_dict(load_file(stage.path / WEIGHTS))
     return model.eval()
 

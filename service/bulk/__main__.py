@@ -113,8 +113,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSON with fields of POST /recommend for all users; the options below come before it",
     )
-    parser.add_argument("--k", type=int, help="items of a list (default 10)")
-    parser.add_argument("--beam-width", type=int, help="beams of the search (default RQREC_BEAM_WIDTH)")
+    parser.add_argument("--k", type=int, help="items of a list, 1 to 100 (default 10)")
+    parser.add_argument(
+        "--beam-width", type=int, help="beams of the search (default RQREC_BEAM_WIDTH, which is 50 by default)"
+    )
     parser.add_argument("--filter", type=_json, metavar="JSON", help="a filter as in POST /recommend")
     parser.add_argument(
         "--workers", type=_positive, help="processes, each with one core (default: all cores; on a GPU one)"
@@ -123,7 +125,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--ray",
         metavar="ADDRESS",
         help="make the lists by Ray Data with an actor for each core or GPU: `local`, `auto` (the cluster of this "
-        "machine) or the address of a cluster; needs the extra ray",
+        "machine) or the address of a cluster; needs the extra ray. A cluster with a token needs RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN",
     )
     return parser
 

@@ -14,8 +14,7 @@ import fcntl
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,11 @@ from typing import Any
 import polars as pl
 
 from rqrec.models.errors import UserError
-from rqrec.models.files import to_disk
+from rqrec.models.files import UNFINISHED, write_file
 from rqrec.service.bulk.figures import Figures
 
 IDENTITY, LISTS, SKIPPED, SUMMARY = "bulk.json", "lists", "skipped", "summary.json"
 HISTORIES = "histories"  # made of events
-UNFINISHED = ".unfinished-"
 FIGURES, NUMBER = "rqrec.bulk", "rqrec.slice"  # the counts and the number of a slice, in the metadata of its lists
 SLICES = "slices"  # in the summary
 
@@ -128,9 +126,9 @@ class OutputFolder:
             figures: The counts of the slice.
         """
         if len(skipped):
-            _write(self.path / SKIPPED / _name(number), skipped.write_parquet)
+            write_file(self.path / SKIPPED / _name(number), skipped.write_parquet)
         metadata = {FIGURES: json.dumps(figures.as_fields()), NUMBER: str(number)}
-        _write(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
+        write_file(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
 
     def write_summary(self, figures: Figures, num_slices: int) -> None:
         """Writes the counts of the whole, which say that the run is complete.
@@ -175,19 +173,7 @@ class OutputFolder:
         return number, figures
 
     def _write_json(self, file: Path, fields: Mapping[str, Any]) -> None:
-        _write(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
-
-
-def _write(file: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file as a whole. The hidden name is of this writer alone, because a lost Ray node may still write."""
-    if not file.parent.exists():
-        file.parent.mkdir(exist_ok=True)
-        to_disk(file.parent.parent)
-    unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{file.name}")
-    write(unfinished)
-    to_disk(unfinished)
-    unfinished.rename(file)
-    to_disk(file.parent)
+        write_file(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -1,31 +1,24 @@
 """Makes slices by Ray Data, with an actor for each core or GPU of a cluster.
 
-A row of Ray's data set is a slice, not a user: its actor reads the users and writes their lists, by the same function
-as without Ray. So a slice that Ray makes again, after it has lost a node, replaces its files by equal ones. All nodes
-must see the same files under the same paths.
+An actor reads the users of a slice and writes their lists, by the same function as without Ray. So a slice that Ray
+makes again, after it has lost a node, replaces its files by equal ones. All nodes must see the same files under the
+same paths.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-import numpy as np
 import ray
-import ray.data
-from numpy.typing import NDArray
 
 from rqrec.models.errors import UserError
 from rqrec.models.ray_cluster import RayUnavailable, ray_cluster
+from rqrec.models.ray_tasks import Actors, run_in_actors
 from rqrec.service.bulk.figures import Figures
 from rqrec.service.bulk.local_pool import ONE_THREAD
 from rqrec.service.bulk.part_maker import Job, PartMaker
-from rqrec.service.bulk.source import InputFile, Slice
+from rqrec.service.bulk.source import Slice
 from rqrec.service.settings import Device
-
-SLICE_NUMBERS, FILE_NUMBERS = ("number", "first_row", "num_rows"), ("size", "mtime_ns")
-Rows = dict[str, NDArray[Any]]
 
 
 class RayPool:
@@ -40,13 +33,12 @@ class RayPool:
     """
 
     def __init__(self, job: Job, workers: int | None) -> None:
-        self._job, resources = job, ray.cluster_resources()
+        resources = ray.cluster_resources()
         on_gpu = job.load.device is Device.CUDA or (job.load.device is Device.AUTO and resources.get("GPU", 0) > 0)
         count = int(resources.get("GPU" if on_gpu else "CPU", 0))
         if not count:
             raise RayUnavailable(f"the Ray cluster must have a free core or GPU, it has {resources}: add a node")
-        self._num_gpus = int(on_gpu)  # for each actor
-        self._workers = min(workers or count, count)
+        self._job, self._actors = job, Actors(min(workers or count, count), cores=1, gpus=int(on_gpu))
 
     def check(self) -> None:
         """Checks in one process of the cluster that the bundle can be served, and that the request fits it.
@@ -55,7 +47,7 @@ class RayPool:
             UserError: If one of these is not so.
         """
         with _causes():
-            ray.get(ray.remote(_check).options(num_cpus=1, num_gpus=self._num_gpus).remote(self._job))
+            ray.get(ray.remote(_check).options(num_cpus=1, num_gpus=self._actors.gpus).remote(self._job))
 
     def make(self, slices: Sequence[Slice]) -> Iterator[Figures]:
         """Makes slices, and yields the counts of each as soon as it is written, in any order.
@@ -66,21 +58,7 @@ class RayPool:
         Raises:
             UserError: If a file of the input was changed.
         """
-        if not slices:
-            return
-        rows = ray.data.from_items([_as_row(one) for one in slices], override_num_blocks=len(slices))
-        made = rows.map_batches(
-            _SliceActor,
-            fn_constructor_args=(self._job,),
-            batch_size=1,
-            # all actors start at once; fewer go on if a node is lost
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers, initial_size=self._workers),
-            num_cpus=1,
-            num_gpus=self._num_gpus,
-        )
-        with _causes():
-            for row in made.iter_rows():
-                yield Figures(**row)
+        yield from run_in_actors(partial(_open, self._job), slices, self._actors)
 
 
 @contextmanager
@@ -96,8 +74,6 @@ def ray_pool(job: Job, address: str, workers: int | None) -> Iterator[RayPool]:
         RayUnavailable: If there is no cluster at the address.
     """
     with ray_cluster(address, cores=workers, variables=ONE_THREAD):
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield RayPool(job, workers)
 
 
@@ -115,29 +91,8 @@ def _causes() -> Iterator[None]:
         raise getattr(cause, "cause", cause) from None
 
 
-class _SliceActor:
-    """Makes the slices that Ray gives to one actor. Rows have one column for each field of a slice or of its counts."""
-
-    def __init__(self, job: Job) -> None:
-        self._maker = PartMaker(job)
-
-    def __call__(self, rows: Rows) -> Rows:
-        slices = [_as_slice(dict(zip(rows, values, strict=True))) for values in zip(*rows.values(), strict=True)]
-        made = [self._maker.make(one).as_fields() for one in slices]
-        return {name: np.array([fields[name] for fields in made]) for name in made[0]}
-
-
-def _as_row(slice_: Slice) -> dict[str, Any]:
-    file = slice_.file
-    numbers = {name: getattr(slice_, name) for name in SLICE_NUMBERS} | {
-        name: getattr(file, name) for name in FILE_NUMBERS
-    }
-    return {**numbers, "path": str(file.path)}
-
-
-def _as_slice(row: Mapping[str, Any]) -> Slice:
-    file = InputFile(Path(row["path"]), **{name: int(row[name]) for name in FILE_NUMBERS})
-    return Slice(file=file, **{name: int(row[name]) for name in SLICE_NUMBERS})
+def _open(job: Job) -> Callable[[Slice], Figures]:
+    return PartMaker(job).make
 
 
 def _check(job: Job) -> None:

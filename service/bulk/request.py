@@ -74,17 +74,27 @@ def checked_request(fields: Mapping[str, Any], *, at: float | None, has_events: 
             raise InvalidRequest(f"the request must have no {name}: {instead}")
     if fields.get("exclude_types") and not has_events:
         raise InvalidRequest("exclude_types needs histories that are made of events: give them with --events")
+    suited = [name for name in RecommendRequest.model_fields if name not in REFUSED]
+    if unknown := [name for name in fields if name not in suited]:
+        raise InvalidRequest(
+            f"the request is invalid: {unknown[0]}: no field of POST /recommend has this name: the fields are "
+            f"{', '.join(suited)}"
+        )
     try:
         request = RecommendRequest.model_validate({"at": time.time() if at is None else at, **fields})
     except ValidationError as error:
         faults = error.errors()[:MOST_FAULTS]
-        told = "; ".join(f"{_place(one['loc'])}{one['msg'].removeprefix(VALUE_ERROR)}" for one in faults)
+        told = "; ".join(f"{_place(one['loc'])}{_fault(one['type'], one['msg'])}" for one in faults)
         raise InvalidRequest(f"the request is invalid: {told}") from error
     if len(request.exclude) > most_excluded:
         raise InvalidRequest(
             f"exclude may have at most {most_excluded} items, got {len(request.exclude)} (RQREC_MAX_HISTORY_ITEMS)"
         )
     return json.dumps({**fields, "at": request.at}, sort_keys=True)
+
+
+def _fault(kind: str, message: str) -> str:
+    return "no field has this name" if kind == "extra_forbidden" else message.removeprefix(VALUE_ERROR)
 
 
 def _place(names: tuple[int | str, ...]) -> str:

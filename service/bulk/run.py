@@ -19,12 +19,21 @@ from rqrec.service.bulk.output import HISTORIES, OutputFolder, OutputRefused
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.progress import user_progress
 from rqrec.service.bulk.request import checked_request
-from rqrec.service.bulk.source import InputFile, Slice, check_histories, fingerprint, parquet_files, slices_of
+from rqrec.service.bulk.source import (
+    InputFile,
+    Slice,
+    check_histories,
+    check_same_input,
+    fingerprints,
+    parquet_files,
+    slices_of,
+)
 from rqrec.service.composition import load_options, request_limits
 from rqrec.service.settings import Settings
 from rqrec.service.users.event_rules import EventRules
 
-FORMAT = 1  # of the output folder; another division into slices needs another one
+FORMAT = 2  # of the output folder; another division into slices needs another one
+INPUT = "input"  # in the identity of a run
 
 
 class Pool(Protocol):
@@ -99,6 +108,7 @@ def run_bulk(
         job = _job(options, settings, request, output)
         identity = _identity(options, settings, job, files)
         if begun is not None:
+            check_same_input(output.begun_with(INPUT), identity[INPUT], files)
             output.claim(identity)
             if output.is_complete():
                 return Outcome(sum(output.done().values(), Figures()), 0, 0.0)
@@ -142,7 +152,7 @@ def _identity(options: BulkOptions, settings: Settings, job: Job, files: Sequenc
     manifest = read_manifest(job.bundle)
     identity: dict[str, Any] = {
         "format": FORMAT,
-        "input": fingerprint(files),
+        INPUT: fingerprints(files, options.source),
         "bundle": manifest.digest,
         "model_version": manifest.version,
         "request": json.loads(job.request),

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +14,9 @@ from rqrec.models.errors import UserError
 USER_ID, HISTORY, EXCLUDE = "user_id", "history", "exclude"
 HIDDEN = (".", "_")  # first characters of the names of files and folders that are no data
 SLICES, FEWEST_USERS, MOST_USERS = 64, 1024, 65_536  # how many slices there are at least, as far as their sizes allow
+MOST_ITEMS = 4_000_000  # of the histories and exclusions of a slice, as far as samples of its file tell
+SAMPLES, SAMPLED_ROWS = 4, 1024  # of a file
+FIRST_CHANGES = 3  # named in an error
 
 
 class InvalidSource(UserError):
@@ -99,17 +104,45 @@ def _visible_files(folder: Path, entered: set[Path]) -> Iterator[Path]:
             yield one
 
 
-def fingerprint(files: Sequence[InputFile]) -> str:
-    """Returns a hash of the names and the content of files.
+def fingerprints(files: Sequence[InputFile], source: Path) -> dict[str, Any]:
+    """Returns the size and the hash of the content of each file, as JSON values by its name below the source.
 
     Args:
         files: The files.
+        source: The folder of all files, or the one file.
     """
-    total = hashlib.sha256()
+    root, found = source.absolute() if source.is_dir() else source.absolute().parent, dict[str, Any]()
     for file in files:
         with file.path.open("rb") as content:
-            total.update(f"{file.path.name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        found[str(file.path.relative_to(root))] = {"bytes": file.size, "sha256": digest}
+    return found
+
+
+def check_same_input(before: object, now: Mapping[str, Any], files: Sequence[InputFile]) -> None:
+    """Checks that files are those with which a run was begun.
+
+    Args:
+        before: The `fingerprints` of then. If they are of another format, nothing is checked.
+        now: Those of now.
+        files: The files, in the order of `now`.
+
+    Raises:
+        InvalidSource: If a file is new or gone, or has other content. The message names it.
+    """
+    if not isinstance(before, dict) or before == now:
+        return
+    changes = [f"{name} is gone" for name in before if name not in now]
+    for file, (name, what) in zip(files, now.items(), strict=True):
+        if before.get(name) != what:
+            time = datetime.fromtimestamp(file.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            old = f"had {before[name]['bytes']:,} bytes and has" if name in before else "is new with"
+            changes.append(f"{name} {old} {what['bytes']:,}, changed {time}")
+    told = "; ".join([*changes[:FIRST_CHANGES], *([f"{len(changes)} changes"] if len(changes) > FIRST_CHANGES else [])])
+    raise InvalidSource(
+        f"the run in the output folder was begun with other input ({told}): give the same files to go on, or choose "
+        "another --out"
+    )
 
 
 def schema_of(files: Sequence[InputFile]) -> Mapping[str, pl.DataType]:
@@ -168,7 +201,7 @@ def slices_of(files: Sequence[InputFile]) -> list[Slice]:
         files: Files with a row for each user.
 
     Raises:
-        InvalidSource: If the files have no rows.
+        InvalidSource: If the files have no rows, or if one cannot be read.
     """
     num_rows = [_num_rows(file.path) for file in files]
     if not any(num_rows):
@@ -176,8 +209,9 @@ def slices_of(files: Sequence[InputFile]) -> list[Slice]:
     size = min(max(-(-sum(num_rows) // SLICES), FEWEST_USERS), MOST_USERS)
     slices: list[Slice] = []
     for file, total in zip(files, num_rows, strict=True):
-        for begin in range(0, total, size):
-            slices.append(Slice(len(slices), file, begin, min(size, total - begin)))
+        step = max(min(size, int(MOST_ITEMS / max(_items_of_a_row(file.path, total), 1))), 1)
+        for begin in range(0, total, step):
+            slices.append(Slice(len(slices), file, begin, min(step, total - begin)))
     return slices
 
 
@@ -192,6 +226,19 @@ def scanned(file: Path) -> pl.LazyFrame:
 
 def _num_rows(file: Path) -> int:
     return int(scanned(file).select(pl.len()).collect().item())
+
+
+def _items_of_a_row(file: Path, num_rows: int) -> float:
+    """The mean number of items in the lists of a row, of some rows in all places of a file."""
+    scan, sampled, items = scanned(file), 0, 0
+    try:
+        lists = [pl.col(name).list.len().sum() for name in (HISTORY, EXCLUDE) if name in scan.collect_schema()]
+        for begin in range(0, num_rows, -(-num_rows // SAMPLES) or 1):
+            rows, *some = scan.slice(begin, SAMPLED_ROWS).select(pl.len(), *lists).collect().row(0)
+            sampled, items = sampled + rows, items + sum(some)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidSource(f"{file} cannot be read ({error}): write it again") from error
+    return items / max(sampled, 1)
 
 
 def _schema(file: Path) -> dict[str, pl.DataType]:

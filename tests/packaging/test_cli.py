@@ -25,7 +25,7 @@ for module in sys.argv[1:]:
     except SystemExit as ended:
         print(ended.code)
 """
-TRAININGS = ("train", "train-rqvae", "train-short-term", "train-decoder")
+TRAININGS = ("train", "train-rqvae", "tokenize-items", "train-short-term", "train-decoder")
 
 
 @pytest.fixture

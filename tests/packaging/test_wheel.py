@@ -145,6 +145,7 @@ def test_every_training_has_a_help(full_environment: Environment, tmp_path: Path
         "train": "decoder_ml25m.gin",
         "retrain": "--bundle",
         "train-rqvae": "--work-dir",
+        "tokenize-items": "--ray",
         "train-short-term": "--set",
         "train-decoder": "--no-resume",
     }

@@ -2,6 +2,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,10 @@ from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
 from rqrec.training.run import Run
 from rqrec.training.runtime.config import ConfigError
 from rqrec.training.runtime.loop import TrainingDiverged, TrainingInterrupted
-from rqrec.training.runtime.workspace import WorkspaceBusy, open_workspace
+from rqrec.training.runtime.parts import run_here
+from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace_lock import WorkspaceBusy
+from tests.conftest import SMALL_CONFIG
 
 FOR_USERS = (BundleError, CollapsedSemanticIds, ConfigError, DataError, MissingPackage, TrainingDiverged, WorkspaceBusy)
 
@@ -110,3 +115,36 @@ def test_a_setting_that_cannot_be_used_is_one_line(
         command(None, "--set", "DecoderSettings.dropout = 7")
     complaint = capsys.readouterr().err
     assert complaint == "train: cannot use configuration: DecoderSettings.dropout: must be less than 1, got 7\n"
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
+def test_on_ray_each_stage_runs_once_in_its_place_and_is_told_once(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The workers of Ray Train are played by this process."""
+    trained: list[set[str]] = []
+    work_dir = tmp_path / "work"
+
+    def train_here(work: Callable[[], None], **_options: object) -> None:
+        before = {folder.name for folder in work_dir.iterdir()}
+        work()
+        trained.append({folder.name for folder in work_dir.iterdir()} - before)
+
+    monkeypatch.setattr("rqrec.models.ray_cluster.ray_cluster", lambda *_arguments, **_options: nullcontext())
+    monkeypatch.setattr("rqrec.training.runtime.ray_workers.train_on_ray", train_here)
+    monkeypatch.setattr(
+        "rqrec.training.runtime.ray_workers.run_tasks_on_ray",
+        lambda open_worker, tasks, *, uses_gpu, workers: run_here(open_worker, tasks, uses_gpu=uses_gpu),
+    )
+    config = tmp_path / "small.gin"
+    config.write_text("\n".join([*SMALL_CONFIG, "DecoderSettings.epochs = 1", "ShortTermSettings.epochs = 1"]))
+    words = [str(config), "--dataset", str(shop), "--work-dir", str(work_dir), "--ray", "local"]
+    stages = ("data", "features", "rqvae", "semantic_ids", "short_term", "decoder")
+    for said in ("started", "nothing to do, its result is up to date"):
+        with caplog.at_level("INFO", "rqrec"):
+            stage_command(lambda run: run.decoder, None, program="train", arguments=words)
+        told = [message for message in caplog.messages if message.endswith(said)]
+        assert sorted(told) == sorted(f"{stage}: {said}" for stage in stages)
+        assert len([message for message in caplog.messages if message.endswith("up to date")]) in {0, len(stages)}
+        caplog.clear()
+    assert trained == [{"rqvae", "tensorboard"}, {"short_term", "decoder"}]

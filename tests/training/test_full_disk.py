@@ -13,7 +13,7 @@ import pytest
 
 from rqrec.cli import main
 from rqrec.training.cli import EXIT_REFUSED
-from rqrec.training.runtime.workspace import OWNER
+from rqrec.training.runtime.workspace_lock import OWNER
 from tests.conftest import SMALL_CONFIG
 from tests.training.forked import Fork, start, start_command
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as settings_dataclass
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from rqrec.models.array_types import FloatArray
@@ -39,6 +40,7 @@ from rqrec.training.features.column_use import ColumnUse, Use, decide_uses
 from rqrec.training.features.identity import identity_vectors
 from rqrec.training.features.numbers import fit_number, number_shares
 from rqrec.training.features.text import encode_texts
+from rqrec.training.runtime.parts import Parts, RunTasks, run_here
 from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
 
@@ -130,29 +132,32 @@ class Features:
         return tuple(layout)
 
 
-def make_features(workspace: Workspace, data: Stage, settings: FeatureSettings) -> Stage:
+def make_features(
+    workspace: Workspace, data: Stage, settings: FeatureSettings, *, run_tasks: RunTasks = run_here
+) -> Stage:
     """Runs the stage "features": computes the features of all items, and stores them in the workspace.
 
     Args:
         workspace: The folder that stores the results of all stages.
         data: The result of `prepare_data`: the checked data and its split.
         settings: How attributes become features.
+        run_tasks: Runs the text encoder on parts of the texts. An interrupted stage leaves the finished parts.
 
     Returns:
         The finished stage. Its result is in the folder `Stage.path`; `load_features` reads it.
     """
 
-    def write(directory: Path) -> None:
+    def write(directory: Path, parts: Path) -> None:
         dataset = load_prepared(data)
         uses = decide_uses(dataset.items, settings.use, min_label_count=settings.min_label_count)
         table = columns_table([*load_columns(data), *columns_of_items(dataset.items, uses)])
         (directory / TABLE).write_text(table, encoding="utf-8")
         logger.info("the columns and their use:\n%s", table)
-        features = item_features(dataset, settings, load_split(data).train)
+        features = item_features(dataset, settings, load_split(data).train, Parts(parts, run_tasks))
         save_file({"features_NE": features.features_NE}, directory / FEATURES)
         (directory / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
 
-    return workspace.run("features", inputs=[data], settings=settings, write=write, version=CODE_VERSION)
+    return workspace.run_in_parts("features", inputs=[data], settings=settings, write=write, version=CODE_VERSION)
 
 
 def load_features(stage: Stage) -> Features:
@@ -161,7 +166,23 @@ def load_features(stage: Stage) -> Features:
     return Features(load_file(stage.path / FEATURES)["features_NE"], featurizer)
 
 
-def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences | None = None) -> Features:
+def feature_rows(stage: Stage, rows: range) -> FloatArray:
+    """Reads the features of some adjacent items from the result of `make_features`.
+
+    Args:
+        stage: The result of `make_features`.
+        rows: The item_index of each of the items.
+
+    Returns:
+        Their features, float32, shape (len(rows), E).
+    """
+    with safe_open(stage.path / FEATURES, framework="np") as opened:
+        return np.asarray(opened.get_slice("features_NE")[rows.start : rows.stop])
+
+
+def item_features(
+    dataset: Dataset, settings: FeatureSettings, train: Sequences | None = None, parts: Parts | None = None
+) -> Features:
     """Computes the features of all items in a data set. `decide_uses` decides how each attribute is used.
 
     Labels become multi-hot columns. A number is scored by its rank. Vectors and text embeddings are centred, and each
@@ -174,6 +195,7 @@ def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences 
         dataset: The items and interactions.
         settings: How attributes become features.
         train: The training sequences, for co-occurrence; None to take those of a leave-one-out split.
+        parts: Where the vectors of texts are kept until the stage ends, and what computes them; see `encode_texts`.
     """
     items, given = dataset.items, dict[str, Given]()
     uses = decide_uses(items, settings.use, min_label_count=settings.min_label_count)
@@ -182,7 +204,9 @@ def item_features(dataset: Dataset, settings: FeatureSettings, train: Sequences 
     texts = texts_of(items, text_attributes)
     has_text_N = np.array([bool(text) for text in texts], dtype=np.bool_)
     if has_text_N.any():
-        vectors = encode_texts(texts, encoder=settings.text_encoder, lsa_dim=settings.lsa_dim, seed=settings.seed)
+        vectors = encode_texts(
+            texts, encoder=settings.text_encoder, lsa_dim=settings.lsa_dim, seed=settings.seed, parts=parts
+        )
         given[TEXT] = Given(vectors, has_text_N)
         fitted.append(_fit_continuous(TEXT, Source.GIVEN, given[TEXT], settings.text_weight))
     blocks = _with_number_weights([block for block in fitted if block is not None], items, settings.number_weight)

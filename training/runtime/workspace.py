@@ -3,11 +3,9 @@
 A stage runs only if the workspace has no result of it for the same inputs and settings.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -17,23 +15,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rqrec.models.errors import UserError
-from rqrec.models.files import make_folder, new_directory
+from rqrec.models.files import new_directory
 from rqrec.training.runtime.curves import keep_curves
 from rqrec.training.runtime.distributed import barrier, broadcast, rank
 from rqrec.training.runtime.progress import duration, progress
+from rqrec.training.runtime.workspace_lock import locked
 
 STAMP = "stage.json"
-OWNER = "run.pid"  # names the process that uses the workspace
-# `new_directory` fills folders of these names; the last eight characters are random.
-LEFTOVERS = (".*-????????", "bundles/.*-????????", "*-checkpoints/*/.step-*-????????")
 KEY_LENGTH = 16
 logger = logging.getLogger("rqrec")
 KEPT_KEYS = 3
 
 
-class WorkspaceBusy(UserError):
-    """Raised when another run uses the same workspace. The message names the folder."""
+class StageElsewhere(Exception):
+    """Raised when a stage must run that this process must not run, because others do. The message is its name."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,11 @@ class Stage:
         return isinstance(stamp, dict) and stamp.get("key") == self.key
 
 
+def run_all(_stage: str) -> bool:
+    """Lets a process run every stage; see `Workspace.may_run`."""
+    return True
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folder in which a run stores the results of its stages. Only one run at a time may use it.
@@ -81,12 +81,17 @@ class Workspace:
     Attributes:
         root: The folder of the workspace. It holds one folder for every stage.
         data_dir: The folder of downloaded data sets, which several workspaces may share.
-        resume: Whether an interrupted training resumes from its checkpoint, if its inputs and settings are the same.
+        resume: Whether an interrupted stage resumes from its checkpoint or parts, if its inputs and settings are the
+            same.
+        may_run: Whether this process may run a stage, by its name. If not, others run it.
+        tells_current: Whether a line is logged for every stage that need not run.
     """
 
     root: Path
     data_dir: Path
     resume: bool = True
+    may_run: Callable[[str], bool] = run_all
+    tells_current: bool = True
 
     @property
     def tensorboard(self) -> Path:
@@ -122,6 +127,38 @@ class Workspace:
             return stage
         if rank() == 0:
             self._write(stage, inputs, settings, write)
+        barrier()
+        return stage
+
+    def run_in_parts(
+        self,
+        name: str,
+        *,
+        inputs: Sequence[Stage],
+        settings: Any,
+        write: Callable[[Path, Path], None],
+        version: int = 1,
+    ) -> Stage:
+        """Runs a stage as `run` does, and keeps the parts of an interrupted one, with which the next run goes on.
+
+        Args:
+            name: Name of the stage, and of its folder below `root`.
+            inputs: The stages whose results this stage reads.
+            settings: The settings of this stage, a dataclass.
+            write: Computes the result and writes it. It is given the folder of the result and the folder of the parts,
+                which may not exist yet; see `training.runtime.parts`.
+            version: The version of the stage's code. Raise it when the code gives other results for the same inputs.
+
+        Returns:
+            The stage, with its result in `Stage.path`.
+        """
+        stage = self._stage(name, inputs, settings, version)
+        if self._is_current(stage):
+            return stage
+        parts = self.checkpoints(name, stage.key)
+        if rank() == 0:
+            self._write(stage, inputs, settings, lambda directory: write(directory, parts))
+            _remove_checkpoints(parts)
         barrier()
         return stage
 
@@ -162,9 +199,7 @@ class Workspace:
 
         if rank() == 0:
             self._write(stage, inputs, settings, write_with_curves)
-            shutil.rmtree(checkpoints, ignore_errors=True)
-            with suppress(OSError):  # the folder holds checkpoints of other keys, or does not exist
-                checkpoints.parent.rmdir()
+            _remove_checkpoints(checkpoints)
         else:
             with tempfile.TemporaryDirectory() as unwanted:
                 write(Path(unwanted), checkpoints)
@@ -172,11 +207,11 @@ class Workspace:
         return stage
 
     def checkpoints(self, name: str, key: str) -> Path:
-        """Returns the folder of an unfinished training's checkpoints, and removes old checkpoints of the stage.
+        """Returns the folder of an unfinished stage's checkpoints or parts, and removes old ones of the stage.
 
         Each key, which means each choice of inputs and settings, has a folder of its own. The folder of `key` is not
-        removed, nor are the two latest folders of other keys. So an interrupted training can resume even after a
-        training with other settings. If `Workspace.resume` is false, the checkpoints of `key` are removed too.
+        removed, nor are the two latest folders of other keys. So an interrupted stage can resume even after a run
+        with other settings. If `Workspace.resume` is false, the checkpoints of `key` are removed too.
 
         Args:
             name: Name of the stage.
@@ -197,9 +232,11 @@ class Workspace:
         return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
 
     def _is_current(self, stage: Stage) -> bool:
-        """Returns in every rank whether the stage need not run."""
+        """Returns in every rank whether the stage need not run. Raises StageElsewhere if others must run it."""
         is_current = broadcast(stage.is_current)
-        if is_current and rank() == 0:
+        if not (is_current or self.may_run(stage.path.name)):
+            raise StageElsewhere(stage.path.name)
+        if is_current and self.tells_current and rank() == 0:
             logger.info("%s: nothing to do, its result is up to date", stage.path.name)
         return is_current
 
@@ -215,39 +252,35 @@ class Workspace:
         logger.info("%s: finished in %s", stage.path.name, duration(seconds))
 
 
+def _remove_checkpoints(checkpoints: Path) -> None:
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    with suppress(OSError):  # the folder holds checkpoints of other keys, or does not exist
+        checkpoints.parent.rmdir()
+
+
 @contextmanager
-def open_workspace(root: Path, data_dir: Path, *, resume: bool = True) -> Iterator[Workspace]:
+def open_workspace(
+    root: Path,
+    data_dir: Path,
+    *,
+    resume: bool = True,
+    may_run: Callable[[str], bool] = run_all,
+    tells_current: bool = True,
+) -> Iterator[Workspace]:
     """Opens a workspace and locks it until the `with` block or the process ends. No other run can open it meanwhile.
 
     Args:
         root: The folder of the workspace, which is created if needed. It holds one folder for every stage.
         data_dir: The folder of downloaded data sets, which several workspaces may share.
-        resume: Whether an interrupted training resumes from its checkpoint, if its inputs and settings are the same.
+        resume: Whether an interrupted stage resumes, if its inputs and settings are the same.
+        may_run: Whether this process may run a stage, by its name. If not, others run it.
+        tells_current: Whether a line is logged for every stage that need not run.
 
     Raises:
         WorkspaceBusy: If another run uses the workspace.
     """
-    make_folder(root)
-    handle = os.open(root, os.O_RDONLY)
-    owner = root / OWNER
-    try:
-        if busy := broadcast(_process_in(owner) if rank() == 0 and not _lock(handle) else ""):
-            raise WorkspaceBusy(
-                f"another run ({busy}) uses the workspace {root}: wait until it has ended, or use another folder "
-                "(--work-dir)"
-            )
-        if rank() == 0:
-            with suppress(OSError):  # a finished workspace may be read-only, or its disk full
-                owner.write_text(str(os.getpid()), encoding="utf-8")
-            _remove_leftovers(root)
-        try:
-            yield Workspace(root, data_dir, resume)
-        finally:
-            if rank() == 0:
-                with suppress(OSError):
-                    owner.unlink(missing_ok=True)
-    finally:
-        os.close(handle)  # this unlocks the workspace, and so does the end of the process
+    with locked(root):
+        yield Workspace(root, data_dir, resume, may_run, tells_current)
 
 
 def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
@@ -260,28 +293,3 @@ def stage_key(inputs: Sequence[Stage], settings: Any, version: int = 1) -> str:
     """
     parts = {"inputs": [stage.key for stage in inputs], "settings": asdict(settings), "version": version}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
-
-
-def _process_in(owner: Path) -> str:
-    """Returns the process that the file of a locked workspace names."""
-    try:
-        return f"process {int(owner.read_text(encoding='utf-8'))}"
-    except (OSError, ValueError):  # it has just begun, or runs an older release
-        return "an unknown process"
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Removes what killed runs left half-written. The caller holds the lock, so nobody writes there now."""
-    for pattern in LEFTOVERS:
-        for folder in root.glob(pattern):
-            if folder.is_dir() and not folder.is_symlink():
-                logger.info("removing %s, which a run that was killed left half-written", folder)
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -10,7 +10,7 @@ import pytest
 
 from rqrec.models.errors import UserError
 from rqrec.service.bulk.output import OutputFolder
-from rqrec.service.bulk.source import InputFile, fingerprint
+from rqrec.service.bulk.source import InputFile, fingerprints
 from tests.service.bulk.conftest import Run, lists_in, random_histories
 
 USERS = pl.DataFrame({"user_id": ["a"], "history": [["100"]]})
@@ -53,7 +53,8 @@ def test_files_that_differ_or_are_none_are_refused(run: Run, tmp_path: Path) -> 
     [
         ({"user_id": "a"}, "must have no user_id: the input has a column"),
         ({"k": 0}, "k: Input should be greater than or equal to 1"),
-        ({"K": 5}, "K: Extra inputs are not permitted"),
+        ({"K": 5}, "K: no field of POST /recommend has this name: the fields are .*beam_width"),
+        ({"pins": [{"item_id": "100", "place": 1}]}, "pins: 0: place: no field has this name"),
         ({"filter": {"genre": {"any_of": ["War"]}}}, "filter.genre"),
         ({"caps": {"price": 1}}, "caps.price: expected an attribute"),
         ({"exclude_types": ["view"]}, "give them with --events"),
@@ -130,11 +131,11 @@ def test_an_input_that_changes_during_the_run_is_refused(
 ) -> None:
     USERS.write_parquet(tmp_path / "in.parquet")
 
-    def changing(files: Sequence[InputFile]) -> str:
+    def changing(files: Sequence[InputFile], source: Path) -> dict[str, Any]:
         pl.concat([USERS, USERS]).write_parquet(files[0].path)
-        return fingerprint(files)
+        return fingerprints(files, source)
 
-    monkeypatch.setattr("rqrec.service.bulk.run.fingerprint", changing)
+    monkeypatch.setattr("rqrec.service.bulk.run.fingerprints", changing)
     with pytest.raises(UserError, match="in.parquet was changed: begin again"):
         run(tmp_path / "in.parquet")
     assert not list(tmp_path.rglob("part-*"))

@@ -39,7 +39,7 @@ def test_a_crash_at_any_step_of_the_files_loses_and_repeats_nothing(
             raise Killed
         to_disk(path)
 
-    monkeypatch.setattr("rqrec.service.bulk.output.to_disk", crashing)
+    monkeypatch.setattr("rqrec.models.files.to_disk", crashing)
     while steps >= crash_at:
         shutil.rmtree(out, ignore_errors=True)
         steps, crash_at = 0, crash_at + 1
@@ -60,9 +60,16 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(run: Run, tmp_path: 
     assert run(source, {"k": 2}).num_users == 0
     with pytest.raises(UserError, match='request was .*, is .*"k": 3'):
         run(source, {"k": 3})
+    size = source.stat().st_size
     random_histories(21).write_parquet(source)
-    with pytest.raises(UserError, match="input was"):
+    with pytest.raises(UserError, match=rf"in.parquet had {size:,} bytes and has [\d,]+, changed 2.*UTC\): give"):
         run(source, {"k": 2})
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in "abcd":
+        shutil.copy(source, others / f"{name}.parquet")
+    with pytest.raises(UserError, match=r"\(in.parquet is gone; a.parquet is new with .*; b.parquet .*; 5 changes\)"):
+        run(others, {"k": 2})
 
 
 def test_lists_that_were_lost_after_the_end_are_made_again(run: Run, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from rqrec.training.features.text import encode_texts
+from rqrec.training.features.text import TEXTS_OF_A_PART, encode_texts
 
 
 def test_similar_titles_lie_close() -> None:
@@ -24,6 +24,12 @@ def test_another_encoder_may_be_named_and_is_loaded_without_bars(monkeypatch: py
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     vectors = encode_texts(["a", "bcd"], encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
     assert vectors.tolist() == [[1.0], [3.0]]
+
+
+def test_the_vectors_of_many_texts_are_in_the_order_of_the_texts() -> None:
+    texts = ["a" * (number % 7) for number in range(TEXTS_OF_A_PART + 5)]
+    vectors = encode_texts(texts, encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
+    assert vectors[:, 0].tolist() == [len(text) for text in texts]
 
 
 class LengthEncoder:

@@ -16,11 +16,13 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=
 
 def train_toy(folder: str) -> None:
     """Trains on Ray in a process of its own, because Ray changes the process that it runs in."""
+    from rqrec.models.ray_cluster import ray_cluster  # noqa: PLC0415 - skipped without the extra
     from rqrec.training.runtime.ray_workers import train_on_ray  # noqa: PLC0415 - skipped without the extra
 
     out = Path(folder) / "together"
     work = partial(write_result, "killed", out, folder)
-    train_on_ray(work, "local", workers=2, files=Path(folder) / "ray")
+    with ray_cluster("local", shows_output=True):
+        train_on_ray(work, workers=2, files=Path(folder) / "ray")
 
 
 def test_workers_have_the_weights_of_one_process_after_one_was_killed(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from rqrec.training.data.dataset import DataError
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.evaluate import load_results
 from rqrec.training.run import Run, RunSettings
-from rqrec.training.runtime.workspace import KEPT_KEYS, Stage, Workspace, WorkspaceBusy, open_workspace
+from rqrec.training.runtime.workspace import KEPT_KEYS, Stage, Workspace, open_workspace
+from rqrec.training.runtime.workspace_lock import WorkspaceBusy
 from tests.conftest import small_settings, write_shop
 
 SHORT = ("RqVaeSettings.steps = 2", "DecoderSettings.epochs = 1")
@@ -46,7 +47,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return enter
 
-    for method in ("run", "train"):
+    for method in ("run", "run_in_parts", "train"):
         monkeypatch.setattr(Workspace, method, counting(getattr(Workspace, method)))
     return names
 

@@ -8,12 +8,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.support.running import free_port
 
 STARTS_WITHIN_S = 120.0
 RAY = Path(sys.executable).with_name("ray")
+# A killed node counts as lost after five failed checks, by default one in three seconds.
+CHECKS = {"RAY_health_check_period_ms": "500", "RAY_health_check_initial_delay_ms": "500"}
 
 
 class RayNode:
@@ -48,7 +52,7 @@ class RayNode:
         return {int(pid): title for pid, title in rows if "defunct" not in title}
 
     def workers(self) -> list[int]:
-        """The ids of the processes that make lists."""
+        """The ids of the processes that make parts."""
         return [pid for pid, title in self.processes().items() if "MapWorker" in title]
 
     def kill(self) -> None:
@@ -63,23 +67,42 @@ class RayNode:
         self._process.wait()
 
 
-@contextmanager
-def two_nodes(folder: Path) -> Iterator[tuple[str, Mapping[str, str], list[RayNode]]]:
-    """Starts a cluster of two nodes, and kills it at the end of the block.
+@dataclass(frozen=True)
+class RayNodes:
+    """A Ray cluster on this machine.
 
-    Yields:
-        The address of the cluster, the environment of its clients, and the nodes, the head first.
+    Attributes:
+        folder: The folder of the nodes' logs.
+        address: The address of the cluster.
+        environment: The environment of its nodes and clients.
+        head: The node that the others join.
     """
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    environment, nodes = {**os.environ, **own, "OMP_NUM_THREADS": "1"}, list[RayNode]()
-    address = f"127.0.0.1:{free_port()}"
-    port, temporary = address.rpartition(":")[2], f"--temp-dir={folder}"  # short, because it holds sockets
-    try:
-        client_port = f"--ray-client-server-port={free_port()}"
-        head = ("--head", f"--port={port}", "--include-dashboard=false", client_port, temporary)
-        nodes.append(RayNode(folder, "head", environment, *head))
-        nodes.append(RayNode(folder, "other", environment, f"--address={address}"))
-        yield address, environment, nodes
-    finally:
-        for node in reversed(nodes):
+
+    folder: Path
+    address: str
+    environment: Mapping[str, str]
+    head: RayNode
+
+    @contextmanager
+    def another(self) -> Iterator[RayNode]:
+        """Lets a node join the cluster, and kills it at the end of the block."""
+        node = RayNode(self.folder, "other", self.environment, f"--address={self.address}")
+        try:
+            yield node
+        finally:
             node.kill()
+
+
+@contextmanager
+def ray_nodes() -> Iterator[RayNodes]:
+    """Starts a cluster of one node, and kills it at the end of the block."""
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, **CHECKS, **own, "OMP_NUM_THREADS": "1"}
+    port = free_port()
+    with TemporaryDirectory(dir="/tmp") as folder:  # a short path, because it holds sockets
+        options = ("--include-dashboard=false", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}")
+        head = RayNode(Path(folder), "head", environment, "--head", f"--port={port}", *options)
+        try:
+            yield RayNodes(Path(folder), f"127.0.0.1:{port}", environment, head)
+        finally:
+            head.kill()
