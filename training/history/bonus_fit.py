@@ -182,7 +182,7 @@ def _fitted(choices: _Choices, penalty: float) -> NDArray[np.float64]:
 
     def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         value, gradient_F = choices.loss(weights_F)
-        return value + penalties_F @ weights_F**2 / 2, gradient_F + penalties_F * weights_F
+        return value + float(penalties_F @ weights_F**2) / 2, gradient_F + penalties_F * weights_F
 
     start_F = np.zeros(len(penalties_F))
     start_F[0] = 0.1

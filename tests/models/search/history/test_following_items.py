@@ -124,7 +124,7 @@ def test_the_strongest_items_join() -> None:
     eligible = EligibleTensors.from_eligibility(Eligibility.everything(trie), CPU)
     after = tensors.after(torch.tensor([[3, 2, 1, 0]]), torch.tensor([4]), NO_SESSION)
     joining = Joining.from_following(*after, torch.tensor([[50, 150]]), torch.tensor([[60, 3]]), eligible)
-    strength = strengths_P * np.repeat(np.float32(RECENT), KEPT)
+    strength = strengths_P * np.repeat(np.array(RECENT, dtype=np.float32), KEPT)
     assert joining.found_strengths_BK[0].tolist() == pytest.approx([strength[50], 0])
     strength[[50, 60, 3]] = 0
     assert joining.leaves_BJ[0].tolist() == np.argsort(-strength, kind="stable")[:JOINING].tolist()
