@@ -62,9 +62,13 @@ def write_file(target: Path, write: Callable[[Path], object]) -> None:
         target.parent.mkdir(exist_ok=True)
         to_disk(target.parent.parent)
     unfinished = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{target.name}")
-    write(unfinished)
-    to_disk(unfinished)
-    unfinished.rename(target)
+    try:
+        write(unfinished)
+        to_disk(unfinished)
+        unfinished.rename(target)
+    except BaseException:  # such as a full disk
+        unfinished.unlink(missing_ok=True)
+        raise
     to_disk(target.parent)
 
 

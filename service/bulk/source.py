@@ -183,15 +183,23 @@ def check_histories(files: Sequence[InputFile]) -> None:
             )
     if not _is_id(schema[USER_ID]):
         raise InvalidSource(
-            f"{USER_ID} must be of strings or integers, got {schema[USER_ID]} in {files[0].path}: cast it"
+            f"{USER_ID} must be of strings or integers, got {schema[USER_ID]} in {files[0].path}: "
+            + _repair(schema[USER_ID])
         )
     for name in (HISTORY, EXCLUDE):
         if name in schema and not _is_list_of_items(schema[name], with_events=name == HISTORY):
             events = ", or of structs of item_id, type (a string) and at (seconds or a time with its zone)"
             raise InvalidSource(
                 f"{name} must be lists of strings or integers{events if name == HISTORY else ''}, got {schema[name]} "
-                f"in {files[0].path}: {'split it into lists' if schema[name] == pl.String else 'cast it'}"
+                f"in {files[0].path}: {_repair(schema[name])}"
             )
+
+
+def _repair(found: pl.DataType) -> str:
+    """Says what to do about a column of a wrong type."""
+    if found == pl.Null:
+        return "it has no values, so write it with a type"
+    return "split it into lists" if found == pl.String else "cast it"
 
 
 def slices_of(files: Sequence[InputFile]) -> list[Slice]:
