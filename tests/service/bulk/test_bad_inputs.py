@@ -25,6 +25,7 @@ USERS = pl.DataFrame({"user_id": ["a"], "history": [["100"]]})
         (USERS.with_columns(user_id=pl.lit(1.5)), "user_id must be of strings or integers, got Float64"),
         (USERS.with_columns(exclude=pl.lit(1)), "exclude must be lists of strings or integers, got Int32"),
         (USERS.with_columns(history=[[{"id": "1"}]]), "structs of item_id, type"),
+        (USERS.clear().cast({"user_id": pl.Null}), "got Null.*it has no values, so write it with a type"),
         (USERS.clear(), "expected at least one user"),
     ],
 )
