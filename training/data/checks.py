@@ -123,7 +123,7 @@ def checked_interactions(
     report.rows_read = len(frame)
     columns = {}
     for name in names:
-        column = frame.drop_in_place(name)  # so that no column stands in memory twice for long
+        column = frame.drop_in_place(name).rechunk()  # the parts of a file; the others still stand in `frame`
         with report.attempt(), _named(column, path):
             columns[name] = _checked(column, settings, path, report)
     if EVENT_TYPE in columns or EVENT_TYPE not in names:

@@ -68,7 +68,7 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
     Returns:
         The sequences of leaf positions, which the retriever reads. They have no times, which it does not read.
     """
-    return replace(sequences, items_I=leaf_of_item_N[sequences.items_I].astype(np.int32), times_I=None)
+    return replace(sequences, items_I=leaf_of_item_N.astype(np.int32)[sequences.items_I], times_I=None)
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
@@ -127,8 +127,12 @@ class SeqData:
         self._targets_before_I = self._last_target_I = None
         if sequences.weights_I is not None:
             is_wanted_I = sequences.is_wanted_I
-            self._targets_before_I = np.concatenate([[0], np.cumsum(is_wanted_I)])
-            self._last_target_I = np.maximum.accumulate(np.where(is_wanted_I, np.arange(len(is_wanted_I)), 0))
+            index = np.min_scalar_type(len(is_wanted_I))  # four bytes an item, or fewer
+            self._targets_before_I = np.zeros(len(is_wanted_I) + 1, dtype=index)
+            np.cumsum(is_wanted_I, out=self._targets_before_I[1:])
+            self._last_target_I = np.arange(len(is_wanted_I), dtype=index)
+            self._last_target_I[~is_wanted_I] = 0
+            np.maximum.accumulate(self._last_target_I, out=self._last_target_I)
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
         """Yields all batches of one epoch, in their order. The first epoch is 0."""
@@ -182,7 +186,7 @@ class SeqData:
             rng: Draws which windows are cropped, and where they begin.
         """
         begins, ends = windows.T
-        last_targets = ends - 1 if self._last_target_I is None else self._last_target_I[ends - 1]
+        last_targets = ends - 1 if self._last_target_I is None else self._last_target_I[ends - 1].astype(np.int64)
         is_cropped = rng.random(len(windows)) < self.crop_share
         return np.stack([np.where(is_cropped, rng.integers(begins, last_targets), begins), ends], axis=1)
 
@@ -191,7 +195,8 @@ class SeqData:
         begins, ends = windows.T
         if self._targets_before_I is None:
             return np.asarray(ends - begins - 1)
-        return np.asarray(self._targets_before_I[ends] - self._targets_before_I[begins + 1])
+        targets = self._targets_before_I[ends] - self._targets_before_I[begins + 1]
+        return np.asarray(targets, dtype=np.int64)
 
     def _pad(self, windows: NDArray[np.int64], types_rng: np.random.Generator) -> SeqBatch:
         lengths_B = windows[:, 1] - windows[:, 0] - 1

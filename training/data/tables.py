@@ -6,6 +6,7 @@ import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
 from rqrec.training.data.compact.distinct_texts import encoded
+from rqrec.training.data.compact.plain_integers import with_integers
 from rqrec.training.data.dataset import ITEM_ID, RATING, TEXTS_OF_LOG, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.blank_lines import without_blank_lines
@@ -94,6 +95,7 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
             f"{sorted(lists)}, whose objects do not belong together: name fields of one of them"
         )
     read = collect(encoded(select_paths(frame, used), TEXTS_OF_LOG), path, settings)
+    read = read if settings.timestamp_format else with_integers(read, TIMESTAMP)
     rows = without_blank_lines(read, path, report)
     require_full_lines(path, settings, report)
     if explodes(schema, used[ITEM_ID]):

@@ -54,7 +54,7 @@ class DistinctTexts:
         """
         if not isinstance(column.dtype, pl.Categorical):
             text = pl.col(column.name).cast(pl.String).cast(_own_categories())
-            column = column.to_frame().lazy().select(text).collect(engine="streaming").to_series()
+            column = column.to_frame().lazy().select(text).collect(engine="streaming").to_series().rechunk()
         found = column.unique().drop_nulls()
         codes_V = found.to_physical().to_numpy()
         place_of_code = np.zeros(int(codes_V.max(initial=0)) + 1, dtype=np.uint32)

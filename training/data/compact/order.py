@@ -1,6 +1,7 @@
 """Sorts interactions by user and time. Only a part of the users is sorted at a time, which takes less memory."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     """
     keys = frame.select("user_index", "item_index", TIMESTAMP, *(name for name in frame.columns if name == TYPE))
     bounds = _bounds(frame["user_index"])
-    order = pl.concat([_order_of(keys, *users) for users in zip(bounds[:-1], bounds[1:], strict=True)])
+    order = pl.concat([_order_of(keys, *users) for users in pairwise(bounds)])
     del keys
     return pl.DataFrame([frame.drop_in_place(name).gather(order) for name in frame.columns])
 
@@ -43,7 +44,7 @@ def _num_parts(rows: int) -> int:
 
 
 def _bounds(user: pl.Series) -> NDArray[np.int64]:
-    """Divides the users into ranges with about the same number of interactions: range r ends before user bounds[r + 1]."""
+    """Divides the users into ranges of about as many interactions; returns where each begins, and an end."""
     counts = user.value_counts().sort("user_index")
     ends, parts = np.cumsum(counts["count"].to_numpy()), _num_parts(len(user))
     inner = np.searchsorted(ends, np.arange(1, parts) * (len(user) / parts))

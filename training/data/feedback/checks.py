@@ -123,7 +123,7 @@ def require_types(types: pl.Series | None, settings: DatasetSettings, *, path: s
 
 
 def _without_marks(texts: DistinctTexts, path: str, report: DataReport) -> pl.Series:
-    """Returns the distinct values without texts such as "NA", and reports how many rows have them, unless empty ones."""
+    """Replaces texts such as "NA" by null, and reports how many rows have them. Empty texts are not counted."""
     cleaned_V = without_missing(texts.values_V)
     is_mark_V = cleaned_V.is_null() & (texts.values_V.str.strip_chars() != "")
     if num_marks := texts.count(is_mark_V):

@@ -182,4 +182,4 @@ def _decide_ratings(frame: pl.DataFrame, settings: DatasetSettings, path: str, r
     decided = frame.lazy().select(
         pl.when(is_disliked).then(0.0).otherwise(weight).cast(pl.Float32).alias(WEIGHT), kind.alias(TYPE)
     )
-    return frame.with_columns(decided.collect(engine="streaming"))
+    return frame.with_columns(decided.collect(engine="streaming").rechunk())

@@ -11,6 +11,7 @@ import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
 from rqrec.training.data.compact.distinct_texts import encoded
+from rqrec.training.data.compact.plain_integers import with_integers
 from rqrec.training.data.dataset import ITEM_ID, RATING, TEXTS_OF_LOG, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.blank_lines import without_blank_lines
@@ -65,6 +66,7 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
     selected = frame.select(pl.col(full).alias(name) for name, full in used.items())
     rows = collect(encoded(selected, TEXTS_OF_LOG), log, settings)
+    rows = rows if settings.timestamp_format else with_integers(rows, TIMESTAMP)
     interactions = without_blank_lines(rows, log, report)
     require_full_lines(log, settings, report)
     if unused and TIMESTAMP not in names:
