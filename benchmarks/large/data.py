@@ -106,6 +106,7 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     seconds["split_s"] = time.perf_counter() - begin
     begin = time.perf_counter()
     tokens = tokenize_sequences(split.train, np.random.default_rng(0).permutation(items))
+    del dataset, split
     tokens = move_to_disk(tokens, root / "sequences.npy")
     batches = SeqData(tokens, max_history=50, batch_size=256, seed=0).epoch(0)
     positions = sum(int((batch.targets_BT >= 0).sum()) for batch in islice(batches, BATCHES))

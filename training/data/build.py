@@ -67,10 +67,9 @@ def build_dataset(
     # Only one table of interactions stands in memory at a time, and ids are dropped as soon as they have numbers.
     frame, feedback = feedback.interactions, feedback._replace(interactions=pl.DataFrame())
     user_ids = frame[USER_ID].unique().cast(pl.String).sort()
-    numbered = {"user_index": _numbers(frame.drop_in_place(USER_ID), user_ids)}
-    numbered["item_index"] = _numbers(frame.drop_in_place(ITEM_ID), items[ITEM_ID])
-    further = [name for name in (WEIGHT, TYPE) if name in frame.columns]
-    ordered = in_order(pl.DataFrame(numbered | {name: frame.drop_in_place(name) for name in (TIMESTAMP, *further)}))
+    frame.insert_column(0, _numbers(frame.drop_in_place(USER_ID), user_ids).alias("user_index"))
+    frame.insert_column(1, _numbers(frame.drop_in_place(ITEM_ID), items[ITEM_ID]).alias("item_index"))
+    ordered = in_order(frame)
     report.note(
         f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(user_ids):,} users; "
         f"{len(items):,} items{_period(ordered[TIMESTAMP])}"

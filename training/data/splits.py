@@ -120,17 +120,16 @@ class Sequences:
     def blocks(self) -> Iterator["Sequences"]:
         """Yields the sequences of the first users, then those of the next ones: about a million items at a time."""
         ends = np.arange(0, self.offsets_U[-1], ITEMS_AT_ONCE)[1:]
-        bounds = [0, *np.unique(np.searchsorted(self.offsets_U, ends)), len(self)]
-        for begin, end in pairwise(bounds):
+        for begin, end in pairwise([0, *np.unique(np.searchsorted(self.offsets_U, ends)), len(self)]):
             yield _Sections.of(self._source, self._begins_U[begin:end], self.lengths_U[begin:end])
 
     def only(self, keep_I: NDArray[np.bool_]) -> "Sequences":
         """Returns the sequences of all users, with only those items for which `keep_I`, shape (I,), is true."""
-        lengths_U = np.diff(np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U])
         weights_I = None if self.weights_I is None else self.weights_I[keep_I]
         types_I = None if self.types_I is None else self.types_I[keep_I]
         times_I = None if self.times_I is None else self.times_I[keep_I]
-        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]), weights_I, types_I, times_I)
+        offsets_U = np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]
+        return Sequences(self.items_I[keep_I], offsets_U, weights_I, types_I, times_I)
 
 
 class _Sections(Sequences):
@@ -150,8 +149,7 @@ class _Sections(Sequences):
     times_I = cached_property(lambda self: self._copy("times_I"))
 
     def _copy(self, name: str) -> NDArray[Any] | None:
-        array_I = getattr(self._source, name)
-        if array_I is None or not len(self):
+        if (array_I := getattr(self._source, name)) is None or not len(self):
             return array_I if array_I is None else array_I[:0]
         first, lengths_U = int(self._begins_U[0]), self.lengths_U
         end = int(self._begins_U[-1] + lengths_U[-1])
@@ -252,8 +250,7 @@ def leave_one_out(
     train = sequences.until(cut_U)
     if not train.has_target:
         evaluated_U, cut_U, train = np.zeros_like(evaluated_U), ends_U, sequences
-    begins_U = sequences.offsets_U[:-1]
-    is_train_I = in_sections(begins_U, cut_U - begins_U, int(sequences.offsets_U[-1]))
+    is_train_I = in_sections(sequences.offsets_U[:-1], train.lengths_U, int(sequences.offsets_U[-1]))
     validated_U = evaluated_U & (held_out_items > 1)
     test, validation = _asked(sequences, test_U, evaluated_U), _asked(sequences, validation_U, validated_U)
     return Split(train, validation, test, is_train_I)

@@ -22,7 +22,7 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     """
     keys = frame.select("user_index", "item_index", TIMESTAMP, *(name for name in frame.columns if name == TYPE))
     bounds = _bounds(frame["user_index"])
-    order = pl.concat([_order_of(keys, *users) for users in pairwise(bounds)])
+    order = pl.concat([_order_of(keys, *users) for users in pairwise(bounds)], rechunk=True)
     del keys
     return pl.DataFrame([frame.drop_in_place(name).gather(order) for name in frame.columns])
 
