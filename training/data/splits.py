@@ -53,15 +53,15 @@ class Sequences:
     def __getitem__(self, row: int) -> IndexArray:
         return self._source.items_I[self._place(row)]
 
-    @cached_property
+    @property
     def _source(self) -> "Sequences":
         """The sequences whose arrays hold the rows: these, or those of which they are a part."""
-        return self
+        return self.__dict__.get("_whole", self)
 
-    @cached_property
+    @property
     def _begins_U(self) -> NDArray[np.int64]:
         """Where each row begins in the arrays of `_source`, shape (U,)."""
-        return self.offsets_U[:-1]
+        return self.__dict__.get("_begins", self.offsets_U[:-1])
 
     def _place(self, row: int) -> slice:
         return slice(begin := self._begins_U[row], begin + self.offsets_U[row + 1] - self.offsets_U[row])
@@ -140,7 +140,7 @@ class _Sections(Sequences):
         """Takes from `source` the items of U rows, at `begins_U` (ascending) and the `lengths_U` positions behind."""
         sections = object.__new__(cls)
         offsets_U = np.concatenate([[0], np.cumsum(lengths_U)])
-        vars(sections).update(offsets_U=offsets_U, _source=source, _begins_U=begins_U)
+        vars(sections).update(offsets_U=offsets_U, _whole=source, _begins=begins_U)
         return sections
 
     items_I = cached_property(lambda self: self._copy("items_I"))

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from dataclasses import replace
 from random import Random
 from unittest.mock import patch
@@ -158,3 +160,16 @@ def test_parts_of_sequences_are_those_of_plain_lists_and_copied_when_they_are_re
     with patch("rqrec.training.data.splits.ITEMS_AT_ONCE", at_once):
         assert [row for block in parts.blocks() for row in listed(block)] == expected
         assert [item for block in parts.blocks() for item in block.items_I.tolist()] == parts.items_I.tolist()
+
+
+def test_sequences_that_are_no_longer_used_leave_memory_without_garbage_collection() -> None:
+    gc.disable()
+    try:
+        whole = ragged([[1, 2, 3, 4, 5], [6, 7, 8, 9]])
+        split = leave_one_out(whole)
+        assert (whole[0][0], split.test.histories[0][0], len(split.train.items_I)) == (1, 1, 5)
+        alive = [weakref.ref(one) for one in (whole, split.train, split.test.histories)]
+        del whole, split
+        assert [one() for one in alive] == [None] * 3
+    finally:
+        gc.enable()
