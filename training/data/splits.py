@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +56,12 @@ class Sequences:
     @property
     def _source(self) -> "Sequences":
         """The sequences whose arrays hold the rows: these, or those of which they are a part."""
-        return self.__dict__.get("_whole", self)
+        return cast("Sequences", self.__dict__.get("_whole", self))
 
     @property
     def _begins_U(self) -> NDArray[np.int64]:
         """Where each row begins in the arrays of `_source`, shape (U,)."""
-        return self.__dict__.get("_begins", self.offsets_U[:-1])
+        return cast("NDArray[np.int64]", self.__dict__.get("_begins", self.offsets_U[:-1]))
 
     def _place(self, row: int) -> slice:
         return slice(begin := self._begins_U[row], begin + self.offsets_U[row + 1] - self.offsets_U[row])

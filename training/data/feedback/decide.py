@@ -59,7 +59,8 @@ def decide_feedback(
     Interactions without ratings and event types are returned unchanged.
 
     Args:
-        frame: Checked interactions, with the columns `rating` (float64) and `event_type` (string) if the data has them.
+        frame: Checked interactions, with the columns `rating` (float64) and `event_type` (categorical) if the data has
+            them.
         settings: The thresholds of ratings for likes and dislikes, and what each event type does.
         path: Name of the interactions file, for messages.
         report: Receives a line for every decision. If no interaction can be a training target, it also receives this
