@@ -125,7 +125,7 @@ bench-rolling-update: setup ## Four replicas behind HAProxy: each is replaced, t
 bench-large-catalogue: train ## Start, memory, latency and writes up to ten million items (10 minutes, 16 GB of disk)
 	$(BIN)/python -m benchmarks.large.catalogue --bundle '$(RQREC_BUNDLE)'
 
-bench-large-data: setup ## Reading, splitting and batching 5 and 25 million ratings (2 minutes, 6 GB)
+bench-large-data: setup ## Reading, splitting and batching 5 and 25 million ratings (2 minutes, 2 GB)
 	$(BIN)/python -m benchmarks.large.data
 
 bench-loop: setup ## Real events in time against the running service, with and without retraining, on DATASET (40 minutes)

@@ -1,10 +1,13 @@
 """Measures time and memory from files to training batches, for data of MovieLens-25M's size and a fifth of it.
 
     python -m benchmarks.large.data
+    python -m benchmarks.large.data --ratings 25_000_000 250_000_000 --vector-dim 128
 
 The files are synthetic, in the layout of the release: 25 million ratings of 162,000 users, and 62,000 movies with
-poster vectors of 1,128 numbers. Each measurement runs in a process of its own. The last line has the growth: time and
-memory for an interaction of the largest data, as a multiple of those of the smallest.
+poster vectors of 1,128 numbers. Users and movies grow with the ratings: 250 million ratings are of 1.6 million users
+and 620,000 movies, and need 20 GB in the folder of temporary files (TMPDIR). Each measurement runs in a process of its
+own. The last line has the growth: time and memory for an interaction of the largest data, as a multiple of those of the
+smallest.
 """
 
 import argparse
@@ -31,6 +34,7 @@ SIZES = (5_000_000, 25_000_000)
 RATINGS, USERS, MOVIES, VECTOR_DIM = 25_000_000, 162_000, 62_000, 1128
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
 FIRST_TIME, LAST_TIME = 789_652_009, 1_574_327_703
+LIKING = 0.65  # about 15 % of the ratings are dislikes, as in the release
 CHUNK = 5_000_000
 REPEATED = 1.16  # draws for one distinct pair
 BATCHES = 50  # number of batches of the first epoch that are drawn
@@ -72,7 +76,7 @@ def write_release(folder: Path, *, ratings: int, users: int, movies: int, vector
                 {
                     "userId": user + 1,
                     "movieId": movie_ids[movie],
-                    "rating": rng.integers(1, 11, len(user)) / 2,
+                    "rating": (rng.binomial(9, LIKING, len(user)) + 1) / 2,
                     "timestamp": rng.integers(FIRST_TIME, LAST_TIME, len(user)),
                 }
             ).unique(["userId", "movieId"], keep="first", maintain_order=True)
@@ -102,6 +106,7 @@ def measure(folder: Path, root: Path) -> dict[str, float]:
     seconds["split_s"] = time.perf_counter() - begin
     begin = time.perf_counter()
     tokens = tokenize_sequences(split.train, np.random.default_rng(0).permutation(items))
+    del dataset, split
     tokens = move_to_disk(tokens, root / "sequences.npy")
     batches = SeqData(tokens, max_history=50, batch_size=256, seed=0).epoch(0)
     positions = sum(int((batch.targets_BT >= 0).sum()) for batch in islice(batches, BATCHES))
@@ -120,6 +125,7 @@ def main() -> None:
     """Writes each release to a temporary folder, measures, and prints one line of JSON for each, and the growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=int, nargs="+", default=SIZES, help="numbers of ratings, ascending")
+    parser.add_argument("--vector-dim", type=int, default=VECTOR_DIM, help="length of a poster vector")
     arguments = parser.parse_args()
     print(description())
     found = []
@@ -128,7 +134,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "ml-25m"
             users, movies = (max(int(count * share), 100) for count in (USERS, MOVIES))
-            write_release(folder, ratings=ratings, users=users, movies=movies, vector_dim=VECTOR_DIM)
+            write_release(folder, ratings=ratings, users=users, movies=movies, vector_dim=arguments.vector_dim)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 found.append(pool.apply(measure, (folder, Path(name) / "work")))
         print(json.dumps({name: round(value, 2) for name, value in found[-1].items()}), flush=True)

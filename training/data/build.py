@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from rqrec.training.data.checks import EXAMPLES_SHOWN, checked_interactions, checked_items, log_columns
 from rqrec.training.data.columns import INTERACTIONS, interaction_columns
+from rqrec.training.data.compact.distinct_texts import DistinctTexts
+from rqrec.training.data.compact.order import in_order, parts_of_rows
 from rqrec.training.data.dataset import (
     EVENT_TYPE,
     ITEM_ID,
@@ -25,7 +26,6 @@ from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splitting.time_unit import ticks_per_second
 
-DISTINCT_AT_ONCE = 4_000_000  # interactions, about
 LOG, CATALOGUE = "the interactions table", "the items table"
 
 
@@ -66,12 +66,12 @@ def build_dataset(
         items, feedback = _decided(interactions, items, settings, log, catalogue, report, known_types)
     # Only one table of interactions stands in memory at a time, and ids are dropped as soon as they have numbers.
     frame, feedback = feedback.interactions, feedback._replace(interactions=pl.DataFrame())
-    users = frame.select(USER_ID).unique().sort(USER_ID).with_row_index("user_index")
-    frame = frame.join(items.select(ITEM_ID).with_row_index("item_index"), on=ITEM_ID, how="left").drop(ITEM_ID)
-    frame = frame.join(users, on=USER_ID).drop(USER_ID)
-    ordered = _ordered(frame)
+    user_ids = frame[USER_ID].unique().cast(pl.String).sort()
+    frame.insert_column(0, _numbers(frame.drop_in_place(USER_ID), user_ids).alias("user_index"))
+    frame.insert_column(1, _numbers(frame.drop_in_place(ITEM_ID), items[ITEM_ID]).alias("item_index"))
+    ordered = in_order(frame)
     report.note(
-        f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(users):,} users; "
+        f"{log}: {report.rows_read:,} interactions read, {len(ordered):,} kept, of {len(user_ids):,} users; "
         f"{len(items):,} items{_period(ordered[TIMESTAMP])}"
     )
     return Dataset(
@@ -82,19 +82,15 @@ def build_dataset(
         feedback.event_types,
         feedback.excluding_types,
         feedback.disliking_types,
-        users[USER_ID],
+        user_ids,
     )
 
 
-def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sorts numbered interactions by user and time, and keeps the columns of the data set."""
-    further = [name for name in (WEIGHT, TYPE) if name in frame.columns]
-    numbers = frame.select(pl.col("user_index", "item_index").cast(pl.Int32), TIMESTAMP, *further)
-    return (
-        numbers.with_columns(_tie_order(frame))
-        .sort("user_index", TIMESTAMP, "tie_order", *(name for name in further if name == TYPE))
-        .drop("tie_order")
-    )
+def _numbers(ids: pl.Series, order: pl.Series) -> pl.Series:
+    """Returns for each row the place of its id in a list of distinct ids, int32."""
+    texts, known = DistinctTexts.from_column(ids), pl.DataFrame({ids.name: order}).with_row_index("place")
+    places = texts.values_V.to_frame().join(known, on=ids.name, how="left", maintain_order="left")["place"]
+    return texts.spread(places.cast(pl.Int32))
 
 
 def _decided(
@@ -137,11 +133,13 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
     if settings.duplicates == "keep":
         return frame
     key = [name for name in frame.columns if name != WEIGHT]
-    repeats = len(frame) - _num_distinct(frame.select(key))
+    is_repeat = _is_repeat(frame.select(key))
+    repeats = int(is_repeat.sum())
     if not repeats:
         return frame
     if settings.duplicates == "error":
-        equal = frame.filter(frame.select(key).is_duplicated())
+        twice = frame.filter(is_repeat).select(key).unique()
+        equal = frame.select(key).join(twice, on=key, how="semi", nulls_equal=True, maintain_order="left")
         shown = equal.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
         kind = " (of the event or of the rating: liked, neutral, disliked)" if TYPE in key else ""
         report.refuse(
@@ -151,14 +149,16 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
         )
         return frame
     report.note(f"{log}: {repeats} interactions dropped, because they are equal to an earlier one in {', '.join(key)}")
-    return frame.unique(key, maintain_order=True, keep="first")
+    return frame.filter(~is_repeat)
 
 
-def _num_distinct(frame: pl.DataFrame) -> int:
-    """Counts distinct rows, those of some users after those of others: all at once would take much memory."""
-    parts = -(-len(frame) // DISTINCT_AT_ONCE)
-    part_I = frame[USER_ID].hash() % max(parts, 1)
-    return sum(frame.filter(part_I == part).n_unique() for part in range(parts))
+def _is_repeat(frame: pl.DataFrame) -> pl.Series:
+    """Returns whether each row is equal to an earlier one, for some users at a time, which takes less memory."""
+    is_repeat = np.ones(len(frame), dtype=np.bool_)
+    for rows in parts_of_rows(frame[USER_ID].to_physical()):
+        first = frame[rows].with_columns(rows.alias("row")).unique(frame.columns, keep="first", maintain_order=True)
+        is_repeat[first["row"].to_numpy()] = False
+    return pl.Series(is_repeat)
 
 
 def _matched(
@@ -172,8 +172,8 @@ def _matched(
     """Decides about interactions with items that the items table lacks."""
     if items is None:
         report.note(f"there is no items table: the items are those of {log}, without attributes")
-        return frame.select(pl.col(ITEM_ID).unique().sort()), frame
-    ids = frame.select(pl.col(ITEM_ID).unique().sort())
+        return frame[ITEM_ID].unique().cast(pl.String).sort().to_frame(), frame
+    ids = frame[ITEM_ID].unique().cast(pl.String).sort().to_frame()
     unknown = ids.join(items.select(ITEM_ID), on=ITEM_ID, how="anti", maintain_order="left")[ITEM_ID]
     if not len(unknown):
         return items, frame
@@ -187,12 +187,13 @@ def _matched(
     if settings.unknown_items == "add":
         report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
-    strangers = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="anti")
+    texts = DistinctTexts.from_column(frame[ITEM_ID])
+    is_strange = texts.spread(texts.values_V.is_in(unknown.implode()))
     report.note(
-        f"{log}: {len(strangers)} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
+        f"{log}: {is_strange.sum()} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
         f"({len(unknown)})"
     )
-    frame = frame.join(items.select(ITEM_ID), on=ITEM_ID, how="semi", maintain_order="left")
+    frame = frame.filter(~is_strange)
     if frame.is_empty():
         report.refuse(
             f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id; {log} has ids "
@@ -222,21 +223,3 @@ def _period(times: pl.Series) -> str:
     except (ValueError, OverflowError, OSError):  # outside of the years that datetime knows
         return ""
     return f"; from {first} to {last}"
-
-
-def _tie_order(frame: pl.DataFrame) -> pl.Series:
-    """Returns a fixed hash of (user_index, item_index). splitmix64 never changes with the version of a library."""
-    pairs = frame["user_index"].to_numpy().astype(np.uint64)
-    pairs <<= np.uint64(32)
-    pairs |= frame["item_index"].to_numpy()
-    return pl.Series("tie_order", _splitmix64(pairs))
-
-
-def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mixes the bits of each value, in place."""
-    values += np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        values ^= values >> np.uint64(shift)
-        values *= np.uint64(factor)
-    values ^= values >> np.uint64(31)
-    return values

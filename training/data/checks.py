@@ -6,7 +6,17 @@ from contextlib import contextmanager
 import polars as pl
 
 from rqrec.models.bundle.tables import CONTROL, MAX_ITEM_ID
-from rqrec.training.data.dataset import EVENT_TYPE, ITEM_ID, RATING, TIMESTAMP, USER_ID, DataError, require_columns
+from rqrec.training.data.compact.distinct_texts import DistinctTexts, encoded
+from rqrec.training.data.dataset import (
+    EVENT_TYPE,
+    ITEM_ID,
+    RATING,
+    TEXTS_OF_LOG,
+    TIMESTAMP,
+    USER_ID,
+    DataError,
+    require_columns,
+)
 from rqrec.training.data.feedback.checks import checked_event_types, checked_ratings, require_types
 from rqrec.training.data.reading.names import ignored_of_log
 from rqrec.training.data.reading.times import as_whole_numbers, note_unlikely_times
@@ -38,7 +48,7 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     if items.is_empty():
         raise DataError(f"{path} must hold at least one item, but it is empty: add items, or leave the file out")
     with _named(items[ITEM_ID], path):
-        ids = _ids(items[ITEM_ID], path, report)
+        ids = _ids(items[ITEM_ID], path, report).cast(pl.String)
     items = items.select(ids, pl.exclude(ITEM_ID))
     missing = ids.is_null().arg_true()
     if len(missing) and settings.missing_values == "drop":
@@ -91,9 +101,9 @@ def checked_interactions(
             event types of the settings that are not in the file.
 
     Returns:
-        Table with user_id, item_id (strings) and timestamp (integer; the row number if there are no times). If the data
-        has ratings or event types, also rating (float64) and event_type (string), which may be null. A column that
-        cannot be read is left out; `log_columns` says which ones are expected.
+        Table with user_id, item_id (categoricals) and timestamp (integer; the row number if there are no times). If the
+        data has ratings or event types, also rating (float64) and event_type (categorical), which may be null. A column
+        that cannot be read is left out; `log_columns` says which ones are expected.
 
     Raises:
         DataError: If a column is missing, or there are no interactions.
@@ -101,19 +111,21 @@ def checked_interactions(
     present = interactions.collect_schema().names()
     require_columns(present, [USER_ID, ITEM_ID], path=path)
     names, ignored = log_columns(present, settings), ignored_of_log(settings)
-    if TIMESTAMP in present and TIMESTAMP not in ignored:
-        frame = interactions.select(names).collect(engine="streaming")
-    else:
+    has_times = TIMESTAMP in present and TIMESTAMP not in ignored
+    read = [name for name in names if has_times or name != TIMESTAMP]
+    frame = encoded(interactions.select(read), TEXTS_OF_LOG).collect(engine="streaming")
+    if not has_times:
         reason = "times are ignored" if TIMESTAMP in ignored else f"there is no column {TIMESTAMP}"
         report.note(f"{path}: {reason}, so the order of the rows is taken as the order in time")
-        frame = interactions.select(name for name in names if name != TIMESTAMP).collect().with_row_index(TIMESTAMP)
+        frame = frame.with_row_index(TIMESTAMP)
     if frame.is_empty():
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
     report.rows_read = len(frame)
     columns = {}
     for name in names:
-        with report.attempt(), _named(frame[name], path):
-            columns[name] = _checked(frame[name], settings, path, report)
+        column = frame.drop_in_place(name).rechunk()  # the parts of a file; the others still stand in `frame`
+        with report.attempt(), _named(column, path):
+            columns[name] = _checked(column, settings, path, report)
     if EVENT_TYPE in columns or EVENT_TYPE not in names:
         with report.attempt():
             require_types(columns.get(EVENT_TYPE), settings, path=path)
@@ -189,7 +201,7 @@ def _setting(column: str) -> str:
 
 
 def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
-    """Returns ids as strings as they are written, without spaces around them; an empty id is null."""
+    """Returns ids as they are written, as categoricals, without spaces around them; an empty id is null."""
     name = column.name
     if column.dtype.is_float():
         numbers = column.drop_nulls().drop_nans()
@@ -206,38 +218,39 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
         raise DataError(
             f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype}: convert the column"
         )
-    written = column.cast(pl.String)
-    ids = written.str.strip_chars()
-    trimmed = int((ids != written).sum())
+    ids = DistinctTexts.from_column(column)
+    stripped_V = ids.values_V.str.strip_chars()
+    trimmed = ids.count(stripped_V != ids.values_V)
     if trimmed:
         report.note(f"{path}: spaces around {trimmed} values of {name} were removed")
-    is_mark = ids.str.to_lowercase().is_in(MISSING_MARKS)
-    marks = ids.filter(is_mark)
-    if name == USER_ID and len(marks) > max(MOST_MARKED * len(ids), MANY):
-        report.note(f"{path}: {name} is {marks[0]!r} in {len(marks)} of {len(ids)} rows, which counts as no user")
-        ids = ids.to_frame().select(pl.when(~is_mark).then(pl.col(name))).to_series()
-    elif len(marks):
-        report.note(
-            f"{path}: {name} is {marks[0]!r} in {len(marks)} rows, which is read as an id: if it means that there is "
-            "none, leave the field empty"
-        )
-    _check_characters(ids, path)
-    return ids.to_frame().select(pl.when(ids != "").then(ids).alias(name)).to_series()
+    is_mark_V = stripped_V.str.to_lowercase().is_in(MISSING_MARKS)
+    if num_marks := ids.count(is_mark_V):
+        _, mark = ids.first(is_mark_V, stripped_V)
+        if name == USER_ID and num_marks > max(MOST_MARKED * len(column), MANY):
+            report.note(f"{path}: {name} is {mark!r} in {num_marks} of {len(column)} rows, which counts as no user")
+            stripped_V = stripped_V.zip_with(~is_mark_V, pl.Series([None], dtype=pl.String))
+        else:
+            report.note(
+                f"{path}: {name} is {mark!r} in {num_marks} rows, which is read as an id: if it means that there is "
+                "none, leave the field empty"
+            )
+    _check_characters(ids, stripped_V, path)
+    return ids.with_values(stripped_V.replace("", None))
 
 
-def _check_characters(ids: pl.Series, path: str) -> None:
+def _check_characters(ids: DistinctTexts, values_V: pl.Series, path: str) -> None:
     """Refuses ids that the service refuses."""
-    name = ids.name
-    unprintable = ids.str.contains(CONTROL).fill_null(value=False)
-    if name == ITEM_ID and unprintable.any():
-        row = unprintable.arg_true()[0]
+    name = ids.column.name
+    unprintable_V = values_V.str.contains(CONTROL)
+    if name == ITEM_ID and ids.count(unprintable_V):
+        row, value = ids.first(unprintable_V, values_V)
         raise DataError(
-            f"{path}, data row {row + 1}: {name} must have no control characters, got {ids[row][:40]!r}: remove them"
+            f"{path}, data row {row + 1}: {name} must have no control characters, got {value[:40]!r}: remove them"
         )
-    too_long = (ids.str.len_bytes() > MAX_ITEM_ID) & (ids.str.len_chars() > MAX_ITEM_ID)
-    if too_long.any():
-        row = too_long.arg_true()[0]
+    too_long_V = (values_V.str.len_bytes() > MAX_ITEM_ID) & (values_V.str.len_chars() > MAX_ITEM_ID)
+    if ids.count(too_long_V):
+        row, value = ids.first(too_long_V, values_V)
         raise DataError(
             f"{path}, data row {row + 1}: {name} must have at most {MAX_ITEM_ID} characters, got "
-            f"{len(ids[row])} ({ids[row][:40]!r} …): shorten the ids, or name another column in DatasetSettings.columns"
+            f"{len(value)} ({value[:40]!r} …): shorten the ids, or name another column in DatasetSettings.columns"
         )

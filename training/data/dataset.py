@@ -10,7 +10,9 @@ import polars as pl
 from rqrec.models.errors import UserError
 
 ITEM_ID, USER_ID, TIMESTAMP, RATING, EVENT_TYPE = "item_id", "user_id", "timestamp", "rating", "event_type"
+TEXTS_OF_LOG = (USER_ID, ITEM_ID, RATING, EVENT_TYPE)  # columns of interactions whose text has few distinct values
 WEIGHT, TYPE = "weight", "type"
+ROWS_AT_ONCE = 1_000_000
 
 
 class DataError(UserError):
@@ -129,6 +131,8 @@ def fingerprint(items: pl.DataFrame, interactions: pl.DataFrame) -> str:
                 digest.update(lengths.to_numpy().tobytes())
                 digest.update("".join(flat.fill_null("").to_list()).encode())
             else:
-                digest.update(flat.is_null().to_numpy().tobytes())
-                digest.update(flat.to_physical().fill_null(0).to_numpy().tobytes())
+                for rows in flat.is_null().to_frame().iter_slices(ROWS_AT_ONCE):
+                    digest.update(rows.to_series().to_numpy().tobytes())
+                for rows in flat.to_frame().iter_slices(ROWS_AT_ONCE):
+                    digest.update(rows.to_series().to_physical().fill_null(0).to_numpy().tobytes())
     return digest.hexdigest()

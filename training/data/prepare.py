@@ -1,4 +1,4 @@
-"""The first stage: reads, checks and splits raw data, and saves the result as Parquet files."""
+"""The first stage: reads, checks and splits raw data, and saves the result, which later stages map into memory."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from rqrec.training.data.columns import Column, read_columns, write_columns
+from rqrec.training.data.compact.mapped_table import map_table, write_table
 from rqrec.training.data.dataset import USER_ID, WEIGHT, DataError, Dataset
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
@@ -24,10 +25,10 @@ from rqrec.training.data.splitting.split import split_users
 from rqrec.training.runtime.progress import progress
 from rqrec.training.runtime.workspace import Stage, Workspace
 
-ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions.parquet", "users.parquet"
+ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions", "users.parquet"
 DESCRIPTION, REPORT = "dataset.json", "report.txt"
 MIN_ITEMS = 2
-CODE_VERSION = 5  # 4: the ids of the users are saved; 5: every type of an attribute is converted or refused
+CODE_VERSION = 6  # 5: every type of an attribute is converted or refused; 6: interactions are mapped arrays
 logger = logging.getLogger("rqrec")
 
 
@@ -91,7 +92,7 @@ def write_prepared(
         report: What was read, dropped or changed. It is logged too.
     """
     dataset.items.write_parquet(directory / ITEMS)
-    dataset.interactions.write_parquet(directory / INTERACTIONS)
+    write_table(dataset.interactions, directory / INTERACTIONS)
     dataset.user_ids.to_frame().write_parquet(directory / USERS)
     description = {
         "name": dataset.name,
@@ -178,12 +179,15 @@ def source_files(settings: DatasetSettings) -> tuple[tuple[str, int, int], ...]:
 
 
 def load_prepared(stage: Stage) -> Dataset:
-    """Reads the data set that `prepare_data` saved, without the ids of the users, which `load_user_ids` reads."""
+    """Reads the data set that `prepare_data` saved, without the ids of the users, which `load_user_ids` reads.
+
+    The interactions are mapped into memory: their pages are read when they are used.
+    """
     description = _description(stage)
     return Dataset(
         description["name"],
         pl.read_parquet(stage.path / ITEMS, glob=False),
-        pl.read_parquet(stage.path / INTERACTIONS, glob=False),
+        map_table(stage.path / INTERACTIONS),
         description["fingerprint"],
         tuple(description["event_types"]),
         tuple(description["excluding_types"]),

@@ -68,7 +68,12 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
     Returns:
         The sequences of leaf positions, which the retriever reads. They have no times, which it does not read.
     """
-    return replace(sequences, items_I=leaf_of_item_N[sequences.items_I].astype(np.int32), times_I=None)
+    leaf_of_item_N, leaves_I = leaf_of_item_N.astype(np.int32), np.empty(sequences.offsets_U[-1], dtype=np.int32)
+    begin = 0
+    for block in sequences.blocks():
+        leaves_I[begin : begin + len(block.items_I)] = leaf_of_item_N[block.items_I]
+        begin += len(block.items_I)
+    return replace(sequences, items_I=leaves_I, times_I=None)
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
@@ -124,11 +129,12 @@ class SeqData:
         if not sequences.has_target:
             raise DataError("training needs a user with two items outside the held-out ones, got none: add users")
         # With fewer targets than items, the number of targets before each item tells which windows have any.
-        self._targets_before_I = self._last_target_I = None
+        self._targets_before_I = None
         if sequences.weights_I is not None:
             is_wanted_I = sequences.is_wanted_I
-            self._targets_before_I = np.concatenate([[0], np.cumsum(is_wanted_I)])
-            self._last_target_I = np.maximum.accumulate(np.where(is_wanted_I, np.arange(len(is_wanted_I)), 0))
+            index = np.min_scalar_type(len(is_wanted_I))  # four bytes an item, or fewer
+            self._targets_before_I = np.zeros(len(is_wanted_I) + 1, dtype=index)
+            np.cumsum(is_wanted_I, out=self._targets_before_I[1:])
 
     def epoch(self, epoch: int) -> Iterator[SeqBatch]:
         """Yields all batches of one epoch, in their order. The first epoch is 0."""
@@ -182,16 +188,25 @@ class SeqData:
             rng: Draws which windows are cropped, and where they begin.
         """
         begins, ends = windows.T
-        last_targets = ends - 1 if self._last_target_I is None else self._last_target_I[ends - 1]
         is_cropped = rng.random(len(windows)) < self.crop_share
-        return np.stack([np.where(is_cropped, rng.integers(begins, last_targets), begins), ends], axis=1)
+        crops = rng.integers(begins, self._last_targets(windows))
+        return np.stack([np.where(is_cropped, crops, begins), ends], axis=1)
+
+    def _last_targets(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the position of the last target in each window, which has one."""
+        last = windows[:, 1] - 1
+        if (weights_I := self._sequences.weights_I) is not None:
+            while len(missed := np.flatnonzero(weights_I[last] == 0)):
+                last[missed] -= 1
+        return last
 
     def _targets(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the number of targets of each window: items after the first that are no dislikes."""
         begins, ends = windows.T
         if self._targets_before_I is None:
             return np.asarray(ends - begins - 1)
-        return np.asarray(self._targets_before_I[ends] - self._targets_before_I[begins + 1])
+        targets = self._targets_before_I[ends] - self._targets_before_I[begins + 1]
+        return np.asarray(targets, dtype=np.int64)
 
     def _pad(self, windows: NDArray[np.int64], types_rng: np.random.Generator) -> SeqBatch:
         lengths_B = windows[:, 1] - windows[:, 0] - 1

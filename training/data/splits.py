@@ -5,15 +5,22 @@ Dislikes are not held out: the two items are the last ones that the user did not
 Shapes: U users, I interactions.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.training.data.compact.counts import counts_of
+from rqrec.training.data.compact.sections import in_sections
 from rqrec.training.data.dataset import TIMESTAMP, TYPE, WEIGHT, Dataset
 from rqrec.training.data.splitting.time_unit import whole_seconds
 
 MIN_ITEMS_TO_LEARN = 2
+ITEMS_AT_ONCE = 1_000_000  # about
 IndexArray = NDArray[np.int32]
 
 
@@ -44,7 +51,20 @@ class Sequences:
         return len(self.offsets_U) - 1
 
     def __getitem__(self, row: int) -> IndexArray:
-        return self.items_I[self.offsets_U[row] : self.offsets_U[row + 1]]
+        return self._source.items_I[self._place(row)]
+
+    @property
+    def _source(self) -> "Sequences":
+        """The sequences whose arrays hold the rows: these, or those of which they are a part."""
+        return cast("Sequences", self.__dict__.get("_whole", self))
+
+    @property
+    def _begins_U(self) -> NDArray[np.int64]:
+        """Where each row begins in the arrays of `_source`, shape (U,)."""
+        return cast("NDArray[np.int64]", self.__dict__.get("_begins", self.offsets_U[:-1]))
+
+    def _place(self, row: int) -> slice:
+        return slice(begin := self._begins_U[row], begin + self.offsets_U[row + 1] - self.offsets_U[row])
 
     @property
     def lengths_U(self) -> NDArray[np.int64]:
@@ -53,9 +73,10 @@ class Sequences:
 
     def types_of(self, row: int) -> NDArray[np.int64]:
         """Returns the event type of each item in row `row`, int64; 0 (unknown) if the data has no event types."""
-        if self.types_I is None:
-            return np.zeros(int(self.offsets_U[row + 1] - self.offsets_U[row]), dtype=np.int64)
-        return self.types_I[self.offsets_U[row] : self.offsets_U[row + 1]].astype(np.int64)
+        place, types_I = self._place(row), self._source.types_I
+        return (
+            np.zeros(place.stop - place.start, dtype=np.int64) if types_I is None else types_I[place].astype(np.int64)
+        )
 
     @property
     def is_wanted_I(self) -> NDArray[np.bool_]:
@@ -90,22 +111,49 @@ class Sequences:
             ends_U: This position for each user: the index in `items_I` of the first item to leave out, int64,
                 shape (U,).
         """
-        keep_I = np.arange(len(self.items_I)) < np.repeat(ends_U, self.lengths_U)
-        return self._keep(keep_I, ends_U - self.offsets_U[:-1])
+        return _Sections.of(self._source, self._begins_U, ends_U - self.offsets_U[:-1])
 
     def select(self, keep_U: NDArray[np.bool_]) -> "Sequences":
         """Returns the sequences of only those users for whom `keep_U`, shape (U,), is true."""
-        return self._keep(np.repeat(keep_U, self.lengths_U), self.lengths_U[keep_U])
+        return _Sections.of(self._source, self._begins_U[keep_U], self.lengths_U[keep_U])
+
+    def blocks(self) -> Iterator["Sequences"]:
+        """Yields the sequences of the first users, then those of the next ones: about a million items at a time."""
+        ends = np.arange(0, self.offsets_U[-1], ITEMS_AT_ONCE)[1:]
+        for begin, end in pairwise([0, *np.unique(np.searchsorted(self.offsets_U, ends)), len(self)]):
+            yield _Sections.of(self._source, self._begins_U[begin:end], self.lengths_U[begin:end])
 
     def only(self, keep_I: NDArray[np.bool_]) -> "Sequences":
         """Returns the sequences of all users, with only those items for which `keep_I`, shape (I,), is true."""
-        return self._keep(keep_I, np.diff(np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]))
-
-    def _keep(self, keep_I: NDArray[np.bool_], lengths_U: NDArray[np.int64]) -> "Sequences":
         weights_I = None if self.weights_I is None else self.weights_I[keep_I]
         types_I = None if self.types_I is None else self.types_I[keep_I]
         times_I = None if self.times_I is None else self.times_I[keep_I]
-        return Sequences(self.items_I[keep_I], np.concatenate([[0], np.cumsum(lengths_U)]), weights_I, types_I, times_I)
+        offsets_U = np.concatenate([[0], np.cumsum(keep_I)])[self.offsets_U]
+        return Sequences(self.items_I[keep_I], offsets_U, weights_I, types_I, times_I)
+
+
+class _Sections(Sequences):
+    """The first items of some rows of other sequences. An array is copied when it is first read; most never are."""
+
+    @classmethod
+    def of(cls, source: Sequences, begins_U: NDArray[np.int64], lengths_U: NDArray[np.int64]) -> "_Sections":
+        """Takes from `source` the items of U rows, at `begins_U` (ascending) and the `lengths_U` positions behind."""
+        sections = object.__new__(cls)
+        offsets_U = np.concatenate([[0], np.cumsum(lengths_U)])
+        vars(sections).update(offsets_U=offsets_U, _whole=source, _begins=begins_U)
+        return sections
+
+    items_I = cached_property(lambda self: self._copy("items_I"))
+    weights_I = cached_property(lambda self: self._copy("weights_I"))
+    types_I = cached_property(lambda self: self._copy("types_I"))
+    times_I = cached_property(lambda self: self._copy("times_I"))
+
+    def _copy(self, name: str) -> NDArray[Any] | None:
+        if (array_I := getattr(self._source, name)) is None or not len(self):
+            return array_I if array_I is None else array_I[:0]
+        first, lengths_U = int(self._begins_U[0]), self.lengths_U
+        end = int(self._begins_U[-1] + lengths_U[-1])
+        return np.asarray(array_I[first:end])[in_sections(self._begins_U - first, lengths_U, end - first)]
 
 
 @dataclass(frozen=True)
@@ -164,8 +212,7 @@ class Split:
 
 def user_sequences(dataset: Dataset) -> Sequences:
     """Returns the item sequence of every user in a data set, oldest first, with weights, event types and times."""
-    user_I = dataset.interactions["user_index"].to_numpy()
-    counts_U = np.bincount(user_I)
+    counts_U = counts_of(dataset.interactions["user_index"].to_numpy())
     parts = {name: dataset.interactions[name].to_numpy() for name in (WEIGHT, TYPE) if name in dataset.interactions}
     return Sequences(
         dataset.interactions["item_index"].to_numpy(),
@@ -203,7 +250,7 @@ def leave_one_out(
     train = sequences.until(cut_U)
     if not train.has_target:
         evaluated_U, cut_U, train = np.zeros_like(evaluated_U), ends_U, sequences
-    is_train_I = np.arange(len(sequences.items_I)) < np.repeat(cut_U, sequences.lengths_U)
+    is_train_I = in_sections(sequences.offsets_U[:-1], train.lengths_U, int(sequences.offsets_U[-1]))
     validated_U = evaluated_U & (held_out_items > 1)
     test, validation = _asked(sequences, test_U, evaluated_U), _asked(sequences, validation_U, validated_U)
     return Split(train, validation, test, is_train_I)
@@ -232,14 +279,22 @@ def _asked(sequences: Sequences, target_U: NDArray[np.int64], asked_U: NDArray[n
 
 def _last_wanted(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the positions of each row's last and last but one wanted item; a row's start where there is none."""
+    found = [_last_wanted_places(block) for block in sequences.blocks()]
+    begins_U = sequences.offsets_U[:-1]
+    return begins_U + np.concatenate([last for last, _ in found]), begins_U + np.concatenate([one for _, one in found])
+
+
+def _last_wanted_places(sequences: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the places in their row of each row's last and last but one wanted item; 0 where there is none."""
     begins_U, wanted_I = sequences.offsets_U[:-1], sequences.is_wanted_I
     wanted_W = np.flatnonzero(wanted_I)
     counts_U = np.diff(np.concatenate([[0], np.cumsum(wanted_I)])[sequences.offsets_U])
     ends_U = np.cumsum(counts_U)
 
     def from_the_end(rank: int) -> NDArray[np.int64]:
-        found_U = begins_U.copy()
-        found_U[counts_U >= rank] = wanted_W[(ends_U - rank)[counts_U >= rank]]
+        found_U = np.zeros_like(begins_U)
+        has_U = counts_U >= rank
+        found_U[has_U] = wanted_W[(ends_U - rank)[has_U]] - begins_U[has_U]
         return found_U
 
     return from_the_end(1), from_the_end(2)

@@ -5,7 +5,9 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.compact.distinct_texts import encoded
+from rqrec.training.data.compact.plain_integers import with_integers
+from rqrec.training.data.dataset import ITEM_ID, RATING, TEXTS_OF_LOG, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.blank_lines import without_blank_lines
 from rqrec.training.data.reading.formats import (
@@ -92,7 +94,9 @@ def _interactions(frame: pl.LazyFrame, path: Path, settings: DatasetSettings, re
             f"{path.name}: DatasetSettings.columns must read fields of one list of objects, but reads fields of "
             f"{sorted(lists)}, whose objects do not belong together: name fields of one of them"
         )
-    rows = without_blank_lines(collect(select_paths(frame, used), path, settings), path, report)
+    read = collect(encoded(select_paths(frame, used), TEXTS_OF_LOG), path, settings)
+    read = read if settings.timestamp_format else with_integers(read, TIMESTAMP)
+    rows = without_blank_lines(read, path, report)
     require_full_lines(path, settings, report)
     if explodes(schema, used[ITEM_ID]):
         empty = int(rows[ITEM_ID].null_count())

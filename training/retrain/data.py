@@ -21,7 +21,7 @@ from rqrec.models.bundle.layout import FEATURIZER, TOKENIZER_WEIGHTS
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.training import tokenize_items, train_rqvae
 from rqrec.training.data.dataset import DataError
-from rqrec.training.data.prepare import source_files, write_prepared
+from rqrec.training.data.prepare import CODE_VERSION, source_files, write_prepared
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splits import user_sequences
@@ -82,7 +82,8 @@ def read_data(workspace: Workspace, parent: Bundle, sources: Sequence[str], sett
         write_prepared(directory, read.dataset, SplitSettings(held_out_items=0), repeats, report)
         read.new_items.write_parquet(directory / NEW_ITEMS)
 
-    return workspace.run(DATA, inputs=[as_stage(parent)], settings=_Sources(settings, before), write=write)
+    key = _Sources(settings, before)
+    return workspace.run(DATA, inputs=[as_stage(parent)], settings=key, write=write, version=CODE_VERSION)
 
 
 def make_features(workspace: Workspace, parent: Bundle, data: Stage) -> Stage:

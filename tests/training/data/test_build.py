@@ -101,7 +101,7 @@ def test_the_error_of_duplicates_counts_what_dropping_them_drops_and_names_the_t
 
 def test_equal_rows_are_counted_however_few_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [(f"u{number % 7}", "ab"[number % 2], number % 5, "view") for number in range(100)]
-    monkeypatch.setattr("rqrec.training.data.build.DISTINCT_AT_ONCE", 9)
+    monkeypatch.setattr("rqrec.training.data.compact.order.ROWS_AT_ONCE", 9)
     assert_faults(faults_of(log_of(rows)), [f"but {100 - len(set(rows))} are equal to an earlier one"])
 
 

@@ -1,4 +1,8 @@
+import gc
+import weakref
 from dataclasses import replace
+from random import Random
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
@@ -138,3 +142,34 @@ def test_a_sample_keeps_histories_with_their_targets() -> None:
     assert len(sample) == 7
     assert [row[0] for row in listed(sample.histories)] == sample.targets_U.tolist()
     assert holdout.sample(50, seed=1) is holdout
+
+
+@given(rows_of_items, st.integers(1, 9), st.randoms(use_true_random=False))
+def test_parts_of_sequences_are_those_of_plain_lists_and_copied_when_they_are_read(
+    rows: Rows, at_once: int, random: Random
+) -> None:
+    whole = replace(ragged(rows), times_I=np.arange(sum(map(len, rows))))
+    ends, keep = [random.randint(0, len(row)) for row in rows], [random.random() < 0.5 for _ in rows]
+    parts = whole.until(whole.offsets_U[:-1] + ends).select(np.array(keep))
+    expected = [row[:end] for row, end, kept in zip(rows, ends, keep, strict=True) if kept]
+    assert listed(parts) == expected
+    assert not {"items_I", "times_I"} & vars(parts).keys()
+    assert listed(replace(parts, times_I=None)) == expected
+    assert "times_I" not in vars(parts)
+    assert parts.items_I.tolist() == [item for row in expected for item in row]
+    with patch("rqrec.training.data.splits.ITEMS_AT_ONCE", at_once):
+        assert [row for block in parts.blocks() for row in listed(block)] == expected
+        assert [item for block in parts.blocks() for item in block.items_I.tolist()] == parts.items_I.tolist()
+
+
+def test_sequences_that_are_no_longer_used_leave_memory_without_garbage_collection() -> None:
+    gc.disable()
+    try:
+        whole = ragged([[1, 2, 3, 4, 5], [6, 7, 8, 9]])
+        split = leave_one_out(whole)
+        assert (whole[0][0], split.test.histories[0][0], len(split.train.items_I)) == (1, 1, 5)
+        alive = [weakref.ref(one) for one in (whole, split.train, split.test.histories)]
+        del whole, split
+        assert [one() for one in alive] == [None] * 3
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from rqrec.training.data.compact.distinct_texts import DistinctTexts
 from rqrec.training.data.dataset import EVENT_TYPE, DataError
 from rqrec.training.data.reading.names import columns_option
 from rqrec.training.data.reading.typed_text import MISSING_TEXTS, without_missing
@@ -24,36 +25,47 @@ def checked_ratings(column: pl.Series, *, path: str, report: DataReport, decimal
     Raises:
         DataError: If a value is neither missing nor a finite number.
     """
-    if isinstance(column.dtype, pl.Categorical | pl.Enum):
-        column = column.cast(pl.String)
-    if column.dtype == pl.String:
-        column = _without_marks(column, path, report)
-        # A column of plain numbers, which may be millions of rows, need not be parsed as people write numbers.
-        is_plain = decimal == "auto" and column.cast(pl.Float64, strict=False).null_count() == column.null_count()
-        written = None if is_plain else written_numbers(column, decimal=decimal)
-        if written is not None and written.is_sure:
-            column = written.numbers.alias(column.name)
+    if isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum):
+        return _numbers_of_text(DistinctTexts.from_column(column), path, report, decimal)
     if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(
             f"{path}: column {column.name!r} must hold numbers, got {column.dtype}: convert it, or set "
             "DatasetSettings.ratings = 'ignore'"
         )
     numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
-    bad = (numbers.is_null() & column.is_not_null() & _is_written(column)) | numbers.is_infinite().fill_null(
-        value=False
-    )
+    is_written = ~column.is_nan().fill_null(value=False) if column.dtype.is_float() else column.is_not_null()
+    bad = (numbers.is_null() & column.is_not_null() & is_written) | numbers.is_infinite().fill_null(value=False)
     if bad.any():
         row = bad.arg_true()[0]
-        raise DataError(
-            f"{path}, data row {row + 1}: {column.name} must be a number, got {column[row]!r}; {bad.sum():,} of "
-            f"{len(column):,} values are none: correct them, leave them empty, or set DatasetSettings.ratings = "
-            "'ignore'"
-        )
+        raise _no_number(column.name, path, row, column[row], int(bad.sum()), len(column))
     return numbers
 
 
+def _numbers_of_text(texts: DistinctTexts, path: str, report: DataReport, decimal: str) -> pl.Series:
+    """Reads ratings that are text. A missing rating becomes null."""
+    values_V = _without_marks(texts, path, report)
+    # A column of plain numbers need not be parsed as people write numbers.
+    is_plain = decimal == "auto" and values_V.cast(pl.Float64, strict=False).null_count() == values_V.null_count()
+    written = None if is_plain else written_numbers(values_V, decimal=decimal)
+    if written is not None and written.is_sure:
+        return texts.spread(written.numbers)
+    numbers_V = values_V.cast(pl.Float64, strict=False).fill_nan(None)
+    bad_V = (numbers_V.is_null() & values_V.is_not_null()) | numbers_V.is_infinite().fill_null(value=False)
+    if num_bad := texts.count(bad_V):
+        row, value = texts.first(bad_V, values_V)
+        raise _no_number(texts.column.name, path, row, value, num_bad, len(texts.column))
+    return texts.spread(numbers_V)
+
+
+def _no_number(name: str, path: str, row: int, value: object, num_bad: int, rows: int) -> DataError:
+    return DataError(
+        f"{path}, data row {row + 1}: {name} must be a number, got {value!r}; {num_bad:,} of {rows:,} values are none: "
+        "correct them, leave them empty, or set DatasetSettings.ratings = 'ignore'"
+    )
+
+
 def checked_event_types(column: pl.Series, *, path: str, report: DataReport) -> pl.Series:
-    """Converts event types to text without surrounding spaces. A missing type becomes null.
+    """Converts event types to categoricals without surrounding spaces. A missing type becomes null.
 
     Args:
         column: The event types as the file has them: text, or values such as numbers that are converted to text.
@@ -68,7 +80,18 @@ def checked_event_types(column: pl.Series, *, path: str, report: DataReport) -> 
             f"{path}: column {column.name!r} must hold text, got {column.dtype}: convert it, or set "
             "DatasetSettings.events = 'ignore'"
         )
-    return _without_marks(column.cast(pl.String), path, report)
+    types = DistinctTexts.from_column(column)
+    return types.with_values(_without_marks(types, path, report))
+
+
+def counted(types: pl.Series) -> pl.DataFrame:
+    """Returns the names of event types (strings) and the `count` of their interactions, the most frequent one first.
+
+    Args:
+        types: Event types, as `checked_event_types` returns them; null is not counted.
+    """
+    counts = types.drop_nulls().value_counts().cast({EVENT_TYPE: pl.String})
+    return counts.sort("count", EVENT_TYPE, descending=[True, False])
 
 
 def require_types(types: pl.Series | None, settings: DatasetSettings, *, path: str) -> None:
@@ -89,7 +112,7 @@ def require_types(types: pl.Series | None, settings: DatasetSettings, *, path: s
                 f"{columns_option(settings.columns, {EVENT_TYPE: '…'})}"
             )
         return
-    names = types.drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])[EVENT_TYPE]
+    names = counted(types)[EVENT_TYPE]
     if strange := sorted(set(settings.event_types) - set(names)):
         marks = [name for name in strange if name.strip().lower() in MISSING_TEXTS]
         reason = f" (texts such as {marks[0]!r} count as no type)" if marks else ""
@@ -99,15 +122,11 @@ def require_types(types: pl.Series | None, settings: DatasetSettings, *, path: s
         )
 
 
-def _without_marks(column: pl.Series, path: str, report: DataReport) -> pl.Series:
-    """Replaces texts such as "NA" by null, and reports how many there are. Empty texts are not counted."""
-    cleaned = without_missing(column)
-    marks = column.filter(cleaned.is_null() & (column.str.strip_chars() != ""))
-    if len(marks):
-        report.note(f"{path}: {column.name} is missing in {len(marks):,} rows that have texts such as {marks[0]!r}")
-    return cleaned
-
-
-def _is_written(column: pl.Series) -> pl.Series:
-    """Returns whether each value is something else than NaN."""
-    return ~column.is_nan().fill_null(value=False) if column.dtype.is_float() else column.is_not_null()
+def _without_marks(texts: DistinctTexts, path: str, report: DataReport) -> pl.Series:
+    """Replaces texts such as "NA" by null, and reports how many rows have them. Empty texts are not counted."""
+    cleaned_V = without_missing(texts.values_V)
+    is_mark_V = cleaned_V.is_null() & (texts.values_V.str.strip_chars() != "")
+    if num_marks := texts.count(is_mark_V):
+        _, mark = texts.first(is_mark_V, texts.values_V)
+        report.note(f"{path}: {texts.column.name} is missing in {num_marks:,} rows that have texts such as {mark!r}")
+    return cleaned_V

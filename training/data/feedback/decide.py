@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rqrec.training.data.compact.distinct_texts import DistinctTexts
 from rqrec.training.data.dataset import EVENT_TYPE, RATING, TYPE, WEIGHT
-from rqrec.training.data.feedback.checks import MAX_EVENT_TYPES
+from rqrec.training.data.feedback.checks import MAX_EVENT_TYPES, counted
 from rqrec.training.data.feedback.rating_scale import LIKED, NEUTRAL, disliked_in, rating_scale
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DISLIKE, EXCLUDE, IGNORE, DatasetSettings
@@ -58,7 +59,8 @@ def decide_feedback(
     Interactions without ratings and event types are returned unchanged.
 
     Args:
-        frame: Checked interactions, with the columns `rating` (float64) and `event_type` (string) if the data has them.
+        frame: Checked interactions, with the columns `rating` (float64) and `event_type` (categorical) if the data has
+            them.
         settings: The thresholds of ratings for likes and dislikes, and what each event type does.
         path: Name of the interactions file, for messages.
         report: Receives a line for every decision. If no interaction can be a training target, it also receives this
@@ -67,7 +69,8 @@ def decide_feedback(
             to it. None for a model that is still to be trained, which reads the types of this data.
     """
     rows = len(frame)
-    frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, pl.String).alias(TYPE))
+    kinds = pl.Categorical(pl.Categories.random(physical=pl.UInt8))
+    frame = frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT), pl.lit(None, kinds).alias(TYPE))
     actions: dict[str, float | str] = {}
     if EVENT_TYPE in frame.columns:
         frame, actions = _decide_events(frame, settings, path, report, may_drop=known_types is None)
@@ -96,9 +99,8 @@ def _numbered(frame: pl.DataFrame, actions: Mapping[str, float | str]) -> Feedba
     """Replaces names of types by numbers, and leaves out weights or types that are all the same."""
     names: tuple[str, ...] = ()
     if frame[TYPE].n_unique() > 1:
-        names = tuple(frame[TYPE].drop_nulls().unique().sort())
-        number = frame[TYPE].replace_strict(names, range(1, len(names) + 1), default=None, return_dtype=pl.Int8)
-        frame = frame.with_columns(number.fill_null(0).alias(TYPE))
+        names = tuple(frame[TYPE].drop_nulls().unique().cast(pl.String).sort())
+        frame = _with_numbers(frame, names)
     else:
         frame = frame.drop(TYPE)
     if frame[WEIGHT].n_unique() == 1:
@@ -110,19 +112,24 @@ def _numbered(frame: pl.DataFrame, actions: Mapping[str, float | str]) -> Feedba
 
 def _as_known(frame: pl.DataFrame, actions: Mapping[str, float | str], names: tuple[str, ...]) -> Feedback:
     """Replaces names of types by the numbers that a trained model knows; all others by 0."""
-    numbers = dict(zip(names, range(1, len(names) + 1), strict=True))
-    number = pl.col(TYPE).replace_strict(numbers, default=0, return_dtype=pl.Int8) if names else pl.lit(0, pl.Int8)
     excluding = tuple(name for name, action in actions.items() if action == EXCLUDE and name not in names)
     disliking = tuple(name for name in names if actions.get(name) == DISLIKE)
-    frame = frame.with_columns(number.fill_null(0).alias(TYPE)).drop(RATING, EVENT_TYPE, strict=False)
-    return Feedback(frame, names, excluding, disliking)
+    return Feedback(_with_numbers(frame, names).drop(RATING, EVENT_TYPE, strict=False), names, excluding, disliking)
+
+
+def _with_numbers(frame: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+    """Replaces the name of each type by 1 + its place among `names`; any other, and none, by 0."""
+    numbers = dict(zip(names, range(1, len(names) + 1), strict=True))
+    types = DistinctTexts.from_column(frame[TYPE])
+    number_V = pl.Series([numbers.get(name, 0) for name in types.values_V], dtype=pl.Int8)
+    return frame.with_columns(types.spread(number_V).fill_null(0))
 
 
 def _decide_events(
     frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport, *, may_drop: bool
 ) -> tuple[pl.DataFrame, dict[str, float | str]]:
     """Decides what every event type does; see `DatasetSettings.event_types` for the actions."""
-    counts = frame[EVENT_TYPE].drop_nulls().value_counts().sort("count", EVENT_TYPE, descending=[True, False])
+    counts = counted(frame[EVENT_TYPE])
     names = counts[EVENT_TYPE].to_list()
     if not names:
         report.note_not_used(path, EVENT_TYPE, "it is empty")
@@ -138,11 +145,14 @@ def _decide_events(
     told = [f"{name!r} {_told(actions[name])} ({count:,})" for name, count in counts.iter_rows()]
     report.note(f"{path}: event types: {'; '.join(told)}; DatasetSettings.event_types changes this")
     dropped = [name for name in names if actions[name] in (EXCLUDE, IGNORE)]
-    frame = frame.filter(~pl.col(EVENT_TYPE).is_in(dropped).fill_null(False))
+    if dropped:
+        frame = frame.filter(~pl.col(EVENT_TYPE).is_in(dropped).fill_null(False))
+    types = DistinctTexts.from_column(frame[EVENT_TYPE])
     weights = {name: 0.0 if isinstance(action, str) else action for name, action in actions.items()}
-    weight = pl.col(EVENT_TYPE).replace_strict(weights, default=1.0, return_dtype=pl.Float32)
-    frame = frame.with_columns(weight.alias(WEIGHT), pl.col(EVENT_TYPE).alias(TYPE))
-    return frame, actions
+    weight_V = pl.Series([weights[name] for name in types.values_V], dtype=pl.Float32)
+    kind_V = types.values_V.cast(frame[TYPE].dtype)
+    weight = types.spread(weight_V).fill_null(1.0)
+    return frame.with_columns(weight.alias(WEIGHT), types.spread(kind_V).alias(TYPE)), actions
 
 
 def _usual_action(name: str) -> float | str:
@@ -163,11 +173,14 @@ def _decide_ratings(frame: pl.DataFrame, settings: DatasetSettings, path: str, r
     if scale is None:
         return frame
     rating, has_types = pl.col(RATING), frame[TYPE].null_count() < len(frame)
-    is_disliked = disliked_in(frame[RATING], scale)
-    of_rating = pl.when(rating >= scale.liked_from).then(pl.lit(LIKED)).when(rating.is_not_null()).then(pl.lit(NEUTRAL))
-    kind = pl.when(is_disliked).then(pl.lit(DISLIKED)).otherwise(pl.col(TYPE) if has_types else of_rating)
+    is_disliked = disliked_in(rating, scale)
+    liked, neutral, disliked = (pl.lit(name).cast(frame[TYPE].dtype) for name in (LIKED, NEUTRAL, DISLIKED))
+    of_rating = pl.when(rating >= scale.liked_from).then(liked).when(rating.is_not_null()).then(neutral)
+    kind = pl.when(is_disliked).then(disliked).otherwise(pl.col(TYPE) if has_types else of_rating)
     position = ((rating - scale.lowest) / (scale.highest - scale.lowest)).fill_null(1.0)
     weight = pl.col(WEIGHT) * (1 - settings.rating_weight * (1 - position))
-    return frame.with_columns(
+    # The streaming engine works out a few rows at a time, so that no intermediate result stands in memory for all rows.
+    decided = frame.lazy().select(
         pl.when(is_disliked).then(0.0).otherwise(weight).cast(pl.Float32).alias(WEIGHT), kind.alias(TYPE)
     )
+    return frame.with_columns(decided.collect(engine="streaming").rechunk())

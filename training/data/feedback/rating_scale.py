@@ -66,7 +66,7 @@ def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, re
     return scale
 
 
-def disliked_in(ratings: pl.Series, scale: RatingScale) -> pl.Series:
+def disliked_in(ratings: pl.Expr, scale: RatingScale) -> pl.Expr:
     """Returns for each interaction whether its rating is a dislike; False for an interaction without a rating.
 
     Args:

@@ -10,7 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from rqrec.training.data.columns import interaction_columns
-from rqrec.training.data.dataset import ITEM_ID, RATING, TIMESTAMP, DataError, RawTables
+from rqrec.training.data.compact.distinct_texts import encoded
+from rqrec.training.data.compact.plain_integers import with_integers
+from rqrec.training.data.dataset import ITEM_ID, RATING, TEXTS_OF_LOG, TIMESTAMP, DataError, RawTables
 from rqrec.training.data.feedback.unused_returns import warn_of_unused_returns
 from rqrec.training.data.reading.blank_lines import without_blank_lines
 from rqrec.training.data.reading.formats import collect, require_full_lines, scan_table
@@ -62,7 +64,9 @@ def read_recbole(folder: Path, settings: DatasetSettings, report: DataReport) ->
     used = {standard: typed[name] for standard, name in read_of_log(names, settings).items()}
     if unused := [name for name, full in typed.items() if full not in used.values()]:
         report.note(f"{log.name}: columns not used: {', '.join(map(repr, unused))}")
-    rows = collect(frame.select(pl.col(full).alias(name) for name, full in used.items()), log, settings)
+    selected = frame.select(pl.col(full).alias(name) for name, full in used.items())
+    rows = collect(encoded(selected, TEXTS_OF_LOG), log, settings)
+    rows = rows if settings.timestamp_format else with_integers(rows, TIMESTAMP)
     interactions = without_blank_lines(rows, log, report)
     require_full_lines(log, settings, report)
     if unused and TIMESTAMP not in names:

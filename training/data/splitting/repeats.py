@@ -6,6 +6,7 @@ Shapes: U users, I interactions.
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from rqrec.training.data.splits import Holdout, Sequences, Split
@@ -75,11 +76,14 @@ def measure_repeats(split: Split, settings: SplitSettings) -> Repeats:
 
 def held_out_share(holdout: Holdout) -> float:
     """Returns the share of the targets that are already in their user's history, in [0, 1]; 0 if there are no users."""
-    histories, users_U = holdout.histories, np.arange(len(holdout))
-    if not len(holdout):
-        return 0.0
-    is_repeat_U = np.isin(_keys(users_U, holdout.targets_U), _keys(histories.rows_I, histories.items_I))
-    return float(is_repeat_U.mean())
+    repeats = begin = 0
+    for histories in holdout.histories.blocks():
+        targets_U = holdout.targets_U[begin : begin + len(histories)]
+        chosen = pl.Series(_keys(np.arange(len(histories)), targets_U))
+        before = pl.Series(_keys(histories.rows_I, histories.items_I))
+        repeats += int(chosen.is_in(before.implode()).sum())
+        begin += len(histories)
+    return repeats / len(holdout) if len(holdout) else 0.0
 
 
 def training_share(train: Sequences) -> float:
@@ -87,10 +91,14 @@ def training_share(train: Sequences) -> float:
 
     The first item of each user and dislikes are not counted. The share is 0 if no item is counted.
     """
-    is_target_I, is_repeat_I = train.is_wanted_I.copy(), np.ones(len(train.items_I), dtype=np.bool_)
-    is_target_I[train.offsets_U[:-1][train.lengths_U > 0]] = False
-    is_repeat_I[np.unique(_keys(train.rows_I, train.items_I), return_index=True)[1]] = False
-    return float(is_repeat_I[is_target_I].mean()) if is_target_I.any() else 0.0
+    repeats = counted = 0
+    for block in train.blocks():
+        is_target_I = block.is_wanted_I.copy()
+        is_target_I[block.offsets_U[:-1][block.lengths_U > 0]] = False
+        is_first_I = pl.Series(_keys(block.rows_I, block.items_I)).is_first_distinct().to_numpy()
+        counted += int(is_target_I.sum())
+        repeats += int((is_target_I & ~is_first_I).sum())
+    return repeats / counted if counted else 0.0
 
 
 def _keys(users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -40,4 +40,6 @@ def whole_seconds(times_I: NDArray[np.int64]) -> NDArray[np.int64] | None:
         The seconds, rounded down. None if the numbers are too small to be times since 1970.
     """
     ticks = ticks_per_second(times_I)
-    return None if ticks is None else (times_I // ticks).astype(np.int64)
+    if ticks is None:
+        return None
+    return np.asarray(times_I if ticks == 1 else times_I // ticks, dtype=np.int64)

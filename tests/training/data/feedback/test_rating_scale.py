@@ -32,7 +32,8 @@ def test_finds_the_scale(name: str) -> None:
 
 def test_a_missing_rating_is_no_dislike() -> None:
     ratings = pl.Series("rating", [1.0, None, 5.0, 5.0])
-    assert disliked_in(ratings, scale_of(ratings.to_list())).to_list() == [True, False, False, False]
+    disliked = ratings.to_frame().select(disliked_in(pl.col(ratings.name), scale_of(ratings.to_list())))
+    assert disliked.to_series().to_list() == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

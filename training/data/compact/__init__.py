@@ -1,0 +1,1 @@
+"""Holds tables of hundreds of millions of interactions in little memory."""
