@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_file import write_array
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.layout import ITEM_VECTORS
 from rqrec.models.bundle.mapped.content_clusters import write_content_clusters
@@ -37,7 +38,7 @@ def write_mapped_files(
         transitions: The items that followed each item, by row; None if they are no candidates.
     """
     vectors_ND = vectors_RD[trie.row_of_leaf_N]
-    np.save(folder / ITEM_VECTORS, vectors_ND, allow_pickle=False)
+    write_array(folder / ITEM_VECTORS, vectors_ND)
     write_new_items(folder, popularity_R[trie.row_of_leaf_N], vectors_ND)
     known = np.flatnonzero(popularity_R) if popularity_R.any() else np.arange(len(popularity_R))
     write_content_clusters(content_clusters(SomeRows(contents_RP, known)), folder)

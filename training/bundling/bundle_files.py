@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from rqrec.models.array_file import write_array
 from rqrec.models.array_types import FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.golden import Golden, golden_faults, record_golden
@@ -67,9 +68,9 @@ def write_files(
     projection_EP = fit_content(features)
     item_vectors_ND = item_vectors(retriever, trie, features, projection_EP, popularity_N)
     contents_NP = content_of(features.features_NE, projection_EP).astype(np.float16)
-    np.save(folder / PROJECTION, projection_EP, allow_pickle=False)
-    np.save(folder / CONTENTS, contents_NP, allow_pickle=False)
-    np.save(folder / FEATURES, features.features_NE, allow_pickle=False)
+    write_array(folder / PROJECTION, projection_EP)
+    write_array(folder / CONTENTS, contents_NP)
+    write_array(folder / FEATURES, features.features_NE)
     (folder / FEATURIZER).write_text(features.featurizer.to_json(), encoding="utf-8")
     _write_arrays(folder, learned, trie, item_vectors_ND, contents_NP)
     shown = [payload_column(column) for column in dataset.items.iter_columns()]
@@ -77,7 +78,7 @@ def write_files(
     task.next_step("the meaning of codes, and the map of the items")
     size = learned.ids.codebook_size
     find_meanings(codes_NL, dataset.items, features.featurizer, codebook_size=size).write_parquet(folder / MEANINGS)
-    np.save(folder / MAP, draw_map(item_vectors_ND, learned.map_R2), allow_pickle=False)
+    write_array(folder / MAP, draw_map(item_vectors_ND, learned.map_R2))
     task.next_step("the answers that a service must give again")
     recommender = partial(
         make_recommender, retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions

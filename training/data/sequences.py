@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rqrec.models.array_file import write_array
 from rqrec.models.retriever.history_encoder import UNKNOWN_TYPE
 from rqrec.models.retriever.retriever import PADDING
 from rqrec.training.data.dataset import DataError
@@ -88,7 +89,7 @@ def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
         array = getattr(sequences, name)
         if array is not None:
             path = file if name == "items_I" else file.with_stem(f"{file.stem}-{name}")
-            np.save(path, array)
+            write_array(path, array)
             stored[name] = np.load(path, mmap_mode="r")
     return replace(sequences, **stored)
 

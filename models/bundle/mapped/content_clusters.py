@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rqrec.models.array_file import write_array
 from rqrec.models.bundle.layout import CONTENT_CLUSTERS
 from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
@@ -23,8 +24,8 @@ def write_content_clusters(clusters: VectorIndex, folder: Path) -> None:
         folder: The bundle's folder.
     """
     centroids, numbers = CONTENT_CLUSTERS
-    np.save(folder / centroids, clusters.centroids_CD, allow_pickle=False)
-    np.save(folder / numbers, clusters.cluster_M, allow_pickle=False)
+    write_array(folder / centroids, clusters.centroids_CD)
+    write_array(folder / numbers, clusters.cluster_M)
 
 
 def read_content_clusters(folder: Path, *, known: int, columns: int) -> VectorIndex:

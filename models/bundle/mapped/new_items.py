@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rqrec.models.array_file import write_array
 from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.layout import NEW_ITEMS, NEW_VECTORS
 from rqrec.models.bundle.mapped.mapped_file import map_file
@@ -31,10 +32,10 @@ def write_new_items(folder: Path, popularity_N: IntArray, vectors_ND: FloatArray
     clusters = index.clusters
     if clusters is None:  # the service makes the index of few items itself
         clusters = VectorIndex.from_clusters(np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.uint16))
-    np.save(leaves, index.places.rows[: len(clusters)].astype(np.int32), allow_pickle=False)
-    np.save(centroids, clusters.centroids_CD, allow_pickle=False)
-    np.save(numbers, clusters.cluster_M, allow_pickle=False)
-    np.save(folder / NEW_VECTORS, index.units.rows, allow_pickle=False)
+    write_array(leaves, index.places.rows[: len(clusters)].astype(np.int32))
+    write_array(centroids, clusters.centroids_CD)
+    write_array(numbers, clusters.cluster_M)
+    write_array(folder / NEW_VECTORS, index.units.rows)
 
 
 def read_new_items(folder: Path, *, popularity_N: IntArray, width: int) -> NewItemIndex | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rqrec.models.array_file import write_array
 from rqrec.models.bundle.layout import FOLLOWING
 from rqrec.models.bundle.mapped.mapped_file import map_file
 from rqrec.models.bundle.tables import check_numbers
@@ -31,7 +32,7 @@ def write_mapped_transitions(transitions: Transitions, folder: Path) -> None:
     if (pairs := len(transitions.items_P)) >= np.iinfo(np.int32).max:
         raise ValueError(f"expected fewer than 2**31 pairs of following items, got {pairs}: keep fewer for each item")
     for name, array in zip(FOLLOWING, transitions.inputs, strict=True):
-        np.save(folder / name, array, allow_pickle=False)
+        write_array(folder / name, array)
 
 
 def read_mapped_transitions(folder: Path, *, rows: int) -> Transitions:

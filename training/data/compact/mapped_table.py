@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from rqrec.models.array_file import write_array
+
 
 def write_table(table: pl.DataFrame, folder: Path) -> None:
     """Writes a table of numbers without null to a new folder.
@@ -19,7 +21,7 @@ def write_table(table: pl.DataFrame, folder: Path) -> None:
     """
     folder.mkdir()
     for place, column in enumerate(table.iter_columns()):
-        np.save(folder / f"{place}-{column.name}.npy", column.to_numpy())
+        write_array(folder / f"{place}-{column.name}.npy", column.to_numpy())
 
 
 def map_table(folder: Path) -> pl.DataFrame:
