@@ -15,7 +15,7 @@ from tests.training.forked import start
         np.arange(6, dtype=np.int32).reshape(2, 3).T,
         np.array([True, False]),
         np.zeros((0, 4), dtype=np.float32),
-        np.float32([[1.5]]),
+        np.full((1, 1), 1.5, dtype=np.float32),
     ],
 )
 def test_the_file_is_that_of_numpy(tmp_path: Path, array: np.ndarray) -> None:
