@@ -122,13 +122,7 @@ class Workspace:
         Returns:
             The stage, with its result in `Stage.path`.
         """
-        stage = self._stage(name, inputs, settings, version)
-        if self._is_current(stage):
-            return stage
-        if rank() == 0:
-            self._write(stage, inputs, settings, write)
-        barrier()
-        return stage
+        return self._run(name, inputs, settings, version, lambda directory, _: write(directory))
 
     def run_in_parts(
         self,
@@ -152,15 +146,7 @@ class Workspace:
         Returns:
             The stage, with its result in `Stage.path`.
         """
-        stage = self._stage(name, inputs, settings, version)
-        if self._is_current(stage):
-            return stage
-        parts = self.checkpoints(name, stage.key)
-        if rank() == 0:
-            self._write(stage, inputs, settings, lambda directory: write(directory, parts))
-            _remove_checkpoints(parts)
-        barrier()
-        return stage
+        return self._run(name, inputs, settings, version, write)
 
     def train(
         self,
@@ -188,23 +174,13 @@ class Workspace:
         Returns:
             The stage, with its result in `Stage.path`.
         """
-        stage = self._stage(name, inputs, settings, version)
-        if self._is_current(stage):
-            return stage
-        checkpoints = self.checkpoints(name, stage.key)
 
-        def write_with_curves(directory: Path) -> None:
+        def write_with_curves(directory: Path, checkpoints: Path) -> None:
             write(directory, checkpoints)
-            keep_curves(self.tensorboard / name, directory)
+            if rank() == 0:
+                keep_curves(self.tensorboard / name, directory)
 
-        if rank() == 0:
-            self._write(stage, inputs, settings, write_with_curves)
-            _remove_checkpoints(checkpoints)
-        else:
-            with tempfile.TemporaryDirectory() as unwanted:
-                write(Path(unwanted), checkpoints)
-        barrier()
-        return stage
+        return self._run(name, inputs, settings, version, write_with_curves, in_all_ranks=True)
 
     def checkpoints(self, name: str, key: str) -> Path:
         """Returns the folder of an unfinished stage's checkpoints or parts, and removes old ones of the stage.
@@ -228,8 +204,29 @@ class Workspace:
         barrier()
         return own
 
-    def _stage(self, name: str, inputs: Sequence[Stage], settings: Any, version: int) -> Stage:
-        return Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
+    def _run(
+        self,
+        name: str,
+        inputs: Sequence[Stage],
+        settings: Any,
+        version: int,
+        write: Callable[[Path, Path], None],
+        *,
+        in_all_ranks: bool = False,
+    ) -> Stage:
+        """Runs a stage if its result is not there, with the folder of what an interrupted run has left."""
+        stage = Stage(self.root / name, broadcast(stage_key(inputs, settings, version)))
+        if self._is_current(stage):
+            return stage
+        unfinished = self.checkpoints(name, stage.key)
+        if rank() == 0:
+            self._write(stage, inputs, settings, lambda directory: write(directory, unfinished))
+            _remove_checkpoints(unfinished)
+        elif in_all_ranks:
+            with tempfile.TemporaryDirectory() as unwanted:
+                write(Path(unwanted), unfinished)
+        barrier()
+        return stage
 
     def _is_current(self, stage: Stage) -> bool:
         """Returns in every rank whether the stage need not run. Raises StageElsewhere if others must run it."""
