@@ -94,7 +94,7 @@ bench-cold-start: setup ## Items that training never saw, on DATASET (Amazon Bea
 bench-training: setup ## Items a second of both stages on DATASET, and what of it is no matrix product
 	$(BIN)/python -m benchmarks.training_speed --dataset '$(DATASET)'
 
-bench-gpu: setup ## Tests and speed of all that runs on a GPU, beside the CPU (10 minutes; set up with EXTRAS=gpu,train,dev,bench)
+bench-gpu: train ## Tests and speed of all that runs on a GPU, beside the CPU (15 minutes; set up with EXTRAS=gpu,train,dev,bench)
 	benchmarks/gpu.sh
 
 bench-load: train ## The service under load from wrk (apt-get install wrk), beside transformers.generate (4 minutes)
