@@ -52,7 +52,7 @@ class FollowingTensors(NamedTuple):
         return cls(*(torch.from_numpy(array).to(device) for array in following.by_input_name().values()))
 
     def after(self, history_BT: Tensor, lengths_B: Tensor, in_session_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the items that followed the last items of each history, as many items as `RECENT` has weights.
+        """Finds the items that followed the last `RECENT` items of each history.
 
         Args:
             history_BT: The places (item numbers) of the history items, oldest first, padded at the end; int64. After a
@@ -63,8 +63,8 @@ class FollowingTensors(NamedTuple):
 
         Returns:
             The items, int32, shape (B, X), -1 in an empty entry; and their strengths, float32, 0 in an empty entry.
-            The strengths after each last item are multiplied by its weight in `RECENT`. An item that followed several
-            of them has the sum of its strengths in the first entry, and 0 in the others.
+            The strengths after the last item count fully, after the last but one half, and so on. An item that followed
+            several of them has the sum of its strengths in the first entry, and 0 in the others.
 
         Example:
             Item 0 was followed by the items 1 and 2, item 2 by item 1. The last item is 0, the last but one is 2.
@@ -81,8 +81,8 @@ class FollowingTensors(NamedTuple):
         """
         device = history_BT.device
         nobody, no_pair = self.starts.shape[0] - 2, self.items.shape[0] - 1
-        weights_R = torch.tensor(RECENT, device=device)
-        positions_BR = lengths_B[:, None] - torch.arange(1, 1 + len(RECENT), device=device)
+        order_R = torch.arange(1, 1 + RECENT, device=device)
+        positions_BR = lengths_B[:, None] - order_R
         places_BR = history_BT.gather(1, positions_BR.clamp_min(0)).clamp_max(nobody)
         places_BR = torch.where(positions_BR >= 0, places_BR, nobody)
         begins_BR, ends_BR = self.starts[places_BR], self.starts[places_BR + 1]
@@ -90,7 +90,7 @@ class FollowingTensors(NamedTuple):
         pairs_BRS = torch.where(pairs_BRS < ends_BR[:, :, None], pairs_BRS, no_pair)
         in_sessions = self.strengths.shape[0] - self.items.shape[0]  # where the strengths in sessions begin, or 0
         items_BX = self.items[pairs_BRS].flatten(1)
-        strengths_BRS = self.strengths[pairs_BRS + in_session_B[:, None, None] * in_sessions] * weights_R[:, None]
+        strengths_BRS = self.strengths[pairs_BRS + in_session_B[:, None, None] * in_sessions] / order_R[:, None]
         is_same_BXX = _equal(items_BX, items_BX)
         sums_BX = (is_same_BXX @ strengths_BRS.flatten(1)[:, :, None]).squeeze(2)
         is_repeated_BX = (is_same_BXX * torch.ones_like(is_same_BXX[0]).tril(-1)).amax(2)

@@ -17,7 +17,7 @@ from rqrec.models.array_types import FloatArray, Int32Array
 from rqrec.models.trie.trie import NO_LEAF
 
 KEPT = 16  # the largest number of items that followed an item
-RECENT = (1.0, 1 / 2, 1 / 3, 1 / 4)  # what followed the last item counts this much, the last item but one, and so on
+RECENT = 4  # last items that are read: what followed the last one counts 1, the last but one 1/2, and so on
 SESSION_GAP_S = 1800  # a longer time between two choices of a user begins another session
 WEAK = 0.1  # a strength well below this one changes a score little
 

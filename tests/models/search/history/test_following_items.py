@@ -28,6 +28,7 @@ TABLE = Transitions(
 FOUND = Found(torch.tensor([[0, 1, -1]], dtype=torch.int32), torch.tensor([[-1, -2, -torch.inf]]))
 QUERY_BD = torch.tensor([[2.0, 1.0]])
 NO_SESSION = torch.zeros(1, dtype=torch.int32)
+WEIGHTS = [1 / order for order in range(1, 1 + RECENT)]  # of the last item, the last but one, …
 
 
 def merged(
@@ -49,10 +50,10 @@ def merged(
 def test_items_that_followed_the_last_items_join_with_a_bonus() -> None:
     scores = merged([0, 1, 3])
     # Relevance 2 (items 2 and 4) and 1 (item 3); the offset is -3; at most -2, as the last found item.
-    strength = 0.2 + RECENT[1] * 1
+    strength = 0.2 + 1 / 2
     assert scores[2] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(strength / WEAK), rel=1e-5)
     assert scores[4] == pytest.approx(min(2 - 3, -2) + 2 + 2 * np.log1p(1 / WEAK), rel=1e-5)
-    assert scores[3] == pytest.approx(min(1 - 3, -2) + 1 + 2 * np.log1p(RECENT[1] * 0.5 / WEAK), rel=1e-5)
+    assert scores[3] == pytest.approx(min(1 - 3, -2) + 1 + 2 * np.log1p(0.5 / 2 / WEAK), rel=1e-5)
     assert (scores[0], scores[1]) == (1, -1)  # found, and nothing that followed
 
 
@@ -95,7 +96,7 @@ def test_strengths_are_those_of_a_plain_sum(rows: list[list[int]]) -> None:
     items_BX, strengths_BX = tensors.after(torch.from_numpy(pad(histories, filler=0)), lengths, nobody)
     found = np.zeros((len(rows), 6))  # the last column takes empty entries
     np.add.at(found, (np.arange(len(rows))[:, None], items_BX.numpy()), strengths_BX.numpy())
-    expected = [sum(weight * dense[item] for weight, item in zip(RECENT, row[::-1], strict=False)) for row in rows]
+    expected = [sum(weight * dense[item] for weight, item in zip(WEIGHTS, row[::-1], strict=False)) for row in rows]
     np.testing.assert_allclose(found[:, :5], expected, rtol=1e-6)
     assert not found[:, 5].any()
 
@@ -116,7 +117,7 @@ def test_in_a_session_the_strengths_of_sessions_count_for_those_users_alone() ->
 
 def test_the_strongest_items_join() -> None:
     trie = SemanticIdTrie.build(np.arange(200)[:, None], codebook_size=200)
-    num_pairs = len(RECENT) * KEPT
+    num_pairs = RECENT * KEPT
     strengths_P = np.random.default_rng(0).random(num_pairs).astype(np.float32) + 1
     starts_N = np.minimum(np.arange(201) * KEPT, num_pairs)
     table = Transitions(starts_N, np.arange(num_pairs, dtype=np.int32), strengths_P)
@@ -124,7 +125,7 @@ def test_the_strongest_items_join() -> None:
     eligible = EligibleTensors.from_eligibility(Eligibility.everything(trie), CPU)
     after = tensors.after(torch.tensor([[3, 2, 1, 0]]), torch.tensor([4]), NO_SESSION)
     joining = Joining.from_following(*after, torch.tensor([[50, 150]]), torch.tensor([[60, 3]]), eligible)
-    strength = strengths_P * np.repeat(np.array(RECENT, dtype=np.float32), KEPT)
+    strength = strengths_P * np.repeat(np.array(WEIGHTS, dtype=np.float32), KEPT)
     assert joining.found_strengths_BK[0].tolist() == pytest.approx([strength[50], 0])
     strength[[50, 60, 3]] = 0
     assert joining.leaves_BJ[0].tolist() == np.argsort(-strength, kind="stable")[:JOINING].tolist()
