@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.support.machine import description
@@ -48,19 +49,13 @@ class Training:
     """A training of one network that can be made shorter.
 
     Attributes:
-        fit: Trains from the start for about so many steps, with checkpoints below the folder that it is given. Returns
-            the number of items that it trained on: rows of the RQ-VAE, predicted positions of the others.
+        fit: Trains from the start for about so many steps, with checkpoints below the folder that it is given.
+            Returns the number of items that it trained on: rows of the RQ-VAE, predicted positions of the others.
         all_steps: The number of steps of the whole recipe, if no training ends early.
-        steps_at_once: `fit` trains for a multiple of this number of steps: it rounds up.
     """
 
     fit: Callable[[Path, int], int]
     all_steps: int
-    steps_at_once: int = 1
-
-    def whole(self, steps: int) -> int:
-        """Returns the number of steps that `fit` trains for if it is asked for `steps`."""
-        return -(-steps // self.steps_at_once) * self.steps_at_once
 
 
 @dataclass(frozen=True)
@@ -80,39 +75,75 @@ class Speed:
     whole_h: float
 
 
+class StepClock:
+    """Times steps of a training: those after the step `begin`, until the step `end` or the training's last one.
+
+    Args:
+        begin: The step after which timing begins.
+        end: The step after which it ends.
+
+    Attributes:
+        steps: The number of steps until now.
+    """
+
+    def __init__(self, begin: int, end: int) -> None:
+        self._begin, self._end = begin, end
+        self._begin_s = self._last_s = 0.0
+        self.steps = 0
+
+    def __call__(self, *_: object) -> None:
+        """Counts a step of the optimizer."""
+        self.steps += 1
+        if self.steps in {self._begin, self._end} and training_device().type == "cuda":
+            torch.cuda.synchronize()  # the steps are still running there
+        if self.steps <= self._end:
+            self._last_s = time.perf_counter()
+        if self.steps == self._begin:
+            self._begin_s = self._last_s
+
+    def step_seconds(self) -> float:
+        """Returns the duration of a timed step, in seconds.
+
+        Raises:
+            UserError: If the training ended before there was one.
+        """
+        timed = min(self.steps, self._end) - self._begin
+        if timed < 1:
+            raise UserError(f"expected a training of more than {self._begin} steps, got {self.steps}: ask for fewer")
+        return (self._last_s - self._begin_s) / timed
+
+
 def measure(training: Training, steps: int) -> Speed:
-    """Profiles a training, and then times it. The time before its first step is measured apart and taken off.
+    """Profiles the first steps of a training, and then times others. What comes before the first step is not timed.
 
     Args:
         training: The training.
-        steps: Number of steps to time, rounded up to what the training can do.
+        steps: Number of steps to time; fewer are timed if the training has fewer.
+
+    Raises:
+        UserError: If the training has no more steps than are profiled.
     """
-
-    def seconds(steps: int) -> tuple[float, int]:
-        with tempfile.TemporaryDirectory() as folder:
-            begin = time.perf_counter()
-            items = training.fit(Path(folder), steps)
-            return time.perf_counter() - begin, items
-
-    on_gpu = training_device().type == "cuda"
+    on_gpu, few = training_device().type == "cuda", min(steps, PROFILED_STEPS)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler, tempfile.TemporaryDirectory() as folder:
-        training.fit(Path(folder), min(steps, PROFILED_STEPS))
-    before, timed = training.whole(min(steps, PROFILED_STEPS)), training.whole(steps)
-    few_s, few = seconds(before)
-    many_s, many = seconds(before + timed)
-    items_per_s = (many - few) / max(many_s - few_s, 1e-9)
+        training.fit(Path(folder), few)
+    clock = StepClock(few, few + steps)
+    handle = register_optimizer_step_post_hook(clock)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            items = training.fit(Path(folder), few + steps)
+    finally:
+        handle.remove()
     operators = [event for event in profiler.key_averages() if event.device_type.name == "CPU"]  # not kernels
     own = {one.key: float(one.self_device_time_total if on_gpu else one.self_cpu_time_total) for one in operators}
     products = {name for name in own if name.startswith(MATRIX_PRODUCTS)}
     total = sum(own.values())
     others = sorted((time_of, name) for name, time_of in own.items() if name not in products)[: -SHOWN - 1 : -1]
-    items_per_step = (many - few) / timed
     return Speed(
-        items_per_s,
+        items / clock.steps / clock.step_seconds(),
         sum(own[name] for name in products) / total,
         {name.removeprefix("aten::"): time_of / total for time_of, name in others},
-        training.all_steps * items_per_step / items_per_s / SECONDS_PER_HOUR,
+        training.all_steps * clock.step_seconds() / SECONDS_PER_HOUR,
     )
 
 
@@ -131,7 +162,7 @@ def rqvae_training(data: TrainingData, settings: RunSettings) -> Training:
         fit_rqvae(config, features_NE, replace(rqvae, steps=steps), folder / "checkpoints", folder / "tensorboard")
         return -(-steps // steps_of_epoch) * len(features_NE)
 
-    return Training(fit, rqvae.steps, steps_of_epoch)
+    return Training(fit, rqvae.steps)
 
 
 def some_users(train: Sequences, windows: int, *, max_history: int) -> Split:
@@ -198,6 +229,10 @@ def retriever_training(data: TrainingData, settings: RunSettings) -> Training:
     return Training(fit, decoder.epochs * batches)
 
 
+SHORT_TERM = "short-term encoder"
+NETWORKS = {"RQ-VAE": rqvae_training, SHORT_TERM: short_term_training, "retriever": retriever_training}
+
+
 def print_speeds(data: TrainingData, found: dict[str, Speed]) -> None:
     """Prints the table and one line of JSON.
 
@@ -225,18 +260,19 @@ def print_speeds(data: TrainingData, found: dict[str, Speed]) -> None:
     print(json.dumps(rows))
 
 
-def measure_all(data: TrainingData, settings: RunSettings, steps: int) -> dict[str, Speed]:
-    """Measures all networks of a recipe.
+def measure_all(data: TrainingData, settings: RunSettings, steps: int, only: str | None = None) -> dict[str, Speed]:
+    """Measures the networks of a recipe.
 
     Args:
         data: What to train on.
         settings: The settings of the recipe.
         steps: Steps to time of each training.
+        only: The name of the one network to measure; None for all that the recipe has.
     """
-    found = {"RQ-VAE": measure(rqvae_training(data, settings), steps)}
-    if settings.short_term.width:
-        found["short-term encoder"] = measure(short_term_training(data, settings), steps)
-    return {**found, "retriever": measure(retriever_training(data, settings), steps)}
+    named = dict(NETWORKS)
+    if not settings.short_term.width:
+        del named[SHORT_TERM]
+    return {name: measure(make(data, settings), steps) for name, make in named.items() if only in (None, name)}
 
 
 def main() -> None:
@@ -247,6 +283,7 @@ def main() -> None:
     source.add_argument("--dataset", help="a MovieLens release by name, or a folder")
     source.add_argument("--synthetic", action="store_true", help="synthetic data of MovieLens-25M's shape")
     parser.add_argument("--steps", type=int, default=60, help="steps to time of each training (default 60)")
+    parser.add_argument("--only", choices=NETWORKS, help="measure one network alone")
     parser.add_argument("--work-dir", type=Path, help="default artifacts/accuracy/<name>/file, as the accuracy's is")
     parser.add_argument("--set", action="append", default=[], metavar="BINDING", help="a gin binding")
     arguments = parser.parse_args()
@@ -261,7 +298,7 @@ def main() -> None:
                 root = arguments.work_dir or Path("artifacts/accuracy") / Path(arguments.dataset).name / "file"
                 with open_workspace(root, Path("artifacts/data")) as workspace:
                     data = TrainingData.of_run(Run(workspace, settings))
-            found = measure_all(data, settings, arguments.steps)
+            found = measure_all(data, settings, arguments.steps, arguments.only)
     except UserError as error:
         parser.error(str(error))
     print_speeds(data, found)

@@ -17,8 +17,8 @@ from rqrec.models.trie.trie import SemanticIdTrie
 from tests.models.conftest import CPU, random_engine, random_retriever
 
 TO_DEVICE = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.asarray)
-READS = tuple(getattr(torch.Tensor, name) for name in ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__")) + (
-    torch.nonzero,
+READS = tuple(
+    getattr(torch.Tensor, name) for name in ("item", "tolist", "numpy", "cpu", "nonzero", "argwhere", "__bool__")
 )
 
 
