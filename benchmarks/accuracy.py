@@ -182,7 +182,9 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="a MovieLens release by name, or a folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of RQRec and SASRec (default 0 1 2)")
     parser.add_argument("--epochs", type=int, help="passes over the data, of all models (default: each recipe's)")
-    parser.add_argument("--without-bsarec", action="store_true", help="leave BSARec out, which takes longest to train")
+    parser.add_argument(
+        "--bsarec-seeds", type=int, default=1, help="of BSARec, which takes longest (default 1; 0 to leave it out)"
+    )
     parser.add_argument(
         "--order",
         choices=(*ORDERS, "both"),
@@ -200,12 +202,12 @@ def main() -> None:
     try:
         against = None if arguments.against is None else read_ranks(arguments.against)
         bindings = [*arguments.set]
-        sasrec, bsarec = SasRecSettings(), None if arguments.without_bsarec else BsaRecSettings()
+        sasrec, bsarec = SasRecSettings(), BsaRecSettings()
         if arguments.epochs is not None:
             bindings += [f"{name}.epochs = {arguments.epochs}" for name in ("ShortTermSettings", "DecoderSettings")]
             sasrec = replace(sasrec, epochs=arguments.epochs)
-            bsarec = None if bsarec is None else replace(bsarec, epochs=arguments.epochs)
-        rivals = Rivals(sasrec, bsarec)
+            bsarec = replace(bsarec, epochs=arguments.epochs)
+        rivals = Rivals(sasrec, bsarec, arguments.bsarec_seeds)
         with command_progress("accuracy"):
             run(arguments.dataset, orders, bindings, rivals, root, seeds=arguments.seeds, against=against)
     except UserError as error:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.accuracy import run as run_accuracy
+from benchmarks.support.accuracy.bsarec import BsaRecSettings
 from benchmarks.support.accuracy.judge import Rivals
 from benchmarks.support.accuracy.sasrec import SasRecSettings
 from rqrec.service.app import create_app
@@ -80,6 +81,6 @@ def test_data_without_times_has_no_sessions(dated_shop: Path, tmp_path: Path) ->
 def test_the_benchmark_ends_with_the_figure_of_known_times(
     dated_shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rivals = Rivals(SasRecSettings(epochs=1, width=8), None)
+    rivals = Rivals(SasRecSettings(epochs=1, width=8), BsaRecSettings(), bsarec_seeds=0)
     run_accuracy(str(dated_shop), ("file",), (*SMALL_CONFIG, *SHORT), rivals, tmp_path, seeds=(0,))
     assert "timed_ndcg@10" in json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -49,11 +49,13 @@ class Rivals:
 
     Attributes:
         sasrec: SASRec's sizes and its training. It is trained with the seed of each run.
-        bsarec: BSARec's; it is trained once, with its own seed. None to leave it out.
+        bsarec: BSARec's. It is trained with the seeds of the first runs.
+        bsarec_seeds: The number of these runs; 0 to leave it out.
     """
 
     sasrec: SasRecSettings
-    bsarec: BsaRecSettings | None
+    bsarec: BsaRecSettings
+    bsarec_seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def judge(runs: Sequence[Run], rivals: Rivals) -> Comparison:
     }
     seconds: dict[str, float] = {}
     validation: dict[str, NDArray[np.int64]] = {}
-    for run in runs:
-        for name, (rank, trained_s) in _trained(run, rivals, is_first=run is first).items():
+    for number, run in enumerate(runs):
+        for name, (rank, trained_s) in _trained(run, rivals, with_bsarec=number < rivals.bsarec_seeds).items():
             lists.setdefault(name, []).append(rank(test))
             seconds.setdefault(name, trained_s)
             if name not in validation:
@@ -121,16 +123,17 @@ def judge(runs: Sequence[Run], rivals: Rivals) -> Comparison:
     return Comparison(models, _spreads(ranks), _intervals(ranks, list(seconds)), tokenizer, by_user, users)
 
 
-def _trained(run: Run, rivals: Rivals, *, is_first: bool) -> dict[str, tuple[Ranker, float]]:
+def _trained(run: Run, rivals: Rivals, *, with_bsarec: bool) -> dict[str, tuple[Ranker, float]]:
     """Trains the models of one seed. Returns for each a function that lists items, and the seconds of its training."""
     settings, loaded = run.settings.evaluation, load_features(run.features)
     num_items, k = len(loaded.features_NE), settings.list_length
-    of_sasrec, of_bsarec = replace(rivals.sasrec, seed=run.settings.decoder.seed), rivals.bsarec
+    seed = run.settings.decoder.seed
+    of_sasrec, of_bsarec = replace(rivals.sasrec, seed=seed), replace(rivals.bsarec, seed=seed)
     stage = train_network(run.workspace, run.data, sasrec.NAME, of_sasrec, fit_sasrec)
     network = load_network(stage, SasRec(num_items, of_sasrec))
     by_sasrec = partial(rank_by_network, network.score, k=k, max_history=of_sasrec.max_history)
     trained: dict[str, tuple[Ranker, float]] = {SASREC: (by_sasrec, stage.seconds)}
-    if of_bsarec is not None and is_first:
+    if with_bsarec:
         stage = train_network(run.workspace, run.data, bsarec.NAME, of_bsarec, fit_bsarec)
         other = load_network(stage, BsaRec(num_items, of_bsarec))
         by_bsarec = partial(rank_by_network, other, k=k, max_history=of_bsarec.max_history)
