@@ -39,7 +39,7 @@ def test_a_short_run_compares_every_model(shop: Path, tmp_path: Path, capsys: py
 def test_the_ranks_of_a_run_can_be_compared_with_it(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rivals = replace(RIVALS, bsarec=None)
+    rivals = replace(RIVALS, bsarec_seeds=0)
     run(str(shop), ("file",), SHORT, rivals, tmp_path, seeds=(0,))
     against = read_ranks(tmp_path / "ranks_file_sasrec.csv")
     assert len(against) == 160
@@ -50,7 +50,7 @@ def test_the_ranks_of_a_run_can_be_compared_with_it(
 
 def test_a_split_by_time_is_judged_as_well(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     by_time = (*SHORT, "SplitSettings.kind = 'time'", "SplitSettings.test_from = 0.8")
-    run(str(shop), ("file",), by_time, replace(RIVALS, bsarec=None), tmp_path, seeds=(0,))
+    run(str(shop), ("file",), by_time, replace(RIVALS, bsarec_seeds=0), tmp_path, seeds=(0,))
     assert "period_recall@10" in capsys.readouterr().out
     assert not list(tmp_path.glob("ranks*"))
 
