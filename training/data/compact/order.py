@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rqrec.training.data.dataset import TIMESTAMP, TYPE
 
 ROWS_AT_ONCE = 4_000_000  # interactions, about
-MOST_PARTS = 16  # each part reads the users of all interactions, so that more parts would take more time for a row
+MOST_PARTS = 32  # each part reads the users of all interactions, so that more parts would take more time for a row
 
 
 def in_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -34,7 +34,7 @@ def parts_of_rows(user: pl.Series) -> Iterator[pl.Series]:
         user: A number for the user of each row.
     """
     parts = _num_parts(len(user))
-    part = user % parts
+    part = (user % parts).cast(pl.UInt8)
     for number in range(parts):
         yield (part == number).arg_true()
 
