@@ -148,7 +148,7 @@ def _checked(column: pl.Series, settings: DatasetSettings, path: str, report: Da
     if column.name == TIMESTAMP:
         times = as_whole_numbers(column, path=path, timestamp_format=settings.timestamp_format)
         note_unlikely_times(times, path=path, report=report)
-        return times.cast(pl.Int64) if times.dtype == pl.Int128 else times
+        return times
     if column.name == RATING:
         return checked_ratings(column, path=path, report=report, decimal=settings.decimal)
     if column.name == EVENT_TYPE:

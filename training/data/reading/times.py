@@ -33,7 +33,8 @@ def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") 
     """Converts times to whole numbers, larger for later times. A missing time becomes null.
 
     Integers do not change. Other numbers are multiplied by 1,000,000, so that fractions of a second are kept; if they
-    are too large for that, they lose their fractions. Dates and times become microseconds since 1970 in UTC.
+    are too large for that, they lose their fractions. Dates and times become microseconds since 1970 in UTC. Numbers,
+    dates and times that int64 cannot hold become null.
 
     Args:
         time: The times: numbers, dates, datetimes, or text of one of these.
@@ -51,14 +52,14 @@ def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") 
         time = time.cast(pl.Float64 if dtype.scale else pl.Int64)
         dtype = time.dtype
     if dtype in (pl.Date, pl.Datetime):
-        return time.cast(pl.Datetime("us")).cast(pl.Int64)
+        return time.cast(pl.Datetime("us"), strict=False).cast(pl.Int64)
     if dtype.is_float():
         # Microseconds keep the fractions of a second; without them, interactions of one second would tie.
         finite = time.to_frame().select(pl.when(time.is_finite()).then(time))[time.name]
         is_fine = ((finite.abs() >= MAX_SECONDS) & (finite.abs() < MAX_SECONDS * MICROSECONDS)).any()
         return (finite if is_fine else finite * MICROSECONDS).cast(pl.Int64, strict=False)
     if dtype.is_integer():
-        return time
+        return time.cast(pl.Int64, strict=False) if dtype in (pl.UInt64, pl.Int128, pl.UInt128) else time
     raise DataError(
         f"{path}: {TIMESTAMP} must be a number, a date or a time, got {dtype}: convert the column, or name another one "
         f"in DatasetSettings.columns"

@@ -65,6 +65,25 @@ def test_missing_times_are_null() -> None:
     assert read([float("nan"), 1e300, 2.0]) == [None, None, 2_000_000]
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (2**63, pl.UInt64),
+        (2**63, pl.Int128),
+        (2**63 - 1, pl.Datetime("ms")),  # polars panics if such a value is converted strictly
+        (-(2**63), pl.Datetime("ms")),
+        (2**31 - 1, pl.Date),
+    ],
+)
+def test_times_that_int64_cannot_hold_are_null(value: int, dtype: pl.DataType) -> None:
+    physical = pl.Int32 if dtype == pl.Date else pl.Int64 if dtype == pl.Datetime else dtype
+    times = pl.Series("timestamp", [1, value], dtype=physical).cast(dtype)
+    read_times = as_whole_numbers(times, path="log.parquet")
+    assert read_times.null_count() == 1
+    assert read_times.dtype == pl.Int64
+    assert read_times[0] > 0
+
+
 def test_numbers_too_large_for_fractions_are_read_as_whole_numbers() -> None:
     assert read([1.7e15, float("nan"), 1.8e15]) == [1_700_000_000_000_000, None, 1_800_000_000_000_000]
     assert read([1.7e18]) == [1_700_000_000_000_000_000]
