@@ -111,6 +111,12 @@ def _from_text(time: pl.Series, path: str, timestamp_format: str) -> pl.Series:
             f"are numbers ({no_number.sum()} such rows): correct them, or remove the rows"
         )
     if strange.any():
+        if (number_rows := strange & numbers.is_not_null()).any() and not strange.all():
+            row = number_rows.arg_true()[0]
+            raise DataError(
+                f"{path}, data row {row + 1}: {TIMESTAMP} {text[row]!r} is a number, but others are dates "
+                f"({number_rows.sum()} such rows): write all in one form"
+            )
         raise _unreadable(text, strange, path)
     zoned_rows = iso.str.contains(ZONE)
     if zoned_rows.any() and not zoned_rows.all():

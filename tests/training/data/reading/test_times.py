@@ -119,6 +119,7 @@ def test_numbers_too_large_for_fractions_are_read_as_whole_numbers() -> None:
         (["٢٠١٠-01-01"], "row 1: .* which is neither a number nor ISO 8601"),
         (["1.13.2011 8:26:00"], "the month first: set DatasetSettings.timestamp_format = '%m.%d.%Y %H:%M:%S'"),
         (["2024-01-05", "5 Jan 2024"], "row 2: .* got '5 Jan 2024', which is neither a number nor ISO 8601"),
+        (["2024-01-05", "1704412800"], r"row 2: timestamp '1704412800' is a number, but others are dates .1 such"),
         (["2024-13-01"], "row 1: every interaction needs a valid timestamp of ISO 8601, got '2024-13-01'"),
         (["2024-01-05T10:00:00Z", "2024-01-05T10:00:00"], "row 2: .* has no time zone, but others have one"),
         ([True], "log.csv: timestamp must be a number, a date or a time, got Boolean"),
