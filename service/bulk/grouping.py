@@ -33,6 +33,16 @@ class HistoryRules:
     most_entries: int
 
 
+def events_folder(folder: Path) -> Path:
+    """Returns the folder inside an export that has the events; the folder itself if there is no such folder.
+
+    Args:
+        folder: The folder of the export.
+    """
+    inside = folder / INTERACTIONS
+    return inside if inside.is_dir() else folder
+
+
 def event_files(folder: Path) -> list[InputFile]:
     """Lists the files of events in a folder that `rqrec export-events` has written, in the order of their events.
 
@@ -42,10 +52,7 @@ def event_files(folder: Path) -> list[InputFile]:
     Raises:
         InvalidSource: If there are none, or if they lack a column or have another type in it.
     """
-    inside = folder / INTERACTIONS
-    files = sorted(
-        parquet_files(inside if inside.is_dir() else folder), key=lambda file: (file.path.name, str(file.path))
-    )
+    files = sorted(parquet_files(events_folder(folder)), key=lambda file: (file.path.name, str(file.path)))
     schema = schema_of(files)
     for name in (USER_ID, ITEM_ID, TYPE):
         if schema.get(name) != pl.String:
