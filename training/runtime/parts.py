@@ -13,8 +13,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from rqrec.models.errors import UserError
 from rqrec.models.files import UNFINISHED, make_folder, write_file
 from rqrec.training.runtime.progress import progress
 
@@ -22,6 +24,10 @@ SizedT = TypeVar("SizedT", bound=Sized)
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class PartNotWritten(UserError):
+    """Raised when a part cannot be written, for example because the disk is full."""
 
 
 class RunTasks(Protocol):
@@ -90,6 +96,9 @@ class Parts:
             tasks: The tasks, at least one. The length of a task is its number of items.
             unit: What the items are, in the plural, for the progress.
             uses_gpu: Whether the function runs on a GPU if there is one.
+
+        Raises:
+            PartNotWritten: If a part cannot be written. The parts before it stay.
         """
         make_folder(self.folder)
         for left in self.folder.glob(f"{UNFINISHED}*"):
@@ -109,7 +118,13 @@ def _open_writer(open_worker: Callable[[], Callable[[SizedT], Arrays]]) -> Calla
 
     def write(part: _Part[SizedT]) -> int:
         arrays = dict(compute(part.task))
-        write_file(part.file, lambda unfinished: save_file(arrays, unfinished))
+        try:
+            write_file(part.file, lambda unfinished: save_file(arrays, unfinished))
+        except (OSError, SafetensorError) as error:
+            raise PartNotWritten(
+                f"{part.file} cannot be written ({error}): free space there, or let this user write there, and run the "
+                "same command again, which goes on with the other parts"
+            ) from error
         return len(part.task)
 
     return write
