@@ -100,11 +100,13 @@ def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
     """Returns how a source is read. Exported events are not read by the names and formats of the first data.
 
     Exported events have ids, so equal ones are no fault: a user may see an item twice within one call of POST /events.
+    Clients choose the ids of users and items, so one that training cannot use, such as a space, is dropped and counted.
     """
     if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
         return settings
     plain = DatasetSettings()
-    of_export = replace(settings, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+    named = {name: getattr(plain, name) for name in FILE_SETTINGS}
+    of_export = replace(settings, **named, missing_users="drop", missing_values="drop")
     return of_export if settings.duplicates == "keep" else replace(of_export, duplicates="drop")
 
 
