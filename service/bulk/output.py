@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 from rqrec.models.files import UNFINISHED, write_file
 from rqrec.service.bulk.figures import Figures
 
@@ -170,8 +170,8 @@ class OutputFolder:
                 raise ValueError(f"it has the lists of {_name(number)}")  # noqa: TRY301 - told as the others are
         except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError) as error:
             raise OutputRefused(
-                f"expected a file of rqrec bulk, {file} is none or is damaged ({error}): remove it, and its slice is "
-                "made again"
+                f"expected a file of rqrec bulk, {file} is none or is damaged ({first_line(error)}): remove it, and "
+                "its slice is made again"
             ) from error
         return number, figures
 
@@ -184,8 +184,8 @@ def _write(file: Path, write: Callable[[Path], object]) -> None:
         write_file(file, write)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise OutputRefused(
-            f"{file} cannot be written ({error}): free space there, or let this user write there, and run the same "
-            "command again, which goes on"
+            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
+            "the same command again, which goes on"
         ) from error
 
 
@@ -193,7 +193,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(file.read_text())
     except ValueError as error:
-        raise OutputRefused(f"{file} is damaged ({error}): choose another --out") from error
+        raise OutputRefused(f"{file} is damaged ({first_line(error)}): choose another --out") from error
     if not isinstance(fields, dict):
         raise OutputRefused(f"{file} is damaged (it holds no object): choose another --out")
     return fields

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 from rqrec.models.visible_files import visible_files
 
 USER_ID, HISTORY, EXCLUDE = "user_id", "history", "exclude"
@@ -249,7 +249,7 @@ def _items_of_a_row(file: Path, num_rows: int) -> float:
             rows, *some = scan.slice(begin, SAMPLED_ROWS).select(pl.len(), *lists).collect().row(0)
             sampled, items = sampled + rows, items + sum(some)
     except pl.exceptions.PolarsError as error:
-        raise InvalidSource(f"{file} cannot be read ({error}): write it again") from error
+        raise InvalidSource(f"{file} cannot be read ({first_line(error)}): write it again") from error
     return items / max(sampled, 1)
 
 
@@ -257,7 +257,9 @@ def _schema(file: Path) -> dict[str, pl.DataType]:
     try:
         return dict(scanned(file).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidSource(f"expected a Parquet file, {file} is none that can be read ({error})") from error
+        raise InvalidSource(
+            f"expected a Parquet file, {file} is none that can be read ({first_line(error)})"
+        ) from error
 
 
 def _is_id(kind: pl.DataType) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 from rqrec.models.files import to_disk, write_file
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
@@ -61,8 +61,8 @@ class NotWritten(UserError):
 
     def __init__(self, file: Path, error: Exception) -> None:
         super().__init__(
-            f"{file} cannot be written ({error}): free space there, or let this user write there, and run the same "
-            "command again"
+            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
+            "the same command again"
         )
 
 

@@ -268,14 +268,14 @@ def _bad_json_line(path: Path) -> str | None:
         if _is_array(file)[0]:
             try:
                 json.load(file, parse_constant=_refuse_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return f"expected an array of JSON objects, got an error: {error}"
             return None
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip() and not isinstance(json.loads(line, parse_constant=_refuse_constant), dict):
                     return f"line {number}: expected a JSON object, got {line[:40].decode(errors='replace')!r}"
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return f"line {number}: expected a JSON object, got an error: {error}"
     return None
 

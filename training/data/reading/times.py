@@ -4,6 +4,7 @@ import re
 
 import polars as pl
 
+from rqrec.models.errors import first_line
 from rqrec.training.data.dataset import TIMESTAMP, DataError
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.splitting.time_unit import SECONDS_A_DAY, ticks_per_second
@@ -148,7 +149,7 @@ def _with_format(text: pl.Series, timestamp_format: str) -> pl.Series:
         return text.str.to_datetime(form, strict=False, time_unit="us", time_zone=zone)
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"DatasetSettings.timestamp_format = {timestamp_format!r} cannot be used: {error}: correct it"
+            f"DatasetSettings.timestamp_format = {timestamp_format!r} cannot be used: {first_line(error)}: correct it"
         ) from error
 
 
