@@ -1,8 +1,8 @@
 """Makes histories of exported events, with memory for a part of the users at a time.
 
 All events are divided among files by a hash of their user. So the events of a user are in one file, which fits into
-memory, and there they are grouped. An event store keeps the last events of a user in the order in which they were
-stored; this is the order of the exported files and of their rows.
+memory, and there they are grouped. An event store keeps the events of a user with the latest times, sorted by time; it
+sorts those of one time in the order in which they were stored, which is that of the exported files and of their rows.
 """
 
 import shutil
@@ -26,7 +26,7 @@ class HistoryRules:
 
     Attributes:
         stored_types: The event types that are kept. Users without such an event have an empty history.
-        most_entries: How many events are kept, the last ones.
+        most_entries: How many events are kept, those with the latest times.
     """
 
     stored_types: Collection[str]
@@ -114,5 +114,5 @@ def _histories(group: Path, rules: HistoryRules) -> pl.DataFrame:
     """The histories of the users of a group."""
     entry = pl.struct(pl.col(ITEM_ID), pl.col(TYPE).alias("type"), (pl.col(TIME).dt.timestamp("us") / 1e6).alias("at"))
     kept = entry.filter(pl.col(TYPE).is_in(list(rules.stored_types))).tail(rules.most_entries)
-    events = pl.read_parquet(group, hive_partitioning=False, glob=False).sort(USER_ID, ROW)
+    events = pl.read_parquet(group, hive_partitioning=False, glob=False).sort(USER_ID, TIME, ROW)
     return events.group_by(USER_ID, maintain_order=True).agg(kept.alias(HISTORY))

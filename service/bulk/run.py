@@ -33,7 +33,7 @@ from rqrec.service.composition import load_options, request_limits
 from rqrec.service.settings import Settings
 from rqrec.service.users.event_rules import EventRules
 
-FORMAT = 2  # of the output folder; another division into slices needs another one
+FORMAT = 3  # of the output folder; another division into slices, or other histories of events, need another one
 INPUT = "input"  # in the identity of a run
 
 
