@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rqrec.models.errors import first_line
 from rqrec.models.files import new_directory
 from rqrec.service.bulk.source import HISTORY, USER_ID, InputFile, InvalidSource, parquet_files, schema_of
 from rqrec.service.export_events.event_files import INTERACTIONS
@@ -80,23 +81,34 @@ def group_events(files: Sequence[InputFile], folder: Path, rules: HistoryRules) 
         The new files.
 
     Raises:
-        InvalidSource: If there are no events, if one has no user or no item, or if a file was changed.
+        InvalidSource: If there are no events, if one has no user or no item, if a file was changed, or if the new files
+            cannot be written.
     """
     if not folder.exists():
-        events = pl.scan_parquet([file.path for file in files], hive_partitioning=False, glob=False, row_index_name=ROW)
-        num_groups = -(-_num_events(events, files[0].path) // EVENTS_IN_MEMORY)
-        with new_directory(folder) as staged:
-            divided = staged / "events"
-            events.select(
-                USER_ID, ITEM_ID, TYPE, TIME, ROW, (pl.col(USER_ID).hash() % num_groups).alias(GROUP)
-            ).sink_parquet(pl.PartitionBy(divided, key=GROUP, include_key=False), mkdir=True, maintain_order=False)
-            for file in files:
-                file.check_unchanged()
-            for number, group in enumerate(sorted(divided.iterdir())):
-                _histories(group, rules).write_parquet(staged / f"part-{number:05d}.parquet")
-                shutil.rmtree(group)
-            divided.rmdir()
+        try:
+            with new_directory(folder) as staged:
+                _group(files, staged, rules)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InvalidSource(
+                f"the histories of the events cannot be made in {folder} ({first_line(error)}): free space there, or "
+                "repair the file that is named, and run the same command again"
+            ) from error
     return parquet_files(folder)
+
+
+def _group(files: Sequence[InputFile], folder: Path, rules: HistoryRules) -> None:
+    events = pl.scan_parquet([file.path for file in files], hive_partitioning=False, glob=False, row_index_name=ROW)
+    num_groups = -(-_num_events(events, files[0].path) // EVENTS_IN_MEMORY)
+    divided = folder / "events"
+    events.select(USER_ID, ITEM_ID, TYPE, TIME, ROW, (pl.col(USER_ID).hash() % num_groups).alias(GROUP)).sink_parquet(
+        pl.PartitionBy(divided, key=GROUP, include_key=False), mkdir=True, maintain_order=False
+    )
+    for file in files:
+        file.check_unchanged()
+    for number, group in enumerate(sorted(divided.iterdir())):
+        _histories(group, rules).write_parquet(folder / f"part-{number:05d}.parquet")
+        shutil.rmtree(group)
+    divided.rmdir()
 
 
 def _num_events(events: pl.LazyFrame, first: Path) -> int:

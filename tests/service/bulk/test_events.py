@@ -75,3 +75,19 @@ def test_other_tables_are_refused(run: Run, tmp_path: Path) -> None:
     pl.DataFrame({"user_id": ["a"], "history": [["100"]]}).write_parquet(tmp_path / "in.parquet")
     with pytest.raises(UserError, match="expected the column item_id of strings"):
         run(tmp_path / "in.parquet", has_events=True)
+
+
+def test_a_full_disk_while_histories_are_made_is_told_and_the_run_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = export(tmp_path / "events", random_events(60))
+
+    def full(*_: object, **__: object) -> None:
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)\n\nThis error occurred in sink")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_parquet", full)
+        with pytest.raises(UserError, match=r"in .*out/histories \(No space left on device \(os error 28\)\): free"):
+            run(events, has_events=True)
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["bulk.json"]
+    assert run(events, has_events=True).figures.users == len({one.user_id for one in random_events(60)})
