@@ -3,6 +3,7 @@
 import codecs
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -80,10 +81,11 @@ def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Returns the files of a table: the path itself if it is a file, or all table files below a folder, sorted.
+    """Returns the files of a table: the path itself if it is a file, or all table files below a folder, by their names.
 
-    Links are followed. Hidden files and files in hidden folders do not count: their names begin with a point. The list
-    is empty if the path does not exist or is not a table.
+    Numbers in names count as numbers, so `part-10.csv` follows `part-9.csv`. Links are followed. Hidden files and files
+    in hidden folders do not count: their names begin with a point. The list is empty if the path does not exist or is
+    not a table.
 
     Args:
         path: The file or folder.
@@ -91,12 +93,17 @@ def parts_of(path: Path) -> list[Path]:
     Raises:
         DataError: If a file is a link whose target is missing, for example because a disk is not mounted.
     """
-    parts = sorted(visible_files(path, hidden=".")) if path.is_dir() else [path]
+    parts = sorted(visible_files(path, hidden="."), key=_natural_order) if path.is_dir() else [path]
     parts = [part for part in parts if format_of(part)]
     for part in parts:
         if part.is_symlink() and not part.exists():
             raise DataError(f"{part} is a link to {part.readlink()}, which is missing: correct or remove the link")
     return [part for part in parts if part.is_file()]
+
+
+def _natural_order(path: Path) -> list[str | int]:
+    """Returns what sorts paths by name with numbers as numbers: texts and numbers in turn."""
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(re.split("([0-9]+)", str(path)))]
 
 
 def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
