@@ -240,6 +240,7 @@ def _ids(column: pl.Series, settings: DatasetSettings, path: str, report: DataRe
     if name == ITEM_ID:
         stripped_V = _without_control(ids, stripped_V, settings, path, report)
     _check_lengths(ids, stripped_V, path)
+    _warn_of_alike(name, stripped_V, path, report)
     return ids.with_values(stripped_V.replace("", None))
 
 
@@ -257,6 +258,19 @@ def _without_control(
         raise DataError(f"{what}: remove them, or set DatasetSettings.missing_values = 'drop' to drop such rows")
     report.note(f"{what} ({count} such rows, which count as rows without an {ITEM_ID})")
     return values_V.zip_with(~unprintable_V.fill_null(value=False), pl.Series([None], dtype=pl.String))
+
+
+def _warn_of_alike(name: str, values_V: pl.Series, path: str, report: DataReport) -> None:
+    """Warns of ids that look equal, and differ only in how Unicode composes their letters (NFC and NFD)."""
+    other_V = values_V.filter(values_V.str.len_bytes() > values_V.str.len_chars()).unique(maintain_order=True)
+    composed_V = other_V.str.normalize("NFC")
+    alike = other_V.filter(composed_V.is_duplicated())
+    if len(alike):
+        report.note(
+            f"WARNING: {path}: {len(alike)} values of {name}, such as {alike[0]!r}, look equal to another value and "
+            "are read as different ones, because Unicode composes their letters otherwise (NFC and NFD): write all in "
+            "one form"
+        )
 
 
 def _check_lengths(ids: DistinctTexts, values_V: pl.Series, path: str) -> None:
