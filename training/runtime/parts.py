@@ -5,6 +5,7 @@ flushed and renamed, so a part is whole or missing. The tasks do not depend on h
 do the arrays.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,14 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from rqrec.models.errors import UserError
 from rqrec.models.files import UNFINISHED, make_folder, write_file
 from rqrec.training.runtime.progress import progress
 
+logger = logging.getLogger("rqrec")
 SizedT = TypeVar("SizedT", bound=Sized)
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -104,13 +106,26 @@ class Parts:
         for left in self.folder.glob(f"{UNFINISHED}*"):
             left.unlink()
         parts = [_Part(self.folder / f"part-{number:05d}.safetensors", task) for number, task in enumerate(tasks)]
-        missing = [part for part in parts if not part.file.exists()]
+        missing = [part for part in parts if not _is_whole(part.file)]
         total, open_items = (sum(len(part.task) for part in some) for some in (parts, missing))
         with progress(name, total=total, done=total - open_items, unit=unit) as task:
             for num_items in self.run_tasks(partial(_open_writer, open_worker), missing, uses_gpu=uses_gpu):
                 task.advance(num_items)
         made = [load_file(part.file) for part in parts]
         return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a part is there. Removes one that a damaged disk or file system has cut off."""
+    if not file.exists():
+        return False
+    try:
+        with safe_open(file, framework="np"):
+            return True
+    except SafetensorError as error:
+        logger.warning("%s is damaged (%s): computing it again", file, error)
+        file.unlink()
+        return False
 
 
 def _open_writer(open_worker: Callable[[], Callable[[SizedT], Arrays]]) -> Callable[[_Part[SizedT]], int]:
