@@ -103,6 +103,13 @@ def test_no_id_that_a_client_chose_stops_a_retraining(typed: Bundle, tmp_path: P
     assert [re.search(r"(\d+) of 206", line) is not None for line in dropped] == [True, True]
 
 
+@pytest.mark.parametrize("wrong", [0, 1_000_000])  # 1970: microseconds of it look like no times, or like milliseconds
+def test_clocks_that_are_wrong_change_no_other_time(typed: Bundle, tmp_path: Path, wrong: int) -> None:
+    strange = [("u3", film, wrong, "view") for film in ("100", "101", "102", "103")]
+    found, _ = read(typed, exported(tmp_path, [*EVENTS, *strange]))
+    assert sorted(found.dataset.interactions["timestamp"]) == [wrong] * 4 + [START, START, START + 60]
+
+
 def test_a_folder_without_events_yet_is_empty(typed: Bundle, tmp_path: Path) -> None:
     (tmp_path / "interactions").mkdir()
     found, report = read(typed, tmp_path)
