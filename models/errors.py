@@ -1,4 +1,13 @@
-"""The errors that a user can repair, such as a wrong setting or a missing file."""
+"""The errors that a user can repair, such as a wrong setting or a missing file, and how they quote another error."""
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's text; some libraries write a trace below it.
+
+    Args:
+        error: The error.
+    """
+    return (str(error).splitlines() or [""])[0]
 
 
 class UserError(ValueError):

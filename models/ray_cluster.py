@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 
 LOCAL, AUTO = "local", "auto"  # addresses: start Ray on this machine, and take the cluster of this machine
 REACHED_WITHIN_S = 10.0
@@ -52,7 +52,7 @@ def ray_cluster(
         )
     except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
         raise RayUnavailable(
-            f"the Ray cluster at {address} cannot be joined ({_first_line(error)}): begin one by `ray start --head` if "
+            f"the Ray cluster at {address} cannot be joined ({first_line(error)}): begin one by `ray start --head` if "
             "none is running; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes (`ray "
             f"get-auth-token` there prints it); it must run Ray {ray.__version__}, as this machine does"
         ) from error
@@ -76,7 +76,3 @@ def _check_reachable(address: str) -> None:
             f"expected a Ray cluster at {address}, nothing answers there ({error}): check the address, or begin a "
             "cluster by `ray start --head`"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -21,7 +21,7 @@ from typing import Any
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 from rqrec.service.bulk.local_pool import local_pool
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.request import read_fields
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec bulk")
     except ValidationError as error:
         sys.exit(_complain(program, "; ".join(faults_of(error))))
     except (UserError, NoDevice, OSError, PolarsError) as error:
-        sys.exit(_complain(program, error))
+        sys.exit(_complain(program, first_line(error)))
     except KeyboardInterrupt:
         _complain(program, "interrupted - run the same command to go on")
         sys.exit(EXIT_INTERRUPTED)
@@ -141,10 +141,9 @@ def _json(text: str) -> object:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, got {text!r}")
+    return int(text)
 
 
 def _complain(program: str, problem: object) -> int:

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
 from rqrec.models.files import UNFINISHED, write_file
 from rqrec.service.bulk.figures import Figures
 
@@ -124,11 +124,14 @@ class OutputFolder:
             lists: The lists.
             skipped: The users without a list, and the reasons.
             figures: The counts of the slice.
+
+        Raises:
+            OutputRefused: If a file cannot be written, for example because the disk is full.
         """
         if len(skipped):
-            write_file(self.path / SKIPPED / _name(number), skipped.write_parquet)
+            _write(self.path / SKIPPED / _name(number), skipped.write_parquet)
         metadata = {FIGURES: json.dumps(figures.as_fields()), NUMBER: str(number)}
-        write_file(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
+        _write(self.path / LISTS / _name(number), lambda file: lists.write_parquet(file, metadata=metadata))
 
     def write_summary(self, figures: Figures, num_slices: int) -> None:
         """Writes the counts of the whole, which say that the run is complete.
@@ -167,20 +170,30 @@ class OutputFolder:
                 raise ValueError(f"it has the lists of {_name(number)}")  # noqa: TRY301 - told as the others are
         except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError) as error:
             raise OutputRefused(
-                f"expected a file of rqrec bulk, {file} is none or is damaged ({error}): remove it, and its slice is "
-                "made again"
+                f"expected a file of rqrec bulk, {file} is none or is damaged ({first_line(error)}): remove it, and "
+                "its slice is made again"
             ) from error
         return number, figures
 
     def _write_json(self, file: Path, fields: Mapping[str, Any]) -> None:
-        write_file(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
+        _write(file, lambda unfinished: unfinished.write_text(json.dumps(fields, indent=2) + "\n"))
+
+
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write_file(file, write)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise OutputRefused(
+            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
+            "the same command again, which goes on"
+        ) from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(file.read_text())
     except ValueError as error:
-        raise OutputRefused(f"{file} is damaged ({error}): choose another --out") from error
+        raise OutputRefused(f"{file} is damaged ({first_line(error)}): choose another --out") from error
     if not isinstance(fields, dict):
         raise OutputRefused(f"{file} is damaged (it holds no object): choose another --out")
     return fields

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rqrec.models.errors import first_line
 from rqrec.service.bulk.source import EXCLUDE, HISTORY, USER_ID, InvalidSource, Slice, scanned
 from rqrec.service.contract.fields import LAST_SECOND
 from rqrec.service.events.event import HistoryEntry
@@ -62,7 +63,7 @@ class RowReader:
             rows = scan.select(names).slice(slice_.first_row, slice_.num_rows).collect()
         except pl.exceptions.PolarsError as error:
             slice_.file.check_unchanged()
-            raise InvalidSource(f"{slice_.file.path} cannot be read ({error}): write it again") from error
+            raise InvalidSource(f"{slice_.file.path} cannot be read ({first_line(error)}): write it again") from error
         slice_.file.check_unchanged()
         if EXCLUDE in names:
             rows = rows.with_columns(pl.col(EXCLUDE).fill_null([]))

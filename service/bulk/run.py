@@ -14,7 +14,7 @@ import polars as pl
 from rqrec.models.bundle.manifest import read_manifest
 from rqrec.models.bundle.store import bundle_folder
 from rqrec.service.bulk.figures import Figures
-from rqrec.service.bulk.grouping import HistoryRules, event_files, group_events
+from rqrec.service.bulk.grouping import HistoryRules, event_files, events_folder, group_events
 from rqrec.service.bulk.output import HISTORIES, OutputFolder, OutputRefused
 from rqrec.service.bulk.part_maker import Job
 from rqrec.service.bulk.progress import user_progress
@@ -22,6 +22,7 @@ from rqrec.service.bulk.request import checked_request
 from rqrec.service.bulk.source import (
     InputFile,
     Slice,
+    check_apart,
     check_histories,
     check_same_input,
     fingerprints,
@@ -32,7 +33,7 @@ from rqrec.service.composition import load_options, request_limits
 from rqrec.service.settings import Settings
 from rqrec.service.users.event_rules import EventRules
 
-FORMAT = 2  # of the output folder; another division into slices needs another one
+FORMAT = 3  # of the output folder; another division into slices, or other histories of events, need another one
 INPUT = "input"  # in the identity of a run
 
 
@@ -98,6 +99,7 @@ def run_bulk(
     if not options.has_events:
         check_histories(files)
     output = OutputFolder(options.out.absolute())
+    check_apart(output.path, events_folder(options.source) if options.has_events else options.source)
     with output.locked():
         begun = output.begun_with("request")
         at = None if begun is None else begun["at"]

@@ -1,7 +1,7 @@
 """The Parquet files that a bulk run reads: their checks, their fingerprint, and their division into slices."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import UserError, first_line
+from rqrec.models.visible_files import visible_files
 
 USER_ID, HISTORY, EXCLUDE = "user_id", "history", "exclude"
 HIDDEN = (".", "_")  # first characters of the names of files and folders that are no data
@@ -84,24 +85,27 @@ def parquet_files(path: Path) -> list[InputFile]:
     """
     if path.is_file():
         return [InputFile.now(path)]
-    found = sorted(_visible_files(path, set()))
+    found = sorted(file for file in visible_files(path, HIDDEN) if file.suffix.lower() == ".parquet")
     if not found:
         raise InvalidSource(f"expected a Parquet file or a folder of *.parquet, found none at {path}: check the path")
     return [*map(InputFile.now, found)]
 
 
-def _visible_files(folder: Path, entered: set[Path]) -> Iterator[Path]:
-    """The Parquet files of a folder and its sub-folders, also behind links. No folder is entered twice."""
-    if not folder.is_dir() or folder.resolve() in entered:
+def check_apart(out: Path, source: Path) -> None:
+    """Checks that the output is in no folder that is read: the same command, given again, would read the lists.
+
+    Args:
+        out: The output folder.
+        source: The folder of the input, or its one file.
+
+    Raises:
+        InvalidSource: If the output is there.
+    """
+    out, source = out.resolve(), source.resolve()
+    if not source.is_dir() or not out.is_relative_to(source):
         return
-    entered.add(folder.resolve())
-    for one in folder.iterdir():
-        if one.name.startswith(HIDDEN):
-            continue
-        if one.is_dir():
-            yield from _visible_files(one, entered)
-        elif one.suffix.lower() == ".parquet":
-            yield one
+    if not any(name.startswith(HIDDEN) for name in out.relative_to(source).parts):
+        raise InvalidSource(f"the output folder {out} must not be in the folder of the input: choose another --out")
 
 
 def fingerprints(files: Sequence[InputFile], source: Path) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def _items_of_a_row(file: Path, num_rows: int) -> float:
             rows, *some = scan.slice(begin, SAMPLED_ROWS).select(pl.len(), *lists).collect().row(0)
             sampled, items = sampled + rows, items + sum(some)
     except pl.exceptions.PolarsError as error:
-        raise InvalidSource(f"{file} cannot be read ({error}): write it again") from error
+        raise InvalidSource(f"{file} cannot be read ({first_line(error)}): write it again") from error
     return items / max(sampled, 1)
 
 
@@ -253,7 +257,9 @@ def _schema(file: Path) -> dict[str, pl.DataType]:
     try:
         return dict(scanned(file).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidSource(f"expected a Parquet file, {file} is none that can be read ({error})") from error
+        raise InvalidSource(
+            f"expected a Parquet file, {file} is none that can be read ({first_line(error)})"
+        ) from error
 
 
 def _is_id(kind: pl.DataType) -> bool:

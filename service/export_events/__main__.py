@@ -23,7 +23,7 @@ from rqrec.models.errors import UserError
 from rqrec.models.interval import interval_s
 from rqrec.service.composition import EVENTS_FILE, event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.export_events.event_files import EventFiles
+from rqrec.service.export_events.event_files import EventFiles, NotWritten
 from rqrec.service.export_events.export import export_events
 from rqrec.service.export_events.items_export import ItemsExport
 from rqrec.service.export_events.items_file import ItemsFile
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec export
     """Exports events, once or repeatedly.
 
     Exits with status 2 if a setting or the folder cannot be used, and with status 3 if a single export finds that the
-    store does not answer or that the written items cannot be read. A repeated export logs that and tries again.
+    store does not answer or that the written items cannot be read. A repeated export logs that, and likewise a file
+    that cannot be written, and tries again.
 
     Args:
         arguments: The arguments of the command; None for those of this process.
@@ -80,7 +81,7 @@ async def _export(settings: Settings, files: EventFiles, items_file: ItemsFile, 
                 )
                 if items is not None:  # after the events, whose items were written before
                     await items.update()
-            except (StoreUnavailable, ItemsUnavailable) as error:
+            except (StoreUnavailable, ItemsUnavailable, NotWritten) as error:
                 if every_s is None:
                     raise
                 logger.warning("%s: trying again in %g s", error, every_s)

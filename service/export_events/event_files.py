@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rqrec.models.errors import UserError
-from rqrec.models.files import to_disk
+from rqrec.models.errors import UserError, first_line
+from rqrec.models.files import to_disk, write_file
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
 from rqrec.service.export_events.progress_log import ProgressLog
 
 INTERACTIONS = "interactions"  # the name by which training finds the table
-PARTS, UNFINISHED = "day=*/part-*.parquet", "day=*/.part-*"
+PARTS, LEFT_UNFINISHED = "day=*/part-*.parquet", "day=*/.*part-*"
 POSITION, STORE = "rqrec.position", "rqrec.store"
 EVENTS_IN_FILE = 100_000  # a file of today grows up to this number
 TIME = pl.Datetime("us", "UTC")
@@ -54,6 +54,16 @@ class Progress(NamedTuple):
 
 class ExportBusy(UserError):
     """Raised when another process exports to the same folder."""
+
+
+class NotWritten(UserError):
+    """Raised when a file cannot be written, for example because the disk is full. The old file stays as it was."""
+
+    def __init__(self, file: Path, error: Exception) -> None:
+        super().__init__(
+            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
+            "the same command again"
+        )
 
 
 class ForeignFile(UserError):
@@ -90,7 +100,7 @@ class EventFiles:
         handle = os.open(self._folder, os.O_RDONLY)
         try:
             _lock(handle, self._folder)
-            for file in self._folder.glob(UNFINISHED):
+            for file in self._folder.glob(LEFT_UNFINISHED):
                 file.unlink()
             yield
         finally:
@@ -174,14 +184,12 @@ def _as_table(events: Sequence[Event]) -> pl.DataFrame:
 
 def _write(table: pl.DataFrame, file: Path, progress: Progress) -> None:
     """Writes a file so that, after a crash at any moment, the old file or the new one is there as a whole."""
-    file.parent.mkdir(exist_ok=True)
-    unfinished = file.with_name(f".{file.name}")  # readers leave hidden files out
     store = {} if progress.store_id is None else {STORE: progress.store_id}
-    table.write_parquet(unfinished, metadata={POSITION: progress.position, **store})
-    to_disk(unfinished)
-    unfinished.rename(file)
-    to_disk(file.parent)
-    to_disk(file.parent.parent)  # the folder of the day may be new
+    metadata = {POSITION: progress.position, **store}
+    try:
+        write_file(file, lambda unfinished: table.write_parquet(unfinished, metadata=metadata))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise NotWritten(file, error) from error
 
 
 def _progress(file: Path) -> Progress:

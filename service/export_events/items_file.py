@@ -7,13 +7,15 @@ Each line is a JSON object: `item_id`, the attributes, and the vectors that the 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rqrec.models.bundle.tables import ITEM_ID
-from rqrec.models.files import to_disk
+from rqrec.models.files import UNFINISHED, to_disk, write_file
 from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item_content import TEXT_VECTOR, VECTORS
+from rqrec.service.export_events.event_files import NotWritten
 
 NAME = "items.written.jsonl"  # training finds a table of items by the name `items.*`
 
@@ -33,7 +35,7 @@ class ItemsFile:
         """Returns the other files or folders whose name makes them a table of items."""
         return sorted(path for path in self._folder.glob("items*") if _is_table(path) and path != self._file)
 
-    def replace(self, items: Iterable[Put]) -> int:
+    def replace(self, items: Sequence[Put]) -> int:
         """Writes the items instead of all earlier ones. After a crash the old file or the new one is there as a whole.
 
         Without items there is no file, because a table of items must not be empty.
@@ -43,19 +45,26 @@ class ItemsFile:
 
         Returns:
             The number of items.
+
+        Raises:
+            NotWritten: If the file cannot be written. The old one stays as it was.
         """
-        unfinished, count = self._folder / f".{NAME}", 0
-        with unfinished.open("w", encoding="utf-8") as file:
-            for count, put in enumerate(items, start=1):  # noqa: B007 - counts
-                file.write(json.dumps(_row(put)) + "\n")
-        if count:
-            to_disk(unfinished)
-            unfinished.rename(self._file)
-        else:
-            unfinished.unlink()
+        for left_unfinished in self._folder.glob(f"{UNFINISHED}*{NAME}"):  # by a process that was killed
+            left_unfinished.unlink()
+        if not items:
             self._file.unlink(missing_ok=True)
-        to_disk(self._folder)
-        return count
+            to_disk(self._folder)
+            return 0
+        try:
+            write_file(self._file, partial(_write_rows, items))
+        except OSError as error:
+            raise NotWritten(self._file, error) from error
+        return len(items)
+
+
+def _write_rows(items: Sequence[Put], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(_row(put)) + "\n" for put in items)
 
 
 def _is_table(path: Path) -> bool:

@@ -13,6 +13,7 @@ from hiredis import pack_command
 from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = tuple[str, ...]
 
@@ -45,9 +46,12 @@ class QuickReads:
         packed = b"".join(pack_command(words) for words in commands)  # type: ignore[arg-type]  # its stub says one word
         async with self._turn:
             retry = self._connection.retry
-            answers = await retry.call_with_retry(
-                lambda: self._try(packed, len(commands)), lambda _: self._connection.disconnect()
-            )
+            try:
+                answers = await retry.call_with_retry(
+                    lambda: self._try(packed, len(commands)), lambda _: self._connection.disconnect()
+                )
+            except TimeoutError as error:  # has no text
+                raise RedisTimeoutError(f"Redis did not answer within {self._timeout_s:g} s") from error
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer

@@ -1,11 +1,13 @@
 """Checks the events of a request one by one, so that a faulty event does not make the service refuse the others."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from rqrec.models.bundle.tables import CONTROL
 from rqrec.service.contract.events import MAX_NAMED_FAULTS, UserEvent
 from rqrec.service.contract.fields import VALUE_ERROR
 from rqrec.service.errors import InvalidPart
@@ -14,6 +16,7 @@ from rqrec.service.ids import random_uuid
 from rqrec.service.users.event_rules import EventRules
 
 MAX_AHEAD_S = 86_400.0
+NO_ITEM_ID = re.compile(rf"{CONTROL}|^\s*$")  # no item that was trained on can have such an id
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ def _faults(index: int, error: ValidationError | InvalidPart) -> list[EventFault
 def _check(event: UserEvent, rules: EventRules, now: float) -> None:
     """Raises InvalidPart if an event is faulty in a way that its schema does not tell."""
     rules.check_type(event.type)
+    if NO_ITEM_ID.search(event.item_id):
+        raise InvalidPart(
+            ("item_id",),
+            f"expected a text without control characters and not only of spaces, got {event.item_id[:40]!r}",
+        )
     if event.at is not None and event.at > now + MAX_AHEAD_S:
         raise InvalidPart(
             ("at",), f"expected seconds since 1970 and a time at most a day in the future, got {event.at:.0f}"

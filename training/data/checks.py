@@ -48,7 +48,7 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
     if items.is_empty():
         raise DataError(f"{path} must hold at least one item, but it is empty: add items, or leave the file out")
     with _named(items[ITEM_ID], path):
-        ids = _ids(items[ITEM_ID], path, report).cast(pl.String)
+        ids = _ids(items[ITEM_ID], settings, path, report).cast(pl.String)
     items = items.select(ids, pl.exclude(ITEM_ID))
     missing = ids.is_null().arg_true()
     if len(missing) and settings.missing_values == "drop":
@@ -148,12 +148,12 @@ def _checked(column: pl.Series, settings: DatasetSettings, path: str, report: Da
     if column.name == TIMESTAMP:
         times = as_whole_numbers(column, path=path, timestamp_format=settings.timestamp_format)
         note_unlikely_times(times, path=path, report=report)
-        return times.cast(pl.Int64) if times.dtype == pl.Int128 else times
+        return times
     if column.name == RATING:
         return checked_ratings(column, path=path, report=report, decimal=settings.decimal)
     if column.name == EVENT_TYPE:
         return checked_event_types(column, path=path, report=report)
-    return _ids(column, path, report)
+    return _ids(column, settings, path, report)
 
 
 @contextmanager
@@ -200,8 +200,11 @@ def _setting(column: str) -> str:
     return "missing_users" if column == USER_ID else "missing_values"
 
 
-def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
-    """Returns ids as they are written, as categoricals, without spaces around them; an empty id is null."""
+def _ids(column: pl.Series, settings: DatasetSettings, path: str, report: DataReport) -> pl.Series:
+    """Returns ids as they are written, as categoricals, without spaces around them.
+
+    An empty id is null, and so is an item's id with control characters if items without an id are dropped.
+    """
     name = column.name
     if column.dtype.is_float():
         numbers = column.drop_nulls().drop_nans()
@@ -234,19 +237,45 @@ def _ids(column: pl.Series, path: str, report: DataReport) -> pl.Series:
                 f"{path}: {name} is {mark!r} in {num_marks} rows, which is read as an id: if it means that there is "
                 "none, leave the field empty"
             )
-    _check_characters(ids, stripped_V, path)
+    if name == ITEM_ID:
+        stripped_V = _without_control(ids, stripped_V, settings, path, report)
+    _check_lengths(ids, stripped_V, path)
+    _warn_of_alike(name, stripped_V, path, report)
     return ids.with_values(stripped_V.replace("", None))
 
 
-def _check_characters(ids: DistinctTexts, values_V: pl.Series, path: str) -> None:
-    """Refuses ids that the service refuses."""
-    name = ids.column.name
+def _without_control(
+    ids: DistinctTexts, values_V: pl.Series, settings: DatasetSettings, path: str, report: DataReport
+) -> pl.Series:
+    """Refuses ids of items with control characters, as the service does, or returns null for them."""
     unprintable_V = values_V.str.contains(CONTROL)
-    if name == ITEM_ID and ids.count(unprintable_V):
-        row, value = ids.first(unprintable_V, values_V)
-        raise DataError(
-            f"{path}, data row {row + 1}: {name} must have no control characters, got {value[:40]!r}: remove them"
+    count = ids.count(unprintable_V)
+    if not count:
+        return values_V
+    row, value = ids.first(unprintable_V, values_V)
+    what = f"{path}, data row {row + 1}: {ITEM_ID} must have no control characters, got {value[:40]!r}"
+    if settings.missing_values != "drop":
+        raise DataError(f"{what}: remove them, or set DatasetSettings.missing_values = 'drop' to drop such rows")
+    report.note(f"{what} ({count} such rows, which count as rows without an {ITEM_ID})")
+    return values_V.zip_with(~unprintable_V.fill_null(value=False), pl.Series([None], dtype=pl.String))
+
+
+def _warn_of_alike(name: str, values_V: pl.Series, path: str, report: DataReport) -> None:
+    """Warns of ids that look equal, and differ only in how Unicode composes their letters (NFC and NFD)."""
+    other_V = values_V.filter(values_V.str.len_bytes() > values_V.str.len_chars()).unique(maintain_order=True)
+    composed_V = other_V.str.normalize("NFC")
+    alike = other_V.filter(composed_V.is_duplicated())
+    if len(alike):
+        report.note(
+            f"WARNING: {path}: {len(alike)} values of {name}, such as {alike[0]!r}, look equal to another value and "
+            "are read as different ones, because Unicode composes their letters otherwise (NFC and NFD): write all in "
+            "one form"
         )
+
+
+def _check_lengths(ids: DistinctTexts, values_V: pl.Series, path: str) -> None:
+    """Refuses ids that are longer than the service allows."""
+    name = ids.column.name
     too_long_V = (values_V.str.len_bytes() > MAX_ITEM_ID) & (values_V.str.len_chars() > MAX_ITEM_ID)
     if ids.count(too_long_V):
         row, value = ids.first(too_long_V, values_V)

@@ -28,7 +28,7 @@ from rqrec.training.runtime.workspace import Stage, Workspace
 ITEMS, INTERACTIONS, USERS = "items.parquet", "interactions", "users.parquet"
 DESCRIPTION, REPORT = "dataset.json", "report.txt"
 MIN_ITEMS = 2
-CODE_VERSION = 6  # 5: every type of an attribute is converted or refused; 6: interactions are mapped arrays
+CODE_VERSION = 7  # 6: interactions are mapped arrays; 7: linked folders, ratings with marks, times beyond int64
 logger = logging.getLogger("rqrec")
 
 

@@ -28,6 +28,7 @@ from rqrec.training.data.dataset import (
 from rqrec.training.data.reading.attributes import usable_attributes
 from rqrec.training.data.reading.formats import parts_of
 from rqrec.training.data.reading.names import INTERACTIONS
+from rqrec.training.data.reading.times import MICROSECONDS
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import read_source
@@ -100,11 +101,13 @@ def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
     """Returns how a source is read. Exported events are not read by the names and formats of the first data.
 
     Exported events have ids, so equal ones are no fault: a user may see an item twice within one call of POST /events.
+    Clients choose the ids of users and items, so one that training cannot use, such as a space, is dropped and counted.
     """
     if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
         return settings
     plain = DatasetSettings()
-    of_export = replace(settings, **{name: getattr(plain, name) for name in FILE_SETTINGS})
+    named = {name: getattr(plain, name) for name in FILE_SETTINGS}
+    of_export = replace(settings, **named, missing_users="drop", missing_values="drop")
     return of_export if settings.duplicates == "keep" else replace(of_export, duplicates="drop")
 
 
@@ -139,7 +142,8 @@ def _interactions(
         report=report,
         known_types=tuple(bundle.manifest.event_types),
     )
-    seconds_I = whole_seconds(dataset.interactions[TIMESTAMP].to_numpy())
+    times_I = dataset.interactions[TIMESTAMP].to_numpy()
+    seconds_I = times_I // MICROSECONDS if _has_dates(tables, settings) else whole_seconds(times_I)
     if seconds_I is None:
         raise DataError(
             f"{tables.log}: a retraining needs interactions with times since 1970: name the column of times in "
@@ -147,6 +151,12 @@ def _interactions(
         )
     seconds = pl.Series(TIMESTAMP, seconds_I, dtype=pl.Int64)
     return replace(dataset, interactions=dataset.interactions.with_columns(seconds))
+
+
+def _has_dates(tables: RawTables, settings: DatasetSettings) -> bool:
+    """Whether times are dates, as in exported events. Then their unit is known, also if most clocks are wrong."""
+    kind = tables.interactions.collect_schema().get(TIMESTAMP)
+    return isinstance(kind, pl.Date | pl.Datetime) and settings.times != "ignore"
 
 
 def _joined(

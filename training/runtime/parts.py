@@ -5,6 +5,7 @@ flushed and renamed, so a part is whole or missing. The tasks do not depend on h
 do the arrays.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +14,22 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from rqrec.models.errors import UserError
 from rqrec.models.files import UNFINISHED, make_folder, write_file
 from rqrec.training.runtime.progress import progress
 
+logger = logging.getLogger("rqrec")
 SizedT = TypeVar("SizedT", bound=Sized)
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class PartNotWritten(UserError):
+    """Raised when a part cannot be written, for example because the disk is full."""
 
 
 class RunTasks(Protocol):
@@ -90,12 +98,15 @@ class Parts:
             tasks: The tasks, at least one. The length of a task is its number of items.
             unit: What the items are, in the plural, for the progress.
             uses_gpu: Whether the function runs on a GPU if there is one.
+
+        Raises:
+            PartNotWritten: If a part cannot be written. The parts before it stay.
         """
         make_folder(self.folder)
         for left in self.folder.glob(f"{UNFINISHED}*"):
             left.unlink()
         parts = [_Part(self.folder / f"part-{number:05d}.safetensors", task) for number, task in enumerate(tasks)]
-        missing = [part for part in parts if not part.file.exists()]
+        missing = [part for part in parts if not _is_whole(part.file)]
         total, open_items = (sum(len(part.task) for part in some) for some in (parts, missing))
         with progress(name, total=total, done=total - open_items, unit=unit) as task:
             for num_items in self.run_tasks(partial(_open_writer, open_worker), missing, uses_gpu=uses_gpu):
@@ -104,12 +115,31 @@ class Parts:
         return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether a part is there. Removes one that a damaged disk or file system has cut off."""
+    if not file.exists():
+        return False
+    try:
+        with safe_open(file, framework="np"):
+            return True
+    except SafetensorError as error:
+        logger.warning("%s is damaged (%s): computing it again", file, error)
+        file.unlink()
+        return False
+
+
 def _open_writer(open_worker: Callable[[], Callable[[SizedT], Arrays]]) -> Callable[[_Part[SizedT]], int]:
     compute = open_worker()
 
     def write(part: _Part[SizedT]) -> int:
         arrays = dict(compute(part.task))
-        write_file(part.file, lambda unfinished: save_file(arrays, unfinished))
+        try:
+            write_file(part.file, lambda unfinished: save_file(arrays, unfinished))
+        except (OSError, SafetensorError) as error:
+            raise PartNotWritten(
+                f"{part.file} cannot be written ({error}): free space there, or let this user write there, and run the "
+                "same command again, which goes on with the other parts"
+            ) from error
         return len(part.task)
 
     return write

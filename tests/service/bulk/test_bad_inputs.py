@@ -1,5 +1,6 @@
 """A bulk run refuses what it cannot use before it writes a list, and tells in a line how to repair it."""
 
+import errno
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from rqrec.models.errors import UserError
+from rqrec.models.files import write_file
 from rqrec.service.bulk.output import OutputFolder
 from rqrec.service.bulk.source import InputFile, fingerprints
 from tests.service.bulk.conftest import Run, lists_in, random_histories
@@ -167,6 +169,35 @@ def test_a_folder_with_other_content_is_refused(
     prepare(tmp_path / "out")
     with pytest.raises(UserError, match=said):
         run(tmp_path / "in.parquet")
+
+
+def test_an_output_among_the_input_is_refused(run: Run, tmp_path: Path) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+    with pytest.raises(UserError, match="out must not be in the folder of the input: choose another --out"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+    assert run(tmp_path / "in.parquet").figures.lists == 1
+
+
+@pytest.mark.parametrize("written", ["bulk.json", "part-00000.parquet"])
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    USERS.write_parquet(tmp_path / "in.parquet")
+
+    def full(target: Path, write: Callable[[Path], object]) -> None:
+        def half(file: Path) -> None:
+            file.write_bytes(b"PAR1")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        write_file(target, half if target.name == written else write)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rqrec.service.bulk.output.write_file", full)
+        with pytest.raises(UserError, match=rf"{written} cannot be written \(.*No space left.*goes on"):
+            run(tmp_path / "in.parquet")
+    assert not list((tmp_path / "out").rglob(".*"))
+    assert run(tmp_path / "in.parquet").figures.lists == 1
 
 
 def test_two_runs_do_not_write_to_one_folder(run: Run, tmp_path: Path) -> None:

@@ -88,6 +88,31 @@ def test_a_file_that_no_export_wrote_is_refused_in_one_line(
     assert f"{foreign} is not, or is damaged" in line
 
 
+@pytest.mark.usefixtures("data_dir")
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = tmp_path / "events"
+
+    def full(_: pl.DataFrame, file: Path, **__: object) -> None:
+        file.write_bytes(b"PAR1")
+        raise pl.exceptions.ComputeError("underlying IO error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as exit_info:
+        patched.setattr(pl.DataFrame, "write_parquet", full)
+        main([str(events)])
+    assert exit_info.value.code == EXIT_REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "part-00000000.parquet cannot be written (underlying IO error: No space left on device" in line
+    (day,) = (events / "interactions").iterdir()
+    assert list(day.iterdir()) == []
+    for name in (".part-00000000.parquet", ".unfinished-1-part-00000000.parquet"):  # of processes that were killed
+        (day / name).touch()
+    main([str(events)])
+    assert [file.name for file in day.iterdir()] == ["part-00000000.parquet"]
+    assert exported(events) == ["e1"]
+
+
 def test_a_store_that_does_not_answer_ends_a_single_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

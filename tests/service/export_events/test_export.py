@@ -129,7 +129,7 @@ def steps_crash(patched: pytest.MonkeyPatch, opened: OpenedStore, crash_at: int)
 
         return taken
 
-    patched.setattr("rqrec.service.export_events.event_files.to_disk", crashing(to_disk))
+    patched.setattr("rqrec.models.files.to_disk", crashing(to_disk))
     patched.setattr(Path, "rename", crashing(Path.rename))
     patched.setattr(opened.store, "trim", crashing(opened.store.trim))
     patched.setattr(opened.store, "read", crashing(opened.store.read))

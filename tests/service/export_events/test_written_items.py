@@ -126,6 +126,7 @@ def test_the_file_goes_with_the_last_item(log: Log, tmp_path: Path) -> None:
     log.begin({"a": entry("a")})
     main([str(tmp_path)])
     assert names(tmp_path) == ["a"]
+    (tmp_path / f".unfinished-1-{NAME}").touch()  # of a process that was killed
     log.append(Delete("a"))
     main([str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["interactions"]

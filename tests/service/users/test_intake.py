@@ -58,6 +58,8 @@ def test_times_are_seconds_or_rfc_3339(at: object, seconds: float) -> None:
         ({"user_id": "."}, ("user_id",)),
         ({"user_id": ".."}, ("user_id",)),
         ({"item_id": "x" * 257}, ("item_id",)),
+        ({"item_id": "a\nb"}, ("item_id",)),
+        ({"item_id": "\u00a0"}, ("item_id",)),
         ({"value": float("nan")}, ("value",)),
         ({"event_id": ""}, ("event_id",)),
         ({"recommendation_id": "x" * 65}, ("recommendation_id",)),

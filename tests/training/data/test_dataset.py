@@ -258,6 +258,16 @@ def test_refuses_ids_that_the_service_refuses() -> None:
         build_dataset("t", interactions([("u", "a", 1), ("u", "a\0b", 2)]), None)
 
 
+def test_ids_that_look_equal_are_warned_of_and_stay_apart() -> None:
+    report = DataReport()
+    rows: list[tuple[object, ...]] = [("u", "caf\u00e9", 1), ("u", "cafe\u0301", 2), ("u", "\u00e9", 3), ("u", "e", 4)]
+    assert len(build_dataset("t", interactions(rows), None, report=report).items) == 4
+    (warning,) = [line for line in report.lines if line.startswith("WARNING")]
+    assert re.search(
+        r"2 values of item_id, such as 'caf.+', look equal to another value .* write all in one form", warning
+    )
+
+
 def test_of_an_item_listed_twice_the_first_row_is_kept_if_the_setting_says_so() -> None:
     items, report = pl.DataFrame({"item_id": ["b", "a", "b"], "n": [1, 2, 3]}), DataReport()
     dataset = build_dataset(

@@ -1,5 +1,6 @@
 """Several sources become one data set with the items and event types that the bundle knows."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_events_of_unknown_items_are_left_out_and_counted(typed: Bundle, tmp_pat
     found, report = read(typed, exported(tmp_path, [*EVENTS, ("u3", "gone", START, "view")]))
     assert len(rows(found)) == 3
     assert any("1 of 4 interactions dropped" in line for line in report.lines)
+
+
+def test_no_id_that_a_client_chose_stops_a_retraining(typed: Bundle, tmp_path: Path) -> None:
+    strange = [("u3", "10\n0", START, "view"), (" ", "100", START, "view"), ("u4", "\u2028", START, "view")]
+    anonymous = [("null", "100", START + number, "view") for number in range(200)]
+    found, report = read(typed, exported(tmp_path / "some", [*EVENTS, *strange, *anonymous]))
+    assert len(rows(found)) == 3
+    assert {user for user, *_ in rows(found)} == {"u1", "u2"}
+    dropped = [line for line in report.lines if "interactions dropped" in line]
+    assert [re.search(r"(\d+) of 206", line) is not None for line in dropped] == [True, True]
+
+
+@pytest.mark.parametrize("wrong", [0, 1_000_000])  # 1970: microseconds of it look like no times, or like milliseconds
+def test_clocks_that_are_wrong_change_no_other_time(typed: Bundle, tmp_path: Path, wrong: int) -> None:
+    strange = [("u3", film, wrong, "view") for film in ("100", "101", "102", "103")]
+    found, _ = read(typed, exported(tmp_path, [*EVENTS, *strange]))
+    assert sorted(found.dataset.interactions["timestamp"]) == [wrong] * 4 + [START, START, START + 60]
 
 
 def test_a_folder_without_events_yet_is_empty(typed: Bundle, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Arrays that are computed in parts: nothing is computed twice, and the tasks alone decide what comes out."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
+from rqrec.models.errors import UserError
 from rqrec.models.files import UNFINISHED
 from rqrec.training.runtime.parts import Arrays, Parts
 from rqrec.training.runtime.workspace import Stage, StageElsewhere, Workspace, open_workspace
@@ -40,18 +44,37 @@ def squares_stage(workspace: Workspace, work: Squares) -> Stage:
     return workspace.run_in_parts("squares", inputs=[], settings=Nothing(), write=write)
 
 
-def test_an_interrupted_stage_goes_on_with_its_parts(tmp_path: Path) -> None:
+def test_an_interrupted_stage_goes_on_with_its_parts_that_are_whole(tmp_path: Path) -> None:
     first, second = Squares(fails_at=TASKS[2]), Squares()
     with open_workspace(tmp_path, tmp_path) as workspace:
         with pytest.raises(InterruptedError):
             squares_stage(workspace, first)
         (parts,) = (tmp_path / "squares-checkpoints").iterdir()
         (parts / f"{UNFINISHED}part-00002.safetensors").write_text("killed")
+        os.truncate(parts / "part-00000.safetensors", 80)
         stage = squares_stage(workspace, second)
-    assert (first.computed, second.computed) == (TASKS[:2], TASKS[2:])
+    assert (first.computed, second.computed) == (TASKS[:2], [TASKS[0], TASKS[2]])
     assert np.load(stage.path / "squares.npy").tolist() == [number**2 for number in range(9)]
     assert np.load(stage.path / "sums.npy").tolist() == [6, 22, 8]
     assert {path.name for path in tmp_path.iterdir()} == {"squares"}
+
+
+def test_a_full_disk_is_told_and_keeps_the_other_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(arrays: Arrays, file: Path) -> None:
+        save_file(dict(arrays), file)
+        if "part-00001" in file.name:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    work = Squares()
+    with open_workspace(tmp_path, tmp_path) as workspace:
+        with monkeypatch.context() as patched:
+            patched.setattr("rqrec.training.runtime.parts.save_file", full)
+            with pytest.raises(UserError, match=r"part-00001.* cannot be written .*No space left.*: free space there"):
+                squares_stage(workspace, work)
+        (parts,) = (tmp_path / "squares-checkpoints").iterdir()
+        assert [path.name for path in parts.iterdir()] == ["part-00000.safetensors"]
+        squares_stage(workspace, work)
+    assert work.computed == [TASKS[0], TASKS[1], *TASKS[1:]]
 
 
 def test_starting_over_makes_all_parts_again(tmp_path: Path) -> None:

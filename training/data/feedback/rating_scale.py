@@ -10,6 +10,9 @@ from rqrec.training.data.settings import DatasetSettings
 LIKED, NEUTRAL = "liked", "neutral"
 SCALE_TOPS = (1, 5, 10, 100)
 DISLIKED_SHARE, LIKED_SHARE = 0.6, 0.8  # of the top: below 3 of 5 stars is a dislike, 4 of 5 is a like
+LEAST_NEGATIVE = (
+    0.5  # share of the highest that the lowest of a scale around 0 reaches; less is a mark, such as -1 of 10
+)
 MAX_DISLIKED = 0.5  # share of the ratings; more means that the numbers are no ratings, or that 0 means "not rated"
 
 
@@ -50,7 +53,12 @@ def rating_scale(ratings: pl.Series, settings: DatasetSettings, *, path: str, re
     lowest, highest = float(given.min()), float(given.max())  # type: ignore[arg-type]
     scale = _scale(given, lowest, highest, settings)
     if scale is None:
-        reason = f"numbers from {lowest:g} to {highest:g} are on no scale with the top {SCALE_TOPS}"
+        which = (
+            f"with the top {SCALE_TOPS}"
+            if lowest >= 0
+            else "around 0; leave negative ones empty if they mean no rating"
+        )
+        reason = f"numbers from {lowest:g} to {highest:g} are on no scale {which}"
         report.note_not_used(path, ratings.name, f"{reason}: set DatasetSettings.disliked_below and liked_from")
         return None
     disliked, liked = int((given < scale.disliked_below).sum()), int((given >= scale.liked_from).sum())
@@ -78,12 +86,13 @@ def disliked_in(ratings: pl.Expr, scale: RatingScale) -> pl.Expr:
 
 def _scale(given: pl.Series, lowest: float, highest: float, settings: DatasetSettings) -> RatingScale | None:
     top = next((top for top in SCALE_TOPS if highest <= top), None)
+    is_known = top is not None if lowest >= 0 else -lowest >= LEAST_NEGATIVE * highest
+    if not is_known and "auto" in (settings.disliked_below, settings.liked_from):
+        return None
     if lowest < 0:
         usual = (0.0, float(given.filter(given > 0).min() or highest))  # type: ignore[arg-type]
     elif top is not None:
         usual = (DISLIKED_SHARE * top, LIKED_SHARE * top)
-    elif "auto" in (settings.disliked_below, settings.liked_from):
-        return None
     else:
         usual = (lowest, highest)
     below, liked = settings.disliked_below, settings.liked_from

@@ -3,12 +3,14 @@
 import codecs
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
+from rqrec.models.visible_files import visible_files
 from rqrec.training.data.dataset import DataError
 from rqrec.training.data.reading.csv_text import CsvSource, open_binary, scan_csv
 from rqrec.training.data.reading.full_lines import check_full_lines
@@ -32,7 +34,7 @@ FORMATS = {
 COMPRESSIONS = (".gz", ".zst")
 PATTERN_SIGNS = frozenset("*?[")
 MALFORMED = ("more fields", "could not parse", "CSV malformed")  # words of polars
-EXAMPLE_SUFFIXES = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, also with .gz or .zst"
+EXAMPLE_SUFFIXES = ".parquet; .csv, .tsv, .jsonl, .ndjson, .json, also with .gz or .zst"
 
 
 def format_of(path: Path) -> str | None:
@@ -79,15 +81,29 @@ def find_table(folder: Path, name: str, *, chosen: str = "") -> Path | None:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Returns the files of a table: the path itself if it is a file, or all table files below a folder, sorted.
+    """Returns the files of a table: the path itself if it is a file, or all table files below a folder, by their names.
 
-    Hidden files and files in hidden folders do not count: their names begin with a point. The list is empty if the path
-    does not exist or is not a table.
+    Numbers in names count as numbers, so `part-10.csv` follows `part-9.csv`. Links are followed. Hidden files and files
+    in hidden folders do not count: their names begin with a point. The list is empty if the path does not exist or is
+    not a table.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        DataError: If a file is a link whose target is missing, for example because a disk is not mounted.
     """
-    if path.is_dir():
-        found = sorted(part for part in path.rglob("*") if part.is_file() and format_of(part))
-        return [part for part in found if not any(name.startswith(".") for name in part.relative_to(path).parts)]
-    return [path] if path.is_file() and format_of(path) else []
+    parts = sorted(visible_files(path, hidden="."), key=_natural_order) if path.is_dir() else [path]
+    parts = [part for part in parts if format_of(part)]
+    for part in parts:
+        if part.is_symlink() and not part.exists():
+            raise DataError(f"{part} is a link to {part.readlink()}, which is missing: correct or remove the link")
+    return [part for part in parts if part.is_file()]
+
+
+def _natural_order(path: Path) -> list[str | int]:
+    """Returns what sorts paths by name with numbers as numbers: texts and numbers in turn."""
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(re.split("([0-9]+)", str(path)))]
 
 
 def scan_table(path: Path, settings: DatasetSettings, report: DataReport) -> pl.LazyFrame:
@@ -259,14 +275,14 @@ def _bad_json_line(path: Path) -> str | None:
         if _is_array(file)[0]:
             try:
                 json.load(file, parse_constant=_refuse_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return f"expected an array of JSON objects, got an error: {error}"
             return None
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip() and not isinstance(json.loads(line, parse_constant=_refuse_constant), dict):
                     return f"line {number}: expected a JSON object, got {line[:40].decode(errors='replace')!r}"
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return f"line {number}: expected a JSON object, got an error: {error}"
     return None
 

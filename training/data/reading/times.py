@@ -4,6 +4,7 @@ import re
 
 import polars as pl
 
+from rqrec.models.errors import first_line
 from rqrec.training.data.dataset import TIMESTAMP, DataError
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.splitting.time_unit import SECONDS_A_DAY, ticks_per_second
@@ -33,7 +34,8 @@ def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") 
     """Converts times to whole numbers, larger for later times. A missing time becomes null.
 
     Integers do not change. Other numbers are multiplied by 1,000,000, so that fractions of a second are kept; if they
-    are too large for that, they lose their fractions. Dates and times become microseconds since 1970 in UTC.
+    are too large for that, they lose their fractions. Dates and times become microseconds since 1970 in UTC. Numbers,
+    dates and times that int64 cannot hold become null.
 
     Args:
         time: The times: numbers, dates, datetimes, or text of one of these.
@@ -51,14 +53,14 @@ def as_whole_numbers(time: pl.Series, *, path: str, timestamp_format: str = "") 
         time = time.cast(pl.Float64 if dtype.scale else pl.Int64)
         dtype = time.dtype
     if dtype in (pl.Date, pl.Datetime):
-        return time.cast(pl.Datetime("us")).cast(pl.Int64)
+        return time.cast(pl.Datetime("us"), strict=False).cast(pl.Int64)
     if dtype.is_float():
         # Microseconds keep the fractions of a second; without them, interactions of one second would tie.
         finite = time.to_frame().select(pl.when(time.is_finite()).then(time))[time.name]
         is_fine = ((finite.abs() >= MAX_SECONDS) & (finite.abs() < MAX_SECONDS * MICROSECONDS)).any()
         return (finite if is_fine else finite * MICROSECONDS).cast(pl.Int64, strict=False)
     if dtype.is_integer():
-        return time
+        return time.cast(pl.Int64, strict=False) if dtype in (pl.UInt64, pl.Int128, pl.UInt128) else time
     raise DataError(
         f"{path}: {TIMESTAMP} must be a number, a date or a time, got {dtype}: convert the column, or name another one "
         f"in DatasetSettings.columns"
@@ -110,6 +112,12 @@ def _from_text(time: pl.Series, path: str, timestamp_format: str) -> pl.Series:
             f"are numbers ({no_number.sum()} such rows): correct them, or remove the rows"
         )
     if strange.any():
+        if (number_rows := strange & numbers.is_not_null()).any() and not strange.all():
+            row = number_rows.arg_true()[0]
+            raise DataError(
+                f"{path}, data row {row + 1}: {TIMESTAMP} {text[row]!r} is a number, but others are dates "
+                f"({number_rows.sum()} such rows): write all in one form"
+            )
         raise _unreadable(text, strange, path)
     zoned_rows = iso.str.contains(ZONE)
     if zoned_rows.any() and not zoned_rows.all():
@@ -141,7 +149,7 @@ def _with_format(text: pl.Series, timestamp_format: str) -> pl.Series:
         return text.str.to_datetime(form, strict=False, time_unit="us", time_zone=zone)
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"DatasetSettings.timestamp_format = {timestamp_format!r} cannot be used: {error}: correct it"
+            f"DatasetSettings.timestamp_format = {timestamp_format!r} cannot be used: {first_line(error)}: correct it"
         ) from error
 
 

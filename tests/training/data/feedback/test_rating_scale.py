@@ -15,6 +15,7 @@ SCALES: dict[str, tuple[list[float | None], float, float]] = {
     "percent": ([40, 70, 80, 95], 60, 80),
     "thumbs": ([0, 1, 1], 0.6, 0.8),
     "minus and plus": ([-1, 0, 1, 1], 0, 1),
+    "around zero": ([-8.5, 2, 9.9], 0, 2),
 }
 
 
@@ -39,7 +40,8 @@ def test_a_missing_rating_is_no_dislike() -> None:
 @pytest.mark.parametrize(
     ("ratings", "reason"),
     [
-        ([1.0, 7.0, 5000.0], "numbers from 1 to 5000 are on no scale"),
+        ([1.0, 7.0, 5000.0], "numbers from 1 to 5000 are on no scale with the top"),
+        ([-1.0, 7.0, 9.0, 10.0], "numbers from -1 to 10 are on no scale around 0; leave negative ones empty if"),
         ([0.0, 0.0, 0.0, 8.0, 9.0], "3 of 5 ratings would be dislikes .below 6.: set DatasetSettings.disliked_below"),
         ([None, None], "it is empty"),
         ([3.0, None, 3.0], "all its values are 3"),
