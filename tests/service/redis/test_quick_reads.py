@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
 
 from benchmarks.support.running import RedisServer
@@ -17,7 +18,7 @@ TIMEOUT_S = 0.3
 
 
 def with_reads(url: str, work: Callable[[RedisGate, QuickReads], Awaitable[None]]) -> None:
-    """Runs the work with a gate that repeats no failed call."""
+    """Runs the work with a gate that repeats no failed call, with the event loops of Python and of uvicorn."""
 
     async def run() -> None:
         gate = RedisGate(RedisOptions(url, TIMEOUT_S, retries=0, max_connections=4, pause_s=0.0), Metrics())
@@ -28,6 +29,7 @@ def with_reads(url: str, work: Callable[[RedisGate, QuickReads], Awaitable[None]
             await gate.close()
 
     asyncio.run(run())
+    uvloop.run(run())
 
 
 def test_an_error_of_redis_leaves_no_answer_unread(redis_server: RedisServer) -> None:
