@@ -49,7 +49,7 @@ class _Remembered(NamedTuple):
 
 
 class Histories:
-    """Reads the histories of users. Requests that wait at the same time are answered by one call of the event store.
+    """Reads the histories of users. Requests that come while a history is read are answered by one call of the store.
 
     A store that can answer at once is asked for each request by itself.
 
