@@ -79,10 +79,6 @@ class AnswerLine(asyncio.Protocol):
             self._timer = self._loop.call_at(deadline, self._check_time)
         return done
 
-    def close(self) -> None:
-        """Closes the connection. Calls that wait fail."""
-        self._fail(RedisConnectionError("the connection was closed"))
-
     @override
     def data_received(self, data: bytes) -> None:
         """Reads answers."""

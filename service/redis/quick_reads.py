@@ -51,7 +51,7 @@ class QuickReads:
             with suppress(RedisConnectionError):  # Redis has closed it since the last call: this is no failure yet
                 return _checked(await line.ask(packed, len(commands)))
         retry = self._connection.retry
-        return await retry.call_with_retry(lambda: self._try(packed, len(commands)), self._hang_up)
+        return await retry.call_with_retry(lambda: self._try(packed, len(commands)), _nothing_to_clean)
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -69,9 +69,9 @@ class QuickReads:
             line = self._line
         return _checked(await line.ask(packed, num_answers))
 
-    async def _hang_up(self, _: Exception) -> None:
-        if self._line is not None:
-            self._line.close()
+
+async def _nothing_to_clean(_: Exception) -> None:
+    """A line that fails closes itself."""
 
 
 def _checked(answers: list[Any]) -> list[Any]:

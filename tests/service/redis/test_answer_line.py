@@ -73,7 +73,6 @@ def test_each_call_gets_the_answers_to_its_commands(
             if not is_cancelled:
                 assert answers[place].result() == [[10 * place + n, "é"] for n in range(num_answers)]
         assert line.is_open
-        line.close()
 
     asyncio.run(scenario())
 
@@ -86,7 +85,6 @@ def test_an_error_is_an_answer() -> None:
         error, good = await one
         assert isinstance(error, ResponseError)
         assert (good, await other) == ("good", ["PONG"])
-        line.close()
 
     asyncio.run(scenario())
 

@@ -59,6 +59,16 @@ def test_a_redis_that_was_started_again_is_read_without_a_failure(redis_server: 
     with_reads(redis_server.url, work)
 
 
+def test_calls_that_lose_their_connection_together_all_get_their_answers(redis_server: RedisServer) -> None:
+    async def work(_: RedisGate, reads: QuickReads) -> None:
+        assert await reads.run([("PING",)]) == ["PONG"]
+        redis_server.client.client_kill_filter(_type="normal", skipme=True)
+        calls = [reads.run([("ECHO", f"{number}")]) for number in range(20)]
+        assert await asyncio.gather(*calls) == [[f"{number}"] for number in range(20)]
+
+    with_reads(redis_server.url, work)
+
+
 def test_a_redis_that_stands_still_fails_in_time_and_its_late_answer_is_nobodys(redis_server: RedisServer) -> None:
     pid = redis_server.client.info("server")["process_id"]
 
