@@ -1,9 +1,10 @@
 """Packs what the stores hold as JSON text, and hashes the ids of events."""
 
+import functools
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import isfinite
+from typing import ParamSpec, TypeVar
 
 import orjson
 
@@ -11,17 +12,24 @@ from rqrec.service.errors import StoreRefused
 from rqrec.service.events.event import Event, ForgottenUser, HistoryEntry, Impression, Record
 
 ID_HASH_BYTES = 16
+P = ParamSpec("P")
+UnpackedT = TypeVar("UnpackedT")
 
 
-@contextmanager
-def _unpacking() -> Iterator[None]:
-    """Raises StoreRefused if a stored value is none that this store packed."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise StoreRefused(
-            f"the event store must hold only what the service wrote, but holds another value ({error}): restore a copy"
-        ) from error
+def _unpacking(unpack: Callable[P, UnpackedT]) -> Callable[P, UnpackedT]:
+    """Makes a function raise StoreRefused if a stored value is none that this store packed."""
+
+    @functools.wraps(unpack)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> UnpackedT:
+        try:
+            return unpack(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise StoreRefused(
+                f"the event store must hold only what the service wrote, but holds another value ({error}): restore a "
+                "copy"
+            ) from error
+
+    return checked
 
 
 def hash_event_id(event: Event) -> bytes:
@@ -48,7 +56,7 @@ def pack_event(event: Event) -> str:
     return _to_json(fields)
 
 
-@_unpacking()
+@_unpacking
 def unpack_event(user_id: str, text: str) -> Event:
     """Returns the event that `pack_event` packed.
 
@@ -80,7 +88,7 @@ def pack_entry_without_time(event: Event) -> str:
     return _to_json((event.item_id, event.type))
 
 
-@_unpacking()
+@_unpacking
 def unpack_entries(text: str) -> list[HistoryEntry]:
     """Returns the history entries of a JSON list of what `pack_entry` packed."""
     return [HistoryEntry(item_id, event_type, at) for at, event_type, item_id in orjson.loads(text)]
@@ -102,7 +110,7 @@ def pack_impression(impression: Impression) -> str:
     return _to_json((*shown, one.after, one.trial, one.bucket))
 
 
-@_unpacking()
+@_unpacking
 def unpack_impression(text: str) -> Impression:
     """Returns the impression that `pack_impression` packed."""
     recommendation_id, user_id, surface, model_version, role, item_ids, at, *fields = orjson.loads(text)

@@ -67,7 +67,8 @@ class RedisGate:
             name="redis",
         )
         self._logged: dict[str, float] = {}  # kind of failure → when it was logged last, monotonic seconds
-        self._is_down = self._evicts = False
+        self._is_down: bool | None = None  # None before the first answer
+        self._evicts = False
 
     async def call(self, command: Callable[..., Awaitable[ResultT]], *arguments: Any) -> ResultT:
         """Runs a Redis command and returns its answer.
@@ -127,10 +128,12 @@ class RedisGate:
         await self.client.aclose()
 
     def _note_answer(self) -> None:
+        if self._is_down is False:
+            return
         self._metrics.redis_up.set(1)
         if self._is_down:
-            self._is_down = False
             logger.info("Redis answers again")
+        self._is_down = False
 
     def _log(self, error: Exception) -> None:
         """Logs a failure, unless a failure of the same kind was logged in the last minutes."""

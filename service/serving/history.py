@@ -21,7 +21,7 @@ class History(NamedTuple):
     Attributes:
         item_ids: Ids of the items that the model reads, oldest first.
         types: For each of these items, the number of its event type, 0 for an unknown type; int64. None if the history
-            has only item ids, or if the model knows no event types: then all types count as unknown.
+            has only item ids, or if the model knows none of its event types: then all types count as unknown.
         excluded: Ids of items that must not be recommended: those whose last event is a dislike, and those with an
             event type in `EventTypes.excluding`. The model does not read events of these excluding types.
         in_session: Whether the request belongs to the session of the last of the items.
@@ -73,14 +73,16 @@ class EventTypes:
         """
         if not entries or isinstance(entries[0], str):
             return History(cast("Sequence[str]", entries))
-        typed = cast("Sequence[Entry]", entries)
-        read = [entry for entry in typed if entry.type not in self.excluding]
-        excluded = [entry.item_id for entry in typed if entry.type in self.excluding]
-        if self.disliking:
+        read = cast("Sequence[Entry]", entries)
+        kinds, excluded = {entry.type for entry in read}, list[str]()
+        if not self.excluding.isdisjoint(kinds):
+            excluded = [entry.item_id for entry in read if entry.type in self.excluding]
+            read = [entry for entry in read if entry.type not in self.excluding]
+        if not self.disliking.isdisjoint(kinds):
             last_type = {entry.item_id: entry.type for entry in read}
             excluded += [item_id for item_id, kind in last_type.items() if kind in self.disliking]
         item_ids, types = [entry.item_id for entry in read], None
-        if self.number_of:
+        if not kinds.isdisjoint(self.number_of):
             types = np.array([self.number_of.get(entry.type or "", UNKNOWN_TYPE) for entry in read], dtype=np.int64)
         last_time = read[-1].at if read else None
         return History(item_ids, types, excluded, is_in_session(last_time, time.time() if at is None else at))

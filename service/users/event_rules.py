@@ -70,6 +70,7 @@ class EventRules:
         self._rules = rules
         self._dislikes = frozenset(name for name, rule in rules.items() if rule.dislike)
         self._not_history = frozenset(name for name, rule in rules.items() if not rule.history)
+        self._special = self._dislikes | self._not_history
         self.stored_types = frozenset(name for name, rule in rules.items() if rule.history or rule.dislike)
         self.click_types = frozenset(name for name, rule in rules.items() if rule.history and not rule.dislike)
         self.conversion_types = frozenset(name for name, rule in rules.items() if rule.conversion)
@@ -107,8 +108,10 @@ class EventRules:
             entries: The entries, oldest first. A type that is not the service's own enters the history.
             exclude_types: Items with an entry of such a type must not be recommended.
         """
+        if not exclude_types and self._special.isdisjoint({entry.type for entry in entries}):
+            return ReadEntries(entries, [])
         excluded: set[str] = set()
-        for entry in entries if self._dislikes else ():
+        for entry in entries:
             if entry.type in self._dislikes:
                 excluded.add(entry.item_id)
             elif excluded and entry.type not in self._not_history:

@@ -49,7 +49,7 @@ class _Remembered(NamedTuple):
 
 
 class Histories:
-    """Reads the histories of users. Requests that wait at the same time are answered by one call of the event store.
+    """Reads the histories of users. Requests that come while a history is read are answered by one call of the store.
 
     A store that can answer at once is asked for each request by itself.
 
@@ -64,7 +64,8 @@ class Histories:
         self._metrics = metrics
         self._max_entries = max_entries
         self._waiting = list[_Waiting]()
-        self._reader: asyncio.Task[None] | None = None
+        self._is_reading = False
+        self._reader: asyncio.Task[None] | None = None  # a reference, so that the task is not collected
         self._log_from = 0.0  # monotonic seconds
         self._remembered: LRUCache[str, _Remembered] = LRUCache(
             REMEMBERED_ENTRIES, getsizeof=lambda remembered: len(remembered.entries) + 1
@@ -79,7 +80,7 @@ class Histories:
         else:
             self._remembered[user_id] = _Remembered(entries, time.monotonic())
             found = StoredHistory(entries, "store")
-        self._metrics.histories.labels(found.source).inc()
+        self._metrics.count_history(found.source)
         return found
 
     def forget(self, user_id: str) -> None:
@@ -91,11 +92,22 @@ class Histories:
         if (entries := self._store.history_at_once(user_id, self._max_entries)) is not None:
             self._metrics.observe("histories", time.perf_counter() - begin)
             return entries
+        if not self._is_reading:
+            return await self._read_first(user_id)
         answer: asyncio.Future[Sequence[HistoryEntry]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(user_id, answer))
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read_waiting())
         return await answer
+
+    async def _read_first(self, user_id: str) -> Sequence[HistoryEntry]:
+        """Reads one history in the task of its request, which takes less time than another task."""
+        self._is_reading = True
+        try:
+            (entries,) = await self._call([user_id])
+        finally:
+            self._is_reading = bool(self._waiting)
+            if self._waiting:
+                self._reader = asyncio.create_task(self._read_waiting())
+        return entries
 
     def _remember(self, user_id: str) -> StoredHistory:
         remembered = self._remembered.get(user_id)
@@ -110,15 +122,21 @@ class Histories:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
                 await self._read_batch(batch)
         finally:
-            self._reader = None
+            self._is_reading = False
+
+    async def _call(self, user_ids: Sequence[str]) -> list[list[HistoryEntry]]:
+        try:
+            return await self._metrics.timed("histories", self._store.histories(user_ids, self._max_entries))
+        except Exception as error:
+            self._log(error)
+            raise
 
     async def _read_batch(self, batch: Sequence[_Waiting]) -> None:
         user_ids = [one.user_id for one in batch]
         answered = [one.answer for one in batch]
         try:
-            histories = await self._metrics.timed("histories", self._store.histories(user_ids, self._max_entries))
+            histories = await self._call(user_ids)
         except Exception as error:
-            self._log(error)
             if isinstance(error, StoreRefused) and len(batch) > 1:
                 half = len(batch) // 2  # so that the damaged history of one user does not hide those of the others
                 await self._read_batch(batch[:half])

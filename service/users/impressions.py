@@ -62,22 +62,30 @@ class ImpressionBuffer:
             self._metrics.impressions.labels("dropped").inc()
 
     async def flush(self) -> None:
-        """Writes all impressions of the buffer to the event store.
+        """Writes the impressions to the event store that are in the buffer now; later ones only if they fill a batch.
+
+        A batch costs the store about as much as one impression: a round trip, and a wait for the disk. So those that
+        come while a batch is written wait for the next call.
 
         Raises:
             StoreUnavailable: If the store does not answer, or refuses an impression for the first time.
         """
         async with self._writing:
-            while batch := list(islice(self._buffered.values(), self._batch_size)):
+            num_left = len(self._buffered)
+            while num_left > 0 or len(self._buffered) >= MAX_BATCH:
+                batch = list(islice(self._buffered.values(), self._batch_size))
                 try:
                     await self._metrics.timed("add_impressions", self._store.add_impressions(batch))
                 except StoreRefused:
                     self._batch_size = max(len(batch) // 2, 1)
-                    if len(batch) == 1 and not self._drop_if_alone(batch[0]):
-                        raise
+                    if len(batch) == 1:
+                        if not self._drop_if_alone(batch[0]):
+                            raise
+                        num_left -= 1
                     continue
                 self._batch_size = min(2 * self._batch_size, MAX_BATCH)
                 self._num_written += len(batch)
+                num_left -= len(batch)
                 for impression in batch:
                     del self._buffered[impression.recommendation_id]
                     self._refused.pop(impression.recommendation_id, None)

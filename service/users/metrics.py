@@ -10,6 +10,7 @@ from rqrec.service.errors import StoreUnavailable
 from rqrec.service.telemetry import SECONDS_BUCKETS
 
 OPERATIONS = ("append", "histories", "add_impressions", "impression", "shown_since", "user", "forget", "drop_events")
+SOURCES = ("store", "memory", "none")
 ResultT = TypeVar("ResultT")
 
 
@@ -57,6 +58,7 @@ class UserMetrics:
         self._errors = Counter(
             "rqrec_event_store_errors_total", "Failed calls of the event store.", ["operation"], registry=registry
         )
+        self._sources = {source: self.histories.labels(source) for source in SOURCES}
         self._seconds = {operation: seconds.labels(operation) for operation in OPERATIONS}
         self._start_at_zero(event_types)
 
@@ -91,13 +93,21 @@ class UserMetrics:
         """
         self._seconds[operation].observe(seconds)
 
+    def count_history(self, source: str) -> None:
+        """Counts a stored history.
+
+        Args:
+            source: Where it comes from, one of SOURCES.
+        """
+        self._sources[source].inc()
+
     def _start_at_zero(self, event_types: Collection[str]) -> None:
         """Makes all labels appear with 0: Prometheus sees no increase in a counter that first appears with 1."""
         for counter, values in (
             (self.event_types, event_types),
             (self.events, ("accepted", "duplicate", "rejected")),
             (self.impressions, ("written", "dropped")),
-            (self.histories, ("store", "memory", "none")),
+            (self.histories, SOURCES),
             (self._errors, OPERATIONS),
         ):
             for value in values:

@@ -10,6 +10,8 @@ from rqrec.service.events.store import EventStore
 from rqrec.service.users.impressions import WRITE_EVERY_S, ImpressionBuffer
 from rqrec.service.users.metrics import UserMetrics
 
+LOOKS_AGAIN = 3  # a list waits for a batch that is being written, for the pause after it, and for its own batch
+
 
 class ShownLately(NamedTuple):
     """The items that a user was shown lately.
@@ -85,9 +87,12 @@ class ShownItems:
         )
 
     async def _find_on_any_replica(self, recommendation_id: str) -> Impression | None:
-        """An impression. Another replica may have it in its buffer, so looks twice."""
-        if (found := await self._find(recommendation_id)) is None:
-            await asyncio.sleep(2 * WRITE_EVERY_S)
+        """An impression. Another replica may still have it in its buffer, so looks again."""
+        found = await self._find(recommendation_id)
+        for _ in range(LOOKS_AGAIN):
+            if found is not None:
+                break
+            await asyncio.sleep(WRITE_EVERY_S)
             found = await self._find(recommendation_id)
         return found
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
 
 from benchmarks.support.running import RedisServer
@@ -17,7 +18,7 @@ TIMEOUT_S = 0.3
 
 
 def with_reads(url: str, work: Callable[[RedisGate, QuickReads], Awaitable[None]]) -> None:
-    """Runs the work with a gate that repeats no failed call."""
+    """Runs the work with a gate that repeats no failed call, with the event loops of Python and of uvicorn."""
 
     async def run() -> None:
         gate = RedisGate(RedisOptions(url, TIMEOUT_S, retries=0, max_connections=4, pause_s=0.0), Metrics())
@@ -28,6 +29,7 @@ def with_reads(url: str, work: Callable[[RedisGate, QuickReads], Awaitable[None]
             await gate.close()
 
     asyncio.run(run())
+    uvloop.run(run())
 
 
 def test_an_error_of_redis_leaves_no_answer_unread(redis_server: RedisServer) -> None:
@@ -53,6 +55,16 @@ def test_a_redis_that_was_started_again_is_read_without_a_failure(redis_server: 
         redis_server.stop()
         redis_server.start()
         assert await reads.run([("PING",)]) == ["PONG"]
+
+    with_reads(redis_server.url, work)
+
+
+def test_calls_that_lose_their_connection_together_all_get_their_answers(redis_server: RedisServer) -> None:
+    async def work(_: RedisGate, reads: QuickReads) -> None:
+        assert await reads.run([("PING",)]) == ["PONG"]
+        redis_server.client.client_kill_filter(_type="normal", skipme=True)
+        calls = [reads.run([("ECHO", f"{number}")]) for number in range(20)]
+        assert await asyncio.gather(*calls) == [[f"{number}"] for number in range(20)]
 
     with_reads(redis_server.url, work)
 

@@ -38,6 +38,10 @@ def test_types_become_numbers_and_unknown_ones_0() -> None:
     assert history.types.tolist() == [2, 0, 0, 1]
 
 
+def test_a_history_without_a_type_that_the_model_knows_has_no_numbers() -> None:
+    assert TYPES.read([entry("a", "swipe"), entry("b")]) == History(["a", "b"], excluded=[])
+
+
 def test_an_excluding_type_is_not_read() -> None:
     history = TYPES.read([entry("a", "return"), entry("b", "buy")])
     assert (history.item_ids, history.excluded) == (["b"], ["a"])

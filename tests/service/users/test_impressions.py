@@ -1,6 +1,7 @@
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -59,6 +60,44 @@ def test_stopping_writes_what_is_left(
 
     run(store, scenario)
     assert counted(metrics.impressions) == {"written": 1200, "dropped": 0}
+
+
+def test_lists_that_come_while_a_batch_is_written_wait_for_the_next_call_unless_they_fill_a_batch(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a slow disk and a busy service make batches of a few lists, one after the other without a pause."""
+    coming, batches = list[int](), list[list[str]]()
+    add_impressions = store.add_impressions
+
+    async def add_slowly(impressions: Sequence[Impression]) -> None:
+        batches.append([one.recommendation_id for one in impressions])
+        for _ in range(coming.pop(0) if coming else 0):
+            buffer.add(shown(next(numbers)))
+        await add_impressions(impressions)
+
+    numbers = itertools.count()
+    monkeypatch.setattr(module, "MAX_BATCH", 4)
+    monkeypatch.setattr(store, "add_impressions", add_slowly)
+    buffer = ImpressionBuffer(store, metrics)
+
+    async def scenario() -> None:
+        coming.extend([3, 2, 2])  # while the first, the second, the third batch is written
+        for _ in range(3):
+            buffer.add(shown(next(numbers)))
+        await buffer.flush()
+        assert len(batches) == 1
+        await buffer.flush()
+        assert [len(one) for one in batches] == [3, 3]
+        await buffer.flush()
+        assert [len(one) for one in batches] == [3, 3, 2]
+        coming.extend([5, 1])
+        await buffer.flush()  # a full batch has come, but no second one
+        assert [len(one) for one in batches] == [3, 3, 2, 2, 4]
+        await buffer.stop()
+
+    run(store, scenario)
+    assert [name for batch in batches for name in batch] == [f"r{number}" for number in range(16)]
+    assert counted(metrics.impressions) == {"written": 16, "dropped": 0}
 
 
 def test_impressions_wait_for_a_store_that_is_away_and_a_full_buffer_drops(

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,36 @@ def test_a_page_that_another_replica_writes_meanwhile_is_found(store: SometimesA
         await asyncio.sleep(0.05)
         await store.add_impressions([page(0)])
         assert await looking == ["a0", "b0"]
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_pages_that_replicas_show_in_turn_at_once_know_all_pages_before_them(
+    store: SometimesAway, metrics: UserMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page follows on the other replica as soon as the one before is shown, while the disk is slow."""
+    add_impressions = store.add_impressions
+
+    async def add_slowly(impressions: Sequence[Impression]) -> None:
+        await asyncio.sleep(0.06)
+        await add_impressions(impressions)
+
+    monkeypatch.setattr(store, "add_impressions", add_slowly)
+
+    async def scenario() -> None:
+        buffers = [ImpressionBuffer(store, metrics) for _ in range(2)]
+        replicas = [ShownItems(store, buffer, metrics, max_items=100) for buffer in buffers]
+        for buffer in buffers:
+            buffer.start()
+        for number in range(6):
+            if number:
+                before = await replicas[number % 2].in_pages(f"r{number - 1}")
+                assert sorted(before) == sorted(name for n in range(number) for name in (f"a{n}", f"b{n}"))
+            buffers[number % 2].add(page(number))
+        for buffer in buffers:
+            await buffer.stop()
+        assert await store.impression("r5") is not None
         await store.close()
 
     asyncio.run(scenario())
