@@ -86,8 +86,8 @@ class _Rows:
 def _grown_prefixes(rows_PD: FloatArray, bundle: Bundle, trie: SemanticIdTrie, rows: _Rows) -> FloatArray:
     """Returns the table of prefixes: known ones are copied, a new one is the mean over its items."""
     old = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
-    old_keys, old_prefix_R = _prefixes(old)
-    keys, prefix_N = _prefixes(trie)
+    old_keys, old_prefix_R = prefixes_of(old)
+    keys, prefix_N = prefixes_of(trie)
     by_item_ND = rows.grown(rows_PD[old_prefix_R])
     sums_PD = np.zeros((len(keys), rows_PD.shape[1]), dtype=np.float32)
     np.add.at(sums_PD, prefix_N, by_item_ND)
@@ -96,8 +96,12 @@ def _grown_prefixes(rows_PD: FloatArray, bundle: Bundle, trie: SemanticIdTrie, r
     return grown_PD
 
 
-def _prefixes(trie: SemanticIdTrie) -> tuple[IntArray, NDArray[np.integer]]:
-    """Returns the keys of all prefixes of two codes, ascending, and the number of the prefix of each item (row)."""
+def prefixes_of(trie: SemanticIdTrie) -> tuple[IntArray, NDArray[np.integer]]:
+    """Returns the keys of all prefixes of two codes, ascending, and the number of the prefix of each item (row).
+
+    Args:
+        trie: The trie of N items.
+    """
     keys_N = trie.keys_N // trie.codebook_size ** max(trie.num_levels - 2, 0)
     keys, prefix_of_leaf_N = np.unique(keys_N, return_inverse=True)
     return keys, prefix_of_leaf_N[trie.leaf_of_row_N]

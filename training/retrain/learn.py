@@ -28,6 +28,7 @@ from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.refit import shortened
 from rqrec.training.retrain.data import as_stage
 from rqrec.training.retrain.grown_model import grown_retriever
+from rqrec.training.retrain.rare_rates import ITEMS, item_rates, retriever_rates
 from rqrec.training.retrain.settings import AllSettings
 from rqrec.training.retrain.targets import with_targets
 from rqrec.training.retriever_work import continue_retriever
@@ -51,6 +52,7 @@ class _Learning:
 
     training: object
     replay: float
+    rare_rate: float
     until_s: int | None
 
 
@@ -123,11 +125,12 @@ class Learner:
                 checkpoints,
                 self.workspace.tensorboard,
                 name=name,
+                row_rates={ITEMS: item_rates(self.parent, encoder.config.num_items, most=retrain.rare_rate)},
             )
             save_file(encoder.state_dict(), directory / train_short_term.WEIGHTS)
             (directory / train_short_term.CONFIG).write_text(json.dumps(asdict(encoder.config)), encoding="utf-8")
 
-        learning = _Learning(settings, retrain.replay, until_s)
+        learning = _Learning(settings, retrain.replay, retrain.rare_rate, until_s)
         return self.workspace.train(name, inputs=[self.data, before], settings=learning, write=write)
 
     def _decoder(self, before: Stage, short_term: Stage | None, until_s: int | None) -> Stage:
@@ -156,6 +159,7 @@ class Learner:
                 checkpoints,
                 self.workspace.tensorboard,
                 name=name,
+                row_rates=retriever_rates(self.parent, trie, most=retrain.rare_rate),
             )
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
             write_transitions(fit_transitions(sequences, features_NE), directory / train_decoder.TRANSITIONS)
@@ -163,7 +167,7 @@ class Learner:
                 shutil.copyfile(before.path / file, directory / file)
 
         inputs = [self.data, self.features, self.tokens, before, *([short_term] if short_term else [])]
-        learning = _Learning(settings, retrain.replay, until_s)
+        learning = _Learning(settings, retrain.replay, retrain.rare_rate, until_s)
         return self.workspace.train(name, inputs=inputs, settings=learning, write=write)
 
     def _sequences(self, until_s: int | None) -> tuple[Sequences, NDArray[np.bool_]]:

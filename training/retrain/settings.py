@@ -20,6 +20,8 @@ class RetrainSettings:
         epochs: Number of passes of the retriever over the new interactions and the replayed ones.
         short_term_epochs: The same for the short-term encoder.
         rate_share: Peak learning rates, as a share of those of the full training.
+        rare_rate: How many times as fast the embedding of an item learns that nobody had chosen before. It falls
+            to 1 for items of 60 learnt interactions.
         replay: Number of replayed interactions for each new one. They are the latest of the old interactions.
         held_out_share: Share of the new interactions, the latest ones, on which the retrained model is compared with
             the one of the bundle. It then learns them too.
@@ -35,6 +37,7 @@ class RetrainSettings:
     epochs: PositiveInt = 2
     short_term_epochs: PositiveInt = 4
     rate_share: PositiveFloat = 0.3
+    rare_rate: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
     replay: NonNegativeFloat = 8.0
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     judged_interactions: PositiveInt = 2000

@@ -103,7 +103,7 @@ def test_the_networks_go_on_from_the_weights_of_the_bundle(timed_shop: Shop, ret
     for name in ("query.weight", "items.own.weight", "short_term.items.weight"):
         old, new = before[name], after[name][:rows] if name.endswith("items.weight") or "own" in name else after[name]
         moved = float((new - old).norm() / old.norm())
-        assert 0 < moved < 1, name  # two independent matrices differ by 1.4
+        assert 0 < moved < 1.2, name  # two independent matrices differ by 1.4
 
 
 def test_current_names_the_new_bundle_and_the_old_one_stays(store: Path, timed_shop: Shop, retrained: Bundle) -> None:
