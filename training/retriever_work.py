@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rqrec.models.array_types import FloatArray
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
 from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput
 from rqrec.models.retriever.sampled_items import SampledItems
@@ -23,7 +22,6 @@ from rqrec.training.data.splits import Sequences
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.runtime.device import autocast
 from rqrec.training.runtime.loop import Work, train
-from rqrec.training.runtime.row_rates import set_row_rates
 from rqrec.training.runtime.schedule import Schedule
 
 
@@ -146,7 +144,6 @@ def continue_retriever(
     *,
     name: str,
     validate: Callable[[], float] | None = None,
-    row_rates: Mapping[str, FloatArray] | None = None,
 ) -> Retriever:
     """Trains a retriever from the weights that it has.
 
@@ -159,7 +156,6 @@ def continue_retriever(
         tensorboard: The folder of all TensorBoard files.
         name: Name of the training, for the progress display and TensorBoard.
         validate: Returns the score of the model's current weights, higher is better; None for no validation.
-        row_rates: Multiples of the learning rate by row, by name of the parameter; None for the same rate everywhere.
 
     Returns:
         The retriever, on the CPU and in evaluation mode. It has the weights with the best score; without validation,
@@ -170,7 +166,6 @@ def continue_retriever(
         sequences = move_to_disk(sequences, Path(scratch) / "sequences.npy")
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    set_row_rates(optimizer, model, row_rates or {})
     work = replace(retriever_work(catalogue, sequences, settings), validate=validate)
     train(name, model, optimizer, work, _schedule(settings), checkpoints=checkpoints, tensorboard=tensorboard)
     return model.eval().cpu()

@@ -17,7 +17,6 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rqrec.models.array_types import FloatArray
 from rqrec.models.retriever.config import ShortTermConfig
 from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
@@ -31,7 +30,6 @@ from rqrec.training.retriever_work import DecoderBatch
 from rqrec.training.runtime.config import DropProbability
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
-from rqrec.training.runtime.row_rates import set_row_rates
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
 
@@ -173,7 +171,6 @@ def continue_short_term(
     *,
     name: str,
     validate: Callable[[], float] | None = None,
-    row_rates: Mapping[str, FloatArray] | None = None,
 ) -> ShortTermEncoder:
     """Trains a short-term encoder from the weights that it has, on a GPU if there is one.
 
@@ -185,7 +182,6 @@ def continue_short_term(
         tensorboard: The folder of all TensorBoard files.
         name: Name of the training, for the progress display and TensorBoard.
         validate: Returns the score of the model's current weights, higher is better; None for no validation.
-        row_rates: Multiples of the learning rate by row, by name of the parameter; None for the same rate everywhere.
 
     Returns:
         The encoder, on the CPU and in evaluation mode. It has the weights with the best score; without validation, the
@@ -196,7 +192,6 @@ def continue_short_term(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
-    set_row_rates(optimizer, model, row_rates or {})
     sizes = model.config
     work = short_term_work(sequences, sizes.num_items, settings, max_history=sizes.max_history, device=device)
     work = replace(work, validate=validate)

@@ -28,7 +28,7 @@ from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.refit import shortened
 from rqrec.training.retrain.data import as_stage
 from rqrec.training.retrain.grown_model import grown_retriever
-from rqrec.training.retrain.rare_rates import ITEMS, item_rates, retriever_rates
+from rqrec.training.retrain.rare_rates import ITEMS, at_rates, item_rates, retriever_rates
 from rqrec.training.retrain.settings import AllSettings
 from rqrec.training.retrain.targets import with_targets
 from rqrec.training.retriever_work import continue_retriever
@@ -117,16 +117,17 @@ class Learner:
             torch.manual_seed(settings.seed)
             encoder = load_retriever(before).short_term
             assert encoder is not None
-            encoder.train().requires_grad_(True)
-            encoder = continue_short_term(
-                encoder,
-                with_targets(*self._sequences(until_s), replay=retrain.replay),
-                settings,
-                checkpoints,
-                self.workspace.tensorboard,
-                name=name,
-                row_rates={ITEMS: item_rates(self.parent, encoder.config.num_items, most=retrain.rare_rate)},
-            )
+            encoder.train().requires_grad_(True).to(training_device())
+            rates = item_rates(self.parent, encoder.config.num_items, most=retrain.rare_rate)
+            with at_rates(encoder, {ITEMS: rates}):
+                encoder = continue_short_term(
+                    encoder,
+                    with_targets(*self._sequences(until_s), replay=retrain.replay),
+                    settings,
+                    checkpoints,
+                    self.workspace.tensorboard,
+                    name=name,
+                )
             save_file(encoder.state_dict(), directory / train_short_term.WEIGHTS)
             (directory / train_short_term.CONFIG).write_text(json.dumps(asdict(encoder.config)), encoding="utf-8")
 
@@ -151,16 +152,17 @@ class Learner:
             if short_term is not None and model.short_term is not None:
                 model.short_term.load_state_dict(load_short_term(short_term).state_dict())
             popularity_N = learnt_popularity(sequences, len(features_NE), self.parent)
-            model = continue_retriever(
-                model.to(device),
-                CatalogueTensors.from_trie(trie, features_NE, popularity_N, device),
-                tokenize_sequences(with_targets(sequences, is_new_I, replay=retrain.replay), trie.leaf_of_row_N),
-                settings,
-                checkpoints,
-                self.workspace.tensorboard,
-                name=name,
-                row_rates=retriever_rates(self.parent, trie, most=retrain.rare_rate),
-            )
+            model = model.to(device)
+            with at_rates(model, retriever_rates(self.parent, trie, most=retrain.rare_rate)):
+                model = continue_retriever(
+                    model,
+                    CatalogueTensors.from_trie(trie, features_NE, popularity_N, device),
+                    tokenize_sequences(with_targets(sequences, is_new_I, replay=retrain.replay), trie.leaf_of_row_N),
+                    settings,
+                    checkpoints,
+                    self.workspace.tensorboard,
+                    name=name,
+                )
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
             write_transitions(fit_transitions(sequences, features_NE), directory / train_decoder.TRANSITIONS)
             for file in (train_decoder.CONFIG, train_decoder.BONUS):
