@@ -10,9 +10,8 @@ from rqrec.training.data.settings import DatasetSettings
 LIKED, NEUTRAL = "liked", "neutral"
 SCALE_TOPS = (1, 5, 10, 100)
 DISLIKED_SHARE, LIKED_SHARE = 0.6, 0.8  # of the top: below 3 of 5 stars is a dislike, 4 of 5 is a like
-LEAST_NEGATIVE = (
-    0.5  # share of the highest that the lowest of a scale around 0 reaches; less is a mark, such as -1 of 10
-)
+# Share of the highest rating that the lowest one of a scale around 0 reaches. Less is a mark, such as -1 beside 10.
+LEAST_NEGATIVE = 0.5
 MAX_DISLIKED = 0.5  # share of the ratings; more means that the numbers are no ratings, or that 0 means "not rated"
 
 
