@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from rqrec.models.errors import UserError, first_line
+from rqrec.models.errors import NotWritten, UserError, first_line
 from rqrec.models.files import UNFINISHED, write_file
 from rqrec.service.bulk.figures import Figures
 
@@ -126,7 +126,7 @@ class OutputFolder:
             figures: The counts of the slice.
 
         Raises:
-            OutputRefused: If a file cannot be written, for example because the disk is full.
+            NotWritten: If a file cannot be written, for example because the disk is full.
         """
         if len(skipped):
             _write(self.path / SKIPPED / _name(number), skipped.write_parquet)
@@ -183,10 +183,7 @@ def _write(file: Path, write: Callable[[Path], object]) -> None:
     try:
         write_file(file, write)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise OutputRefused(
-            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
-            "the same command again, which goes on"
-        ) from error
+        raise NotWritten.because(error, file) from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import NotWritten, UserError
 from rqrec.models.interval import interval_s
 from rqrec.service.composition import EVENTS_FILE, event_store, redis_options
 from rqrec.service.errors import StoreUnavailable
-from rqrec.service.export_events.event_files import EventFiles, NotWritten
+from rqrec.service.export_events.event_files import EventFiles
 from rqrec.service.export_events.export import export_events
 from rqrec.service.export_events.items_export import ItemsExport
 from rqrec.service.export_events.items_file import ItemsFile

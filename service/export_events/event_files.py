@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rqrec.models.errors import UserError, first_line
+from rqrec.models.errors import NotWritten, UserError
 from rqrec.models.files import to_disk, write_file
 from rqrec.service.events.event import Event
 from rqrec.service.events.store import START
@@ -54,16 +54,6 @@ class Progress(NamedTuple):
 
 class ExportBusy(UserError):
     """Raised when another process exports to the same folder."""
-
-
-class NotWritten(UserError):
-    """Raised when a file cannot be written, for example because the disk is full. The old file stays as it was."""
-
-    def __init__(self, file: Path, error: Exception) -> None:
-        super().__init__(
-            f"{file} cannot be written ({first_line(error)}): free space there, or let this user write there, and run "
-            "the same command again"
-        )
 
 
 class ForeignFile(UserError):
@@ -189,7 +179,7 @@ def _write(table: pl.DataFrame, file: Path, progress: Progress) -> None:
     try:
         write_file(file, lambda unfinished: table.write_parquet(unfinished, metadata=metadata))
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise NotWritten(file, error) from error
+        raise NotWritten.because(error, file) from error
 
 
 def _progress(file: Path) -> Progress:

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from rqrec.models.bundle.tables import ITEM_ID
+from rqrec.models.errors import NotWritten
 from rqrec.models.files import UNFINISHED, to_disk, write_file
 from rqrec.service.catalogue.changes import Put
 from rqrec.service.catalogue.item_content import TEXT_VECTOR, VECTORS
-from rqrec.service.export_events.event_files import NotWritten
 
 NAME = "items.written.jsonl"  # training finds a table of items by the name `items.*`
 
@@ -58,7 +58,7 @@ class ItemsFile:
         try:
             write_file(self._file, partial(_write_rows, items))
         except OSError as error:
-            raise NotWritten(self._file, error) from error
+            raise NotWritten.because(error, self._file) from error
         return len(items)
 
 

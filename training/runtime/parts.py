@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import NotWritten
 from rqrec.models.files import UNFINISHED, make_folder, write_file
 from rqrec.training.runtime.progress import progress
 
@@ -26,10 +26,6 @@ SizedT = TypeVar("SizedT", bound=Sized)
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 Arrays = Mapping[str, NDArray[Any]]
-
-
-class PartNotWritten(UserError):
-    """Raised when a part cannot be written, for example because the disk is full."""
 
 
 class RunTasks(Protocol):
@@ -100,7 +96,7 @@ class Parts:
             uses_gpu: Whether the function runs on a GPU if there is one.
 
         Raises:
-            PartNotWritten: If a part cannot be written. The parts before it stay.
+            NotWritten: If a part cannot be written. The parts before it stay.
         """
         make_folder(self.folder)
         for left in self.folder.glob(f"{UNFINISHED}*"):
@@ -136,10 +132,7 @@ def _open_writer(open_worker: Callable[[], Callable[[SizedT], Arrays]]) -> Calla
         try:
             write_file(part.file, lambda unfinished: save_file(arrays, unfinished))
         except (OSError, SafetensorError) as error:
-            raise PartNotWritten(
-                f"{part.file} cannot be written ({error}): free space there, or let this user write there, and run the "
-                "same command again, which goes on with the other parts"
-            ) from error
+            raise NotWritten.because(error, part.file) from error
         return len(part.task)
 
     return write
