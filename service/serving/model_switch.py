@@ -68,7 +68,8 @@ class ModelSwitch:
         self._open = OpenModels(bundles, open_model, metrics)
         self._shared = SharedRollout(gate, empty_for_s=empty_wait_s)
         self._writes = WriteTurns()
-        self._switching = asyncio.Lock()
+        self._assigning = asyncio.Lock()  # held by a change that was asked for here, around the next one
+        self._switching = asyncio.Lock()  # held by any change, also by one that follows another replica
         self._following = Periodic(self._follow, poll_every_s)
         self._pause_s = check_every_s
         self._adopt_at = 0.0  # monotonic seconds
@@ -168,12 +169,12 @@ class ModelSwitch:
             UnknownModel: If there is no bundle of this version.
             InvalidPart: If the active model is to become a canary or shadow.
             UnusableModel: If the bundle cannot be loaded, or does not give the answers recorded in it.
-            Conflict: If another change of the roles is being made, here or on another replica.
+            Conflict: If another change of the roles was asked for here and is being made, or another replica makes one.
             NotReady: If a model is not loaded or not ready, or if Redis, through which other replicas follow, fails.
         """
-        if self._switching.locked():
+        if self._assigning.locked():
             raise Conflict("another change of the models is being made: wait for it, and try again")
-        async with self._switching:
+        async with self._assigning, self._switching:
             if self.deployment is None:
                 raise NotReady("the service is not ready, or shutting down")
             self._check_known()

@@ -1,12 +1,14 @@
 """Replicas follow the rollout in Redis."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.support.running import RedisServer
-from rqrec.service.serving.deployment import Rollout
+from rqrec.service.serving.deployment import Deployment, Rollout
+from rqrec.service.serving.model_switch import ModelSwitch
 from tests.service.conftest import until
 from tests.service.serving.three_models import activate, ask, service
 
@@ -24,6 +26,24 @@ def test_other_replicas_and_later_ones_follow(three_bundles: Path, redis_server:
             response = one.post("/models/first/activate")
             assert (response.status_code, response.json()["type"]) == (503, "not-ready")
             assert ask(one)["model_version"] == ask(later)["model_version"] == "third"
+
+
+def test_a_change_waits_for_the_end_of_one_that_follows_another_replica(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = ModelSwitch._hand_over
+
+    async def slow_hand_over(switch: ModelSwitch, before: Deployment) -> None:
+        await asyncio.sleep(1.0)
+        await hand_over(switch, before)
+
+    with service(three_bundles, redis_url=redis_server.url) as one:
+        with service(three_bundles, redis_url=redis_server.url) as other:
+            monkeypatch.setattr(ModelSwitch, "_hand_over", slow_hand_over)
+            activate(one, "second")
+            until(lambda: ask(other)["model_version"] == "second")
+            activate(other, "third")
+            until(lambda: ask(one)["model_version"] == "third")
 
 
 @pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Rollout("gone").to_json()])
