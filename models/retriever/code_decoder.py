@@ -40,12 +40,14 @@ class DecoderState(NamedTuple):
             is for code c at level l.
         projected: The scaled attention queries, the keys and the values of `inputs_XD` in the first block, each of
             shape (X, H, d). They are computed once, so that each step only looks up rows.
+        own_scores_XH1: The attention score of each of these vectors for itself.
         caches: The KV cache of each block.
     """
 
     logits_RV: Tensor
     inputs_XD: Tensor
     projected: tuple[Tensor, Tensor, Tensor]
+    own_scores_XH1: Tensor
     caches: tuple[KvCache, ...]
 
 
@@ -116,7 +118,10 @@ class CodeDecoder(nn.Module):
             _, keys_BHd, values_BHd = block.project(x_BD)
             caches.append(KvCache((keys_BHd,), (values_BHd,), (row_B,)))
             x_BD = block.first(x_BD, values_BHd)
-        return DecoderState(self.heads[0](self.norm(x_BD)), inputs_XD, first.project(inputs_XD), tuple(caches))
+        projected = first.project(inputs_XD)
+        return DecoderState(
+            self.heads[0](self.norm(x_BD)), inputs_XD, projected, _own_scores(*projected[:2]), tuple(caches)
+        )
 
     def step(self, decoding: DecoderState, parents_R: Tensor, codes_R: Tensor, level: int) -> DecoderState:
         """Decodes one more level: computes the logits of this level after new beams have been chosen.
@@ -136,14 +141,22 @@ class CodeDecoder(nn.Module):
             if number == 0:
                 queries, keys, values = decoding.projected
                 own_R, q_RHd = input_R, take_rows(queries, input_R)
+                own_RH1 = take_rows(decoding.own_scores_XH1, input_R)
             else:
                 q_RHd, keys, values = block.project(x_RD)
                 own_R = torch.arange(x_RD.shape[0], dtype=torch.int32, device=x_RD.device)
+                own_RH1 = _own_scores(q_RHd, keys)
             beam_rows = (*(take(row_R, parents_R) for row_R in before.beam_rows), own_R)
             after = KvCache((*before.keys, keys), (*before.values, values), beam_rows)
-            x_RD = block.step(x_RD, q_RHd, *(list(map(take_rows, rows, beam_rows)) for rows in after[:2]))
+            earlier = list(map(take_rows, before.keys, beam_rows[:-1]))
+            x_RD = block.step(x_RD, q_RHd, own_RH1, earlier, list(map(take_rows, after.values, beam_rows)))
             caches.append(after)
         return decoding._replace(logits_RV=self.heads[level](self.norm(x_RD)), caches=tuple(caches))
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
+
+
+def _own_scores(q_XHd: Tensor, k_XHd: Tensor) -> Tensor:
+    """The attention scores of positions for themselves, shape (X, H, 1)."""
+    return (q_XHd * k_XHd).sum(-1, keepdim=True)

@@ -109,12 +109,13 @@ class Attention(nn.Module):
         mixed_BHTd = torch.softmax(scores_BHTS, dim=-1).to(v.dtype) @ v
         return torch.as_tensor(mixed_BHTd.transpose(1, 2).reshape(-1, self.width))
 
-    def step(self, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    def step(self, q_RHd: Tensor, own_RH1: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
         """Computes self-attention at one new position of each of R sequences, from cached keys and values.
 
         Args:
             q_RHd: The scaled query of the new position of each sequence.
-            keys: The keys of each position, the new position last; each of shape (R, H, d).
+            own_RH1: The attention score of the new position for itself.
+            keys: The keys of each earlier position, each of shape (R, H, d).
             values: The values of each position, the new position last; each of shape (R, H, d).
 
         Returns:
@@ -122,7 +123,7 @@ class Attention(nn.Module):
         """
         # There are at most L positions. One elementwise product per position is faster than many tiny matrix products,
         # and faster than one product with an axis for the positions, which is broadcast and summed row by row.
-        scores_RHS = torch.cat([(q_RHd * k_RHd).sum(-1, keepdim=True) for k_RHd in keys], dim=-1)
+        scores_RHS = torch.cat([*((q_RHd * k_RHd).sum(-1, keepdim=True) for k_RHd in keys), own_RH1], dim=-1)
         weights = torch.softmax(scores_RHS, dim=-1).split(1, dim=-1)
         mixed = [weight_RH1 * v_RHd for weight_RH1, v_RHd in zip(weights, values, strict=True)]
         return torch.as_tensor(reduce(torch.add, mixed).flatten(1))
@@ -196,19 +197,22 @@ class Block(nn.Module):
         """
         return self._add(x_RD, v_RHd.flatten(1))
 
-    def step(self, x_RD: Tensor, q_RHd: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    def step(
+        self, x_RD: Tensor, q_RHd: Tensor, own_RH1: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]
+    ) -> Tensor:
         """Computes `forward` at the newest position of each sequence, from cached keys and values.
 
         Args:
             x_RD: The vector of the newest position of each of R sequences, of width D.
             q_RHd: The scaled query of each newest position, from `project`.
-            keys: The keys of each position, the newest position last; each of shape (R, H, d).
+            own_RH1: The attention score of each newest position for itself.
+            keys: The keys of each earlier position, each of shape (R, H, d).
             values: The values of each position, the newest position last; each of shape (R, H, d).
 
         Returns:
             The block's output, shape (R, D).
         """
-        return self._add(x_RD, self.attention.step(q_RHd, keys, values))
+        return self._add(x_RD, self.attention.step(q_RHd, own_RH1, keys, values))
 
     def _add(self, x_RD: Tensor, attended_RD: Tensor) -> Tensor:
         x_RD = self._residual(x_RD, attended_RD, self.attention.out)

@@ -34,7 +34,7 @@ from rqrec.models.trie.tensors import TriePaths, child_log_probs
 PADDING = -1
 LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with 0.02 for embeddings, the model predicts only popularity for twice as long
 ITEMS_PER_CHUNK = 65_536
-SHORTEST = 1e-6  # length of an item vector; a shorter one counts as this long
+SHORTEST = 1e-6  # length of a vector; a shorter one counts as this long
 SHORT_TERM_SHARE = 0.5  # of the short-term encoder's relevance in the relevance by which items are ranked
 
 
@@ -201,7 +201,7 @@ class Retriever(nn.Module):
         items_RD, short_term_BF = vectors_RW, None
         if self.short_term is not None:
             items_RD, embeddings_RF = vectors_RW.split([self.config.width, self.short_term.config.width], dim=1)
-            short_term_BF = self.short_term.last(embeddings_RF.unflatten(0, (-1, history_length)), lengths_B)
+            short_term_BF = self.short_term.last(embeddings_RF, lengths_B, history_length)
         states_BD = self.history.last(self.history.typed(items_RD, types_R), lengths_B, history_length)
         return states_BD, self.weighted_queries(states_BD, short_term_BF)
 
@@ -215,32 +215,27 @@ class Retriever(nn.Module):
         Returns:
             Queries of shape (B, W). The dot product is to be taken with an item vector at unit length.
         """
-        queries_BD = F.normalize(self.query(states_BD), dim=-1) * (
-            self.config.relevance_weight / self.config.temperature
-        )
+        weight, queries_BD = self.config.relevance_weight / self.config.temperature, self.query(states_BD)
         if short_term_BF is None or self.short_term is None:
-            return queries_BD
+            return _of_length(weight, queries_BD)
         # In an item vector of unit length, each part has the length sqrt(1/2).
-        weight = math.sqrt(2) * SHORT_TERM_SHARE * self.config.relevance_weight / self.short_term.config.temperature
-        short_term_BF = F.normalize(short_term_BF, dim=-1) * weight
-        return torch.cat([queries_BD * (math.sqrt(2) * (1 - SHORT_TERM_SHARE)), short_term_BF], dim=1)
+        weight *= math.sqrt(2) * (1 - SHORT_TERM_SHARE)
+        other = math.sqrt(2) * SHORT_TERM_SHARE * self.config.relevance_weight / self.short_term.config.temperature
+        return torch.cat([_of_length(weight, queries_BD), _of_length(other, short_term_BF)], dim=1)
 
-    def weighted_relevance(self, queries_BW: Tensor, vectors_RW: Tensor) -> Tensor:
+    def weighted_relevance(self, queries_BW: Tensor, vectors_BKW: Tensor) -> Tensor:
         """Computes relevance_weight * relevance. Candidates are ranked by log_prob + relevance_weight * relevance.
 
         Args:
             queries_BW: The query of each of B users, from `weighted_queries`.
-            vectors_RW: The item vectors of K candidates per user, one user after the other, shape (B K, W).
+            vectors_BKW: The item vectors of the K candidates of each user.
 
         Returns:
             The weighted relevance of each candidate, shape (B, K), float32.
         """
         # Dividing the products by the lengths of the vectors costs less than dividing the vectors.
-        lengths_R: Tensor = torch.linalg.vector_norm(vectors_RW, dim=-1).clamp_min(SHORTEST)
-        vectors_BKW = vectors_RW.unflatten(0, (queries_BW.shape[0], -1))
-        products_BK = (vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2)
-        weighted_BK: Tensor = products_BK / lengths_R.view(products_BK.shape)
-        return weighted_BK.float()
+        lengths_BK = torch.linalg.vector_norm(vectors_BKW, dim=-1).clamp_min(SHORTEST)
+        return torch.as_tensor(((vectors_BKW @ queries_BW.unsqueeze(2)).squeeze(2) / lengths_BK).float())
 
     def log_probs(self, states_MD: Tensor, leaves_M: Tensor, paths: TriePaths) -> Tensor:
         """Computes the natural log-probability of one given item for each state, level by level.
@@ -262,6 +257,11 @@ class Retriever(nn.Module):
             slot_M = chosen_ML[:, depth] - take(paths.trie.first_child[depth], nodes_M)
             levels.append(log_probs_MF.gather(1, slot_M.unsqueeze(1)).squeeze(1))
         return torch.stack(levels, dim=1)
+
+
+def _of_length(length: float, x_BD: Tensor) -> Tensor:
+    """Scales rows to a length. It takes fewer nodes of the search's graph than `normalize`."""
+    return torch.as_tensor(x_BD / torch.linalg.vector_norm(x_BD, dim=-1, keepdim=True).clamp_min(SHORTEST) * length)
 
 
 def _scale_gradient(x: Tensor, share: float) -> Tensor:

@@ -135,22 +135,21 @@ class ShortTermEncoder(nn.Module):
             x_BTF = block(F.pad(x_BTF, (0, 0, self.config.taps - 1, 0)))
         return torch.as_tensor(x_BTF)
 
-    def last(self, items_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    def last(self, items_RF: Tensor, lengths_B: Tensor, history_length: int) -> Tensor:
         """Computes only the state after the last item of each history, shape (B, F). It has no dropout.
 
         The state depends on the last 1 + layers (C - 1) items, and only these are read.
 
         Args:
-            items_BTF: Item embeddings, oldest first, at any length, padded at the end with anything.
+            items_RF: Item embeddings at any length, one history of T items after the other, oldest first, padded at
+                the end with anything.
             lengths_B: Number of items in each history, 1..T.
+            history_length: T, the length of each history including its padding.
         """
-        users, length = items_BTF.shape[:2]
         read = 1 + self.config.layers * (self.config.taps - 1)
-        steps_T = torch.arange(read, device=items_BTF.device)
-        positions_BT = lengths_B[:, None] - read + steps_T  # negative before the first item
-        firsts_B1 = torch.arange(users, device=items_BTF.device)[:, None] * length
-        rows_BT = firsts_B1 + positions_BT.clamp_min(0)
-        x_BTF = self.norm(take_rows(items_BTF.flatten(0, 1), rows_BT.flatten()).unflatten(0, (-1, read)))
+        positions_BT = lengths_B[:, None] + torch.arange(-read, 0, device=items_RF.device)  # < 0 before the first item
+        firsts_B1 = torch.arange(lengths_B.shape[0], device=items_RF.device)[:, None] * history_length
+        x_BTF = self.norm(take_rows(items_RF, firsts_B1 + positions_BT.clamp_min(0)))
         is_item_BT1 = (positions_BT >= 0).to(x_BTF.dtype).unsqueeze(2)
         for block in self.blocks:
             x_BTF = block(x_BTF * is_item_BT1[:, -x_BTF.shape[1] :])

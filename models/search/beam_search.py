@@ -83,8 +83,7 @@ class BeamSearch(nn.Module):
         items_RD = take_rows(item_vectors_ND, history_BT.flatten())
         states_BD, queries_BD = self.retriever.last(items_RD, lengths_B, length, types_R)
         decoding = self.retriever.decoder.begin(states_BD)
-        users_B1 = torch.arange(batch, dtype=torch.int32, device=history_BT.device).unsqueeze(1)
-        beams = beam_slots_K.shape[0]
+        users_B1 = torch.arange(batch, device=history_BT.device).unsqueeze(1)
         scores_R = torch.zeros_like(lengths_B, dtype=torch.float32)
         nodes_R = torch.zeros_like(lengths_B, dtype=torch.int32)
         num_levels = len(trie.first_child)
@@ -95,14 +94,15 @@ class BeamSearch(nn.Module):
             children_RF, log_probs_RF = _children(trie, depth, nodes_R, decoding.logits_RV, open_beams)
             candidates_RF = scores_R.unsqueeze(1) + log_probs_RF + take(eligible.penalties[depth], children_RF)
             nodes_BK = prefix_nodes[-1] if prefix_nodes else nodes_R.view(batch, 1)
-            candidates_BX = closed.bar(candidates_RF, nodes_BK, depth, trie.first_child[depth])
-            scores_BK, index_BK = _best(candidates_BX, beam_slots_K, depth)
-            index_R = (index_BK.int() + users_B1 * candidates_BX.shape[1]).flatten()
-            scores_R, nodes_R = scores_BK.flatten(), children_RF.flatten().gather(0, index_R)
-            prefix_nodes.append(nodes_R.view(batch, beams))
+            candidates_BY = closed.bar(candidates_RF.view(batch, -1), nodes_BK, depth, trie.first_child[depth])
+            scores_BK, index_BK = _best(candidates_BY, beam_slots_K, depth)
+            parents_BK = index_BK // children_RF.shape[1] + users_B1 * nodes_BK.shape[1]
+            nodes_BK = children_RF.view(batch, -1).gather(1, index_BK)
+            scores_R, nodes_R = scores_BK.flatten(), nodes_BK.flatten()
+            prefix_nodes.append(nodes_BK)
             prefix_log_probs.append(scores_BK)
             if depth + 1 < num_levels:
-                parents_R, nodes_M = index_R // children_RF.shape[1], nodes_R
+                parents_R, nodes_M = parents_BK.flatten(), nodes_R
                 parents_M, earlier = parents_R, open_beams
                 if depth >= 1 and not self.fixed_shapes:  # after one code, nearly all beams are open
                     open_beams = OpenBeams.at(depth + 1, nodes_R, scores_R, trie)
@@ -122,19 +122,19 @@ class BeamSearch(nn.Module):
     ) -> BeamSearchOutput:
         """Ranks the found leaves and the joining items together."""
         leaves_BY = joining.candidates(found)
-        vectors_RD = take_rows(item_vectors_ND, leaves_BY.flatten().clamp_min(0))
-        weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_RD)
+        vectors_BYD = take_rows(item_vectors_ND, leaves_BY.clamp_min(0))
+        weighted_BY = self.retriever.weighted_relevance(queries_BD, vectors_BYD)
         relevance_weight = self.retriever.config.relevance_weight
         return joining.ranked(found, leaves_BY, queries_BD, weighted_BY, weight, relevance_weight=relevance_weight)
 
 
-def _best(candidates_BX: Tensor, beam_slots_K: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+def _best(candidates_BY: Tensor, beam_slots_K: Tensor, depth: int) -> tuple[Tensor, Tensor]:
     """The scores and numbers of the K best candidates of each user, best first."""
-    width, beams = candidates_BX.shape[1], beam_slots_K.shape[0]
+    width, beams = candidates_BY.shape[1], beam_slots_K.shape[0]
     if depth > 0:  # there are K times F candidates, so at least K
-        return top_k(candidates_BX, beams)
-    filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(candidates_BX.shape[0], -1)
-    scores_BK, index_BK = top_k(torch.cat([candidates_BX, filler_BK], dim=1), beams)
+        return top_k(candidates_BY, beams)
+    filler_BK = torch.full_like(beam_slots_K, -torch.inf).expand(candidates_BY.shape[0], -1)
+    scores_BK, index_BK = top_k(torch.cat([candidates_BY, filler_BK], dim=1), beams)
     return scores_BK, index_BK.clamp_max(width - 1)  # a filler beam has score -inf, so it may point at any node
 
 

@@ -60,5 +60,5 @@ class ExhaustiveScorer:
         leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
         log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
         queries_1D = retriever.weighted_queries(state_1D, short_term_1F)
-        scores_N = log_probs_NL.sum(1) + retriever.weighted_relevance(queries_1D, vectors_ND)[0]
+        scores_N = log_probs_NL.sum(1) + retriever.weighted_relevance(queries_1D, vectors_ND.unsqueeze(0))[0]
         return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_N.cpu().numpy())

@@ -6,7 +6,7 @@ D width.
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -85,7 +85,7 @@ class OnnxEngine:
         self._is_half = any(one.type == "tensor(float16)" for one in inputs)
         arrays = catalogue_inputs(trie, item_vectors_ND, following)
         self._catalogue = self._values({one.name: arrays[one.name] for one in inputs if one.name in arrays})
-        self._bound = local()
+        self._of_thread = local()
 
     def with_vectors(self, item_vectors_PD: NDArray[np.float32]) -> "OnnxEngine":
         """Makes an engine whose histories may contain items that were added after the trie was built.
@@ -97,7 +97,7 @@ class OnnxEngine:
         """
         other = copy.copy(self)
         other._catalogue = {**self._catalogue, **self._values({ITEM_VECTORS: item_vectors_PD})}
-        other._bound = local()
+        other._of_thread = local()
         return other
 
     def _values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
@@ -167,14 +167,9 @@ class OnnxEngine:
         users = len(request["lengths_B"])
         if self._cuda:
             request = pad_to_bucket(request, max_history=self._max_history)
-        binding = self._binding()
-        for name, array in request.items():
-            binding.bind_cpu_input(name, array)
-        binding.clear_binding_outputs()  # the shapes of the outputs may differ from those of the run before
-        for name in (*self._outputs, *prefix_outputs):
-            binding.bind_output(name)
-        self._search.run_with_iobinding(binding)
-        outputs = [output[:users] for output in binding.copy_outputs_to_cpu()]
+        if not hasattr(self._of_thread, "run"):
+            self._of_thread.run = _BoundRun(self._search, self._catalogue)
+        outputs = [output[:users] for output in self._of_thread.run(request, (*self._outputs, *prefix_outputs))]
         ranked, prefixes = outputs[: len(self._outputs)], outputs[len(self._outputs) :]
         found = SearchOutput(*ranked)
         if not prefixes:
@@ -185,14 +180,43 @@ class OnnxEngine:
             prefix_log_probs_BLK=np.stack(prefixes[levels:], axis=1),
         )
 
-    def _binding(self) -> ort.IOBinding:
-        """This thread's binding. The catalogue's arrays are bound once per thread, not once per request."""
-        if not hasattr(self._bound, "binding"):
-            binding = self._search.io_binding()
-            for name, value in self._catalogue.items():
-                binding.bind_ortvalue_input(name, value)
-            self._bound.binding = binding
-        return self._bound.binding
+
+class _BoundRun:
+    """Runs the graph in one thread. What is the same as in the run before is not bound again, because it costs time.
+
+    Args:
+        search: The session of the graph.
+        catalogue: The inputs that are the same in all runs, by name.
+    """
+
+    def __init__(self, search: ort.InferenceSession, catalogue: Mapping[str, ort.OrtValue]) -> None:
+        self._search, self._binding = search, search.io_binding()
+        for name, value in catalogue.items():
+            self._binding.bind_ortvalue_input(name, value)
+        self._inputs = dict[str, NDArray[Any]]()
+        self._bound_outputs: tuple[Any, ...] | None = None
+
+    def __call__(self, request: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Computes outputs, in their order, as arrays of their own.
+
+        Args:
+            request: The other inputs, by name. Arrays are not to be changed after the call.
+            outputs: The names of the outputs.
+        """
+        for name, array in request.items():
+            if self._inputs.get(name) is not array:  # those of a filter are the same from request to request
+                self._binding.bind_cpu_input(name, array)
+                self._inputs[name] = array
+        # A run writes into the arrays of the run before if they are still bound, so their shapes must be the same.
+        wanted = (len(request["lengths_B"]), len(request["beam_slots_K"]), *outputs)
+        if wanted != self._bound_outputs:
+            self._binding.clear_binding_outputs()
+            for name in outputs:
+                self._binding.bind_output(name)
+        self._bound_outputs = None  # unknown if the run fails
+        self._search.run_with_iobinding(self._binding)
+        self._bound_outputs = wanted
+        return list(self._binding.copy_outputs_to_cpu())
 
 
 def request_inputs(

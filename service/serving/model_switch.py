@@ -68,8 +68,7 @@ class ModelSwitch:
         self._open = OpenModels(bundles, open_model, metrics)
         self._shared = SharedRollout(gate, empty_for_s=empty_wait_s)
         self._writes = WriteTurns()
-        self._assigning = asyncio.Lock()  # held by a change that was asked for here, around the next one
-        self._switching = asyncio.Lock()  # held by any change, also by one that follows another replica
+        self._assigning, self._switching = asyncio.Lock(), asyncio.Lock()  # a change asked for here takes both
         self._following = Periodic(self._follow, poll_every_s)
         self._pause_s = check_every_s
         self._adopt_at = 0.0  # monotonic seconds

@@ -47,7 +47,8 @@ def rank_by_short_term(
         recent = [torch.from_numpy(history[-longest:]) for history in histories]
         recent_BT = torch.nn.utils.rnn.pad_sequence(recent, batch_first=True).to(device)
         # The states need no unit length: it does not change the order of a user's items.
-        products_BN = encoder.last(encoder.items(recent_BT), lengths_B) @ directions_NF.T
+        items_RF = encoder.items(recent_BT).flatten(0, 1)
+        products_BN = encoder.last(items_RF, lengths_B, recent_BT.shape[1]) @ directions_NF.T
         excluded = histories if exclude_history else last_disliked(histories, types, disliked_types)
         for row, items in enumerate(excluded):
             products_BN[row, torch.from_numpy(items).to(device)] = -torch.inf

@@ -47,7 +47,7 @@ def test_the_future_changes_nothing(encoder: ShortTermEncoder) -> None:
 def test_the_last_state_is_that_of_reading_all_positions(encoder: ShortTermEncoder) -> None:
     items_BTF, lengths_B = torch.randn(3, 6, WIDTH), torch.tensor([6, 1, 4])
     expected_BF = encoder.encode(items_BTF)[torch.arange(3), lengths_B - 1]
-    torch.testing.assert_close(encoder.last(items_BTF, lengths_B), expected_BF)
+    torch.testing.assert_close(encoder.last(items_BTF.flatten(0, 1), lengths_B, 6), expected_BF)
 
 
 @pytest.mark.parametrize("length", [1e-3, 1e3])

@@ -21,16 +21,16 @@ def test_hand_made_exclusions() -> None:
     trie = SemanticIdTrie.build(np.array([[0, 0, 1], [0, 0, 2], [0, 3, 0], [2, 1, 1]]), codebook_size=4)
     # Node 0 of depth 2 has only the leaves 0 and 1. Node 0 of depth 1 also has leaf 2, so it stays open.
     closed = closed_nodes(Eligibility.everything(trie), [np.array([0, 1]), np.array([3])])
-    assert closed.user_M.tolist() == [0, 0, 1, 1]
-    assert closed.node_LM[:, :3].tolist() == [[0, 0, 1], [0, 0, 2], [0, 1, 3]]
-    assert closed.closed_parent_LM.tolist() == [[-1, -1, 0, -1], [0, -1, 1, -1], [0, 0, 2, -1]]
+    assert closed.node_LBX[:, 0].tolist() == [[0, 0], [0, 0], [0, 1]]
+    assert closed.node_LBX[:, 1, 0].tolist() == [1, 2, 3]
+    assert closed.closed_parent_LBX.tolist() == [[[-1, -1], [0, -1]], [[0, -1], [1, -1]], [[0, 0], [2, -1]]]
 
 
 def test_padding_closes_nothing() -> None:
     # If the padding were read as leaf 0, node 0 would seem to lose both of its leaves.
     trie = SemanticIdTrie.build(np.array([[0, 0], [0, 1], [1, 0]]), codebook_size=4)
     closed = closed_nodes(Eligibility.everything(trie), [np.array([0]), np.array([0, 1])])
-    assert closed.closed_parent_LM.tolist() == [[-1, -1, 0, -1], [0, -1, 0, 0]]
+    assert closed.closed_parent_LBX.tolist() == [[[-1, -1], [0, -1]], [[0, -1], [0, 0]]]
 
 
 @given(
@@ -54,10 +54,10 @@ def test_closed_nodes_are_those_without_an_eligible_leaf(
         parents = sorted({codes[: depth - 1] for codes in ordered})
         found = {
             (user, (*parents[parent], int(trie.child_code[depth - 1][node])))
-            for user, parent, node in zip(
-                closed.user_M.tolist(),
-                closed.closed_parent_LM[depth - 1].tolist(),
-                closed.node_LM[depth - 1].tolist(),
+            for user in range(len(excluded))
+            for parent, node in zip(
+                closed.closed_parent_LBX[depth - 1, user].tolist(),
+                closed.node_LBX[depth - 1, user].tolist(),
                 strict=True,
             )
             if parent >= 0

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from rqrec.models.array_types import IntArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.layout import (
     HALF_SEARCH_GRAPH,
@@ -25,6 +26,7 @@ from rqrec.models.search.gpu.buckets import pad_to_bucket
 from rqrec.models.search.history.transitions import KEPT, Following, Transitions
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.padding import pad
+from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.search.torch_engine import load_torch_engine
 from rqrec.models.tokenizer.config import RqVaeConfig
 from rqrec.models.tokenizer.rqvae import RqVae
@@ -110,6 +112,36 @@ def test_finds_what_torch_finds(bundle: Bundle, trie: SemanticIdTrie) -> None:
         assert np.any(ours.strengths_BK > 0)
         # Neighbours whose scores differ by less than the tolerance may change places.
         assert (ours.leaves_BK == theirs.leaves_BK).mean() > 0.99
+
+
+def test_a_run_changes_no_result_of_another_run(bundle: Bundle, trie: SemanticIdTrie) -> None:
+    everything, first_half = (
+        Eligibility.from_mask(trie, np.arange(trie.num_leaves) < most)
+        for most in (trie.num_leaves, trie.num_leaves // 2)
+    )
+    histories_BT = np.array([[1, 2, 3], [7, 8, 9]])
+    calls = [  # of equal and of other shapes, with equal and with other filters
+        (histories_BT, everything, 20),
+        (histories_BT[::-1].copy(), everything, 20),
+        (histories_BT, first_half, 20),
+        (histories_BT[:1], first_half, 5),
+        (histories_BT, everything, 20),
+    ]
+
+    def found_by(engine: OnnxEngine, history_BT: IntArray, eligibility: Eligibility, beam_width: int) -> SearchOutput:
+        users = len(history_BT)
+        arguments = (history_BT, np.full(users, 3), np.full((users, 1), -1), eligibility)
+        return engine.search(*arguments, beam_width=beam_width)
+
+    engine = OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie))
+    found = [found_by(engine, *call) for call in calls]
+    with pytest.raises(RuntimeError):
+        found_by(engine, np.full((2, 3), 10**6), everything, 20)
+    found.append(found_by(engine, *calls[0]))
+    for one, call in zip(found, [*calls, calls[0]], strict=True):
+        fresh = found_by(OnnxEngine(bundle.path / SEARCH_GRAPH, trie, item_vectors(bundle, trie)), *call)
+        np.testing.assert_array_equal(one.leaves_BK, fresh.leaves_BK)
+        np.testing.assert_array_equal(one.scores_BK, fresh.scores_BK)
 
 
 def test_padding_to_a_bucket_changes_no_answer(bundle: Bundle, trie: SemanticIdTrie) -> None:

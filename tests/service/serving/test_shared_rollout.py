@@ -37,13 +37,13 @@ def test_a_change_waits_for_the_end_of_one_that_follows_another_replica(
         await asyncio.sleep(1.0)
         await hand_over(switch, before)
 
-    with service(three_bundles, redis_url=redis_server.url) as one:
-        with service(three_bundles, redis_url=redis_server.url) as other:
-            monkeypatch.setattr(ModelSwitch, "_hand_over", slow_hand_over)
-            activate(one, "second")
-            until(lambda: ask(other)["model_version"] == "second")
-            activate(other, "third")
-            until(lambda: ask(one)["model_version"] == "third")
+    url = redis_server.url
+    with service(three_bundles, redis_url=url) as one, service(three_bundles, redis_url=url) as other:
+        monkeypatch.setattr(ModelSwitch, "_hand_over", slow_hand_over)
+        activate(one, "second")
+        until(lambda: ask(other)["model_version"] == "second")
+        activate(other, "third")
+        until(lambda: ask(one)["model_version"] == "third")
 
 
 @pytest.mark.parametrize("roles", ["nonsense", '{"active": 1}', Rollout("gone").to_json()])
