@@ -1,5 +1,6 @@
 """Builds the data set from raw tables: checks the rows, sorts interactions by time, and numbers users and items."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,6 +28,11 @@ from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splitting.time_unit import ticks_per_second
 
 LOG, CATALOGUE = "the interactions table", "the items table"
+SMALL_DIFFERENCES: dict[str, Callable[[pl.Series], pl.Series]] = {  # how each is taken out of ids
+    "leading zeros": lambda ids: ids.str.strip_chars_start("0"),
+    "upper and lower case": lambda ids: ids.str.to_lowercase(),
+    "the Unicode form of letters (NFC or NFD)": lambda ids: ids.str.normalize("NFC"),
+}
 
 
 def build_dataset(
@@ -180,34 +186,41 @@ def _matched(
     if settings.unknown_items == "error":
         report.refuse(
             f"{log}: interactions name {len(unknown)} items that {catalogue} does not have, such as "
-            f"{unknown.head(EXAMPLES_SHOWN).to_list()}{_of_other_zeros(unknown, items)}: add them, or set "
+            f"{unknown.head(EXAMPLES_SHOWN).to_list()}{_near_misses(unknown, items)}: add them, or set "
             "DatasetSettings.unknown_items = 'drop' (their interactions) or 'add' (the items, without attributes)"
         )
         return items, frame
     if settings.unknown_items == "add":
-        report.note(f"{catalogue}: {len(unknown)} items of {log} added without attributes")
+        report.note(
+            f"{catalogue}: {len(unknown)} items of {log} added without attributes{_near_misses(unknown, items)}"
+        )
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
     texts = DistinctTexts.from_column(frame[ITEM_ID])
     is_strange = texts.spread(texts.values_V.is_in(unknown.implode()))
     report.note(
         f"{log}: {is_strange.sum()} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
-        f"({len(unknown)})"
+        f"({len(unknown)}){_near_misses(unknown, items)}"
     )
     frame = frame.filter(~is_strange)
     if frame.is_empty():
         report.refuse(
             f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id; {log} has ids "
             f"such as {unknown.head(EXAMPLES_SHOWN).to_list()}, {catalogue} such as "
-            f"{items[ITEM_ID].head(EXAMPLES_SHOWN).to_list()}{_of_other_zeros(unknown, items)}"
+            f"{items[ITEM_ID].head(EXAMPLES_SHOWN).to_list()}{_near_misses(unknown, items)}"
         )
     return items, frame
 
 
-def _of_other_zeros(unknown: pl.Series, items: pl.DataFrame) -> str:
-    """Says how many unknown item ids are in the items table with more or fewer leading zeros; else nothing."""
-    known = items[ITEM_ID].str.strip_chars_start("0").unique()
-    found = int(unknown.str.strip_chars_start("0").is_in(known.implode()).sum())
-    return f" ({found} of the {len(unknown)} differ from an item only in leading zeros)" if found else ""
+def _near_misses(unknown: pl.Series, items: pl.DataFrame) -> str:
+    """Says how many unknown item ids are in the items table but for `SMALL_DIFFERENCES`; nothing if none is."""
+    counts = {
+        what: int(without(unknown).is_in(without(items[ITEM_ID]).unique().implode()).sum())
+        for what, without in SMALL_DIFFERENCES.items()
+    }
+    told = [
+        f"{count} of the {len(unknown)} differ from an item only in {what}" for what, count in counts.items() if count
+    ]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _period(times: pl.Series) -> str:

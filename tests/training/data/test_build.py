@@ -115,6 +115,24 @@ def test_ids_of_both_tables_are_shown_if_none_agree_and_leading_zeros_are_named(
 
 
 @pytest.mark.parametrize(
+    ("logged", "difference"),
+    [
+        ("ITEM-a", "upper and lower case"),
+        ("cafe\u0301", r"the Unicode form of letters \(NFC or NFD\)"),
+    ],
+)
+def test_ids_that_look_nearly_equal_are_named(logged: str, difference: str) -> None:
+    items = pl.DataFrame({"item_id": ["item-a", "caf\u00e9"]})
+    log = log_of([("u", logged, 1), ("u", "item-a", 2), ("u", "other", 3)])
+    told = rf"\(1 of the 2 differ from an item only in {difference}\)"
+    assert_faults(faults_of(log, items), [rf"interactions name 2 items .* {told}: add them"])
+    for unknown_items in ("drop", "add"):
+        report = DataReport()
+        build_dataset("t", log, items, DatasetSettings(unknown_items=unknown_items), report=report)
+        assert any(re.search(told, line) for line in report.lines)
+
+
+@pytest.mark.parametrize(
     ("times", "told"),
     [
         ([1_700_000_000, 1_710_000_001], "; from 2023-11-14 to 2024-03-09"),
