@@ -31,7 +31,8 @@ from rqrec.models.trie.semantic_ids import append_collision_codes
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Sequences, Split, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
@@ -102,7 +103,7 @@ def hold_out(dataset: Dataset, share: float, *, seed: int) -> ColdData:
     asked_U = ~is_warm_I[last_I] & (warm_before_U > 0)
     keep_I = is_warm_I & np.repeat(asked_U, sequences.lengths_U)
     offsets_U = np.concatenate([[0], np.cumsum(warm_before_U[asked_U])])
-    questions = Holdout(Sequences(items_I[keep_I], offsets_U), items_I[last_I[asked_U]])
+    questions = Holdout(Sequences.from_arrays(items_I[keep_I], offsets_U), items_I[last_I[asked_U]])
     numbered = interactions.with_columns(pl.col("user_index").rank("dense").cast(pl.Int32) - 1)
     return ColdData(
         Dataset(dataset.name, dataset.items[order_N], numbered, f"{dataset.fingerprint}-{share}-{seed}"),

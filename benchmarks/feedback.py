@@ -25,7 +25,8 @@ from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out, user_sequences
+from rqrec.training.data.splits import Holdout, Sequences, Split, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import bootstrap_interval, gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
@@ -62,7 +63,7 @@ class Told:
         """Returns the sequences as one variant sees them."""
         weights = {WEIGHTS: self.weights_I, DISLIKES: self.sequences.weights_I, BOTH: self.sequences.weights_I}
         types_I = self.sequences.types_I if name in (TYPES, BOTH) else None
-        return replace(self.sequences, weights_I=weights.get(name), types_I=types_I)
+        return self.sequences.with_arrays(weights_I=weights.get(name), types_I=types_I)
 
 
 def read_told(dataset: Dataset, settings: DatasetSettings, data_dir: Path) -> Told:
@@ -93,10 +94,10 @@ def rank_variant(
     """
     # The split is that of all interactions, dislikes included, so that every variant has the same one.
     sequences = told.variant(name)
-    split = leave_one_out(replace(sequences, weights_I=None))
+    split = leave_one_out(sequences.with_arrays(weights_I=None))
     if sequences.weights_I is not None:
         weights_I = sequences.weights_I[positions(told).train.items_I]
-        split = replace(split, train=replace(split.train, weights_I=weights_I))
+        split = replace(split, train=split.train.with_arrays(weights_I=weights_I))
     num_items = len(features.features_NE)
     with TemporaryDirectory(prefix="rqrec-") as scratch:
         retriever = fit_retriever(
@@ -108,12 +109,12 @@ def rank_variant(
             Path(scratch) / "tensorboard",
             num_event_types=told.num_types if sequences.types_I is not None else 0,
         )
-    popularity_N = item_popularity(replace(split.train, weights_I=None), num_items)
+    popularity_N = item_popularity(split.train.with_arrays(weights_I=None), num_items)
     vectors_ND = item_vectors(retriever, trie, features, fit_content(features), popularity_N)
     recommender = make_recommender(retriever, trie, vectors_ND, popularity_N)
     questions = {"validation": split.validation, "test": split.test}
     if sequences.types_I is not None:
-        histories = replace(split.test.histories, types_I=None)
+        histories = split.test.histories.with_arrays(types_I=None)
         questions["test, types unknown"] = replace(split.test, histories=histories)
     beam_width, k = run.settings.evaluation.beam_width, run.settings.evaluation.list_length
     return {
@@ -125,7 +126,7 @@ def rank_variant(
 def positions(told: Told) -> Split:
     """Returns the split of all interactions, with each interaction's position in place of its item."""
     count = len(told.sequences.items_I)
-    return leave_one_out(Sequences(np.arange(count, dtype=np.int32), told.sequences.offsets_U))
+    return leave_one_out(Sequences.from_arrays(np.arange(count, dtype=np.int32), told.sequences.offsets_U))
 
 
 def is_wanted(told: Told) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

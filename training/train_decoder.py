@@ -26,7 +26,8 @@ from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.sequences import tokenize_sequences
-from rqrec.training.data.splits import Split, leave_one_out
+from rqrec.training.data.splits import Split
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets

@@ -27,7 +27,8 @@ from benchmarks.support.machine import description
 from rqrec.training.data.prepare import load_prepared, prepare_data
 from rqrec.training.data.sequences import SeqData, move_to_disk, tokenize_sequences
 from rqrec.training.data.settings import DatasetSettings
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.runtime.workspace import open_workspace
 
 SIZES = (5_000_000, 25_000_000)

@@ -13,7 +13,8 @@ from benchmarks.support.synthetic import CODEBOOK_SIZE, synthetic_codes
 from rqrec.models.tokenizer.config import FeatureBlock, FeatureKind
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Sequences, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.features.features import load_features
 from rqrec.training.run import Run
 from rqrec.training.tokenize_items import load_semantic_ids
@@ -78,7 +79,7 @@ class TrainingData(NamedTuple):
         popularity_N = rng.permutation((np.arange(movies) + shift) ** -exponent)
         bounds_N = np.cumsum(popularity_N / popularity_N.sum())
         items_I = np.searchsorted(bounds_N, rng.random(int(lengths_U.sum()))).clip(max=movies - 1).astype(np.int32)
-        train = Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
+        train = Sequences.from_arrays(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
         return cls("synthetic, of MovieLens-25M's shape", features_NE, BLOCKS, trie, train)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 
 DATA_DIR = Path("artifacts/data")
 K, BEAM_WIDTH, HISTORY = 10, 20, 20

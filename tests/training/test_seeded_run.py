@@ -22,7 +22,8 @@ from sklearn.metrics import adjusted_rand_score
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from rqrec.training.data.prepare import load_prepared
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features

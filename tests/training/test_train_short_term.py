@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
-from rqrec.training.data.splits import Sequences, Split, leave_one_out
+from rqrec.training.data.splits import Sequences, Split
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_by_short_term import rank_by_short_term
 from rqrec.training.run import Run, RunSettings
@@ -34,7 +35,7 @@ Configure = Callable[..., RunSettings]
 def sequences() -> Sequences:
     """Each user goes through the items in their order, from another first item."""
     rows = [(np.arange(6) + user) % ITEMS for user in range(USERS)]
-    return Sequences(np.concatenate(rows).astype(np.int32), np.arange(0, 6 * USERS + 1, 6))
+    return Sequences.from_arrays(np.concatenate(rows).astype(np.int32), np.arange(0, 6 * USERS + 1, 6))
 
 
 def fit(split: Split, folder: Path, settings: ShortTermSettings = SETTINGS) -> ShortTermEncoder:
@@ -80,7 +81,7 @@ def gradients(sequences: Sequences, settings: ShortTermSettings, *, accumulate: 
 @pytest.mark.parametrize("negatives", [ITEMS, 3], ids=["all items", "a sample"])
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(sequences: Sequences, negatives: int) -> None:
     weights = np.random.default_rng(0).choice([0.0, 0.5, 2.0], len(sequences.items_I))
-    weighted = replace(sequences, weights_I=weights.astype(np.float32))
+    weighted = sequences.with_arrays(weights_I=weights.astype(np.float32))
     settings = replace(SETTINGS, dropout=0.0, negatives=negatives)
     whole, parts = (gradients(weighted, settings, accumulate=accumulate) for accumulate in (1, 3))
     assert "items.weight" in whole

@@ -18,7 +18,8 @@ from rqrec.training.data.reading.names import TABLES
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import MIN_ITEMS_TO_LEARN, Split, can_hold_out, user_sequences
+from rqrec.training.data.splits import MIN_ITEMS_TO_LEARN, Split, user_sequences
+from rqrec.training.data.splitting.leave_one_out import can_hold_out
 from rqrec.training.data.splitting.repeats import Repeats, measure_repeats
 from rqrec.training.data.splitting.settings import SplitSettings
 from rqrec.training.data.splitting.split import split_users

@@ -6,7 +6,6 @@ Shapes: B windows, T history items, I interactions, N items.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +73,7 @@ def tokenize_sequences(sequences: Sequences, leaf_of_item_N: NDArray[np.int64]) 
     for block in sequences.blocks():
         leaves_I[begin : begin + len(block.items_I)] = leaf_of_item_N[block.items_I]
         begin += len(block.items_I)
-    return replace(sequences, items_I=leaves_I, times_I=None)
+    return sequences.with_arrays(items_I=leaves_I, times_I=None)
 
 
 def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
@@ -91,7 +90,7 @@ def move_to_disk(sequences: Sequences, file: Path) -> Sequences:
             path = file if name == "items_I" else file.with_stem(f"{file.stem}-{name}")
             write_array(path, array)
             stored[name] = np.load(path, mmap_mode="r")
-    return replace(sequences, **stored)
+    return sequences.with_arrays(**stored)
 
 
 class SeqData:

@@ -123,7 +123,7 @@ def is_in_sets(lists_UK: NDArray[np.integer], sets: Sequences) -> NDArray[np.boo
 def set_recall_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> float:
     """Returns the mean recall@k over users: the share of a user's relevant items that is among the first k items.
 
-    >>> two = Sequences(np.array([1, 2, 2, 9], dtype=np.int32), np.array([0, 3, 4]))
+    >>> two = Sequences.from_arrays(np.array([1, 2, 2, 9], dtype=np.int32), np.array([0, 3, 4]))
     >>> set_recall_at_k(np.array([[2, 5, 1], [8, 9, 7]]), two, k=2)
     0.75
 
@@ -141,7 +141,7 @@ def set_ndcg_at_k(lists_UK: NDArray[np.integer], sets: Sequences, *, k: int) -> 
 
     The gain of each list is divided by the largest possible gain: that of a list with all relevant items first.
 
-    >>> two = Sequences(np.array([1, 2], dtype=np.int32), np.array([0, 2]))
+    >>> two = Sequences.from_arrays(np.array([1, 2], dtype=np.int32), np.array([0, 2]))
     >>> set_ndcg_at_k(np.array([[1, 2, 3]]), two, k=3)
     1.0
 

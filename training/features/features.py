@@ -33,7 +33,8 @@ from rqrec.models.tokenizer.featurizer import (
 )
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.prepare import load_columns, load_prepared, load_split
-from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Sequences, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.features.collaborative import cooccurrence_vectors
 from rqrec.training.features.column_table import columns_of_items, columns_table
 from rqrec.training.features.column_use import ColumnUse, Use, decide_uses

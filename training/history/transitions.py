@@ -6,8 +6,6 @@ trained models. The numbers below were chosen on the validation items of Amazon 
 Shapes: N items, E feature columns, P pairs of items, C pairs of a chunk.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -73,13 +71,14 @@ def _sessions(train: Sequences) -> Sequences:
     rows_I, times_I = train.rows_I, train.times_I
     assert times_I is not None
     is_first_I[1:] = (rows_I[1:] != rows_I[:-1]) | (np.diff(times_I) > SESSION_GAP_S)
-    return replace(train, offsets_U=np.append(np.flatnonzero(is_first_I), len(is_first_I)))
+    offsets_S = np.append(np.flatnonzero(is_first_I), len(is_first_I))
+    return Sequences.from_arrays(train.items_I, offsets_S, train.weights_I, train.types_I, times_I)
 
 
 def transition_shares(train: Sequences, num_items: int) -> sparse.csr_matrix:
     """Counts which item follows which, in a few steps; each row sums to 1, or to 0 if nothing followed.
 
-    >>> train = Sequences(np.array([0, 1, 2], dtype=np.int32), np.array([0, 3]))
+    >>> train = Sequences.from_arrays(np.array([0, 1, 2], dtype=np.int32), np.array([0, 3]))
     >>> transition_shares(train, 3).toarray().astype(float).round(2).tolist()
     [[0.0, 0.67, 0.33], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
 

@@ -14,7 +14,7 @@ LONGEST_HISTORY = 500  # items, as many as the service keeps of a user
 def next_item_questions(sequences: Sequences, is_asked_I: NDArray[np.bool_]) -> tuple[Holdout, NDArray[np.int64]]:
     """Makes a test case of each asked interaction that has an item before it and is not a dislike.
 
-    >>> two = Sequences(np.array([7, 8, 9, 4], dtype=np.int32), np.array([0, 3, 4]))
+    >>> two = Sequences.from_arrays(np.array([7, 8, 9, 4], dtype=np.int32), np.array([0, 3, 4]))
     >>> asked, user_Q = next_item_questions(two, np.ones(4, dtype=np.bool_))
     >>> [asked.histories[row].tolist() for row in range(2)], asked.targets_U.tolist(), user_Q.tolist()
     ([[7], [7, 8]], [8, 9], [0, 0])
@@ -33,7 +33,7 @@ def next_item_questions(sequences: Sequences, is_asked_I: NDArray[np.bool_]) -> 
     offsets_Q = np.concatenate([[0], np.cumsum(lengths_Q)]).astype(np.int64)
     places = np.arange(offsets_Q[-1]) + np.repeat(begins_Q - offsets_Q[:-1], lengths_Q)
     times_Q = None if sequences.times_I is None else sequences.times_I[ends_Q]
-    histories = Sequences(
+    histories = Sequences.from_arrays(
         sequences.items_I[places],
         offsets_Q,
         None if sequences.weights_I is None else sequences.weights_I[places],

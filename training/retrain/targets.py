@@ -6,7 +6,6 @@ Shapes: I interactions.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ def with_targets(sequences: Sequences, is_new_I: NDArray[np.bool_], *, replay: f
     latest_first = others[np.argsort(-sequences.times_I[others], kind="stable")]
     is_chosen_I[latest_first[: round(replay * int(is_chosen_I.sum()))]] = True
     weights_I = np.ones(len(is_new_I), dtype=np.float32) if sequences.weights_I is None else sequences.weights_I
-    return replace(sequences, weights_I=np.where(is_chosen_I, weights_I, np.float32(0)))
+    return sequences.with_arrays(weights_I=np.where(is_chosen_I, weights_I, np.float32(0)))
 
 
 def held_out_from(times_I: Sequence[int], share: float) -> int:

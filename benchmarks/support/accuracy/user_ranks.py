@@ -16,7 +16,8 @@ from rich.table import Table
 
 from rqrec.training.data.dataset import TIMESTAMP, USER_ID, DataError, Dataset, require_columns
 from rqrec.training.data.sequence_files import read_day_gaps
-from rqrec.training.data.splits import can_hold_out, leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import can_hold_out, leave_one_out
 from rqrec.training.data.splitting.time_unit import SECONDS_A_DAY, ticks_per_second
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import gains, hits

@@ -9,7 +9,8 @@ import pytest
 from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 
 REPOSITORY = Path(__file__).parents[3]
 RESEARCH_DATA = Path(os.environ.get("RESEARCH_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -1,5 +1,4 @@
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +13,7 @@ from rqrec.training.data.splits import Sequences
 
 def ragged(lengths: list[int]) -> Sequences:
     """Rows whose items are all different, so that every position can be told apart."""
-    return Sequences(np.arange(sum(lengths), dtype=np.int32), np.cumsum([0, *lengths]))
+    return Sequences.from_arrays(np.arange(sum(lengths), dtype=np.int32), np.cumsum([0, *lengths]))
 
 
 @given(
@@ -68,7 +67,7 @@ def test_refuses_data_without_a_pair() -> None:
 
 
 def test_a_dislike_is_read_and_never_a_target(tmp_path: Path) -> None:
-    sequences = replace(ragged([6, 3]), weights_I=np.array([1, 0, 2, 0, 0, 1, 0, 0, 0], np.float32))
+    sequences = ragged([6, 3]).with_arrays(weights_I=np.array([1, 0, 2, 0, 0, 1, 0, 0, 0], np.float32))
     stored = move_to_disk(sequences, tmp_path / "sequences.npy")
     data = SeqData(stored, max_history=3, batch_size=2, seed=0)
     targets: Counter[int] = Counter()
@@ -86,7 +85,7 @@ def test_a_dislike_is_read_and_never_a_target(tmp_path: Path) -> None:
 
 def test_a_third_of_the_windows_has_no_types() -> None:
     count = 600
-    sequences = replace(ragged([3] * count), types_I=np.tile(np.array([1, 2, 3], np.int8), count))
+    sequences = ragged([3] * count).with_arrays(types_I=np.tile(np.array([1, 2, 3], np.int8), count))
     data = SeqData(sequences, max_history=3, batch_size=32, seed=0)
     types = [row for batch in data.epoch(0) if batch.types_BT is not None for row in batch.types_BT.tolist()]
     assert len(types) == count
@@ -141,7 +140,9 @@ def test_crops_change_every_epoch_and_not_with_the_same_seed_and_epoch() -> None
 
 def test_batches_have_about_the_same_number_of_targets() -> None:
     lengths = np.random.default_rng(0).integers(2, 21, 4000)
-    sequences = Sequences(np.zeros(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    sequences = Sequences.from_arrays(
+        np.zeros(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)])
+    )
     data = SeqData(sequences, max_history=20, batch_size=32, seed=0)
     batches = list(data.epoch(0))
     targets = np.array([int((batch.targets_BT >= 0).sum()) for batch in batches])
@@ -152,7 +153,7 @@ def test_batches_have_about_the_same_number_of_targets() -> None:
 
 def test_crops_keep_the_last_target_before_dislikes() -> None:
     weights = np.array([1, 1, 0, 0, 0, 0] * 50, dtype=np.float32)
-    sequences = Sequences(np.arange(300, dtype=np.int32), np.arange(0, 301, 6), weights)
+    sequences = Sequences.from_arrays(np.arange(300, dtype=np.int32), np.arange(0, 301, 6), weights)
     for epoch in range(3):
         data = SeqData(sequences, max_history=9, batch_size=7, seed=0, crop_share=1.0)
         targets = np.concatenate([batch.targets_BT.flatten().numpy() for batch in data.epoch(epoch)])
@@ -162,7 +163,7 @@ def test_crops_keep_the_last_target_before_dislikes() -> None:
 def test_dislikes_do_not_count_as_targets_of_a_batch() -> None:
     rows = [[1, 1, 1]] * 600 + [[1, 1, 1] + [0] * 18] * 100
     weights = np.array([weight for row in rows for weight in row], dtype=np.float32)
-    sequences = Sequences(np.arange(len(weights), dtype=np.int32), np.cumsum([0, *map(len, rows)]), weights)
+    sequences = Sequences.from_arrays(np.arange(len(weights), dtype=np.int32), np.cumsum([0, *map(len, rows)]), weights)
     data = SeqData(sequences, max_history=20, batch_size=32, seed=0)
     counts = [int((batch.targets_BT >= 0).sum()) for batch in data.epoch(0)]
     assert max(counts) - min(counts) <= 4

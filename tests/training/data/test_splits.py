@@ -1,6 +1,5 @@
 import gc
 import weakref
-from dataclasses import replace
 from random import Random
 from unittest.mock import patch
 
@@ -9,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.training.data.sequences import SeqData
-from rqrec.training.data.splits import Holdout, Sequences, Split, leave_one_out
+from rqrec.training.data.splits import Holdout, Sequences, Split
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 
 Rows = list[list[int]]
 rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=8)
@@ -17,7 +17,7 @@ rows_of_items = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), m
 
 def ragged(rows: Rows) -> Sequences:
     offsets = np.cumsum([0, *map(len, rows)])
-    return Sequences(np.array([item for row in rows for item in row], dtype=np.int32), offsets)
+    return Sequences.from_arrays(np.array([item for row in rows for item in row], dtype=np.int32), offsets)
 
 
 def listed(sequences: Sequences) -> Rows:
@@ -44,7 +44,7 @@ def test_a_dislike_is_never_held_out_and_stays_in_the_histories() -> None:
     weights = [1, 1, 0, 1, 0, 1, 0, 1, 1, 0, 0]
     types = [1, 1, 2, 1, 2, 1, 2, 1, 1, 2, 2]
     rows = ragged([[1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11]])
-    split = leave_one_out(replace(rows, weights_I=np.array(weights, np.float32), types_I=np.array(types, np.int8)))
+    split = leave_one_out(rows.with_arrays(weights_I=np.array(weights, np.float32), types_I=np.array(types, np.int8)))
     assert listed(split.test.histories) == [[1, 2, 3, 4, 5]]
     assert split.test.targets_U.tolist() == [6]
     assert listed(split.validation.histories) == [[1, 2, 3]]
@@ -56,7 +56,7 @@ def test_a_dislike_is_never_held_out_and_stays_in_the_histories() -> None:
 
 
 def test_times_stay_with_their_items_and_a_case_has_that_of_its_target() -> None:
-    rows = replace(ragged([[1, 2, 3, 4], [5, 6], [7, 8, 9]]), times_I=np.arange(100, 109))
+    rows = ragged([[1, 2, 3, 4], [5, 6], [7, 8, 9]]).with_arrays(times_I=np.arange(100, 109))
     split = leave_one_out(rows)
     assert split.train.times_I is not None
     assert split.train.times_I.tolist() == [100, 101, 104, 105, 106]
@@ -70,7 +70,10 @@ def test_times_stay_with_their_items_and_a_case_has_that_of_its_target() -> None
 
 @given(rows_of_items)
 def test_weights_above_0_split_as_no_weights(rows: Rows) -> None:
-    plain, split = ragged(rows), leave_one_out(replace(ragged(rows), weights_I=np.full(sum(map(len, rows)), 0.5, "f4")))
+    plain, split = (
+        ragged(rows),
+        leave_one_out(ragged(rows).with_arrays(weights_I=np.full(sum(map(len, rows)), 0.5, "f4"))),
+    )
     expected = leave_one_out(plain)
     assert listed(split.train) == listed(expected.train)
     assert listed(split.test.histories) == listed(expected.test.histories)
@@ -148,13 +151,13 @@ def test_a_sample_keeps_histories_with_their_targets() -> None:
 def test_parts_of_sequences_are_those_of_plain_lists_and_copied_when_they_are_read(
     rows: Rows, at_once: int, random: Random
 ) -> None:
-    whole = replace(ragged(rows), times_I=np.arange(sum(map(len, rows))))
+    whole = ragged(rows).with_arrays(times_I=np.arange(sum(map(len, rows))))
     ends, keep = [random.randint(0, len(row)) for row in rows], [random.random() < 0.5 for _ in rows]
     parts = whole.until(whole.offsets_U[:-1] + ends).select(np.array(keep))
     expected = [row[:end] for row, end, kept in zip(rows, ends, keep, strict=True) if kept]
     assert listed(parts) == expected
     assert not {"items_I", "times_I"} & vars(parts).keys()
-    assert listed(replace(parts, times_I=None)) == expected
+    assert listed(parts.with_arrays(times_I=None)) == expected
     assert "times_I" not in vars(parts)
     assert parts.items_I.tolist() == [item for row in expected for item in row]
     with patch("rqrec.training.data.splits.ITEMS_AT_ONCE", at_once):

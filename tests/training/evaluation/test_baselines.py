@@ -17,7 +17,9 @@ from rqrec.training.evaluation.baselines import (
 
 
 def ragged(rows: list[list[int]]) -> Sequences:
-    return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+    return Sequences.from_arrays(
+        np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)])
+    )
 
 
 TRAIN = ragged([[0, 1], [0, 1, 2], [3, 4], [3, 4], [3, 4, 0]])
@@ -55,7 +57,7 @@ def random_sequences(rng: np.random.Generator, users: int, num_items: int, longe
     lengths_U = rng.integers(1, longest, users)
     shares_N = (np.arange(num_items) + 3.0) ** -0.7
     items_I = rng.choice(num_items, lengths_U.sum(), p=shares_N / shares_N.sum())
-    return Sequences(items_I.astype(np.int32), np.concatenate([[0], np.cumsum(lengths_U)]))
+    return Sequences.from_arrays(items_I.astype(np.int32), np.concatenate([[0], np.cumsum(lengths_U)]))
 
 
 def random_holdout(rng: np.random.Generator, users: int, num_items: int) -> Holdout:

@@ -8,7 +8,7 @@ from rqrec.training.evaluation.details import EvaluationDetails
 
 
 def test_details_are_read_as_they_were_written(tmp_path: Path) -> None:
-    histories = Sequences(np.array([0, 1, 2], dtype=np.int32), np.array([0, 2, 3]))
+    histories = Sequences.from_arrays(np.array([0, 1, 2], dtype=np.int32), np.array([0, 2, 3]))
     test = Holdout(histories, np.array([3, 4], dtype=np.int32))
     lists = {"rqrec": np.array([[2, 3, -1], [0, 1, 2]]), "popularity": np.array([[3, 0, 1], [4, 0, 1]])}
     made = EvaluationDetails.from_lists(

@@ -44,7 +44,7 @@ def test_bootstrap_interval_is_that_of_the_normal_approximation() -> None:
 
 
 def test_sets_of_items_count_each_item_once_and_miss_what_is_not_listed() -> None:
-    sets = Sequences(np.array([1, 1, 2, 3, 9], dtype=np.int32), np.array([0, 4, 5]))
+    sets = Sequences.from_arrays(np.array([1, 1, 2, 3, 9], dtype=np.int32), np.array([0, 4, 5]))
     lists_UK = np.array([[2, 7, 1], [8, -1, -1]])
     assert set_recall_at_k(lists_UK, sets, k=3) == pytest.approx((2 / 3 + 0) / 2)
     best = 1 + 1 / np.log2(3) + 1 / 2
@@ -52,5 +52,5 @@ def test_sets_of_items_count_each_item_once_and_miss_what_is_not_listed() -> Non
 
 
 def test_a_list_shorter_than_k_is_measured() -> None:
-    sets = Sequences(np.array([0, 1], dtype=np.int32), np.array([0, 2]))
+    sets = Sequences.from_arrays(np.array([0, 1], dtype=np.int32), np.array([0, 2]))
     assert set_recall_at_k(np.array([[0]]), sets, k=5) == 0.5

@@ -9,7 +9,9 @@ Rows = list[list[int]]
 
 
 def asked(rows: Rows) -> Holdout:
-    histories = Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+    histories = Sequences.from_arrays(
+        np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)])
+    )
     return Holdout(histories, np.zeros(len(rows), dtype=np.int32))
 
 

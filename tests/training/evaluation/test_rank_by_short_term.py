@@ -29,7 +29,7 @@ def holdout(types: list[int] | None = None) -> Holdout:
     items_I = np.concatenate(HISTORIES).astype(np.int32)
     types_I = None if types is None else np.array(types, dtype=np.int8)
     offsets_U = np.cumsum([0, *map(len, HISTORIES)])
-    return Holdout(Sequences(items_I, offsets_U, types_I=types_I), np.zeros(len(HISTORIES), dtype=np.int32))
+    return Holdout(Sequences.from_arrays(items_I, offsets_U, types_I=types_I), np.zeros(len(HISTORIES), dtype=np.int32))
 
 
 def ranked(encoder: ShortTermEncoder, history: list[int]) -> list[int]:

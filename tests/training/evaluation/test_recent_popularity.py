@@ -3,7 +3,7 @@ import numpy as np
 from rqrec.training.data.splits import Sequences
 from rqrec.training.evaluation.recent_popularity import recent_popularity
 
-TRAIN = Sequences(np.array([0, 1, 2, 2, 1], dtype=np.int32), np.array([0, 3, 5]))
+TRAIN = Sequences.from_arrays(np.array([0, 1, 2, 2, 1], dtype=np.int32), np.array([0, 3, 5]))
 TIMES = 1_700_000_000 + 86_400 * np.array([0, 20, 40, 11, 9])
 
 

@@ -27,7 +27,7 @@ def test_codebook_figures_by_hand() -> None:
 
 
 def test_neighbourhood_figures_by_hand() -> None:
-    train = Sequences(np.array([0, 1, 2, 3, 3, 2], dtype=np.int32), np.array([0, 4, 6]))
+    train = Sequences.from_arrays(np.array([0, 1, 2, 3, 3, 2], dtype=np.int32), np.array([0, 4, 6]))
     codes_NL, features_NE = np.array([[0, 0], [0, 1], [1, 0], [1, 0]]), np.eye(4, dtype=np.float32)
     features_NE[3] = features_NE[2]
     figures = neighbourhood_figures(codes_NL, features_NE, train)

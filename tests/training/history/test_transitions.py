@@ -1,7 +1,5 @@
 """The table of items that followed each item."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +11,9 @@ from rqrec.training.history.transitions import SHARPNESS, STEP_WEIGHTS, fit_tran
 
 
 def ragged(rows: list[list[int]]) -> Sequences:
-    return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+    return Sequences.from_arrays(
+        np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)])
+    )
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=4))
@@ -30,14 +30,14 @@ def test_transitions_are_those_of_a_plain_count(rows: list[list[int]]) -> None:
 
 def test_strengths_in_sessions_count_the_pairs_without_a_pause_between_them() -> None:
     times = [0, 60, 60 + SESSION_GAP_S, 9 * SESSION_GAP_S]
-    sequences = replace(ragged([[0, 1, 2, 3], [0, 2]]), times_I=np.array([*times, 0, 5 * SESSION_GAP_S]))
+    sequences = ragged([[0, 1, 2, 3], [0, 2]]).with_arrays(times_I=np.array([*times, 0, 5 * SESSION_GAP_S]))
     features_NE = np.eye(4, dtype=np.float32)
     table = fit_transitions(sequences, features_NE)
     pairs = list(zip(np.repeat(np.arange(4), np.diff(table.starts_N)).tolist(), table.items_P.tolist(), strict=True))
     assert table.session_strengths_P is not None
     found = dict(zip(pairs, table.session_strengths_P.tolist(), strict=True))
     assert found == pytest.approx({(0, 1): 2 / 3, (0, 2): 1 / 3, (0, 3): 0, (1, 2): 1, (1, 3): 0, (2, 3): 0})
-    plain = fit_transitions(replace(sequences, times_I=None), features_NE)
+    plain = fit_transitions(sequences.with_arrays(times_I=None), features_NE)
     assert plain.session_strengths_P is None
     assert plain.strengths_P.tolist() == table.strengths_P.tolist()
 
@@ -58,7 +58,9 @@ def test_the_strongest_pairs_of_each_item_are_kept() -> None:
 
 def test_dislikes_follow_nothing_and_weights_count() -> None:
     sequences = ragged([[0, 1], [0, 2], [0, 3]])
-    weighted = Sequences(sequences.items_I, sequences.offsets_U, np.array([1, 0, 1, 1, 1, 3], dtype=np.float32))
+    weighted = Sequences.from_arrays(
+        sequences.items_I, sequences.offsets_U, np.array([1, 0, 1, 1, 1, 3], dtype=np.float32)
+    )
     table = fit_transitions(weighted, np.ones((4, 1), dtype=np.float32))
     assert table.items_P.tolist() == [2, 3]
     np.testing.assert_allclose(table.strengths_P / table.strengths_P.sum(), [0.25, 0.75], rtol=1e-6)

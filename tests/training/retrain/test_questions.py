@@ -12,7 +12,7 @@ from rqrec.training.retrain.questions import next_item_questions
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.booleans()), max_size=6), max_size=5))
 def test_equals_a_plain_loop(users: list[list[tuple[int, bool, bool]]]) -> None:
     flat = [one for user in users for one in user]
-    sequences = Sequences(
+    sequences = Sequences.from_arrays(
         np.array([item for item, _, _ in flat], dtype=np.int32),
         np.cumsum([0, *map(len, users)]),
         weights_I=np.array([wanted for _, wanted, _ in flat], dtype=np.float32),
@@ -33,6 +33,6 @@ def test_equals_a_plain_loop(users: list[list[tuple[int, bool, bool]]]) -> None:
 
 def test_a_history_has_the_items_that_the_service_keeps() -> None:
     length = questions.LONGEST_HISTORY + 3
-    sequences = Sequences(np.arange(length, dtype=np.int32), np.array([0, length]))
+    sequences = Sequences.from_arrays(np.arange(length, dtype=np.int32), np.array([0, length]))
     asked, _ = next_item_questions(sequences, np.arange(length) == length - 1)
     assert asked.histories[0].tolist() == [*range(2, length - 1)]

@@ -7,7 +7,7 @@ from rqrec.training.retrain.targets import held_out_from, with_targets
 
 # Two users. The times say which interactions are old; the third of the first user is a dislike.
 TIMES_I = np.array([10, 30, 40, 100, 20, 50, 110])
-SEQUENCES = Sequences(
+SEQUENCES = Sequences.from_arrays(
     np.arange(7, dtype=np.int32),
     np.array([0, 4, 7]),
     weights_I=np.array([1, 2, 0, 3, 1, 1, 5], dtype=np.float32),
@@ -33,12 +33,13 @@ def test_the_latest_old_interactions_are_replayed_but_no_dislike() -> None:
 
 def test_every_item_stays_in_the_history() -> None:
     mixed = with_targets(SEQUENCES, IS_NEW_I, replay=1)
-    assert mixed.items_I is SEQUENCES.items_I
-    assert mixed.offsets_U is SEQUENCES.offsets_U
+    assert np.shares_memory(mixed.items_I, SEQUENCES.items_I)
+    assert mixed.items_I.tolist() == SEQUENCES.items_I.tolist()
+    assert mixed.offsets_U.tolist() == SEQUENCES.offsets_U.tolist()
 
 
 def test_without_weights_all_count_the_same() -> None:
-    plain = Sequences(SEQUENCES.items_I, SEQUENCES.offsets_U, times_I=SEQUENCES.times_I)
+    plain = Sequences.from_arrays(SEQUENCES.items_I, SEQUENCES.offsets_U, times_I=SEQUENCES.times_I)
     assert weights(plain, replay=1) == [0, 0, 1, 1, 0, 1, 1]
 
 

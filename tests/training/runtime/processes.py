@@ -107,7 +107,7 @@ def retriever_gradients(accumulate: int) -> Weights:
 def random_sequences(rng: np.random.Generator) -> Sequences:
     lengths_U = rng.integers(2, 13, USERS)
     items_I = rng.integers(0, ITEMS, lengths_U.sum()).astype(np.int32)
-    return Sequences(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
+    return Sequences.from_arrays(items_I, np.concatenate([[0], np.cumsum(lengths_U)]))
 
 
 def gradients_of(model: nn.Module, work: Work[Any], accumulate: int) -> Weights:

@@ -1,7 +1,8 @@
 """Divides a data set into training, validation and test, by the kind of split that the settings name."""
 
 from rqrec.training.data.dataset import Dataset
-from rqrec.training.data.splits import Split, leave_one_out, user_sequences
+from rqrec.training.data.splits import Split, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.data.splitting.settings import SplitSettings
 from rqrec.training.data.splitting.time_split import split_by_time
 

@@ -15,7 +15,8 @@ from benchmarks.support.accuracy.bsarec import (
 )
 from benchmarks.support.accuracy.networks import rank_by_network
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import Sequences, leave_one_out, user_sequences
+from rqrec.training.data.splits import Sequences, user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 
 
 def test_bsarec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_bsarec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:
 
 
 def test_every_prefix_is_a_sample_once_an_epoch() -> None:
-    sequences = Sequences(np.array([5, 6, 7, 8, 1, 2], dtype=np.int32), np.array([0, 4, 6]))
+    sequences = Sequences.from_arrays(np.array([5, 6, 7, 8, 1, 2], dtype=np.int32), np.array([0, 4, 6]))
     prefixes = Prefixes(sequences, BsaRecSettings(max_history=2, batch_size=4))
     for epoch in range(2):
         batches = list(prefixes.epoch(epoch))

@@ -5,7 +5,8 @@ import numpy as np
 from benchmarks.support.accuracy.networks import rank_by_network
 from benchmarks.support.accuracy.sasrec import SasRecSettings, fit_sasrec
 from rqrec.training.data.sources import load_dataset
-from rqrec.training.data.splits import leave_one_out, user_sequences
+from rqrec.training.data.splits import user_sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 
 
 def test_sasrec_learns_what_users_like(shop: Path, tmp_path: Path) -> None:

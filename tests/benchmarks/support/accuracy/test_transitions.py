@@ -5,7 +5,9 @@ from rqrec.training.data.splits import Holdout, Sequences
 
 
 def ragged(rows: list[list[int]]) -> Sequences:
-    return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+    return Sequences.from_arrays(
+        np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)])
+    )
 
 
 def test_what_followed_comes_first_then_what_is_alike() -> None:

@@ -1,10 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rqrec.training.data.splits import Sequences, leave_one_out
+from rqrec.training.data.splits import Sequences
+from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.data.splitting.repeats import Repeats, held_out_share, measure_repeats, training_share
 from rqrec.training.data.splitting.settings import SplitSettings
 
@@ -12,7 +11,9 @@ Rows = list[list[int]]
 
 
 def ragged(rows: Rows) -> Sequences:
-    return Sequences(np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)]))
+    return Sequences.from_arrays(
+        np.array([i for row in rows for i in row], dtype=np.int32), np.cumsum([0, *map(len, rows)])
+    )
 
 
 def test_shares_of_targets_in_their_own_history() -> None:
@@ -57,7 +58,7 @@ def test_the_line_of_the_report_says_what_follows() -> None:
 
 def test_the_report_says_that_a_view_and_a_purchase_of_one_item_are_a_repeat() -> None:
     rows = ragged([[5, 6, 7, 5], [1, 2, 3, 1]])
-    typed = leave_one_out(replace(rows, types_I=np.array([1, 1, 1, 2, 1, 1, 1, 2], dtype=np.int8)))
+    typed = leave_one_out(rows.with_arrays(types_I=np.array([1, 1, 1, 2, 1, 1, 1, 2], dtype=np.int8)))
     assert "such as a view and a purchase, are a repeat" in measure_repeats(typed, SplitSettings()).line
     excluded = measure_repeats(typed, SplitSettings(exclude_history=True))
     assert "such as a view" not in excluded.line
@@ -65,4 +66,4 @@ def test_the_report_says_that_a_view_and_a_purchase_of_one_item_are_a_repeat() -
 
 def test_dislikes_are_no_targets() -> None:
     rows = ragged([[1, 2, 1, 2, 3]])
-    assert training_share(replace(rows, weights_I=np.array([1, 1, 0, 1, 1], dtype=np.float32))) == 1 / 3
+    assert training_share(rows.with_arrays(weights_I=np.array([1, 1, 0, 1, 1], dtype=np.float32))) == 1 / 3
