@@ -5,8 +5,8 @@ after all leaves for an item that was added after the trie was built. A history 
 search finds only items that have a leaf.
 
 Shapes: B users, T history items, X exclusions, L levels, V codes per level, K beams, R = B K beams of all users,
-M open beams (more than one leaf is below their node), F children of a node, N leaves (in `item_vectors_ND`: N places),
-D width.
+M open beams (more than one leaf is below their node), F children of a node, Y = K F candidates of a user, N leaves (in
+`item_vectors_ND`: N places), D width.
 """
 
 import torch
