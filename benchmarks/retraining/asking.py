@@ -18,8 +18,8 @@ from rqrec.training.data.splits import user_sequences
 from rqrec.training.evaluation.metrics import gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import Features
-from rqrec.training.retrain.judge import parent_recommender
-from rqrec.training.retrain.questions import next_item_questions
+from rqrec.training.retrain.asking.parent_model import ParentModel
+from rqrec.training.retrain.asking.questions import next_item_questions
 from rqrec.training.retrain.run import settings_of
 from rqrec.training.retrain.sources import read_sources
 from rqrec.training.tokenize_items import SemanticIds
@@ -56,7 +56,7 @@ def ask(model: Bundle, catalogue: Bundle, sources: Sequence[Path], *, after_s: i
     """
     features_NE = np.array(read_item_features(catalogue))
     ids = SemanticIds(catalogue.learned.codes_RL, catalogue.manifest.codebook_size, {})
-    recommender = parent_recommender(model, Features(features_NE, catalogue.featurizer), ids)
+    recommender = ParentModel.load(model, Features(features_NE, catalogue.featurizer), ids).recommender()
     settings = settings_of(catalogue).dataset
     read = read_sources([str(one) for one in sources], catalogue, settings, data_dir=data_dir, report=DataReport())
     sequences = user_sequences(read.dataset)

@@ -26,6 +26,8 @@ from rqrec.training.data.splits import Sequences, user_sequences
 from rqrec.training.features.features import load_features
 from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.refit import shortened
+from rqrec.training.retrain.asking.bonus import refitted_bonus
+from rqrec.training.retrain.asking.questions import next_item_questions, sampled_interactions
 from rqrec.training.retrain.data import as_stage
 from rqrec.training.retrain.grown_model import grown_retriever
 from rqrec.training.retrain.rare_rates import ITEMS, at_rates, item_rates, retriever_rates
@@ -42,8 +44,13 @@ START, SHORT_TERM, DECODER = "retrain_start", "retrain_short_term", "retrain_dec
 
 
 @dataclass(frozen=True)
-class _Grown:
-    """The settings of the stage that makes the first weights: it has none."""
+class _Start:
+    """All settings on which the first weights and the bonus depend."""
+
+    beam_width: int
+    bonus_interactions: int
+    seed: int
+    until_s: int
 
 
 @dataclass(frozen=True)
@@ -76,18 +83,33 @@ class Learner:
     tokens: Stage
     settings: AllSettings
 
-    def start(self) -> Stage:
-        """Runs the stage "retrain_start": grows the bundle's retriever to all items. Its bonus stays as it is."""
+    def start(self, *, until_s: int) -> Stage:
+        """Runs the stage "retrain_start": grows the bundle's retriever to all items, and fits its bonus anew.
+
+        Args:
+            until_s: The time before which the new interactions are to which the bonus is fitted, in seconds since 1970.
+        """
+        count, seed = self.settings.retrain.bonus_interactions, self.settings.retrain.seed
 
         def write(directory: Path) -> None:
             model = grown_retriever(self.parent, self._trie(), load_features(self.features).features_NE)
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
             (directory / train_decoder.CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-            bonus = asdict(self.parent.manifest.history_bonus)
-            (directory / train_decoder.BONUS).write_text(json.dumps(bonus), encoding="utf-8")
+            sequences, is_new_I = self._sequences(until_s)
+            asked, _ = next_item_questions(sequences, sampled_interactions(is_new_I, count, seed=seed))
+            bonus = refitted_bonus(
+                self.parent,
+                load_features(self.features),
+                load_semantic_ids(self.tokens),
+                asked,
+                beam_width=self.settings.evaluation.beam_width,
+                disliked_types=load_prepared(self.data).disliked_types,
+            )
+            (directory / train_decoder.BONUS).write_text(json.dumps(asdict(bonus)), encoding="utf-8")
 
-        inputs = [as_stage(self.parent), self.features, self.tokens]
-        return self.workspace.run(START, inputs=inputs, settings=_Grown(), write=write)
+        inputs = [as_stage(self.parent), self.data, self.features, self.tokens]
+        key = _Start(self.settings.evaluation.beam_width, count, seed, until_s)
+        return self.workspace.run(START, inputs=inputs, settings=key, write=write)
 
     def learn(self, before: Stage, *, until_s: int | None) -> Stage:
         """Trains both networks further on the new interactions and a replay of the old ones.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from rqrec.training.retrain.judge import Verdict
+from rqrec.training.retrain.asking.judge import Verdict
 
 
 class Ending(Enum):

@@ -15,9 +15,9 @@ from rqrec.training.evaluate import load_results
 from rqrec.training.features.features import load_features
 from rqrec.training.publish import publish
 from rqrec.training.report.report import write_report
+from rqrec.training.retrain.asking.judge import Verdict, judge, load_verdict
 from rqrec.training.retrain.data import copy_rqvae, make_features, read_data, tokenize_new_items
 from rqrec.training.retrain.gate import Check, check_ids
-from rqrec.training.retrain.judge import Verdict, judge, load_verdict
 from rqrec.training.retrain.learn import Learner
 from rqrec.training.retrain.settings import AllSettings
 from rqrec.training.retrain.targets import held_out_from, with_targets
@@ -116,7 +116,7 @@ class Retraining:
     @cached_property
     def candidate(self) -> Stage:
         """The retriever that has learnt all but the held-out interactions."""
-        return self._learner.learn(self._learner.start(), until_s=self._until_s)
+        return self._learner.learn(self._learner.start(until_s=self._until_s), until_s=self._until_s)
 
     @cached_property
     def judged(self) -> Stage:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as settings_dataclass
 
 from rqrec.training.run import RunSettings
@@ -23,6 +23,8 @@ class RetrainSettings:
         rare_rate: How many times as fast the embedding of an item learns that nobody had chosen before. It falls
             to 1 for items of 60 learnt interactions.
         replay: Number of replayed interactions for each new one. They are the latest of the old interactions.
+        bonus_interactions: Largest number of new interactions to which the bonus of own and following items is fitted
+            anew; of more, a random sample is taken. With 0, the bonus stays as it is.
         held_out_share: Share of the new interactions, the latest ones, on which the retrained model is compared with
             the one of the bundle. It then learns them too.
         judged_interactions: Largest number of interactions in this comparison; of more, a random sample is taken.
@@ -39,6 +41,7 @@ class RetrainSettings:
     rate_share: PositiveFloat = 0.3
     rare_rate: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
     replay: NonNegativeFloat = 8.0
+    bonus_interactions: NonNegativeInt = 2000
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     judged_interactions: PositiveInt = 2000
     judged_users: PositiveInt = 20

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from rqrec.models.search.history.bonus import HistoryBonus
+from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
 from rqrec.training.history.bonus_fit import PENALTIES, _best_penalty, _bonus, _Choices, _fitted, _OfUser, _steps
 
 CANDIDATES = 12
@@ -43,13 +45,43 @@ def test_the_gradient_is_that_of_the_loss() -> None:
         assert gradient_F[feature] == pytest.approx(slope, abs=1e-4)
 
 
-@pytest.mark.parametrize(("weight", "expected"), [(1.5, 3.0), (0.0, None), (-1.0, None)])
-def test_the_weight_of_following_items_is_found_and_never_negative(weight: float, expected: float | None) -> None:
+def followers(number: int, *, weight: float) -> list[_OfUser]:
+    """Users whose next item is drawn by softmax over half its score plus weight times its signal."""
     rng, parts = np.random.default_rng(0), []
-    for _ in range(2000):
+    for _ in range(number):
         scores, signals = rng.normal(size=CANDIDATES), np.maximum(rng.normal(size=CANDIDATES), 0)
         drawn = (0.5 * scores + weight * signals + rng.gumbel(size=CANDIDATES)).argmax()
         parts.append((np.column_stack([scores, signals]), np.arange(CANDIDATES) == drawn))
+    return parts
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.5, 3.0), (0.0, None), (-1.0, None)])
+def test_the_weight_of_following_items_is_found_and_never_negative(weight: float, expected: float | None) -> None:
+    parts = followers(2000, weight=weight)
     bonus = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
     assert bonus.own is None
     assert bonus.following == (None if expected is None else pytest.approx(expected, rel=0.2))
+
+
+def test_the_more_users_there_are_the_further_the_weight_goes_from_an_earlier_one() -> None:
+    def later(number: int) -> float:
+        parts, before = followers(number, weight=1.5), HistoryBonus(None, 9.0)
+        following = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts, before), before)).following
+        assert following is not None
+        return following
+
+    assert 3.0 < later(3000) < 5.0 < later(500) < 8.0 < later(50) < 9.0
+
+
+def test_users_who_choose_as_before_leave_the_weights_of_own_items_as_they_were() -> None:
+    own = OwnItemWeights(tuple(np.arange(MOST_COUNTED) / 4), (0.0,) + (-0.5,) * (AGE_CLASSES - 1))
+    rng, parts, before = np.random.default_rng(0), list[_OfUser](), HistoryBonus(own, None)
+    for _ in range(300):
+        scores, counts, ages = rng.normal(size=CANDIDATES), *rng.integers(1, 30, (2, CANDIDATES))
+        drawn = (2 * (scores + own.bonus(counts, ages)) + rng.gumbel(size=CANDIDATES)).argmax()
+        features = np.column_stack([scores, np.zeros(CANDIDATES), _steps(counts, ages)])
+        parts.append((features, np.arange(CANDIDATES) == drawn))
+    bonus = _bonus(_fitted(_Choices.joined(parts), PENALTIES[-1], before)).own
+    assert bonus is not None
+    assert bonus.by_count == pytest.approx(own.by_count, abs=0.1)
+    assert bonus.by_age == pytest.approx(own.by_age, abs=0.1)

@@ -8,18 +8,14 @@ Shapes: Q test cases, N items, M new items.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.models.array_types import Int32Array
 from rqrec.models.bundle.bundle import Bundle
-from rqrec.models.items.known_neighbours import known_neighbours
-from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.recommender import Recommender
-from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.bundling.trained import is_newer, learnt_popularity
 from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.splits import Holdout, user_sequences
@@ -27,15 +23,14 @@ from rqrec.training.evaluate import RESULTS
 from rqrec.training.evaluation.metrics import gains, hits, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.evaluation.report import DATA, RQREC, TOKENIZER
-from rqrec.training.features.features import Features, load_features
+from rqrec.training.features.features import load_features
+from rqrec.training.retrain.asking.parent_model import ParentModel
+from rqrec.training.retrain.asking.questions import next_item_questions, sampled_interactions
 from rqrec.training.retrain.data import as_stage
-from rqrec.training.retrain.grown_model import bundle_retriever
-from rqrec.training.retrain.questions import next_item_questions
 from rqrec.training.retrain.settings import AllSettings
-from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.serving_recommender import load_recommender, make_recommender
-from rqrec.training.tokenize_items import SemanticIds, load_semantic_ids
+from rqrec.training.serving_recommender import load_recommender
+from rqrec.training.tokenize_items import load_semantic_ids
 
 NAME, K = "retrain_judge", 10
 BEFORE = "before_retraining"  # the group of figures of the bundle's model
@@ -121,12 +116,13 @@ def judge(
         loaded, ids, dataset = load_features(features), load_semantic_ids(tokens), load_prepared(data)
         sequences = user_sequences(dataset)
         assert sequences.times_I is not None
-        is_asked_I = _sampled(is_newer(sequences, parent) & (sequences.times_I >= until_s), key)
+        is_asked_I = is_newer(sequences, parent) & (sequences.times_I >= until_s)
+        is_asked_I = sampled_interactions(is_asked_I, key.judged_interactions, seed=key.seed)
         asked, user_Q = next_item_questions(sequences, is_asked_I)
         learnt = sequences.only(sequences.times_I < until_s)
         popularity_N = learnt_popularity(learnt, len(loaded.features_NE), parent)
         models = {
-            BEFORE: parent_recommender(parent, loaded, ids),
+            BEFORE: ParentModel.load(parent, loaded, ids).recommender(),
             RQREC: load_recommender(tokens, candidate, loaded, popularity_N),
         }
         ranks = {
@@ -156,44 +152,6 @@ def load_verdict(results: Mapping[str, Mapping[str, float]]) -> Verdict:
     users, interactions = int(difference["users"]), int(difference["interactions"])
     metric = f"ndcg@{K}"
     return Verdict(before[metric], after[metric], difference["low"], difference["high"], users, interactions)
-
-
-def parent_recommender(parent: Bundle, features: Features, ids: SemanticIds) -> Recommender:
-    """Makes the recommender of a bundle's model, to which new items were written.
-
-    Args:
-        parent: The bundle, whose items are the first ones.
-        features: The features of all items.
-        ids: The semantic IDs of all items.
-    """
-    trie = SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size)
-    learned, num_new = parent.learned, len(ids.codes_NL) - len(parent.items)
-    neighbours = known_neighbours(parent)
-    vectors_ND = np.concatenate([learned.vectors_RD, neighbours.vectors(features.features_NE[len(parent.items) :])])
-    return make_recommender(
-        bundle_retriever(parent).to(training_device()),
-        trie,
-        vectors_ND,
-        np.append(learned.popularity_R, np.zeros(num_new, dtype=np.int64)),
-        parent.manifest.history_bonus,
-        None if parent.transitions is None else _by_row(parent.transitions, learned.leaf_of_row_R, num_new),
-    )
-
-
-def _by_row(transitions: Transitions, leaf_of_row_R: Int32Array, count: int) -> Transitions:
-    """Returns the table of a bundle by row, with more items, after which nothing followed."""
-    by_row = transitions.reordered(leaf_of_row_R)
-    starts_N = by_row.starts_N
-    return replace(by_row, starts_N=np.append(starts_N, np.full(count, starts_N[-1])))
-
-
-def _sampled(is_asked_I: NDArray[np.bool_], key: _Judged) -> NDArray[np.bool_]:
-    asked = np.flatnonzero(is_asked_I)
-    if len(asked) > key.judged_interactions:
-        asked = np.random.default_rng(key.seed).choice(asked, key.judged_interactions, replace=False)
-    sampled_I = np.zeros_like(is_asked_I)
-    sampled_I[asked] = True
-    return sampled_I
 
 
 def _ranks(

@@ -41,3 +41,22 @@ def next_item_questions(sequences: Sequences, is_asked_I: NDArray[np.bool_]) -> 
         None if sequences.times_I is None else sequences.times_I[places],
     )
     return Holdout(histories, sequences.items_I[ends_Q], times_U=times_Q), sequences.rows_I[ends_Q]
+
+
+def sampled_interactions(is_asked_I: NDArray[np.bool_], size: int, *, seed: int) -> NDArray[np.bool_]:
+    """Chooses some interactions at random, without replacement.
+
+    Args:
+        is_asked_I: The interactions from which to choose.
+        size: Largest number of interactions to choose.
+        seed: Seed of the sample.
+
+    Returns:
+        Whether each interaction was chosen, shape (I,).
+    """
+    asked = np.flatnonzero(is_asked_I)
+    if len(asked) > size:
+        asked = np.random.default_rng(seed).choice(asked, size, replace=False)
+    sampled_I = np.zeros_like(is_asked_I)
+    sampled_I[asked] = True
+    return sampled_I

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rqrec.training.retrain.judge import Verdict, interval_over_users, load_verdict
+from rqrec.training.retrain.asking.judge import Verdict, interval_over_users, load_verdict
 
 
 def test_the_interval_is_that_of_users_and_not_of_interactions() -> None:

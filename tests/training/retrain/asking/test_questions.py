@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqrec.training.data.splits import Sequences
-from rqrec.training.retrain import questions
-from rqrec.training.retrain.questions import next_item_questions
+from rqrec.training.retrain.asking import questions
+from rqrec.training.retrain.asking.questions import next_item_questions
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.booleans()), max_size=6), max_size=5))
