@@ -37,7 +37,7 @@ def choices(bundle: Bundle, count: int) -> Holdout:
         table.items_P[begin + table.strengths_P[begin:end].argmax()] if end > begin else 0
         for begin, end in zip(table.starts_N[:-1], table.starts_N[1:], strict=True)
     ]
-    return Holdout(Sequences(items.astype(np.int32), np.arange(count + 1)), np.array(strongest)[items])
+    return Holdout(Sequences.from_arrays(items.astype(np.int32), np.arange(count + 1)), np.array(strongest)[items])
 
 
 def test_users_who_choose_what_followed_before_raise_its_weight(bundle: Bundle) -> None:
