@@ -126,6 +126,11 @@ class Models:
             data_dir = ["--data-dir", str(self._data_dir)]
             run = [sys.executable, "-m", "rqrec", *command, *data_dir]
             status = subprocess.run(run, check=False, stdout=log, stderr=log).returncode
+        if status == Ending.WORSE.exit_status:
+            raise RuntimeError(
+                "a retrained model was worse than the one before, so it was not published: go on with "
+                "--retrain-set RetrainSettings.judged_users=1000, so that the judge decides nothing"
+            )
         if status not in (0, Ending.FULL_TRAINING_DUE.exit_status):  # the second one publishes too
             raise RuntimeError(f"rqrec {command[0]} ended with status {status}: see {self._work_dir / 'log.txt'}")
         return round(_children_s() - before, 1)

@@ -1,7 +1,7 @@
 """Goes on from a bundle with the events that came after it: `rqrec retrain --bundle BUNDLES --events FOLDER …`.
 
 Known items keep their semantic IDs; new items get theirs from the tokenizer of the bundle, as in the service. The
-networks learn the new interactions, mixed with a replay of the latest old ones. The result is published beside the
+networks learn the new interactions, mixed with a replay of old ones. The result is published beside the
 bundle, and `current` names it, unless it recommends the latest interactions worse than the bundle's model.
 
 Exit status 0: published, or there are no new interactions. 2: something must be corrected, as the message says. 3: the
@@ -117,7 +117,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         required=True,
         metavar="FOLDER",
         help="the folder of `rqrec export-events`, and folders of older interactions, such as that of the first "
-        "training, of which the latest are replayed",
+        "training, of which some are replayed",
     )
     options.add_argument(
         "--every", type=interval_s, metavar="TIME", help="retrain again after this time, such as 6h or 1d"

@@ -169,6 +169,7 @@ class Learner:
         def write(directory: Path, checkpoints: Path) -> None:
             features_NE, trie, device = load_features(self.features).features_NE, self._trie(), training_device()
             sequences, is_new_I = self._sequences(until_s)
+            learnt = with_targets(sequences, is_new_I, replay=retrain.replay, seed=settings.seed)
             torch.manual_seed(settings.seed)
             model = load_retriever(before)
             if short_term is not None and model.short_term is not None:
@@ -179,7 +180,7 @@ class Learner:
                 model = continue_retriever(
                     model,
                     CatalogueTensors.from_trie(trie, features_NE, popularity_N, device),
-                    tokenize_sequences(with_targets(sequences, is_new_I, replay=retrain.replay), trie.leaf_of_row_N),
+                    tokenize_sequences(learnt, trie.leaf_of_row_N),
                     settings,
                     checkpoints,
                     self.workspace.tensorboard,

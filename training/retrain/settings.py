@@ -22,7 +22,8 @@ class RetrainSettings:
         rate_share: Peak learning rates, as a share of those of the full training.
         rare_rate: How many times as fast the embedding of an item learns that nobody had chosen before. It falls
             to 1 for items of 60 learnt interactions.
-        replay: Number of replayed interactions for each new one. They are the latest of the old interactions.
+        replay: Number of replayed old interactions for each new one. The short-term encoder, which learns what is new,
+            replays the latest ones. The retriever replays any, so that it keeps what it has learnt.
         bonus_interactions: Largest number of new interactions to which the bonus of own and following items is fitted
             anew; of more, a random sample is taken. With 0, the bonus stays as it is.
         held_out_share: Share of the new interactions, the latest ones, on which the retrained model is compared with

@@ -1,4 +1,4 @@
-"""Chooses what a retraining learns: the new interactions, mixed with a replay of the latest old ones.
+"""Chooses what a retraining learns: the new interactions, mixed with a replay of old ones.
 
 All interactions stay in the sequences, so every target has its whole history. The others get the weight 0.
 
@@ -13,19 +13,25 @@ from numpy.typing import NDArray
 from rqrec.training.data.splits import Sequences
 
 
-def with_targets(sequences: Sequences, is_new_I: NDArray[np.bool_], *, replay: float) -> Sequences:
-    """Returns the same sequences, in which only new interactions and the latest of the others are training targets.
+def with_targets(
+    sequences: Sequences, is_new_I: NDArray[np.bool_], *, replay: float, seed: int | None = None
+) -> Sequences:
+    """Returns the same sequences, in which only new interactions and some of the others are training targets.
 
     Args:
         sequences: Sequences with times.
         is_new_I: The interactions to learn.
         replay: Number of other targets for each new one.
+        seed: Seed of a random choice of the others. None for the latest ones.
     """
     assert sequences.times_I is not None
     is_chosen_I = is_new_I & sequences.is_wanted_I
     others = np.flatnonzero(~is_new_I & sequences.is_wanted_I)
-    latest_first = others[np.argsort(-sequences.times_I[others], kind="stable")]
-    is_chosen_I[latest_first[: round(replay * int(is_chosen_I.sum()))]] = True
+    if seed is None:
+        others = others[np.argsort(-sequences.times_I[others], kind="stable")]
+    else:
+        others = np.random.default_rng(seed).permutation(others)
+    is_chosen_I[others[: round(replay * int(is_chosen_I.sum()))]] = True
     weights_I = np.ones(len(is_new_I), dtype=np.float32) if sequences.weights_I is None else sequences.weights_I
     return sequences.with_arrays(weights_I=np.where(is_chosen_I, weights_I, np.float32(0)))
 

@@ -1,4 +1,4 @@
-"""What is learnt: the new interactions, and of the old ones the latest."""
+"""What is learnt: the new interactions, and of the old ones the latest or any."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ SEQUENCES = Sequences.from_arrays(
 IS_NEW_I = TIMES_I >= 100
 
 
-def weights(sequences: Sequences, *, replay: float) -> list[float]:
-    found_I = with_targets(sequences, IS_NEW_I, replay=replay).weights_I
+def weights(sequences: Sequences, *, replay: float, seed: int | None = None) -> list[float]:
+    found_I = with_targets(sequences, IS_NEW_I, replay=replay, seed=seed).weights_I
     assert found_I is not None
     return [float(weight) for weight in found_I]
 
@@ -29,6 +29,18 @@ def test_new_interactions_keep_their_weights_and_others_have_none() -> None:
 def test_the_latest_old_interactions_are_replayed_but_no_dislike() -> None:
     assert weights(SEQUENCES, replay=1) == [0, 2, 0, 3, 0, 1, 5]
     assert weights(SEQUENCES, replay=9) == [1, 2, 0, 3, 1, 1, 5]
+
+
+def test_any_old_interactions_are_replayed_with_a_seed() -> None:
+    old, chosen = {0, 1, 4, 5}, set[int]()
+    for seed in range(20):
+        weights_I = with_targets(SEQUENCES, IS_NEW_I, replay=1, seed=seed).weights_I
+        assert weights_I is not None
+        replayed = set(np.flatnonzero(weights_I).tolist()) - {3, 6}
+        assert len(replayed) == 2
+        chosen |= replayed
+    assert chosen == old
+    assert weights(SEQUENCES, replay=1, seed=0) == weights(SEQUENCES, replay=1, seed=0)
 
 
 def test_every_item_stays_in_the_history() -> None:
