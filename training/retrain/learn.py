@@ -92,14 +92,15 @@ class Learner:
         count, seed = self.settings.retrain.bonus_interactions, self.settings.retrain.seed
 
         def write(directory: Path) -> None:
-            model = grown_retriever(self.parent, self._trie(), load_features(self.features).features_NE)
+            features = load_features(self.features)
+            model = grown_retriever(self.parent, self._trie(), features.features_NE)
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
             (directory / train_decoder.CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
             sequences, is_new_I = self._sequences(until_s)
             asked, _ = next_item_questions(sequences, sampled_interactions(is_new_I, count, seed=seed))
             bonus = refitted_bonus(
                 self.parent,
-                load_features(self.features),
+                features,
                 load_semantic_ids(self.tokens),
                 asked,
                 beam_width=self.settings.evaluation.beam_width,
