@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from rqrec.models.bundle.bundle import read_bundle
 from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden
-from rqrec.models.bundle.layout import FORMAT, MAPPED_FROM, REPORT
+from rqrec.models.bundle.layout import CURRENT, FORMAT, MAPPED_FROM, REPORT
 from rqrec.models.bundle.manifest import Manifest, seal_bundle
-from rqrec.models.bundle.store import point_current
+from rqrec.models.bundle.store import current_version, is_retrained_from, point_current
 from rqrec.models.files import new_directory
 from rqrec.training.bundling.bundle_files import write_files
 from rqrec.training.bundling.text_files import copy_text_encoder, exported_text_encoder
@@ -68,7 +68,8 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, r
     A retrained model is published beside its parent, the bundle from which the retraining went on.
 
     The version is the name of the data set and a hash of all inputs of the bundle. A valid bundle of this version is
-    not written again. If several processes train together, only rank 0 writes.
+    not written again. If `current` names a bundle that was retrained from it, `current` stays: a repeated run undoes no
+    retraining. If several processes train together, only rank 0 writes.
 
     Args:
         workspace: The folder that stores the results of all stages. After a full training, `bundles` is below it.
@@ -90,6 +91,10 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, r
     if _is_intact(bundle):
         if workspace.tells_current:
             logger.info("%s: nothing to do, the bundle is up to date", NAME)
+        if is_retrained_from(bundles, version):
+            line = "%s: the current bundle stays %s, which was retrained from it (to go back: ln -sfn %s %s)"
+            logger.info(line, NAME, current_version(bundles), version, bundles / CURRENT)
+            return bundle
     else:
         logger.info("%s: started", NAME)
         with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:

@@ -49,6 +49,30 @@ def current_version(path: Path) -> str:
     return read_manifest(bundle_folder(path)).version
 
 
+def is_retrained_from(bundles: Path, ancestor: str) -> bool:
+    """Whether retrainings led from a bundle to the one that `current` names.
+
+    If a bundle between the two was removed, they are taken for related.
+
+    Args:
+        bundles: The folder of bundles.
+        ancestor: The version of the bundle that stood first.
+
+    Returns:
+        False if `current` names the bundle `ancestor` itself, a bundle of another full training, or nothing.
+    """
+    try:
+        parent = read_manifest(bundle_folder(bundles)).retrained_from
+    except BundleError:
+        return False
+    while parent not in ("", ancestor):
+        try:
+            parent = read_manifest(bundles / parent).retrained_from
+        except BundleError:
+            return True
+    return parent == ancestor
+
+
 def point_current(bundles: Path, version: str) -> None:
     """Sets the `current` link of a folder of bundles to a version, in one atomic step.
 

@@ -16,13 +16,15 @@ from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.report import read_report
+from rqrec.models.bundle.store import current_version, point_current
 from rqrec.training.retrain.__main__ import main
 from rqrec.training.retrain.run import Retraining, settings_of
+from rqrec.training.run import Run
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.train_decoder import load_retriever
-from tests.conftest import no_search_graph
-from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, START, USERS, Shop, write
+from tests.conftest import no_search_graph, small_settings
+from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, SHORT, START, USERS, Shop, write
 
 ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
 
@@ -110,6 +112,20 @@ def test_current_names_the_new_bundle_and_the_old_one_stays(store: Path, timed_s
     assert read_bundle(store / timed_shop.bundle.manifest.version).manifest == timed_shop.bundle.manifest
     assert retrained.path.parent == store.resolve()
     assert (store / "current").resolve() == retrained.path
+
+
+def test_a_repeated_training_leaves_the_retrained_bundle_current(
+    timed_shop: Shop, retrained: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Path(shutil.copytree(timed_shop.bundles.parent, tmp_path / "work", symlinks=True))
+    bundles, version = work / "bundles", retrained.manifest.version
+    shutil.copytree(retrained.path, bundles / version)
+    point_current(bundles, version)
+    with open_workspace(work, tmp_path) as workspace, caplog.at_level("INFO"):
+        again = Run(workspace, small_settings(timed_shop.first, *SHORT)).bundle
+    assert again.name == timed_shop.bundle.manifest.version
+    assert current_version(bundles) == version
+    assert f"the current bundle stays {version}, which was retrained from it" in caplog.text
 
 
 def test_the_metrics_are_written_for_the_collector(store: Path) -> None:
