@@ -42,8 +42,7 @@ def main() -> None:
         check_device(settings.backend, settings.device)
         if "bundle" not in settings.model_fields_set:
             logger.info("%s", describe_choice(settings.bundle))
-        if not read_manifest(bundle_folder(settings.bundle)).is_mapped:  # the bundle of a large catalogue is read once
-            read_bundle(settings.bundle)
+        _check_bundle(settings)
     except ValidationError as error:
         for fault in faults_of(error):
             print(f"rqrec: {fault}", file=sys.stderr)
@@ -55,6 +54,21 @@ def main() -> None:
         logger.warning("RQREC_ADMIN_TOKEN is set and RQREC_REDIS_URL is not: items cannot be written or deleted")
     logger.info("loading the model of %s", settings.bundle)
     serve(create_app(settings), settings)
+
+
+def _check_bundle(settings: Settings) -> None:
+    """Checks the bundle of the link `current`, which is served if Redis names no other.
+
+    Raises:
+        BundleError: If it cannot be used, and there is no Redis.
+    """
+    try:
+        if not read_manifest(bundle_folder(settings.bundle)).is_mapped:  # the bundle of a large catalogue is read once
+            read_bundle(settings.bundle)
+    except BundleError as error:
+        if settings.redis_url is None:
+            raise
+        logger.warning("%s. Only a model that has a role in Redis can be served", error)
 
 
 if __name__ == "__main__":

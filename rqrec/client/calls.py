@@ -243,7 +243,7 @@ def models() -> Call[ModelList]:
 
 
 def activate(
-    version: str, *, part: Literal["active", "canary", "shadow"] = "active", percent: float = 100.0
+    version: str, *, part: Literal["active", "canary", "shadow"] = "active", percent: float | None = None
 ) -> Call[ModelList]:
     """The call `POST /models/{version}/activate`, which gives a model a role. Needs the admin token.
 
@@ -252,7 +252,7 @@ def activate(
         part: The new role of the model. `active`: it answers all requests. `canary`: it answers a share of the
             requests. `shadow`: it gets a copy of a share of the requests, and its answers are only measured.
         percent: The share of a canary or shadow, as a percentage of the routing keys (see `recommend`), in (0, 100].
-            Must be 100 for `active`.
+            A canary needs it. None is 100 for a shadow. `active` has none, or 100.
     """
     body = ActivateRequest(part=part, percent=percent)
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)

@@ -47,15 +47,28 @@ class ActivateRequest(Body):
         "answers a share of the requests. shadow: the model gets a copy of a share of the requests, and its answers "
         "are measured but not returned.",
     )
-    percent: Finite = Field(
-        100.0, gt=0, le=100, description="Percentage of routing keys that go to a canary or shadow, by a stable hash."
+    percent: Finite | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Percentage of routing keys that go to a canary or shadow, by a stable hash. A canary needs it; a "
+        "shadow without it gets a copy of all requests.",
     )
 
     @model_validator(mode="after")
     def _gives_a_share_only_to_a_candidate(self) -> Self:
-        if self.part == "active" and self.percent < 100:
-            raise ValueError(f"expected the part canary or shadow with percent {self.percent:g}, got the part active")
+        if self.part == "active" and self.share < 100:
+            raise ValueError(f"expected the part canary or shadow with percent {self.share:g}, got the part active")
+        if self.part == "canary" and self.percent is None:
+            raise ValueError(
+                'expected a percent with the part canary, such as {"part": "canary", "percent": 5}, got none'
+            )
         return self
+
+    @property
+    def share(self) -> float:
+        """The percentage that is meant: `percent`, or else 100."""
+        return 100.0 if self.percent is None else self.percent
 
 
 class IntervalReply(BaseModel):

@@ -50,7 +50,7 @@ class RecommendReply(BaseModel):
     fallback: Literal["popular", "degraded"] | None = Field(
         description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
         "catalogue may lack changes, or the user's history was not read, because Redis or the event store did not "
-        "answer; see history_source."
+        "answer, see history_source; then the items may also be the most popular ones."
     )
     history_source: Literal["store", "memory", "none"] | None = Field(
         description="Where the stored history of the user comes from. store: the event store. memory: the event store "

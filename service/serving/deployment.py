@@ -65,18 +65,17 @@ class Rollout:
         """The versions of the active model and, if there is one, of the candidate, in this order."""
         return [self.active] if self.candidate is None else [self.active, self.candidate]
 
-    def with_role(self, version: str, role: Role, percent: float, *, known_revision: int = 0) -> "Rollout":
+    def with_role(self, version: str, role: Role, percent: float) -> "Rollout":
         """Returns the rollout in which a model has a new role. If the model becomes active, there is no candidate.
 
         If the models have these roles already, the rollout stays the same, so its trial goes on. Else the revision, a
-        number that grows with every change, becomes higher than all revisions that the caller knows. It is also at
-        least the present time in milliseconds, so that it exceeds that of a rollout which Redis has lost.
+        number that grows with every change, becomes higher. It is also at least the present time in milliseconds, so
+        that it exceeds that of a rollout which Redis has lost.
 
         Args:
             version: Version of the model.
             role: The new role of the model.
             percent: Percentage of the routing keys that go to a canary or shadow, in [0, 100]; see `Rollout`.
-            known_revision: The highest revision that the caller knows.
 
         Raises:
             InvalidPart: If the active model is to become a canary or shadow.
@@ -86,9 +85,9 @@ class Rollout:
                 ("part",), f"{version!r} is the active model and no {role}: expected another version of GET /models"
             )
         new = Rollout(version) if role is Role.ACTIVE else Rollout(self.active, version, role, percent)
-        if new == self and 0 < self.revision >= known_revision:  # 0: nobody has chosen these roles yet
+        if new == self and self.revision > 0:  # 0: nobody has chosen these roles yet
             return self
-        return replace(new, revision=max(known_revision + 1, self.revision + 1, round(1000 * time.time())))
+        return replace(new, revision=max(self.revision + 1, round(1000 * time.time())))
 
     def to_json(self) -> str:
         """Encodes the rollout as JSON, for Redis. The fields `trial` and `part` are the candidate and its role."""

@@ -179,13 +179,12 @@ class ModelSwitch:
             self._check_known()
             if version not in await self.manifests():
                 raise UnknownModel(f"there is no bundle {version!r}: GET /models lists the bundles")
-            mine = self.deployment.rollout.revision
-            if expected not in {None, mine}:
+            before = self._shared.latest(self.deployment.rollout)  # which this replica may not have switched to
+            if expected not in {None, before.revision}:
                 raise Conflict("the roles of the models have changed meanwhile: see GET /models")
-            known = max(self._shared.known_revision, mine) if expected is None else expected
-            rollout = self.deployment.rollout.with_role(version, role, percent, known_revision=known)
+            rollout = before.with_role(version, role, percent)
             try:
-                await self._switch(rollout, known)
+                await self._switch(rollout, before.revision)
             except RedisUnavailable as error:
                 raise NotReady(
                     f"Redis does not answer ({error}), so other replicas would not follow: try again"

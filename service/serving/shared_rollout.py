@@ -26,12 +26,11 @@ class SharedRollout:
             Until then Redis may have lost the rollout, and another replica may store it again.
 
     Attributes:
-        known_revision: The highest revision of a rollout that was read.
         is_known: Whether a rollout was read, or it is decided that there is none; always True without Redis.
     """
 
     def __init__(self, gate: RedisGate | None, *, empty_for_s: float) -> None:
-        self.known_revision = 0
+        self._latest: Rollout | None = None  # of those that were read
         self.is_known = gate is None
         self._empty_for_s = empty_for_s
         self._empty_since: float | None = None  # monotonic seconds
@@ -47,8 +46,13 @@ class SharedRollout:
         if rollout is None and not self.is_known:
             rollout = await self._read_of_empty()
         self.is_known |= rollout is not None
-        self.known_revision = max(self.known_revision, 0 if rollout is None else rollout.revision)
+        if rollout is not None:
+            self._latest = self.latest(rollout)
         return rollout
+
+    def latest(self, other: Rollout) -> Rollout:
+        """Returns the latest rollout that was read from Redis, or another one if its revision is as high."""
+        return other if self._latest is None or other.revision >= self._latest.revision else self._latest
 
     async def read_at_start(self) -> Rollout | None:
         """Reads the rollout, and waits for it while Redis is empty. Returns None if Redis does not answer."""

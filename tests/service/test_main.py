@@ -1,9 +1,15 @@
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from benchmarks.support.running import RedisServer
+from rqrec.models.bundle.layout import SEARCH_GRAPH
+from rqrec.service.settings import Settings
 from service import __main__ as program
+from tests.service.serving.three_models import activate, ask, service
 
 
 def test_numpy_computes_with_one_thread_in_the_service(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +36,26 @@ def test_a_misspelt_setting_is_told_at_the_start(
     written = capsys.readouterr().err
     assert "RQREC_BEEM_WIDTH is no setting and is ignored; did you mean RQREC_BEAM_WIDTH?" in written
     assert "RQREC_HOST" not in written
+
+
+def test_a_damaged_current_bundle_ends_the_program_unless_redis_may_name_another(
+    three_bundles: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with service(three_bundles, redis_url=redis_server.url) as client:
+        activate(client, "second")
+    (three_bundles / "first" / SEARCH_GRAPH).write_bytes(b"")
+    monkeypatch.setenv("RQREC_BUNDLE", str(three_bundles))
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+
+    def serve(app: FastAPI, _settings: Settings) -> None:
+        with TestClient(app) as client:
+            assert ask(client)["model_version"] == "second"
+
+    monkeypatch.setenv("RQREC_REDIS_URL", redis_server.url)
+    monkeypatch.setattr(program, "serve", serve)
+    program.main()
+    assert "Only a model that has a role in Redis can be served" in capsys.readouterr().err
 
 
 def test_the_address_that_kubernetes_puts_in_place_of_the_port_is_told(

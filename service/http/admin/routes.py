@@ -145,7 +145,7 @@ async def activate_model(
     """
     body = await read_body(request.scope, request.receive, runtime)
     wanted = parse_json(body, ActivateRequest) if body else ActivateRequest()
-    await runtime.models.assign(version, Role(wanted.part), wanted.percent)
+    await runtime.models.assign(version, Role(wanted.part), wanted.share)
     return await model_list(runtime, runtime.deployment)
 
 

@@ -71,6 +71,7 @@ def test_the_routes_need_the_token(admin_client: TestClient) -> None:
     ("body", "fault"),
     [
         ('{"part": "canary", "percent": 0}', "greater than 0"),
+        ('{"part": "canary"}', "expected a percent with the part canary"),
         ('{"part": "boss"}', "'active', 'canary' or 'shadow'"),
         ('{"percent": 101}', "less than or equal to 100"),
         ('{"more": 1}', "/more"),

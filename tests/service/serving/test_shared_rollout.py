@@ -1,16 +1,25 @@
 """Replicas follow the rollout in Redis."""
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from benchmarks.support.running import RedisServer
+from rqrec.models.bundle.layout import SEARCH_GRAPH
 from rqrec.service.serving.deployment import Deployment, Rollout
 from rqrec.service.serving.model_switch import ModelSwitch
 from tests.service.conftest import until
 from tests.service.serving.three_models import activate, ask, service
+
+
+def follow(client: TestClient) -> None:
+    """Makes a replica read the rollout in Redis now."""
+    assert client.portal is not None
+    client.portal.call(client.app.state.runtime.models._follow)  # type: ignore[attr-defined,call-arg]
 
 
 def test_other_replicas_and_later_ones_follow(three_bundles: Path, redis_server: RedisServer) -> None:
@@ -68,6 +77,29 @@ def test_of_two_activations_on_two_replicas_one_is_refused(three_bundles: Path, 
         assert ask(other)["model_version"] == "first"
     with service(three_bundles, redis_url=redis_server.url) as later:
         assert ask(later)["model_version"] == "second"
+
+
+def test_a_canary_joins_what_other_replicas_serve_and_what_cannot_be_served_here_stays(
+    three_bundles: Path, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    damaged = Path(shutil.copytree(three_bundles, tmp_path / "damaged", symlinks=True))
+    url = redis_server.url
+    with service(three_bundles, redis_url=url) as one, service(damaged, redis_url=url, rollout_poll_s=600) as other:
+        (damaged / "second" / SEARCH_GRAPH).write_bytes(b"")
+        activate(one, "second")
+        refused = other.post("/models/third/activate", json={"part": "canary", "percent": 100})
+        assert refused.status_code == 409  # it has not read the change
+        follow(other)
+        refused = other.post("/models/third/activate", json={"part": "canary", "percent": 100})
+        assert (refused.status_code, "second" in refused.json()["detail"]) == (409, True)
+        assert ask(one)["model_version"] == "second"
+
+        shutil.copyfile(three_bundles / "second" / SEARCH_GRAPH, damaged / "second" / SEARCH_GRAPH)
+        assert activate(other, "third", part="canary", percent=100)["second"] == "active"
+        until(lambda: ask(one)["model_version"] == "third")
+        (damaged / "third" / SEARCH_GRAPH).write_bytes(b"")
+        activate(other, "first")  # a model that is served here replaces all others
+        until(lambda: ask(one)["model_version"] == "first")
 
 
 @pytest.mark.parametrize("damage", ["deleted", "wrong type", "garbage", "an older state"])
@@ -132,6 +164,5 @@ def test_no_confirmed_activation_is_undone_by_a_rollout_that_is_put_back(
             assert ask(other)["model_version"] == "first"
             activate(other, "third")
             for client in (one, other):
-                assert client.portal is not None
-                client.portal.call(client.app.state.runtime.models._follow)  # type: ignore[attr-defined,call-arg]
+                follow(client)
                 assert ask(client)["model_version"] == "third"
