@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from rqrec.service.misspelt_settings import misspelt
 from service import __main__ as program
 
 
@@ -30,6 +32,31 @@ def test_a_misspelt_setting_is_told_at_the_start(
     written = capsys.readouterr().err
     assert "RQREC_BEEM_WIDTH is no setting and is ignored; did you mean RQREC_BEAM_WIDTH?" in written
     assert "RQREC_HOST" not in written
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RQREC_BEEM", "; did you mean RQREC_BEAM_WIDTH?"),
+        ("rqrec_admintoken", "; did you mean RQREC_ADMIN_TOKEN?"),
+        ("RQREC_POTR", "; did you mean RQREC_PORT?"),
+        ("RQREC_TOKEN", ""),
+        ("RQREC_XYZ", ""),
+    ],
+)
+def test_only_a_setting_with_a_near_name_is_suggested(name: str, meant: str) -> None:
+    assert misspelt([name, "RQREC_PORT", "HOME"]) == [f"{name} is no setting and is ignored{meant}"]
+
+
+def test_with_json_a_setting_that_cannot_be_used_is_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RQREC_LOG_FORMAT", "json")
+    monkeypatch.setenv("RQREC_PORT", "often")
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"].startswith("RQREC_PORT: ")
 
 
 def test_the_address_that_kubernetes_puts_in_place_of_the_port_is_told(
