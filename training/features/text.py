@@ -90,12 +90,12 @@ def _open_encoder(encoder: str) -> Callable[[list[str]], Arrays]:
 def _count_batches(model: torch.nn.Module) -> None:
     """Counts the texts of every batch in the progress. The first module of a sentence encoder reads token ids."""
 
-    def count(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+    def count(_module: torch.nn.Module, inputs: tuple[Any, ...], _output: object) -> None:
         if inputs and isinstance(inputs[0], Mapping) and "input_ids" in inputs[0]:
             advance_innermost(len(inputs[0]["input_ids"]))
 
     for first in list(model.children())[:1]:
-        first.register_forward_pre_hook(count)
+        first.register_forward_hook(count)
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:
