@@ -13,10 +13,11 @@ from rqrec.models.bundle.manifest import read_manifest
 from rqrec.models.bundle.store import bundle_folder
 from rqrec.service.app import create_app
 from rqrec.service.default_bundle import describe_choice
-from rqrec.service.logs import set_up_logs
+from rqrec.service.logs import complain, set_up_logs
+from rqrec.service.misspelt_settings import misspelt
 from rqrec.service.server.draining import serve
 from rqrec.service.serving.device import NoDevice, check_device
-from rqrec.service.settings import Settings, faults_of, misspelt
+from rqrec.service.settings import LogFormat, Settings, faults_of
 
 SWITCH_INTERVAL_S = 100e-6
 logger = logging.getLogger("rqrec")
@@ -34,6 +35,9 @@ def main() -> None:
     # NumPy's matrix products would use all cores. Their threads wait in a loop that takes the cores from the event loop
     # and the searches: under overload this cost a fifth of the answers.
     threadpool_limits(1, user_api="blas")
+    # Also a setting that cannot be used is told in the format that is asked for.
+    log_format = LogFormat.JSON if os.environ.get("RQREC_LOG_FORMAT") == LogFormat.JSON else LogFormat.TEXT
+    set_up_logs(log_format)
     try:
         settings = Settings()
         set_up_logs(settings.log_format)
@@ -45,10 +49,10 @@ def main() -> None:
         _check_bundle(settings)
     except ValidationError as error:
         for fault in faults_of(error):
-            print(f"rqrec: {fault}", file=sys.stderr)
+            complain(fault, log_format)
         sys.exit(2)
     except (NoDevice, BundleError) as error:
-        print(f"rqrec: {error}", file=sys.stderr)
+        complain(str(error), settings.log_format)
         sys.exit(2)
     if settings.admin_token is not None and settings.redis_url is None:
         logger.warning("RQREC_ADMIN_TOKEN is set and RQREC_REDIS_URL is not: items cannot be written or deleted")

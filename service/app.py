@@ -1,7 +1,6 @@
 """Builds the ASGI app: routes, middleware, and the runtime behind them."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -27,6 +26,7 @@ from rqrec.service.http.routes import router
 from rqrec.service.http.tracing import add_tracing
 from rqrec.service.http.user_routes import router as user_router
 from rqrec.service.logs import log_request
+from rqrec.service.readiness_log import readiness_logged
 from rqrec.service.search.batch_search import search
 from rqrec.service.serving.runtime import Runtime
 from rqrec.service.settings import Settings
@@ -38,7 +38,6 @@ ROUTERS = (router, look_router, item_router, report_router, insight_router, user
 DESCRIPTION = "Recommendations by generating the semantic IDs of the next items."
 # FastAPI's own telemetry reads the environment at every request. Ours is in http/tracing.py.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-logger = logging.getLogger("rqrec")
 
 
 class _App(FastAPI):
@@ -71,9 +70,9 @@ def create_app(settings: Settings, search: Search = search) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
-        logger.info("ready with model %s", runtime.deployment.active.version)
         try:
-            yield
+            async with readiness_logged(runtime):
+                yield
         finally:
             await runtime.stop()
             for hook in shutdown_hooks:

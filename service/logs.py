@@ -5,6 +5,7 @@ import re
 import sys
 from typing import Any
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import Scope
 
@@ -16,7 +17,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 USER = re.compile(r"/users/.+", re.DOTALL | re.IGNORECASE)
 TEXT = "%(levelname)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s %(request_id)s %(trace_id)s"
+UNTOLD = [*RESERVED_ATTRS, "color_message"]  # uvicorn's message with the codes of a terminal's colours
 RENAMED = {"levelname": "level", "name": "logger"}
+logger = logging.getLogger("rqrec")
 requests = logging.getLogger("rqrec.requests")
 
 
@@ -63,7 +66,34 @@ def set_up_logs(log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(IdsFilter())
     if log_format is LogFormat.JSON:
-        handler.setFormatter(JsonFormatter(JSON, rename_fields=RENAMED, timestamp="time"))
+        handler.setFormatter(JsonFormatter(JSON, rename_fields=RENAMED, timestamp="time", reserved_attrs=UNTOLD))
     else:
         handler.setFormatter(TextFormatter(TEXT))
+    logging.captureWarnings(log_format is LogFormat.JSON)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def announce(line: str, log_format: LogFormat) -> None:
+    """Tells people at a terminal something: a line of standard output, or with JSON a record of the log.
+
+    Args:
+        line: The line.
+        log_format: The format of the logs.
+    """
+    if log_format is LogFormat.JSON:
+        logger.info("%s", line)
+    else:
+        print(line, flush=True)
+
+
+def complain(reason: str, log_format: LogFormat) -> None:
+    """Tells why the service cannot start: a line of standard error, or with JSON a record of the log.
+
+    Args:
+        reason: The reason, in one line.
+        log_format: The format of the logs.
+    """
+    if log_format is LogFormat.JSON:
+        logger.error("%s", reason)
+    else:
+        print(f"rqrec: {reason}", file=sys.stderr)

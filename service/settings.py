@@ -1,7 +1,5 @@
 """The service's settings, read from environment variables with the prefix RQREC_."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -257,7 +255,13 @@ class Settings(BaseSettings):
     @field_validator("rate_limit")
     @classmethod
     def _is_a_rate(cls, text: str | None) -> str | None:
-        if text is not None and parse(text).amount < 1:
+        if text is None:
+            return text
+        try:
+            rate = parse(text)
+        except ValueError as error:
+            raise ValueError(f"expected a rate such as 5/second or 5000/hour, got {text[:60]!r}") from error
+        if rate.amount < 1:
             raise ValueError("must allow at least one request, such as 1/second")
         return text
 
@@ -281,18 +285,3 @@ def _read_json(text: str, expected: str) -> object:
         return from_json(text)
     except ValueError as error:
         raise ValueError(f"expected {expected}, got {text[:60]!r} ({error})") from error
-
-
-def misspelt(names: Iterable[str]) -> list[str]:
-    """Returns one line for each environment variable that looks like a setting and is none.
-
-    Args:
-        names: The names of all environment variables.
-    """
-    known = [f"RQREC_{name.upper()}" for name in Settings.model_fields]
-    lines = []
-    for name in sorted(names):
-        if name.upper().startswith("RQREC_") and name.upper() not in known:
-            meant = get_close_matches(name.upper(), known, n=1)
-            lines.append(f"{name} is no setting and is ignored" + (f"; did you mean {meant[0]}?" if meant else ""))
-    return lines

@@ -17,10 +17,21 @@ The service also stores what users do, and recommends by user:
 `AsyncClient` has the same methods, which are awaited. Replies are pydantic models of `rqrec.service.contract`.
 """
 
-from rqrec.client.call import ProblemError, ServiceUnreachable
+from rqrec.client.call import InvalidArgument, ProblemError, ServiceUnreachable, UnexpectedReply
 from rqrec.client.clients import AsyncClient, Client
 from rqrec.service.contract.events import UserEvent
 from rqrec.service.contract.list_control import Boost, Pin
 from rqrec.service.contract.recommend import HistoryEntry
 
-__all__ = ["AsyncClient", "Boost", "Client", "HistoryEntry", "Pin", "ProblemError", "ServiceUnreachable", "UserEvent"]
+__all__ = [
+    "AsyncClient",
+    "Boost",
+    "Client",
+    "HistoryEntry",
+    "InvalidArgument",
+    "Pin",
+    "ProblemError",
+    "ServiceUnreachable",
+    "UnexpectedReply",
+    "UserEvent",
+]

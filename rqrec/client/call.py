@@ -7,9 +7,12 @@ from typing import Generic, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from rqrec.service.contract.fields import VALUE_ERROR
 from rqrec.service.contract.replies import Problem
 
 ReplyT = TypeVar("ReplyT")
+CheckedT = TypeVar("CheckedT")
+FAULTS_SHOWN, LONGEST_VALUE = 3, 60
 
 
 class ProblemError(Exception):
@@ -32,6 +35,42 @@ class ProblemError(Exception):
 
 class ServiceUnreachable(httpx.TransportError):
     """The service cannot be reached, or does not answer in time. The message names the address of the service."""
+
+
+class InvalidArgument(ValueError):
+    """An argument of a call is not valid, so nothing was sent. The message names the argument, in one line."""
+
+
+class UnexpectedReply(Exception):
+    """An answer says success, but is not of the type that the call expects. The message says what is wrong with it."""
+
+
+def checked(kind: type[CheckedT], value: object) -> CheckedT:
+    """Converts arguments of a call to the type of its body or of a part of it.
+
+    Args:
+        kind: The type.
+        value: The arguments.
+
+    Raises:
+        InvalidArgument: If they do not fit the type.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise InvalidArgument(_faults(error)) from None
+
+
+def _faults(error: ValidationError) -> str:
+    """The first faults in one line, each with its place and, if that is short, with what was given."""
+    faults = []
+    for one in error.errors(include_url=False)[:FAULTS_SHOWN]:
+        place, given = ".".join(map(str, one["loc"])), repr(one["input"])
+        is_unknown = one["type"] == "extra_forbidden"
+        text = "no field has this name" if is_unknown else one["msg"].removeprefix(VALUE_ERROR)
+        got = f", got {given}" if len(given) <= LONGEST_VALUE and "got " not in text else ""
+        faults.append(f"{place}: {text}{got}" if place else f"{text}{got}")
+    return "; ".join(faults)
 
 
 @dataclass(frozen=True)
@@ -69,10 +108,16 @@ class Call(Generic[ReplyT]):
         Raises:
             ProblemError: If the service answered with an error.
             httpx.HTTPStatusError: If another server, such as a proxy, answered with an error.
-            pydantic.ValidationError: If the status says success, but the answer is not of the type `Call.reply`.
+            UnexpectedReply: If the status says success, but the answer is not of the type `Call.reply`.
         """
         if response.is_success:
-            return TypeAdapter(self.reply).validate_json(response.content or b"null")
+            try:
+                return TypeAdapter(self.reply).validate_json(response.content or b"null")
+            except ValidationError as error:
+                raise UnexpectedReply(
+                    f"{response.url} must answer with {self.reply.__name__}: {_faults(error)}: check the address, and "
+                    "that the client is of the service's release"
+                ) from error
         try:
             problem = Problem.model_validate_json(response.content)
         except ValidationError:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from rqrec.client.call import Call
+from rqrec.client.call import Call, checked
 from rqrec.service.contract.admin import ActivateRequest, ModelList, WriteItemRequest, WrittenItem
 from rqrec.service.contract.browse import AttributesReply, By, EvaluationReply, SearchReply, SearchRequest, SimilarReply
 from rqrec.service.contract.events import EventsReply, EventsRequest, UserEvent, UserReply
@@ -83,7 +83,7 @@ def recommend(
 
     Raises:
         TypeError: If `history` or `exclude` is a text instead of a list.
-        pydantic.ValidationError: If an argument is not valid.
+        InvalidArgument: If an argument is not valid.
     """
     for name, ids in (("history", history), ("exclude", exclude)):
         if isinstance(ids, str):
@@ -91,7 +91,7 @@ def recommend(
     fields: dict[str, Any] = {
         "k": k,
         "exclude": list(exclude),
-        "filter": {name: Condition.model_validate(one) for name, one in (filter or {}).items()},
+        "filter": dict(filter or {}),
         "new_item_share": new_item_share,
         "routing_key": routing_key,
         "beam_width": beam_width,
@@ -109,12 +109,12 @@ def recommend(
         "model_version": model_version,
         "explain": explain or None,
         "caps": dict(caps) if caps else None,
-        "boosts": [Boost.model_validate(one) for one in boosts] or None,
-        "pins": [Pin.model_validate(one) for one in pins] or None,
+        "boosts": list(boosts) or None,
+        "pins": list(pins) or None,
         "diversity": diversity or None,
     }
     fields |= {name: value for name, value in newer.items() if value is not None}
-    body = RecommendRequest.model_validate(fields)
+    body = checked(RecommendRequest, fields)
     return Call("POST", "/recommend", RecommendReply, body)
 
 
@@ -157,12 +157,12 @@ def similar(
         filter: Conditions by attribute, as for `recommend`; as JSON at most 1024 characters.
 
     Raises:
-        pydantic.ValidationError: If a condition is not valid.
+        InvalidArgument: If a condition is not valid.
     """
     query: dict[str, int | str] = {"by": by, "k": k}
     if filter:
         conditions = TypeAdapter[Mapping[str, Condition]](Filter)
-        query["filter"] = conditions.dump_json(conditions.validate_python(filter), exclude_unset=True).decode()
+        query["filter"] = conditions.dump_json(checked(Filter, filter), exclude_unset=True).decode()
     return Call("GET", f"/items/{_quoted(item_id)}/similar", SimilarReply, query=query)
 
 
@@ -180,10 +180,10 @@ def search(
         filter: Conditions by attribute, as for `recommend`.
 
     Raises:
-        pydantic.ValidationError: If an argument is not valid.
+        InvalidArgument: If an argument is not valid.
     """
     return Call(
-        "POST", "/search", SearchReply, SearchRequest.model_validate({"query": query, "k": k, "filter": filter or {}})
+        "POST", "/search", SearchReply, checked(SearchRequest, {"query": query, "k": k, "filter": filter or {}})
     )
 
 
@@ -228,7 +228,7 @@ def put_item(
         text_vector: Embedding of the item's text; None to let the service compute it.
     """
     vector = list(text_vector) if text_vector is not None else None
-    body = WriteItemRequest(attributes=dict(attributes), text_vector=vector)
+    body = checked(WriteItemRequest, {"attributes": dict(attributes), "text_vector": vector})
     return Call("PUT", f"/items/{_quoted(item_id)}", WrittenItem, body)
 
 
@@ -254,7 +254,7 @@ def activate(
         percent: The share of a canary or shadow, as a percentage of the routing keys (see `recommend`), in (0, 100].
             A canary needs it. None is 100 for a shadow. `active` has none, or 100.
     """
-    body = ActivateRequest(part=part, percent=percent)
+    body = checked(ActivateRequest, {"part": part, "percent": percent})
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)
 
 
@@ -268,7 +268,7 @@ def send_events(events: Sequence[UserEvent | Mapping[str, Any]]) -> Call[EventsR
             faulty; the others are stored.
     """
     fields = [one.model_dump(exclude_unset=True) if isinstance(one, UserEvent) else dict(one) for one in events]
-    body = EventsRequest(events=[{"event_id": str(uuid.uuid4()), **one} for one in fields])
+    body = checked(EventsRequest, {"events": [{"event_id": str(uuid.uuid4()), **one} for one in fields]})
     return Call("POST", "/events", EventsReply, body)
 
 

@@ -141,7 +141,7 @@ def check_same_input(before: object, now: Mapping[str, Any], files: Sequence[Inp
         if before.get(name) != what:
             time = datetime.fromtimestamp(file.mtime_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             old = f"had {before[name]['bytes']:,} bytes and has" if name in before else "is new with"
-            changes.append(f"{name} {old} {what['bytes']:,}, changed {time}")
+            changes.append(f"{name} {old} {what['bytes']:,} bytes, changed {time}")
     told = "; ".join([*changes[:FIRST_CHANGES], *([f"{len(changes)} changes"] if len(changes) > FIRST_CHANGES else [])])
     raise InvalidSource(
         f"the run in the output folder was begun with other input ({told}): give the same files to go on, or choose "

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 MAX_FIELDS = 64  # of any object that has no limit of its own
+NAMED_FIELDS = 4  # where an object is expected, and something else came
 MAX_HISTORY = 10_000
 MAX_K = 100
 
@@ -72,8 +73,13 @@ class Body(BaseModel):
     @classmethod
     def _has_few_fields(cls, fields: object) -> object:
         if not isinstance(fields, dict | BaseModel):
-            raise ValueError(f"expected an object, got {type(fields).__name__}")  # noqa: TRY004, pydantic expects it
+            raise ValueError(f"expected {_described(cls)}, got {type(fields).__name__}")  # noqa: TRY004, pydantic's
         return bounded(fields, MAX_FIELDS, "fields")
+
+
+def _described(body: type[BaseModel]) -> str:
+    names = list(body.model_fields)
+    return f"an object with fields such as {', '.join(names[:NAMED_FIELDS])}"
 
 
 def bounded(fields: object, limit: int, kind: str) -> object:

@@ -39,7 +39,9 @@ class Condition(Body):
     """A condition on one attribute: the attribute must meet every operator that is given."""
 
     any_of: Values | None = Field(
-        None, description="The attribute is one of these values; of a list attribute, at least one value is."
+        None,
+        description="The attribute is one of these values; of a list attribute, at least one value is. Texts are "
+        "compared exactly, with upper and lower case; a value that no item has is no error, and no item passes.",
     )
     none_of: Values | None = Field(
         None, description="The attribute is none of these values; of a list attribute, no value is."

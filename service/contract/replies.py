@@ -45,7 +45,8 @@ class RecommendReply(BaseModel):
     items: list[Recommendation]
     unknown_items: list[str] = Field(description="History ids that are not in the catalogue; they were skipped.")
     eligible_items: int = Field(
-        description="Number of items that pass the filter and the exclusions; can be less than k."
+        description="Number of items that pass the filter and the exclusions; can be less than k. If it is 0 because "
+        "of a filter, compare the filter with the values in GET /attributes."
     )
     fallback: Literal["popular", "degraded"] | None = Field(
         description="popular: no history item is known, so these are the most popular items. degraded: the replica's "

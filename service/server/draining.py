@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import uvicorn
 from fastapi import FastAPI
 
+from rqrec.service.logs import announce, complain
 from rqrec.service.server.connection import connection_class
 from rqrec.service.server.connection_limits import ConnectionLimits
 from rqrec.service.server.connection_table import ConnectionTable
@@ -61,13 +62,14 @@ class DrainingServer(uvicorn.Server):
                 raise
             # Uvicorn has logged the operating system's error.
             address = f"{host}:{self._settings.port}"
-            print(f"rqrec: cannot listen on {address}: set RQREC_PORT or RQREC_HOST to a free address", file=sys.stderr)
+            reason = f"cannot listen on {address}: set RQREC_PORT or RQREC_HOST to a free address"
+            complain(reason, self._settings.log_format)
             raise
         if self.started:
             port = self.servers[0].sockets[0].getsockname()[1]
             address = f"http://{host}:{port}{self._settings.root_path}"
             pages = f"its pages: {address}/ and" if self._settings.explorer else "its page:"
-            print(f"serving on {address} - {pages} {address}/docs", flush=True)
+            announce(f"serving on {address} - {pages} {address}/docs", self._settings.log_format)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shuts the server down: lets load balancers go away, answers the accepted requests, closes all connections.

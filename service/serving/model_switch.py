@@ -18,6 +18,7 @@ from rqrec.service.errors import Conflict, NotReady, UnknownModel
 from rqrec.service.periodic import Periodic
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
 from rqrec.service.serving.deployment import Deployment, Role, Rollout
+from rqrec.service.serving.log_refusal import logs_refusal
 from rqrec.service.serving.manifests import read_manifests
 from rqrec.service.serving.open_models import OpenModels, exclude_from_collection
 from rqrec.service.serving.served_model import ServedModel
@@ -62,8 +63,7 @@ class ModelSwitch:
     ) -> None:
         self.deployment: Deployment | None = None
         self.bundles = bundles
-        self._gate = gate
-        self._metrics = metrics
+        self._gate, self._metrics = gate, metrics
         self._ready_without_redis = ready_without_redis
         self._open = OpenModels(bundles, open_model, metrics)
         self._shared = SharedRollout(gate, empty_for_s=empty_wait_s)
@@ -152,6 +152,7 @@ class ModelSwitch:
         """For each loaded model, by version: the number of written items that could not be migrated to this model."""
         return {model.version: model.num_left_out for model in self._running}
 
+    @logs_refusal
     async def assign(self, version: str, role: Role, percent: float, *, expected: int | None = None) -> Rollout:
         """Gives a model a role, on this replica now and on the other replicas soon. If this fails, nothing changes.
 
@@ -186,9 +187,8 @@ class ModelSwitch:
             try:
                 await self._switch(rollout, before.revision)
             except RedisUnavailable as error:
-                raise NotReady(
-                    f"Redis does not answer ({error}), so other replicas would not follow: try again"
-                ) from error
+                told = f"Redis does not answer ({error}), so other replicas would not follow: try again"
+                raise NotReady(told) from error
             return rollout
 
     async def _follow(self) -> None:

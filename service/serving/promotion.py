@@ -138,8 +138,12 @@ class PromotionWatch:
         assert version is not None
         try:
             await self._models.assign(version, Role.ACTIVE, 100.0, expected=report.trial)
-        except Conflict as error:  # another replica or an admin was faster
-            logger.info("the decision to %s the canary %s came late: %s", _VERBS[action], rollout.candidate, error)
+        except Conflict:
+            logger.info(
+                "the decision to %s the canary %s came late: another replica or an admin changes the models",
+                _VERBS[action],
+                rollout.candidate,
+            )
             return
         self._metrics.carried_out.labels(action).inc()
         logger.warning("decided to %s the canary %s: %s", _VERBS[action], rollout.candidate, text)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.support.running import RedisServer
 from rqrec.models.bundle.layout import SEARCH_GRAPH
+from rqrec.service.misspelt_settings import misspelt
 from rqrec.service.settings import Settings
 from service import __main__ as program
 from tests.service.serving.three_models import activate, ask, service
@@ -56,6 +58,31 @@ def test_a_damaged_current_bundle_ends_the_program_unless_redis_may_name_another
     monkeypatch.setattr(program, "serve", serve)
     program.main()
     assert "Only a model that has a role in Redis can be served" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RQREC_BEEM", "; did you mean RQREC_BEAM_WIDTH?"),
+        ("rqrec_admintoken", "; did you mean RQREC_ADMIN_TOKEN?"),
+        ("RQREC_POTR", "; did you mean RQREC_PORT?"),
+        ("RQREC_TOKEN", ""),
+        ("RQREC_XYZ", ""),
+    ],
+)
+def test_only_a_setting_with_a_near_name_is_suggested(name: str, meant: str) -> None:
+    assert misspelt([name, "RQREC_PORT", "HOME"]) == [f"{name} is no setting and is ignored{meant}"]
+
+
+def test_with_json_a_setting_that_cannot_be_used_is_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RQREC_LOG_FORMAT", "json")
+    monkeypatch.setenv("RQREC_PORT", "often")
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"].startswith("RQREC_PORT: ")
 
 
 def test_the_address_that_kubernetes_puts_in_place_of_the_port_is_told(

@@ -163,6 +163,7 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(
         ("RQREC_EVENT_TYPES", '["view"]', "expected a JSON object such as .*, got "),
         ("RQREC_EVENT_TYPES", '{"view": {"historie": true}}', "view.historie: Extra inputs are not permitted"),
         ("RQREC_EVENT_TYPES", '{"view": {"history": "perhaps"}}', "view.history: Input should be a valid boolean"),
+        ("RQREC_RATE_LIMIT", "5", "expected a rate such as 5/second or 5000/hour, got '5'"),
         ("RQREC_CORS_ORIGINS", "[x", "expected a list such as .*, got '\\[x'"),
     ],
 )

@@ -70,8 +70,9 @@ def test_logs_are_json_with_request_and_trace_and_spans_are_sent(bundles: Path, 
     assert b"/recommend" in b"".join(spans)
     assert b"GET /users/{user_id}" in b"".join(spans)
     assert b"secret-user" not in b"".join(spans)
-    lines = [line for line in log.read_text().splitlines() if not line.startswith("serving on")]
-    records = [json.loads(line) for line in lines]
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert any(record["message"].startswith("serving on http://") for record in records)
+    assert not any("color_message" in record for record in records)
     (asked,) = (record for record in records if record.get("path") == "/recommend")
     assert asked["trace_id"] == TRACE_ID
     assert asked["request_id"] == "0af7651916cd43dd8448eb211c80319d"

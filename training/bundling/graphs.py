@@ -7,6 +7,7 @@ graph of the tokenizer and replaces the weights of the search, which takes a sec
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rqrec.models.bundle.bundle import Bundle
@@ -15,6 +16,7 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exporting.graph_weights import OtherOrigin, replace_weights
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.bundling.trained import Learned
+from rqrec.training.runtime.progress import Task, progress
 
 logger = logging.getLogger("rqrec")
 
@@ -70,6 +72,18 @@ def _reuse(
 def _export(folder: Path, learned: Learned, trie: SemanticIdTrie, searches: dict[str, bool]) -> None:
     from rqrec.models.search.exporting import export  # noqa: PLC0415 - it loads for 2 seconds, and a retraining can do without
 
-    export.export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
-    for name, half in searches.items():
-        export.export_search(learned.retriever, trie, folder / name, half=half)
+    def show(task: Task, precision: str, step: str) -> None:
+        task.next_step(f"that of the search{precision}: {step}")
+
+    with progress("exporting graphs", total=1 + export.SEARCH_STEPS * len(searches)) as task:
+        task.next_step("that of the tokenizer")
+        export.export_tokenizer(learned.tokenizer, folder / TOKENIZER_GRAPH)
+        for name, half in searches.items():
+            precision = " in half precision" if half else ""
+            export.export_search(
+                learned.retriever,
+                trie,
+                folder / name,
+                half=half,
+                on_step=partial(show, task, precision),
+            )

@@ -144,18 +144,17 @@ def _distinct(frame: pl.DataFrame, settings: DatasetSettings, log: str, report: 
     if not repeats:
         return frame
     if settings.duplicates == "error":
-        twice = frame.filter(is_repeat).select(key).unique()
-        equal = frame.select(key).join(twice, on=key, how="semi", nulls_equal=True, maintain_order="left")
-        shown = equal.select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
+        shown = frame.filter(is_repeat).select(USER_ID, ITEM_ID).unique(maintain_order=True).head(EXAMPLES_SHOWN).rows()
         kind = " (of the event or of the rating: liked, neutral, disliked)" if TYPE in key else ""
         report.refuse(
             f"{log}: interactions must be distinct in {', '.join(key[:-1])} and {key[-1]}{kind}, but {repeats} are "
-            f"equal to an earlier one, such as those of the users and items {shown}: remove them, or set "
-            f"DatasetSettings.duplicates = 'drop' (drops these {repeats}) or 'keep'"
+            f"equal to an earlier one, such as those of the users and items {shown}, the first in data row "
+            f"{report.data_row(is_repeat.arg_true()[0])}: remove them, or set DatasetSettings.duplicates = 'drop' "
+            f"(drops these {repeats}) or 'keep'"
         )
         return frame
     report.note(f"{log}: {repeats} interactions dropped, because they are equal to an earlier one in {', '.join(key)}")
-    return frame.filter(~is_repeat)
+    return report.keep(frame, ~is_repeat)
 
 
 def _is_repeat(frame: pl.DataFrame) -> pl.Series:
@@ -183,11 +182,15 @@ def _matched(
     unknown = ids.join(items.select(ITEM_ID), on=ITEM_ID, how="anti", maintain_order="left")[ITEM_ID]
     if not len(unknown):
         return items, frame
+    texts = DistinctTexts.from_column(frame[ITEM_ID])
+    is_strange_V = texts.values_V.is_in(unknown.implode())
     if settings.unknown_items == "error":
+        row, first = texts.first(is_strange_V, texts.values_V)
         report.refuse(
             f"{log}: interactions name {len(unknown)} items that {catalogue} does not have, such as "
-            f"{unknown.head(EXAMPLES_SHOWN).to_list()}{_near_misses(unknown, items)}: add them, or set "
-            "DatasetSettings.unknown_items = 'drop' (their interactions) or 'add' (the items, without attributes)"
+            f"{unknown.head(EXAMPLES_SHOWN).to_list()}{_near_misses(unknown, items)}, the first, {first!r}, in data "
+            f"row {report.data_row(row)}: add them, or set DatasetSettings.unknown_items = 'drop' (their interactions) "
+            "or 'add' (the items, without attributes)"
         )
         return items, frame
     if settings.unknown_items == "add":
@@ -195,8 +198,7 @@ def _matched(
             f"{catalogue}: {len(unknown)} items of {log} added without attributes{_near_misses(unknown, items)}"
         )
         return pl.concat([items, unknown.to_frame()], how="diagonal"), frame
-    texts = DistinctTexts.from_column(frame[ITEM_ID])
-    is_strange = texts.spread(texts.values_V.is_in(unknown.implode()))
+    is_strange = texts.spread(is_strange_V)
     report.note(
         f"{log}: {is_strange.sum()} of {len(frame)} interactions dropped, because {catalogue} lacks their items "
         f"({len(unknown)}){_near_misses(unknown, items)}"

@@ -70,10 +70,11 @@ def checked_items(items: pl.DataFrame, settings: DatasetSettings, *, path: str, 
             "first row of the item"
         )
     else:
+        is_repeat = ids.is_not_null() & ~ids.is_first_distinct()
         report.refuse(
             f"{path}: every item_id must be listed once, but {len(twice)} are listed more often, such as "
-            f"{twice.head(EXAMPLES_SHOWN).to_list()}: merge their rows, or set DatasetSettings.duplicates = 'drop' to "
-            "keep the first"
+            f"{twice.head(EXAMPLES_SHOWN).to_list()}; data row {is_repeat.arg_true()[0] + 1} is the first whose item "
+            "was listed before: merge their rows, or set DatasetSettings.duplicates = 'drop' to keep the first"
         )
     return kept
 
@@ -170,7 +171,7 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
     required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
     if not any(frame[name].null_count() for name in required):
         return frame
-    rows = len(frame)
+    rows, whole = len(frame), frame
     frame = frame.with_row_index(ROW, offset=1)
     dropping = [column for column in required if getattr(settings, _setting(column)) == "drop"]
     for column in dropping:
@@ -192,7 +193,7 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
                 f"{path}: every interaction needs a valid {column}, but {len(missing)} have none; the first is data "
                 f"row {missing[0]} of {rows}: fill it in{drop}{session if column == USER_ID else ''}"
             )
-    return frame.drop_nulls(required).drop(ROW)
+    return report.keep(whole, whole.select(pl.all_horizontal(pl.col(required).is_not_null())).to_series())
 
 
 def _setting(column: str) -> str:
@@ -207,16 +208,17 @@ def _ids(column: pl.Series, settings: DatasetSettings, path: str, report: DataRe
     """
     name = column.name
     if column.dtype.is_float():
-        numbers = column.drop_nulls().drop_nans()
         limit = MAX_WHOLE_FLOAT if column.dtype == pl.Float64 else MAX_WHOLE_FLOAT32
-        whole = (numbers == numbers.floor()) & (numbers.abs() < limit)
-        if not whole.all():
+        column = column.fill_nan(None)
+        is_whole = (column == column.floor()) & (column.abs() < limit)
+        if not is_whole.all():
+            row = (~is_whole).arg_true()[0]
             raise DataError(
-                f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype} such as "
-                f"{numbers.filter(~whole)[0]}: write them as text"
+                f"{path}, data row {row + 1}: {name} must hold ids as text or whole numbers, got {column.dtype} such "
+                f"as {column[row]}: write them as text"
             )
         report.note(f"{path}: {name} holds {column.dtype} numbers, which are read as whole numbers")
-        column = column.fill_nan(None).cast(pl.Int64)
+        column = column.cast(pl.Int64)
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(
             f"{path}: {name} must hold ids as text or whole numbers, got {column.dtype}: convert the column"

@@ -89,13 +89,16 @@ class ML25MItemData:
             raise DataError(f"{vectors_path} must hold numbers, got an array of {vectors.dtype}: save it as float32")
         if not np.isfinite(vectors).all():
             raise DataError(f"{vectors_path} must hold finite numbers, but row {_first_bad_row(vectors)} does not")
-        if ids["movieId"].is_duplicated().any():
-            raise DataError(f"{ids_path} must list a movieId once, but lists some more often: keep one row of each")
-        strangers = ids.filter(~pl.col("movieId").is_in(items["item_id"].implode()))
-        if len(strangers):
+        if len(twice := (~ids["movieId"].is_first_distinct()).arg_true()):
             raise DataError(
-                f"{ids_path} names {len(strangers)} movieIds that movies.csv does not have, such as "
-                f"{strangers['movieId'][0]!r}: use files of the same release"
+                f"{ids_path}, data row {twice[0] + 1}: a movieId must be listed once, but {ids['movieId'][twice[0]]!r} "
+                "is listed before: keep one row of each"
+            )
+        strange = (~ids["movieId"].is_in(items["item_id"].implode())).arg_true()
+        if len(strange):
+            raise DataError(
+                f"{ids_path}, data row {strange[0] + 1}: movies.csv does not have the movieId "
+                f"{ids['movieId'][strange[0]]!r} ({len(strange)} such rows): use files of the same release"
             )
         posters = pl.DataFrame({"item_id": ids["movieId"], "poster": vectors.astype(np.float32)})
         return items.join(posters, on="item_id", how="left", maintain_order="left")

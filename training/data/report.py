@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import polars as pl
+
 from rqrec.training.data.columns import INTERACTIONS, NOT_USED, Column
 from rqrec.training.data.dataset import DataError
 
@@ -25,6 +27,7 @@ class DataReport:
     columns: list[Column] = field(default_factory=list)
     rows_read: int = 0
     faults: list[str] = field(default_factory=list)
+    _kept: list[pl.Series] = field(default_factory=list)  # of each call of `keep`, a bit for each row
 
     def note_not_used(self, path: str, column: str, reason: str) -> None:
         """Adds a line that a column of the interactions is not used, and says so in its description in `columns`.
@@ -45,6 +48,29 @@ class DataReport:
         if line not in self.lines:
             self.lines.append(line)
 
+    def keep(self, rows: pl.DataFrame, is_kept: pl.Series) -> pl.DataFrame:
+        """Drops rows of the interactions, and remembers which ones, so that `data_row` finds the others in the file.
+
+        Args:
+            rows: The rows of the file that are left.
+            is_kept: Whether each of them is kept, bool without null.
+
+        Returns:
+            The rows that are kept.
+        """
+        self._kept.append(is_kept)
+        return rows.filter(is_kept)
+
+    def data_row(self, row: int) -> int:
+        """Returns which data row of the interactions file a row is, counted from 1.
+
+        Args:
+            row: Index of the row among those that `keep` has left, from 0.
+        """
+        for is_kept in reversed(self._kept):
+            row = is_kept.arg_true()[row]
+        return row + 1
+
     @contextmanager
     def all_faults(self) -> Iterator[None]:
         """At the end of a `with` block, raises one DataError with all faults that `refuse` has recorded, if any.
@@ -58,6 +84,7 @@ class DataReport:
             faults = list(self.faults)
         finally:
             self.faults.clear()
+            self._kept.clear()
         if len(faults) == 1:
             raise DataError(faults[0])
         if faults:

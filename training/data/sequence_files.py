@@ -33,10 +33,11 @@ def read_sequence_files(folder: Path) -> tuple[pl.LazyFrame, pl.DataFrame]:
         if len(row) < 2:
             raise DataError(f"{path}:{number} must be a user and at least one item, got {' '.join(row)!r}")
     lines = pl.DataFrame({"user_id": [row[0] for row in rows], "item_id": [row[1:] for row in rows]})
-    twice = lines.filter(lines["user_id"].is_duplicated())["user_id"]
+    twice = (~lines["user_id"].is_first_distinct()).arg_true()
     if len(twice):
         raise DataError(
-            f"{path} must have one line a user, but user {twice[0]!r} has several: join the lines of a user"
+            f"{path}:{twice[0] + 1} is another line of user {rows[twice[0]][0]!r}, but a user must have one: join the "
+            "lines of a user"
         )
     interactions = (
         lines.lazy()

@@ -6,20 +6,21 @@ Shapes: N texts, E vector dimensions.
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rqrec.models.errors import MissingPackage
 from rqrec.training.features.svd import fit_svd
 from rqrec.training.runtime.parts import Arrays, Parts
-from rqrec.training.runtime.progress import progress
+from rqrec.training.runtime.progress import advance_innermost, progress
 
 LSA = "lsa"
 VECTORS = "vectors_NE"
@@ -76,12 +77,25 @@ def encode_texts(
 def _open_encoder(encoder: str) -> Callable[[list[str]], Arrays]:
     with progress("loading the text encoder"):
         model = load_text_encoder(encoder)
+    if isinstance(model, torch.nn.Module):
+        _count_batches(model)
 
     def encode(texts: list[str]) -> Arrays:
         vectors_NE = model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False)
         return {VECTORS: np.asarray(vectors_NE, dtype=np.float32)}
 
     return encode
+
+
+def _count_batches(model: torch.nn.Module) -> None:
+    """Counts the texts of every batch in the progress. The first module of a sentence encoder reads token ids."""
+
+    def count(_module: torch.nn.Module, inputs: tuple[Any, ...], _output: object) -> None:
+        if inputs and isinstance(inputs[0], Mapping) and "input_ids" in inputs[0]:
+            advance_innermost(len(inputs[0]["input_ids"]))
+
+    for first in list(model.children())[:1]:
+        first.register_forward_hook(count)
 
 
 def load_text_encoder(encoder: str) -> SentenceEncoder:

@@ -104,9 +104,11 @@ class Parts:
         parts = [_Part(self.folder / f"part-{number:05d}.safetensors", task) for number, task in enumerate(tasks)]
         missing = [part for part in parts if not _is_whole(part.file)]
         total, open_items = (sum(len(part.task) for part in some) for some in (parts, missing))
-        with progress(name, total=total, done=total - open_items, unit=unit) as task:
+        done = total - open_items
+        with progress(name, total=total, done=done, unit=unit) as task:
             for num_items in self.run_tasks(partial(_open_writer, open_worker), missing, uses_gpu=uses_gpu):
-                task.advance(num_items)
+                done += num_items
+                task.show(done=done)  # not `advance`: the worker may have counted within the part
         made = [load_file(part.file) for part in parts]
         return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
 

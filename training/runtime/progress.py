@@ -96,6 +96,17 @@ class Task:
         return (time.monotonic() - self.begin_s) / own * (self.total - self.done)
 
 
+def advance_innermost(units: int) -> None:
+    """Adds units to the innermost task of this process, for work that its owner counts only when all is done.
+
+    Nothing happens if no task is running here, as in a worker of Ray.
+
+    Args:
+        units: Number of units that were done.
+    """
+    _told.advance(units)
+
+
 def duration(seconds: float) -> str:
     """Returns a duration as text for people, such as "40 s", "12 min" or "3 h 20 min"."""
     if seconds < 90:
@@ -196,6 +207,10 @@ class _Told:
             self._bars = None
         elif self._command is None:
             self._stop_lines()
+
+    def advance(self, units: int) -> None:
+        if self._tasks:
+            self._tasks[-1].advance(units)
 
     def refresh(self) -> None:
         """Moves the bar, if there is one, to the innermost task. The last figures of a task stay beside the bar."""

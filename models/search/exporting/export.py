@@ -36,6 +36,7 @@ from rqrec.models.trie.trie import SemanticIdTrie
 OPSET = 20
 INDEXED_BY_SECOND_INPUT = ("Gather", "GatherElements", "ScatterElements")
 DYNAMIC = torch.export.Dim.DYNAMIC
+SEARCH_STEPS = 3  # of `export_search`, for its progress
 
 
 def export_tokenizer(rqvae: RqVae, path: Path) -> None:
@@ -52,7 +53,18 @@ def export_tokenizer(rqvae: RqVae, path: Path) -> None:
     ir.save(_export(_Tokenizer(rqvae), (example_NE,), ["features_NE"], ["codes_NL"], ({0: DYNAMIC},)), path)
 
 
-def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, half: bool = False) -> None:
+def _untold(_step: str) -> None:
+    pass
+
+
+def export_search(
+    retriever: Retriever,
+    trie: SemanticIdTrie,
+    path: Path,
+    *,
+    half: bool = False,
+    on_step: Callable[[str], None] = _untold,
+) -> None:
     """Exports the beam search with a retriever as an ONNX file.
 
     The arrays of the catalogue are inputs of the graph, so one file serves any catalogue. All sizes may differ between
@@ -66,7 +78,9 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         path: The file to write.
         half: Whether to compute in float16, for a GPU. Weights and item vectors are then float16; log-probabilities are
             float32.
+        on_step: Is told the name of each of the SEARCH_STEPS steps when it begins. The first takes most of the time.
     """
+    on_step("tracing")
     traced = blueprint(retriever.config)
     example = _search_example(trie, retriever.config, torch.float16 if half else torch.float32)
     model = _export(
@@ -77,7 +91,9 @@ def export_search(retriever: Retriever, trie: SemanticIdTrie, path: Path, *, hal
         tuple(axes for *_, axes in example),
         translations=_SEARCH_TRANSLATIONS,
         folds_weights=False,
+        on_simplify=lambda: on_step("simplifying"),
     )
+    on_step("weights")
     model.metadata_props[ORIGIN] = graph_origin(retriever.config, half=half)
     set_weights(model, retriever)
     ir.save(model, path)
@@ -165,6 +181,7 @@ def _export(
     *,
     translations: Mapping[Any, Callable[..., Any]] | None = None,
     folds_weights: bool = True,
+    on_simplify: Callable[[], None] = lambda: None,
 ) -> ir.Model:
     for name in ("torch.onnx", "onnxscript"):  # they warn of what is not used here, such as torchvision
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -183,6 +200,7 @@ def _export(
             optimize=folds_weights,
         )
         assert program is not None
+        on_simplify()
         if not folds_weights:
             optimize_ir(program.model, should_fold=lambda node: False if _reads_weight(node) else None)
     _drop_needless_nodes(program.model)

@@ -62,13 +62,15 @@ def test_a_run_goes_on_only_with_the_same_input_and_options(run: Run, tmp_path: 
         run(source, {"k": 3})
     size = source.stat().st_size
     random_histories(21).write_parquet(source)
-    with pytest.raises(UserError, match=rf"in.parquet had {size:,} bytes and has [\d,]+, changed 2.*UTC\): give"):
+    with pytest.raises(UserError, match=rf"in.parquet had {size:,} bytes and has [\d,]+ bytes, changed 2.*UTC\): give"):
         run(source, {"k": 2})
     others = tmp_path / "others"
     others.mkdir()
     for name in "abcd":
         shutil.copy(source, others / f"{name}.parquet")
-    with pytest.raises(UserError, match=r"\(in.parquet is gone; a.parquet is new with .*; b.parquet .*; 5 changes\)"):
+    with pytest.raises(
+        UserError, match=r"\(in.parquet is gone; a.parquet is new with [\d,]+ bytes, .*; b.parquet .*; 5 changes\)"
+    ):
         run(others, {"k": 2})
 
 

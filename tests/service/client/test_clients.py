@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,17 @@ import httpx
 import pytest
 
 from benchmarks.support.running import free_port
-from rqrec.client import AsyncClient, Client, Pin, ProblemError, ServiceUnreachable, UserEvent, calls
+from rqrec.client import (
+    AsyncClient,
+    Client,
+    InvalidArgument,
+    Pin,
+    ProblemError,
+    ServiceUnreachable,
+    UnexpectedReply,
+    UserEvent,
+    calls,
+)
 from rqrec.service.app import create_app
 from tests.service.conftest import Served, settings_for
 
@@ -48,6 +59,34 @@ def test_a_call_has_the_controls_that_were_given_and_no_others() -> None:
     }
     assert controls.items() <= json.loads(call.content or b"").items()
     assert not controls.keys() & json.loads(calls.recommend(["1"]).content or b"").keys()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: calls.recommend(["1"], k=0), "k: Input should be greater than or equal to 1, got 0"),
+        (
+            lambda: calls.recommend(["1"], filter={"kind": "Tea"}),  # type: ignore[dict-item]
+            "filter.kind: expected an object with fields such as any_of, none_of, gte, lte, got str",
+        ),
+        (lambda: calls.similar("1", filter={"year": {"gt": 1}}), "year.gt: no field has this name, got 1"),
+        (lambda: calls.activate("v", percent=0), "percent: Input should be greater than 0, got 0"),
+        (lambda: calls.send_events([{}] * 1001), "events: List should have at most 1000 items .*, not 1001"),
+    ],
+)
+def test_an_argument_that_is_not_valid_is_named_in_one_line(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        call()
+    assert re.fullmatch(message, str(raised.value))
+
+
+def test_an_answer_of_another_server_says_what_to_check() -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json={"hello": "world"}))
+    with Client("http://localhost", transport=transport) as client, pytest.raises(UnexpectedReply) as raised:
+        client.item("1")
+    assert re.fullmatch(
+        r"http://localhost/items/1 must answer with ItemReply: item_id: .*: check .*", str(raised.value)
+    )
 
 
 def test_every_call(client: Client) -> None:

@@ -41,7 +41,7 @@ def test_models_are_listed_with_what_is_wrong_with_them(admin_client: TestClient
 
 
 def test_a_model_that_cannot_be_used_changes_nothing(
-    admin_client: TestClient, three_bundles: Path, bundle: Bundle
+    admin_client: TestClient, three_bundles: Path, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     golden = [{**one, "scores": [1.1 * score + 1 for score in one["scores"]]} for one in bundle.manifest.golden]
     write_variant(three_bundles, bundle, "forgetful", golden=golden)
@@ -53,9 +53,13 @@ def test_a_model_that_cannot_be_used_changes_nothing(
         ("..", 404, ""),
         ("%2e%2e%2fsecond", 404, ""),
     ):
+        caplog.clear()
         response = admin_client.post(f"/models/{version}/activate")
         assert response.status_code == status, response.text
         assert fault in response.json()["detail"]
+        refusals = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        told = f"model {version} was refused as active: {response.json()['detail']}"
+        assert refusals == ([told] if fault else [])
     assert ask(admin_client)["model_version"] == "first"
     assert samples(admin_client, 'rqrec_model_reload_total{result="failed"}').popitem()[1] == 2
 

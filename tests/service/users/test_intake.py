@@ -80,7 +80,7 @@ def test_a_user_id_that_a_path_can_hold_is_taken(user_id: str) -> None:
 
 @pytest.mark.parametrize("event", [None, 5, "view", [], [VIEW]])
 def test_what_is_no_object_is_a_fault(event: object) -> None:
-    detail = f"expected an object, got {type(event).__name__}"
+    detail = f"expected an object with fields such as user_id, item_id, type, at, got {type(event).__name__}"
     assert [(fault.index, fault.place, fault.detail) for fault in check(event).faults] == [(0, (), detail)]
 
 

@@ -99,6 +99,15 @@ def test_the_error_of_duplicates_counts_what_dropping_them_drops_and_names_the_t
     assert any("2 interactions dropped, because they are equal to an earlier one in" in line for line in report.lines)
 
 
+def test_the_first_bad_row_is_that_of_the_file_though_rows_before_it_were_dropped() -> None:
+    rows: list[tuple[object, ...]] = [(None, "a", 1, "buy"), ("u", "a", 1, "impression"), ("u", "b", 2, "buy")]
+    log = log_of([*rows, ("u", "b", 2, "buy"), ("u", None, 3, "buy"), ("u", "z", 4, "buy"), ("u", "z", 4, "buy")])
+    settings: dict[str, Any] = {"missing_users": "drop", "missing_values": "drop"}
+    first_repeat, stranger = r"the first in data row 4:", r"the first, 'z', in data row 6:"
+    assert_faults(faults_of(log, **settings), [first_repeat, stranger])
+    assert_faults(faults_of(log, **settings, duplicates="drop"), [stranger])
+
+
 def test_equal_rows_are_counted_however_few_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [(f"u{number % 7}", "ab"[number % 2], number % 5, "view") for number in range(100)]
     monkeypatch.setattr("rqrec.training.data.compact.order.ROWS_AT_ONCE", 9)
@@ -111,7 +120,9 @@ def test_ids_of_both_tables_are_shown_if_none_agree_and_leading_zeros_are_named(
     zeros = r"\(1 of the 2 differ from an item only in leading zeros\)"
     pattern = rf"log.csv has ids such as \['001', 'x'\], items.csv such as \['1', '20', '3'\] {zeros}"
     assert_faults(faults_of(log, items, unknown_items="drop"), [pattern])
-    assert_faults(faults_of(log, items), [rf"such as \['001', 'x'\] {zeros}: add them"])
+    assert_faults(
+        faults_of(log, items), [rf"such as \['001', 'x'\] {zeros}, the first, '001', in data row 1: add them"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +136,9 @@ def test_ids_that_look_nearly_equal_are_named(logged: str, difference: str) -> N
     items = pl.DataFrame({"item_id": ["item-a", "caf\u00e9"]})
     log = log_of([("u", logged, 1), ("u", "item-a", 2), ("u", "other", 3)])
     told = rf"\(1 of the 2 differ from an item only in {difference}\)"
-    assert_faults(faults_of(log, items), [rf"interactions name 2 items .* {told}: add them"])
+    assert_faults(
+        faults_of(log, items), [rf"interactions name 2 items .* {told}, the first, '{logged}', in data row 1: add"]
+    )
     for unknown_items in ("drop", "add"):
         report = DataReport()
         build_dataset("t", log, items, DatasetSettings(unknown_items=unknown_items), report=report)

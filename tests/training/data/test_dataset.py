@@ -114,7 +114,8 @@ def test_an_error_that_ends_the_reading_is_named_with_the_faults_before_it() -> 
 def test_equal_rows_are_refused_unless_they_may_be_dropped() -> None:
     rows: list[tuple[object, ...]] = [("u", "a", 1), ("u", "a", 1), ("u", "b", 2)]
     with pytest.raises(
-        DataError, match=r"timestamp, but 1 are equal .* users and items \[\('u', 'a'\)\].*'drop' \(drops these 1\)"
+        DataError,
+        match=r"but 1 are equal .* users and items \[\('u', 'a'\)\], the first in data row 2:.*\(drops these 1\)",
     ):
         build_dataset("t", interactions(rows), ITEMS)
     dropping, report = DatasetSettings(duplicates="drop"), DataReport()
@@ -131,7 +132,10 @@ def test_buying_an_item_twice_is_no_duplicate() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("u", "z", 1)], r"name 1 items that the items table does not have, such as \['z'\]"),
+        (
+            [("u", "z", 1)],
+            r"name 1 items that the items table does not have, such as \['z'\], the first, 'z', in data row 1",
+        ),
         ([("u", None, 1)], "every interaction needs a valid item_id, but 1 have none; the first is data row 1 of 1"),
         ([("u", "a", float("nan"))], "needs a valid timestamp"),
         ([("u", "a", "yesterday")], "needs a valid timestamp"),
@@ -147,7 +151,10 @@ def test_refuses_bad_interactions(rows: list[tuple[object, ...]], message: str) 
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (pl.DataFrame({"item_id": ["a", "a"]}), r"listed once, but 1 are listed more often, such as \['a'\]"),
+        (
+            pl.DataFrame({"item_id": ["a", "a"]}),
+            r"listed once, but 1 are listed more often, such as \['a'\]; data row 2 is",
+        ),
         (pl.DataFrame({"item_id": ["a", None]}), "every item needs an item_id, but 1 have none"),
         (pl.DataFrame({"id": ["a"]}), r"but \['item_id'\] are missing: it has \['id'\]"),
         (pl.DataFrame({"item_id": []}, schema={"item_id": pl.String}), "at least one item"),

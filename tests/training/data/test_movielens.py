@@ -95,8 +95,12 @@ def test_a_missing_poster_is_null(folder: Path) -> None:
     [
         ([1, 7], np.zeros((3, 2)), r"must have shape \(2, E\), one row for each id in poster_ids.csv, got \(3, 2\)"),
         ([1], np.zeros(3), r"got \(3,\)"),
-        ([1, 1], np.zeros((2, 2)), "must list a movieId once"),
-        ([1, 99], np.zeros((2, 2)), "names 1 movieIds that movies.csv does not have, such as '99'"),
+        ([1, 1], np.zeros((2, 2)), "data row 2: a movieId must be listed once"),
+        (
+            [1, 99],
+            np.zeros((2, 2)),
+            "poster_ids.csv, data row 2: movies.csv does not have the movieId '99' .1 such rows",
+        ),
         ([1, 7], np.array([["a"], ["b"]]), "must hold numbers, got an array of <U1: save it as float32"),
         ([1, 7], np.array([[0.0], [np.nan]]), "must hold finite numbers, but row 1 does not"),
     ],

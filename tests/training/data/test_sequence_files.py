@@ -50,7 +50,10 @@ def test_refuses_to_guess_between_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sequences", "message"),
-    [("1 2\n7\n", ":2 must be a user and at least one item, got '7'"), ("1 2\n1 3\n", "one line a user, but user '1'")],
+    [
+        ("1 2\n7\n", ":2 must be a user and at least one item, got '7'"),
+        ("1 2\n1 3\n", "Toys.txt:2 is another line of user '1'"),
+    ],
 )
 def test_refuses_malformed_lines(tmp_path: Path, sequences: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from rqrec.training.features.text import TEXTS_OF_A_PART, encode_texts
 
@@ -30,6 +31,25 @@ def test_the_vectors_of_many_texts_are_in_the_order_of_the_texts() -> None:
     texts = ["a" * (number % 7) for number in range(TEXTS_OF_A_PART + 5)]
     vectors = encode_texts(texts, encoder=f"{__name__}:LengthEncoder", lsa_dim=3, seed=0)
     assert vectors[:, 0].tolist() == [len(text) for text in texts]
+
+
+def test_texts_are_counted_while_a_part_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr("rqrec.training.features.text.advance_innermost", counted.append)
+    encode_texts(["a"] * 5, encoder=f"{__name__}:PairEncoder", lsa_dim=3, seed=0)
+    assert counted == [2, 2, 1]
+
+
+class PairEncoder(torch.nn.Sequential):
+    """An encoder of the form of sentence-transformers: its first module takes the token ids of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Identity())
+
+    def encode(self, sentences: list[str], *, batch_size: int, show_progress_bar: bool) -> np.ndarray:
+        for begin in range(0, len(sentences), 2):
+            self({"input_ids": sentences[begin : begin + 2]})
+        return np.ones((len(sentences), 1))
 
 
 class LengthEncoder:

@@ -11,7 +11,9 @@ from safetensors.numpy import save_file
 
 from rqrec.models.errors import UserError
 from rqrec.models.files import UNFINISHED
+from rqrec.training.runtime import progress
 from rqrec.training.runtime.parts import Arrays, Parts
+from rqrec.training.runtime.progress import Task, advance_innermost
 from rqrec.training.runtime.workspace import Stage, StageElsewhere, Workspace, open_workspace
 from tests.training.runtime.test_workspace import Nothing
 
@@ -42,6 +44,24 @@ def squares_stage(workspace: Workspace, work: Squares) -> Stage:
         np.save(directory / "sums.npy", made["sums"])
 
     return workspace.run_in_parts("squares", inputs=[], settings=Nothing(), write=write)
+
+
+def test_units_that_a_worker_counts_within_a_part_are_counted_once(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def compute(rows: range) -> Arrays:
+        for _ in rows:
+            advance_innermost(1)
+            told.append(task_now().done)
+        return {"rows": np.array(rows)}
+
+    Parts(tmp_path).arrays("rows", lambda: compute, TASKS, unit="numbers")
+    assert told == [*range(1, 10)]
+    advance_innermost(1)  # no task is running
+
+
+def task_now() -> Task:
+    return progress._told._tasks[-1]
 
 
 def test_an_interrupted_stage_goes_on_with_its_parts_that_are_whole(tmp_path: Path) -> None:

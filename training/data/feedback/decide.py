@@ -146,7 +146,7 @@ def _decide_events(
     report.note(f"{path}: event types: {'; '.join(told)}; DatasetSettings.event_types changes this")
     dropped = [name for name in names if actions[name] in (EXCLUDE, IGNORE)]
     if dropped:
-        frame = frame.filter(~pl.col(EVENT_TYPE).is_in(dropped).fill_null(False))
+        frame = report.keep(frame, ~frame[EVENT_TYPE].is_in(dropped).fill_null(False))
     types = DistinctTexts.from_column(frame[EVENT_TYPE])
     weights = {name: 0.0 if isinstance(action, str) else action for name, action in actions.items()}
     weight_V = pl.Series([weights[name] for name in types.values_V], dtype=pl.Float32)

@@ -131,7 +131,7 @@ def _usable(column: pl.Series, name: str, item_ids: pl.Series, path: str) -> pl.
             f"it, or set DatasetSettings.ignored_columns = ({name!r},)"
         )
     if inner.is_numeric() and column.dtype.is_nested():
-        column = _vectors(column, name, path)
+        column = _vectors(column, name, item_ids, path)
     if isinstance(column.dtype, pl.Array):
         _require_finite(column, name, item_ids, path)
     return column
@@ -160,16 +160,19 @@ def _converted(dtype: pl.DataType) -> pl.DataType:
     return pl.Float64() if dtype.is_decimal() else dtype
 
 
-def _vectors(column: pl.Series, name: str, path: str) -> pl.Series:
+def _vectors(column: pl.Series, name: str, item_ids: pl.Series, path: str) -> pl.Series:
     if isinstance(column.dtype, pl.Array):
         return column if column.dtype.size else pl.Series(VALUES, [None] * len(column), dtype=pl.Null)
-    widths = column.drop_nulls().list.len().unique().sort()
+    widths_N = column.list.len()
+    widths = widths_N.drop_nulls().unique().sort()
     if set(widths) <= {0}:  # no list, or empty ones only
         return pl.Series(VALUES, [None] * len(column), dtype=pl.Null)
     if len(widths) != 1:
+        row = (widths_N != widths_N.drop_nulls()[0]).arg_true()[0]
         raise DataError(
-            f"{path}: vectors in column {name!r} must have the same length, got lengths "
-            f"{widths.head(5).to_list()}: correct them, or write the numbers as strings if they are labels"
+            f"{path}: vectors in column {name!r} must have the same length, got lengths {widths.head(5).to_list()}; "
+            f"that of item {item_ids[row]!r} is the first that differs: correct them, or write the numbers as strings "
+            "if they are labels"
         )
     return column.cast(pl.Array(pl.Float32, widths[0]))
 
