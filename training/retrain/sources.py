@@ -5,6 +5,7 @@ Shapes: N items.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +36,7 @@ from rqrec.training.data.sources import read_source
 from rqrec.training.data.splitting.time_unit import whole_seconds
 from rqrec.training.retrain.new_items import fitted_to_bundle
 
+ROWS = (USER_ID, "item_index", TIMESTAMP, WEIGHT, TYPE)
 EXPORTED = "day=*"  # the folders that `rqrec export-events` makes in `interactions`
 # What export-events writes has names and formats of its own. Only what its event types mean is a matter of settings.
 FILE_SETTINGS = ("interactions", "items", "columns", "separator", "encoding", "timestamp_format", "times", "has_header")
@@ -48,20 +50,29 @@ class Read:
         dataset: All items, first those of the bundle in its order, and all interactions, with times in seconds. The
             event types have the numbers that the model of the bundle knows.
         new_items: The items that the bundle does not have, with all attributes of which features are computed.
+        due_s: When the first of the interactions happens that were left out because they are in the future, in seconds
+            since 1970. None if there are none.
     """
 
     dataset: Dataset
     new_items: pl.DataFrame
+    due_s: int | None
 
 
 def read_sources(
-    sources: Sequence[str], bundle: Bundle, settings: DatasetSettings, *, data_dir: Path, report: DataReport
+    sources: Sequence[str],
+    bundle: Bundle,
+    settings: DatasetSettings,
+    *,
+    data_dir: Path,
+    report: DataReport,
+    until_s: int,
 ) -> Read:
     """Reads all sources, and joins their items with those of the bundle.
 
     A source need not have all event types of the settings. An interaction that stands in several sources counts once,
     unless `settings.duplicates` is "keep". Interactions with items that neither the bundle nor a source has are
-    dropped.
+    dropped. Interactions in the future, which wrong clocks make, are left out and counted.
 
     Args:
         sources: Folders, or MovieLens releases; see `training.data.sources.load_dataset`.
@@ -69,6 +80,7 @@ def read_sources(
         settings: How files are read, and what ratings and event types mean: the settings of the full training.
         data_dir: The folder of downloaded releases.
         report: Receives a line for everything that was decided.
+        until_s: The time now, in seconds since 1970.
 
     Raises:
         DataError: If a source cannot be used, or has no times.
@@ -85,7 +97,8 @@ def read_sources(
     ]
     shown = new_items.select(bundle.items.columns)
     items = pl.concat([bundle.items, pl.DataFrame([payload_column(one) for one in shown.iter_columns()])])
-    return Read(_joined(parts, items, bundle, settings, report), new_items)
+    rows, due_s = _happened(pl.concat([_no_rows(), *map(_with_user_ids, parts)]), until_s, report)
+    return Read(_joined(rows, parts, items, bundle, settings, report), new_items, due_s)
 
 
 def _is_empty_export(source: str, report: DataReport) -> bool:
@@ -159,17 +172,39 @@ def _has_dates(tables: RawTables, settings: DatasetSettings) -> bool:
     return isinstance(kind, pl.Date | pl.Datetime) and settings.times != "ignore"
 
 
+def _no_rows() -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(zip(ROWS, (pl.String, pl.Int32, pl.Int64, pl.Float32, pl.Int8), strict=True)))
+
+
+def _with_user_ids(part: Dataset) -> pl.DataFrame:
+    rows = part.interactions
+    return rows.with_columns(part.user_ids[rows["user_index"]].alias(USER_ID)).select(ROWS)
+
+
+def _happened(rows: pl.DataFrame, until_s: int, report: DataReport) -> tuple[pl.DataFrame, int | None]:
+    """Leaves out interactions in the future. Returns the others, and the time of the first one that is left out.
+
+    If they were learnt now, the next retraining would learn them again: they are newer than what has happened.
+    """
+    later = rows.filter(pl.col(TIMESTAMP) > until_s)
+    if later.is_empty():
+        return rows, None
+    report.note(
+        f"{len(later):,} interactions are left out until their time has come, because it is later than now "
+        f"({datetime.fromtimestamp(until_s, UTC).isoformat()}): check the clocks that made them"
+    )
+    return rows.filter(pl.col(TIMESTAMP) <= until_s), int(later[TIMESTAMP].to_numpy().min())
+
+
 def _joined(
-    parts: Sequence[Dataset], items: pl.DataFrame, bundle: Bundle, settings: DatasetSettings, report: DataReport
+    rows: pl.DataFrame,
+    parts: Sequence[Dataset],
+    items: pl.DataFrame,
+    bundle: Bundle,
+    settings: DatasetSettings,
+    report: DataReport,
 ) -> Dataset:
     """Joins the interactions of all sources, sorted by user and time, and numbers the users anew."""
-    columns = [USER_ID, "item_index", TIMESTAMP, WEIGHT, TYPE]
-    schema = dict(zip(columns, (pl.String, pl.Int32, pl.Int64, pl.Float32, pl.Int8), strict=True))
-    frames = [
-        part.interactions.with_columns(part.user_ids[part.interactions["user_index"]].alias(USER_ID)).select(columns)
-        for part in parts
-    ]
-    rows = pl.concat([pl.DataFrame(schema=schema), *frames])
     if settings.duplicates != "keep":
         kept = rows.unique([USER_ID, "item_index", TIMESTAMP, TYPE], keep="first", maintain_order=True)
         if len(kept) < len(rows):
@@ -179,7 +214,7 @@ def _joined(
     interactions = (
         rows.join(users, on=USER_ID, maintain_order="left")
         .sort("user_index", TIMESTAMP, maintain_order=True)
-        .select(pl.col("user_index").cast(pl.Int32), *columns[1:])
+        .select(pl.col("user_index").cast(pl.Int32), *ROWS[1:])
     )
     manifest = bundle.manifest
     excluding = dict.fromkeys([*manifest.excluding_types, *(name for part in parts for name in part.excluding_types)])
