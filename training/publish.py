@@ -27,9 +27,10 @@ from rqrec.training.data.prepare import load_prepared, load_repeats
 from rqrec.training.evaluate import load_results
 from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.progress import Task, duration, progress
-from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
+from rqrec.training.runtime.workspace import KEY_LENGTH, Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
+UNFINISHED_BUNDLES = f".*-{'[0-9a-f]' * KEY_LENGTH}-????????"  # names of bundles that are being written
 NAME, STEPS = "publish", 7
 logger = logging.getLogger("rqrec")
 

@@ -20,11 +20,13 @@ from pathlib import Path
 from rqrec.models.interval import interval_s
 from rqrec.training.cli import add_run_options, training_process
 from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
+from rqrec.training.publish import UNFINISHED_BUNDLES
 from rqrec.training.retrain.outcome import Ending, Outcome
 from rqrec.training.retrain.run import Retraining, open_parent, settings_of
 from rqrec.training.runtime.distributed import barrier, rank
 from rqrec.training.runtime.progress import command_progress, duration
 from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace_lock import remove_half_written
 
 REPLAY_MISSING = 0.5  # with less than this share of the old interactions, transitions and replay are poor
 logger = logging.getLogger("rqrec")
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec retrai
 def _retrain(options: argparse.Namespace, begin_s: float) -> Ending:
     """Retrains once, and reports how it ended."""
     parent = open_parent(options.bundle)
+    if rank() == 0:
+        remove_half_written(parent.path.parent, UNFINISHED_BUNDLES)
     with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
         run = Retraining(workspace, parent, tuple(options.events), settings_of(parent, options.set))
         ending = _run(run)

@@ -141,11 +141,13 @@ def test_the_verdict_is_kept_in_the_bundle(retrained: Bundle) -> None:
     assert metrics["retrained_minus_before"]["users"] >= 5
 
 
-def test_without_newer_events_nothing_is_published(
-    store: Path, timed_shop: Shop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_without_newer_events_nothing_is_published_and_leftovers_are_removed(
+    store: Path, timed_shop: Shop, retrained: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rqrec")
     before = sorted(store.iterdir())
+    left = store / f".{retrained.path.name}-0123abc_"  # by a retraining that was killed
+    left.mkdir()
     assert retrain(store, timed_shop.events, timed_shop.first, work=tmp_path) == 0
     assert sorted(store.iterdir()) == before
     assert "there are no interactions after that time" in caplog.text
