@@ -89,7 +89,10 @@ def read_sources(
     tables = [read_source(one, data_dir=data_dir, settings=how, report=report)[1] for one, how in given]
     ways = [_of_present_types(how, one) for one, (_, how) in zip(tables, given, strict=True)]
     found = [_items_of(one, how, report) for one, how in zip(tables, ways, strict=True)]
-    new_items = fitted_to_bundle([one for one in found if one is not None], bundle)
+    paths = [str(Path(source, one.catalogue)) for (source, _), one in zip(given, tables, strict=True)]
+    new_items = fitted_to_bundle(
+        [(path, one) for path, one in zip(paths, found, strict=True) if one is not None], bundle
+    )
     ids = pl.concat([bundle.items[ITEM_ID], new_items[ITEM_ID]])
     parts = [
         _interactions(one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report)
