@@ -21,7 +21,7 @@ from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURIZER, TOKENIZER_WEIGHTS
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.training import tokenize_items, train_rqvae
-from rqrec.training.data.dataset import DataError
+from rqrec.training.data.dataset import FilesChanged
 from rqrec.training.data.prepare import CODE_VERSION, source_files, write_prepared
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
@@ -68,7 +68,8 @@ def read_data(workspace: Workspace, parent: Bundle, sources: Sequence[str], sett
         The finished stage; `load_prepared` reads its result.
 
     Raises:
-        DataError: If a source cannot be used, or its files changed while they were read.
+        DataError: If a source cannot be used.
+        FilesChanged: If its files changed while they were read.
     """
 
     def files() -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
@@ -82,7 +83,7 @@ def read_data(workspace: Workspace, parent: Bundle, sources: Sequence[str], sett
         report = DataReport()
         read = read_sources(sources, parent, settings, data_dir=workspace.data_dir, report=report, until_s=key.until_s)
         if files() != before:
-            raise DataError("the files of the sources changed while they were read: run the same command again")
+            raise FilesChanged("the files of the sources changed while they were read: run the same command again")
         sequences, excludes = user_sequences(read.dataset), parent.manifest.exclude_history
         repeats = Repeats(0.0, training_share(sequences), excludes, has_types=bool(parent.manifest.event_types))
         write_prepared(directory, read.dataset, SplitSettings(held_out_items=0), repeats, report)

@@ -95,8 +95,10 @@ def read_sources(
     )
     ids = pl.concat([bundle.items[ITEM_ID], new_items[ITEM_ID]])
     parts = [
-        _interactions(one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report)
-        for one, how in zip(tables, ways, strict=True)
+        _interactions(
+            one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report, may_be_empty=_is_export(source)
+        )
+        for one, how, (source, _) in zip(tables, ways, given, strict=True)
     ]
     shown = new_items.select(bundle.items.columns)
     items = pl.concat([bundle.items, pl.DataFrame([payload_column(one) for one in shown.iter_columns()])])
@@ -119,12 +121,17 @@ def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
     Exported events have ids, so equal ones are no fault: a user may see an item twice within one call of POST /events.
     Clients choose the ids of users and items, so one that training cannot use, such as a space, is dropped and counted.
     """
-    if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
+    if not _is_export(source):
         return settings
     plain = DatasetSettings()
     named = {name: getattr(plain, name) for name in FILE_SETTINGS}
     of_export = replace(settings, **named, missing_users="drop", missing_values="drop")
     return of_export if settings.duplicates == "keep" else replace(of_export, duplicates="drop")
+
+
+def _is_export(source: str) -> bool:
+    """Whether a source is a folder of exported events. These may be few, and all of them unusable."""
+    return any(Path(source, INTERACTIONS).glob(EXPORTED))
 
 
 def _of_present_types(settings: DatasetSettings, tables: RawTables) -> DatasetSettings:
@@ -145,7 +152,13 @@ def _items_of(tables: RawTables, settings: DatasetSettings, report: DataReport) 
 
 
 def _interactions(
-    tables: RawTables, ids: pl.DataFrame, settings: DatasetSettings, bundle: Bundle, report: DataReport
+    tables: RawTables,
+    ids: pl.DataFrame,
+    settings: DatasetSettings,
+    bundle: Bundle,
+    report: DataReport,
+    *,
+    may_be_empty: bool,
 ) -> Dataset:
     """Checks the interactions of one source. Its items have the numbers that they have in `ids`."""
     dataset = build_dataset(
@@ -157,7 +170,10 @@ def _interactions(
         catalogue="the bundle with the sources",
         report=report,
         known_types=tuple(bundle.manifest.event_types),
+        may_be_empty=may_be_empty,
     )
+    if dataset.interactions.is_empty():
+        return replace(dataset, interactions=_no_rows().drop(USER_ID).with_columns(user_index=pl.lit(0)))
     times_I = dataset.interactions[TIMESTAMP].to_numpy()
     seconds_I = times_I // MICROSECONDS if _has_dates(tables, settings) else whole_seconds(times_I)
     if seconds_I is None:

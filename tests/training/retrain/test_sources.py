@@ -130,6 +130,35 @@ def test_events_in_the_future_are_left_out_and_counted(typed: Bundle, tmp_path: 
     assert any(line.startswith("2 interactions are left out until their time has come") for line in report.lines)
 
 
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        [("u1", "gone", START, "view")],
+        [(" ", "100", START, "view")],
+        [("u1", " ", START, "view")],
+        [("u1", "10\x070", START, "view")],
+        [("u1", "100", START, "impression"), ("u1", "gone", START, "view")],
+        [("u1", "100", NOW + 9, "view")],
+        [],
+    ],
+)
+def test_an_export_without_a_usable_event_is_like_one_without_events(
+    typed: Bundle, tmp_path: Path, unusable: list[tuple[str, str, int, str]]
+) -> None:
+    alone, report = read(typed, exported(tmp_path / "a", unusable))
+    assert rows(alone) == []
+    assert any("dropped" in line or "left out" in line or "0 kept" in line for line in report.lines)
+    assert len(rows(read(typed, tmp_path / "a", exported(tmp_path / "b", EVENTS))[0])) == 3
+
+
+def test_own_data_without_a_usable_interaction_is_refused(typed: Bundle, tmp_path: Path) -> None:
+    pl.DataFrame([("u1", "gone", START)], schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(
+        tmp_path / "interactions.csv"
+    )
+    with pytest.raises(DataError, match="no interaction names an item of the bundle"):
+        read(typed, tmp_path)
+
+
 def test_new_items_follow_those_of_the_bundle(typed: Bundle, tmp_path: Path) -> None:
     folder = exported(tmp_path, [*EVENTS, ("u3", "new", START, "view")])
     pl.DataFrame([{"item_id": "new", "title": "A new film", "year": 2001, "genres": ["War"]}]).write_parquet(
