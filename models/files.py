@@ -3,12 +3,13 @@
 For an instant, while the new folder replaces the old one, readers may see no folder.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
@@ -31,21 +32,69 @@ def new_directory(target: Path) -> Iterator[Path]:
         The path of the temporary folder, which the block fills with files.
     """
     make_folder(target.parent)
-    staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with _temporary_folder(target) as staged:
         yield staged
         _settle(staged)
         if target.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            target.rename(replaced / target.name)
-            staged.rename(target)
-            shutil.rmtree(replaced)
+            with _temporary_folder(target) as replaced:
+                target.rename(replaced / target.name)
+                staged.rename(target)
         else:
             staged.rename(target)
         to_disk(target.parent)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
+
+
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    """Makes an empty folder beside the target, and removes it at the end of the block, unless it was renamed.
+
+    Its lock ends with this process, so `remove_leftovers` can tell whether somebody still writes there.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with suppress(FileNotFoundError):  # `remove_leftovers` can remove a folder that has no lock yet
+            handle = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks: leftovers stay there
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.exists():
+                break
+            os.close(handle)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path, pattern: str) -> list[Path]:
+    """Removes temporary folders of `new_directory` whose process was killed. Those of living processes stay.
+
+    Args:
+        folder: The folder in which to look.
+        pattern: The names to look for, as `Path.glob` reads them. The last eight characters are random.
+
+    Returns:
+        The removed folders.
+    """
+    return [found for found in sorted(folder.glob(pattern)) if _is_removed(found)]
+
+
+def _is_removed(leftover: Path) -> bool:
+    """Removes a temporary folder, unless a process holds its lock, and returns whether it is gone."""
+    if leftover.is_symlink() or not leftover.is_dir():
+        return False
+    try:
+        handle = os.open(leftover, os.O_RDONLY)
+    except OSError:  # of another user, or removed meanwhile
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(leftover, ignore_errors=True)
+    except OSError:  # somebody writes there, or the file system has no locks
+        return False
+    finally:
+        os.close(handle)
+    return not leftover.exists()
 
 
 def write_file(target: Path, write: Callable[[Path], object]) -> None:

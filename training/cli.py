@@ -1,7 +1,6 @@
 """The command line shared by all training commands."""
 
 import argparse
-import errno
 import importlib.util
 import logging
 import os
@@ -12,7 +11,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 
-from rqrec.models.errors import UserError
+from rqrec.models.errors import DISK_FULL, UserError, machine_fault
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, PACKAGED_CONFIGS, read_settings
 from rqrec.training.runtime.distributed import barrier, destroy, init
@@ -33,17 +32,9 @@ ITEM_STAGES = (
 )  # with --ray they run in the first process, and their parts by Ray Data
 # Without Ray's dashboard, its workers say this each second.
 UNWANTED_LINES = "Failed to query Ray Train Controller|No path found after"
-# Problems of the machine (a full disk, a quota, a missing permission, a read-only file system), and what to do.
+# What to do if the machine refuses to write.
 FREE_SPACE = "free space there, or use another folder (--work-dir); finished stages are kept"
 USE_YOUR_OWN = "use a folder that you may write to (--work-dir)"
-MACHINE_ERRORS = {
-    errno.ENOSPC: FREE_SPACE,
-    errno.EDQUOT: FREE_SPACE,
-    errno.EFBIG: FREE_SPACE,
-    errno.EACCES: USE_YOUR_OWN,
-    errno.EPERM: USE_YOUR_OWN,
-    errno.EROFS: USE_YOUR_OWN,
-}
 
 
 class NoRay(UserError):
@@ -161,25 +152,13 @@ def training_process(program: str) -> Iterator[None]:
         where = f": {error}" if str(error) else ""
         sys.exit(_complain(program, f"interrupted{where} - run the same command to resume", EXIT_INTERRUPTED))
     except Exception as error:
-        fault = _fault_of_the_machine(error)
+        fault = machine_fault(error)
         if fault is None:
             raise
-        sys.exit(_complain(program, fault, EXIT_REFUSED))
+        advice = FREE_SPACE if fault[1] in DISK_FULL else USE_YOUR_OWN
+        sys.exit(_complain(program, f"{fault[0]} - {advice}", EXIT_REFUSED))
     finally:
         destroy()
-
-
-def _fault_of_the_machine(error: BaseException) -> str | None:
-    """Returns what to say if the operating system refused an operation, for example because the disk is full.
-
-    Libraries that are not written in Python keep the error number in the message only. Others fail in handling it.
-    """
-    for number, advice in MACHINE_ERRORS.items():
-        if isinstance(error, OSError) and error.errno == number:
-            return f"{error} - {advice}"
-        if f"{os.strerror(number)} (os error {number})" in str(error):
-            return f"{error} - {advice}"
-    return _fault_of_the_machine(error.__context__) if error.__context__ is not None else None
 
 
 def _bindings(options: argparse.Namespace) -> list[str]:

@@ -17,7 +17,8 @@ from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.golden import Golden
 from rqrec.models.bundle.layout import CURRENT, FORMAT, MAPPED_FROM, REPORT
 from rqrec.models.bundle.manifest import Manifest, seal_bundle
-from rqrec.models.bundle.store import current_version, is_retrained_from, point_current
+from rqrec.models.bundle.store import current_version, is_retrained_from, point_current, target_of_current
+from rqrec.models.errors import UserError, naming
 from rqrec.models.files import new_directory
 from rqrec.training.bundling.bundle_files import write_files
 from rqrec.training.bundling.text_files import copy_text_encoder, exported_text_encoder
@@ -27,9 +28,10 @@ from rqrec.training.data.prepare import load_prepared, load_repeats
 from rqrec.training.evaluate import load_results
 from rqrec.training.runtime.distributed import rank
 from rqrec.training.runtime.progress import Task, duration, progress
-from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
+from rqrec.training.runtime.workspace import KEY_LENGTH, Stage, Workspace, stage_key
 
 BUNDLES = "bundles"
+UNFINISHED_BUNDLES = f".*-{'[0-9a-f]' * KEY_LENGTH}-????????"  # names of bundles that are being written
 NAME, STEPS = "publish", 7
 logger = logging.getLogger("rqrec")
 
@@ -53,6 +55,10 @@ class PublishSettings:
     report: bool = True
 
 
+class CurrentMoved(UserError):
+    """Raised when `current` was set while a retraining ran. Its bundle is published beside."""
+
+
 @dataclass(frozen=True)
 class _Format:
     """The part of a bundle's version that changes with this code."""
@@ -62,7 +68,14 @@ class _Format:
     code_version: int = 8  # 8: the meaning of codes, a map of the items, and prefixes in the search graph
 
 
-def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, report: Stage | None = None) -> Path:
+def publish(
+    workspace: Workspace,
+    trained: Trained,
+    settings: PublishSettings,
+    report: Stage | None = None,
+    *,
+    instead_of: str | None = None,
+) -> Path:
     """Writes the bundle `bundles/<version>`, and makes `bundles/current` point to it.
 
     A retrained model is published beside its parent, the bundle from which the retraining went on.
@@ -76,9 +89,14 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, r
         trained: The results of all stages that come before.
         settings: Whether the bundle also holds a search in half precision.
         report: The result of `write_report`, which the bundle gets a copy of; None for a bundle without a report.
+        instead_of: The bundle whose place in `current` the new one takes; None for any.
 
     Returns:
         The bundle's folder.
+
+    Raises:
+        CurrentMoved: If `current` names another bundle than `instead_of`. The bundle is written, and `current` stays.
+        NotWritten: If the bundle cannot be written, for example because the disk is full.
     """
     dataset = load_prepared(trained.data)
     inputs = [trained.data, trained.tokens, trained.rqvae, trained.published, trained.evaluation]
@@ -96,15 +114,29 @@ def publish(workspace: Workspace, trained: Trained, settings: PublishSettings, r
             logger.info(line, NAME, current_version(bundles), version, bundles / CURRENT)
             return bundle
     else:
-        logger.info("%s: started", NAME)
-        with progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
-            if report is not None:
-                shutil.copyfile(report.path / REPORT, folder / REPORT)
-            _write(folder, trained, dataset, settings, version, task)
-        read_bundle(bundle)
-        logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))
-    point_current(bundles, version)
+        _write_new(bundle, trained, dataset, settings, report)
+    with naming(bundles):
+        is_current = point_current(bundles, version, instead_of=instead_of)
+    if not is_current:
+        raise CurrentMoved(
+            f"published {bundle}, but {bundles / CURRENT} stays: it was set to {target_of_current(bundles)} meanwhile. "
+            "Run the same command again to learn what that bundle lacks, or make this one current: "
+            f"ln -sfn {version} {bundles / CURRENT}"
+        )
     return bundle
+
+
+def _write_new(
+    bundle: Path, trained: Trained, dataset: Dataset, settings: PublishSettings, report: Stage | None
+) -> None:
+    """Writes the folder of a bundle, and reads it once."""
+    logger.info("%s: started", NAME)
+    with naming(bundle.parent), progress(NAME, total=STEPS) as task, new_directory(bundle) as folder:
+        if report is not None:
+            shutil.copyfile(report.path / REPORT, folder / REPORT)
+        _write(folder, trained, dataset, settings, bundle.name, task)
+    read_bundle(bundle)
+    logger.info("%s: finished in %s", NAME, duration(time.monotonic() - task.begin_s))
 
 
 def _is_intact(bundle: Path) -> bool:

@@ -3,6 +3,7 @@
 Shapes: N items, Q test cases.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,8 @@ def ask(model: Bundle, catalogue: Bundle, sources: Sequence[Path], *, after_s: i
     ids = SemanticIds(catalogue.learned.codes_RL, catalogue.manifest.codebook_size, {})
     recommender = ParentModel.load(model, Features(features_NE, catalogue.featurizer), ids).recommender()
     settings = settings_of(catalogue).dataset
-    read = read_sources([str(one) for one in sources], catalogue, settings, data_dir=data_dir, report=DataReport())
+    names, now_s = [str(one) for one in sources], int(time.time())
+    read = read_sources(names, catalogue, settings, data_dir=data_dir, report=DataReport(), until_s=now_s)
     sequences = user_sequences(read.dataset)
     sequences = sequences.only(sequences.items_I < len(features_NE))
     assert sequences.times_I is not None

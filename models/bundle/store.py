@@ -3,7 +3,10 @@
 To read one of the bundles, call `models.bundle.bundle.read_version`.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rqrec.models.bundle.error import BundleError, reading
@@ -73,18 +76,50 @@ def is_retrained_from(bundles: Path, ancestor: str) -> bool:
     return parent == ancestor
 
 
-def point_current(bundles: Path, version: str) -> None:
+def target_of_current(bundles: Path) -> str:
+    """Returns the name of the folder that the `current` link of a folder of bundles names; empty without a link.
+
+    Args:
+        bundles: The folder of bundles.
+    """
+    try:
+        return (bundles / CURRENT).readlink().name
+    except OSError:
+        return ""
+
+
+def point_current(bundles: Path, version: str, *, instead_of: str | None = None) -> bool:
     """Sets the `current` link of a folder of bundles to a version, in one atomic step.
 
     Args:
         bundles: The folder of bundles.
         version: The version, which is the name of the bundle's folder.
+        instead_of: What the link must name now, as `target_of_current` returns it; None for anything.
+
+    Returns:
+        Whether the link names the version now. False if it names another bundle than expected.
     """
-    staged = bundles / f".{CURRENT}-{os.getpid()}"
-    staged.unlink(missing_ok=True)
-    staged.symlink_to(version)
-    staged.replace(bundles / CURRENT)
+    with _locked(bundles):
+        if instead_of is not None and target_of_current(bundles) not in (instead_of, version):
+            return False
+        staged = bundles / f".{CURRENT}-{os.getpid()}"
+        staged.unlink(missing_ok=True)
+        staged.symlink_to(version)
+        staged.replace(bundles / CURRENT)
     to_disk(bundles)
+    return True
+
+
+@contextmanager
+def _locked(bundles: Path) -> Iterator[None]:
+    """Lets one process at a time set the link."""
+    handle = os.open(bundles, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def bundle_folder(path: Path) -> Path:

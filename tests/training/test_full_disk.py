@@ -114,7 +114,7 @@ def test_a_second_run_names_the_first_and_a_killed_one_leaves_nothing(shop: Path
     again = start_command(*words, folder=tmp_path).finish()
     told = again.stderr
     assert again.returncode == 0, told
-    assert f"removing {leftovers[0]}, which a run that was killed left half-written" in told
+    assert f"removed {leftovers[0]}, which a run that was killed left half-written" in told
     assert f"checkpoint {newest} cannot be used (state.pt does not match its checksum): trying the one before" in told
     assert "resuming from step" in told
     assert not list(work.rglob(".*"))

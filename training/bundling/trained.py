@@ -3,7 +3,6 @@
 Shapes: N items, R items of the bundle from which a retraining went on.
 """
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -73,7 +72,8 @@ class Learned:
         tokenizer: The trained RQ-VAE.
         retriever: The retriever to publish.
         popularity_N: How often users chose each item in the interactions that the retriever has learnt.
-        learnt_until: The time of the latest of these interactions, ISO 8601, UTC; empty if the data has no times.
+        learnt_until: The time of the latest of these interactions that is not after the reading of the data, ISO 8601,
+            UTC; empty if the data has no times.
         bonus: The bonus of own and following items.
         transitions: The items that followed each item.
         map_R2: The places of the first R items on the map of the bundle from which a retraining went on; else None.
@@ -105,7 +105,7 @@ class Learned:
             load_rqvae(trained.rqvae),
             load_retriever(trained.published),
             learnt_popularity(learnt, len(features.features_NE), trained.parent),
-            _latest(learnt),
+            latest_time(learnt, trained.data.finished_at_s),
             load_history_bonus(trained.published),
             load_transitions(trained.published),
             None if trained.parent is None or trained.parent.map is None else trained.parent.map.places_R2,
@@ -144,8 +144,21 @@ def is_newer(sequences: Sequences, parent: Bundle) -> NDArray[np.bool_]:
     return sequences.times_I > datetime.fromisoformat(parent.manifest.learnt_until).timestamp()
 
 
-def _latest(learnt: Sequences) -> str:
-    """Returns the latest time of sequences. A time in the future, by a wrong clock, counts as now."""
+def latest_time(learnt: Sequences, read_at_s: float) -> str:
+    """Returns the latest time of sequences that is not after the reading of the data; if all are, this time.
+
+    A later time comes from a wrong clock. As the end of what is learnt, it would keep a retraining from what happened
+    after the reading.
+
+    Args:
+        learnt: The sequences that a model has learnt.
+        read_at_s: When the data was read, in seconds since 1970.
+
+    Returns:
+        The time, ISO 8601, UTC; empty if there are no interactions or no times.
+    """
     if learnt.times_I is None or not len(learnt.times_I):
         return ""
-    return datetime.fromtimestamp(min(int(learnt.times_I.max()), int(time.time())), UTC).isoformat()
+    happened_I = learnt.times_I[learnt.times_I <= read_at_s]
+    latest = happened_I.max() if len(happened_I) else read_at_s
+    return datetime.fromtimestamp(int(latest), UTC).isoformat()

@@ -45,6 +45,7 @@ def build_dataset(
     catalogue: str = CATALOGUE,
     report: DataReport | None = None,
     known_types: tuple[str, ...] | None = None,
+    may_be_empty: bool = False,
 ) -> Dataset:
     """Checks raw tables, sorts every user's interactions by time, and numbers users and items.
 
@@ -61,6 +62,7 @@ def build_dataset(
         catalogue: Name of the items file, for messages.
         report: Collects a line for everything that was changed or dropped; None if no report is needed.
         known_types: The event types that a trained model reads; see `training.data.feedback.decide.decide_feedback`.
+        may_be_empty: Whether a table without any usable interaction is no fault.
 
     Raises:
         DataError: If a column is missing or cannot be used, an id or time is missing, an item or an interaction is
@@ -69,7 +71,9 @@ def build_dataset(
     """
     settings, report = settings or DatasetSettings(), report or DataReport()
     with report.all_faults():
-        items, feedback = _decided(interactions, items, settings, log, catalogue, report, known_types)
+        items, feedback = _decided(
+            interactions, items, settings, log, catalogue, report, known_types, may_be_empty=may_be_empty
+        )
     # Only one table of interactions stands in memory at a time, and ids are dropped as soon as they have numbers.
     frame, feedback = feedback.interactions, feedback._replace(interactions=pl.DataFrame())
     user_ids = frame[USER_ID].unique().cast(pl.String).sort()
@@ -107,6 +111,8 @@ def _decided(
     catalogue: str,
     report: DataReport,
     known_types: tuple[str, ...] | None,
+    *,
+    may_be_empty: bool,
 ) -> tuple[pl.DataFrame, Feedback]:
     """Checks the tables, and decides about rows that do not fit. Every fault is added to the report.
 
@@ -115,7 +121,7 @@ def _decided(
     frame = checked = pl.DataFrame()
     expected = log_columns(interactions.collect_schema().names(), settings)
     with report.attempt():
-        frame = checked_interactions(interactions, settings, path=log, report=report)
+        frame = checked_interactions(interactions, settings, path=log, report=report, may_be_empty=may_be_empty)
         if all(column.table != INTERACTIONS for column in report.columns):  # a layout whose columns have fixed names
             report.columns += interaction_columns(frame, {name: name for name in frame.columns}, frame.columns)
     if items is not None:
@@ -130,7 +136,8 @@ def _decided(
     if not unreadable:
         frame = _distinct(frame, settings, log, report)
     if ITEM_ID in frame.columns and (items is None or len(checked)):
-        checked, frame = _matched(None if items is None else checked, frame, settings, log, catalogue, report)
+        known = None if items is None else checked
+        checked, frame = _matched(known, frame, settings, log, catalogue, report, may_be_empty=may_be_empty)
     return checked, feedback._replace(interactions=frame)
 
 
@@ -173,6 +180,8 @@ def _matched(
     log: str,
     catalogue: str,
     report: DataReport,
+    *,
+    may_be_empty: bool,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Decides about interactions with items that the items table lacks."""
     if items is None:
@@ -204,7 +213,7 @@ def _matched(
         f"({len(unknown)}){_near_misses(unknown, items)}"
     )
     frame = frame.filter(~is_strange)
-    if frame.is_empty():
+    if frame.is_empty() and not may_be_empty:
         report.refuse(
             f"{log}: no interaction names an item of {catalogue}: check that both use the same item_id; {log} has ids "
             f"such as {unknown.head(EXAMPLES_SHOWN).to_list()}, {catalogue} such as "

@@ -88,7 +88,7 @@ def _num_other(items: pl.DataFrame) -> int:
 
 
 def checked_interactions(
-    interactions: pl.LazyFrame, settings: DatasetSettings, *, path: str, report: DataReport
+    interactions: pl.LazyFrame, settings: DatasetSettings, *, path: str, report: DataReport, may_be_empty: bool = False
 ) -> pl.DataFrame:
     """Checks the interactions table, and returns it with typed columns, in the order of the file.
 
@@ -100,6 +100,7 @@ def checked_interactions(
         report: Receives a line for everything that was changed or dropped. It also collects the faults, which are
             raised later in one error (see `DataReport.all_faults`): missing values, columns that cannot be read, and
             event types of the settings that are not in the file.
+        may_be_empty: Whether there may be no interactions, or none with all values.
 
     Returns:
         Table with user_id, item_id (categoricals) and timestamp (integer; the row number if there are no times). If the
@@ -119,7 +120,7 @@ def checked_interactions(
         reason = "times are ignored" if TIMESTAMP in ignored else f"there is no column {TIMESTAMP}"
         report.note(f"{path}: {reason}, so the order of the rows is taken as the order in time")
         frame = frame.with_row_index(TIMESTAMP)
-    if frame.is_empty():
+    if frame.is_empty() and not may_be_empty:
         raise DataError(f"{path} must hold at least one interaction, but it is empty: add interactions")
     report.rows_read = len(frame)
     columns = {}
@@ -130,7 +131,7 @@ def checked_interactions(
     if EVENT_TYPE in columns or EVENT_TYPE not in names:
         with report.attempt():
             require_types(columns.get(EVENT_TYPE), settings, path=path)
-    return _without_missing(pl.DataFrame(columns), settings, path, report)
+    return _without_missing(pl.DataFrame(columns), settings, path, report, may_be_empty=may_be_empty)
 
 
 def log_columns(present: Sequence[str], settings: DatasetSettings) -> list[str]:
@@ -167,7 +168,9 @@ def _named(column: pl.Series, path: str) -> Iterator[None]:
         raise DataError(f"{path}: unable to read column {column.name}: {reason}: convert the column") from error
 
 
-def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport) -> pl.DataFrame:
+def _without_missing(
+    frame: pl.DataFrame, settings: DatasetSettings, path: str, report: DataReport, *, may_be_empty: bool
+) -> pl.DataFrame:
     required = [name for name in (USER_ID, ITEM_ID, TIMESTAMP) if name in frame.columns]
     if not any(frame[name].null_count() for name in required):
         return frame
@@ -180,7 +183,7 @@ def _without_missing(frame: pl.DataFrame, settings: DatasetSettings, path: str, 
             dropped = len(frame) - len(present)
             report.note(f"{path}: {dropped} of {rows} interactions dropped, because they have no {column}")
         frame = present
-    if frame.is_empty():
+    if frame.is_empty() and not may_be_empty:
         raise DataError(f"{path} must have an interaction with {dropping}, but no row has all: fill the columns in")
     for column in required:
         missing = frame.filter(pl.col(column).is_null())[ROW]

@@ -19,6 +19,10 @@ class DataError(UserError):
     """Raised when raw data cannot be used. The message says what was expected, what was found and what to do."""
 
 
+class FilesChanged(DataError):
+    """Raised when files of a source changed while they were read. The next run reads them as they are then."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A catalogue of items and the users' interactions with them.

@@ -11,7 +11,7 @@ import polars as pl
 
 from rqrec.training.data.columns import Column, read_columns, write_columns
 from rqrec.training.data.compact.mapped_table import map_table, write_table
-from rqrec.training.data.dataset import USER_ID, WEIGHT, DataError, Dataset
+from rqrec.training.data.dataset import USER_ID, WEIGHT, DataError, Dataset, FilesChanged
 from rqrec.training.data.download import RELEASES
 from rqrec.training.data.reading.formats import parts_of
 from rqrec.training.data.reading.names import TABLES
@@ -73,7 +73,9 @@ def prepare_data(workspace: Workspace, settings: DatasetSettings, split: SplitSe
         _note_split(dataset, parts, split, report)
         report.note(repeats.line)
         if source_files(settings) != files:
-            raise DataError(f"the files of {settings.source} changed while they were read: run the same command again")
+            raise FilesChanged(
+                f"the files of {settings.source} changed while they were read: run the same command again"
+            )
         write_prepared(directory, dataset, split, repeats, report)
 
     key = _Source(settings, split, files)

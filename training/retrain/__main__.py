@@ -6,7 +6,7 @@ bundle, and `current` names it, unless it recommends the latest interactions wor
 
 Exit status 0: published, or there are no new interactions. 2: something must be corrected, as the message says. 3: the
 retrained model is worse, and is not published. 4: a full training is due; the retrained model is published, unless a
-new item cannot get a semantic ID.
+new item cannot get a semantic ID. 5: published, but `current` was set to another bundle meanwhile, and stays.
 """
 
 import argparse
@@ -17,14 +17,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rqrec.models.bundle.store import bundle_folder, target_of_current
+from rqrec.models.errors import DISK_FULL, NotWritten, UserError, machine_fault, require_writable
 from rqrec.models.interval import interval_s
 from rqrec.training.cli import add_run_options, training_process
+from rqrec.training.data.dataset import FilesChanged
 from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
+from rqrec.training.publish import UNFINISHED_BUNDLES, CurrentMoved
 from rqrec.training.retrain.outcome import Ending, Outcome
 from rqrec.training.retrain.run import Retraining, open_parent, settings_of
-from rqrec.training.runtime.distributed import barrier, rank
+from rqrec.training.runtime.distributed import barrier, rank, world_size
 from rqrec.training.runtime.progress import command_progress, duration
 from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.runtime.workspace_lock import WorkspaceBusy, remove_half_written
 
 REPLAY_MISSING = 0.5  # with less than this share of the old interactions, transitions and replay are poor
 logger = logging.getLogger("rqrec")
@@ -40,29 +45,68 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "rqrec retrai
     options = parser(program).parse_args(arguments)
     # The signal raises an exception, so that half-written folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    has_worked = False
     with training_process(program):
         while True:
             begin_s = time.time()
             with command_progress(program):
-                ending = _retrain(options, begin_s)
-            if options.every is None:
-                sys.exit(ending.exit_status)
+                try:
+                    ending = _retrain(options, begin_s)
+                except Exception as error:
+                    if options.every is None or not may_pass(error, has_worked=has_worked):
+                        raise
+                    logger.warning("retraining: %s; it is tried again after %s", error, duration(options.every))
+                else:
+                    if options.every is None:
+                        sys.exit(ending.exit_status)
+                    has_worked = True
             time.sleep(max(begin_s + options.every - time.time(), 0))
+
+
+def may_pass(error: Exception, *, has_worked: bool) -> bool:
+    """Returns whether another try may succeed after an error, although nobody changes the command.
+
+    Args:
+        error: The error that ended a retraining.
+        has_worked: Whether the same command has ended without an error before. Then its settings are right, so the
+            data, a bundle or the machine is at fault.
+    """
+    if world_size() > 1:  # one process alone must not begin anew
+        return False
+    fault = machine_fault(error)
+    if isinstance(error, FilesChanged | WorkspaceBusy) or (fault is not None and fault[1] in DISK_FULL):
+        return True
+    return has_worked and (isinstance(error, UserError) or fault is not None)
 
 
 def _retrain(options: argparse.Namespace, begin_s: float) -> Ending:
     """Retrains once, and reports how it ended."""
+    if options.metrics is not None:
+        require_writable(options.metrics.parent, "the folder of --metrics")
+    instead_of = target_of_current(bundle_folder(options.bundle).parent)  # before its bundle is read
     parent = open_parent(options.bundle)
+    require_writable(parent.path.parent, "the folder of the bundles")
+    if rank() == 0:
+        remove_half_written(parent.path.parent, UNFINISHED_BUNDLES)
     with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:
-        run = Retraining(workspace, parent, tuple(options.events), settings_of(parent, options.set))
+        settings = settings_of(parent, options.set)
+        run = Retraining(workspace, parent, tuple(options.events), settings, instead_of)
         ending = _run(run)
         barrier()
-    verdict = run.verdict if ending in (Ending.PUBLISHED, Ending.WORSE, Ending.FULL_TRAINING_DUE) else None
+    verdict = run.verdict if ending not in (Ending.NOTHING_NEW, Ending.NO_ROOM) else None
     outcome = Outcome(ending, time.time(), time.time() - begin_s, run.num_new, verdict)
     logger.info("retraining: %s, after %s", ending.value[0].replace("_", " "), duration(outcome.seconds))
     if options.metrics is not None and rank() == 0:
-        outcome.write(options.metrics)
+        _write_metrics(outcome, options.metrics)
     return ending
+
+
+def _write_metrics(outcome: Outcome, file: Path) -> None:
+    """Writes the metrics. The bundle is published already, so a full disk changes nothing of how it ended."""
+    try:
+        outcome.write(file)
+    except NotWritten as error:
+        logger.warning("retraining: %s", error)
 
 
 def _run(run: Retraining) -> Ending:
@@ -95,7 +139,11 @@ def _run(run: Retraining) -> Ending:
         return Ending.WORSE
     if run.verdict.users < retrain.judged_users:
         logger.warning("retraining: with fewer than %d users, the judge decides nothing", retrain.judged_users)
-    logger.info("retraining: published %s", run.bundle)
+    try:
+        logger.info("retraining: published %s", run.bundle)
+    except CurrentMoved as error:
+        logger.warning("retraining: %s", error)
+        return Ending.SUPERSEDED
     return Ending.PUBLISHED if all(check.is_passed for check in checks) else Ending.FULL_TRAINING_DUE
 
 

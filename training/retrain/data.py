@@ -7,6 +7,7 @@ Shapes: N items, E feature columns.
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from rqrec.models.bundle.item_features import read_item_features
 from rqrec.models.bundle.layout import FEATURIZER, TOKENIZER_WEIGHTS
 from rqrec.models.items.item_tokenizer import ItemTokenizer
 from rqrec.training import tokenize_items, train_rqvae
-from rqrec.training.data.dataset import DataError
+from rqrec.training.data.dataset import FilesChanged
 from rqrec.training.data.prepare import CODE_VERSION, source_files, write_prepared
 from rqrec.training.data.report import DataReport
 from rqrec.training.data.settings import DatasetSettings
@@ -32,18 +33,19 @@ from rqrec.training.features import features as item_features
 from rqrec.training.features.features import load_features
 from rqrec.training.retrain.new_items import features_of, with_new_codes
 from rqrec.training.retrain.sources import read_sources
-from rqrec.training.runtime.workspace import Stage, Workspace
+from rqrec.training.runtime.workspace import Stage, Workspace, stage_key
 
 DATA, FEATURES, RQVAE, TOKENS = "retrain_data", "retrain_features", "retrain_rqvae", "retrain_semantic_ids"
-NEW_ITEMS = "new_items.parquet"
+NEW_ITEMS, TIMES = "new_items.parquet", "times.json"
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """The key of the data: the settings, and each file's name, size in bytes and modification time."""
+    """The key of the data: the settings, the time of reading, and name, bytes and time of each file."""
 
     settings: DatasetSettings
     files: tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]
+    until_s: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class _NoSettings:
 
 def read_data(workspace: Workspace, parent: Bundle, sources: Sequence[str], settings: DatasetSettings) -> Stage:
     """Runs the stage "retrain_data": reads the sources, and joins them with the items of the bundle.
+
+    Interactions in the future are left out. The sources are read again once the time of one of them has come.
 
     Args:
         workspace: The folder that stores the results of all stages.
@@ -64,26 +68,40 @@ def read_data(workspace: Workspace, parent: Bundle, sources: Sequence[str], sett
         The finished stage; `load_prepared` reads its result.
 
     Raises:
-        DataError: If a source cannot be used, or its files changed while they were read.
+        DataError: If a source cannot be used.
+        FilesChanged: If its files changed while they were read.
     """
 
     def files() -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
         return tuple((one, source_files(replace(settings, source=one, interactions="", items=""))) for one in sources)
 
-    before = files()
+    before, inputs = files(), [as_stage(parent)]
+    now = _Sources(settings, before, int(time.time()))
+    key = _stored_key(workspace.root / DATA, inputs, now) or now
 
     def write(directory: Path) -> None:
         report = DataReport()
-        read = read_sources(sources, parent, settings, data_dir=workspace.data_dir, report=report)
+        read = read_sources(sources, parent, settings, data_dir=workspace.data_dir, report=report, until_s=key.until_s)
         if files() != before:
-            raise DataError("the files of the sources changed while they were read: run the same command again")
+            raise FilesChanged("the files of the sources changed while they were read: run the same command again")
         sequences, excludes = user_sequences(read.dataset), parent.manifest.exclude_history
         repeats = Repeats(0.0, training_share(sequences), excludes, has_types=bool(parent.manifest.event_types))
         write_prepared(directory, read.dataset, SplitSettings(held_out_items=0), repeats, report)
         read.new_items.write_parquet(directory / NEW_ITEMS)
+        (directory / TIMES).write_text(json.dumps({"until_s": key.until_s, "due_s": read.due_s}), encoding="utf-8")
 
-    key = _Sources(settings, before)
-    return workspace.run(DATA, inputs=[as_stage(parent)], settings=key, write=write, version=CODE_VERSION)
+    return workspace.run(DATA, inputs=inputs, settings=key, write=write, version=CODE_VERSION)
+
+
+def _stored_key(folder: Path, inputs: list[Stage], now: _Sources) -> _Sources | None:
+    """Returns the key of the stored result if it is that of the same files, and nothing that it left out is due."""
+    try:
+        stored = json.loads((folder / TIMES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    key = replace(now, until_s=stored["until_s"])
+    is_due = stored["due_s"] is not None and stored["due_s"] <= now.until_s
+    return key if not is_due and Stage(folder, stage_key(inputs, key, CODE_VERSION)).is_current else None
 
 
 def make_features(workspace: Workspace, parent: Bundle, data: Stage) -> Stage:

@@ -13,23 +13,25 @@ from rqrec.models.array_types import FloatArray, IntArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.bundle.tables import ITEM_ID
 from rqrec.models.items.item_tokenizer import ItemTokenizer, NoTextEncoder
-from rqrec.models.tokenizer.featurizer import TEXT, Given, Source, vector_values
+from rqrec.models.tokenizer.featurizer import TEXT, Given, Source, as_written, vector_values
 from rqrec.models.trie.semantic_ids import free_collision_code
 from rqrec.training.bundling.bundle_files import payload_column
 from rqrec.training.data.dataset import DataError
 
 TEXT_VECTOR = "text_vector"  # the column with the embedding of an item's text, if the service was given one
+SHOWN = 60  # characters of a wrong value
 logger = logging.getLogger("rqrec")
 
 
-def fitted_to_bundle(tables: Sequence[pl.DataFrame], bundle: Bundle) -> pl.DataFrame:
+def fitted_to_bundle(tables: Sequence[tuple[str, pl.DataFrame]], bundle: Bundle) -> pl.DataFrame:
     """Returns the items that a bundle does not have, with the attributes and types that it has.
 
     Attributes that the bundle does not have are left out; missing ones are null. Of several rows of one item, the last
-    one counts.
+    one counts. A type is converted if this changes no value, such as 1995.0 to 1995.
 
     Args:
-        tables: Tables of items, each with `item_id` and attributes of the types that training allows.
+        tables: The file of each table of items, for messages, and the table: `item_id`, and attributes of the types
+            that training allows.
         bundle: The bundle.
 
     Returns:
@@ -37,30 +39,56 @@ def fitted_to_bundle(tables: Sequence[pl.DataFrame], bundle: Bundle) -> pl.DataF
         features, then `text_vector`.
 
     Raises:
-        DataError: If a value does not fit the bundle's attribute.
+        DataError: If the type of the bundle's attribute cannot hold a value.
     """
     vectors = {block.name: block.width for block in bundle.featurizer.blocks if block.source is Source.VECTOR}
     if (text := bundle.featurizer.given_block(TEXT)) is not None:
         vectors[TEXT_VECTOR] = text.width
     schema = {**bundle.items.schema, **{name: pl.Array(pl.Float32, width) for name, width in vectors.items()}}
     fitted = [pl.DataFrame(schema=schema)]
-    for table in tables:
+    for path, table in tables:
         new = table.join(bundle.items.select(ITEM_ID), on=ITEM_ID, how="anti", maintain_order="left")
-        fitted.append(pl.DataFrame([_fitted(new, name, kind) for name, kind in schema.items()]))
+        fitted.append(pl.DataFrame([_fitted(new, name, kind, path) for name, kind in schema.items()]))
     return pl.concat(fitted).unique(ITEM_ID, keep="last", maintain_order=True)
 
 
-def _fitted(items: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Series:
+def _fitted(items: pl.DataFrame, name: str, kind: pl.DataType, path: str) -> pl.Series:
     if name not in items.columns:
         return pl.Series(name, [None] * len(items), dtype=kind)
-    column = items[name]
-    try:
-        return (column if isinstance(kind, pl.Array) else payload_column(column)).cast(kind)
-    except pl.exceptions.PolarsError as error:
+    given = items[name]
+    if not isinstance(given.dtype, pl.Array):
+        given = payload_column(given)
+    fitted = _converted(given, kind)
+    wrong = (given.is_not_null() & fitted.is_null()).arg_true()
+    if len(wrong):
+        shown = str(given.to_list()[wrong[0]])[:SHOWN]
         raise DataError(
-            f"the attribute {name!r} of new items must be of the type {kind}, as in the bundle, got {column.dtype}: "
-            "correct the items"
-        ) from error
+            f"{path}: the attribute {name!r} of new items must be of the type {kind}, as in the bundle, but item "
+            f"{items[ITEM_ID][wrong[0]]!r} has {shown!r} ({given.dtype}; {len(wrong)} such "
+            "items): correct the items, or run a full training (rqrec train), which chooses the types anew"
+        )
+    return fitted
+
+
+def _converted(given: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Converts a column to a type. A value that the type cannot hold becomes null; polars would change many of them."""
+    if given.dtype in (kind, pl.Null):
+        return given.cast(kind)
+    nothing = pl.Series(given.name, [None] * len(given), dtype=kind)
+    if isinstance(given.dtype, pl.Array) and isinstance(kind, pl.Array):
+        return given.cast(kind) if given.dtype.shape == kind.shape else nothing
+    if given.dtype.is_numeric() and kind == pl.String:
+        return as_written(given)
+    fitted = given.cast(kind, strict=False) if kind.is_numeric() and not given.dtype.is_nested() else nothing
+    if given.dtype == pl.String:
+        is_same = as_written(fitted) == given
+    elif not given.dtype.is_numeric():
+        return nothing
+    elif given.dtype.is_float() and kind.is_float():  # with fewer digits, as in the service
+        is_same = fitted.is_finite() | given.is_infinite()
+    else:
+        is_same = fitted.cast(given.dtype, strict=False) == given
+    return fitted.zip_with(is_same.fill_null(value=False), nothing)
 
 
 def features_of(new_items: pl.DataFrame, tokenizer: ItemTokenizer) -> FloatArray:

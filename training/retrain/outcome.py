@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from rqrec.models.errors import naming
 from rqrec.training.retrain.asking.judge import Verdict
 
 
@@ -15,6 +16,7 @@ class Ending(Enum):
     NOTHING_NEW: There are no new interactions, and nothing is published.
     WORSE: The retrained model is worse than the one of the bundle, and is not published.
     FULL_TRAINING_DUE: The retrained model is published, but the semantic IDs fit the catalogue no longer.
+    SUPERSEDED: The retrained model is published, but `current` stays, because it was set meanwhile.
     NO_ROOM: The retrained model is not published, because a new item cannot get a semantic ID of its own.
     """
 
@@ -23,6 +25,7 @@ class Ending(Enum):
     WORSE = ("worse", 3)
     FULL_TRAINING_DUE = ("full_training_due", 4)
     NO_ROOM = ("no_room", 4)
+    SUPERSEDED = ("superseded", 5)
 
     @property
     def exit_status(self) -> int:
@@ -71,10 +74,14 @@ class Outcome:
 
         Args:
             path: The file, whose name must end in `.prom`.
+
+        Raises:
+            NotWritten: If the disk is full, or this user may not write there.
         """
-        staged = path.with_name(f".{path.name}-{os.getpid()}")
-        staged.write_text(self.metrics, encoding="utf-8")
-        staged.replace(path)
+        with naming(path.parent):
+            staged = path.with_name(f".{path.name}-{os.getpid()}")
+            staged.write_text(self.metrics, encoding="utf-8")
+            staged.replace(path)
 
 
 def _metric(name: str, meaning: str, values: list[tuple[str, float]]) -> list[str]:

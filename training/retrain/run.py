@@ -67,12 +67,15 @@ class Retraining:
         parent: The bundle from which the retraining goes on.
         sources: Folders of events and of older interactions.
         settings: The settings of the full training and of the retraining.
+        instead_of: What `current` named when the bundle was read, as `target_of_current` returns it. If it names
+            another bundle at the end, it stays.
     """
 
     workspace: Workspace
     parent: Bundle
     sources: tuple[str, ...]
     settings: AllSettings
+    instead_of: str | None = None
 
     @cached_property
     def data(self) -> Stage:
@@ -131,7 +134,10 @@ class Retraining:
 
     @cached_property
     def bundle(self) -> Path:
-        """The folder of the published bundle. Its model has learnt all interactions."""
+        """The folder of the published bundle. Its model has learnt all interactions.
+
+        Reading it raises CurrentMoved if `current` names another bundle than at the start.
+        """
         refit = self._learner.learn(self.candidate, until_s=None)
         rqvae = copy_rqvae(self.workspace, self.parent)
         stages = (self.data, self.features, rqvae, self.tokens, self.candidate, self.judged, refit)
@@ -140,7 +146,7 @@ class Retraining:
         if self.settings.publish.report:
             trainings = (self.candidate, refit)
             report = write_report(self.workspace, trained, trainings, self._changes, name="retrain_report")
-        return publish(self.workspace, trained, self.settings.publish, report)
+        return publish(self.workspace, trained, self.settings.publish, report, instead_of=self.instead_of)
 
     @property
     def _changes(self) -> list[str]:

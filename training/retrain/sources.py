@@ -5,6 +5,7 @@ Shapes: N items.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +36,7 @@ from rqrec.training.data.sources import read_source
 from rqrec.training.data.splitting.time_unit import whole_seconds
 from rqrec.training.retrain.new_items import fitted_to_bundle
 
+ROWS = (USER_ID, "item_index", TIMESTAMP, WEIGHT, TYPE)
 EXPORTED = "day=*"  # the folders that `rqrec export-events` makes in `interactions`
 # What export-events writes has names and formats of its own. Only what its event types mean is a matter of settings.
 FILE_SETTINGS = ("interactions", "items", "columns", "separator", "encoding", "timestamp_format", "times", "has_header")
@@ -48,20 +50,29 @@ class Read:
         dataset: All items, first those of the bundle in its order, and all interactions, with times in seconds. The
             event types have the numbers that the model of the bundle knows.
         new_items: The items that the bundle does not have, with all attributes of which features are computed.
+        due_s: When the first of the interactions happens that were left out because they are in the future, in seconds
+            since 1970. None if there are none.
     """
 
     dataset: Dataset
     new_items: pl.DataFrame
+    due_s: int | None
 
 
 def read_sources(
-    sources: Sequence[str], bundle: Bundle, settings: DatasetSettings, *, data_dir: Path, report: DataReport
+    sources: Sequence[str],
+    bundle: Bundle,
+    settings: DatasetSettings,
+    *,
+    data_dir: Path,
+    report: DataReport,
+    until_s: int,
 ) -> Read:
     """Reads all sources, and joins their items with those of the bundle.
 
     A source need not have all event types of the settings. An interaction that stands in several sources counts once,
     unless `settings.duplicates` is "keep". Interactions with items that neither the bundle nor a source has are
-    dropped.
+    dropped. Interactions in the future, which wrong clocks make, are left out and counted.
 
     Args:
         sources: Folders, or MovieLens releases; see `training.data.sources.load_dataset`.
@@ -69,6 +80,7 @@ def read_sources(
         settings: How files are read, and what ratings and event types mean: the settings of the full training.
         data_dir: The folder of downloaded releases.
         report: Receives a line for everything that was decided.
+        until_s: The time now, in seconds since 1970.
 
     Raises:
         DataError: If a source cannot be used, or has no times.
@@ -77,15 +89,21 @@ def read_sources(
     tables = [read_source(one, data_dir=data_dir, settings=how, report=report)[1] for one, how in given]
     ways = [_of_present_types(how, one) for one, (_, how) in zip(tables, given, strict=True)]
     found = [_items_of(one, how, report) for one, how in zip(tables, ways, strict=True)]
-    new_items = fitted_to_bundle([one for one in found if one is not None], bundle)
+    paths = [str(Path(source, one.catalogue)) for (source, _), one in zip(given, tables, strict=True)]
+    new_items = fitted_to_bundle(
+        [(path, one) for path, one in zip(paths, found, strict=True) if one is not None], bundle
+    )
     ids = pl.concat([bundle.items[ITEM_ID], new_items[ITEM_ID]])
     parts = [
-        _interactions(one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report)
-        for one, how in zip(tables, ways, strict=True)
+        _interactions(
+            one, ids.to_frame(), replace(how, unknown_items="drop"), bundle, report, may_be_empty=_is_export(source)
+        )
+        for one, how, (source, _) in zip(tables, ways, given, strict=True)
     ]
     shown = new_items.select(bundle.items.columns)
     items = pl.concat([bundle.items, pl.DataFrame([payload_column(one) for one in shown.iter_columns()])])
-    return Read(_joined(parts, items, bundle, settings, report), new_items)
+    rows, due_s = _happened(pl.concat([_no_rows(), *map(_with_user_ids, parts)]), until_s, report)
+    return Read(_joined(rows, parts, items, bundle, settings, report), new_items, due_s)
 
 
 def _is_empty_export(source: str, report: DataReport) -> bool:
@@ -103,12 +121,17 @@ def _settings_of(source: str, settings: DatasetSettings) -> DatasetSettings:
     Exported events have ids, so equal ones are no fault: a user may see an item twice within one call of POST /events.
     Clients choose the ids of users and items, so one that training cannot use, such as a space, is dropped and counted.
     """
-    if not any(Path(source, INTERACTIONS).glob(EXPORTED)):
+    if not _is_export(source):
         return settings
     plain = DatasetSettings()
     named = {name: getattr(plain, name) for name in FILE_SETTINGS}
     of_export = replace(settings, **named, missing_users="drop", missing_values="drop")
     return of_export if settings.duplicates == "keep" else replace(of_export, duplicates="drop")
+
+
+def _is_export(source: str) -> bool:
+    """Whether a source is a folder of exported events. These may be few, and all of them unusable."""
+    return any(Path(source, INTERACTIONS).glob(EXPORTED))
 
 
 def _of_present_types(settings: DatasetSettings, tables: RawTables) -> DatasetSettings:
@@ -129,7 +152,13 @@ def _items_of(tables: RawTables, settings: DatasetSettings, report: DataReport) 
 
 
 def _interactions(
-    tables: RawTables, ids: pl.DataFrame, settings: DatasetSettings, bundle: Bundle, report: DataReport
+    tables: RawTables,
+    ids: pl.DataFrame,
+    settings: DatasetSettings,
+    bundle: Bundle,
+    report: DataReport,
+    *,
+    may_be_empty: bool,
 ) -> Dataset:
     """Checks the interactions of one source. Its items have the numbers that they have in `ids`."""
     dataset = build_dataset(
@@ -141,7 +170,10 @@ def _interactions(
         catalogue="the bundle with the sources",
         report=report,
         known_types=tuple(bundle.manifest.event_types),
+        may_be_empty=may_be_empty,
     )
+    if dataset.interactions.is_empty():
+        return replace(dataset, interactions=_no_rows().drop(USER_ID).with_columns(user_index=pl.lit(0)))
     times_I = dataset.interactions[TIMESTAMP].to_numpy()
     seconds_I = times_I // MICROSECONDS if _has_dates(tables, settings) else whole_seconds(times_I)
     if seconds_I is None:
@@ -159,17 +191,39 @@ def _has_dates(tables: RawTables, settings: DatasetSettings) -> bool:
     return isinstance(kind, pl.Date | pl.Datetime) and settings.times != "ignore"
 
 
+def _no_rows() -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(zip(ROWS, (pl.String, pl.Int32, pl.Int64, pl.Float32, pl.Int8), strict=True)))
+
+
+def _with_user_ids(part: Dataset) -> pl.DataFrame:
+    rows = part.interactions
+    return rows.with_columns(part.user_ids[rows["user_index"]].alias(USER_ID)).select(ROWS)
+
+
+def _happened(rows: pl.DataFrame, until_s: int, report: DataReport) -> tuple[pl.DataFrame, int | None]:
+    """Leaves out interactions in the future. Returns the others, and the time of the first one that is left out.
+
+    If they were learnt now, the next retraining would learn them again: they are newer than what has happened.
+    """
+    later = rows.filter(pl.col(TIMESTAMP) > until_s)
+    if later.is_empty():
+        return rows, None
+    report.note(
+        f"{len(later):,} interactions are left out until their time has come, because it is later than now "
+        f"({datetime.fromtimestamp(until_s, UTC).isoformat()}): check the clocks that made them"
+    )
+    return rows.filter(pl.col(TIMESTAMP) <= until_s), int(later[TIMESTAMP].to_numpy().min())
+
+
 def _joined(
-    parts: Sequence[Dataset], items: pl.DataFrame, bundle: Bundle, settings: DatasetSettings, report: DataReport
+    rows: pl.DataFrame,
+    parts: Sequence[Dataset],
+    items: pl.DataFrame,
+    bundle: Bundle,
+    settings: DatasetSettings,
+    report: DataReport,
 ) -> Dataset:
     """Joins the interactions of all sources, sorted by user and time, and numbers the users anew."""
-    columns = [USER_ID, "item_index", TIMESTAMP, WEIGHT, TYPE]
-    schema = dict(zip(columns, (pl.String, pl.Int32, pl.Int64, pl.Float32, pl.Int8), strict=True))
-    frames = [
-        part.interactions.with_columns(part.user_ids[part.interactions["user_index"]].alias(USER_ID)).select(columns)
-        for part in parts
-    ]
-    rows = pl.concat([pl.DataFrame(schema=schema), *frames])
     if settings.duplicates != "keep":
         kept = rows.unique([USER_ID, "item_index", TIMESTAMP, TYPE], keep="first", maintain_order=True)
         if len(kept) < len(rows):
@@ -179,7 +233,7 @@ def _joined(
     interactions = (
         rows.join(users, on=USER_ID, maintain_order="left")
         .sort("user_index", TIMESTAMP, maintain_order=True)
-        .select(pl.col("user_index").cast(pl.Int32), *columns[1:])
+        .select(pl.col("user_index").cast(pl.Int32), *ROWS[1:])
     )
     manifest = bundle.manifest
     excluding = dict.fromkeys([*manifest.excluding_types, *(name for part in parts for name in part.excluding_types)])

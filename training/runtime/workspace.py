@@ -55,6 +55,11 @@ class Stage:
         return float(json.loads((self.path / STAMP).read_text(encoding="utf-8"))["seconds"])
 
     @property
+    def finished_at_s(self) -> float:
+        """When the run ended that stored this stage's result, in seconds since 1970."""
+        return (self.path / STAMP).stat().st_mtime
+
+    @property
     def is_current(self) -> bool:
         """Whether the folder `Stage.path` holds a result that was stored with the key `Stage.key`.
 

@@ -3,13 +3,12 @@
 import fcntl
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rqrec.models.errors import UserError
-from rqrec.models.files import make_folder
+from rqrec.models.files import make_folder, remove_leftovers
 from rqrec.training.runtime.distributed import broadcast, rank
 
 OWNER = "run.pid"  # names the process that uses the workspace
@@ -44,7 +43,7 @@ def locked(root: Path) -> Iterator[None]:
         if rank() == 0:
             with suppress(OSError):  # a finished workspace may be read-only, or its disk full
                 owner.write_text(str(os.getpid()), encoding="utf-8")
-            _remove_leftovers(root)
+            remove_half_written(root, *LEFTOVERS)
         try:
             yield
         finally:
@@ -63,13 +62,16 @@ def _process_in(owner: Path) -> str:
         return "an unknown process"
 
 
-def _remove_leftovers(root: Path) -> None:
-    """Removes what killed runs left half-written. The caller holds the lock, so nobody writes there now."""
-    for pattern in LEFTOVERS:
-        for folder in root.glob(pattern):
-            if folder.is_dir() and not folder.is_symlink():
-                logger.info("removing %s, which a run that was killed left half-written", folder)
-                shutil.rmtree(folder, ignore_errors=True)
+def remove_half_written(root: Path, *patterns: str) -> None:
+    """Removes what killed runs left half-written, and says so. What a living run writes stays.
+
+    Args:
+        root: The folder in which to look.
+        patterns: The names to look for, as `Path.glob` reads them.
+    """
+    for pattern in patterns:
+        for folder in remove_leftovers(root, pattern):
+            logger.info("removed %s, which a run that was killed left half-written", folder)
 
 
 def _lock(handle: int) -> bool:

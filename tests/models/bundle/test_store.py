@@ -6,7 +6,7 @@ import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
 from rqrec.models.bundle.manifest import seal_bundle
-from rqrec.models.bundle.store import is_retrained_from, point_current
+from rqrec.models.bundle.store import is_retrained_from, point_current, target_of_current
 
 
 @pytest.fixture
@@ -17,6 +17,17 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 def test_follows_the_current_link(copy: Path) -> None:
     point_current(copy.parent, copy.name)
     assert read_bundle(copy.parent).path == copy.resolve()
+
+
+def test_the_link_is_set_only_if_it_names_what_is_expected(tmp_path: Path) -> None:
+    assert target_of_current(tmp_path) == ""
+    assert point_current(tmp_path, "first", instead_of="")
+    assert not point_current(tmp_path, "second", instead_of="")
+    assert target_of_current(tmp_path) == "first"
+    assert point_current(tmp_path, "second", instead_of="first")
+    assert point_current(tmp_path, "second", instead_of="first")  # it names the version already
+    assert point_current(tmp_path, "third")
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
 
 
 def test_knows_from_which_bundles_the_current_one_was_retrained(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.training.retrain.__main__ import main
 from rqrec.training.run import Run
 from rqrec.training.runtime.workspace import open_workspace
 from tests.conftest import no_search_graph, small_settings
@@ -16,12 +17,22 @@ START, DAY = 1_700_000_000, 86_400
 GENRES = ("Animation", "Horror", "Romance", "War")
 FILMS_PER_GENRE, USERS, FIRST_DAYS, DAYS = 12, 80, 8, 10
 NEW_FILMS = tuple(f"{genre} new" for genre in GENRES)
+ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
 SHORT = (
     "DecoderSettings.epochs = 2",
     "ShortTermSettings.epochs = 1",
     "RqVaeSettings.steps = 20",
     "SplitSettings.held_out_items = 0",
 )
+
+
+def retrain(bundle: Path, *events: Path, work: Path, more: tuple[str, ...] = ()) -> int:
+    """Runs the command, and returns its exit status."""
+    folders = map(str, events)
+    with pytest.raises(SystemExit) as ended:
+        main(["--bundle", str(bundle), "--events", *folders, "--work-dir", str(work), *ALL_DECIDE, *more])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 class Shop(NamedTuple):

@@ -1,5 +1,8 @@
 """New items get the bundle's attributes and types, and collision codes by the rule of the service."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -30,19 +33,70 @@ def test_a_new_item_gets_the_smallest_free_collision_code(new: list[tuple[int, i
 
 def test_items_of_the_bundle_are_left_out_and_the_last_row_of_an_item_counts(bundle: Bundle) -> None:
     known = bundle.items.head(2)
-    fitted = fitted_to_bundle([known, film(year=1990), film(year=1991)], bundle)
+    fitted = fitted_to_bundle([("a", known), ("b", film(year=1990)), ("c", film(year=1991))], bundle)
     assert fitted.select("item_id", "year").rows() == [("new", 1991)]
 
 
 def test_other_attributes_are_left_out_and_missing_ones_are_null(bundle: Bundle) -> None:
-    fitted = fitted_to_bundle([film(colour="red")], bundle)
+    fitted = fitted_to_bundle([("items.csv", film(colour="red"))], bundle)
     assert fitted.columns == [*bundle.items.columns, TEXT_VECTOR]
     assert fitted.row(0, named=True)["genres"] is None
 
 
-def test_a_value_of_another_type_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(DataError, match="'year' of new items must be of the type Int"):
-        fitted_to_bundle([film(year="nineteen-ninety")], bundle)
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("year", "nineteen-ninety", "nineteen-ninety"),
+        ("year", 12.99, "12.99"),
+        ("year", "012", "012"),
+        ("year", 1e30, "1e+30"),
+        ("year", True, "True"),
+        ("title", ["a", "b"], "['a', 'b']"),
+        ("title", False, "False"),
+        ("genres", "Drama", "Drama"),
+        ("genres", [True], "[True]"),
+    ],
+)
+def test_a_value_that_the_type_cannot_hold_is_refused(bundle: Bundle, name: str, value: object, shown: str) -> None:
+    table = pl.concat(
+        [film().select("item_id"), film(**{name: value}).with_columns(item_id=pl.lit("wrong"))], how="diagonal"
+    )
+    with pytest.raises(DataError) as refused:
+        fitted_to_bundle([("shop/items.csv", table)], bundle)
+    assert f"shop/items.csv: the attribute {name!r} of new items must be of the type" in str(refused.value)
+    assert re.search(rf"item 'wrong' has [\"']{re.escape(shown)}[\"'] \(.*; 1 such items\)", str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [("year", 1995.0, 1995), ("year", "1995", 1995), ("title", 7, "7"), ("title", 7.0, "7"), ("title", 7.5, "7.5")],
+)
+def test_a_type_is_converted_if_no_value_changes(bundle: Bundle, name: str, value: object, kept: object) -> None:
+    assert fitted_to_bundle([("items.csv", film(**{name: value}))], bundle)[name].to_list() == [kept]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [(7, 7.0), (0.1, 0.1), (2**53, 2.0**53), (float("nan"), None), ("0.25", 0.25)]
+)
+def test_a_number_with_a_fraction_may_be_written_as_another_number(bundle: Bundle, value: object, kept: object) -> None:
+    priced = replace(bundle, items=bundle.items.with_columns(price=pl.lit(1.5)))
+    assert fitted_to_bundle([("items.csv", film(price=value))], priced)["price"].to_list() == [kept]
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, "nan", "1e400", True, [0.5, 0.5]])
+def test_a_number_that_would_lose_digits_is_refused(bundle: Bundle, value: object) -> None:
+    priced = replace(bundle, items=bundle.items.with_columns(price=pl.lit(1.5)))
+    with pytest.raises(DataError, match="'price' of new items must be of the type Float64"):
+        fitted_to_bundle([("items.csv", film(price=value))], priced)
+
+
+def test_a_vector_of_another_length_and_one_in_place_of_words_are_refused(bundle: Bundle) -> None:
+    table = film().with_columns(pl.Series("genres", [[0.5, 0.5]], dtype=pl.Array(pl.Float32, 2)))
+    with pytest.raises(DataError, match="'genres' of new items must be of the type List"):
+        fitted_to_bundle([("items.csv", table)], bundle)
+    table = film().with_columns(pl.Series(TEXT_VECTOR, [[0.5, 0.5]], dtype=pl.Array(pl.Float32, 2)))
+    with pytest.raises(DataError, match="'text_vector' of new items must be of the type Array"):
+        fitted_to_bundle([("items.csv", table)], bundle)
 
 
 class Tokenizer:

@@ -17,25 +17,25 @@ from rqrec.models.bundle.layout import FEATURES, MANIFEST, RETRIEVER_WEIGHTS
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.report import read_report
 from rqrec.models.bundle.store import current_version, point_current
-from rqrec.training.retrain.__main__ import main
 from rqrec.training.retrain.run import Retraining, settings_of
 from rqrec.training.run import Run
 from rqrec.training.runtime.loop import TrainingInterrupted
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.train_decoder import load_retriever
 from tests.conftest import no_search_graph, small_settings
-from tests.training.retrain.conftest import DAY, DAYS, FIRST_DAYS, GENRES, NEW_FILMS, SHORT, START, USERS, Shop, write
-
-ALL_DECIDE = ("--set", "RetrainSettings.judged_users=5")
-
-
-def retrain(bundle: Path, *events: Path, work: Path, more: tuple[str, ...] = ()) -> int:
-    """Runs the command, and returns its exit status."""
-    folders = map(str, events)
-    with pytest.raises(SystemExit) as ended:
-        main(["--bundle", str(bundle), "--events", *folders, "--work-dir", str(work), *ALL_DECIDE, *more])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+from tests.training.retrain.conftest import (
+    DAY,
+    DAYS,
+    FIRST_DAYS,
+    GENRES,
+    NEW_FILMS,
+    SHORT,
+    START,
+    USERS,
+    Shop,
+    retrain,
+    write,
+)
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +141,13 @@ def test_the_verdict_is_kept_in_the_bundle(retrained: Bundle) -> None:
     assert metrics["retrained_minus_before"]["users"] >= 5
 
 
-def test_without_newer_events_nothing_is_published(
-    store: Path, timed_shop: Shop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_without_newer_events_nothing_is_published_and_leftovers_are_removed(
+    store: Path, timed_shop: Shop, retrained: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rqrec")
     before = sorted(store.iterdir())
+    left = store / f".{retrained.path.name}-0123abc_"  # by a retraining that was killed
+    left.mkdir()
     assert retrain(store, timed_shop.events, timed_shop.first, work=tmp_path) == 0
     assert sorted(store.iterdir()) == before
     assert "there are no interactions after that time" in caplog.text
@@ -220,7 +222,7 @@ def test_many_new_items_make_a_full_training_due(
 ) -> None:
     caplog.set_level("INFO", "rqrec")
     published: list[object] = []
-    monkeypatch.setattr("rqrec.training.retrain.run.publish", lambda *arguments: published.append(arguments))
+    monkeypatch.setattr("rqrec.training.retrain.run.publish", lambda *arguments, **_: published.append(arguments))
     events = new_films(tmp_path / "events", [f"{GENRES[number % 4]} {number}" for number in range(100, 130)])
     assert retrain(timed_shop.bundles, events, timed_shop.first, work=tmp_path / "work") == 4
     assert "items newer than the tokenizer: 38.5%, at most 25.0% - a full training is due" in caplog.text

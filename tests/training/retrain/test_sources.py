@@ -15,6 +15,7 @@ from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.retrain.sources import Read, read_sources
 from tests.training.retrain.conftest import START
 
+NOW = START + 86_400
 EVENTS = [("u1", "100", START, "view"), ("u1", "101", START + 60, "hide"), ("u2", "102", START, "buy")]
 
 
@@ -43,7 +44,8 @@ def exported(folder: Path, rows: list[tuple[str, str, int, str]]) -> Path:
 def read(bundle: Bundle, *sources: Path, settings: DatasetSettings | None = None) -> tuple[Read, DataReport]:
     report = DataReport()
     settings = settings or DatasetSettings()
-    return read_sources([*map(str, sources)], bundle, settings, data_dir=Path(), report=report), report
+    names = [*map(str, sources)]
+    return read_sources(names, bundle, settings, data_dir=Path(), report=report, until_s=NOW), report
 
 
 def rows(found: Read) -> list[tuple[object, ...]]:
@@ -116,6 +118,45 @@ def test_a_folder_without_events_yet_is_empty(typed: Bundle, tmp_path: Path) -> 
     assert rows(found) == []
     assert len(found.dataset.items) == len(typed.items)
     assert report.lines == [f"{tmp_path}: there are no events yet"]
+
+
+def test_events_in_the_future_are_left_out_and_counted(typed: Bundle, tmp_path: Path) -> None:
+    in_2100, soon = 4_102_444_800, NOW + 1
+    later = [("u1", "102", in_2100, "buy"), ("u9", "100", soon, "buy"), ("u2", "100", NOW, "buy")]
+    found, report = read(typed, exported(tmp_path / "a", EVENTS), exported(tmp_path / "b", later))
+    assert sorted(found.dataset.interactions["timestamp"]) == [START, START, START + 60, NOW]
+    assert found.dataset.user_ids.to_list() == ["u1", "u2"]
+    assert found.due_s == soon
+    assert any(line.startswith("2 interactions are left out until their time has come") for line in report.lines)
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        [("u1", "gone", START, "view")],
+        [(" ", "100", START, "view")],
+        [("u1", " ", START, "view")],
+        [("u1", "10\x070", START, "view")],
+        [("u1", "100", START, "impression"), ("u1", "gone", START, "view")],
+        [("u1", "100", NOW + 9, "view")],
+        [],
+    ],
+)
+def test_an_export_without_a_usable_event_is_like_one_without_events(
+    typed: Bundle, tmp_path: Path, unusable: list[tuple[str, str, int, str]]
+) -> None:
+    alone, report = read(typed, exported(tmp_path / "a", unusable))
+    assert rows(alone) == []
+    assert any("dropped" in line or "left out" in line or "0 kept" in line for line in report.lines)
+    assert len(rows(read(typed, tmp_path / "a", exported(tmp_path / "b", EVENTS))[0])) == 3
+
+
+def test_own_data_without_a_usable_interaction_is_refused(typed: Bundle, tmp_path: Path) -> None:
+    pl.DataFrame([("u1", "gone", START)], schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(
+        tmp_path / "interactions.csv"
+    )
+    with pytest.raises(DataError, match="no interaction names an item of the bundle"):
+        read(typed, tmp_path)
 
 
 def test_new_items_follow_those_of_the_bundle(typed: Bundle, tmp_path: Path) -> None:

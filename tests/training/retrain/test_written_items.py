@@ -13,8 +13,7 @@ from rqrec.models.bundle.store import point_current
 from rqrec.service.export_events.__main__ import main as export
 from tests.service.replication.http_replicas import replica
 from tests.text_encoders import with_text_encoder
-from tests.training.retrain.conftest import GENRES, Shop
-from tests.training.retrain.test_retraining import retrain
+from tests.training.retrain.conftest import GENRES, Shop, retrain
 
 TWINS, GIVEN, GONE = ("Horror twin 1", "Horror twin 2"), "War given", "Romance gone"
 USERS = 24
