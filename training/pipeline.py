@@ -11,7 +11,9 @@ from rqrec.models.bundle.layout import REPORT
 from rqrec.training.cli import stage_command
 from rqrec.training.data.prepare import load_report
 from rqrec.training.evaluate import load_results
-from rqrec.training.evaluation.report import lines_of_better_baselines, results_table
+from rqrec.training.evaluation.comparison import compare_with_best_baseline
+from rqrec.training.evaluation.details import EvaluationDetails
+from rqrec.training.evaluation.report import results_table
 from rqrec.training.run import Run
 from rqrec.training.runtime.distributed import rank
 
@@ -35,7 +37,9 @@ def train_and_publish(run: Run) -> None:
     console.print("Data", *(f"- {line}" for line in data), sep="\n", soft_wrap=True, markup=False, highlight=False)
     for table in results_table(results):
         console.print(table)
-    for line in (*lines_of_better_baselines(results), *([REFITTED] if run.refit else [])):
+    compared = compare_with_best_baseline(EvaluationDetails.load(run.evaluation.path))
+    notes = [] if compared is None or compared.is_better else [compared.line()]
+    for line in (*notes, *([REFITTED] if run.refit else [])):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     report = [f"report: {run.report.path / REPORT}"] if run.report else []
     serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"

@@ -34,6 +34,7 @@ WEIGHTS = "rqvae.safetensors"
 CONFIG = "rqvae.json"
 DEAD_CODE_BATCH = 4096
 MEASURED_ITEMS, MEASURE_EVERY_STEPS = 2048, 20  # this costs 3 % of a training with batches of 1,024
+REPLACED = "replaced_codes"  # the curve
 CODE_VERSION = 2  # 2: training starts at principal components
 
 
@@ -177,7 +178,8 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
 
     They make batches, split them, and compute losses. The function `after_step` replaces dead codes, which few or no
     items of a random sample use. It does so every `settings.dead_code_every_steps` steps, but not in the last quarter
-    of the training. The function `measure` measures the model every 20 steps on a fixed random sample of items.
+    of the training. The function `measure` measures the model every 20 steps on a fixed random sample of items, and
+    tells how many codes were replaced since.
 
     Args:
         model: The RQ-VAE to train.
@@ -185,6 +187,7 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
         settings: The RQ-VAE's sizes, and how it is trained.
     """
     device = features_NE.device
+    replaced = 0  # since the last measurement
     cooling = settings.end_temperature / settings.start_temperature
 
     def epoch_batches(epoch: int) -> tuple[Tensor, ...]:
@@ -196,33 +199,44 @@ def rqvae_work(model: RqVae, features_NE: Tensor, settings: RqVaeSettings) -> Wo
         computed: RqVaeComputedLosses = replica(
             features_NE[rows_B.to(device)], temperature=settings.start_temperature * cooling**done
         )
-        norms_L = computed.embs_norm.mean(0)
-        return {
-            "loss": computed.loss,
-            "reconstruction_loss": computed.reconstruction_loss,
-            "rqvae_loss": computed.rqvae_loss,
-            "p_unique_ids": computed.p_unique_ids,
-            **{f"embs_norm_{level}": norm for level, norm in enumerate(norms_L)},
-        }
+        return _shown_losses(computed)
 
     def after_step(step: int) -> None:
+        nonlocal replaced
         if step % settings.dead_code_every_steps == 0 and step < 0.75 * settings.steps:
             generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
             chosen = torch.randperm(len(features_NE), generator=generator)[:DEAD_CODE_BATCH].to(device)
-            model.replace_dead_codes(features_NE[chosen])
+            replaced += model.replace_dead_codes(features_NE[chosen])
 
     generator = torch.Generator().manual_seed(settings.seed)
     measured = torch.randperm(len(features_NE), generator=generator)[:MEASURED_ITEMS].to(device)
 
     def measure(step: int) -> Mapping[str, float]:
-        return {} if step % MEASURE_EVERY_STEPS else measure_rqvae(model, features_NE[measured])
-
-    def split(rows_B: Tensor, parts: int) -> list[tuple[Tensor, float]]:
-        # With fewer items than parts, the parts left over hold the first item with the weight 0.
-        return [(rows if len(rows) else rows_B[:1], len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
+        nonlocal replaced
+        if step % MEASURE_EVERY_STEPS:
+            return {}
+        found = {**measure_rqvae(model, features_NE[measured]), REPLACED: float(replaced)}
+        replaced = 0
+        return found
 
     num_batches = -(-len(features_NE) // settings.batch_size)
-    return Work(lambda _: num_batches, epoch_batches, losses, after_step=after_step, split=split, measure=measure)
+    return Work(lambda _: num_batches, epoch_batches, losses, after_step=after_step, split=_split, measure=measure)
+
+
+def _shown_losses(computed: RqVaeComputedLosses) -> Mapping[str, Tensor]:
+    """Returns the losses and other figures of a step by name; "loss" is the one to minimise."""
+    return {
+        "loss": computed.loss,
+        "reconstruction_loss": computed.reconstruction_loss,
+        "rqvae_loss": computed.rqvae_loss,
+        "p_unique_ids": computed.p_unique_ids,
+        **{f"embs_norm_{level}": norm for level, norm in enumerate(computed.embs_norm.mean(0))},
+    }
+
+
+def _split(rows_B: Tensor, parts: int) -> list[tuple[Tensor, float]]:
+    """Splits a batch. With fewer items than parts, the parts left over hold the first item with the weight 0."""
+    return [(rows if len(rows) else rows_B[:1], len(rows) / len(rows_B)) for rows in rows_B.tensor_split(parts)]
 
 
 def load_rqvae_config(stage: Stage) -> RqVaeConfig:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rqrec.service.admission.admission import ADMIN
 from rqrec.service.admission.request_context import context_of
 from rqrec.service.errors import RateLimited
+from rqrec.service.http.browse.explorer_routes import ASSETS
 from rqrec.service.http.problems import problem_response
 from rqrec.service.http.root_path import client_path
 from rqrec.service.redis.client import RedisGate, RedisUnavailable
@@ -31,9 +32,12 @@ REMEMBERED_CLIENTS = 10_000
 class RateLimitMiddleware:
     """ASGI middleware that answers 429 to a client that sends requests too often.
 
-    Probes, scrapes of /metrics and admin requests are not limited. A request waits at most REDIS_WAIT_S for Redis. If
-    Redis needs longer, the request is let through. If the late answer says that the client is over its rate, the
-    client's next requests are refused instead. If Redis does not answer at all, no request is refused.
+    Probes, scrapes of /metrics, admin requests and the explorer's files are not limited: a page of some 40 files comes
+    whole or not at all, and they come from memory. The page itself and what it asks for are limited.
+
+    A request waits at most REDIS_WAIT_S for Redis. If Redis needs longer, the request is let through. If the late
+    answer says that the client is over its rate, the client's next requests are refused instead. If Redis does not
+    answer at all, no request is refused.
 
     Args:
         app: The ASGI app that this middleware wraps.
@@ -60,7 +64,8 @@ class RateLimitMiddleware:
             receive: ASGI's `receive`.
             send: ASGI's `send`.
         """
-        client = context_of(scope).client if scope["type"] == "http" else ADMIN
+        is_limited = scope["type"] == "http" and not scope["path"].startswith(ASSETS)
+        client = context_of(scope).client if is_limited else ADMIN
         if client == ADMIN:
             await self.app(scope, receive, send)
             return

@@ -28,6 +28,7 @@ RQREC, ITEM_KNN, POPULARITY, RECENT = "rqrec", "item-kNN", "popularity", "recent
 RQREC_TIMED = "rqrec, times known"
 OWN_FREQUENT, OWN_RECENT = "own most frequent", "own most recent"
 TOKENIZER, DATA = "tokenizer", "data"
+COUNTS, DEAD_CODES = ("users", "cold_users"), "dead_codes_"  # figures that are whole numbers
 SHOWN = {RQREC: "RQRec", RQREC_TIMED: "RQRec, times known"}  # names of models in tables; others are shown as they are
 
 
@@ -110,31 +111,13 @@ def results_table(results: Mapping[str, Mapping[str, float]]) -> list[Table]:
     for name in models:
         ranking.add_column(SHOWN.get(name, name), justify="right")
     for metric in dict.fromkeys(metric for row in models.values() for metric in row):
-        ranking.add_row(shown_metric(metric), *(_number(row.get(metric)) for row in models.values()))
+        ranking.add_row(shown_metric(metric), *(_number(metric, row.get(metric)) for row in models.values()))
     tokenizer = Table(title="Semantic IDs")
     tokenizer.add_column("figure")
     tokenizer.add_column("value", justify="right")
     for name, value in results[TOKENIZER].items():
-        tokenizer.add_row(name, _number(value))
+        tokenizer.add_row(name, _number(name, value))
     return [ranking, tokenizer] if models else [tokenizer]
-
-
-def lines_of_better_baselines(results: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Returns a warning for each baseline with a recall or NDCG that is higher than RQRec's.
-
-    Args:
-        results: Metrics by model name, such as "rqrec" and "popularity"; see `training.evaluate.load_results`.
-    """
-    own = results.get(RQREC, {})
-    names = [name for name in own if name.startswith(("recall@", "ndcg@"))]
-    lines = []
-    for name, row in results.items():
-        better = [
-            f"{metric} {row[metric]:.4f} and {own[metric]:.4f}" for metric in names if row.get(metric, 0) > own[metric]
-        ]
-        if name not in (RQREC, RQREC_TIMED, TOKENIZER, DATA) and better:
-            lines.append(f"WARNING: {name!r} is better than RQRec: {', '.join(better)}")
-    return lines
 
 
 def shown_metric(name: str) -> str:
@@ -149,7 +132,7 @@ def _title(data: Mapping[str, float]) -> str:
     return f"{split}, full ranking, history allowed: {data['held_out_repeats']:.0%} of the targets stand in it"
 
 
-def _number(value: float | None) -> str:
+def _number(metric: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if value == int(value) and value > 1 else f"{value:.4f}"
+    return f"{value:.0f}" if metric in COUNTS or metric.startswith(DEAD_CODES) else f"{value:.4f}"

@@ -1,5 +1,7 @@
 /** Calls the service that serves this page. Faults become a `Problem`, in words for people. */
 
+import { duration } from "../page/format.js";
+
 const ROOT = new URL("../../", import.meta.url);
 const LONGEST_WAIT_MS = 20_000;
 const MOST_TRIES = 6;
@@ -13,17 +15,17 @@ const ADVICE = {
   internal: "This is a fault of the service. Its log has the details.",
 };
 
-/** A fault with a title, a message, and advice for a person. */
+/** A fault with a title, a message, and advice for a person; `wait_s` is the time until a try may succeed, if told. */
 export class Problem extends Error {
-  /** @param {{title, detail, type, status, retryable, advice}} fields As in problem+json; advice says what to do. */
-  constructor({ title, detail, type = "unknown", status = 0, retryable = true, advice = null }) {
+  /** @param {{title, detail, type, status, retryable, advice, wait_s}} fields As in problem+json; advice: what to do. */
+  constructor({ title, detail, type = "unknown", status = 0, retryable = true, advice = null, wait_s = null }) {
     super(detail);
-    Object.assign(this, { title, type, status, retryable, advice: advice ?? ADVICE[type] ?? null });
+    Object.assign(this, { title, type, status, retryable, wait_s, advice: advice ?? ADVICE[type] ?? null });
   }
 }
 
 /**
- * Calls the service and returns its JSON.
+ * Calls the service and returns its JSON. A call over the rate limit waits as the service says, and goes on.
  * @param {string} path Relative to the root of the service, such as "recommend".
  * @param {{body, query, signal}} options A body makes it a POST; the signal cancels it.
  * @throws {Problem} If the service answers with an error or not at all.
@@ -86,7 +88,34 @@ export async function patiently(work, onWait = () => {}) {
   }
 }
 
-async function send(path, { body, query = {}, signal } = {}) {
+/** Sends a request, again and again while it is over the rate limit and the wait is short. */
+async function send(path, options) {
+  const end = performance.now() + LONGEST_WAIT_MS;
+  for (;;) {
+    try {
+      return await sendOnce(path, options);
+    } catch (error) {
+      const wait = 1000 * (error.wait_s ?? Infinity);
+      if (error.type !== "rate-limited" || performance.now() + wait > end) throw error;
+      await pause(wait, options.signal);
+    }
+  }
+}
+
+/** Waits, unless the signal cancels it. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
+  });
+}
+
+async function sendOnce(path, { body, query = {}, signal }) {
   const url = new URL(path, ROOT);
   for (const [name, value] of Object.entries(query)) {
     for (const one of [value].flat()) url.searchParams.append(name, one);
@@ -123,7 +152,7 @@ function unreachable(error) {
 }
 
 async function readProblem(reply) {
-  const wait = reply.headers.get("retry-after");
+  const wait = Number(reply.headers.get("retry-after")) || null; // a date instead of seconds is not understood
   const unexplained = {
     title: "The service answered with an error",
     detail: `Status ${reply.status}, without an explanation.`,
@@ -138,6 +167,7 @@ async function readProblem(reply) {
     ...unexplained,
     ...fields,
     status: reply.status,
-    advice: wait ? `Try again in ${wait} s.` : null,
+    advice: wait ? `Try again in ${duration(wait)}.` : null,
+    wait_s: wait,
   });
 }

@@ -10,6 +10,12 @@ export function milliseconds(value) {
   return `${number(value, value < 10 ? 1 : 0)} ms`;
 }
 
+/** Formats a time in seconds, such as a wait: "7 s", "3 min" or "2 h". */
+export function duration(seconds) {
+  if (seconds < 120) return `${number(seconds)} s`;
+  return seconds < 7200 ? `${number(Math.ceil(seconds / 60))} min` : `${number(Math.ceil(seconds / 3600))} h`;
+}
+
 /** Returns a count with its noun, such as "1 item" or "12 items". */
 export function count(amount, noun) {
   return `${number(amount)} ${noun}${amount === 1 ? "" : "s"}`;

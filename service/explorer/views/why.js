@@ -97,9 +97,14 @@ function sharedTags(shared) {
   return values.length ? el("span", { class: "muted shared" }, `both: ${values.join(", ")}`) : null;
 }
 
-function whatItMeans(meaning) {
+/** Says what the items below a code have in common; if nothing is known of that, what the code is there for. */
+function whatItMeans({ meaning, log_prob: logProb }, { isLast }) {
   const lines = meaningLines(meaning);
-  return lines.length ? lines.join(" · ") : el("span", { class: "muted" }, "tells items apart that are equal so far");
+  if (lines.length) return lines.join(" · ");
+  let purpose = "one item, or items with nothing in common";
+  if (isLast) purpose = "tells apart items with the same codes before it";
+  if (logProb === 0) purpose = "no other code is likely here";
+  return el("span", { class: "muted" }, purpose);
 }
 
 function codeLevels(levels) {
@@ -107,23 +112,23 @@ function codeLevels(levels) {
     el(
       "ol",
       { class: "bars levels" },
-      levels.map(({ code, log_prob: logProb, meaning }, level) =>
+      levels.map((one, level) =>
         el(
           "li",
           {},
           el(
             "span",
             { class: "bar-label" },
-            el("span", { class: `chip level-${level % 4}` }, String(code)),
+            el("span", { class: `chip level-${level % 4}` }, String(one.code)),
             " ",
-            whatItMeans(meaning),
+            whatItMeans(one, { isLast: level > 0 && level === levels.length - 1 }),
           ),
-          bar(Math.exp(logProb)),
+          bar(Math.exp(one.log_prob)),
           el(
             "span",
             { class: "figure" },
-            chance(Math.exp(logProb)),
-            el("span", { class: "muted log" }, `ln ${signed(logProb)}`),
+            chance(Math.exp(one.log_prob)),
+            el("span", { class: "muted log" }, `ln ${signed(one.log_prob)}`),
           ),
         ),
       ),

@@ -91,22 +91,6 @@ def test_a_list_is_kept_varied(visit: Visit) -> None:
     assert varied != unlimited
 
 
-def test_an_item_says_why_it_is_in_the_list(visit: Visit) -> None:
-    visit.open(f"view=list&{HISTORY}")
-    first = visit.page.locator("#list .open").first
-    first.press("Enter")
-    why = visit.page.get_by_role("region", name="Why this item")
-    expect(why.get_by_role("heading", level=2)).to_be_focused()
-    expect(why).to_contain_text("What in the history speaks for it")
-    expect(why.locator(".bars").first.locator("li")).to_have_count(2)
-    expect(why.locator(".levels li")).to_have_count(visit.page.locator("#list .row").first.locator(".chip").count())
-    expect(why.locator(".levels .log").first).to_contain_text("ln −")
-    expect(why.locator(".similar li").first).to_be_visible()
-    visit.page.keyboard.press("Escape")
-    expect(why).to_be_hidden()
-    expect(visit.page.locator("#list .open").first).to_be_focused()
-
-
 def test_the_tree_of_codes_is_walked_down_to_the_items(visit: Visit) -> None:
     visit.open("view=codes")
     page = visit.page
@@ -286,13 +270,3 @@ def test_every_view_passes_the_checks_of_axe(visit: Visit, scheme: str) -> None:
         visit.page.wait_for_load_state("networkidle")
         result = Axe().run(visit.page)
         assert result.violations_count == 0, f"{view}: {result.generate_report()}"
-
-
-@pytest.mark.parametrize("width", [360, 2560])
-def test_no_view_is_wider_than_the_window(visit: Visit, width: int) -> None:
-    visit.page.set_viewport_size({"width": width, "height": 800})
-    for view in VIEWS:
-        visit.open(f"view={view}&{HISTORY}")
-        visit.page.wait_for_load_state("networkidle")
-        root = "document.documentElement"
-        assert visit.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), view

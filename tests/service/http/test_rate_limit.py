@@ -56,3 +56,9 @@ def test_clients_behind_a_trusted_proxy_have_a_rate_each(bundles: Path) -> None:
     with TestClient(create_app(settings), client=("10.0.0.1", 1)) as client:
         forwarded = [{"X-Forwarded-For": f"9.9.9.{number}"} for number in (1, 2, 1)]
         assert [client.get("/items/100", headers=one).status_code for one in forwarded] == [200, 200, 429]
+
+
+def test_the_files_of_the_explorer_do_not_count(bundles: Path) -> None:
+    with TestClient(create_app(settings_for(bundles, rate_limit="1/day"))) as client:
+        files = [client.get("/explorer/main.js").status_code for _ in range(3)]
+        assert [*files, client.get("/").status_code, client.get("/").status_code] == [200, 200, 200, 200, 429]

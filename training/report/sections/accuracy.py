@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqrec.training.evaluation.details import EvaluationDetails
+from rqrec.training.evaluation.intervals import Mean, mean_of
 from rqrec.training.evaluation.metrics import gains, hits
 from rqrec.training.evaluation.report import RQREC, RQREC_TIMED, SHOWN
-from rqrec.training.report.intervals import Mean, mean_of
 from rqrec.training.report.material import Material
 from rqrec.training.report.plots import MARKERS, SERIES, plot
 from rqrec.training.report.section import Figure, Section

@@ -9,8 +9,9 @@ from rqrec.training.report.material import Material
 from rqrec.training.report.plots import MUTED, draw_lines, plot, use_log_scale
 from rqrec.training.report.section import Figure, Section
 from rqrec.training.runtime.curves import Curve
+from rqrec.training.train_rqvae import REPLACED
 
-RATE, LOSS, SCORE = "train/learning_rate", "train/loss", "validation/score"
+RATE, LOSS, SCORE, MEASURED = "train/learning_rate", "train/loss", "validation/score", "measured/loss"
 STEPS = "optimiser steps"
 NAMES = {
     "rqvae": "RQ-VAE",
@@ -51,20 +52,33 @@ def learning(material: Material) -> Section:
 def _of_rqvae(curves: Mapping[str, Curve]) -> list[Figure]:
     if not curves:
         return []
-    shown = {"in training, with noise": LOSS, "without noise, on a sample": "measured/loss"}
+    shown = {"in training, with noise": LOSS, "without noise, on a sample": MEASURED}
     title = "RQ-VAE: loss"
     with plot(title, STEPS, "loss (weighted sum)") as drawn:
         draw_lines(drawn.axes, _lines(curves, shown))
+        for step in steps_of_replacements(curves):
+            drawn.axes.axvline(step, color=MUTED, linestyle=":", linewidth=0.6)
     return [
         Figure(
             title,
             drawn.svg,
             "The loss should fall and then lie flat; the line without noise is what the semantic IDs get. It starts at "
-            "residual k-means, and all items are trained on, so there is no validation.",
-            "A line that rises, or ends above its start: lower RqVaeSettings.learning_rate. One that still falls at "
-            "the end: raise RqVaeSettings.steps.",
+            "residual k-means, and all items are trained on, so there is no validation. At a dotted line, dead codes "
+            "were replaced. The decoder does not know the new codes yet, so the loss may jump there.",
+            "A line that rises between the dotted lines: lower RqVaeSettings.learning_rate. One that ends above its "
+            "start after a jump: see what stands out. One that still falls at the end: raise RqVaeSettings.steps.",
         )
     ]
+
+
+def steps_of_replacements(curves: Mapping[str, Curve]) -> list[int]:
+    """Returns the steps at which dead codes of the RQ-VAE were replaced; none if an older release trained it.
+
+    Args:
+        curves: The curves of the RQ-VAE's training, by name.
+    """
+    curve = curves.get(f"measured/{REPLACED}")
+    return [] if curve is None else curve.steps_S[curve.values_S > 0].tolist()
 
 
 def _of_sequences(name: str, curves: Mapping[str, Curve]) -> list[Figure]:

@@ -1,18 +1,16 @@
 """The first section: what was trained on what, and what stands out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rqrec.training.evaluation.metrics import gains
-from rqrec.training.evaluation.report import RQREC, RQREC_TIMED, SHOWN
-from rqrec.training.report.intervals import mean_of
+from rqrec.training.evaluation.comparison import compare_with_best_baseline
 from rqrec.training.report.material import Material
 from rqrec.training.report.section import Figure, Section
-from rqrec.training.report.sections.losses import NAMES, SCORE
+from rqrec.training.report.sections.losses import MEASURED, NAMES, SCORE, steps_of_replacements
 from rqrec.training.report.tables import Cell, table
+from rqrec.training.runtime.curves import Curve
 
-K = 10
 MANY_COLLISIONS, FEW_CODES, LITTLE_LIFT, ONE_CODE = 0.5, 0.5, 1.5, 0.5
 GOOD, BAD = "good", "look here"
 TONES = {GOOD: "praise", BAD: "warning"}
@@ -104,7 +102,7 @@ def _of_ids(material: Material) -> Sequence[Finding]:
 
 
 def _of_trainings(material: Material) -> Sequence[Finding]:
-    findings = []
+    findings = of_rqvae(material.curves.get("rqvae", {}))
     for name, curves in material.curves.items():
         if SCORE not in curves or len(curves[SCORE].values_S) < 2:
             continue
@@ -123,22 +121,34 @@ def _of_trainings(material: Material) -> Sequence[Finding]:
     return findings
 
 
+def of_rqvae(curves: Mapping[str, Curve]) -> list[Finding]:
+    """Compares the loss of the RQ-VAE at its end with that at its start, and names the cause of a jump.
+
+    Args:
+        curves: The curves of the RQ-VAE's training, by name; empty if there are none.
+    """
+    if MEASURED not in curves:
+        return []
+    curve = curves[MEASURED]
+    start, end = float(curve.values_S[0]), float(curve.values_S[-1])
+    text = f"The loss of the RQ-VAE without noise went from {start:.3f} to {end:.3f}"
+    if end <= start:
+        return [(GOOD, f"{text}.")]
+    rises_S = np.diff(curve.values_S, prepend=start)
+    worst = int(curve.steps_S[rises_S.argmax()])
+    advice = "lower RqVaeSettings.learning_rate"
+    if worst in steps_of_replacements(curves):
+        text += f". It rose most at step {worst:,}, where dead codes were replaced"
+        advice += (
+            ", so that the encoder stays near the codes, or replace none: RqVaeSettings.dead_code_every_steps = "
+            "RqVaeSettings.steps"
+        )
+    return [(BAD, f"{text}: {advice}.")]
+
+
 def _of_accuracy(material: Material) -> Sequence[Finding]:
-    details = material.details
-    if details is None:
-        return []
-    own_U = gains(details.ranks[RQREC], k=K)
-    baselines = {name: gains(one, k=K) for name, one in details.ranks.items() if name not in (RQREC, RQREC_TIMED)}
-    if not baselines:
-        return []
-    best = max(baselines, key=lambda name: float(baselines[name].mean()))
-    ahead = mean_of(own_U - baselines[best])
-    place = "above" if ahead.low > 0 else "below" if ahead.high < 0 else "not clearly different from"
-    text = (
-        f"NDCG@{K} of {SHOWN[RQREC]} is {own_U.mean():.4f}, {place} the best baseline, {best} "
-        f"({baselines[best].mean():.4f}; difference {ahead.low:+.4f} to {ahead.high:+.4f})."
-    )
-    return [_judged(ahead.low > 0, text)]
+    compared = compare_with_best_baseline(material.details)
+    return [] if compared is None else [_judged(compared.is_better, compared.sentence())]
 
 
 def _judged(is_good: bool, text: str) -> Finding:
