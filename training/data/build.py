@@ -29,9 +29,12 @@ from rqrec.training.data.splitting.time_unit import ticks_per_second
 
 LOG, CATALOGUE = "the interactions table", "the items table"
 SMALL_DIFFERENCES: dict[str, Callable[[pl.Series], pl.Series]] = {  # how each is taken out of ids
-    "leading zeros": lambda ids: ids.str.strip_chars_start("0"),
-    "upper and lower case": lambda ids: ids.str.to_lowercase(),
     "the Unicode form of letters (NFC or NFD)": lambda ids: ids.str.normalize("NFC"),
+    "compatible letters, such as wide ones (NFKC)": lambda ids: ids.str.normalize("NFKC"),
+    "upper and lower case": lambda ids: ids.str.to_lowercase(),
+    "spaces": lambda ids: ids.str.replace_all(r"\s+", " "),
+    "a point with zeros at the end": lambda ids: ids.str.replace(r"\.0+$", ""),
+    "leading zeros": lambda ids: ids.str.strip_chars_start("0"),
 }
 
 
@@ -224,14 +227,21 @@ def _matched(
 
 def _near_misses(unknown: pl.Series, items: pl.DataFrame) -> str:
     """Says how many unknown item ids are in the items table but for `SMALL_DIFFERENCES`; nothing if none is."""
-    counts = {
-        what: int(without(unknown).is_in(without(items[ITEM_ID]).unique().implode()).sum())
-        for what, without in SMALL_DIFFERENCES.items()
-    }
+    counts, unexplained = dict[str, int](), unknown
+    for what, without in {**SMALL_DIFFERENCES, "several such things": _without_all}.items():
+        is_close = without(unexplained).is_in(without(items[ITEM_ID]).unique().implode())
+        counts[what], unexplained = int(is_close.sum()), unexplained.filter(~is_close)
     told = [
         f"{count} of the {len(unknown)} differ from an item only in {what}" for what, count in counts.items() if count
     ]
     return f" ({'; '.join(told)})" if told else ""
+
+
+def _without_all(ids: pl.Series) -> pl.Series:
+    """Takes all `SMALL_DIFFERENCES` out of ids."""
+    for without in SMALL_DIFFERENCES.values():
+        ids = without(ids)
+    return ids
 
 
 def _period(times: pl.Series) -> str:

@@ -130,10 +130,17 @@ def test_ids_of_both_tables_are_shown_if_none_agree_and_leading_zeros_are_named(
     [
         ("ITEM-a", "upper and lower case"),
         ("cafe\u0301", r"the Unicode form of letters \(NFC or NFD\)"),
+        ("\uff49tem-a", r"compatible letters, such as wide ones \(NFKC\)"),
+        ("two  words", "spaces"),
+        ("two\u00a0words", r"compatible letters, such as wide ones \(NFKC\)"),
+        ("7.0", "a point with zeros at the end"),
+        ("CAFE\u0301", "several such things"),
+        ("007.00", "several such things"),
+        ("TWO   words", "several such things"),
     ],
 )
 def test_ids_that_look_nearly_equal_are_named(logged: str, difference: str) -> None:
-    items = pl.DataFrame({"item_id": ["item-a", "caf\u00e9"]})
+    items = pl.DataFrame({"item_id": ["item-a", "caf\u00e9", "two words", "7"]})
     log = log_of([("u", logged, 1), ("u", "item-a", 2), ("u", "other", 3)])
     told = rf"\(1 of the 2 differ from an item only in {difference}\)"
     assert_faults(
