@@ -254,7 +254,7 @@ def activate(
         percent: The share of a canary or shadow, as a percentage of the routing keys (see `recommend`), in (0, 100].
             A canary needs it. None is 100 for a shadow. `active` has none, or 100.
     """
-    body = checked(ActivateRequest, {"part": part, "percent": percent})
+    body = checked(ActivateRequest, {"part": part} | ({} if percent is None else {"percent": percent}))
     return Call("POST", f"/models/{_quoted(version)}/activate", ModelList, body)
 
 
