@@ -142,9 +142,9 @@ def test_ids_of_both_tables_are_shown_if_none_agree_and_leading_zeros_are_named(
 def test_ids_that_look_nearly_equal_are_named(logged: str, difference: str) -> None:
     items = pl.DataFrame({"item_id": ["item-a", "caf\u00e9", "two words", "7"]})
     log = log_of([("u", logged, 1), ("u", "item-a", 2), ("u", "other", 3)])
-    told = rf"\(1 of the 2 differ from an item only in {difference}\)"
+    told, first = rf"\(1 of the 2 differ from an item only in {difference}\)", re.escape(repr(logged))
     assert_faults(
-        faults_of(log, items), [rf"interactions name 2 items .* {told}, the first, '{logged}', in data row 1: add"]
+        faults_of(log, items), [rf"interactions name 2 items .* {told}, the first, {first}, in data row 1: add"]
     )
     for unknown_items in ("drop", "add"):
         report = DataReport()
