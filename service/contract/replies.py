@@ -49,9 +49,9 @@ class RecommendReply(BaseModel):
         "of a filter, compare the filter with the values in GET /attributes."
     )
     fallback: Literal["popular", "degraded"] | None = Field(
-        description="popular: no history item is known, so these are the most popular items. degraded: the replica's "
-        "catalogue may lack changes, or the user's history was not read, because Redis or the event store did not "
-        "answer, see history_source; then the items may also be the most popular ones."
+        description="popular: no history item is known, so these are the most popular items, also where the stored "
+        "history was not read (see history_source). degraded: the replica's catalogue may lack changes, or the user's "
+        "history was not read, because Redis or the event store did not answer."
     )
     history_source: Literal["store", "memory", "none"] | None = Field(
         description="Where the stored history of the user comes from. store: the event store. memory: the event store "

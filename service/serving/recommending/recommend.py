@@ -70,7 +70,7 @@ async def recommend(
         items = snapshot.table.items(best.leaves_K)
     is_complete = choice.model.is_current and profile.is_complete
     choice.health.add_answer(time.perf_counter() - asked_at, is_short=len(items) < request.k)
-    fallback: Fallback = "degraded" if not is_complete else "popular" if answered.is_fallback else None
+    fallback: Fallback = "popular" if answered.is_fallback else None if is_complete else "degraded"
     _count(metrics, answered, choice.role, fallback, k=request.k)
     item_ids = [item.item_id for item in items]
     if choice.shadow is not None:
