@@ -32,4 +32,4 @@ def test_a_service_that_is_ready_at_once_says_so_once(bundles: Path, caplog: pyt
     with TestClient(create_app(settings_for(bundles))) as client:
         assert client.get("/readyz").status_code == 200
         until(lambda: "ready with model " in caplog.text)
-    assert "503" not in caplog.text
+    assert "answers 503" not in caplog.text
