@@ -44,9 +44,10 @@ from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors
+from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
-from rqrec.training.train_short_term import ShortTermSettings, fit_short_term
+from rqrec.training.train_short_term import fit_short_term
 
 DATA_DIR = Path("artifacts/data")
 HELD_OUT_SHARE, SEED = 0.05, 0

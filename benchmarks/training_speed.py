@@ -30,14 +30,16 @@ from rqrec.models.errors import UserError
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.training.data.sequences import SeqData
 from rqrec.training.data.splits import Holdout, Sequences, Split
+from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
+from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import fit_rqvae, rqvae_config
-from rqrec.training.train_short_term import fit_short_term, short_term_config
+from rqrec.training.train_short_term import fit_short_term
 
 MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "mkldnn")
 SHOWN, PROFILED_STEPS = 6, 20
@@ -127,16 +129,15 @@ def rqvae_training(data: TrainingData, settings: RunSettings) -> Training:
     return Training(fit, rqvae.steps)
 
 
-def some_users(train: Sequences, windows: int, *, max_history: int) -> Split:
+def some_users(train: Sequences, share: float) -> Split:
     """Returns a split with the first users of the training sequences, and nobody to validate with.
 
     Args:
         train: The training sequences.
-        windows: The number of windows that the users' sequences are cut into, about.
-        max_history: The largest number of history items in a window.
+        share: The share of the targets that the users have, about.
     """
-    windows_U = -(-np.maximum(train.lengths_U - 1, 0) // max_history)
-    chosen = train.select(np.cumsum(windows_U) <= max(windows, windows_U[0]))
+    targets_U = np.maximum(train.lengths_U - 1, 0)
+    chosen = train.select(np.cumsum(targets_U) <= max(share * targets_U.sum(), targets_U[0]))
     nobody = Holdout(train.select(np.zeros(len(train), dtype=np.bool_)), np.empty(0, dtype=np.int32))
     return Split(chosen, nobody, nobody, np.ones(len(chosen.items_I), dtype=np.bool_))
 
@@ -144,6 +145,18 @@ def some_users(train: Sequences, windows: int, *, max_history: int) -> Split:
 def num_targets(split: Split) -> int:
     """Returns how many positions are predicted in an epoch: all but the first of each user."""
     return int(np.maximum(split.train.lengths_U - 1, 0).sum())
+
+
+def steps_of_an_epoch(train: Sequences, settings: ShortTermSettings | DecoderSettings, *, max_history: int) -> int:
+    """Returns the number of steps in a pass over the training sequences.
+
+    Args:
+        train: The training sequences.
+        settings: The sizes of batches.
+        max_history: The largest number of history items in a window.
+    """
+    size, targets = settings.batch_size, settings.batch_targets
+    return SeqData(train, max_history=max_history, batch_size=size, batch_targets=targets, seed=0).num_batches(0)
 
 
 def short_term_training(data: TrainingData, settings: RunSettings) -> Training:
@@ -154,10 +167,10 @@ def short_term_training(data: TrainingData, settings: RunSettings) -> Training:
         settings: The settings of the recipe.
     """
     short_term, max_history = settings.short_term, settings.decoder.max_history
-    batches = SeqData(data.train, max_history=max_history, batch_size=short_term.batch_size, seed=0).num_batches(0)
+    batches = steps_of_an_epoch(data.train, short_term, max_history=max_history)
 
     def fit(folder: Path, steps: int) -> int:
-        split = some_users(data.train, steps * short_term.batch_size, max_history=max_history)
+        split = some_users(data.train, steps / batches)
         places = folder / "checkpoints", folder / "tensorboard"
         once = replace(short_term, epochs=1)
         fit_short_term(split, len(data.features_NE), once, *places, max_history=max_history)
@@ -179,10 +192,10 @@ def retriever_training(data: TrainingData, settings: RunSettings) -> Training:
     if short_term.width:
         sizes = short_term_config(short_term, num_items=len(data.features_NE), max_history=decoder.max_history)
         encoder = ShortTermEncoder(sizes)
-    batches = SeqData(data.train, max_history=decoder.max_history, batch_size=decoder.batch_size, seed=0).num_batches(0)
+    batches = steps_of_an_epoch(data.train, decoder, max_history=decoder.max_history)
 
     def fit(folder: Path, steps: int) -> int:
-        split = some_users(data.train, steps * decoder.batch_size, max_history=decoder.max_history)
+        split = some_users(data.train, steps / batches)
         places = folder / "checkpoints", folder / "tensorboard"
         once = replace(decoder, epochs=1)
         fit_retriever(data.trie, data.features_NE, split, once, *places, short_term=encoder)

@@ -40,7 +40,9 @@ class DecoderSettings:
             relevance_weight * relevance.
         negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
         epochs: Number of passes over the training sequences.
-        batch_size: Number of windows (sections of user sequences) in one step, on average.
+        batch_size: Largest number of windows (sections of user sequences) in one step, on average.
+        batch_targets: Largest number of targets (items to predict) in one step, on average. So batches of long windows
+            have fewer windows, and longer histories do not mean fewer steps.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         bf16: Whether to compute in bfloat16 if the processor has instructions for it.
@@ -71,6 +73,7 @@ class DecoderSettings:
     negatives: PositiveInt = 1536
     epochs: PositiveInt = 40
     batch_size: PositiveInt = 64
+    batch_targets: PositiveInt = 1024
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.05
     bf16: bool = True

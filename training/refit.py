@@ -28,9 +28,10 @@ from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.retriever_work import continue_retriever
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage, Workspace
+from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
-from rqrec.training.train_short_term import ShortTermSettings, continue_short_term, load_short_term
+from rqrec.training.train_short_term import continue_short_term, load_short_term
 
 SHORT_TERM_NAME, NAME = "short_term_refit", "decoder_refit"
 EPOCHS_SHARE, RATE_SHARE = 0.25, 0.3  # of the first training's; measured in docs/experiments.md

@@ -104,6 +104,7 @@ def retriever_work(catalogue: CatalogueTensors, tokens: Sequences, settings: Dec
         tokens,
         max_history=settings.max_history,
         batch_size=settings.batch_size,
+        batch_targets=settings.batch_targets,
         seed=settings.seed,
         crop_share=settings.crop_share,
     )

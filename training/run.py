@@ -19,10 +19,11 @@ from rqrec.training.report.report import write_report
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.parts import RunTasks, run_here
 from rqrec.training.runtime.workspace import Stage, Workspace
+from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.tokenize_items import tokenize_items
 from rqrec.training.train_decoder import train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae
-from rqrec.training.train_short_term import ShortTermSettings, train_short_term
+from rqrec.training.train_short_term import train_short_term
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as settings_dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,63 +25,15 @@ from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_by_short_term import rank_by_short_term
 from rqrec.training.retriever_work import DecoderBatch
-from rqrec.training.runtime.config import DropProbability
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
+from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 
 NAME = "short_term"
 WEIGHTS, CONFIG = "short_term.safetensors", "short_term.json"
 VALIDATION_K = 10
-
-
-@settings_dataclass(frozen=True)
-class ShortTermSettings:
-    """Settings of the short-term encoder: its sizes, and how it is trained.
-
-    The short-term encoder learns which items follow each other within a few steps. It knows an item by an embedding
-    alone. The training loss is the cross-entropy of the next item's relevance among all items, or among sampled items
-    of a large catalogue. The relevance of an item is the cosine of the history's state and the item's embedding,
-    divided by `temperature`. The encoder reads as many items as the retriever (`DecoderSettings.max_history`).
-
-    Attributes:
-        width: Width of the item embeddings and states; 0 for no short-term encoder.
-        layers: Number of blocks, each a causal filter and a feed-forward net.
-        taps: Number of history items that each filter sums up.
-        filters: Number of filters in a block; the filter of each column is a weighted sum of them.
-        dropout: Probability of dropping an activation.
-        temperature: The number by which the cosine is divided to get the relevance.
-        negatives: Number of items drawn at random in each step, as negative examples. A catalogue with at most this
-            number of items is not sampled: each step uses all items.
-        epochs: Number of passes over the training sequences.
-        batch_size: Number of windows (sections of user sequences) in one step, on average.
-        learning_rate: Peak learning rate of AdamW.
-        validate_every_epochs: Epochs between two validations. The weights of the best validation are kept.
-        validation_users: Largest number of users in a validation.
-        patience: Training ends after this many validations in a row without a better score.
-        checkpoint_every_steps: Steps between two checkpoints.
-        accumulate: Number of parts of a batch that each rank (training process) computes one after the other. With more
-            parts, less memory is needed.
-        seed: Seed of weights, batches, dropout and the validation sample.
-    """
-
-    width: NonNegativeInt = 64
-    layers: PositiveInt = 2
-    taps: PositiveInt = 16
-    filters: PositiveInt = 4
-    dropout: DropProbability = 0.5
-    temperature: PositiveFloat = 0.07
-    negatives: PositiveInt = 16_384
-    epochs: PositiveInt = 60
-    batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat = 1e-3
-    validate_every_epochs: PositiveInt = 5
-    validation_users: PositiveInt = 5000
-    patience: PositiveInt = 4
-    checkpoint_every_steps: PositiveInt = 500
-    accumulate: PositiveInt = 1
-    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
@@ -199,26 +149,6 @@ def continue_short_term(
     return model.eval().cpu()
 
 
-def short_term_config(settings: ShortTermSettings, *, num_items: int, max_history: int) -> ShortTermConfig:
-    """Makes the configuration of a short-term encoder.
-
-    Args:
-        settings: The encoder's sizes, and how it is trained.
-        num_items: N, the number of items.
-        max_history: Number of most recent items of a history that the encoder reads.
-    """
-    return ShortTermConfig(
-        num_items=num_items,
-        width=settings.width,
-        layers=settings.layers,
-        taps=settings.taps,
-        filters=settings.filters,
-        dropout=settings.dropout,
-        max_history=max_history,
-        temperature=settings.temperature,
-    )
-
-
 def _schedule(settings: ShortTermSettings) -> Schedule:
     return Schedule(
         epochs=settings.epochs,
@@ -246,7 +176,13 @@ def short_term_work(
         max_history: Number of most recent items of a history that the encoder reads.
         device: The model's device.
     """
-    data = SeqData(sequences, max_history=max_history, batch_size=settings.batch_size, seed=settings.seed)
+    data = SeqData(
+        sequences,
+        max_history=max_history,
+        batch_size=settings.batch_size,
+        batch_targets=settings.batch_targets,
+        seed=settings.seed,
+    )
     draws = settings.negatives if num_items > settings.negatives else 0
     popularity_N = item_popularity(sequences, num_items)
     shares_N = torch.from_numpy((popularity_N / max(popularity_N.sum(), 1)).astype(np.float32)).to(device)

@@ -15,14 +15,9 @@ from rqrec.training.evaluation.rank_by_short_term import rank_by_short_term
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.loop import TrainingInterrupted, add_gradients
 from rqrec.training.runtime.workspace import Workspace
+from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_decoder import load_retriever
-from rqrec.training.train_short_term import (
-    ShortTermSettings,
-    fit_short_term,
-    load_short_term,
-    short_term_config,
-    short_term_work,
-)
+from rqrec.training.train_short_term import fit_short_term, load_short_term, short_term_work
 
 ITEMS, USERS, MAX_HISTORY, STOPPED_AFTER = 12, 60, 4, 7
 SETTINGS = ShortTermSettings(

@@ -102,7 +102,8 @@ class SeqData:
 
     Windows of similar length share a batch, so that little is padded. Batches of short windows have more windows: all
     batches have about the same number of targets. The loss of a batch is a mean, so otherwise a target in a short
-    window would count several times as much as one in a long window (docs/experiments.md).
+    window would count several times as much as one in a long window (docs/experiments.md). A batch has `batch_size`
+    windows on average, or fewer if these have more than `batch_targets` targets.
 
     A crop cuts off the oldest items of a window. It begins at an item before the last target, each with the same
     probability, so at least one target stays. Without its oldest items, the model leans less on what it remembers of a
@@ -111,8 +112,9 @@ class SeqData:
     Args:
         sequences: Training sequences of leaf positions, oldest first.
         max_history: T, the largest number of history items in a window.
-        batch_size: B, the number of windows in a batch, on average.
+        batch_size: B, the largest number of windows in a batch, on average.
         seed: Seed of the cuts, of the crops and of the order of the windows.
+        batch_targets: The largest number of targets in a batch, on average; None for any number.
         crop_share: Share of the windows that are cropped, in [0, 1].
 
     Raises:
@@ -120,12 +122,20 @@ class SeqData:
     """
 
     def __init__(
-        self, sequences: Sequences, *, max_history: int, batch_size: int, seed: int, crop_share: float = 0.0
+        self,
+        sequences: Sequences,
+        *,
+        max_history: int,
+        batch_size: int,
+        seed: int,
+        batch_targets: int | None = None,
+        crop_share: float = 0.0,
     ) -> None:
         has_target_U = sequences.lengths_U >= 2
         self._sequences = sequences
         self._begins_U, self._ends_U = sequences.offsets_U[:-1][has_target_U], sequences.offsets_U[1:][has_target_U]
-        self.max_history, self.batch_size, self.seed, self.crop_share = max_history, batch_size, seed, crop_share
+        self.max_history, self.batch_size, self.batch_targets = max_history, batch_size, batch_targets
+        self.seed, self.crop_share = seed, crop_share
         if not sequences.has_target:
             raise DataError("training needs a user with two items outside the held-out ones, got none: add users")
         # With fewer targets than items, the number of targets before each item tells which windows have any.
@@ -162,7 +172,8 @@ class SeqData:
         windows = windows[np.argsort(windows[:, 1] - windows[:, 0], kind="stable")]
         targets = self._targets(windows)
         ends = np.cumsum(targets)
-        per_batch = ends[-1] / np.ceil(len(windows) / self.batch_size)
+        batches = max(len(windows) / self.batch_size, ends[-1] / (self.batch_targets or np.inf))
+        per_batch = ends[-1] / np.ceil(batches)
         batch_of_window = ((ends - targets / 2) / per_batch).astype(np.int64)
         return np.split(windows, np.flatnonzero(np.diff(batch_of_window)) + 1)
 

@@ -151,6 +151,23 @@ def test_batches_have_about_the_same_number_of_targets() -> None:
     assert max(len(batch.history_BT) for batch in batches) > 3 * min(len(batch.history_BT) for batch in batches)
 
 
+@pytest.mark.parametrize(("longest", "size", "most"), [(20, 128, 128 * 20), (100, 128, 600), (100, 16, 600), (9, 50, 10**6)])
+def test_a_batch_has_neither_too_many_windows_nor_too_many_targets(longest: int, size: int, most: int) -> None:
+    data = SeqData(
+        ragged(np.random.default_rng(0).integers(2, 300, 1000).tolist()),
+        max_history=longest,
+        batch_size=size,
+        batch_targets=most,
+        seed=0,
+        crop_share=0.5,
+    )
+    batches = list(data.epoch(0))
+    windows = [len(batch.history_BT) for batch in batches]
+    targets = [int((batch.targets_BT >= 0).sum()) for batch in batches]
+    full = max(np.mean(windows) / size, np.mean(targets) / most)
+    assert 0.97 < full <= 1.0
+
+
 def test_crops_keep_the_last_target_before_dislikes() -> None:
     weights = np.array([1, 1, 0, 0, 0, 0] * 50, dtype=np.float32)
     sequences = Sequences.from_arrays(np.arange(300, dtype=np.int32), np.arange(0, 301, 6), weights)

@@ -29,8 +29,9 @@ from rqrec.training.retriever_work import retriever_work
 from rqrec.training.runtime.distributed import barrier, data_parallel, destroy, init, rank
 from rqrec.training.runtime.loop import TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.runtime.schedule import Schedule
+from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
-from rqrec.training.train_short_term import ShortTermSettings, short_term_config, short_term_work
+from rqrec.training.train_short_term import short_term_work
 
 ITEMS, USERS = 64, 40
 BLOCKS = (FeatureBlock("genres", FeatureKind.MULTI_HOT, 4), FeatureBlock("poster", FeatureKind.CONTINUOUS, 8))
