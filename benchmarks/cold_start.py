@@ -33,18 +33,18 @@ from rqrec.training.data.dataset import Dataset
 from rqrec.training.data.sources import load_dataset
 from rqrec.training.data.splits import Holdout, Sequences, Split, user_sequences
 from rqrec.training.data.splitting.leave_one_out import leave_one_out
-from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity, rank_by_content_knn
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets, recall_at_k
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.content import fit_content, with_new_items
 from rqrec.training.features.features import Features, FeatureSettings, item_features
+from rqrec.training.retriever.decoder_settings import DecoderSettings
+from rqrec.training.retriever.short_term_settings import ShortTermSettings
 from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import Workspace, open_workspace, stage_key
 from rqrec.training.serving_recommender import item_vectors
-from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import RqVaeSettings, fit_rqvae, rqvae_config
 from rqrec.training.train_short_term import fit_short_term

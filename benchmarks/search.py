@@ -30,10 +30,10 @@ from rqrec.models.search.exporting.export import export_search
 from rqrec.models.search.onnx_engine import OnnxEngine, catalogue_inputs, request_inputs
 from rqrec.models.search.ranking import SearchOutput
 from rqrec.models.trie.trie import SemanticIdTrie
-from rqrec.training.decoder_settings import retriever_config
+from rqrec.training.retriever.decoder_settings import retriever_config
+from rqrec.training.retriever.short_term_settings import short_term_config
 from rqrec.training.run import RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
-from rqrec.training.short_term_settings import short_term_config
 
 NUM_ITEMS, HISTORY, K = 12_101, 20, 10
 BEAM_WIDTHS, BATCHES = (20, 50), (1, 16, 64)

@@ -30,13 +30,13 @@ from rqrec.models.errors import UserError
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.training.data.sequences import SeqData
 from rqrec.training.data.splits import Holdout, Sequences, Split
-from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.retriever.decoder_settings import DecoderSettings
+from rqrec.training.retriever.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.config import DEFAULT_CONFIG, read_settings
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.progress import command_progress, set_up_output
 from rqrec.training.runtime.workspace import open_workspace
-from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_decoder import fit_retriever
 from rqrec.training.train_rqvae import fit_rqvae, rqvae_config
 from rqrec.training.train_short_term import fit_short_term

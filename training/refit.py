@@ -21,14 +21,14 @@ from rqrec.training import train_decoder, train_short_term
 from rqrec.training.data.prepare import load_prepared, load_split
 from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import user_sequences
-from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.features import load_features
 from rqrec.training.history.transitions import fit_transitions
-from rqrec.training.retriever_work import continue_retriever
+from rqrec.training.retriever.decoder_settings import DecoderSettings
+from rqrec.training.retriever.short_term_settings import ShortTermSettings
+from rqrec.training.retriever.work import continue_retriever
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.tokenize_items import load_semantic_ids
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_short_term import continue_short_term, load_short_term

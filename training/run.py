@@ -8,7 +8,6 @@ from rqrec.training.bundling.trained import Trained
 from rqrec.training.data.prepare import prepare_data
 from rqrec.training.data.settings import DatasetSettings
 from rqrec.training.data.splitting.settings import SplitSettings
-from rqrec.training.decoder_settings import DecoderSettings
 from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
@@ -16,10 +15,11 @@ from rqrec.training.features.features import FeatureSettings, make_features
 from rqrec.training.publish import PublishSettings, publish
 from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
 from rqrec.training.report.report import write_report
+from rqrec.training.retriever.decoder_settings import DecoderSettings
+from rqrec.training.retriever.short_term_settings import ShortTermSettings
 from rqrec.training.runtime.config import settings_as_gin
 from rqrec.training.runtime.parts import RunTasks, run_here
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.short_term_settings import ShortTermSettings
 from rqrec.training.tokenize_items import tokenize_items
 from rqrec.training.train_decoder import train_decoder
 from rqrec.training.train_rqvae import RqVaeSettings, train_rqvae

@@ -28,14 +28,14 @@ from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import Split
 from rqrec.training.data.splitting.leave_one_out import leave_one_out
-from rqrec.training.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
 from rqrec.training.history.bonus_fit import fit_history_bonus
 from rqrec.training.history.transitions import fit_transitions
-from rqrec.training.retriever_work import continue_retriever
+from rqrec.training.retriever.decoder_settings import DecoderSettings, retriever_config
+from rqrec.training.retriever.work import continue_retriever
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids

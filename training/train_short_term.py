@@ -24,12 +24,12 @@ from rqrec.training.data.splits import Sequences, Split
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_by_short_term import rank_by_short_term
-from rqrec.training.retriever_work import DecoderBatch
+from rqrec.training.retriever.short_term_settings import ShortTermSettings, short_term_config
+from rqrec.training.retriever.work import DecoderBatch
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
 from rqrec.training.runtime.workspace import Stage, Workspace
-from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 
 NAME = "short_term"
 WEIGHTS, CONFIG = "short_term.safetensors", "short_term.json"

@@ -12,10 +12,10 @@ from rqrec.training.data.splits import Sequences, Split
 from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_by_short_term import rank_by_short_term
+from rqrec.training.retriever.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.run import Run, RunSettings
 from rqrec.training.runtime.loop import TrainingInterrupted, add_gradients
 from rqrec.training.runtime.workspace import Workspace
-from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_decoder import load_retriever
 from rqrec.training.train_short_term import fit_short_term, load_short_term, short_term_work
 

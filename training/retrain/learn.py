@@ -33,7 +33,7 @@ from rqrec.training.retrain.grown_model import grown_retriever
 from rqrec.training.retrain.rare_rates import ITEMS, at_rates, item_rates, retriever_rates
 from rqrec.training.retrain.settings import AllSettings
 from rqrec.training.retrain.targets import with_targets
-from rqrec.training.retriever_work import continue_retriever
+from rqrec.training.retriever.work import continue_retriever
 from rqrec.training.runtime.device import training_device
 from rqrec.training.runtime.workspace import Stage, Workspace
 from rqrec.training.tokenize_items import load_semantic_ids

@@ -151,7 +151,9 @@ def test_batches_have_about_the_same_number_of_targets() -> None:
     assert max(len(batch.history_BT) for batch in batches) > 3 * min(len(batch.history_BT) for batch in batches)
 
 
-@pytest.mark.parametrize(("longest", "size", "most"), [(20, 128, 128 * 20), (100, 128, 600), (100, 16, 600), (9, 50, 10**6)])
+@pytest.mark.parametrize(
+    ("longest", "size", "most"), [(20, 128, 128 * 20), (100, 128, 600), (100, 16, 600), (9, 50, 10**6)]
+)
 def test_a_batch_has_neither_too_many_windows_nor_too_many_targets(longest: int, size: int, most: int) -> None:
     data = SeqData(
         ragged(np.random.default_rng(0).integers(2, 300, 1000).tolist()),

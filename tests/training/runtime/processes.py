@@ -24,12 +24,12 @@ from rqrec.models.tokenizer.quantize import QuantizeMode
 from rqrec.models.tokenizer.rqvae import RqVae
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.splits import Sequences
-from rqrec.training.decoder_settings import DecoderSettings, retriever_config
-from rqrec.training.retriever_work import retriever_work
+from rqrec.training.retriever.decoder_settings import DecoderSettings, retriever_config
+from rqrec.training.retriever.short_term_settings import ShortTermSettings, short_term_config
+from rqrec.training.retriever.work import retriever_work
 from rqrec.training.runtime.distributed import barrier, data_parallel, destroy, init, rank
 from rqrec.training.runtime.loop import TrainingInterrupted, Work, add_gradients, train
 from rqrec.training.runtime.schedule import Schedule
-from rqrec.training.short_term_settings import ShortTermSettings, short_term_config
 from rqrec.training.train_rqvae import RqVaeSettings, rqvae_config, rqvae_work
 from rqrec.training.train_short_term import short_term_work
 

@@ -19,7 +19,7 @@ from rqrec.models.retriever.retriever import PADDING, Retriever, RetrieverOutput
 from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.training.data.sequences import SeqBatch, SeqData, move_to_disk
 from rqrec.training.data.splits import Sequences
-from rqrec.training.decoder_settings import DecoderSettings
+from rqrec.training.retriever.decoder_settings import DecoderSettings
 from rqrec.training.runtime.device import autocast
 from rqrec.training.runtime.loop import Work, train
 from rqrec.training.runtime.schedule import Schedule
