@@ -88,15 +88,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--seconds", type=float, default=15, help="length of one load (default 15)")
+    parser.add_argument("--history", type=int, default=HISTORY, help=f"most items of a history (default {HISTORY})")
     parser.add_argument("--no-peer", action="store_true", help="leave transformers.generate out")
     arguments = parser.parse_args()
     require_wrk(parser)
     version = read_bundle(arguments.bundle).manifest.version
     with tempfile.TemporaryDirectory() as folder:
         bodies = Path(folder) / "bodies.jsonl"
-        write_bodies(arguments.dataset, bodies)
+        write_bodies(arguments.dataset, bodies, history=arguments.history)
         rows = measure(arguments.bundle, bodies, seconds=arguments.seconds)
-        print_rows(rows, f"{version}, history {HISTORY}, k {K}, beam {BEAM_WIDTH}; {description()}; wrk on one thread")
+        sizes = f"history {arguments.history}, k {K}, beam {BEAM_WIDTH}"
+        print_rows(rows, f"{version}, {sizes}; {description()}; wrk on one thread")
         if not arguments.no_peer:
             peer = measure(arguments.bundle, bodies, seconds=arguments.seconds, module=PEER)
             print_rows(peer, "the same with transformers.generate (T5 4 + 4, width 128, random weights)")

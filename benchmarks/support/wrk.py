@@ -41,20 +41,21 @@ class Measured:
     errors: int
 
 
-def write_bodies(dataset: str, file: Path) -> None:
+def write_bodies(dataset: str, file: Path, *, history: int = HISTORY) -> None:
     """Writes a request body a line: the last items of each user of a data set, without the held-out test item.
 
     Args:
         dataset: A MovieLens release by name, or a folder.
         file: The file to write.
+        history: The largest number of items of a history.
     """
     data = load_dataset(dataset, data_dir=DATA_DIR)
     histories = leave_one_out(user_sequences(data)).test.histories
     item_ids = data.items["item_id"].to_list()
     with file.open("w", encoding="utf-8") as out:
         for begin, end in zip(histories.offsets_U[:-1], histories.offsets_U[1:], strict=True):
-            history = [item_ids[item] for item in histories.items_I[max(begin, end - HISTORY) : end]]
-            out.write(json.dumps({"history": history, "k": K, "beam_width": BEAM_WIDTH}) + "\n")
+            last = [item_ids[item] for item in histories.items_I[max(begin, end - history) : end]]
+            out.write(json.dumps({"history": last, "k": K, "beam_width": BEAM_WIDTH}) + "\n")
 
 
 def load(url: str, bodies: Path, *, connections: int, seconds: float, rate: float | None = None) -> Measured:
