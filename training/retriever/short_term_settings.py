@@ -48,7 +48,7 @@ class ShortTermSettings:
     negatives: PositiveInt = 16_384
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 128
-    batch_targets: PositiveInt = 1024
+    batch_targets: PositiveInt = 2048
     learning_rate: PositiveFloat = 1e-3
     validate_every_epochs: PositiveInt = 5
     validation_users: PositiveInt = 5000
