@@ -1,7 +1,7 @@
 """Explains a list of recommendations by further searches: what each history item adds to the scores, and each code.
 
 A history item adds to an item's score what the score loses if the history item is left out. So the list is scored
-again for T shorter histories: T + 1 searches in one batch, in which only the items of the list are eligible.
+again for T shorter histories: T + 1 searches, in which only the items of the list are eligible.
 Log-probabilities refer to the whole catalogue, so these scores are those of a search of everything. The scores of new
 items are estimated from the items that the search found (see `models.search.new`), here from those of the list. An item
 that joined the found ones, because it followed the last items or is in the history, has its true log-probability here
@@ -32,6 +32,11 @@ class _Row(NamedTuple):
     in_session: bool
 
 
+def read_positions(recommender: Recommender, history: IntArray) -> range:
+    """Returns the positions of the history items that a search reads: the last ones."""
+    return range(max(len(history) - recommender.max_history, 0), len(history))
+
+
 def explained(
     recommender: Recommender,
     places_K: IntArray,
@@ -40,8 +45,12 @@ def explained(
     types: IntArray | None = None,
     in_session: bool = False,
     in_session_before: bool = False,
+    positions: range | None = None,
 ) -> Explanation:
     """Explains a list of recommendations for one user.
+
+    All searches are one batch. With `positions`, a long history is explained in parts, between which other searches
+    can run.
 
     Args:
         recommender: The recommender that made the list.
@@ -50,16 +59,17 @@ def explained(
         types: The event type of each history item, 0 for unknown; None if all are unknown.
         in_session: Whether the request belongs to the session of the last history item.
         in_session_before: Whether it would without the last history item.
+        positions: The positions of the history items whose contributions are returned, among those of
+            `read_positions`; None for all of these.
     """
     trie, num_places = recommender.trie, recommender.trie.num_leaves + len(recommender.everything.added_S)
-    positions_T = np.arange(max(len(history) - recommender.max_history, 0), len(history))
+    positions = read_positions(recommender, history) if positions is None else positions
     if not len(places_K):
-        nothing = np.empty((0, len(positions_T)), dtype=np.float32)
+        nothing = np.empty((0, len(positions)), dtype=np.float32)
         return Explanation(nothing, np.empty((0, trie.num_levels), dtype=np.float32))
     only = recommender.with_candidates(Eligibility.only(trie, places_K, num_places))
-    left_out = positions_T.tolist() if len(history) > 1 else []  # no search reads an empty history
     rows = [_Row(history, types, in_session)]
-    for position in left_out:
+    for position in positions if len(history) > 1 else ():  # no search reads an empty history
         other_types = None if types is None else np.delete(types, position)
         is_last = position == len(history) - 1
         rows.append(_Row(np.delete(history, position), other_types, in_session_before if is_last else in_session))

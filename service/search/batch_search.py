@@ -98,6 +98,7 @@ class ExplainWork(NamedTuple):
         types: As in `SearchWork`.
         in_session: As in `SearchWork`.
         in_session_before: The same without the last history item.
+        positions: Positions of the history items that are explained.
     """
 
     listed: IntArray
@@ -105,6 +106,7 @@ class ExplainWork(NamedTuple):
     types: IntArray | None
     in_session: bool
     in_session_before: bool
+    positions: range
 
 
 Key = SearchKey | ExplainKey
@@ -169,6 +171,7 @@ def search(key: Key, batch: Sequence[Work]) -> Sequence[Result]:
                 types=work.types,
                 in_session=work.in_session,
                 in_session_before=work.in_session_before,
+                positions=work.positions,
             )
             for work in lists
         ]

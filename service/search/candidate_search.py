@@ -1,5 +1,6 @@
 """The search of one request: the best items for its history, or the most popular items without a known history."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +9,7 @@ import numpy as np
 
 from rqrec.models.array_types import IntArray
 from rqrec.models.search.eligibility import Eligibility
+from rqrec.models.search.explanation import read_positions
 from rqrec.models.search.ranking import Explanation, Ranking
 from rqrec.service.catalogue.snapshot import Snapshot
 from rqrec.service.search.batch_search import (
@@ -21,6 +23,8 @@ from rqrec.service.search.batch_search import (
     search_key,
 )
 from rqrec.service.telemetry import Metrics
+
+EXPLAINED_AT_ONCE = 20  # history items whose contributions are computed in one batch
 
 
 class Searches(Protocol):
@@ -119,12 +123,21 @@ class CandidateSearch:
     async def explained(self, listed: IntArray, *, in_session_before: bool, weight: int) -> Explanation:
         """Explains a list for the history, which must not be empty.
 
+        A long history is explained in parts of `EXPLAINED_AT_ONCE` items, so that other requests need not wait for all.
+
         Args:
             listed: Places (indices in the catalogue) of the items of the list, int64.
             in_session_before: Whether the request would belong to the session without the last history item.
             weight: Weight of the explanation in the queue.
         """
-        work = ExplainWork(listed, self.history, self.types, self.in_session, in_session_before)
-        explanation = await self.batcher.submit(ExplainKey(self.snapshot), work, client=self.client, weight=weight)
-        assert isinstance(explanation, Explanation)
-        return explanation
+        read, parts = read_positions(self.snapshot.recommender, self.history), []
+        work = ExplainWork(listed, self.history, self.types, self.in_session, in_session_before, read)
+        sections = [read[begin : begin + EXPLAINED_AT_ONCE] for begin in range(0, len(read), EXPLAINED_AT_ONCE)]
+        share = math.ceil(weight / len(sections))
+        for section in sections:
+            part = work._replace(positions=section)
+            found = await self.batcher.submit(ExplainKey(self.snapshot), part, client=self.client, weight=share)
+            assert isinstance(found, Explanation)
+            parts.append(found)
+        contributions_KT = np.concatenate([part.contributions_KT for part in parts], axis=1)
+        return Explanation(contributions_KT, parts[0].level_log_probs_KL)

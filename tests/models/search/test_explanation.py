@@ -25,6 +25,8 @@ def test_a_contribution_is_what_the_score_loses_without_the_history_item(
     (best,) = recommender.recommend([HISTORY], k=4, beam_width=10, excluded=[HISTORY])
     contributions_KT = explained(recommender, best.leaves_K, HISTORY, in_session=True).contributions_KT
     assert contributions_KT.shape == (4, 6)
+    part = explained(recommender, best.leaves_K, HISTORY, in_session=True, positions=range(4, 6)).contributions_KT
+    assert np.allclose(part, contributions_KT[:, 2:4], atol=1e-5)
     whole = score_every_item(retriever, trie, HISTORY[-6:])
     for number, position in enumerate(range(2, 8)):  # an older item moves up, as in a request without the item
         without = score_every_item(retriever, trie, np.delete(HISTORY, position)[-6:])

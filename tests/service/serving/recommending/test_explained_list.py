@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.service.contract.replies import RecommendReply
+from rqrec.service.search import candidate_search
 
 HISTORY = ["101", "117", "103", "101", "108", "120"]
 
@@ -18,6 +19,7 @@ def answer(client: TestClient, **fields: object) -> dict[str, Any]:
     return reply
 
 
+@pytest.mark.parametrize("at_once", [20, 4])
 @pytest.mark.parametrize(
     "control",
     [
@@ -31,8 +33,9 @@ def answer(client: TestClient, **fields: object) -> dict[str, Any]:
     ],
 )
 def test_without_the_history_item_that_is_named_first_the_score_falls_most(
-    plain_client: TestClient, control: dict[str, Any]
+    plain_client: TestClient, control: dict[str, Any], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(candidate_search, "EXPLAINED_AT_ONCE", at_once)
     reply = answer(plain_client, history=HISTORY, k=5, explain=True, **control)
     RecommendReply.model_validate(reply)
     plain = answer(plain_client, history=HISTORY, k=5, **control)
