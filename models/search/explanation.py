@@ -33,7 +33,12 @@ class _Row(NamedTuple):
 
 
 def read_positions(recommender: Recommender, history: IntArray) -> range:
-    """Returns the positions of the history items that a search reads: the last ones."""
+    """Returns the positions of the history items that a search reads: the last ones.
+
+    Args:
+        recommender: The recommender that searches.
+        history: The places of the history items, oldest first.
+    """
     return range(max(len(history) - recommender.max_history, 0), len(history))
 
 
