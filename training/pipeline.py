@@ -8,6 +8,7 @@ import shlex
 from rich.console import Console
 
 from rqrec.models.bundle.layout import REPORT
+from rqrec.models.bundle.store import target_of_current
 from rqrec.training.cli import stage_command
 from rqrec.training.data.prepare import load_report
 from rqrec.training.evaluate import load_results
@@ -42,7 +43,8 @@ def train_and_publish(run: Run) -> None:
     for line in (*notes, *([REFITTED] if run.refit else [])):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     report = [f"report: {run.report.path / REPORT}"] if run.report else []
-    serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent))} rqrec serve"
+    is_current = target_of_current(bundle.parent) == bundle.name
+    serve = f"RQREC_BUNDLE={shlex.quote(str(bundle.parent if is_current else bundle))} rqrec serve"
     for line in (f"bundle: {bundle}", *report, f"to serve it: {serve}"):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 

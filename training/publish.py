@@ -96,6 +96,7 @@ def publish(
 
     Raises:
         CurrentMoved: If `current` names another bundle than `instead_of`. The bundle is written, and `current` stays.
+        BundleError: If `current` is no link.
         NotWritten: If the bundle cannot be written, for example because the disk is full.
     """
     dataset = load_prepared(trained.data)
@@ -109,19 +110,19 @@ def publish(
     if _is_intact(bundle):
         if workspace.tells_current:
             logger.info("%s: nothing to do, the bundle is up to date", NAME)
-        if is_retrained_from(bundles, version):
-            line = "%s: the current bundle stays %s, which was retrained from it (to go back: ln -sfn %s %s)"
-            logger.info(line, NAME, current_version(bundles), version, bundles / CURRENT)
-            return bundle
     else:
         _write_new(bundle, trained, dataset, settings, report)
+    if is_retrained_from(bundles, version):
+        line = "%s: the current bundle stays %s, which was retrained from it (to go back: ln -sfn %s %s)"
+        logger.info(line, NAME, current_version(bundles), version, bundles / CURRENT)
+        return bundle
     with naming(bundles):
         is_current = point_current(bundles, version, instead_of=instead_of)
     if not is_current:
         raise CurrentMoved(
             f"published {bundle}, but {bundles / CURRENT} stays: it was set to {target_of_current(bundles)} meanwhile. "
-            "Run the same command again to learn what that bundle lacks, or make this one current: "
-            f"ln -sfn {version} {bundles / CURRENT}"
+            "Run the same command again to learn what is newer than that bundle's interactions, or make this one "
+            f"current: ln -sfn {version} {bundles / CURRENT}"
         )
     return bundle
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from rqrec.models.bundle.store import require_current_link
 from rqrec.training.bundling.trained import Trained
 from rqrec.training.data.prepare import prepare_data
 from rqrec.training.data.settings import DatasetSettings
@@ -12,7 +13,7 @@ from rqrec.training.evaluate import evaluate
 from rqrec.training.evaluation.report import EvaluationSettings
 from rqrec.training.evaluation.semantic_id_health import SemanticIdSettings
 from rqrec.training.features.features import FeatureSettings, make_features
-from rqrec.training.publish import PublishSettings, publish
+from rqrec.training.publish import BUNDLES, PublishSettings, publish
 from rqrec.training.refit import needs_refit, refit_decoder, refit_short_term
 from rqrec.training.report.report import write_report
 from rqrec.training.retriever.decoder_settings import DecoderSettings
@@ -137,6 +138,7 @@ class Run:
     @cached_property
     def bundle(self) -> Path:
         """The folder of the published bundle. Reading it runs all stages if needed, and publishes their results."""
+        require_current_link(self.workspace.root / BUNDLES)
         return publish(self.workspace, self._trained, self.settings.publish, self.report)
 
     @property

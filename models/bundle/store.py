@@ -98,16 +98,37 @@ def point_current(bundles: Path, version: str, *, instead_of: str | None = None)
 
     Returns:
         Whether the link names the version now. False if it names another bundle than expected.
+
+    Raises:
+        BundleError: If `current` is no link.
     """
+    require_current_link(bundles)
     with _locked(bundles):
         if instead_of is not None and target_of_current(bundles) not in (instead_of, version):
             return False
-        staged = bundles / f".{CURRENT}-{os.getpid()}"
+        staged = bundles / f".{CURRENT}"  # of one name, so nothing stays of a process that was killed here
         staged.unlink(missing_ok=True)
         staged.symlink_to(version)
         staged.replace(bundles / CURRENT)
     to_disk(bundles)
     return True
+
+
+def require_current_link(bundles: Path) -> None:
+    """Checks that `current` can be set: a copy of a folder of bundles may have a folder in place of the link.
+
+    Args:
+        bundles: The folder of bundles, which need not exist.
+
+    Raises:
+        BundleError: If `current` is no link.
+    """
+    current = bundles / CURRENT
+    if current.exists() and not current.is_symlink():
+        raise BundleError(
+            f"{current} must be a link to a bundle beside it, and it is none: a copy without its links? Remove it, and "
+            f"set the link: ln -sfn VERSION {current}"
+        )
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The search of one request: the best items for its history, or the most popular items without a known history."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -128,15 +127,14 @@ class CandidateSearch:
         Args:
             listed: Places (indices in the catalogue) of the items of the list, int64.
             in_session_before: Whether the request would belong to the session without the last history item.
-            weight: Weight of the explanation in the queue.
+            weight: Weight of a part in the queue.
         """
         read, parts = read_positions(self.snapshot.recommender, self.history), []
         work = ExplainWork(listed, self.history, self.types, self.in_session, in_session_before, read)
         sections = [read[begin : begin + EXPLAINED_AT_ONCE] for begin in range(0, len(read), EXPLAINED_AT_ONCE)]
-        share = math.ceil(weight / len(sections))
         for section in sections:
             part = work._replace(positions=section)
-            found = await self.batcher.submit(ExplainKey(self.snapshot), part, client=self.client, weight=share)
+            found = await self.batcher.submit(ExplainKey(self.snapshot), part, client=self.client, weight=weight)
             assert isinstance(found, Explanation)
             parts.append(found)
         contributions_KT = np.concatenate([part.contributions_KT for part in parts], axis=1)

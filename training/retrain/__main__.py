@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rqrec.models.bundle.store import bundle_folder, target_of_current
+from rqrec.models.bundle.store import bundle_folder, require_current_link, target_of_current
 from rqrec.models.errors import DISK_FULL, NotWritten, UserError, machine_fault, require_writable
 from rqrec.models.interval import interval_s
 from rqrec.training.cli import add_run_options, training_process
@@ -86,6 +86,7 @@ def _retrain(options: argparse.Namespace, begin_s: float) -> Ending:
     instead_of = target_of_current(bundle_folder(options.bundle).parent)  # before its bundle is read
     parent = open_parent(options.bundle)
     require_writable(parent.path.parent, "the folder of the bundles")
+    require_current_link(parent.path.parent)
     if rank() == 0:
         remove_half_written(parent.path.parent, UNFINISHED_BUNDLES)
     with open_workspace(options.work_dir, options.data_dir, resume=options.resume) as workspace:

@@ -148,7 +148,7 @@ async def answer(
         before = in_session  # the model does not read a last item that is unknown
         if history[-1] >= 0:
             before = model.event_types.in_session_before(profile.history, request.at)
-        cost = explanation_weight(request, runtime.limits.beam_width, snapshot.recommender.max_history)
+        cost = explanation_weight(request, snapshot.recommender.max_history)
         explanation = await search.explained(best.leaves_K, in_session_before=before, weight=cost)
     num_eligible, is_fallback = eligibility.count - num_excluded, search.is_popular
     return Answer(snapshot, best, unknown, num_eligible, is_fallback, controlled, known, search.beams, explanation)

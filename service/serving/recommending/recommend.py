@@ -101,7 +101,7 @@ def _weigh(request: RecommendRequest, runtime: Runtime, model: ServedModel, cont
     if request.timeout_ms is not None:
         context.set_timeout(request.timeout_ms / 1000)
     width, max_history = runtime.limits.beam_width, model.snapshot.recommender.max_history
-    weight = search_weight(request, width) + explanation_weight(request, width, max_history)
+    weight = search_weight(request, width) + explanation_weight(request, max_history)
     runtime.admission.weigh(context, weight)
 
 

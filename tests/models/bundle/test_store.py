@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rqrec.models.bundle.bundle import Bundle, read_bundle
+from rqrec.models.bundle.error import BundleError
 from rqrec.models.bundle.manifest import seal_bundle
 from rqrec.models.bundle.store import is_retrained_from, point_current, target_of_current
 
@@ -44,3 +45,16 @@ def test_knows_from_which_bundles_the_current_one_was_retrained(bundle: Bundle, 
     point_current(tmp_path, "third")
     shutil.rmtree(tmp_path / "second")
     assert is_retrained_from(tmp_path, "first")
+
+
+def test_a_folder_in_place_of_the_link_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "current").mkdir()
+    with pytest.raises(BundleError, match=f"{tmp_path}/current must be a link to a bundle beside it, and it is none"):
+        point_current(tmp_path, "first")
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
+
+
+def test_what_a_killed_process_left_of_the_link_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / ".current").symlink_to("first")
+    assert point_current(tmp_path, "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]

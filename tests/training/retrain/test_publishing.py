@@ -64,3 +64,12 @@ def test_a_folder_of_bundles_that_cannot_be_written_is_refused_before_the_work(
     assert retrain(timed_shop.bundles, timed_shop.events, timed_shop.first, work=tmp_path / "work") == 2
     assert f"may not write to {timed_shop.bundles.resolve()}" in capsys.readouterr().err
     assert not (tmp_path / "work").exists()
+
+
+def test_a_copy_of_the_bundles_without_their_link_is_refused_before_the_work(
+    timed_shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = Path(shutil.copytree(timed_shop.bundles, tmp_path / "bundles"))  # as cp -rL makes it
+    assert retrain(bundles, timed_shop.events, timed_shop.first, work=tmp_path / "work") == 2
+    assert f"{bundles}/current must be a link to a bundle beside it" in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()

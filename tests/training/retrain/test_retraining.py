@@ -114,14 +114,17 @@ def test_current_names_the_new_bundle_and_the_old_one_stays(store: Path, timed_s
     assert (store / "current").resolve() == retrained.path
 
 
+@pytest.mark.parametrize("is_pruned", [False, True])
 def test_a_repeated_training_leaves_the_retrained_bundle_current(
-    timed_shop: Shop, retrained: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    timed_shop: Shop, retrained: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture, is_pruned: bool
 ) -> None:
     work = Path(shutil.copytree(timed_shop.bundles.parent, tmp_path / "work", symlinks=True))
     bundles, version = work / "bundles", retrained.manifest.version
     shutil.copytree(retrained.path, bundles / version)
     point_current(bundles, version)
-    with open_workspace(work, tmp_path) as workspace, caplog.at_level("INFO"):
+    if is_pruned:
+        shutil.rmtree(bundles / timed_shop.bundle.manifest.version)
+    with open_workspace(work, tmp_path) as workspace, caplog.at_level("INFO"), no_search_graph():
         again = Run(workspace, small_settings(timed_shop.first, *SHORT)).bundle
     assert again.name == timed_shop.bundle.manifest.version
     assert current_version(bundles) == version
