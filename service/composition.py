@@ -96,6 +96,7 @@ def load_options(settings: Settings) -> LoadOptions:
         device=settings.device,
         precision=settings.precision,
         beam_width=settings.beam_width,
+        read_items=settings.read_items,
         filter_cache_bytes=settings.filter_cache_bytes,
     )
 

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         5000, ge=1, le=600_000, description="time for the answer where a request sets none, in milliseconds"
     )
     beam_width: int = Field(50, ge=1, le=500, description="beams kept at every level where a request sets no width")
+    read_items: int = Field(
+        50,
+        ge=20,  # of the recorded answers that a bundle is checked with
+        description="most recent items of a history that a search reads, of those that the model can read",
+    )
     filter_cache_bytes: int = Field(64 << 20, ge=0, description="memory for the cache of recent filters")
     redis_url: SecretStr | None = Field(
         None,

@@ -159,6 +159,7 @@ def _identity(options: BulkOptions, settings: Settings, job: Job, files: Sequenc
         "model_version": manifest.version,
         "request": json.loads(job.request),
         "beam_width": settings.beam_width,
+        "read_items": settings.read_items,
         "max_history_items": settings.max_history_items,
         "engine": [settings.backend, settings.precision],
     }

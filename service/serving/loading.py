@@ -39,6 +39,8 @@ class LoadOptions:
         device: Device of the search.
         precision: Precision of the search on a GPU.
         beam_width: Number of beams kept at every level of a warm-up search.
+        read_items: The largest number of most recent history items that a search reads. A model that was trained on
+            longer histories knows nearly as much from these, and is faster (docs/experiments.md).
         filter_cache_bytes: Memory for the cache of recent filters, in bytes.
     """
 
@@ -46,6 +48,7 @@ class LoadOptions:
     device: Device
     precision: Precision
     beam_width: int
+    read_items: int
     filter_cache_bytes: int
 
 
@@ -99,7 +102,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
     recommender = Recommender(
         load_search_engine(bundle, trie, vectors_ND, options),
         trie,
-        max_history=manifest.max_history,
+        max_history=min(manifest.max_history, options.read_items),
         popularity_N=popularity_N,
         new_items=_new_items(bundle, is_new_N, vectors_ND),
         own_items=None if own is None else OwnItems(own, is_new_N, vectors_ND, relevance_weight=weight),
@@ -181,7 +184,7 @@ def load_search_engine(
             "`rqrec train … --set PublishSettings.half_precision=True`, or set RQREC_PRECISION=fp32"
         )
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
-    max_history = bundle.manifest.max_history
+    max_history = min(bundle.manifest.max_history, options.read_items)
     with reading(bundle.path, graph):
         return OnnxEngine(
             bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history, following=following

@@ -45,7 +45,9 @@ def test_a_device_that_is_not_there_is_one_line_at_the_start(bundles: Path, back
 
 def test_half_precision_without_its_graph_says_how_to_get_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "cuda_is_available", lambda: True)
-    options = loading.LoadOptions(Backend.ONNX, Device.AUTO, Precision.HALF, beam_width=10, filter_cache_bytes=1 << 20)
+    options = loading.LoadOptions(
+        Backend.ONNX, Device.AUTO, Precision.HALF, beam_width=10, read_items=50, filter_cache_bytes=1 << 20
+    )
     trie = SemanticIdTrie.build(bundle.learned.codes_RL, codebook_size=bundle.manifest.codebook_size)
     with pytest.raises(BundleError, match=r"--set PublishSettings.half_precision=True`, or set RQREC_PRECISION=fp32"):
         loading.load_search_engine(bundle, trie, bundle.learned.vectors_RD, options)
