@@ -41,6 +41,8 @@ class TorchEngine:
         device: The device to compute on.
         half: Whether to compute in bfloat16 where float32 is not needed (PyTorch's autocast).
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
+        max_history: The length to which histories are padded on a GPU; by default the most items that the retriever
+            reads.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class TorchEngine:
         device: torch.device,
         half: bool = False,
         following: Following | None = None,
+        max_history: int | None = None,
     ) -> None:
         self._device, self._half = device, half
         self._beam_search = BeamSearch(retriever.to(device), fixed_shapes=device.type != "cpu").eval()
         self._config = retriever.config
+        self._padded_length = max_history or retriever.config.max_history
         self._trie = TrieTensors.from_trie(trie).to(self._device)
         self._paths_LN = self._tensor(trie.paths_LN)
         self._item_vectors_ND = item_vectors_ND.to(self._device)
@@ -120,7 +124,7 @@ class TorchEngine:
                 eligible = EligibleTensors.from_eligibility(eligibility, self._device)
                 found = [one.cpu().numpy() for one in self._compute(tensors, eligible, beam_width)[:outputs]]
             else:
-                padded = pad_to_bucket(request, max_history=self._config.max_history)
+                padded = pad_to_bucket(request, max_history=self._padded_length)
                 found = self._graphs.run(padded, eligibility, beam_width=beam_width, outputs=outputs)
         ranked, prefixes = found[:NUM_RANKED], found[NUM_RANKED:]
         result = SearchOutput(*ranked)
@@ -163,6 +167,7 @@ def load_torch_engine(
     *,
     half: bool = False,
     following: Following | None = None,
+    max_history: int | None = None,
 ) -> TorchEngine:
     """Loads the weights of a retriever from a file, and makes a search engine with it.
 
@@ -174,6 +179,8 @@ def load_torch_engine(
         device: "cpu", "cuda", or "auto" for the GPU if there is one.
         half: Whether to compute in bfloat16 where float32 is not needed; ignored on a CPU.
         following: The items that followed the item of each leaf, and the weight of their bonus; None to add none.
+        max_history: The length to which histories are padded on a GPU; by default the most items that the retriever
+            reads.
     """
     retriever = Retriever(RetrieverConfig.from_fields(config))
     retriever.load_state_dict(load_file(weights))
@@ -182,4 +189,6 @@ def load_torch_engine(
     place = torch.device(device)
     vectors_ND = torch.from_numpy(item_vectors_ND)
     half = half and place.type == "cuda"
-    return TorchEngine(retriever, trie, vectors_ND, device=place, half=half, following=following)
+    return TorchEngine(
+        retriever, trie, vectors_ND, device=place, half=half, following=following, max_history=max_history
+    )

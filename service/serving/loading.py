@@ -168,6 +168,7 @@ def load_search_engine(
     """
     half = options.precision is Precision.HALF
     following = bundle.manifest.history_bonus.following_items(bundle.transitions)
+    max_history = min(bundle.manifest.max_history, options.read_items)
     if options.backend is Backend.TORCH:
         # Imported here, because serving with ONNX Runtime must work without torch.
         from rqrec.models.search.torch_engine import load_torch_engine  # noqa: PLC0415
@@ -175,7 +176,14 @@ def load_search_engine(
         weights, config = bundle.path / RETRIEVER_WEIGHTS, bundle.manifest.retriever
         with reading(bundle.path, RETRIEVER_WEIGHTS):
             return load_torch_engine(
-                weights, config, trie, item_vectors_ND, options.device, half=half, following=following
+                weights,
+                config,
+                trie,
+                item_vectors_ND,
+                options.device,
+                half=half,
+                following=following,
+                max_history=max_history,
             )
     cuda = options.device is Device.CUDA or (options.device is Device.AUTO and cuda_is_available())
     if cuda and half and not bundle.manifest.half_search:
@@ -184,7 +192,6 @@ def load_search_engine(
             "`rqrec train … --set PublishSettings.half_precision=True`, or set RQREC_PRECISION=fp32"
         )
     graph = HALF_SEARCH_GRAPH if cuda and half else SEARCH_GRAPH
-    max_history = min(bundle.manifest.max_history, options.read_items)
     with reading(bundle.path, graph):
         return OnnxEngine(
             bundle.path / graph, trie, item_vectors_ND, cuda=cuda, max_history=max_history, following=following
