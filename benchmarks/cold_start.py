@@ -206,7 +206,7 @@ def _recommender_with_new_items(trained: _Trained, num_warm: int, settings: Deco
         features,
         projection_EP,
         popularity_N,
-        short_term_width=retriever.config.short_term_width,
+        part_widths=retriever.config.part_widths,
     )
     vectors_ND, popularity_N = vectors_ND[trie.row_of_leaf_N], popularity_N[trie.row_of_leaf_N]
     return Recommender(

@@ -23,6 +23,7 @@ from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import user_sequences
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.features.features import load_features
+from rqrec.training.history.long_term import renew_long_term
 from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.retriever.decoder_settings import DecoderSettings
 from rqrec.training.retriever.short_term_settings import ShortTermSettings
@@ -126,6 +127,7 @@ def refit_decoder(
             workspace.tensorboard,
             name=NAME,
         )
+        renew_long_term(model, sequences, settings)
         save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
         write_transitions(fit_transitions(sequences, features_NE), directory / train_decoder.TRANSITIONS)
         for name in (train_decoder.CONFIG, train_decoder.BONUS):

@@ -117,5 +117,5 @@ def item_vectors(
         features,
         projection_EP,
         popularity_N,
-        short_term_width=retriever.config.short_term_width,
+        part_widths=retriever.config.part_widths,
     )

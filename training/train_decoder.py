@@ -20,20 +20,19 @@ from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.search.history.bonus import HistoryBonus
 from rqrec.models.search.history.own_weights import OwnItemWeights
-from rqrec.models.search.history.transitions import Following, Transitions
+from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.search.torch_engine import TorchEngine
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.data.prepare import load_prepared, load_repeats, load_split
 from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import Split
-from rqrec.training.data.splitting.leave_one_out import leave_one_out
 from rqrec.training.evaluation.baselines import item_popularity
 from rqrec.training.evaluation.metrics import ndcg_at_k, ranks_of_targets
 from rqrec.training.evaluation.rank_holdout import rank_holdout
 from rqrec.training.features.features import load_features
-from rqrec.training.history.bonus_fit import fit_history_bonus
 from rqrec.training.history.transitions import fit_transitions
+from rqrec.training.history.validation_fit import fit_on_validation
 from rqrec.training.retriever.decoder_settings import DecoderSettings, retriever_config
 from rqrec.training.retriever.work import continue_retriever
 from rqrec.training.runtime.device import training_device
@@ -45,7 +44,7 @@ NAME = "decoder"
 WEIGHTS, CONFIG = "retriever.safetensors", "retriever.json"
 BONUS, TRANSITIONS = "history_bonus.json", "transitions.parquet"
 VALIDATION_K = 10
-CODE_VERSION = 10  # 9: following items have strengths in a session; 10: they follow one of the last four items
+CODE_VERSION = 11  # 10: following items follow one of the last four items; 11: long-term vectors
 
 
 def train_decoder(
@@ -92,11 +91,11 @@ def train_decoder(
             disliked_types=disliked,
             short_term=load_short_term(short_term) if short_term else None,
         )
+        transitions = fit_transitions(split.train, features_NE)
+        bonus = fit_on_validation(model, trie, features_NE, split, transitions, settings, excludes, disliked)
         save_file(model.state_dict(), directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-        transitions = fit_transitions(split.train, features_NE)
         write_transitions(transitions, directory / TRANSITIONS)
-        bonus = _fit_history_bonus(model, trie, features_NE, split, transitions, settings, excludes, disliked)
         (directory / BONUS).write_text(json.dumps(asdict(bonus)), encoding="utf-8")
 
     inputs = [data, features, tokens, *([short_term] if short_term else [])]
@@ -199,44 +198,6 @@ def _validation(
         return ndcg_at_k(ranks_of_targets(lists_UK, holdout.targets_U), k=VALIDATION_K)
 
     return validate
-
-
-def _fit_history_bonus(
-    model: Retriever,
-    trie: SemanticIdTrie,
-    features_NE: NDArray[np.float32],
-    split: Split,
-    transitions: Transitions,
-    settings: DecoderSettings,
-    exclude_history: bool,
-    disliked_types: Sequence[int],
-) -> HistoryBonus:
-    """Fits the bonus of own items and following items on validation users; without any, on the last training items.
-
-    A model is too sure of items that it was trained on, so validation is better.
-    """
-    device = training_device()
-    popularity_N = item_popularity(split.train, len(features_NE))
-    catalogue = CatalogueTensors.from_trie(trie, features_NE, popularity_N, device)
-    vectors_ND = model.to(device).item_vectors(catalogue)
-    holdout = split.validation
-    if not len(holdout):
-        last = leave_one_out(split.train, held_out_items=1)
-        holdout, transitions = last.test, fit_transitions(last.train, features_NE)  # without the items to predict
-    following = Following(transitions.reordered(trie.row_of_leaf_N), weight=0.0)
-    bonus = fit_history_bonus(
-        TorchEngine(model, trie, vectors_ND, device=device, following=following),
-        trie,
-        holdout.sample(settings.validation_users, seed=settings.seed),
-        vectors_ND.cpu().numpy(),
-        max_history=settings.max_history,
-        beam_width=settings.beam_width,
-        relevance_weight=settings.relevance_weight,
-        exclude_history=exclude_history,
-        disliked_types=disliked_types,
-    )
-    model.cpu()
-    return bonus
 
 
 def load_history_bonus(stage: Stage) -> HistoryBonus:

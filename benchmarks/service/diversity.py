@@ -62,8 +62,9 @@ def measure(work_dir: Path, diversities: Sequence[float]) -> list[dict[str, floa
     popularity_N = item_popularity(split.train, len(loaded.features_NE))
     recommender = load_recommender(tokens, decoder, loaded, popularity_N)
     trie = recommender.trie
-    vectors_ND = item_vectors(load_retriever(decoder), trie, loaded, fit_content(loaded), popularity_N)
-    units_ND = unit_rows(vectors_ND[trie.row_of_leaf_N])
+    retriever = load_retriever(decoder)
+    vectors_NW = item_vectors(retriever, trie, loaded, fit_content(loaded), popularity_N)
+    units_ND = unit_rows(vectors_NW[trie.row_of_leaf_N, : retriever.config.compared_width])
     histories = [trie.leaf_of_row_N[split.test.histories[user]] for user in range(len(split.test))]
     excluded = histories if load_repeats(data).exclude_history else None
     found = [

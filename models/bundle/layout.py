@@ -31,9 +31,9 @@ from itertools import chain
 
 # Since 8, attributes and learned data of the items are two files; since 9, it includes the text encoder; since 10, the
 # featurizer scores numbers by their rank among the numbers of training, the manifest names event types, the search in
-# half precision may be missing, the retriever may have a short-term encoder, there may be a table of transitions, the
-# items' features, the meaning of codes and a map, the search graph may return prefixes, the arrays of large catalogues
-# are files to be mapped, and the manifest says until when and from what the model has learnt.
+# half precision may be missing, the retriever may have a short-term encoder and long-term vectors, there may be a table
+# of transitions, the items' features, the meaning of codes and a map, the search graph may return prefixes, the arrays
+# of large catalogues are files to be mapped, and the manifest says until when and from what the model has learnt.
 FORMAT = 10
 READABLE_FORMATS = (9, 10)
 # The releases that read each format; see CHANGELOG.md.

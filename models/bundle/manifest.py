@@ -191,8 +191,8 @@ class Manifest:
         """
         config, rows = self.retriever_config, self.num_items
         counts = [rows, config.num_levels, config.codebook_size, config.width, config.max_history, config.feature_dim]
-        if config.short_term is not None:
-            short_term = config.short_term
+        counts += [config.long_term.width] if config.long_term else []
+        if (short_term := config.short_term) is not None:
             counts += [short_term.width, short_term.layers, short_term.taps, short_term.filters]
         if min(counts) < 1:
             raise ValueError(f"num_items and the retriever's sizes must be at least 1, got {shortened(counts)}")

@@ -8,6 +8,7 @@ Shapes: M new items, N known items, X known items to compare with, Y nearest of 
 P content width, W width of item vectors.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +34,8 @@ class ContentNeighbours:
             zero for the feature columns that a new item lacks.
         contents_NP: The content vectors of the N known items, at unit length, any float type: an array or `SomeRows`.
         vectors_NW: The item vectors of the N known items, float32: an array, or `SomeRows`.
-        short_term_width: The number of columns, the last ones, that are for the short-term encoder. Means are computed
-            for these columns and for the others separately, so each part keeps its share of the length.
+        part_widths: The widths of the parts of a vector, in their order; None for one part. The mean of each part is
+            computed separately, so each keeps its share of the length.
         clusters: The clusters of the contents, if they are known; None to compute them when they are needed.
     """
 
@@ -44,7 +45,7 @@ class ContentNeighbours:
         contents_NP: "NDArray[np.floating] | SomeRows",
         vectors_NW: "FloatArray | SomeRows",
         *,
-        short_term_width: int = 0,
+        part_widths: Sequence[int] | None = None,
         clusters: VectorIndex | None = None,
     ) -> None:
         self._projection_EP = projection_EP
@@ -53,7 +54,8 @@ class ContentNeighbours:
             contents = SomeRows(contents, np.arange(len(contents)))
         # The contents of many items stay where they are, such as in a file.
         self._contents_NP: Vectors = contents if len(contents) > COMPARED_ALL else contents[:]
-        self._vectors_NW, self._short_term_width, self._clusters = vectors_NW, short_term_width, clusters
+        self._vectors_NW, self._clusters = vectors_NW, clusters
+        self._part_ends = np.cumsum(part_widths or [])[:-1]
 
     def vectors(self, features_ME: FloatArray) -> FloatArray:
         """Computes the vectors of new items as a mean over the `NEIGHBOURS` known items with the most similar content.
@@ -99,7 +101,7 @@ class ContentNeighbours:
         weights_MY = np.exp(NEIGHBOUR_SHARPNESS * (cosines_MY - cosines_MY.max(axis=1, keepdims=True)))
         weights_MY /= weights_MY.sum(axis=1, keepdims=True)
         vectors_MYW = self._vectors_NW[row_X[nearest_MY]]
-        parts = np.split(vectors_MYW, [vectors_MYW.shape[2] - self._short_term_width], axis=2)
+        parts = np.split(vectors_MYW, self._part_ends, axis=2)
         return np.concatenate([_mean_vectors(part_MYD, weights_MY) for part_MYD in parts], axis=1)
 
 

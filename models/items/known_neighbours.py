@@ -15,6 +15,6 @@ def known_neighbours(bundle: Bundle) -> ContentNeighbours:
         bundle.projection_EP,
         SomeRows(bundle.contents_RP, known),
         SomeRows(learned.vectors.rows, learned.leaf_of_row_R[known]),
-        short_term_width=bundle.manifest.retriever_config.short_term_width,
+        part_widths=bundle.manifest.retriever_config.part_widths,
         clusters=bundle.content_clusters,
     )

@@ -1,4 +1,4 @@
-"""The configuration of the retriever, which its parts share, and of its short-term encoder."""
+"""The configuration of the retriever, which its parts share, and of what ranks beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +31,19 @@ class ShortTermConfig:
 
 
 @dataclass(frozen=True)
+class LongTermConfig:
+    """The sizes of the long-term vectors.
+
+    Attributes:
+        num_items: N, the number of items that have a vector.
+        width: G, the number of columns of a vector.
+    """
+
+    num_items: int
+    width: int
+
+
+@dataclass(frozen=True)
 class RetrieverConfig:
     """The configuration of a retriever: its sizes, dropout probabilities and other options.
 
@@ -57,6 +70,7 @@ class RetrieverConfig:
         num_event_types: The number of event types that history items may have, besides the unknown type; 0 if the
             retriever reads no types.
         short_term: The configuration of the short-term encoder; None if the retriever has none.
+        long_term: The sizes of the long-term vectors; None if the retriever has none.
     """
 
     num_levels: int
@@ -78,19 +92,39 @@ class RetrieverConfig:
     relevance_weight: float
     num_event_types: int = 0
     short_term: ShortTermConfig | None = None
+    long_term: LongTermConfig | None = None
 
     @property
     def vector_width(self) -> int:
-        """W, the width of an item vector with its part for the short-term encoder: D + F, or D without one."""
-        return self.width + self.short_term_width
+        """W, the width of an item vector with all its parts."""
+        return sum(self.part_widths)
 
     @property
-    def short_term_width(self) -> int:
-        """F, the width of the part of an item vector for the short-term encoder; 0 if the retriever has none."""
-        return self.short_term.width if self.short_term else 0
+    def compared_width(self) -> int:
+        """The number of columns of an item vector, the first ones, by which items are compared: D + F.
+
+        The long-term vectors are not among them: their slack is nearly the same for all items.
+        """
+        return sum(self.part_widths[:2])
+
+    @property
+    def part_widths(self) -> tuple[int, int, int]:
+        """The widths of the parts of an item vector, in their order: D, F and H.
+
+        D columns are for the history encoder, F for the short-term encoder, and H = G + 1 for the long-term vectors
+        with their slack. A part that the retriever does not have is 0 wide.
+        """
+        short_term = self.short_term.width if self.short_term else 0
+        return self.width, short_term, self.long_term.width + 1 if self.long_term else 0
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "RetrieverConfig":
         """Makes a configuration from a dictionary of its fields, as `dataclasses.asdict` or JSON gives it."""
-        short_term = fields.get("short_term")
-        return cls(**{**fields, "short_term": ShortTermConfig(**short_term) if short_term else None})
+        short_term, long_term = fields.get("short_term"), fields.get("long_term")
+        return cls(
+            **{
+                **fields,
+                "short_term": ShortTermConfig(**short_term) if short_term else None,
+                "long_term": LongTermConfig(**long_term) if long_term else None,
+            }
+        )

@@ -14,6 +14,7 @@ from rqrec.models.trie.lookup import take_rows
 
 BYTE_VALUES = 256
 BYTES_PER_WORD = 8
+SHORTEST = 1e-6  # length of a vector; a shorter one counts as this long
 
 
 class Dropout(nn.Module):
@@ -236,3 +237,13 @@ def causal_bias(length: int, device: torch.device) -> Tensor:
         A matrix of shape (T, T): -inf where the column's position is later than the row's, else 0.
     """
     return torch.full((length, length), -torch.inf, device=device).triu(1)
+
+
+def of_length(length: float, x_BD: Tensor) -> Tensor:
+    """Scales rows to a length. It takes fewer nodes of the search's graph than `normalize`.
+
+    Args:
+        length: The length.
+        x_BD: B rows.
+    """
+    return torch.as_tensor(x_BD / torch.linalg.vector_norm(x_BD, dim=-1, keepdim=True).clamp_min(SHORTEST) * length)

@@ -7,14 +7,16 @@ children in the trie, so p sums to one over the catalogue.
 An encoder state also gives a query. The relevance of an item is the cosine of the query and the item's vector, divided
 by a temperature. Generated items are ranked by score = log_prob + relevance_weight * relevance (Yang et al. 2024,
 arXiv 2411.18814, join the two in the same way). If there is a short-term encoder, the relevance in this score is a
-weighted mean of this relevance and that of the short-term encoder.
+weighted mean of this relevance and that of the short-term encoder. If there are long-term vectors, their part of the
+score is added.
 
 Shapes: B users, T history items, L levels, N items, E feature columns, D width, F width of the short-term encoder,
-W = D + F width of an item vector in the search (W = D without a short-term encoder), M positions, S sampled items,
-R = B T rows.
+H width of the long-term vectors with their slack, W = D + F + H width of an item vector in the search (a part that the
+retriever does not have is 0 wide), M positions, S sampled items, R = B T rows.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 import torch
@@ -26,6 +28,8 @@ from rqrec.models.retriever.code_decoder import CodeDecoder
 from rqrec.models.retriever.config import RetrieverConfig
 from rqrec.models.retriever.history_encoder import HistoryEncoder
 from rqrec.models.retriever.item_encoder import ItemEncoder
+from rqrec.models.retriever.layers import SHORTEST, of_length
+from rqrec.models.retriever.long_term import LongTermVectors
 from rqrec.models.retriever.sampled_items import SampledItems
 from rqrec.models.retriever.short_term_encoder import ShortTermEncoder
 from rqrec.models.trie.lookup import take
@@ -34,7 +38,6 @@ from rqrec.models.trie.tensors import TriePaths, child_log_probs
 PADDING = -1
 LINEAR_STD, EMBEDDING_STD = 0.02, 0.1  # with 0.02 for embeddings, the model predicts only popularity for twice as long
 ITEMS_PER_CHUNK = 65_536
-SHORTEST = 1e-6  # length of a vector; a shorter one counts as this long
 SHORT_TERM_SHARE = 0.5  # of the short-term encoder's relevance in the relevance by which items are ranked
 
 
@@ -58,8 +61,8 @@ class RetrieverOutput(NamedTuple):
 class Retriever(nn.Module):
     """The complete model: an item encoder, a history encoder and a code decoder. `forward` computes its training loss.
 
-    The model may also hold a short-term encoder, which was trained before. Its weights are frozen, it is always in
-    evaluation mode, and `forward` does not use it.
+    The model may also hold a short-term encoder, which was trained before, and long-term vectors. Their weights are
+    frozen, they are always in evaluation mode, and `forward` does not use them.
 
     Args:
         config: The configuration of the retriever.
@@ -78,8 +81,9 @@ class Retriever(nn.Module):
             nn.init.zeros_(self.items.prefixes.weight)
         if self.history.types is not None:
             nn.init.zeros_(self.history.types.weight)
-        with torch.random.fork_rng(devices=()):  # the other random numbers are the same with and without it
+        with torch.random.fork_rng(devices=()):  # the other random numbers are the same with and without them
             self.short_term = ShortTermEncoder(config.short_term) if config.short_term else None
+            self.long_term = LongTermVectors(config.long_term) if config.long_term else None
         if self.short_term is not None:
             self.short_term.eval().requires_grad_(False)
 
@@ -89,6 +93,11 @@ class Retriever(nn.Module):
         if self.short_term is not None:
             self.short_term.eval()
         return self
+
+    def set_long_term(self, vectors: LongTermVectors | None) -> None:
+        """Replaces the long-term vectors; None to have none."""
+        self.config = replace(self.config, long_term=None if vectors is None else vectors.config)
+        self.long_term = None if vectors is None else vectors.to(self.query.weight.device)
 
     def forward(
         self,
@@ -154,9 +163,9 @@ class Retriever(nn.Module):
     def item_vectors(self, catalogue: CatalogueTensors) -> Tensor:
         """Computes the vectors of all items, as the search reads them, without gradient.
 
-        With a short-term encoder, a vector has two parts of equal length: the vector of `encode`, and the embedding of
-        the short-term encoder, scaled to that length. So if the whole vector is scaled to unit length, both parts have
-        the length sqrt(1/2).
+        A vector has a part for each encoder (`RetrieverConfig.part_widths`): the vector of `encode`, the embedding of
+        the short-term encoder, and the long-term vector with its slack. All parts have the length of the first one. So
+        if the whole vector of P parts is scaled to unit length, each part has the length sqrt(1 / P).
 
         Args:
             catalogue: The catalogue.
@@ -166,10 +175,14 @@ class Retriever(nn.Module):
         """
         leaves_N = torch.arange(len(catalogue.rows_N), device=catalogue.rows_N.device)
         vectors_ND = torch.cat([self.encode(leaves, catalogue) for leaves in leaves_N.split(ITEMS_PER_CHUNK)])
-        if self.short_term is None:
-            return vectors_ND
-        directions_NF = F.normalize(self.short_term.items(catalogue.rows_N), dim=-1)
-        return torch.cat([vectors_ND, directions_NF * vectors_ND.norm(dim=-1, keepdim=True)], dim=1)
+        parts = [vectors_ND]
+        if self.short_term is not None:
+            directions_NF = F.normalize(self.short_term.items(catalogue.rows_N), dim=-1)
+            parts.append(directions_NF * vectors_ND.norm(dim=-1, keepdim=True))
+        if self.long_term is not None:
+            directions_NH = self.long_term.with_slack(catalogue.rows_N)
+            parts.append(directions_NH * vectors_ND.norm(dim=-1, keepdim=True))
+        return torch.cat(parts, dim=1)
 
     def relevance(self, states_MD: Tensor, vectors_SD: Tensor) -> Tensor:
         """Computes the relevance of each item for each state: cosine of query and item vector, divided by temperature.
@@ -198,30 +211,39 @@ class Retriever(nn.Module):
         Returns:
             The states of the history encoder, shape (B, D), and the queries of `weighted_queries`, shape (B, W).
         """
-        items_RD, short_term_BF = vectors_RW, None
+        items_RD, embeddings_RF, long_term_RH = vectors_RW.split(self.config.part_widths, dim=1)
+        short_term_BF, long_term_BH = None, None
         if self.short_term is not None:
-            items_RD, embeddings_RF = vectors_RW.split([self.config.width, self.short_term.config.width], dim=1)
             short_term_BF = self.short_term.last(embeddings_RF, lengths_B, history_length)
+        if self.long_term is not None:
+            long_term_BH = self.long_term.query(long_term_RH, lengths_B, history_length)
         states_BD = self.history.last(self.history.typed(items_RD, types_R), lengths_B, history_length)
-        return states_BD, self.weighted_queries(states_BD, short_term_BF)
+        return states_BD, self.weighted_queries(states_BD, short_term_BF, long_term_BH)
 
-    def weighted_queries(self, states_BD: Tensor, short_term_BF: Tensor | None) -> Tensor:
+    def weighted_queries(
+        self, states_BD: Tensor, short_term_BF: Tensor | None = None, long_term_BH: Tensor | None = None
+    ) -> Tensor:
         """Computes the query of each user, scaled so that its dot products are relevance_weight * relevance.
 
         Args:
             states_BD: The state of the history encoder for each of B users.
             short_term_BF: The state of the short-term encoder for each of them; None if the model has none.
+            long_term_BH: The query of the long-term vectors for each of them; None if the model has none.
 
         Returns:
             Queries of shape (B, W). The dot product is to be taken with an item vector at unit length.
         """
-        weight, queries_BD = self.config.relevance_weight / self.config.temperature, self.query(states_BD)
-        if short_term_BF is None or self.short_term is None:
-            return _of_length(weight, queries_BD)
-        # In an item vector of unit length, each part has the length sqrt(1/2).
-        weight *= math.sqrt(2) * (1 - SHORT_TERM_SHARE)
-        other = math.sqrt(2) * SHORT_TERM_SHARE * self.config.relevance_weight / self.short_term.config.temperature
-        return torch.cat([_of_length(weight, queries_BD), _of_length(other, short_term_BF)], dim=1)
+        # In an item vector of unit length, each of P parts has the length sqrt(1 / P).
+        unit = math.sqrt(1 + (short_term_BF is not None) + (long_term_BH is not None))
+        share = 0.0 if short_term_BF is None else SHORT_TERM_SHARE
+        weight = unit * (1 - share) * self.config.relevance_weight / self.config.temperature
+        parts = [of_length(weight, self.query(states_BD))]
+        if short_term_BF is not None and self.short_term is not None:
+            weight = unit * share * self.config.relevance_weight / self.short_term.config.temperature
+            parts.append(of_length(weight, short_term_BF))
+        if long_term_BH is not None:
+            parts.append(unit * long_term_BH)
+        return torch.cat(parts, dim=1)
 
     def weighted_relevance(self, queries_BW: Tensor, vectors_BKW: Tensor) -> Tensor:
         """Computes relevance_weight * relevance. Candidates are ranked by log_prob + relevance_weight * relevance.
@@ -257,11 +279,6 @@ class Retriever(nn.Module):
             slot_M = chosen_ML[:, depth] - take(paths.trie.first_child[depth], nodes_M)
             levels.append(log_probs_MF.gather(1, slot_M.unsqueeze(1)).squeeze(1))
         return torch.stack(levels, dim=1)
-
-
-def _of_length(length: float, x_BD: Tensor) -> Tensor:
-    """Scales rows to a length. It takes fewer nodes of the search's graph than `normalize`."""
-    return torch.as_tensor(x_BD / torch.linalg.vector_norm(x_BD, dim=-1, keepdim=True).clamp_min(SHORTEST) * length)
 
 
 def _scale_gradient(x: Tensor, share: float) -> Tensor:

@@ -53,12 +53,16 @@ class ExhaustiveScorer:
         """Computes the scores of all items for one history, given as the leaves of its items, oldest first, int64."""
         vectors_ND, retriever = self._item_vectors_ND, self._retriever
         history_1TD = vectors_ND[torch.from_numpy(history_T).to(vectors_ND.device)].unsqueeze(0)
-        width, short_term_1F = retriever.config.width, None
+        items_1TD, embeddings_1TF, long_term_1TH = history_1TD.split(retriever.config.part_widths, dim=2)
+        short_term_1F, long_term_1H = None, None
         if retriever.short_term is not None:
-            short_term_1F = retriever.short_term.encode(history_1TD[..., width:])[:, -1]
-        state_1D = retriever.history(history_1TD[..., :width])[:, -1]
+            short_term_1F = retriever.short_term.encode(embeddings_1TF)[:, -1]
+        if retriever.long_term is not None:
+            lengths_1 = torch.tensor([len(history_T)], device=vectors_ND.device)
+            long_term_1H = retriever.long_term.query(long_term_1TH.flatten(0, 1), lengths_1, len(history_T))
+        state_1D = retriever.history(items_1TD)[:, -1]
         leaves_N = torch.arange(len(vectors_ND), device=vectors_ND.device)
         log_probs_NL = retriever.log_probs(state_1D.expand(len(leaves_N), -1), leaves_N, self._paths)
-        queries_1D = retriever.weighted_queries(state_1D, short_term_1F)
+        queries_1D = retriever.weighted_queries(state_1D, short_term_1F, long_term_1H)
         scores_N = log_probs_NL.sum(1) + retriever.weighted_relevance(queries_1D, vectors_ND.unsqueeze(0))[0]
         return ExhaustiveScores(log_probs_NL.cpu().numpy(), scores_N.cpu().numpy())

@@ -35,8 +35,8 @@ class LearnedVectors:
     """
 
     def __init__(self, published: Snapshot) -> None:
-        vectors_ND = published.item_vectors.rows
-        self._index = SplitIndex(vectors_ND.__getitem__, *vectors_ND.shape)
+        vectors_NW, width = published.item_vectors.rows, published.compared_width
+        self._index = SplitIndex(lambda leaves: vectors_NW[leaves, :width], len(vectors_NW), width)
 
     def vector(self, snapshot: Snapshot, place: int) -> NDArray[np.float32]:
         """Returns the vector of the item at a place, shape (D,).
@@ -45,7 +45,7 @@ class LearnedVectors:
             snapshot: The state of the catalogue.
             place: The place of an item.
         """
-        vector_D: NDArray[np.float32] = snapshot.item_vectors.rows[place]
+        vector_D: NDArray[np.float32] = snapshot.item_vectors.rows[place, : snapshot.compared_width]
         return vector_D
 
     def nearest(

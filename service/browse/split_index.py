@@ -45,7 +45,8 @@ class SplitIndex:
         """Finds the vectors with the largest cosines to a query.
 
         Args:
-            rows: The vectors of the written rows of one state of the catalogue, at its end.
+            rows: The vectors of the written rows of one state of the catalogue, at its end. Of longer vectors, the
+                first D columns count.
             query_D: The query.
             count: K, the number of vectors to find, in [0, MOST_NEAREST].
             allowed_N: Whether each leaf may be found; None if all may.
@@ -61,7 +62,7 @@ class SplitIndex:
             return found
         allowed_X = np.zeros(len(written), dtype=np.bool_)  # a later state may have added more rows
         allowed_X[: len(allowed_S)] = allowed_S
-        more = written.nearest(lambda row_X: rows.rows[first_row + row_X], query_D, count, allowed_X)
+        more = written.nearest(lambda row_X: rows.rows[first_row + row_X, : self._width], query_D, count, allowed_X)
         places = np.concatenate([found.rows_K, self._num_leaves + more.rows_K])
         cosines = np.concatenate([found.cosines_K, more.cosines_K])
         order = np.lexsort([places, -cosines])[:count]
@@ -77,5 +78,5 @@ class SplitIndex:
             if self._lineage is not rows.lineage:
                 self._rows, self._lineage = NearestVectors.empty(self._width), rows.lineage
             if len(self._rows) < size:
-                self._rows = self._rows.extended(lambda row_X: rows.rows[first_row + row_X], size)
+                self._rows = self._rows.extended(lambda row_X: rows.rows[first_row + row_X, : self._width], size)
             return self._leaves, self._rows

@@ -25,7 +25,8 @@ class Snapshot:
         table: All items. The place of an item in it is its index in the catalogue.
         recommender: Finds the best items for a history; items are given by their places.
         filters: Finds the items that meet the conditions of a filter.
-        item_vectors: The vector of the item at each place, float32 of shape (places, D).
+        item_vectors: The vector of the item at each place, float32 of shape (places, W).
+        compared_width: The number of columns of these vectors, the first ones, by which items are compared.
         row_contents: The content vector of the written item in each row of the table, float32 of shape (S, P).
         entries: The items written since the model was published, by item id; None for a deleted item of the published
             model.
@@ -40,6 +41,7 @@ class Snapshot:
     recommender: Recommender
     filters: Filters
     item_vectors: GrowingArray[np.float32]
+    compared_width: int
     row_contents: GrowingArray[np.float32]
     entries: "HashTrieMap[str, Entry | None]" = field(default_factory=HashTrieMap)
     published: "Snapshot | None" = None

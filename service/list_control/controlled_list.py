@@ -127,4 +127,4 @@ def _draft(request: RecommendRequest, snapshot: Snapshot, caps: CappedAttributes
 
 def _units(places_M: IntArray, snapshot: Snapshot, diversity: float) -> FloatArray | None:
     """The vectors of items at unit length, shape (M, D); None without diversity."""
-    return unit_rows(snapshot.item_vectors.rows[places_M]) if diversity else None
+    return unit_rows(snapshot.item_vectors.rows[places_M, : snapshot.compared_width]) if diversity else None

@@ -119,6 +119,7 @@ def _load(bundle: Bundle, options: LoadOptions, metrics: Metrics) -> Snapshot:
         recommender,
         filters,
         item_vectors,
+        manifest.retriever_config.compared_width,
         GrowingArray(np.empty((0, bundle.projection_EP.shape[1]), dtype=np.float32)),
         exclude_history=manifest.exclude_history,
     )

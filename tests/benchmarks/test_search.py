@@ -36,7 +36,8 @@ def test_matrix_products_are_counted_as_by_hand(
     first = block + width * CODEBOOK_SIZE
     later = block - 3 * width * width + width * CODEBOOK_SIZE  # the first block's projections are looked up
     ranking = width * width + beams * config.vector_width
-    narrow, feed_forward = config.short_term_width, 8 * config.short_term_width**2
+    narrow = config.part_widths[1]
+    feed_forward = 8 * narrow**2
     assert config.short_term is not None
     assert config.short_term.layers == 2
     short_term = length * (length * narrow + feed_forward) + feed_forward  # the last block computes one position

@@ -4,7 +4,7 @@ import torch
 from numpy.typing import NDArray
 
 from rqrec.models.retriever.catalogue_tensors import CatalogueTensors
-from rqrec.models.retriever.config import RetrieverConfig, ShortTermConfig
+from rqrec.models.retriever.config import LongTermConfig, RetrieverConfig, ShortTermConfig
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.search.exhaustive import ExhaustiveScorer, ExhaustiveScores
 from rqrec.models.search.torch_engine import TorchEngine
@@ -42,6 +42,7 @@ def random_retriever(
     generation_gradient: float = 1.0,
     num_event_types: int = 0,
     short_term_width: int = 6,
+    long_term_width: int = 3,
 ) -> Retriever:
     """Untrained, with weights large enough that no two items are equally likely."""
     torch.manual_seed(seed)
@@ -66,11 +67,14 @@ def random_retriever(
         relevance_weight=1.0,
         num_event_types=num_event_types,
         short_term=short_term if short_term_width else None,
+        long_term=LongTermConfig(trie.num_leaves, long_term_width) if long_term_width else None,
     )
     model = Retriever(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
+        if model.long_term is not None:
+            model.long_term.items.weight /= model.long_term.items.weight.norm(dim=1).max()
     return model
 
 

@@ -78,7 +78,7 @@ def write_files(
     task.next_step("the meaning of codes, and the map of the items")
     size = learned.ids.codebook_size
     find_meanings(codes_NL, dataset.items, features.featurizer, codebook_size=size).write_parquet(folder / MEANINGS)
-    write_array(folder / MAP, draw_map(item_vectors_ND, learned.map_R2))
+    write_array(folder / MAP, draw_map(item_vectors_ND[:, : retriever.config.compared_width], learned.map_R2))
     task.next_step("the answers that a service must give again")
     recommender = partial(
         make_recommender, retriever, trie, item_vectors_ND, popularity_N, learned.bonus, learned.transitions

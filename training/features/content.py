@@ -3,6 +3,8 @@
 Shapes: N items, E feature columns, P content width, W item vector width.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
@@ -55,7 +57,7 @@ def with_new_items(
     projection_EP: FloatArray,
     popularity_N: NDArray[np.integer],
     *,
-    short_term_width: int = 0,
+    part_widths: Sequence[int] | None = None,
 ) -> FloatArray:
     """Replaces the vector of each item without training interactions by a mean vector of items with similar content.
 
@@ -66,7 +68,7 @@ def with_new_items(
         features: The items' features.
         projection_EP: The matrix that projects features to content vectors; see `fit_content`.
         popularity_N: Number of training interactions of each item, by item_index.
-        short_term_width: The number of columns of the item vectors, the last ones, that are for the short-term encoder.
+        part_widths: The widths of the parts of an item vector, in their order; None for one part.
 
     Returns:
         Item vectors by item_index, shape (N, W).
@@ -75,9 +77,7 @@ def with_new_items(
     if not is_new_N.any() or is_new_N.all():
         return item_vectors_NW
     known_NP = content_of(features.features_NE[~is_new_N], projection_EP)
-    neighbours = ContentNeighbours(
-        projection_EP, known_NP, item_vectors_NW[~is_new_N], short_term_width=short_term_width
-    )
+    neighbours = ContentNeighbours(projection_EP, known_NP, item_vectors_NW[~is_new_N], part_widths=part_widths)
     vectors_NW = item_vectors_NW.copy()
     vectors_NW[is_new_N] = neighbours.vectors(features.features_NE[is_new_N])
     return vectors_NW

@@ -1,9 +1,10 @@
-"""Fits the score bonus of the candidates that a user's history points at: own items and following items.
+"""Fits what is added to the scores of candidates: the bonus of own and following items, and the long-term relevance.
 
 An own item is an item of the user's history. A following item followed one of the user's last items in the training
 data. A candidate is an item that the search found for a user, an own item or a following item.
 
-Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate.
+Shapes: B users, X candidates of a user, C candidates of all users, F features of a candidate, N leaves, G columns of a
+long-term vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,9 @@ from rqrec.training.runtime.progress import progress
 NO_OWN_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights of own items; one is chosen
 FOLLOWING_PENALTY = 1.0  # of the squared weight of following items
+LONG_TERM_PENALTY = 0.01  # of that of the long-term relevance, whose values are a tenth as large
 LATER_PENALTY = 30.0  # of its squared distance from an earlier fit's; on MovieLens, 1,300 users move it half of the way
+LONG_TERM = 2  # column of the long-term relevance
 FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
 COMPARED = 512  # different items of a history, the latest ones
@@ -42,8 +45,8 @@ class _Choices(NamedTuple):
     """The candidates of all users whose next item is among them.
 
     Attributes:
-        features_CF: Column 0 is the score, column 1 the signal of following items. If own items are
-            candidates, the other columns mark the steps of count and age that a candidate has reached.
+        features_CF: Column 0 is the score, column 1 the signal of following items, column 2 the long-term relevance. If
+            own items are candidates, the other columns mark the steps of count and age that a candidate has reached.
         first_B: The first candidate of each user.
         is_target_C: Whether the candidate is the user's next item; one for each user.
     """
@@ -71,6 +74,18 @@ class _Choices(NamedTuple):
         return float(value), self.features_CF.T @ (exp_C / total_B[of_user_C]) - targets_F
 
 
+class FittedBonus(NamedTuple):
+    """What is added to the scores of candidates.
+
+    Attributes:
+        history: The bonus of own items and of following items.
+        long_term: The weight of the long-term relevance, at least 0.
+    """
+
+    history: HistoryBonus
+    long_term: float
+
+
 def fit_history_bonus(
     engine: SearchEngine,
     trie: SemanticIdTrie,
@@ -83,14 +98,15 @@ def fit_history_bonus(
     exclude_history: bool,
     disliked_types: Sequence[int] = (),
     before: HistoryBonus | None = None,
-) -> HistoryBonus:
-    """Fits the bonus of own items and of following items, by a conditional logit model of the next item.
+    long_term_NG: FloatArray | None = None,
+) -> FittedBonus:
+    """Fits the weights of own items, of following items and of the long-term relevance, by a conditional logit model.
 
     The candidates of a user are the items that the search finds, own items (unless lists leave out the history) and
     following items. The logit of a candidate is scale * score + weight of its count + weight of its age + weight of
-    `transition_signal`. The count is how often the user chose the item. The age is how many items the user chose after
-    choosing this item for the last time. The scale corrects scores that are too confident or not confident enough. The
-    bonus is the sum of the weights, divided by the scale.
+    `transition_signal` + weight of the long-term relevance. The count is how often the user chose the item. The age is
+    how many items the user chose after choosing this item for the last time. The scale corrects scores that are too
+    confident or not confident enough. The bonus is the sum of the weights, divided by the scale.
 
     There is one weight for each count and for each class of ages. An L2 penalty on the differences keeps the weights of
     neighbouring counts similar, and those of neighbouring ages; cross-validation chooses its strength. So a count that
@@ -110,11 +126,15 @@ def fit_history_bonus(
             history is a dislike is never recommended, so it is not a candidate.
         before: The bonus of an earlier fit. The penalties are then on the distance from its weights, so few users
             change them little. None for the first fit.
+        long_term_NG: The long-term vectors in the order of the trie's leaves, if the scores of the search lack the
+            long-term relevance; None to fit no weight for it.
 
     Returns:
-        The bonus. If no user's next item is a candidate, it is `before`; in the first fit, the weights of own items are
-        then 0. The bonus of following items is None if it is of no use.
+        The weights. If no user's next item is a candidate, the bonus is `before`; in the first fit, the weights of own
+        items are then 0. The bonus of following items is None if it is of no use.
     """
+    if long_term_NG is None:
+        long_term_NG = np.zeros((trie.num_leaves, 1), dtype=np.float32)
     own = None if exclude_history else NO_OWN_BONUS
     not_new_N = np.zeros(trie.num_leaves, dtype=np.bool_)
     items = OwnItems(NO_OWN_BONUS, not_new_N, item_vectors_ND, relevance_weight=relevance_weight, compared=COMPARED)
@@ -136,21 +156,33 @@ def fit_history_bonus(
         candidates = Candidates.from_found(found)
         if own is not None:
             candidates = items.candidates(found, histories, excluded_BE, everything)
-        parts += list(_choices(candidates, trie.leaf_of_row_N[holdout.targets_U[users]], with_own=own is not None))
+        long_term_BX = _long_term_relevance(candidates, recent, long_term_NG)
+        targets_B = trie.leaf_of_row_N[holdout.targets_U[users]]
+        parts += list(_choices(candidates, long_term_BX, targets_B, with_own=own is not None))
     if not parts:
-        return before or HistoryBonus(own, None)
+        return FittedBonus(before or HistoryBonus(own, None), 0.0)
     with progress("choosing the penalty"):
-        return _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts, before), before))
+        penalty = _best_penalty(parts, before)
+        return _bonus(_fitted(_Choices.joined(_with_useful_columns(parts, penalty, before)), penalty, before))
 
 
-def _choices(candidates: Candidates, targets_B: IntArray, *, with_own: bool) -> Iterator[_OfUser]:
+def _long_term_relevance(candidates: Candidates, histories: Sequence[IntArray], long_term_NG: FloatArray) -> FloatArray:
+    """The long-term relevance of each candidate before it is weighted, shape (B, X)."""
+    sums_BG = np.stack([long_term_NG[history].sum(axis=0) for history in histories])
+    return np.asarray(np.einsum("bxg,bg->bx", long_term_NG[candidates.leaves_BX.clip(min=0)], sums_BG))
+
+
+def _choices(
+    candidates: Candidates, long_term_BX: FloatArray, targets_B: IntArray, *, with_own: bool
+) -> Iterator[_OfUser]:
     """Yields the features and the target of each user whose next item is among the candidates."""
-    for *values, target in zip(*candidates, targets_B, strict=True):
+    for *values, target in zip(*candidates, long_term_BX, targets_B, strict=True):
         is_item_X = values[2] > -np.inf
-        leaves_C, _, scores_C, counts_C, ages_C, strengths_C = (values_X[is_item_X] for values_X in values)
+        leaves_C, _, scores_C, counts_C, ages_C, strengths_C, long_term_C = (values_X[is_item_X] for values_X in values)
         is_target_C = leaves_C == target
         if is_target_C.any():
-            columns = [scores_C, transition_signal(strengths_C), *([_steps(counts_C, ages_C)] if with_own else [])]
+            columns = [scores_C, transition_signal(strengths_C), long_term_C]
+            columns += [_steps(counts_C, ages_C)] if with_own else []
             yield np.column_stack(columns).astype(np.float64), is_target_C
 
 
@@ -169,21 +201,38 @@ def _best_penalty(parts: Sequence[_OfUser], before: HistoryBonus | None = None) 
     """
     if len(parts) < FOLDS:
         return PENALTIES[-1]
-    losses = np.zeros((len(PENALTIES), FOLDS))
-    for fold in range(FOLDS):
-        held = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS == fold])
-        others = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold])
-        losses[:, fold] = [held.loss(_fitted(others, penalty, before))[0] / len(held.first_B) for penalty in PENALTIES]
+    losses = np.array([_held_out_losses(parts, penalty, before) for penalty in PENALTIES])
     worse = losses - losses[losses.mean(axis=1).argmin()]
     is_as_good = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) / np.sqrt(FOLDS)
     return max(penalty for penalty, as_good in zip(PENALTIES, is_as_good, strict=True) if as_good)
 
 
+def _held_out_losses(parts: Sequence[_OfUser], penalty: float, before: HistoryBonus | None) -> NDArray[np.float64]:
+    """The mean loss on the users of each fold of weights that are fitted to the others."""
+    losses = []
+    for fold in range(FOLDS):
+        held = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS == fold])
+        others = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold])
+        losses.append(held.loss(_fitted(others, penalty, before))[0] / len(held.first_B))
+    return np.array(losses)
+
+
+def _with_useful_columns(
+    parts: Sequence[_OfUser], penalty: float, before: HistoryBonus | None = None
+) -> Sequence[_OfUser]:
+    """Sets the column of the long-term relevance to 0, unless it makes other users' next items clearly more likely."""
+    without = [(features_CF * (np.arange(features_CF.shape[1]) != LONG_TERM), target) for features_CF, target in parts]
+    if len(parts) < FOLDS:
+        return without
+    gains = _held_out_losses(without, penalty, before) - _held_out_losses(parts, penalty, before)
+    return parts if gains.mean() > gains.std(ddof=1) / np.sqrt(FOLDS) else without
+
+
 def _fitted(choices: _Choices, penalty: float, before: HistoryBonus | None = None) -> NDArray[np.float64]:
-    """Fits the scale, the weight of following items, which is not negative, and the steps, in this order."""
+    """Fits the scale, the weights of following items and long-term relevance, which are not negative, and the steps."""
     features = choices.features_CF.shape[1]
     penalties_F = np.full(features, penalty)
-    penalties_F[:2] = 0.0, FOLLOWING_PENALTY if before is None else LATER_PENALTY
+    penalties_F[:3] = 0.0, FOLLOWING_PENALTY if before is None else LATER_PENALTY, LONG_TERM_PENALTY
     before_F = np.zeros(features) if before is None else _weights_before(before, features)
 
     def loss(weights_F: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -196,7 +245,7 @@ def _fitted(choices: _Choices, penalty: float, before: HistoryBonus | None = Non
 
     start_F = 0.1 * before_F
     start_F[0] = 0.1
-    bounds = [(LOWEST_SCALE, None), (0.0, None), *[(None, None)] * (features - 2)]
+    bounds = [(LOWEST_SCALE, None), (0.0, None), (0.0, None), *[(None, None)] * (features - 3)]
     return np.asarray(minimize(loss, start_F, jac=True, method="L-BFGS-B", bounds=bounds).x)
 
 
@@ -204,16 +253,16 @@ def _weights_before(bonus: HistoryBonus, features: int) -> NDArray[np.float64]:
     """Returns the weights that `_bonus` makes into a bonus, for a scale of 1; 0 in place of the scale."""
     weights_F = np.zeros(features)
     weights_F[1] = bonus.following or 0.0
-    if bonus.own is not None and features > 2:
-        weights_F[2:] = [*np.diff([0.0, *bonus.own.by_count]), *np.diff(bonus.own.by_age)]
+    if bonus.own is not None and features > 3:
+        weights_F[3:] = [*np.diff([0.0, *bonus.own.by_count]), *np.diff(bonus.own.by_age)]
     return weights_F
 
 
-def _bonus(weights_F: NDArray[np.float64]) -> HistoryBonus:
-    scale, following, *steps = weights_F
+def _bonus(weights_F: NDArray[np.float64]) -> FittedBonus:
+    scale, following, long_term, *steps = weights_F
     own = None
     if steps:
         by_count = np.cumsum(steps[:MOST_COUNTED]) / scale
         by_age = np.cumsum([0.0, *steps[MOST_COUNTED:]]) / scale
         own = OwnItemWeights(tuple(by_count.tolist()), tuple(by_age.tolist()))
-    return HistoryBonus(own, float(following / scale) or None)
+    return FittedBonus(HistoryBonus(own, float(following / scale) or None), float(long_term / scale))

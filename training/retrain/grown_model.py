@@ -20,7 +20,8 @@ from rqrec.models.items.content_neighbours import ContentNeighbours
 from rqrec.models.retriever.retriever import Retriever
 from rqrec.models.trie.trie import SemanticIdTrie
 
-OWN, PREFIXES, SHORT_TERM = "items.own.weight", "items.prefixes.weight", "short_term.items.weight"
+OWN, PREFIXES = "items.own.weight", "items.prefixes.weight"
+SHORT_TERM, LONG_TERM = "short_term.items.weight", "long_term.items.weight"
 
 
 def bundle_retriever(bundle: Bundle) -> Retriever:
@@ -39,24 +40,24 @@ def grown_retriever(bundle: Bundle, trie: SemanticIdTrie, features_NE: FloatArra
         features_NE: The features of all items.
 
     Returns:
-        The retriever, on the CPU and in evaluation mode. Its short-term encoder has grown too.
+        The retriever, on the CPU and in evaluation mode. Its short-term encoder and its long-term
+        vectors have grown too.
     """
     old = bundle_retriever(bundle)
     weights, size = old.state_dict(), len(features_NE)
     rows = _Rows(bundle, features_NE)
-    if OWN in weights:
-        weights[OWN] = torch.from_numpy(rows.grown(weights[OWN].numpy()))
-    if SHORT_TERM in weights:
-        weights[SHORT_TERM] = torch.from_numpy(rows.grown(weights[SHORT_TERM].numpy()))
+    for table in {OWN, SHORT_TERM, LONG_TERM} & set(weights):
+        weights[table] = torch.from_numpy(rows.grown(weights[table].numpy()))
     if PREFIXES in weights:
         weights[PREFIXES] = torch.from_numpy(_grown_prefixes(weights[PREFIXES].numpy(), bundle, trie, rows))
-    short_term = old.config.short_term and replace(old.config.short_term, num_items=size)
+    short_term, long_term = old.config.short_term, old.config.long_term
     model = Retriever(
         replace(
             old.config,
             num_items=size if OWN in weights else 0,
             num_prefixes=len(weights[PREFIXES]) if PREFIXES in weights else 0,
-            short_term=short_term,
+            short_term=short_term and replace(short_term, num_items=size),
+            long_term=long_term and replace(long_term, num_items=size),
         )
     )
     model.load_state_dict(weights)

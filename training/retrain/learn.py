@@ -24,6 +24,7 @@ from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import Sequences, user_sequences
 from rqrec.training.features.features import load_features
+from rqrec.training.history.long_term import renew_long_term
 from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.refit import shortened
 from rqrec.training.retrain.asking.bonus import refitted_bonus
@@ -187,6 +188,7 @@ class Learner:
                     self.workspace.tensorboard,
                     name=name,
                 )
+            renew_long_term(model, sequences, settings)
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
             write_transitions(fit_transitions(sequences, features_NE), directory / train_decoder.TRANSITIONS)
             for file in (train_decoder.CONFIG, train_decoder.BONUS):

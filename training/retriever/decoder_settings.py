@@ -38,6 +38,10 @@ class DecoderSettings:
         temperature: The number by which the cosine is divided to get the relevance.
         relevance_weight: Weight of the relevance in the score, by which items are ranked: score = log_prob +
             relevance_weight * relevance.
+        long_term_width: Number of columns of the long-term vectors, which add to the score which items the same users
+            choose (`training.history.long_term`); 0 for no such vectors. A retriever gets none if they do not help the
+            validation users.
+        long_term_shrinkage: How much the long-term vectors leave out as noise. More for data of many users.
         negatives: Number of items drawn at random in each step, as negative examples for the relevance loss.
         epochs: Number of passes over the training sequences.
         batch_size: Largest number of windows (sections of user sequences) in one step, on average.
@@ -70,6 +74,8 @@ class DecoderSettings:
     generation_gradient: Share = 0.1
     temperature: PositiveFloat = 0.07
     relevance_weight: NonNegativeFloat = 8.0
+    long_term_width: NonNegativeInt = 63
+    long_term_shrinkage: PositiveFloat = 300.0
     negatives: PositiveInt = 1536
     epochs: PositiveInt = 40
     batch_size: PositiveInt = 64

@@ -104,4 +104,5 @@ def _of_one_item(config: RetrieverConfig) -> RetrieverConfig:
         num_items=min(config.num_items, 1),
         num_prefixes=min(config.num_prefixes, 1),
         short_term=config.short_term and replace(config.short_term, num_items=1),
+        long_term=config.long_term and replace(config.long_term, num_items=1),
     )

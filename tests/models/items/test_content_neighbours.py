@@ -40,9 +40,9 @@ def test_the_largest_numbers_of_a_bundle_and_of_an_item_give_a_finite_vector(fea
     assert np.isfinite(vectors_MD).all()
 
 
-def test_the_part_for_the_short_term_encoder_keeps_its_share_of_the_length() -> None:
+def test_each_part_of_a_vector_keeps_its_share_of_the_length() -> None:
     content_NP, features_ME = np.ones((2, 1), dtype=np.float32), np.ones((1, 1), dtype=np.float32)
     # The first parts of both neighbours agree, and their second parts do not.
     vectors_NW = np.array([[2, 0, 2, 0], [4, 0, 0, 4]], dtype=np.float32)
-    neighbours = ContentNeighbours(np.eye(1, dtype=np.float32), content_NP, vectors_NW, short_term_width=2)
+    neighbours = ContentNeighbours(np.eye(1, dtype=np.float32), content_NP, vectors_NW, part_widths=(2, 2))
     np.testing.assert_allclose(neighbours.vectors(features_ME), [[3, 0, 3 * 0.5**0.5, 3 * 0.5**0.5]], rtol=1e-6)

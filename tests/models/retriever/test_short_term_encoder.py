@@ -84,7 +84,7 @@ def test_a_sample_of_every_item_gives_the_loss_over_all_items(encoder: ShortTerm
 
 
 def test_a_query_weighs_both_relevances(trie: SemanticIdTrie) -> None:
-    model = random_retriever(trie)
+    model = random_retriever(trie, long_term_width=0)
     short_term = model.short_term
     assert short_term is not None
     states_BD, short_term_BF = torch.randn(2, 8), torch.randn(2, 6)
@@ -97,13 +97,14 @@ def test_a_query_weighs_both_relevances(trie: SemanticIdTrie) -> None:
     torch.testing.assert_close(found_BN, model.config.relevance_weight * mean_BN)
 
 
-def test_an_item_vector_ends_with_the_embedding_of_its_row(trie: SemanticIdTrie) -> None:
+def test_an_item_vector_has_the_embedding_of_its_row_and_parts_of_equal_lengths(trie: SemanticIdTrie) -> None:
     model, catalogue = random_retriever(trie), random_catalogue(trie)
     assert model.short_term is not None
-    vectors_NW = model.item_vectors(catalogue)
+    vectors_ND, short_term_NF, long_term_NH = model.item_vectors(catalogue).split(model.config.part_widths, dim=1)
     embeddings_NF = model.short_term.items.weight[catalogue.rows_N.long()]
-    torch.testing.assert_close(F.normalize(vectors_NW[:, 8:], dim=-1), F.normalize(embeddings_NF, dim=-1))
-    torch.testing.assert_close(vectors_NW[:, 8:].norm(dim=-1), vectors_NW[:, :8].norm(dim=-1))
+    torch.testing.assert_close(F.normalize(short_term_NF, dim=-1), F.normalize(embeddings_NF, dim=-1))
+    for part in (short_term_NF, long_term_NH):
+        torch.testing.assert_close(part.norm(dim=-1), vectors_ND.norm(dim=-1))
 
 
 def test_it_stays_frozen_in_a_retriever_and_changes_no_other_start(trie: SemanticIdTrie) -> None:
@@ -112,7 +113,8 @@ def test_it_stays_frozen_in_a_retriever_and_changes_no_other_start(trie: Semanti
     assert model.short_term is not None
     assert not any(module.training for module in model.short_term.modules())
     assert not any(parameter.requires_grad for parameter in model.short_term.parameters())
-    with_config, config = (random_retriever(trie, short_term_width=width).config for width in (6, 0))
+    with_config = random_retriever(trie).config
+    config = random_retriever(trie, short_term_width=0, long_term_width=0).config
     torch.manual_seed(0)
     with_one, number = Retriever(with_config).state_dict(), torch.rand(1)
     torch.manual_seed(0)

@@ -79,7 +79,7 @@ def test_a_batch_of_unequal_histories_equals_each_alone(trie: SemanticIdTrie) ->
 
 
 def test_equal_scores_come_by_their_prefixes_then_by_semantic_id(trie: SemanticIdTrie) -> None:
-    retriever = random_retriever(trie, short_term_width=0)
+    retriever = random_retriever(trie, short_term_width=0, long_term_width=0)
     with torch.no_grad():
         retriever.query.weight.zero_()  # every item has the same relevance
         for head in retriever.decoder.heads:  # all logits are equal, so log p depends only on the numbers of siblings

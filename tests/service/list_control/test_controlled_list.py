@@ -30,7 +30,7 @@ from rqrec.service.telemetry import Metrics
 from tests.service.list_control.brute_force import Film, brute_force
 
 GENRES = ("War", "Drama", "Comedy", "Horror")
-FILMS, WRITTEN, WIDTH = 24, 3, 4
+FILMS, WRITTEN, WIDTH, COMPARED = 24, 3, 5, 4
 
 
 def made_snapshot() -> tuple[Snapshot, list[dict[str, Any]]]:
@@ -55,12 +55,12 @@ def made_snapshot() -> tuple[Snapshot, list[dict[str, Any]]]:
     filters = Filters(items, bundled, Metrics(), cache_bytes=1 << 20).with_table(table, lambda one: one)
     vectors = rng.normal(size=(FILMS + WRITTEN, WIDTH)).astype(np.float32)
     return Snapshot(
-        "1", 1, table, cast("Any", None), filters, GrowingArray(vectors), GrowingArray(vectors[FILMS:])
+        "1", 1, table, cast("Any", None), filters, GrowingArray(vectors), COMPARED, GrowingArray(vectors[FILMS:])
     ), rows
 
 
 SNAPSHOT, ROWS = made_snapshot()
-UNITS: NDArray[np.float32] = unit_rows(SNAPSHOT.item_vectors.rows)
+UNITS: NDArray[np.float32] = unit_rows(SNAPSHOT.item_vectors.rows[:, :COMPARED])
 EVERYTHING = Eligibility.from_mask(SNAPSHOT.trie, np.ones(FILMS, dtype=np.bool_), np.ones(WRITTEN, dtype=np.bool_))
 IDS = [row["item_id"] for row in ROWS]
 

@@ -5,7 +5,16 @@ import pytest
 
 from rqrec.models.search.history.bonus import HistoryBonus
 from rqrec.models.search.history.own_weights import AGE_CLASSES, MOST_COUNTED, OwnItemWeights
-from rqrec.training.history.bonus_fit import PENALTIES, _best_penalty, _bonus, _Choices, _fitted, _OfUser, _steps
+from rqrec.training.history.bonus_fit import (
+    PENALTIES,
+    _best_penalty,
+    _bonus,
+    _Choices,
+    _fitted,
+    _OfUser,
+    _steps,
+    _with_useful_columns,
+)
 
 CANDIDATES = 12
 
@@ -16,7 +25,7 @@ def users(number: int, *, weight: float) -> list[_OfUser]:
     for _ in range(number):
         counts, ages = rng.integers(1, 9, CANDIDATES), rng.integers(0, 50, CANDIDATES)
         drawn = (weight * counts + rng.gumbel(size=CANDIDATES)).argmax()
-        features = np.column_stack([rng.normal(size=CANDIDATES), np.zeros(CANDIDATES), _steps(counts, ages)])
+        features = np.column_stack([rng.normal(size=CANDIDATES), np.zeros((CANDIDATES, 2)), _steps(counts, ages)])
         parts.append((features, np.arange(CANDIDATES) == drawn))
     return parts
 
@@ -25,7 +34,7 @@ def test_a_clear_effect_is_hardly_penalised_and_grows_with_the_count() -> None:
     parts = users(1000, weight=1.0)
     penalty = _best_penalty(parts)
     assert penalty <= PENALTIES[2]
-    bonus = _bonus(_fitted(_Choices.joined(parts), penalty))
+    bonus = _bonus(_fitted(_Choices.joined(parts), penalty)).history
     assert bonus.own is not None
     assert (np.diff(bonus.own.by_count) > 0).all()
     assert bonus.following is None  # the signal is 0 everywhere
@@ -37,7 +46,7 @@ def test_chance_is_penalised_most(number: int) -> None:
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:
-    choices, at = _Choices.joined(users(20, weight=0.5)), np.linspace(-0.3, 0.3, 19)
+    choices, at = _Choices.joined(users(20, weight=0.5)), np.linspace(-0.3, 0.3, 20)
     _, gradient_F = choices.loss(at)
     for feature in range(len(at)):
         step = np.eye(len(at))[feature] * 1e-5
@@ -51,14 +60,14 @@ def followers(number: int, *, weight: float) -> list[_OfUser]:
     for _ in range(number):
         scores, signals = rng.normal(size=CANDIDATES), np.maximum(rng.normal(size=CANDIDATES), 0)
         drawn = (0.5 * scores + weight * signals + rng.gumbel(size=CANDIDATES)).argmax()
-        parts.append((np.column_stack([scores, signals]), np.arange(CANDIDATES) == drawn))
+        parts.append((np.column_stack([scores, signals, np.zeros(CANDIDATES)]), np.arange(CANDIDATES) == drawn))
     return parts
 
 
 @pytest.mark.parametrize(("weight", "expected"), [(1.5, 3.0), (0.0, None), (-1.0, None)])
 def test_the_weight_of_following_items_is_found_and_never_negative(weight: float, expected: float | None) -> None:
     parts = followers(2000, weight=weight)
-    bonus = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts)))
+    bonus = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts))).history
     assert bonus.own is None
     assert bonus.following == (None if expected is None else pytest.approx(expected, rel=0.2))
 
@@ -66,7 +75,7 @@ def test_the_weight_of_following_items_is_found_and_never_negative(weight: float
 def test_the_more_users_there_are_the_further_the_weight_goes_from_an_earlier_one() -> None:
     def later(number: int) -> float:
         parts, before = followers(number, weight=1.5), HistoryBonus(None, 9.0)
-        following = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts, before), before)).following
+        following = _bonus(_fitted(_Choices.joined(parts), _best_penalty(parts, before), before)).history.following
         assert following is not None
         return following
 
@@ -79,9 +88,30 @@ def test_users_who_choose_as_before_leave_the_weights_of_own_items_as_they_were(
     for _ in range(300):
         scores, counts, ages = rng.normal(size=CANDIDATES), *rng.integers(1, 30, (2, CANDIDATES))
         drawn = (2 * (scores + own.bonus(counts, ages)) + rng.gumbel(size=CANDIDATES)).argmax()
-        features = np.column_stack([scores, np.zeros(CANDIDATES), _steps(counts, ages)])
+        features = np.column_stack([scores, np.zeros((CANDIDATES, 2)), _steps(counts, ages)])
         parts.append((features, np.arange(CANDIDATES) == drawn))
-    bonus = _bonus(_fitted(_Choices.joined(parts), PENALTIES[-1], before)).own
+    bonus = _bonus(_fitted(_Choices.joined(parts), PENALTIES[-1], before)).history.own
     assert bonus is not None
     assert bonus.by_count == pytest.approx(own.by_count, abs=0.1)
     assert bonus.by_age == pytest.approx(own.by_age, abs=0.1)
+
+
+def agreeing(number: int, *, weight: float) -> list[_OfUser]:
+    """Users whose next item is drawn by softmax over half its score plus weight times its long-term relevance."""
+    rng, parts = np.random.default_rng(0), []
+    for _ in range(number):
+        scores, relevance = rng.normal(size=CANDIDATES), 0.1 * rng.normal(size=CANDIDATES)
+        drawn = (0.5 * scores + weight * relevance + rng.gumbel(size=CANDIDATES)).argmax()
+        features = np.column_stack([scores, np.zeros(CANDIDATES), relevance])
+        parts.append((features, np.arange(CANDIDATES) == drawn))
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("number", "weight", "expected"), [(2000, 10.0, 20.0), (2000, 0.0, 0.0), (2000, -10.0, 0.0), (3, 10.0, 0.0)]
+)
+def test_the_long_term_relevance_has_a_weight_only_if_it_helps(number: int, weight: float, expected: float) -> None:
+    parts = agreeing(number, weight=weight)
+    penalty = _best_penalty(parts)
+    fitted = _bonus(_fitted(_Choices.joined(_with_useful_columns(parts, penalty)), penalty))
+    assert fitted.long_term == pytest.approx(expected, rel=0.2)

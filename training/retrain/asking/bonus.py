@@ -65,4 +65,4 @@ def refitted_bonus(
         exclude_history=bundle.manifest.exclude_history,
         disliked_types=disliked_types,
         before=bundle.manifest.history_bonus,
-    )
+    ).history
