@@ -33,6 +33,7 @@ FOLLOWING_PENALTY = 1.0  # of the squared weight of following items
 LONG_TERM_PENALTY = 0.01  # of that of the long-term relevance, whose values are a tenth as large
 LATER_PENALTY = 30.0  # of its squared distance from an earlier fit's; on MovieLens, 1,300 users move it half of the way
 LONG_TERM = 2  # column of the long-term relevance
+LEAST_GAIN = 0.01  # nats per user; with less, long-term vectors are not worth the longer search
 FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
 COMPARED = 512  # different items of a history, the latest ones
@@ -220,12 +221,15 @@ def _held_out_losses(parts: Sequence[_OfUser], penalty: float, before: HistoryBo
 def _with_useful_columns(
     parts: Sequence[_OfUser], penalty: float, before: HistoryBonus | None = None
 ) -> Sequence[_OfUser]:
-    """Sets the column of the long-term relevance to 0, unless it makes other users' next items clearly more likely."""
+    """Sets the column of the long-term relevance to 0, unless it makes other users' next items clearly more likely.
+
+    It must gain `LEAST_GAIN`, and more than one standard error.
+    """
     without = [(features_CF * (np.arange(features_CF.shape[1]) != LONG_TERM), target) for features_CF, target in parts]
     if len(parts) < FOLDS:
         return without
     gains = _held_out_losses(without, penalty, before) - _held_out_losses(parts, penalty, before)
-    return parts if gains.mean() > gains.std(ddof=1) / np.sqrt(FOLDS) else without
+    return parts if gains.mean() > max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(FOLDS)) else without
 
 
 def _fitted(choices: _Choices, penalty: float, before: HistoryBonus | None = None) -> NDArray[np.float64]:
