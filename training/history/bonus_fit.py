@@ -30,9 +30,11 @@ from rqrec.training.runtime.progress import progress
 NO_OWN_BONUS = OwnItemWeights((0.0,) * MOST_COUNTED, (0.0,) * AGE_CLASSES)
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the squared weights of own items; one is chosen
 FOLLOWING_PENALTY = 1.0  # of the squared weight of following items
-LONG_TERM_PENALTY = 0.01  # of that of the long-term relevance, whose values are a tenth as large
+LONG_TERM_PENALTY = 1.0  # of that of the long-term relevance, whose values then have the standard deviation 1
 LATER_PENALTY = 30.0  # of its squared distance from an earlier fit's; on MovieLens, 1,300 users move it half of the way
 LONG_TERM = 2  # column of the long-term relevance
+SMALLEST_UNIT = 1e-6  # smaller values are rounding errors of float32
+MOST_WEIGHT = 60_000.0  # of the long-term relevance; the search in half precision knows no larger numbers
 LEAST_GAIN = 0.01  # nats per user; with less, long-term vectors are not worth the longer search
 FOLDS = 5  # of the users, to choose the penalty
 LOWEST_SCALE = 0.02
@@ -163,8 +165,10 @@ def fit_history_bonus(
     if not parts:
         return FittedBonus(before or HistoryBonus(own, None), 0.0)
     with progress("choosing the penalty"):
-        penalty = _best_penalty(parts, before)
-        return _bonus(_fitted(_Choices.joined(_with_useful_columns(parts, penalty, before)), penalty, before))
+        scaled, unit = _scaled(parts)
+        penalty = _best_penalty(scaled, before)
+        fitted = _bonus(_fitted(_Choices.joined(_with_useful_columns(scaled, penalty, before)), penalty, before))
+        return fitted._replace(long_term=min(fitted.long_term / unit, MOST_WEIGHT))
 
 
 def _long_term_relevance(candidates: Candidates, histories: Sequence[IntArray], long_term_NG: FloatArray) -> FloatArray:
@@ -216,6 +220,15 @@ def _held_out_losses(parts: Sequence[_OfUser], penalty: float, before: HistoryBo
         others = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold])
         losses.append(held.loss(_fitted(others, penalty, before))[0] / len(held.first_B))
     return np.array(losses)
+
+
+def _scaled(parts: Sequence[_OfUser]) -> tuple[Sequence[_OfUser], float]:
+    """Divides the long-term relevance by its standard deviation, which is returned too; 1 if all of it is equal."""
+    unit = float(np.concatenate([features_CF[:, LONG_TERM] for features_CF, _ in parts]).std())
+    unit = unit if unit > SMALLEST_UNIT else 1.0
+    factors_F = np.ones(parts[0][0].shape[1])
+    factors_F[LONG_TERM] = 1 / unit
+    return [(features_CF * factors_F, is_target_C) for features_CF, is_target_C in parts], unit
 
 
 def _with_useful_columns(

@@ -38,7 +38,7 @@ def fit_long_term(train: Sequences, num_items: int, settings: DecoderSettings) -
         num_items: N.
         settings: The width of the vectors, their shrinkage and the seed.
     """
-    width = settings.long_term_width
+    width = min(settings.long_term_width, num_items)
     choices_UN = _choices(_some_users(train, settings.seed), num_items)
     known = min(width, num_items, choices_UN.shape[0])
     vectors_NG = np.zeros((num_items, width), dtype=np.float32)

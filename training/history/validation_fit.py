@@ -56,7 +56,7 @@ def fit_on_validation(
         holdout, known, transitions = last.test, last.train, fit_transitions(last.train, features_NE)
     catalogue = CatalogueTensors.from_trie(trie, features_NE, item_popularity(split.train, len(features_NE)), device)
     vectors_ND = model.to(device).item_vectors(catalogue)
-    long_term_NG = None
+    long_term, long_term_NG = None, None
     if settings.long_term_width and settings.relevance_weight:
         long_term = fit_long_term(known, len(features_NE), settings)
         long_term_NG = long_term.items.weight[torch.from_numpy(trie.row_of_leaf_N).long()].numpy()
@@ -74,6 +74,8 @@ def fit_on_validation(
         long_term_NG=long_term_NG,
     )
     model.cpu()
-    if fitted.long_term:
-        model.set_long_term(fit_long_term(split.train, len(features_NE), settings).weighted(fitted.long_term))
+    if fitted.long_term and long_term is not None:
+        if known is not split.train:
+            long_term = fit_long_term(split.train, len(features_NE), settings)
+        model.set_long_term(long_term.weighted(fitted.long_term))
     return fitted.history

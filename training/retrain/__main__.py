@@ -24,6 +24,7 @@ from rqrec.training.cli import add_run_options, training_process
 from rqrec.training.data.dataset import FilesChanged
 from rqrec.training.evaluation.semantic_id_health import CollapsedSemanticIds
 from rqrec.training.publish import UNFINISHED_BUNDLES, CurrentMoved
+from rqrec.training.retrain.counted import lacks_old
 from rqrec.training.retrain.outcome import Ending, Outcome
 from rqrec.training.retrain.run import Retraining, open_parent, settings_of
 from rqrec.training.runtime.distributed import barrier, rank, world_size
@@ -31,7 +32,6 @@ from rqrec.training.runtime.progress import command_progress, duration
 from rqrec.training.runtime.workspace import open_workspace
 from rqrec.training.runtime.workspace_lock import WorkspaceBusy, remove_half_written
 
-REPLAY_MISSING = 0.5  # with less than this share of the old interactions, transitions and replay are poor
 logger = logging.getLogger("rqrec")
 
 
@@ -121,10 +121,11 @@ def _run(run: Retraining) -> Ending:
     if not run.has_target:
         logger.info("retraining: too few of the new interactions follow another one of their user to learn from them")
         return Ending.NOTHING_NEW
-    if run.num_replayable < REPLAY_MISSING * run.parent.learned.popularity_R.sum():
+    if lacks_old(run.num_replayable, run.parent):
         logger.warning(
-            "retraining: the sources hold few of the interactions that the bundle has learnt, so little is replayed "
-            "and few transitions are counted: name the folder of the first training too, after --events"
+            "retraining: the sources hold few of the interactions that the bundle has learnt, so little is replayed, "
+            "and the bundle's transitions and long-term vectors stay: name the folder of the first training too, after "
+            "--events"
         )
     try:
         checks = run.checks

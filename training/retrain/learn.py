@@ -24,11 +24,10 @@ from rqrec.training.data.prepare import load_prepared
 from rqrec.training.data.sequences import tokenize_sequences
 from rqrec.training.data.splits import Sequences, user_sequences
 from rqrec.training.features.features import load_features
-from rqrec.training.history.long_term import renew_long_term
-from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.refit import shortened
 from rqrec.training.retrain.asking.bonus import refitted_bonus
 from rqrec.training.retrain.asking.questions import next_item_questions, sampled_interactions
+from rqrec.training.retrain.counted import counted_anew
 from rqrec.training.retrain.data import as_stage
 from rqrec.training.retrain.grown_model import grown_retriever
 from rqrec.training.retrain.rare_rates import ITEMS, at_rates, item_rates, retriever_rates
@@ -188,9 +187,9 @@ class Learner:
                     self.workspace.tensorboard,
                     name=name,
                 )
-            renew_long_term(model, sequences, settings)
+            transitions = counted_anew(model, sequences, is_new_I, features_NE, settings, self.parent)
             save_file(model.state_dict(), directory / train_decoder.WEIGHTS)
-            write_transitions(fit_transitions(sequences, features_NE), directory / train_decoder.TRANSITIONS)
+            write_transitions(transitions, directory / train_decoder.TRANSITIONS)
             for file in (train_decoder.CONFIG, train_decoder.BONUS):
                 shutil.copyfile(before.path / file, directory / file)
 

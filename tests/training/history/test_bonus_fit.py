@@ -12,6 +12,7 @@ from rqrec.training.history.bonus_fit import (
     _Choices,
     _fitted,
     _OfUser,
+    _scaled,
     _steps,
     _with_useful_columns,
 )
@@ -111,7 +112,9 @@ def agreeing(number: int, *, weight: float) -> list[_OfUser]:
     ("number", "weight", "expected"), [(2000, 10.0, 20.0), (2000, 0.0, 0.0), (2000, -10.0, 0.0), (3, 10.0, 0.0)]
 )
 def test_the_long_term_relevance_has_a_weight_only_if_it_helps(number: int, weight: float, expected: float) -> None:
-    parts = agreeing(number, weight=weight)
-    penalty = _best_penalty(parts)
-    fitted = _bonus(_fitted(_Choices.joined(_with_useful_columns(parts, penalty)), penalty))
-    assert fitted.long_term == pytest.approx(expected, rel=0.2)
+    for unit in (1.0, 1e-3):  # the scale of the values changes nothing
+        plain = [(features_CF * [1, 1, unit], target) for features_CF, target in agreeing(number, weight=weight)]
+        parts, deviation = _scaled(plain)
+        penalty = _best_penalty(parts)
+        fitted = _bonus(_fitted(_Choices.joined(_with_useful_columns(parts, penalty)), penalty))
+        assert fitted.long_term / deviation * unit == pytest.approx(expected, rel=0.2)

@@ -3,12 +3,12 @@
 Shapes: N items, R items of the bundle, D width of an item vector.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rqrec.models.array_types import FloatArray, Int32Array
+from rqrec.models.array_types import FloatArray
 from rqrec.models.bundle.bundle import Bundle
 from rqrec.models.items.known_neighbours import known_neighbours
 from rqrec.models.retriever.retriever import Retriever
@@ -16,6 +16,7 @@ from rqrec.models.search.history.transitions import Transitions
 from rqrec.models.search.recommender import Recommender
 from rqrec.models.trie.trie import SemanticIdTrie
 from rqrec.training.features.features import Features
+from rqrec.training.retrain.counted import grown_transitions
 from rqrec.training.retrain.grown_model import bundle_retriever
 from rqrec.training.runtime.device import training_device
 from rqrec.training.serving_recommender import make_recommender
@@ -49,17 +50,13 @@ class ParentModel:
             features: The features of all items.
             ids: The semantic IDs of all items.
         """
-        learned, num_known = bundle.learned, len(bundle.items)
-        new_MD = known_neighbours(bundle).vectors(features.features_NE[num_known:])
-        transitions = bundle.transitions
-        if transitions is not None:
-            transitions = _by_row(transitions, learned.leaf_of_row_R, len(new_MD))
+        new_MD = known_neighbours(bundle).vectors(features.features_NE[len(bundle.items) :])
         return cls(
             bundle,
             bundle_retriever(bundle).to(training_device()),
             SemanticIdTrie.build(ids.codes_NL, codebook_size=ids.codebook_size),
-            np.concatenate([learned.vectors_RD, new_MD]),
-            transitions,
+            np.concatenate([bundle.learned.vectors_RD, new_MD]),
+            grown_transitions(bundle, len(features.features_NE)),
         )
 
     def recommender(self) -> Recommender:
@@ -77,10 +74,3 @@ class ParentModel:
     def _popularity_N(self) -> NDArray[np.int64]:
         known_R = self.bundle.learned.popularity_R
         return np.append(known_R, np.zeros(len(self.vectors_ND) - len(known_R), dtype=np.int64))
-
-
-def _by_row(transitions: Transitions, leaf_of_row_R: Int32Array, count: int) -> Transitions:
-    """Returns the table of a bundle by row, with more items, after which nothing followed."""
-    by_row = transitions.reordered(leaf_of_row_R)
-    starts_N = by_row.starts_N
-    return replace(by_row, starts_N=np.append(starts_N, np.full(count, starts_N[-1])))
