@@ -3,6 +3,7 @@
 Shapes: N items, E feature columns, D width of an item vector, G columns of a long-term vector.
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ from rqrec.training.history.long_term import fit_long_term
 from rqrec.training.history.transitions import fit_transitions
 from rqrec.training.retriever.decoder_settings import DecoderSettings
 from rqrec.training.runtime.device import training_device
+
+logger = logging.getLogger("rqrec")
 
 
 def fit_on_validation(
@@ -74,7 +77,10 @@ def fit_on_validation(
         long_term_NG=long_term_NG,
     )
     model.cpu()
+    if long_term is not None and not fitted.long_term:
+        logger.info("decoder: without long-term vectors, which bring the validation users too little")
     if fitted.long_term and long_term is not None:
+        logger.info("decoder: long-term vectors of %d columns, weight %.3g", long_term.config.width, fitted.long_term)
         if known is not split.train:
             long_term = fit_long_term(split.train, len(features_NE), settings)
         model.set_long_term(long_term.weighted(fitted.long_term))
