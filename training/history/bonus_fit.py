@@ -206,20 +206,29 @@ def _best_penalty(parts: Sequence[_OfUser], before: HistoryBonus | None = None) 
     """
     if len(parts) < FOLDS:
         return PENALTIES[-1]
-    losses = np.array([_held_out_losses(parts, penalty, before) for penalty in PENALTIES])
+    folds = _folds(parts)
+    losses = np.array([_held_out_losses(folds, penalty, before) for penalty in PENALTIES])
     worse = losses - losses[losses.mean(axis=1).argmin()]
     is_as_good = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) / np.sqrt(FOLDS)
     return max(penalty for penalty, as_good in zip(PENALTIES, is_as_good, strict=True) if as_good)
 
 
-def _held_out_losses(parts: Sequence[_OfUser], penalty: float, before: HistoryBonus | None) -> NDArray[np.float64]:
+def _folds(parts: Sequence[_OfUser]) -> list[tuple[_Choices, _Choices]]:
+    """The users of each fold, and the others."""
+    return [
+        (
+            _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS == fold]),
+            _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold]),
+        )
+        for fold in range(FOLDS)
+    ]
+
+
+def _held_out_losses(
+    folds: Sequence[tuple[_Choices, _Choices]], penalty: float, before: HistoryBonus | None
+) -> NDArray[np.float64]:
     """The mean loss on the users of each fold of weights that are fitted to the others."""
-    losses = []
-    for fold in range(FOLDS):
-        held = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS == fold])
-        others = _Choices.joined([part for at, part in enumerate(parts) if at % FOLDS != fold])
-        losses.append(held.loss(_fitted(others, penalty, before))[0] / len(held.first_B))
-    return np.array(losses)
+    return np.array([held.loss(_fitted(others, penalty, before))[0] / len(held.first_B) for held, others in folds])
 
 
 def _scaled(parts: Sequence[_OfUser]) -> tuple[Sequence[_OfUser], float]:
@@ -239,9 +248,10 @@ def _with_useful_columns(
     It must gain `LEAST_GAIN`, and more than one standard error.
     """
     without = [(features_CF * (np.arange(features_CF.shape[1]) != LONG_TERM), target) for features_CF, target in parts]
-    if len(parts) < FOLDS:
+    if len(parts) < FOLDS or not any(features_CF[:, LONG_TERM].any() for features_CF, _ in parts):
         return without
-    gains = _held_out_losses(without, penalty, before) - _held_out_losses(parts, penalty, before)
+    losses, losses_without = (_held_out_losses(_folds(some), penalty, before) for some in (parts, without))
+    gains = losses_without - losses
     return parts if gains.mean() > max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(FOLDS)) else without
 
 
